@@ -1,0 +1,1 @@
+"""Terminates clients: transports, sessions, fan-out, links to the workers."""

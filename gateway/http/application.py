@@ -1,0 +1,57 @@
+"""The gateway's HTTP application: socket mounts, the application's own handlers, static files."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tornado.web import Application, StaticFileHandler
+
+from gateway.http.origin import OriginCheck
+from gateway.transports.websocket import WebSocketHandler, WebSockets
+from mesh.endpoint import Endpoint
+from mesh.errors import ApplicationError
+from mesh.settings import GatewaySettings
+
+_VARIABLE = re.compile(r"/:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def make_application(
+    endpoint: Endpoint, websockets: WebSockets, settings: GatewaySettings
+) -> Application:
+    """Routes, in this order: sockets, the application's handlers, static files; the rest is 404.
+
+    Raises:
+        ApplicationError: if a static directory does not exist.
+    """
+    origin = OriginCheck(endpoint.check_origin, settings.url_host)
+    handlers: list[tuple[Any, ...]] = [
+        (
+            _pattern(mount.path) + "/websocket",
+            WebSocketHandler,
+            {"websockets": websockets, "mount": mount, "origin": origin},
+        )
+        for mount in endpoint.mounts.values()
+    ]
+    handlers += endpoint.http
+    # The longest prefix first, so that "/" does not hide the others.
+    for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):
+        handlers.append(_static(prefix, directory))
+    return Application(handlers, endpoint=endpoint)  # type: ignore[arg-type]
+
+
+def _pattern(path: str) -> str:
+    """`/socket/:tenant` as a regular expression; a name that starts with `_` is matched, not passed."""
+    parts = _VARIABLE.split(path)
+    pattern = re.escape(parts[0])
+    for name, literal in zip(parts[1::2], parts[2::2], strict=True):
+        group = "(?:[^/]+)" if name.startswith("_") else f"(?P<{name}>[^/]+)"
+        pattern += f"/{group}{re.escape(literal)}"
+    return pattern
+
+
+def _static(prefix: str, directory: Path) -> tuple[Any, ...]:
+    if not directory.is_dir():
+        raise ApplicationError(f"static {prefix!r}: {directory} is not a directory")
+    pattern = re.escape(prefix.rstrip("/")) + "/(.*)"
+    arguments = {"path": str(directory), "default_filename": "index.html"}
+    return pattern, StaticFileHandler, arguments

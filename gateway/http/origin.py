@@ -1,0 +1,86 @@
+"""Whether a page of this Origin may connect. Source: Phoenix.Socket.Transport.check_origin.
+
+A request without Origin passes always: it does not come from a browser's page.
+"""
+
+from urllib.parse import SplitResult, urlsplit
+
+from mesh.endpoint import CheckOrigin
+from mesh.errors import SettingsError
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+class OriginCheck:
+    """One mount's origin check.
+
+    Args:
+        rule: as `Endpoint.check_origin`.
+        url_host: the host that `True` compares with; for a loopback host all its names are equal.
+
+    Raises:
+        SettingsError: for a rule that is none.
+    """
+
+    def __init__(self, rule: CheckOrigin, url_host: str) -> None:
+        self._rule = rule
+        self._url_host = url_host.lower()
+        if isinstance(rule, str) and rule != "conn":
+            raise SettingsError(
+                f"check_origin {rule!r}: want True, False, a list, 'conn' or a function"
+            )
+        if not isinstance(rule, (bool, str)) and not callable(rule):
+            self._patterns = [_pattern(each) for each in rule]
+
+    def allows(self, origin: str | None, scheme: str, host: str) -> bool:
+        """Whether `origin` may connect to a request of this scheme and Host header."""
+        if origin is None or self._rule is False:
+            return True
+        if callable(self._rule):
+            return bool(self._rule(origin))
+        try:
+            parsed = urlsplit(origin)
+            parsed.port  # noqa: B018  (raises for a port that is no number)
+        except ValueError:
+            return False
+        if not parsed.hostname:
+            return False
+        if self._rule is True:
+            return _same_host(parsed.hostname, self._url_host)
+        if self._rule == "conn":
+            return _parts(parsed) == _parts(urlsplit(f"{scheme}://{host}"))
+        return any(_matches(parsed, pattern) for pattern in self._patterns)
+
+
+def _same_host(one: str, other: str) -> bool:
+    return one == other or (one in LOOPBACK and other in LOOPBACK)
+
+
+def _pattern(text: object) -> SplitResult:
+    if not isinstance(text, str):
+        raise SettingsError(f"check_origin {text!r} is not a string; want 'https://example.com'")
+    try:
+        parsed = urlsplit(text)
+        parsed.port  # noqa: B018
+    except ValueError:
+        raise SettingsError(f"check_origin {text!r} has a port that is no number") from None
+    if not parsed.netloc:
+        raise SettingsError(f"check_origin {text!r}: want 'https://example.com' or '//example.com'")
+    return parsed
+
+
+def _parts(url: SplitResult) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.hostname, url.port or _DEFAULT_PORTS.get(url.scheme)
+
+
+def _matches(origin: SplitResult, pattern: SplitResult) -> bool:
+    scheme, host, port = _parts(origin)
+    if pattern.scheme and pattern.scheme != scheme:
+        return False
+    if pattern.port and pattern.port != port:
+        return False
+    wanted = pattern.hostname or ""
+    if wanted.startswith("*."):
+        return host == wanted[2:] or (host or "").endswith(wanted[1:])
+    return host == wanted

@@ -1,0 +1,357 @@
+"""Carries out what sessions decide: the only file that holds session, fanout, workers and bus together.
+
+Between a worker's command and its session stands the order guarantee (DESIGN §5.2): a command that
+must follow a broadcast waits until that broadcast has passed, a bounded time at most.
+"""
+
+import asyncio
+import heapq
+from itertools import count
+from typing import Any
+
+from gateway.fanout import Fanout
+from gateway.session import (
+    Action,
+    Activate,
+    ChannelState,
+    Close,
+    Drop,
+    Forward,
+    Pause,
+    Resume,
+    Send,
+    Session,
+    Start,
+)
+from gateway.transports.base import Encoding, Transport
+from gateway.workers import Workers
+from mesh import topics
+from mesh.bus.frames import Header
+from mesh.endpoint import Mount
+from mesh.errors import CloseCode
+from mesh.link import commands
+from mesh.messages import DISCONNECT
+from mesh.pubsub import BusAdapter
+from mesh.settings import GatewaySettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.hub")
+
+
+class Client:
+    """One connected, authenticated client.
+
+    Attributes:
+        mount: path of its socket mount.
+        id: what its handler's `id` returned.
+        assigns: its handler's assigns, msgpack.
+        outbox: takes what `encoding.ready` makes.
+    """
+
+    __slots__ = ("assigns", "encoding", "id", "mount", "outbox", "session", "transport")
+
+    def __init__(
+        self,
+        mount: str,
+        id: str | None,
+        assigns: bytes,
+        encoding: Encoding,
+        transport: Transport,
+        outbox: Any,
+    ) -> None:
+        self.mount = mount
+        self.id = id
+        self.assigns = assigns
+        self.encoding = encoding
+        self.transport = transport
+        self.outbox = outbox
+        self.session: Session
+
+
+class Hub:
+    """All clients of a gateway.
+
+    Args:
+        gateway: this gateway's id.
+        bus: where topics are subscribed.
+        workers: where channels run.
+        settings: of the gateway.
+        hold_seconds: how long a command may wait for the broadcast before it.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        bus: BusAdapter,
+        workers: Workers,
+        settings: GatewaySettings,
+        hold_seconds: float,
+    ) -> None:
+        self.clients: dict[Client, None] = {}
+        self._bus = bus
+        self._workers = workers
+        self._settings = settings
+        self._fanout = Fanout(gateway)
+        self._numbers = count(1)
+        self._channels: dict[int, ChannelState] = {}
+        self._ids: dict[str, dict[Client, None]] = {}
+        self._order = _Order(self._carry_out_command, hold_seconds)
+        workers.on_command = self._command
+        workers.on_lost = self._worker_lost
+        workers.on_placeable = self._place
+        workers.on_unplaceable = self._unplaceable
+
+    # Clients
+
+    def connect(self, client: Client, mount: Mount) -> None:
+        """Take in a client."""
+        client.session = Session(
+            client.encoding.serializer,
+            mount.routes,
+            client,
+            self._numbers.__next__,
+            self._settings.max_channels_per_socket,
+            self._settings.max_pending_bytes,
+        )
+        self.clients[client] = None
+        if client.id is not None:
+            self._ids.setdefault(client.id, {})[client] = None
+
+    async def subscribe_id(self, socket_id: str) -> None:
+        """Before a client with this id is taken in: no `disconnect` for it is missed after this."""
+        self._bus.subscribe(topics.exact(socket_id))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bus.when_subscribed(lambda: done.done() or done.set_result(None))
+        await done
+
+    def unsubscribe_id(self, socket_id: str) -> None:
+        """Undo one `subscribe_id`."""
+        self._bus.unsubscribe(topics.exact(socket_id))
+
+    def received(self, client: Client, data: bytes, binary: bool) -> None:
+        """A message of a client."""
+        self._carry_out(client, client.session.received(data, binary))
+
+    def disconnected(self, client: Client, reason: str) -> None:
+        """A client is gone; its channels end with this reason."""
+        if self.clients.pop(client, self) is self:
+            return
+        if client.id is not None:
+            self._forget_id(client.id, client)
+        by_worker: dict[str, list[int]] = {}
+        for channel in list(client.session.channels.values()):
+            old = channel.joining.replaces if channel.joining is not None else None
+            for each in (channel, old) if old is not None else (channel,):
+                if each.worker is not None:
+                    by_worker.setdefault(each.worker, []).append(each.number)
+                self._drop(each)
+        client.session.channels.clear()
+        for worker, numbers in by_worker.items():
+            self._workers.send(worker, commands.SocketDown(numbers, reason))
+
+    def _forget_id(self, socket_id: str, client: Client) -> None:
+        same = self._ids[socket_id]
+        del same[client]
+        if not same:
+            del self._ids[socket_id]
+        self.unsubscribe_id(socket_id)
+
+    # The bus
+
+    def broadcast(self, topic: str, header: Header, data: bytes) -> None:
+        """A broadcast from the bus."""
+        self._fanout.deliver(topic, header, data)
+        if header.event == DISCONNECT and topic in self._ids:
+            for client in list(self._ids[topic]):
+                client.transport.close(CloseCode.GOING_AWAY, "disconnected")
+                self.disconnected(client, "disconnected")
+        self._order.passed(header.origin, header.sequence)
+
+    # The workers
+
+    def _command(self, worker: str, command: commands.ToGateway) -> None:
+        if isinstance(command, (commands.Welcome, commands.Ping)):
+            return
+        channel = self._channels.get(command.channel)
+        if channel is None or channel.worker != worker:
+            return  # ended here already
+        after = getattr(command, "after", 0)
+        if after > channel.since:
+            self._order.follow(worker, after, command)
+        else:
+            self._carry_out_command(worker, command)
+
+    def _carry_out_command(self, worker: str, command: Any) -> None:
+        channel = self._channels.get(command.channel)
+        if channel is None or channel.worker != worker:
+            return
+        session = channel.client.session
+        handler = _COMMANDS[type(command)]
+        self._carry_out(channel.client, handler(session, channel, command))
+
+    def _worker_lost(self, worker: str) -> None:
+        self._order.forget(worker)
+        for channel in [each for each in self._channels.values() if each.worker == worker]:
+            self._carry_out(channel.client, channel.client.session.lost(channel))
+
+    def _unplaceable(self, channel: ChannelState) -> None:
+        if channel.number in self._channels:
+            self._carry_out(channel.client, channel.client.session.unavailable(channel))
+
+    # Actions
+
+    def _carry_out(self, client: Client, actions: list[Action]) -> None:
+        for action in actions:
+            _ACTIONS[type(action)](self, client, action)
+
+    def _send(self, client: Client, action: Send) -> None:
+        client.outbox.send(client.encoding.ready(action.frame))
+
+    def _forward(self, client: Client, action: Forward) -> None:
+        worker = action.channel.worker
+        if worker is not None:
+            self._workers.send(worker, action.command)
+
+    def _start(self, client: Client, action: Start) -> None:
+        """Subscribe first, then join: what the channel broadcasts from its first moment on arrives."""
+        channel = action.channel
+        self._channels[channel.number] = channel
+        if self._fanout.hold(channel):
+            self._bus.subscribe(topics.exact(channel.topic))
+        self._bus.when_subscribed(lambda: self._place(channel))
+
+    def _place(self, channel: ChannelState) -> None:
+        joining, client = channel.joining, channel.client
+        if joining is None or channel.number not in self._channels or channel.worker is not None:
+            return
+        key = client.id or f"{id(client):x}"
+        worker = self._workers.place(client.mount, channel, key)
+        if worker is None:
+            return
+        channel.worker = worker
+        join = joining.join
+        command = commands.Join(
+            channel.number,
+            client.mount,
+            channel.topic,
+            channel.push_join_ref,
+            client.id,
+            client.transport.name,
+            client.encoding.serializer.name,
+            client.assigns,
+            join.codec,
+            join.data,
+        )
+        self._workers.send(worker, command)
+
+    def _activate(self, client: Client, action: Activate) -> None:
+        self._fanout.activate(action.channel)
+
+    def _drop_action(self, client: Client, action: Drop) -> None:
+        self._drop(action.channel)
+
+    def _drop(self, channel: ChannelState) -> None:
+        if self._channels.pop(channel.number, None) is None:
+            return
+        self._workers.forget(channel)
+        if self._fanout.drop(channel):
+            self._bus.unsubscribe(topics.exact(channel.topic))
+
+    def _close(self, client: Client, action: Close) -> None:
+        log.info(
+            "connection closed", code=int(action.code), reason=action.reason, socket_id=client.id
+        )
+        client.transport.close(action.code, action.reason)
+        self.disconnected(client, "closed")
+
+    def _pause(self, client: Client, action: Pause) -> None:
+        client.transport.pause()
+
+    def _resume(self, client: Client, action: Resume) -> None:
+        client.transport.resume()
+
+
+_ACTIONS: dict[type[Any], Any] = {
+    Send: Hub._send,
+    Forward: Hub._forward,
+    Start: Hub._start,
+    Activate: Hub._activate,
+    Drop: Hub._drop_action,
+    Close: Hub._close,
+    Pause: Hub._pause,
+    Resume: Hub._resume,
+}
+
+_COMMANDS: dict[type[Any], Any] = {
+    commands.Joined: Session.joined,
+    commands.Refused: lambda session, channel, each: session.refused(
+        channel, each.codec, each.data
+    ),
+    commands.Reply: Session.replied,
+    commands.Pushed: Session.pushed,
+    commands.Closed: lambda session, channel, _: session.closed(channel),
+    commands.Crashed: lambda session, channel, _: session.crashed(channel),
+}
+
+
+class _Order:
+    """Keeps commands behind the broadcasts they must follow.
+
+    `after` never falls from one command of a channel to its next, so commands that wait leave in the
+    order they came.
+    """
+
+    def __init__(self, release: Any, hold_seconds: float) -> None:
+        self._release = release
+        self._hold_seconds = hold_seconds
+        self._passed: dict[str, int] = {}
+        self._waiting: dict[str, list[tuple[int, int, float, Any]]] = {}
+        self._arrivals = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def passed(self, origin: str, sequence: int) -> None:
+        """A broadcast of `origin` was delivered."""
+        self._passed[origin] = sequence
+        if origin in self._waiting:
+            self._release_up_to(origin, sequence)
+
+    def follow(self, origin: str, after: int, command: Any) -> None:
+        """Carry out `command` once number `after` of `origin` has passed."""
+        if after <= self._passed.get(origin, 0):
+            self._release(origin, command)
+            return
+        now = asyncio.get_running_loop().time()
+        entry = (after, next(self._arrivals), now + self._hold_seconds, command)
+        heapq.heappush(self._waiting.setdefault(origin, []), entry)
+        if self._timer is None:
+            self._expire_later(self._hold_seconds)
+
+    def forget(self, origin: str) -> None:
+        """`origin` is gone: what waits goes out, nothing more will pass."""
+        if origin in self._waiting:
+            self._release_up_to(origin, max(entry[0] for entry in self._waiting[origin]))
+        self._passed.pop(origin, None)
+
+    def _release_up_to(self, origin: str, sequence: int) -> None:
+        waiting = self._waiting[origin]
+        while waiting and waiting[0][0] <= sequence:
+            self._release(origin, heapq.heappop(waiting)[3])
+        if not waiting:
+            del self._waiting[origin]
+
+    def _expire_later(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for origin, waiting in list(self._waiting.items()):
+            late = [entry[0] for entry in waiting if entry[2] <= now]
+            if late:
+                counters.count("hold_timeouts", len(late))
+                log.warning("a broadcast did not pass in time", origin=origin, commands=len(late))
+                self._passed[origin] = max(self._passed.get(origin, 0), max(late))
+                self._release_up_to(origin, max(late))
+        if self._waiting:
+            nearest = min(entry[2] for waiting in self._waiting.values() for entry in waiting)
+            self._expire_later(max(0.001, nearest - now))

@@ -1,0 +1,371 @@
+"""One client's channels: every protocol decision of a gateway, without I/O.
+
+The hub feeds what a client or a worker says and carries out the actions returned, in order. A message
+for a channel that is not joined never leaves this file. While a join is pending, what the client sends
+on its topic waits, so that it is handled after the join as in Phoenix, where a join blocks everything.
+Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mesh.channel import Channel
+from mesh.errors import CloseCode, DecodeError, EncodeError
+from mesh.link import commands
+from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message
+from mesh.payloads import EMPTY
+from mesh.routes import Route, RouteTable
+from mesh.serializers.base import Frame, Serializer
+from mesh.telemetry import counters, get_logger
+from mesh.topics import is_reserved
+
+log = get_logger("gateway.session")
+
+UNMATCHED = b'{"reason":"unmatched topic"}'
+TOO_MANY = b'{"reason":"too many channels joined"}'
+UNAVAILABLE = b'{"reason":"unavailable"}'
+CHANNEL_CRASH = b'{"reason":"channel_crash"}'
+
+MAX_TOPIC_BYTES = 4_096
+"""A topic becomes a subscription in the proxy; Phoenix has no bound, but nobody needs more."""
+
+
+class Joining:
+    """What a channel needs only while its join is pending."""
+
+    __slots__ = ("join", "pending", "pending_bytes", "replaces")
+
+    def __init__(self, join: Message, replaces: "ChannelState | None") -> None:
+        self.join = join
+        self.replaces = replaces
+        self.pending: list[Message] = []
+        self.pending_bytes = 0
+
+
+class ChannelState:
+    """One channel of one client, as the gateway sees it.
+
+    Attributes:
+        number: names it on the links and in broadcast headers; unique in this gateway.
+        join_ref: as the client sent it.
+        push_join_ref: what its pushes carry: join_ref, or the join's ref if that was null.
+        worker: id of the worker that runs it, None until it is placed.
+        joining: None once it is joined.
+        since: bus number of its worker when it joined.
+        intercepts: events that reach it through handle_out.
+        client: the hub's, opaque here.
+    """
+
+    __slots__ = (
+        "client", "intercepts", "join_ref", "joining", "number", "push_join_ref", "route", "since",
+        "topic", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        route: Route[type[Channel]],
+        join: Message,
+        client: Any,
+        replaces: "ChannelState | None" = None,
+    ) -> None:
+        self.number = number
+        self.topic: str = join.topic
+        self.join_ref = join.join_ref
+        self.push_join_ref = join.ref if join.join_ref is None else join.join_ref
+        self.route = route
+        self.worker: str | None = None
+        self.joining: Joining | None = Joining(join, replaces)
+        self.since = 0
+        self.intercepts: frozenset[str] = frozenset()
+        self.client = client
+
+
+class Send(NamedTuple):
+    """Send a frame to the client."""
+
+    frame: Frame
+
+
+class Start(NamedTuple):
+    """Subscribe to the channel's topic; once that is in force, send its JOIN to a worker."""
+
+    channel: ChannelState
+
+
+class Forward(NamedTuple):
+    """Send a command to the channel's worker."""
+
+    channel: ChannelState
+    command: commands.ToWorker
+
+
+class Activate(NamedTuple):
+    """The channel is joined: deliver the broadcasts held for it, and those to come."""
+
+    channel: ChannelState
+
+
+class Drop(NamedTuple):
+    """The channel is over."""
+
+    channel: ChannelState
+
+
+class Close(NamedTuple):
+    """Close the connection."""
+
+    code: int
+    reason: str
+
+
+class Pause(NamedTuple):
+    """Read no more from the client until Resume."""
+
+
+class Resume(NamedTuple):
+    """Read again."""
+
+
+Action = Send | Start | Forward | Activate | Drop | Close | Pause | Resume
+
+
+class Session:
+    """The channels of one client.
+
+    Args:
+        serializer: of the client's protocol version.
+        routes: of its socket handler.
+        client: the hub's, handed to each ChannelState.
+        next_number: gives each channel its number.
+        max_channels: bound of joined and joining channels.
+        max_pending_bytes: bound of what waits for pending joins; over it reading pauses.
+    """
+
+    __slots__ = (
+        "_client", "_max_channels", "_max_pending_bytes", "_next_number", "_paused",
+        "_pending_bytes", "_routes", "_serializer", "channels",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        serializer: Serializer,
+        routes: RouteTable[type[Channel]],
+        client: Any,
+        next_number: Callable[[], int],
+        max_channels: int,
+        max_pending_bytes: int,
+    ) -> None:
+        self.channels: dict[str, ChannelState] = {}
+        self._serializer = serializer
+        self._routes = routes
+        self._client = client
+        self._next_number = next_number
+        self._max_channels = max_channels
+        self._max_pending_bytes = max_pending_bytes
+        self._pending_bytes = 0
+        self._paused = False
+
+    # What the client says
+
+    def received(self, data: bytes, binary: bool) -> list[Action]:
+        """A message of the client."""
+        try:
+            message = self._serializer.decode(data, binary)
+        except DecodeError as error:
+            counters.count("frames_malformed")
+            return [Close(CloseCode.INTERNAL_ERROR, str(error))]
+        return self._handle(message)
+
+    def _handle(self, message: Message) -> list[Action]:
+        topic = message.topic
+        if message.event == HEARTBEAT and topic == HEARTBEAT_TOPIC:
+            return self._reply(None, message.ref, topic, "ok", EMPTY)
+        channel = self.channels.get(topic) if isinstance(topic, str) else None
+        if channel is None:
+            return self._handle_not_joined(message)
+        if channel.joining is not None:
+            return self._hold(channel.joining, message)
+        if message.event == JOIN:
+            return self._replace(channel, message)
+        join_ref = message.join_ref
+        if join_ref is not None and not _same_ref(join_ref, channel.join_ref):
+            counters.count("stale_messages_ignored")
+            return []
+        if message.event == LEAVE:
+            return [Forward(channel, commands.Leave(channel.number, message.ref))]
+        push = commands.Push(
+            channel.number, message.ref, message.event, message.codec, message.data
+        )
+        return [Forward(channel, push)]
+
+    def _handle_not_joined(self, message: Message) -> list[Action]:
+        if message.event == JOIN:
+            return self._join(message)
+        if message.event == LEAVE:
+            return self._reply(message.join_ref, message.ref, message.topic, "ok", EMPTY)
+        return self._unmatched(message)
+
+    def _join(self, message: Message) -> list[Action]:
+        route = self._route(message.topic)
+        if route is None:
+            return self._unmatched(message)
+        if len(self.channels) >= self._max_channels:
+            log.error("too many channels joined", limit=self._max_channels, topic=message.topic)
+            return self._reply(message.join_ref, message.ref, message.topic, "error", TOO_MANY)
+        channel = ChannelState(self._next_number(), route, message, self._client)
+        self.channels[channel.topic] = channel
+        return [Start(channel)]
+
+    def _replace(self, old: ChannelState, message: Message) -> list[Action]:
+        """A second join of a topic: the new channel starts when the old one has ended."""
+        new = ChannelState(self._next_number(), old.route, message, self._client, replaces=old)
+        self.channels[old.topic] = new
+        return [Forward(old, commands.Replace(old.number))]
+
+    def _hold(self, joining: Joining, message: Message) -> list[Action]:
+        size = len(message.data) + 100
+        joining.pending.append(message)
+        joining.pending_bytes += size
+        self._pending_bytes += size
+        if self._pending_bytes > self._max_pending_bytes and not self._paused:
+            self._paused = True
+            return [Pause()]
+        return []
+
+    def _route(self, topic: Any) -> Route[type[Channel]] | None:
+        if not isinstance(topic, str) or is_reserved(topic) or "\x00" in topic:
+            return None
+        if len(topic.encode()) > MAX_TOPIC_BYTES:
+            return None
+        return self._routes.find(topic)
+
+    # What a worker says
+
+    def joined(self, channel: ChannelState, joined: commands.Joined) -> list[Action]:
+        """The join was accepted."""
+        joining = channel.joining
+        if joining is None:
+            return []
+        channel.joining = None
+        channel.since = joined.since
+        channel.intercepts = frozenset(joined.intercepts)
+        actions = self._answer_join(channel, joining, "ok", joined.codec, joined.data)
+        actions.append(Activate(channel))
+        return actions + self._release(joining)
+
+    def refused(self, channel: ChannelState, codec: int, data: bytes) -> list[Action]:
+        """The join was refused, or crashed."""
+        joining = channel.joining
+        if joining is None:
+            return []
+        actions = self._answer_join(channel, joining, "error", codec, data)
+        actions += self._drop(channel)
+        return actions + self._release(joining)
+
+    def unavailable(self, channel: ChannelState) -> list[Action]:
+        """No worker serves the route; the client tries again by itself."""
+        return self.refused(channel, JSON, UNAVAILABLE)
+
+    def replied(self, channel: ChannelState, reply: commands.Reply) -> list[Action]:
+        """The channel answers a push or a leave."""
+        try:
+            frame = self._serializer.encode_reply(
+                channel.push_join_ref,
+                reply.ref,
+                channel.topic,
+                reply.status,
+                reply.codec,
+                reply.data,
+            )
+        except EncodeError as error:
+            return self._unencodable("replies_unencodable", channel, error)
+        return [Send(frame)]
+
+    def pushed(self, channel: ChannelState, push: commands.Pushed) -> list[Action]:
+        """The channel pushes."""
+        try:
+            frame = self._serializer.encode_push(
+                channel.push_join_ref, channel.topic, push.event, push.codec, push.data
+            )
+        except EncodeError as error:
+            return self._unencodable("messages_unencodable", channel, error)
+        return [Send(frame)]
+
+    def closed(self, channel: ChannelState) -> list[Action]:
+        """The channel ended as it should."""
+        return self._ended(channel, CLOSE, EMPTY)
+
+    def crashed(self, channel: ChannelState) -> list[Action]:
+        """The channel ended by an error."""
+        return self._ended(channel, ERROR, CHANNEL_CRASH)
+
+    def lost(self, channel: ChannelState) -> list[Action]:
+        """The channel's worker is gone: a pending join goes to another, a joined channel crashed."""
+        if channel.joining is not None:
+            channel.worker = None
+            return [Start(channel)]
+        return self.crashed(channel)
+
+    def _ended(self, channel: ChannelState, event: str, data: bytes) -> list[Action]:
+        current = self.channels.get(channel.topic)
+        if current is not channel:
+            return self._replaced(channel, current)
+        frame = self._serializer.encode_end(channel.join_ref, channel.topic, event, data)
+        return [Send(frame), *self._drop(channel)]
+
+    def _replaced(self, old: ChannelState, new: ChannelState | None) -> list[Action]:
+        """The old channel of a second join has ended: now the new one may start."""
+        if new is None or new.joining is None or new.joining.replaces is not old:
+            return [Drop(old)]
+        return [Drop(old), Start(new)]
+
+    # Helpers
+
+    def _answer_join(
+        self, channel: ChannelState, joining: Joining, status: str, codec: int, data: bytes
+    ) -> list[Action]:
+        join = joining.join
+        try:
+            reply = self._serializer.encode_reply(
+                channel.join_ref, join.ref, channel.topic, status, codec, data
+            )
+            actions: list[Action] = [Send(reply)]
+        except EncodeError as error:
+            actions = self._unencodable("replies_unencodable", channel, error)
+        old = joining.replaces
+        if old is not None:
+            actions.append(Send(self._serializer.encode_end(old.join_ref, old.topic, CLOSE, EMPTY)))
+        return actions
+
+    def _release(self, joining: Joining) -> list[Action]:
+        """Handle what the client sent while the join was pending."""
+        actions: list[Action] = []
+        self._pending_bytes -= joining.pending_bytes
+        for message in joining.pending:
+            actions += self._handle(message)
+        if self._paused and self._pending_bytes <= self._max_pending_bytes:
+            self._paused = False
+            actions.append(Resume())
+        return actions
+
+    def _drop(self, channel: ChannelState) -> list[Action]:
+        if self.channels.get(channel.topic) is channel:
+            del self.channels[channel.topic]
+        return [Drop(channel)]
+
+    def _unmatched(self, message: Message) -> list[Action]:
+        return self._reply(None, message.ref, message.topic, "error", UNMATCHED)
+
+    def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, data: bytes) -> list[Action]:
+        return [Send(self._serializer.encode_reply(join_ref, ref, topic, status, JSON, data))]
+
+    def _unencodable(self, counter: str, channel: ChannelState, error: EncodeError) -> list[Action]:
+        counters.count(counter)
+        log.warning("message skipped", topic=channel.topic, reason=str(error))
+        return []
+
+
+def _same_ref(one: Any, other: Any) -> bool:
+    """Strict equality as in Elixir: "1", 1 and 1.0 differ, and true is not 1."""
+    return type(one) is type(other) and bool(one == other)

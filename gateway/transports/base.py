@@ -1,0 +1,48 @@
+"""The contracts of a transport: how the hub sends to a client and closes it.
+
+A transport calls `hub.connect(...)` when a client is authenticated, `hub.received(client, data, binary)`
+for each message, and `hub.disconnected(client, reason)` when the client is gone.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mesh.serializers.base import Frame, Serializer
+
+
+class Encoding:
+    """A serializer, and how a transport makes its frames ready to be sent.
+
+    One instance per combination: clients that share it are sent the same bytes.
+    """
+
+    __slots__ = ("ready", "serializer")
+
+    def __init__(self, serializer: Serializer, ready: Callable[[Frame], Any]) -> None:
+        self.serializer = serializer
+        self.ready = ready
+
+
+class OutboxContract(Protocol):
+    """Where what is sent to a client goes."""
+
+    def send(self, frame: Any) -> None:
+        """Queue what `Encoding.ready` made; never waits."""
+
+
+class Transport(Protocol):
+    """What the hub can do to a connection."""
+
+    name: str
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what is queued, then close with this code."""
+
+    def close_slow(self, unsent: int) -> None:
+        """Close a client that does not keep up: `unsent` bytes or messages wait for it."""
+
+    def pause(self) -> None:
+        """Read no more from the client."""
+
+    def resume(self) -> None:
+        """Read again."""

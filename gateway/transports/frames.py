@@ -1,0 +1,178 @@
+"""WebSocket frames of a server: bytes in, messages out; and ready frames for sending. RFC 6455 §5.
+
+Own code because of the hot path and of exact close codes: Tornado's reader awaits several futures per
+frame and aborts where Phoenix answers 1002 or 1007 (docs/concepts/websocket.md has the figures).
+Unmasking is Tornado's C function.
+"""
+
+from typing import NamedTuple
+
+from tornado.util import _websocket_mask as unmask
+
+from mesh.errors import CloseCode, WebSocketError
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+_RESERVED_CODES = frozenset((1004, 1005, 1006, 1015))
+
+
+class Received(NamedTuple):
+    """A complete message or a control frame, unmasked."""
+
+    opcode: int
+    payload: bytes
+
+
+class FrameReader:
+    """Takes a client's bytes as they come.
+
+    Args:
+        max_bytes: bound of a frame, and of a message made of several.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_max_bytes", "_opcode", "_size")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = b""
+        self._fragments: list[bytes] | None = None
+        self._opcode = 0
+        self._size = 0
+
+    def feed(self, data: bytes) -> tuple[list[Received], WebSocketError | None]:
+        """What is complete now; and the error, after which nothing more may be fed."""
+        buffer = self._buffer + data if self._buffer else data
+        received: list[Received] = []
+        position = 0
+        try:
+            while True:
+                frame = self._frame(buffer, position)
+                if frame is None:
+                    break
+                position, first, payload = frame
+                message = self._assemble(first, payload)
+                if message is not None:
+                    received.append(message)
+                    if message.opcode == CLOSE:
+                        break
+        except WebSocketError as error:
+            return received, error
+        self._buffer = buffer[position:]
+        return received, None
+
+    def _frame(self, buffer: bytes, position: int) -> tuple[int, int, bytes] | None:
+        """(position behind it, first byte, payload) of the frame at `position`, if it is complete."""
+        available = len(buffer) - position
+        if available < 2:
+            return None
+        first, second = buffer[position], buffer[position + 1]
+        self._check_head(first, second)
+        length = second & 0x7F
+        head = 6
+        if length >= 126:
+            head = 8 if length == 126 else 14
+            if available < head - 4:
+                return None
+            length = _extended_length(buffer[position + 2 : position + head - 4])
+        if length + self._size > self._max_bytes:
+            raise WebSocketError(
+                CloseCode.TOO_BIG, f"message over {self._max_bytes} bytes (gateway.max_frame_bytes)"
+            )
+        end = position + head + length
+        if len(buffer) < end:
+            return None
+        start = position + head
+        return end, first, unmask(buffer[start - 4 : start], buffer[start:end])
+
+    def _check_head(self, first: int, second: int) -> None:
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise _protocol_error("a reserved bit is set, but no extension was negotiated")
+        if opcode not in _KNOWN:
+            raise _protocol_error(f"reserved opcode {opcode:#x}")
+        if not second & 0x80:
+            raise _protocol_error("a client's frame must be masked")
+        if opcode >= CLOSE:
+            if not first & 0x80 or second & 0x7F > 125:
+                raise _protocol_error("a control frame is fragmented or over 125 bytes")
+        elif (opcode == CONTINUATION) != (self._fragments is not None):
+            raise _protocol_error(
+                "a continuation of nothing"
+                if opcode == CONTINUATION
+                else "a message inside another"
+            )
+
+    def _assemble(self, first: int, payload: bytes) -> Received | None:
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            return Received(opcode, payload)
+        if first & 0x80 and self._fragments is None:
+            return _message(opcode, payload)
+        if self._fragments is None:
+            self._fragments, self._opcode = [], opcode
+        self._fragments.append(payload)
+        self._size += len(payload)
+        if not first & 0x80:
+            return None
+        whole = b"".join(self._fragments)
+        self._fragments, self._size = None, 0
+        return _message(self._opcode, whole)
+
+
+def _message(opcode: int, payload: bytes) -> Received:
+    if opcode == TEXT and not payload.isascii():
+        try:
+            str(payload, "utf-8")
+        except UnicodeDecodeError:
+            raise WebSocketError(CloseCode.INVALID_TEXT, "a text message is not UTF-8") from None
+    return Received(opcode, payload)
+
+
+def _extended_length(field: bytes) -> int:
+    length = int.from_bytes(field, "big")
+    if len(field) == 8 and field[0] & 0x80:
+        raise _protocol_error("a frame length with its highest bit set")
+    if length < 126 or (len(field) == 8 and length < 65_536):
+        raise _protocol_error("a frame length that is not encoded in the fewest bytes")
+    return length
+
+
+def _protocol_error(reason: str) -> WebSocketError:
+    return WebSocketError(CloseCode.PROTOCOL_ERROR, reason)
+
+
+def ready(opcode: int, payload: bytes) -> bytes:
+    """A whole frame, as a server sends it: final and unmasked."""
+    length = len(payload)
+    if length < 126:
+        return bytes((0x80 | opcode, length)) + payload
+    if length < 65_536:
+        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+def close_frame(code: int | None, reason: str = "") -> bytes:
+    """A close frame; without a code if the client gave none."""
+    if code is None:
+        return ready(CLOSE, b"")
+    return ready(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
+
+
+def close_code(payload: bytes) -> int | None:
+    """The code of a client's close frame, None if it has none.
+
+    Raises:
+        WebSocketError: if the payload is one byte, the code may not be sent, or the reason is not UTF-8.
+    """
+    if not payload:
+        return None
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or code in _RESERVED_CODES or not 1000 <= code < 5000:
+        raise _protocol_error(f"close frame with {payload[:2].hex()!r} for a code")
+    if 1016 <= code < 3000:
+        raise _protocol_error(f"close frame with the unassigned code {code}")
+    try:
+        str(payload[2:], "utf-8")
+    except UnicodeDecodeError:
+        raise WebSocketError(CloseCode.INVALID_TEXT, "a close reason is not UTF-8") from None
+    return code

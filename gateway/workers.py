@@ -1,0 +1,174 @@
+"""Links to the workers; which worker a topic belongs to; joins that wait for one.
+
+A worker counts once its link is up. When it dies, the hub hears of it at once, not by missed
+announcements. Joins for which there is no worker yet wait a bounded time.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from gateway.session import ChannelState
+from mesh.bus.announcer import Announcer
+from mesh.errors import NodeError
+from mesh.link import commands
+from mesh.link.dealer import Dealer
+from mesh.placement import Announcement, choose
+from mesh.settings import LinkSettings
+from mesh.telemetry import get_logger
+
+log = get_logger("gateway.workers")
+
+EXPIRE_SECONDS = 0.25
+
+
+class Workers:
+    """The workers a gateway is linked to.
+
+    Attributes:
+        on_command: called with (worker, command) for what a worker says.
+        on_lost: called with the worker's id when it is gone.
+        on_placeable: called with a channel that waited, now that there may be a worker for it.
+        on_unplaceable: called with a channel that has waited too long.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        gateway: str,
+        announcer: Announcer,
+        settings: LinkSettings,
+        worker_wait_seconds: float,
+        max_joins_waiting: int,
+    ) -> None:
+        self.on_command: Callable[[str, commands.ToGateway], None] = lambda *_: None
+        self.on_lost: Callable[[str], None] = lambda _: None
+        self.on_placeable: Callable[[ChannelState], None] = lambda _: None
+        self.on_unplaceable: Callable[[ChannelState], None] = lambda _: None
+        self._context = context
+        self._gateway = gateway
+        self._settings = settings
+        self._worker_wait_seconds = worker_wait_seconds
+        self._max_joins_waiting = max_joins_waiting
+        self._dealers: dict[str, Dealer] = {}
+        self._routes: dict[tuple[str, str], list[str]] = {}
+        self._waiting: dict[ChannelState, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._announcer = announcer
+        announcer.on_up = self._announced
+        announcer.on_down = self._gone
+
+    def place(self, mount: str, channel: ChannelState, socket_key: str) -> str | None:
+        """The worker for a channel; None: it waits, and the hub is called again."""
+        route = channel.route
+        candidates = self._routes.get((mount, route.pattern))
+        if not candidates:
+            self._wait(channel)
+            return None
+        key = channel.topic if route.channel.spread == "topic" else socket_key
+        return choose(key, candidates)
+
+    def send(self, worker: str, command: commands.ToWorker) -> None:
+        """Queue a command; for a worker that is gone it is dropped, the hub has been told."""
+        dealer = self._dealers.get(worker)
+        if dealer is not None:
+            dealer.send(command)
+
+    def forget(self, channel: ChannelState) -> None:
+        """The channel no longer waits."""
+        self._waiting.pop(channel, None)
+
+    def close(self) -> None:
+        """End all links."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waiting.clear()
+        for dealer in list(self._dealers.values()):
+            dealer.close()
+        self._dealers.clear()
+        self._routes.clear()
+
+    # Workers come and go
+
+    def _announced(self, announcement: Announcement) -> None:
+        if announcement.kind != "worker" or announcement.link is None:
+            return
+        if announcement.node in self._dealers:
+            return
+        try:
+            self._dealers[announcement.node] = Dealer(
+                self._context,
+                self._settings,
+                self._gateway,
+                announcement.node,
+                announcement.link,
+                on_up=self._up,
+                on_command=lambda worker, command: self.on_command(worker, command),
+                on_down=self._down,
+            )
+        except NodeError as error:
+            log.error("cannot link to worker", worker=announcement.node, reason=str(error))
+
+    def _up(self, worker: str) -> None:
+        announcement = self._announcer.placement.get(worker)
+        if announcement is None:  # it said goodbye while we were connecting
+            self._down(worker)
+            return
+        for route in announcement.routes:
+            self._routes.setdefault(route, []).append(worker)
+        waiting, self._waiting = self._waiting, {}
+        for channel in waiting:
+            self.on_placeable(channel)
+
+    def _gone(self, announcement: Announcement) -> None:
+        dealer = self._dealers.get(announcement.node)
+        if dealer is None:
+            return
+        if announcement.state == "down":
+            # It sends the ends of its channels before the link ends by itself; no new joins.
+            self._unroute(announcement.node)
+            return
+        dealer.close()
+        self._down(announcement.node)
+
+    def _down(self, worker: str) -> None:
+        dealer = self._dealers.pop(worker, None)
+        if dealer is None:
+            return
+        dealer.close()
+        self._unroute(worker)
+        self._announcer.placement.forget(worker)
+        log.warning("worker is gone", worker=worker)
+        self.on_lost(worker)
+
+    def _unroute(self, worker: str) -> None:
+        for route, workers in list(self._routes.items()):
+            if worker in workers:
+                workers.remove(worker)
+            if not workers:
+                del self._routes[route]
+
+    # Joins that wait
+
+    def _wait(self, channel: ChannelState) -> None:
+        now = asyncio.get_running_loop().time()
+        if len(self._waiting) >= self._max_joins_waiting:
+            asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)
+            return
+        self._waiting.setdefault(channel, now + self._worker_wait_seconds)
+        if self._timer is None:
+            self._expire_later()
+
+    def _expire_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(EXPIRE_SECONDS, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for channel in [each for each, deadline in self._waiting.items() if deadline <= now]:
+            del self._waiting[channel]
+            log.warning("no worker for a join", topic=channel.topic, route=channel.route.pattern)
+            self.on_unplaceable(channel)
+        if self._waiting:
+            self._expire_later()

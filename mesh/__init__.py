@@ -1,0 +1,25 @@
+"""Phoenix Channels for Python, on a ZeroMQ mesh: the public API on one page."""
+
+from mesh.channel import Channel, Reply, SocketRef, error, ok, on, refuse
+from mesh.endpoint import Endpoint
+from mesh.errors import MeshError
+from mesh.messages import Broadcast
+from mesh.routes import Route
+from mesh.socket import ConnectInfo, Socket, SocketHandler
+
+__all__ = [
+    "Broadcast",
+    "Channel",
+    "ConnectInfo",
+    "Endpoint",
+    "MeshError",
+    "Reply",
+    "Route",
+    "Socket",
+    "SocketHandler",
+    "SocketRef",
+    "error",
+    "ok",
+    "on",
+    "refuse",
+]

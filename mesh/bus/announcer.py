@@ -1,0 +1,96 @@
+"""Says on the bus who this node is and what it serves, and hears it of the others."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from mesh import placement, topics
+from mesh.bus.frames import ANNOUNCEMENT
+from mesh.bus.publisher import Publisher
+from mesh.bus.subscriber import Subscriber
+from mesh.errors import WireError
+from mesh.placement import Announcement, Placement
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("mesh.nodes")
+
+
+class Announcer:
+    """Keeps `placement` current.
+
+    Attributes:
+        placement: the other nodes, this one included.
+        on_up: called with each announcement of a live node.
+        on_down: called with the announcement of a node that said goodbye or fell silent.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        subscriber: Subscriber,
+        announcement: Announcement,
+        announce_seconds: float,
+        node_down_seconds: float,
+    ) -> None:
+        self.placement = Placement()
+        self.on_up: Callable[[Announcement], None] = lambda _: None
+        self.on_down: Callable[[Announcement], None] = lambda _: None
+        self._publisher = publisher
+        self._announcement = announcement
+        self._announce_seconds = announce_seconds
+        self._node_down_seconds = node_down_seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._last = float("-inf")
+        subscriber.subscribe(topics.exact(topics.NODES))
+        subscriber.on_announcement = self._heard
+
+    def start(self) -> None:
+        """Announce now, and again and again."""
+        self._tick()
+
+    def close(self) -> None:
+        """Say goodbye."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._announce("down")
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        late = now - self._last - self._announce_seconds
+        if late < self._node_down_seconds / 2:
+            for silent in self.placement.expire(now, self._node_down_seconds):
+                log.warning("node fell silent", node=silent.node, kind=silent.kind)
+                self.on_down(silent)
+        self._last = now
+        self._announce("up")
+        self._timer = loop.call_later(self._announce_seconds, self._tick)
+
+    def _announce(self, state: Literal["up", "down"]) -> None:
+        announcement = msgspec.structs.replace(self._announcement, state=state)
+        self._publisher.publish_kind(
+            ANNOUNCEMENT, topics.NODES, data=placement.encode(announcement)
+        )
+
+    def _heard(self, data: bytes) -> None:
+        try:
+            announcement = placement.decode(data)
+        except WireError as error:
+            counters.count("bus_messages_malformed")
+            log.warning("announcement dropped", reason=str(error))
+            return
+        if announcement.node == self._announcement.node:
+            return
+        now = asyncio.get_running_loop().time()
+        new = self.placement.heard(announcement, now)
+        if announcement.state == "down":
+            self.on_down(announcement)
+            return
+        if new:
+            log.debug("node is up", node=announcement.node, kind=announcement.kind)
+            if self._timer is not None:
+                self._announce("up")  # so that a newcomer need not wait for our next tick
+        self.on_up(announcement)

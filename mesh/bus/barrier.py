@@ -1,0 +1,92 @@
+"""Tells when subscriptions are in force: a probe through the proxy.
+
+A subscription travels to the proxy on its own; broadcasts published before it arrives are lost. So
+after the subscriptions in question we subscribe to a fresh `$sync` topic and publish on it until the
+probe comes back: the proxy takes subscriptions of one connection in order, so by then it has them all.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from mesh import topics
+from mesh.bus.frames import PROBE
+from mesh.bus.publisher import Publisher
+from mesh.bus.subscriber import Subscriber
+from mesh.telemetry import get_logger
+
+log = get_logger("mesh.bus")
+
+FIRST_RETRY_SECONDS = 0.001
+LAST_RETRY_SECONDS = 0.1
+
+
+class Barrier:
+    """Batches all that asked in one tick, and all that ask while a probe is on its way, into one probe."""
+
+    def __init__(
+        self, publisher: Publisher, subscriber: Subscriber, timeout_seconds: float
+    ) -> None:
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._timeout_seconds = timeout_seconds
+        self._waiting: list[Callable[[], None]] = []
+        self._probed: list[Callable[[], None]] = []
+        self._topic = ""
+        self._number = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._started = 0.0
+        self._warned = False
+        self._scheduled = False
+        subscriber.on_probe = self._echo
+
+    def when_complete(self, callback: Callable[[], None]) -> None:
+        """Call back once every subscription made before this call is in force."""
+        self._waiting.append(callback)
+        if not self._topic and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def close(self) -> None:
+        """Forget who waits."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._waiting.clear()
+        self._probed.clear()
+        self._topic = "closed"
+
+    def _begin(self) -> None:
+        self._scheduled = False
+        if self._topic:
+            return
+        self._probed, self._waiting = self._waiting, []
+        self._number += 1
+        self._topic = f"{topics.SYNC}:{self._publisher.origin}:{self._number}"
+        self._subscriber.subscribe(topics.exact(self._topic))
+        self._started = asyncio.get_running_loop().time()
+        self._warned = False
+        self._probe(FIRST_RETRY_SECONDS)
+
+    def _probe(self, retry_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._publisher.publish_kind(PROBE, self._topic)
+        self._retry = loop.call_later(
+            retry_seconds, self._probe, min(2 * retry_seconds, LAST_RETRY_SECONDS)
+        )
+        waited = loop.time() - self._started
+        if waited > self._timeout_seconds and not self._warned:
+            self._warned = True
+            log.warning("the bus does not answer: joins wait", seconds=round(waited, 1))
+
+    def _echo(self, topic: str) -> None:
+        if topic != self._topic:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+        self._subscriber.unsubscribe(topics.exact(topic))
+        self._topic = ""
+        callbacks, self._probed = self._probed, []
+        for callback in callbacks:
+            callback()
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._begin)

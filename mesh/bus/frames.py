@@ -1,0 +1,58 @@
+"""The three frames of a bus message: topic and NUL, msgpack header, payload.
+
+The header is the array `[version, kind, origin, sequence, event, codec, skip]`; `skip` is nil or
+`[gateway, channel]`, the channel that made a broadcast_from. The payload is in the third frame,
+already encoded, so that a gateway forwards it without decoding it.
+"""
+
+import msgspec
+
+from mesh.errors import WireError
+from mesh.pubsub import Sender
+
+VERSION = 1
+
+BROADCAST = 1
+ANNOUNCEMENT = 2
+PROBE = 3
+
+
+class Header(msgspec.Struct, array_like=True, frozen=True):
+    """The second frame.
+
+    Attributes:
+        version: of this layout; others are not read.
+        kind: BROADCAST, ANNOUNCEMENT or PROBE.
+        origin: id of the node that published it.
+        sequence: the origin's number of the message, rising by one with each it publishes.
+        event: the broadcast's event.
+        codec: of the payload.
+        skip: the channel that must not get it.
+    """
+
+    version: int
+    kind: int
+    origin: str
+    sequence: int
+    event: str
+    codec: int
+    skip: Sender | None = None
+
+
+encode_header = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Header).decode
+
+
+def decode_header(frame: bytes) -> Header:
+    """Read a second frame.
+
+    Raises:
+        WireError: if it is not a header, or of another version.
+    """
+    try:
+        header = _decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not a bus header: {error}") from None
+    if header.version != VERSION:
+        raise WireError(f"bus header of version {header.version}; this node speaks {VERSION}")
+    return header

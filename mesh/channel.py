@@ -1,0 +1,268 @@
+"""Channel: the application's class; one instance per (socket, topic), its callbacks one at a time.
+
+Source: Phoenix.Channel. A Channel opens nothing: what it sends goes to a `ChannelContext`, which the
+worker fills in (mesh/runtime/channel_server.py) and a test may replace.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+
+from mesh.errors import ChannelError, UnhandledEventError
+
+if TYPE_CHECKING:
+    from mesh.socket import Socket
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a handler returns to answer a push; `ok()` and `error()` make one."""
+
+    payload: Any = None
+    status: str = "ok"
+
+
+def ok(payload: Any = None) -> Reply:
+    """A reply of status ok: any JSON value, or bytes; without payload `{}`."""
+    return Reply(payload, "ok")
+
+
+def error(payload: Any = None) -> Reply:
+    """A reply of status error; from `join` it refuses."""
+    return Reply(payload, "error")
+
+
+def refuse(reason: Any = None) -> Reply:
+    """Refuse a join or a connection: `refuse("unauthorized")` is `error({"reason": "unauthorized"})`."""
+    return Reply({"reason": reason} if isinstance(reason, str) else reason, "error")
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRef:
+    """Names one push of the client, so that it can be replied to later, from anywhere."""
+
+    topic: str
+    ref: Any
+
+
+def on(*events: str) -> Callable[[Handler], Handler]:
+    """Let a method handle these events: `@on("new_msg")` above `def new_msg(self, payload)`."""
+
+    def mark(handler: Handler) -> Handler:
+        handler.__mesh_events__ = events  # type: ignore[attr-defined]
+        return handler
+
+    return mark
+
+
+class Sent:
+    """What broadcast, push and reply return: already done, and awaitable for symmetry."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+SENT = Sent()
+
+
+class ChannelContext(Protocol):
+    """What a channel needs of the worker that runs it."""
+
+    def push(self, event: str, payload: Any) -> None:
+        """To this client."""
+
+    def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
+        """To a push of this client; None is the one being handled."""
+
+    def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
+        """To all members of the topic."""
+
+    def socket_ref(self) -> SocketRef:
+        """The push being handled."""
+
+    def stop(self, reason: str) -> None:
+        """End the channel after the current callback."""
+
+    def send(self, message: Any, delay_seconds: float) -> None:
+        """Queue `message` for `handle_info`."""
+
+    async def subscribe(self, topic: str) -> None:
+        """Deliver broadcasts on `topic` to `handle_info`."""
+
+    def unsubscribe(self, topic: str) -> None:
+        """No longer."""
+
+
+class Channel:
+    """Subclass it, declare it in `SocketHandler.channels`. Callbacks may be `def` or `async def`.
+
+        class RoomChannel(Channel):
+            def join(self, topic, payload):
+                if topic == "room:private":
+                    return refuse("unauthorized")
+
+            @on("new_msg")
+            def new_msg(self, payload):
+                self.broadcast("new_msg", payload)
+
+    A handler returns None (no reply), a dict, a list or bytes (reply ok), or `ok(value)`,
+    `error(value)`, `Reply(value, status)`. An exception ends this channel only; the client gets
+    `phx_error` and rejoins.
+
+    Attributes:
+        intercept: events whose broadcasts go through `handle_out` instead of straight to the client.
+        spread: "topic": all members of a topic on one worker; "socket": spread over all workers.
+        topic: what was joined.
+        socket: whose channel it is.
+        join_ref: of the join that made this channel.
+    """
+
+    intercept: ClassVar[Collection[str]] = ()
+    spread: ClassVar[Literal["topic", "socket"]] = "topic"
+    handlers: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.handlers = _collect_handlers(cls)
+        if isinstance(cls.intercept, str):
+            raise ChannelError(f"{cls.__name__}.intercept is a string; want a tuple of events")
+        if cls.intercept and cls.handle_out is Channel.handle_out:
+            raise ChannelError(
+                f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out"
+            )
+
+    def __init__(
+        self, context: ChannelContext, socket: "Socket", topic: str, join_ref: Any = None
+    ) -> None:
+        self._context = context
+        self.socket = socket
+        self.topic = topic
+        self.join_ref = join_ref
+
+    # Callbacks
+
+    def join(self, topic: str, payload: Any) -> Any:
+        """Authorise the join: None or a dict accepts (with reply), `refuse(reason)` refuses."""
+        return None
+
+    def after_join(self, payload: Any) -> Any:
+        """Runs after the join reply was sent; may push and broadcast. `payload` is the join's."""
+
+    def handle_in(self, event: str, payload: Any) -> Any:
+        """Takes every event without an `@on` handler. By default it raises, as in Phoenix."""
+        raise UnhandledEventError(f"{type(self).__name__} has no handler for event {event!r}")
+
+    def handle_out(self, event: str, payload: Any) -> Any:
+        """Takes the broadcasts named in `intercept`; what it does not push is not sent."""
+        raise ChannelError(f"{type(self).__name__} has no handle_out for {event!r}")
+
+    def handle_info(self, message: Any) -> Any:
+        """Takes what `send` queued, and Broadcasts on topics this channel subscribed to."""
+        raise NotImplementedError
+
+    def terminate(self, reason: Any) -> Any:
+        """Runs when the channel ends.
+
+        Args:
+            reason: "left", "closed", "disconnected", "duplicate_join", "shutdown" (refused join, or
+                the worker stops), "normal" or what was given to `stop`; an exception after a crash.
+        """
+
+    # What a channel can do
+
+    @property
+    def assigns(self) -> dict[str, Any]:
+        """This channel's own copy of the socket's assigns."""
+        return self.socket.assigns
+
+    def push(self, event: str, payload: Any) -> Sent:
+        """Send `event` to this client only.
+
+        Raises:
+            NotJoinedError: in `join`.
+            PayloadError: if the payload is neither an object nor bytes.
+        """
+        self._context.push(event, payload)
+        return SENT
+
+    def broadcast(self, event: str, payload: Any) -> Sent:
+        """Send `event` to every member of this topic, on every node, this client included.
+
+        Returns when the message is numbered and queued, not when it is delivered.
+
+        Raises:
+            NotJoinedError: in `join`.
+            PayloadError: if the payload is neither an object nor bytes.
+        """
+        self._context.broadcast(event, payload, True)
+        return SENT
+
+    def broadcast_from(self, event: str, payload: Any) -> Sent:
+        """As `broadcast`, but this channel is skipped."""
+        self._context.broadcast(event, payload, False)
+        return SENT
+
+    def reply(self, payload: Any = None, status: str = "ok", ref: SocketRef | None = None) -> Sent:
+        """Answer a push: the one being handled, or the one that `ref` names.
+
+        Raises:
+            NotJoinedError: in `join`.
+            ChannelError: without `ref` outside of a handler.
+        """
+        self._context.reply(ref, status, payload)
+        return SENT
+
+    def socket_ref(self) -> SocketRef:
+        """Name the push being handled, for a `reply` later.
+
+        Raises:
+            ChannelError: outside of a handler.
+        """
+        return self._context.socket_ref()
+
+    def stop(self, reason: str = "normal", reply: Reply | None = None) -> None:
+        """End this channel after the current callback, with a reply first if given.
+
+        "normal" and "shutdown" close it for good (`phx_close`); any other reason counts as a crash
+        (`phx_error`, and the client rejoins).
+        """
+        if reply is not None:
+            self.reply(reply.payload, reply.status)
+        self._context.stop(reason)
+
+    def send(self, message: Any, delay_seconds: float = 0.0) -> None:
+        """Queue `message` for this channel's `handle_info`, now or after a delay."""
+        self._context.send(message, delay_seconds)
+
+    def subscribe(self, topic: str) -> Awaitable[None]:
+        """Deliver broadcasts on another topic to `handle_info`; when awaited, none is missed after it.
+
+        Raises:
+            TopicError: if `topic` starts with `$` or contains NUL.
+        """
+        return self._context.subscribe(topic)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Undo `subscribe`."""
+        self._context.unsubscribe(topic)
+
+
+def _collect_handlers(cls: type[Channel]) -> dict[str, str]:
+    handlers: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        own: dict[str, str] = {}
+        for name, member in vars(base).items():
+            for event in getattr(member, "__mesh_events__", ()):
+                if not isinstance(event, str):
+                    raise ChannelError(f"{base.__name__}.{name}: @on({event!r}) is not a string")
+                if event in own:
+                    raise ChannelError(
+                        f"{base.__name__}: {own[event]} and {name} both handle {event!r}"
+                    )
+                own[event] = name
+        handlers.update(own)
+    return handlers

@@ -1,0 +1,108 @@
+"""Endpoint: the application's one object: its socket mounts, its settings, broadcast from anywhere.
+
+Source: Phoenix.Endpoint. It opens nothing; a node binds it to its PubSub at start.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mesh.channel import SENT, Channel, Sent
+from mesh.errors import ApplicationError
+from mesh.messages import DISCONNECT
+from mesh.pubsub import PubSub
+from mesh.routes import RouteTable
+from mesh.socket import SocketHandler
+
+CheckOrigin = bool | str | Sequence[str] | Callable[[str], bool]
+
+_MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+|/:[A-Za-z_][A-Za-z0-9_]*)+\Z")
+
+
+class Mount:
+    """One socket handler at one path, with its routes checked.
+
+    Attributes:
+        path: "/socket", or with variables "/socket/:tenant".
+        handler: the SocketHandler class.
+        routes: its route table.
+    """
+
+    def __init__(self, path: str, handler: type[SocketHandler]) -> None:
+        if not isinstance(path, str) or not _MOUNT.match(path):
+            raise ApplicationError(f"socket mount {path!r} is not a path; want '/socket'")
+        if not (isinstance(handler, type) and issubclass(handler, SocketHandler)):
+            raise ApplicationError(
+                f"socket mount {path!r}: {handler!r} is not a SocketHandler class"
+            )
+        self.path = path
+        self.handler = handler
+        self.routes: RouteTable[type[Channel]] = handler.routes()
+
+
+class Endpoint:
+    """The application.
+
+        endpoint = Endpoint(sockets={"/socket": UserSocket}, static={"/": Path("static")})
+
+    Args:
+        sockets: path → SocketHandler; the WebSocket is at `<path>/websocket`.
+        static: URL prefix → directory that the gateway serves; a directory answers with index.html.
+        http: Tornado request handlers of your own, `(pattern, handler_class)` or with a dict of
+            arguments; they find this endpoint as `self.settings["endpoint"]`.
+        check_origin: as in Phoenix: True (the Origin's host must be `gateway.url_host`), False, a list
+            of patterns ("https://example.com", "//*.example.com", "//localhost:4000"), "conn" (same
+            host, scheme and port as the request), or a function of the Origin header.
+        settings: settings in code, nested as in mesh.toml: `{"gateway": {"port": 4000}}`; environment
+            and flags win over them.
+
+    Raises:
+        ApplicationError: for an unusable mount or route.
+    """
+
+    def __init__(
+        self,
+        sockets: Mapping[str, type[SocketHandler]],
+        *,
+        static: Mapping[str, str | Path] | None = None,
+        http: Sequence[tuple[Any, ...]] = (),
+        check_origin: CheckOrigin = True,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.mounts = {path: Mount(path, handler) for path, handler in sockets.items()}
+        self.static = {prefix: Path(directory) for prefix, directory in (static or {}).items()}
+        self.http = tuple(http)
+        self.check_origin = check_origin
+        self.settings = dict(settings or {})
+        self._pubsub: PubSub | None = None
+
+    def bind(self, pubsub: PubSub | None) -> None:
+        """Connect this endpoint to a node; nodes call it."""
+        self._pubsub = pubsub
+
+    @property
+    def pubsub(self) -> PubSub:
+        """The PubSub of the node this endpoint runs in.
+
+        Raises:
+            ApplicationError: if no node runs it.
+        """
+        if self._pubsub is None:
+            raise ApplicationError("the endpoint is not running; start it with `mesh serve`")
+        return self._pubsub
+
+    def broadcast(self, topic: str, event: str, payload: Any) -> Sent:
+        """Send `event` to every member of `topic`, on every node.
+
+        Raises:
+            TopicError: if `topic` starts with `$` or contains NUL.
+            PayloadError: if the payload is neither an object nor bytes.
+            ApplicationError: if no node runs this endpoint.
+        """
+        self.pubsub.broadcast(topic, event, payload)
+        return SENT
+
+    def disconnect(self, socket_id: str) -> Sent:
+        """Close every socket with this id; its client may connect again."""
+        return self.broadcast(socket_id, DISCONNECT, {})

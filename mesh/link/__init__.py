@@ -1,0 +1,1 @@
+"""One gateway ⇄ one worker: DEALER to ROUTER, batches of small commands."""

@@ -1,0 +1,79 @@
+"""Gathers the commands of one event-loop tick into one ZeroMQ message.
+
+A full queue on the way keeps the commands here, in order; over the bound the link is given up,
+because a peer that far behind would only serve stale channels.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from mesh.link.commands import encode_batch
+
+BATCH_BYTES = 1_000_000
+"""Payload bytes after which a batch leaves before the tick ends: far below MAXMSGSIZE."""
+RETRY_SECONDS = 0.002
+
+
+class Batches:
+    """Commands on their way to one peer.
+
+    Args:
+        send: sends one batch; False if it cannot be sent now.
+        overflow: called when more than `max_batches` wait.
+        max_batches: bound of what waits.
+    """
+
+    __slots__ = (
+        "_bytes", "_commands", "_encoded", "_max_batches", "_overflow", "_scheduled", "_send",
+        "closed",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        send: Callable[[bytes], bool],
+        overflow: Callable[[], None],
+        max_batches: int,
+    ) -> None:
+        self.closed = False
+        self._send = send
+        self._overflow = overflow
+        self._max_batches = max_batches
+        self._commands: list[Any] = []
+        self._encoded: list[bytes] = []
+        self._bytes = 0
+        self._scheduled = False
+
+    def add(self, command: Any) -> None:
+        """Send `command` with this tick's batch."""
+        self._commands.append(command)
+        self._bytes += len(getattr(command, "data", b""))
+        if self._bytes > BATCH_BYTES:
+            self._encode()
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what there is, in order."""
+        self._scheduled = False
+        if self.closed:
+            return
+        self._encode()
+        while self._encoded:
+            if not self._send(self._encoded[0]):
+                break
+            self._encoded.pop(0)
+        if self.closed or not self._encoded:
+            return
+        if len(self._encoded) > self._max_batches:
+            self._overflow()
+            return
+        self._scheduled = True
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self.flush)
+
+    def _encode(self) -> None:
+        if self._commands:
+            self._encoded.append(encode_batch(self._commands))
+            self._commands.clear()
+            self._bytes = 0

@@ -1,0 +1,159 @@
+"""The commands of a link, and batches of them.
+
+One ZeroMQ message is one batch: a msgpack array of commands; a command is an array whose first
+element is its number. `channel` is the gateway's number of a channel, unique on its link.
+`after` is the bus sequence number of the last broadcast the worker made that this client must see
+first; the gateway holds the command until that number has passed (DESIGN §5.2); 0 waits for nothing.
+"""
+
+from typing import Any, Union
+
+import msgspec
+
+from mesh.errors import WireError
+
+VERSION = 1
+
+
+class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
+    """Gateway → worker: the first command on a link."""
+
+    version: int
+    gateway: str
+
+
+class Welcome(msgspec.Struct, array_like=True, tag=1, frozen=True):
+    """Worker → gateway: the answer; from now on the link carries channels."""
+
+    version: int
+    worker: str
+
+
+class Join(msgspec.Struct, array_like=True, tag=2, frozen=True):
+    """Gateway → worker: start a channel. `assigns` is msgpack."""
+
+    channel: int
+    mount: str
+    topic: str
+    join_ref: Any
+    socket_id: str | None
+    transport: str
+    serializer: str
+    assigns: bytes
+    codec: int
+    data: bytes
+
+
+class Push(msgspec.Struct, array_like=True, tag=3, frozen=True):
+    """Gateway → worker: an event of the client."""
+
+    channel: int
+    ref: Any
+    event: Any
+    codec: int
+    data: bytes
+
+
+class Leave(msgspec.Struct, array_like=True, tag=4, frozen=True):
+    """Gateway → worker: the client left. Answered by a Reply to `ref`, then Closed."""
+
+    channel: int
+    ref: Any
+
+
+class Replace(msgspec.Struct, array_like=True, tag=5, frozen=True):
+    """Gateway → worker: the client joined the topic anew. Ends the channel; answered by Closed."""
+
+    channel: int
+
+
+class SocketDown(msgspec.Struct, array_like=True, tag=6, frozen=True):
+    """Gateway → worker: a client is gone, and these channels with it. Not answered."""
+
+    channels: list[int]
+    reason: str
+
+
+class Joined(msgspec.Struct, array_like=True, tag=7, frozen=True):
+    """Worker → gateway: the join was accepted.
+
+    `intercepts` are the events this channel takes through `handle_out`. Broadcasts of this worker up
+    to number `since` were made before the join returned, and are not for this channel.
+    """
+
+    channel: int
+    intercepts: tuple[str, ...]
+    since: int
+    codec: int
+    data: bytes
+
+
+class Refused(msgspec.Struct, array_like=True, tag=8, frozen=True):
+    """Worker → gateway: the join was refused, or crashed."""
+
+    channel: int
+    codec: int
+    data: bytes
+
+
+class Reply(msgspec.Struct, array_like=True, tag=9, frozen=True):
+    """Worker → gateway: the answer to a push or a leave."""
+
+    channel: int
+    after: int
+    ref: Any
+    status: str
+    codec: int
+    data: bytes
+
+
+class Pushed(msgspec.Struct, array_like=True, tag=10, frozen=True):
+    """Worker → gateway: a push to the client."""
+
+    channel: int
+    after: int
+    event: str
+    codec: int
+    data: bytes
+
+
+class Closed(msgspec.Struct, array_like=True, tag=11, frozen=True):
+    """Worker → gateway: the channel ended as it should."""
+
+    channel: int
+    after: int
+
+
+class Crashed(msgspec.Struct, array_like=True, tag=12, frozen=True):
+    """Worker → gateway: the channel ended by an error."""
+
+    channel: int
+    after: int
+
+
+class Ping(msgspec.Struct, array_like=True, tag=13, frozen=True):
+    """Worker → gateway: are you there? Sending it fails if not; never answered."""
+
+
+ToWorker = Union[Hello, Join, Push, Leave, Replace, SocketDown]
+ToGateway = Union[Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping]
+
+encode_batch = msgspec.msgpack.Encoder().encode
+_decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode
+_decode_to_gateway = msgspec.msgpack.Decoder(list[ToGateway]).decode
+
+
+def decode_to_worker(batch: bytes) -> list[ToWorker]:
+    """Read a gateway's batch. Raises WireError for anything else."""
+    try:
+        return _decode_to_worker(batch)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not a batch of link commands to a worker: {error}") from None
+
+
+def decode_to_gateway(batch: bytes) -> list[ToGateway]:
+    """Read a worker's batch. Raises WireError for anything else."""
+    try:
+        return _decode_to_gateway(batch)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not a batch of link commands to a gateway: {error}") from None

@@ -1,0 +1,144 @@
+"""The gateway's end of one link: a DEALER to one worker, and the news of its death.
+
+A worker's end shows at once as a disconnect on the socket's monitor; a frozen worker shows by
+ZeroMQ's heartbeats, which end the connection. A link that ended is not taken up again.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from mesh.errors import WireError
+from mesh.link import commands
+from mesh.link.batches import Batches
+from mesh.settings import LinkSettings
+from mesh.telemetry import counters, get_logger
+from mesh.zeromq import sockets
+from mesh.zeromq.drain import Drain
+
+log = get_logger("mesh.link")
+
+_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_CONNECT_RETRIED
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+class Dealer:
+    """A link to one worker.
+
+    Args:
+        gateway: this gateway's id.
+        worker: the worker's id, as announced.
+        address: where it listens.
+        on_up: called when the worker has welcomed us.
+        on_command: called with (worker, command).
+        on_down: called with the worker, once, when the link has ended by itself.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        settings: LinkSettings,
+        gateway: str,
+        worker: str,
+        address: str,
+        *,
+        on_up: Callable[[str], None],
+        on_command: Callable[[str, commands.ToGateway], None],
+        on_down: Callable[[str], None],
+    ) -> None:
+        self.worker = worker
+        self.up = False
+        self._on_up = on_up
+        self._on_command = on_command
+        self._on_down = on_down
+        self._closed = False
+        self._socket = sockets.link_dealer(context, settings)
+        self._monitor = sockets.monitor(self._socket, _EVENTS)
+        self._drain = Drain(self._socket, self._message)
+        self._monitor_drain = Drain(self._monitor, self._event)
+        self._batches = Batches(self._send, self._down, settings.high_water_mark)
+        self._drain.start()
+        self._monitor_drain.start()
+        self._timer = asyncio.get_running_loop().call_later(
+            settings.hello_timeout_seconds, self._not_welcome
+        )
+        sockets.connect(self._socket, address)
+        self.send(commands.Hello(commands.VERSION, gateway))
+
+    def send(self, command: commands.ToWorker) -> None:
+        """Send a command with this tick's batch."""
+        self._batches.add(command)
+
+    def close(self) -> None:
+        """Send what there is and end the link."""
+        if self._closed:
+            return
+        self._batches.flush()
+        self._closed = True
+        self.up = False
+        self._batches.closed = True
+        self._timer.cancel()
+        self._drain.close()
+        self._monitor_drain.close()
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
+
+    def _send(self, batch: bytes) -> bool:
+        try:
+            self._socket.send(batch, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        self._drain.look_again()
+        return True
+
+    def _message(self, frames: list[bytes]) -> None:
+        try:
+            if len(frames) != 1:
+                raise WireError(f"link message of {len(frames)} frames; want 1")
+            received = commands.decode_to_gateway(frames[0])
+        except WireError as error:
+            counters.count("link_messages_malformed")
+            log.warning("link message dropped", worker=self.worker, reason=str(error))
+            return
+        for command in received:
+            if isinstance(command, commands.Welcome):
+                self._welcome(command)
+            else:
+                self._on_command(self.worker, command)
+
+    def _welcome(self, welcome: commands.Welcome) -> None:
+        if welcome.version != commands.VERSION or welcome.worker != self.worker:
+            log.warning("not the worker that was announced", worker=self.worker, got=welcome.worker)
+            self._down()
+            return
+        self._timer.cancel()
+        self.up = True
+        log.debug("linked to worker", worker=self.worker)
+        self._on_up(self.worker)
+
+    def _event(self, frames: list[bytes]) -> None:
+        event = int.from_bytes(frames[0][:2], "little")
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._batches.flush()
+        else:
+            self._down()
+
+    def _not_welcome(self) -> None:
+        log.warning("worker does not answer", worker=self.worker)
+        self._down()
+
+    def _down(self) -> None:
+        if not self._closed:
+            self._drain.read_now()  # what the worker said before it went
+        if not self._closed:
+            self._batches.closed = True  # nothing can be delivered any more
+            self.close()
+            self._on_down(self.worker)

@@ -1,0 +1,125 @@
+"""The worker's end of its links: one ROUTER for all gateways.
+
+ROUTER does not tell when a peer goes. The socket's monitor does, without saying which; so then every
+gateway gets a Ping, and sending it to the dead one fails.
+"""
+
+from collections.abc import Callable
+
+import zmq
+
+from mesh.errors import WireError
+from mesh.link import commands
+from mesh.link.batches import Batches
+from mesh.settings import LinkSettings
+from mesh.telemetry import counters, get_logger
+from mesh.zeromq import sockets
+from mesh.zeromq.drain import Drain
+
+log = get_logger("mesh.link")
+
+
+class Router:
+    """Takes commands of all gateways.
+
+    Attributes:
+        address: where gateways connect.
+        on_up: called with (link, gateway id) when a gateway says hello.
+        on_command: called with (link, command).
+        on_down: called with the link when a gateway is gone.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], worker: str, settings: LinkSettings
+    ) -> None:
+        self.on_up: Callable[[bytes, str], None] = lambda *_: None
+        self.on_command: Callable[[bytes, commands.ToWorker], None] = lambda *_: None
+        self.on_down: Callable[[bytes], None] = lambda _: None
+        self._worker = worker
+        self._max_batches = settings.high_water_mark
+        self._links: dict[bytes, Batches] = {}
+        self._socket = sockets.link_router(context, settings)
+        self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
+        self.address = sockets.bind(self._socket, settings.bind)
+        self._drain = Drain(self._socket, self._message)
+        self._monitor_drain = Drain(self._monitor, self._disconnected)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._drain.start()
+        self._monitor_drain.start()
+
+    def send(self, link: bytes, command: commands.ToGateway) -> None:
+        """Queue a command for one gateway; for a gateway that is gone it is dropped."""
+        batches = self._links.get(link)
+        if batches is not None:
+            batches.add(command)
+
+    def close(self) -> None:
+        """Send what there is and stop."""
+        for batches in list(self._links.values()):
+            batches.flush()
+            batches.closed = True
+        self._links.clear()
+        self._drain.close()
+        self._monitor_drain.close()
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
+
+    def _message(self, frames: list[bytes]) -> None:
+        if len(frames) != 2:
+            self._malformed(f"link message of {len(frames)} frames; want 2")
+            return
+        link, batch = frames
+        try:
+            received = commands.decode_to_worker(batch)
+        except WireError as error:
+            self._malformed(str(error))
+            return
+        for command in received:
+            if isinstance(command, commands.Hello):
+                self._hello(link, command)
+            else:
+                self.on_command(link, command)
+
+    def _hello(self, link: bytes, hello: commands.Hello) -> None:
+        if hello.version != commands.VERSION:
+            self._malformed(f"gateway speaks link version {hello.version}; want {commands.VERSION}")
+            return
+        if link in self._links:
+            return
+        self._links[link] = Batches(
+            lambda batch: self._send(link, batch), lambda: self._lost(link), self._max_batches
+        )
+        self.on_up(link, hello.gateway)
+        self.send(link, commands.Welcome(commands.VERSION, self._worker))
+        log.debug("gateway linked", gateway=hello.gateway)
+
+    def _send(self, link: bytes, batch: bytes) -> bool:
+        try:
+            self._socket.send_multipart([link, batch], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._lost(link)
+            return True
+        self._drain.look_again()
+        return True
+
+    def _disconnected(self, _frames: list[bytes]) -> None:
+        for batches in list(self._links.values()):
+            batches.add(commands.Ping())
+
+    def _lost(self, link: bytes) -> None:
+        batches = self._links.pop(link, None)
+        if batches is not None:
+            batches.closed = True
+            log.warning("gateway is gone")
+            self.on_down(link)
+
+    def _malformed(self, reason: str) -> None:
+        counters.count("link_messages_malformed")
+        log.warning("link message dropped", reason=reason)

@@ -1,0 +1,61 @@
+"""What travels between a client and its channels: Message, Reply, Broadcast, and their payloads.
+
+A payload in transit is already encoded: `Payload(codec, data)`. A gateway never decodes it.
+Source: Phoenix.Socket.Message, Reply, Broadcast.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+JOIN = "phx_join"
+LEAVE = "phx_leave"
+REPLY = "phx_reply"
+CLOSE = "phx_close"
+ERROR = "phx_error"
+HEARTBEAT = "heartbeat"
+HEARTBEAT_TOPIC = "phoenix"
+DISCONNECT = "disconnect"
+"""The event that closes every socket whose id is the topic it is broadcast on."""
+
+
+class Codec(IntEnum):
+    """How the bytes of a payload are encoded; the numbers are part of the wire formats."""
+
+    JSON = 0
+    BINARY = 1
+    MSGPACK = 2
+
+
+# Plain ints for the hot path: comparing to an IntEnum member costs an attribute look-up.
+JSON = int(Codec.JSON)
+BINARY = int(Codec.BINARY)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message from a client.
+
+    Attributes:
+        join_ref: as the client sent it (string, integer, null, or any JSON value).
+        ref: likewise; echoed untouched in the reply.
+        topic: any JSON value; what is not a string matches no channel.
+        event: any JSON value; what is not a string is handled by no channel.
+        codec: of `data`.
+        data: the payload's own bytes, not decoded.
+    """
+
+    join_ref: Any
+    ref: Any
+    topic: Any
+    event: Any
+    codec: int
+    data: bytes
+
+
+class Broadcast(msgspec.Struct, frozen=True):
+    """A broadcast, as `handle_info` gets it for a topic the channel subscribed to."""
+
+    topic: str
+    event: str
+    payload: Any

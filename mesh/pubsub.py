@@ -1,0 +1,58 @@
+"""PubSub: subscribe and broadcast by topic across the whole mesh.
+
+Source: Phoenix.PubSub. Works over a `BusAdapter`; mesh/bus fills it in over ZeroMQ.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from mesh import payloads, topics
+
+
+class Sender(NamedTuple):
+    """The channel a broadcast must skip: the gateway's id and the gateway's number of the channel."""
+
+    gateway: str
+    channel: int
+
+
+class BusAdapter(Protocol):
+    """How PubSub reaches the other nodes.
+
+    Broadcasts of one adapter to one topic are delivered in the order published, at most once.
+    """
+
+    def publish(self, topic: str, event: str, codec: int, data: bytes, skip: Sender | None) -> int:
+        """Number and queue a broadcast; returns its sequence number."""
+
+    def subscribe(self, subscription: bytes) -> None:
+        """Receive what starts with these bytes (`topics.exact`, `topics.prefix`); counted."""
+
+    def unsubscribe(self, subscription: bytes) -> None:
+        """Undo one `subscribe`."""
+
+    def when_subscribed(self, callback: Callable[[], None]) -> None:
+        """Call back once all subscriptions made so far are in force at the proxy."""
+
+
+class PubSub:
+    """What applications and channels broadcast through."""
+
+    def __init__(self, bus: BusAdapter) -> None:
+        self.bus = bus
+
+    def broadcast(self, topic: str, event: str, payload: Any) -> int:
+        """Send `event` to every subscriber of `topic` on every node.
+
+        Returns its number; it is numbered and queued, not yet delivered.
+
+        Raises:
+            TopicError: if `topic` starts with `$` or contains NUL.
+            PayloadError: if the payload is neither an object nor bytes.
+        """
+        return self.broadcast_from(None, topic, event, payload)
+
+    def broadcast_from(self, sender: Sender | None, topic: str, event: str, payload: Any) -> int:
+        """As `broadcast`, skipping one channel."""
+        codec, data = payloads.encode_object(payload)
+        return self.bus.publish(topics.check(topic), event, codec, data, sender)

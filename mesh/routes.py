@@ -1,0 +1,78 @@
+"""Which Channel serves a topic: the first declared route that matches, as in Phoenix.Socket.
+
+`*` is legal only as the last character and matches the rest, the empty rest included.
+A route that can never match because an earlier one takes all its topics is an error at start.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mesh.errors import RouteError, TopicError
+from mesh.topics import check
+
+Target = TypeVar("Target")
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[Target]):
+    """One channel route: `Route("room:*", RoomChannel, assigns={"limit": 10})`.
+
+    Attributes:
+        pattern: a topic, or a prefix followed by `*`.
+        channel: the Channel class that serves it.
+        assigns: merged over the socket's assigns at join.
+    """
+
+    pattern: str
+    channel: Target
+    assigns: Mapping[str, Any] = field(default_factory=dict)
+
+    def matches(self, topic: str) -> bool:
+        """Whether this route takes `topic`."""
+        if self.pattern.endswith("*"):
+            return topic.startswith(self.pattern[:-1])
+        return topic == self.pattern
+
+
+class RouteTable(Generic[Target]):
+    """Routes in the order they were declared.
+
+    Raises:
+        RouteError: at construction, for an unusable, doubled or shadowed route.
+    """
+
+    def __init__(self, routes: Iterable[Route[Target]], owner: str = "routes") -> None:
+        self.routes: tuple[Route[Target], ...] = tuple(routes)
+        for index, route in enumerate(self.routes):
+            _check_pattern(route.pattern, owner)
+            _check_shadow(route.pattern, [r.pattern for r in self.routes[:index]], owner)
+
+    def find(self, topic: str) -> Route[Target] | None:
+        """The first route that takes `topic`, or None."""
+        for route in self.routes:
+            if route.matches(topic):
+                return route
+        return None
+
+
+def _check_pattern(pattern: object, owner: str) -> None:
+    if not isinstance(pattern, str) or not pattern:
+        raise RouteError(f"{owner}: route {pattern!r} is not a topic; want 'room:*' or 'lobby'")
+    if "*" in pattern[:-1]:
+        raise RouteError(f"{owner}: route {pattern!r} has '*' before its end; '*' may only be last")
+    try:
+        check(pattern)
+    except TopicError as error:
+        raise RouteError(f"{owner}: route {pattern!r}: {error}") from None
+
+
+def _check_shadow(pattern: str, earlier: list[str], owner: str) -> None:
+    for other in earlier:
+        if pattern == other:
+            raise RouteError(f"{owner}: route {pattern!r} is declared twice")
+        if other.endswith("*") and pattern.startswith(other[:-1]):
+            raise RouteError(
+                f"{owner}: route {pattern!r} can never match, {other!r} above it takes all its topics;"
+                f" declare {pattern!r} first"
+            )

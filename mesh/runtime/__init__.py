@@ -1,0 +1,1 @@
+"""Runs channels in a worker; knows no socket."""

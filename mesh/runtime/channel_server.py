@@ -1,0 +1,488 @@
+"""The life of one channel: join → callbacks → terminate, one callback at a time.
+
+Mail arrives from the link, from the bus (intercepted and subscribed broadcasts) and from the channel
+itself; `run` handles it in order. What the channel sends leaves as link commands, stamped so that
+the gateway keeps the order of what one channel produced (DESIGN §5.2).
+Source: Phoenix.Channel.Server.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from mesh import payloads
+from mesh.channel import Channel, Reply, SocketRef
+from mesh.errors import ChannelError, NotJoinedError, PayloadError
+from mesh.link import commands
+from mesh.messages import BINARY, Broadcast
+from mesh.pubsub import Sender
+from mesh.serializers import binary as binary_frames
+from mesh.telemetry import counters, get_logger
+
+if TYPE_CHECKING:
+    from mesh.runtime.channels import Channels, TopicMembers
+
+log = get_logger("mesh.channel")
+
+CLOSING_REASONS = frozenset({"normal", "shutdown"})
+JOIN_CRASHED = {"reason": "join crashed"}
+
+
+class Out(NamedTuple):
+    """Mail: a broadcast that this channel intercepts."""
+
+    event: str
+    codec: int
+    data: bytes
+
+
+class Info(NamedTuple):
+    """Mail for `handle_info`."""
+
+    message: Any
+
+
+class End(NamedTuple):
+    """Mail: the client is gone."""
+
+    reason: str
+
+
+class ChannelServer:
+    """One channel and its mailbox. Implements ChannelContext and Work."""
+
+    __slots__ = (
+        "_ended", "_finished", "_gone", "_handling", "_join", "_joined", "_mailbox", "_ref", "_running",
+        "_stop_reason", "_subscriptions", "_timers", "channel", "channels", "intercepts", "link",
+        "members", "number", "task", "topic",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        channels: "Channels",
+        link: bytes,
+        join: commands.Join,
+        channel: type[Channel],
+        socket: Any,
+    ) -> None:
+        self.channels = channels
+        self.link = link
+        self.number = join.channel
+        self.topic = join.topic
+        self.task: asyncio.Task[None] | None = None
+        self.channel = channel(self, socket, join.topic, join.join_ref)
+        self.intercepts = frozenset(channel.intercept)
+        self.members: TopicMembers | None = None
+        self._join: commands.Join | None = join
+        self._mailbox: deque[Any] = deque()
+        self._running = False
+        self._joined = False
+        self._ended = False
+        self._finished: asyncio.Future[None] | None = None
+        self._gone = False
+        self._handling = False
+        self._ref: Any = None
+        self._stop_reason: str | None = None
+        self._timers: set[asyncio.TimerHandle] | None = None
+        self._subscriptions: set[str] | None = None
+        self._mailbox.append(join)
+        self._schedule()
+
+    # Mail
+
+    def post(self, mail: Any) -> None:
+        """Queue mail for this channel; over the bound the channel crashes, nobody else notices."""
+        if self._ended:
+            return
+        if len(self._mailbox) >= self.channels.settings.max_mailbox_messages:
+            self._overflow()
+            return
+        self._mailbox.append(mail)
+        if not self._running:
+            self._schedule()
+
+    def replace(self) -> None:
+        """The client joined anew: end at once, as Phoenix kills the old channel."""
+        self._kill("duplicate_join", commands.Closed)
+
+    def end(self, reason: str) -> None:
+        """The client is gone: end after the mail that came before."""
+        self._gone = True
+        if self._joined:
+            self.post(End(reason))
+        else:  # nobody waits for this join any longer
+            self._kill(reason, None)
+
+    def shut_down(self) -> None:
+        """The worker stops: end at once; the client gets `phx_error` and joins another worker."""
+        self._kill("shutdown", commands.Crashed)
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Handle the mail there is. Never raises, but for cancellation after the channel's end."""
+        return self._run()
+
+    def _schedule(self) -> None:
+        self._running = True
+        self.channels.runners.submit(self)
+
+    async def _run(self) -> None:
+        mailbox = self._mailbox
+        try:
+            while mailbox and not self._ended:
+                mail = mailbox.popleft()
+                await HANDLERS[type(mail)](self, mail)
+                if self._stop_reason is not None and not self._ended:
+                    await self._stop(self._stop_reason)
+        except asyncio.CancelledError:
+            if self._ended:  # killed
+                raise
+            await self._crash(ChannelError("the callback was cancelled from inside"))
+        except Exception as error:
+            await self._crash(error)
+        finally:
+            self._running = False
+            if self._finished is not None:
+                self._finished.set_result(None)
+
+    # Handling mail
+
+    async def _handle_join(self, join: commands.Join) -> None:
+        self._join = None
+        try:
+            payload = payloads.decode(join.codec, join.data)
+            reply = self.channel.join(join.topic, payload)
+            if reply is not None and hasattr(reply, "__await__"):
+                reply = await reply
+            reply = _join_reply(self.channel, reply)
+            codec, data = self._encode_reply(reply)
+        except Exception as error:
+            log.error(
+                "join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error
+            )
+            codec, data = payloads.encode(JOIN_CRASHED)
+            await self._refuse(codec, data, error)
+            return
+        if reply.status != "ok":
+            await self._refuse(codec, data, "shutdown")
+            return
+        self._accept(codec, data)
+        if type(self.channel).after_join is not Channel.after_join:
+            result = self.channel.after_join(payload)
+            if result is not None and hasattr(result, "__await__"):
+                await result
+
+    def _accept(self, codec: int, data: bytes) -> None:
+        self._joined = True
+        since = self.channels.bus.sequence
+        self.members = self.channels.add_member(self)
+        intercepts = tuple(self.intercepts)
+        self._send(commands.Joined(self.number, intercepts, since, codec, data))
+        log.debug("joined", topic=self.topic, socket_id=self.channel.socket.id)
+
+    async def _refuse(self, codec: int, data: bytes, reason: Any) -> None:
+        self._send(commands.Refused(self.number, codec, data))
+        log.debug("join refused", topic=self.topic, socket_id=self.channel.socket.id)
+        await self._finish(reason)
+
+    async def _handle_push(self, push: commands.Push) -> None:
+        self._ref = push.ref
+        self._handling = True
+        channel = self.channel
+        payload = payloads.decode(push.codec, push.data)
+        event = push.event
+        name = channel.handlers.get(event) if isinstance(event, str) else None
+        if name is not None:
+            result = getattr(channel, name)(payload)
+        else:
+            result = channel.handle_in(event, payload)
+        if result is not None:
+            if hasattr(result, "__await__"):
+                result = await result
+            if result is not None:
+                reply = _push_reply(channel, event, result)
+                self.reply(None, reply.status, reply.payload)
+        self._handling = False
+
+    async def _handle_leave(self, leave: commands.Leave) -> None:
+        self._send(commands.Reply(self.number, self._after(), leave.ref, "ok", 0, payloads.EMPTY))
+        await self._end(commands.Closed, "left")
+
+    async def _handle_out(self, out: Out) -> None:
+        payload = payloads.decode(out.codec, out.data)
+        result = self.channel.handle_out(out.event, payload)
+        if result is not None and hasattr(result, "__await__"):
+            result = await result
+        self._expect_none("handle_out", result)
+
+    async def _handle_info(self, info: Info) -> None:
+        if type(self.channel).handle_info is Channel.handle_info:
+            log.warning(
+                "message ignored: the channel has no handle_info",
+                channel=type(self.channel).__name__,
+                topic=self.topic,
+                message=repr(info.message)[:200],
+            )
+            return
+        result = self.channel.handle_info(info.message)
+        if result is not None and hasattr(result, "__await__"):
+            result = await result
+        self._expect_none("handle_info", result)
+
+    async def _handle_end(self, end: End) -> None:
+        await self._end(None, end.reason)
+
+    def _expect_none(self, callback: str, result: Any) -> None:
+        if result is not None:
+            raise ChannelError(
+                f"{type(self.channel).__name__}.{callback} returned {result!r}; expected None:"
+                " there is no push to reply to"
+            )
+
+    # The end
+
+    async def _stop(self, reason: str) -> None:
+        if reason in CLOSING_REASONS:
+            await self._end(commands.Closed, reason)
+            return
+        log.error(
+            "channel stopped", topic=self.topic, socket_id=self.channel.socket.id, reason=reason
+        )
+        await self._end(commands.Crashed, reason)
+
+    async def _crash(self, error: Exception) -> None:
+        if self._ended:
+            return
+        counters.count("channels_crashed")
+        log.error(
+            "channel crashed",
+            topic=self.topic,
+            socket_id=self.channel.socket.id,
+            channel=type(self.channel).__name__,
+            exc_info=error,
+        )
+        await self._end(commands.Crashed, error)
+
+    async def _end(
+        self, command: type[commands.Closed] | type[commands.Crashed] | None, reason: Any
+    ) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if command is not None:
+            self._send(command(self.number, self._after()))
+        await self._finish(reason)
+
+    async def _finish(self, reason: Any) -> None:
+        """Forget everything, run `terminate`."""
+        self._ended = True
+        self._mailbox.clear()
+        self._release()
+        try:
+            result = self.channel.terminate(reason)
+            if result is not None and hasattr(result, "__await__"):
+                await result
+        except Exception as error:
+            log.error("terminate crashed", topic=self.topic, exc_info=error)
+
+    def _release(self) -> None:
+        self.channels.remove(self)
+        for timer in self._timers or ():
+            timer.cancel()
+        for topic in list(self._subscriptions or ()):
+            self.unsubscribe(topic)
+
+    def _kill(
+        self,
+        reason: str,
+        command: type[commands.Closed] | type[commands.Crashed] | None,
+    ) -> None:
+        """End without handling the mail that waits; what suspends is cancelled."""
+        if self._ended:
+            return
+        self._ended = True
+        self._mailbox.clear()
+        if self.task is not None:
+            self.task.cancel()
+        self.channels.spawn(self._after_kill(reason, command))
+
+    async def _after_kill(
+        self, reason: str, command: type[commands.Closed] | type[commands.Crashed] | None
+    ) -> None:
+        try:
+            async with asyncio.timeout(self.channels.settings.kill_seconds):
+                if self._running:
+                    self._finished = asyncio.get_running_loop().create_future()
+                    await asyncio.shield(self._finished)
+                await self._finish(reason)
+        except TimeoutError:
+            log.error("callback did not end in time", topic=self.topic, reason=reason)
+            self._release()
+        if command is not None:
+            self._send(command(self.number, self._after()))
+
+    def _overflow(self) -> None:
+        counters.count("mailboxes_overflowed")
+        log.error(
+            "mailbox is full: the channel ends",
+            topic=self.topic,
+            socket_id=self.channel.socket.id,
+            limit=self.channels.settings.max_mailbox_messages,
+        )
+        self._kill("mailbox_overflow", commands.Crashed)
+
+    # ChannelContext: what the channel can do
+
+    def push(self, event: str, payload: Any) -> None:
+        """To this client."""
+        self._require_joined("push")
+        codec, data = payloads.encode_object(payload)
+        if codec == BINARY:
+            self._require_binary(self.topic, event)
+        self._send(commands.Pushed(self.number, self._after(), event, codec, data))
+
+    def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
+        """To a push of this client."""
+        self._require_joined("reply")
+        to = (ref or self.socket_ref()).ref
+        codec, data = self._encode_reply(Reply(payload, status))
+        self._send(commands.Reply(self.number, self._after(), to, status, codec, data))
+
+    def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
+        """To all members of the topic."""
+        self._require_joined("broadcast")
+        sender = None if to_self else Sender(self.channels.gateway_of(self.link), self.number)
+        self.channels.pubsub.broadcast_from(sender, self.topic, event, payload)
+
+    def socket_ref(self) -> SocketRef:
+        """The push being handled."""
+        if not self._handling:
+            raise ChannelError("socket_ref and reply without ref need a push that is being handled")
+        return SocketRef(self.topic, self._ref)
+
+    def stop(self, reason: str) -> None:
+        """End after the current callback."""
+        self._require_joined("stop")
+        self._stop_reason = reason
+        if not self._running and not self._ended:
+            self._schedule_stop()
+
+    def _schedule_stop(self) -> None:
+        reason, self._stop_reason = self._stop_reason, None
+        self.post(Stop(reason or "normal"))
+
+    async def _handle_stop(self, stop: "Stop") -> None:
+        await self._stop(stop.reason)
+
+    def send(self, message: Any, delay_seconds: float) -> None:
+        """Queue for `handle_info`."""
+        if delay_seconds <= 0:
+            self.post(Info(message))
+            return
+        timers = self._timers = self._timers if self._timers is not None else set()
+
+        def due() -> None:
+            timers.discard(timer)
+            self.post(Info(message))
+
+        timer = asyncio.get_running_loop().call_later(delay_seconds, due)
+        timers.add(timer)
+
+    def subscribe(self, topic: str) -> Awaitable[None]:
+        """Deliver broadcasts on `topic` to `handle_info`."""
+        future = self.channels.subscribe(self, topic)
+        if self._subscriptions is None:
+            self._subscriptions = set()
+        self._subscriptions.add(topic)
+        return future
+
+    def unsubscribe(self, topic: str) -> None:
+        """No longer."""
+        if self._subscriptions and topic in self._subscriptions:
+            self._subscriptions.discard(topic)
+            self.channels.unsubscribe(self, topic)
+
+    # Sending
+
+    def _send(self, command: commands.ToGateway) -> None:
+        if not self._gone:
+            self.channels.send(self.link, command)
+
+    def _after(self) -> int:
+        return self.members.sequence if self.members is not None else 0
+
+    def _encode_reply(self, reply: Reply) -> tuple[int, bytes]:
+        codec, data = payloads.encode(reply.payload)
+        if codec == BINARY:
+            self._require_binary(self.topic, reply.status)
+        return codec, data
+
+    def _require_joined(self, verb: str) -> None:
+        if not self._joined:
+            raise NotJoinedError(
+                f"{verb} in {type(self.channel).__name__}.join: the client has not joined yet;"
+                " do it in after_join"
+            )
+
+    def _require_binary(self, *fields: str) -> None:
+        """As in Phoenix, whoever sends what this client's protocol cannot carry crashes."""
+        if self.channel.socket.serializer == "v1_json":
+            raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")
+        for field in fields:
+            if len(field.encode()) > binary_frames.FIELD_BYTES:
+                raise PayloadError(
+                    f"{field[:32]!r}… is over {binary_frames.FIELD_BYTES} bytes and cannot stand in"
+                    " a binary frame"
+                )
+
+
+class Stop(NamedTuple):
+    """Mail: `stop` was called while no callback ran."""
+
+    reason: str
+
+
+HANDLERS: dict[type[Any], Any] = {
+    commands.Join: ChannelServer._handle_join,
+    commands.Push: ChannelServer._handle_push,
+    commands.Leave: ChannelServer._handle_leave,
+    Out: ChannelServer._handle_out,
+    Info: ChannelServer._handle_info,
+    End: ChannelServer._handle_end,
+    Stop: ChannelServer._handle_stop,
+}
+
+
+def decode_assigns(assigns: bytes) -> dict[str, Any]:
+    """The channel's own copy of the socket's assigns."""
+    value: dict[str, Any] = msgspec.msgpack.decode(assigns)
+    return value
+
+
+def _join_reply(channel: Channel, result: Any) -> Reply:
+    if result is None:
+        return Reply()
+    if isinstance(result, Reply) and result.status in ("ok", "error"):
+        return result
+    if isinstance(result, dict):
+        return Reply(result)
+    raise ChannelError(
+        f"{type(channel).__name__}.join returned {result!r}; expected None, a reply dict,"
+        " ok(value) or refuse(reason)"
+    )
+
+
+def _push_reply(channel: Channel, event: Any, result: Any) -> Reply:
+    if isinstance(result, Reply):
+        return result
+    if isinstance(result, (dict, list, bytes)):
+        return Reply(result)
+    raise ChannelError(
+        f"{type(channel).__name__} returned {result!r} for {event!r}; expected None, a dict, a list,"
+        " bytes, ok(value) or error(value)"
+    )
+
+
+__all__ = ["Broadcast", "ChannelServer", "End", "Info", "Out", "decode_assigns"]

@@ -1,0 +1,260 @@
+"""All channels of a worker: by link and number, by topic. Takes link commands, gives link commands."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import msgspec
+
+from mesh import payloads, topics
+from mesh.bus.frames import Header
+from mesh.channel import Channel
+from mesh.endpoint import Endpoint
+from mesh.errors import DecodeError
+from mesh.link import commands
+from mesh.messages import Broadcast
+from mesh.pubsub import BusAdapter, PubSub
+from mesh.routes import Route
+from mesh.runtime.channel_server import ChannelServer, Info, Out, decode_assigns
+from mesh.runtime.runners import Runners
+from mesh.settings import WorkerSettings
+from mesh.socket import Socket
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("mesh.channels")
+
+NO_ROUTE = {"reason": "unmatched topic"}
+
+
+class Bus(BusAdapter, Protocol):
+    """A bus that tells the number of the last message it published."""
+
+    @property
+    def sequence(self) -> int:
+        """The last number given."""
+
+
+class TopicMembers:
+    """The joined channels of one topic on this worker.
+
+    Attributes:
+        servers: the channels.
+        sequence: bus number of this worker's last broadcast to the topic.
+    """
+
+    __slots__ = ("sequence", "servers")
+
+    def __init__(self) -> None:
+        self.servers: dict[ChannelServer, None] = {}
+        self.sequence = 0
+
+
+class Channels:
+    """The channels of a worker.
+
+    Args:
+        endpoint: the application.
+        bus: where broadcasts go.
+        send: queues a command for the gateway behind a link.
+        settings: of the worker.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        bus: Bus,
+        send: Callable[[bytes, commands.ToGateway], None],
+        settings: WorkerSettings,
+    ) -> None:
+        self.endpoint = endpoint
+        self.bus = bus
+        self.pubsub = PubSub(bus)
+        self.send = send
+        self.settings = settings
+        self.runners = Runners()
+        self._gateways: dict[bytes, str] = {}
+        self._by_link: dict[bytes, dict[int, ChannelServer]] = {}
+        self._members: dict[str, TopicMembers] = {}
+        self._subscribers: dict[str, dict[ChannelServer, None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def routes(self) -> list[tuple[str, str]]:
+        """(mount, pattern) of every route this worker serves."""
+        return [
+            (path, route.pattern)
+            for path, mount in self.endpoint.mounts.items()
+            for route in mount.routes.routes
+        ]
+
+    def intercepted_patterns(self) -> list[str]:
+        """Patterns of the routes whose broadcasts this worker must see."""
+        return [
+            route.pattern
+            for mount in self.endpoint.mounts.values()
+            for route in mount.routes.routes
+            if route.channel.intercept
+        ]
+
+    # From the links
+
+    def gateway_up(self, link: bytes, gateway: str) -> None:
+        """A gateway said hello."""
+        self._gateways[link] = gateway
+        self._by_link.setdefault(link, {})
+
+    def gateway_down(self, link: bytes) -> None:
+        """A gateway is gone: its channels end, `terminate` runs."""
+        self._gateways.pop(link, None)
+        servers = self._by_link.pop(link, {})
+        for server in list(servers.values()):
+            server.end("closed")
+
+    def gateway_of(self, link: bytes) -> str:
+        """The id of the gateway behind a link; empty if it is gone."""
+        return self._gateways.get(link, "")
+
+    def handle(self, link: bytes, command: commands.ToWorker) -> None:
+        """Carry out one command of a gateway."""
+        servers = self._by_link.get(link)
+        if servers is None:
+            log.warning("command on a link without hello ignored", command=type(command).__name__)
+            return
+        if isinstance(command, (commands.Push, commands.Leave)):
+            server = servers.get(command.channel)
+            if server is None:
+                counters.count("pushes_without_channel")
+            else:
+                server.post(command)
+        elif isinstance(command, commands.Join):
+            self._join(link, servers, command)
+        elif isinstance(command, commands.Replace):
+            server = servers.get(command.channel)
+            if server is None:
+                self.send(link, commands.Closed(command.channel, 0))
+            else:
+                server.replace()
+        elif isinstance(command, commands.SocketDown):
+            for number in command.channels:
+                server = servers.get(number)
+                if server is not None:
+                    server.end(command.reason)
+
+    def _join(self, link: bytes, servers: dict[int, ChannelServer], join: commands.Join) -> None:
+        route = self._route(join)
+        if route is None:
+            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
+            return
+        try:
+            assigns = decode_assigns(join.assigns) | dict(route.assigns)
+        except (msgspec.MsgspecError, TypeError):
+            log.error("join with unreadable assigns refused", topic=join.topic)
+            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
+            return
+        socket = Socket(join.socket_id, assigns, join.transport, join.serializer)
+        try:
+            servers[join.channel] = ChannelServer(self, link, join, route.channel, socket)
+        except Exception as error:
+            log.error("channel could not be made", topic=join.topic, exc_info=error)
+            crashed = payloads.encode({"reason": "join crashed"})
+            self.send(link, commands.Refused(join.channel, *crashed))
+
+    def _route(self, join: commands.Join) -> Route[type[Channel]] | None:
+        mount = self.endpoint.mounts.get(join.mount)
+        return mount.routes.find(join.topic) if mount is not None else None
+
+    # From the bus
+
+    def published(self, topic: str, sequence: int) -> None:
+        """This worker broadcast to `topic`: what its members are sent now must follow that."""
+        members = self._members.get(topic)
+        if members is not None:
+            members.sequence = sequence
+
+    def broadcast(self, topic: str, header: Header, data: bytes) -> None:
+        """A broadcast for the channels that intercept its event or subscribed to its topic."""
+        members = self._members.get(topic)
+        if members is not None:
+            self._intercept(members, header, data)
+        subscribers = self._subscribers.get(topic)
+        if subscribers:
+            self._inform(subscribers, topic, header, data)
+
+    def _intercept(self, members: TopicMembers, header: Header, data: bytes) -> None:
+        event, skip = header.event, header.skip
+        for server in members.servers:
+            if event not in server.intercepts:
+                continue
+            if skip is not None and skip == (self.gateway_of(server.link), server.number):
+                continue
+            server.post(Out(event, header.codec, data))
+
+    def _inform(
+        self, subscribers: dict[ChannelServer, None], topic: str, header: Header, data: bytes
+    ) -> None:
+        for server in subscribers:
+            try:
+                payload = payloads.decode(header.codec, data)
+            except DecodeError as error:
+                counters.count("bus_messages_malformed")
+                log.warning(
+                    "broadcast dropped", topic=topic, origin=header.origin, reason=str(error)
+                )
+                return
+            server.post(Info(Broadcast(topic, header.event, payload)))
+
+    # For channel servers
+
+    def add_member(self, server: ChannelServer) -> TopicMembers:
+        """The channel has joined."""
+        members = self._members.get(server.topic)
+        if members is None:
+            members = self._members[server.topic] = TopicMembers()
+        members.servers[server] = None
+        return members
+
+    def remove(self, server: ChannelServer) -> None:
+        """The channel has ended."""
+        servers = self._by_link.get(server.link)
+        if servers is not None and servers.get(server.number) is server:
+            del servers[server.number]
+        members = server.members
+        if members is None:
+            return
+        members.servers.pop(server, None)
+        if not members.servers and self._members.get(server.topic) is members:
+            del self._members[server.topic]
+
+    def subscribe(self, server: ChannelServer, topic: str) -> "asyncio.Future[None]":
+        """Deliver broadcasts on `topic` to the channel; done when none is missed any longer."""
+        topics.check(topic)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        subscribers = self._subscribers.setdefault(topic, {})
+        if not subscribers:
+            self.bus.subscribe(topics.exact(topic))
+        subscribers[server] = None
+        self.bus.when_subscribed(lambda: done.done() or done.set_result(None))
+        return done
+
+    def unsubscribe(self, server: ChannelServer, topic: str) -> None:
+        """Undo `subscribe`."""
+        subscribers = self._subscribers.get(topic)
+        if subscribers is None or subscribers.pop(server, self) is self:
+            return
+        if not subscribers:
+            del self._subscribers[topic]
+            self.bus.unsubscribe(topics.exact(topic))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run the end of a channel that was killed."""
+        task = asyncio.get_running_loop().create_task(coroutine, name="channel end")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """End every channel: clients get `phx_error` and join another worker."""
+        for servers in self._by_link.values():
+            for server in list(servers.values()):
+                server.shut_down()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2 * self.settings.kill_seconds)
+        await self.runners.aclose()

@@ -1,0 +1,125 @@
+"""Runs callbacks: one task for all that do not suspend, one more for each that does.
+
+A task per callback would cost more than most callbacks do. A runner is a long-lived task that takes
+work from a queue; while the work does not suspend, the runner simply goes on. When it suspends, the
+runner stays with it (so `asyncio.current_task`, time-outs and cancellation work as everywhere) and
+another runner takes over the queue.
+"""
+
+import asyncio
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol
+
+WORK_PER_TURN = 256
+"""Pieces of work before the event loop gets a turn: above that the latency of others rises."""
+IDLE_RUNNERS = 64
+"""Suspended callbacks need a runner each; of those no longer needed this many are kept."""
+
+
+class Work(Protocol):
+    """Something to run: `run` must not raise; `task` is the runner's while it runs."""
+
+    task: asyncio.Task[None] | None
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Do all there is to do now."""
+
+
+class Runners:
+    """A queue of work and the tasks that run it."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Work] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        # The one runner that is awake and will look at the queue; None: nobody will.
+        self._pump: asyncio.Task[None] | object | None = None
+        self._closing = False
+
+    def submit(self, work: Work) -> None:
+        """Run `work` soon. Work submitted twice runs twice: the caller keeps track."""
+        self._queue.append(work)
+        if self._pump is None:
+            self._wake()
+
+    async def aclose(self) -> None:
+        """Cancel what runs and forget what waits."""
+        self._closing = True
+        self._queue.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _wake(self) -> None:
+        self._pump = self  # somebody is on the way
+        while self._idle:
+            waiter = self._idle.pop()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        task = asyncio.get_running_loop().create_task(self._run(), name="channel runner")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _suspended(self) -> None:
+        self._pump = None
+        if self._queue:
+            self._wake()
+
+    async def _run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            self._pump = task
+            await self._work(task)
+            if self._pump is task:
+                self._pump = None
+            if len(self._idle) >= IDLE_RUNNERS:
+                return
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._idle.append(waiter)
+            await waiter
+
+    async def _work(self, task: asyncio.Task[None]) -> None:
+        done = 0
+        while self._queue and self._pump is task:
+            work = self._queue.popleft()
+            work.task = task
+            try:
+                await _watched(work.run(), self._suspended)
+            except asyncio.CancelledError:
+                # Somebody killed this work, not the runner, unless we are closing.
+                if self._closing:
+                    raise
+                task.uncancel()
+            work.task = None
+            if self._pump is None:
+                self._pump = task
+            done += 1
+            if done % WORK_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+
+@types.coroutine
+def _watched(
+    coroutine: Coroutine[Any, Any, None], suspended: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Await `coroutine`, calling `suspended` once if and when it first suspends."""
+    try:
+        future = coroutine.send(None)
+        suspended()
+        while True:
+            try:
+                value = yield future
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:
+                future = coroutine.throw(error)
+            else:
+                future = coroutine.send(value)
+    except StopIteration:
+        return

@@ -1,0 +1,40 @@
+"""Which serializer a client's `vsn` asks for. Source: Phoenix.Socket.negotiate_serializer.
+
+`vsn` must be a full semantic version and match `~> 1.0.0` or `~> 2.0.0`; absent means 1.0.0.
+"""
+
+import re
+
+from mesh.errors import RemoteProtocolError
+from mesh.serializers.base import Serializer
+from mesh.serializers.v1_json import V1JSON
+from mesh.serializers.v2_json import V2JSON
+
+DEFAULT_VSN = "1.0.0"
+
+_NUMBER = r"(0|[1-9]\d*)"
+_PRE = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
+# semver.org §2, §9, §10; \Z and ASCII so that neither a newline nor other digits slip through.
+_VERSION = re.compile(
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PRE}(?:\.{_PRE})*)?(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?\Z",
+    re.ASCII,
+)
+
+SERIALIZERS: dict[tuple[str, str], Serializer] = {("1", "0"): V1JSON(), ("2", "0"): V2JSON()}
+BY_NAME: dict[str, Serializer] = {each.name: each for each in SERIALIZERS.values()}
+
+
+def negotiate(vsn: object) -> Serializer:
+    """The serializer for a client's `vsn` parameter.
+
+    Raises:
+        RemoteProtocolError: if it is not a version we speak; the connection is refused with 403.
+    """
+    match = _VERSION.match(vsn) if isinstance(vsn, str) else None
+    if match is None:
+        raise RemoteProtocolError(f"vsn {vsn!r} is not a version; want 2.0.0 (or 1.0.0)")
+    major, minor, patch, pre, _build = match.groups()
+    serializer = SERIALIZERS.get((major, minor))
+    if serializer is None or (patch == "0" and pre):
+        raise RemoteProtocolError(f"vsn {vsn!r} is not spoken here; want ~> 2.0.0 or ~> 1.0.0")
+    return serializer

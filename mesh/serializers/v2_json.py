@@ -1,0 +1,88 @@
+"""V2: `[join_ref, ref, topic, event, payload]` in text frames, binary payloads in binary frames.
+
+Source: Phoenix.Socket.V2.JSONSerializer; bytes in PHOENIX-WIRE. Payload bytes are inserted as they
+are: nothing here decodes or re-encodes a payload, it is only checked on the way in.
+"""
+
+from typing import Any
+
+import msgspec
+
+from mesh.errors import DecodeError, EncodeError
+from mesh.messages import BINARY, JSON, REPLY, Message
+from mesh.serializers import binary as binary_frames
+from mesh.serializers.base import Frame
+
+_encode = msgspec.json.Encoder().encode
+_check_payload = msgspec.json.Decoder().decode
+
+
+class _Envelope(msgspec.Struct, array_like=True):
+    """Extra elements are ignored, fewer than five are an error: as in Phoenix."""
+
+    join_ref: Any
+    ref: Any
+    topic: Any
+    event: Any
+    payload: msgspec.Raw
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+class V2JSON:
+    """vsn ~> 2.0.0."""
+
+    name = "v2_json"
+    carries_binary = True
+
+    def decode(self, data: bytes, binary: bool) -> Message:
+        """Read a text frame as JSON and a binary frame as a binary push."""
+        if binary:
+            return binary_frames.decode_push(data)
+        try:
+            envelope = _decode(data)
+            payload = bytes(envelope.payload)
+            # Raw skips over numbers out of range; the whole connection must end with 1011 for them,
+            # so they have to be found before the payload travels on.
+            _check_payload(payload)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise DecodeError(f"not a V2 message: {error}") from None
+        return Message(
+            envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload
+        )
+
+    def encode_reply(
+        self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes
+    ) -> Frame:
+        """A `phx_reply`; binary when the response is."""
+        if codec == BINARY:
+            return Frame(binary_frames.encode_reply(join_ref, ref, topic, status, data), True)
+        _require_json(codec)
+        head = _encode((join_ref, ref, topic, REPLY))
+        return Frame(b'%b,{"status":%b,"response":%b}]' % (head[:-1], _encode(status), data), False)
+
+    def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
+        """A push of the server to one channel."""
+        if codec == BINARY:
+            return Frame(binary_frames.encode_push(join_ref, topic, event, data), True)
+        _require_json(codec)
+        head = _encode((join_ref, None, topic, event))
+        return Frame(b"%b,%b]" % (head[:-1], data), False)
+
+    def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
+        """A broadcast, the same bytes for every receiver."""
+        if codec == BINARY:
+            return Frame(binary_frames.encode_broadcast(topic, event, data), True)
+        _require_json(codec)
+        return Frame(b"[null,null,%b,%b,%b]" % (_encode(topic), _encode(event), data), False)
+
+    def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
+        """`phx_close` or `phx_error`."""
+        head = _encode((join_ref, join_ref, topic, event))
+        return Frame(b"%b,%b]" % (head[:-1], data), False)
+
+
+def _require_json(codec: int) -> None:
+    if codec != JSON:
+        raise EncodeError(f"a payload of codec {codec} cannot be sent as V2 JSON")

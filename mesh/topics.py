@@ -1,0 +1,66 @@
+"""Topics, and what ZeroMQ is told to subscribe to for them.
+
+A topic is any string. On the bus it is followed by one NUL byte, so that a subscription to the
+exact topic `room:1` does not also match `room:10` (ZeroMQ matches prefixes; ZeroMQ RFC 29).
+Topics that start with `$` belong to the mesh itself.
+"""
+
+from mesh.errors import TopicError
+
+RESERVED = "$"
+NODES = "$nodes"
+"""Where nodes announce themselves."""
+SYNC = "$sync"
+"""Prefix of the topics on which barrier probes travel."""
+
+TERMINATOR = b"\x00"
+
+
+def is_reserved(topic: str) -> bool:
+    """Whether `topic` belongs to the mesh itself and is closed to clients and applications."""
+    return topic.startswith(RESERVED)
+
+
+def check(topic: object) -> str:
+    """Return `topic` if an application may use it.
+
+    Raises:
+        TopicError: if it is not a string, starts with `$`, contains NUL or cannot be UTF-8.
+    """
+    if not isinstance(topic, str):
+        raise TopicError(f"topic {topic!r} is not a string")
+    if topic.startswith(RESERVED):
+        raise TopicError(f"topic {topic!r} starts with '$', which is reserved for the mesh itself")
+    if "\x00" in topic:
+        raise TopicError(f"topic {topic!r} contains NUL, which ends a topic on the bus")
+    try:
+        topic.encode()
+    except UnicodeEncodeError:
+        raise TopicError(f"topic {topic!r} has a lone surrogate and cannot be UTF-8") from None
+    return topic
+
+
+def exact(topic: str) -> bytes:
+    """The subscription, and the first frame, of exactly this topic."""
+    return topic.encode() + TERMINATOR
+
+
+def prefix(pattern: str) -> bytes:
+    """The subscription that mirrors a route: `room:*` takes the prefix, `room:1` the exact topic."""
+    if pattern.endswith("*"):
+        return pattern[:-1].encode()
+    return exact(pattern)
+
+
+def of_frame(frame: bytes) -> str:
+    """The topic in a first frame.
+
+    Raises:
+        TopicError: if the terminator is missing or the topic is not UTF-8.
+    """
+    if frame[-1:] != TERMINATOR:
+        raise TopicError(f"topic frame {frame[:64]!r} does not end in NUL")
+    try:
+        return str(frame[:-1], "utf-8")
+    except UnicodeDecodeError:
+        raise TopicError(f"topic frame {frame[:64]!r} is not UTF-8") from None

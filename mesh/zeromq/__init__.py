@@ -1,0 +1,1 @@
+"""Every ZeroMQ socket is made, secured and drained here."""

@@ -1,0 +1,64 @@
+"""From ZeroMQ's edge-triggered file descriptor to "every message, in the event loop".
+
+The descriptor becomes readable when something may have changed, once; so read until there is nothing
+left, and look again after each send, which may have swallowed the edge (libzmq zmq_getsockopt(3),
+ZMQ_FD and ZMQ_EVENTS).
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from mesh.telemetry import get_logger
+
+log = get_logger("mesh.zeromq")
+
+MESSAGES_PER_TURN = 1024
+"""Messages before the event loop gets a turn: above that the latency of other work rises."""
+
+
+class Drain:
+    """Feeds every message of a socket to `handle`, which must not raise."""
+
+    def __init__(self, socket: zmq.Socket[bytes], handle: Callable[[list[bytes]], None]) -> None:
+        self._socket = socket
+        self._handle = handle
+        self._descriptor: int = socket.getsockopt(zmq.FD)
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._loop.add_reader(self._descriptor, self._ready)
+        self.look_again()
+
+    def close(self) -> None:
+        """Read no more. Must come before the socket is closed."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._descriptor)
+
+    def look_again(self) -> None:
+        """Read soon, whatever the descriptor says: after each send on the same socket."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._ready)
+
+    def read_now(self) -> None:
+        """Read what has arrived, at once: before closing a socket whose peer is gone."""
+        self._ready()
+
+    def _ready(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        socket, handle = self._socket, self._handle
+        for _ in range(MESSAGES_PER_TURN):
+            if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                return
+            handle(socket.recv_multipart(zmq.NOBLOCK))
+            if self._closed:
+                return
+        self.look_again()

@@ -1,0 +1,123 @@
+"""Every ZeroMQ socket of the mesh: one function per role, all options set before bind or connect.
+
+Options set later have no effect (libzmq #4532), and libzmq's defaults wait for ever on exit, hold
+messages of any size, drop silently at 1,000 messages and never notice a dead peer.
+"""
+
+import zmq
+
+from mesh.errors import NodeError
+from mesh.settings import BusSettings, LinkSettings
+
+LINGER_MS = 500
+"""What was sent before a node stops has this long to leave."""
+HANDSHAKE_MS = 5_000
+"""A peer that connects and says nothing, or garbage, is cut off after this."""
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 1_000
+
+
+def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
+    """XPUB of a node: tells by a subscription when the proxy is there."""
+    socket = _socket(context, zmq.XPUB, bus.max_message_bytes, bus.high_water_mark)
+    _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
+    socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full queue shows as EAGAIN, never as a silent loss
+    return socket
+
+
+def bus_subscriber(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
+    """SUB of a node."""
+    socket = _socket(context, zmq.SUB, bus.max_message_bytes, bus.high_water_mark)
+    _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
+    return socket
+
+
+def proxy_frontend(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
+    """Where publishers connect: subscribed to everything, so that only the backend filters.
+
+    SUB instead of XSUB: an XSUB would forward each subscription of the mesh to each publisher, and
+    every node would keep every topic of all others in memory, for a filter that lets all through.
+    """
+    socket = _socket(context, zmq.SUB, bus.max_message_bytes, bus.high_water_mark)
+    _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
+    socket.setsockopt(zmq.SUBSCRIBE, b"")
+    return socket
+
+
+def proxy_backend(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
+    """Where subscribers connect. PUB: an XPUB that keeps the subscriptions to itself."""
+    socket = _socket(context, zmq.PUB, bus.max_message_bytes, bus.high_water_mark)
+    _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
+    socket.setsockopt(zmq.XPUB_NODROP, 1)  # wait for a slow node; a dead one ends by heartbeat
+    return socket
+
+
+def link_dealer(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> zmq.Socket[bytes]:
+    """A gateway's end of a link to one worker."""
+    socket = _socket(context, zmq.DEALER, link.max_message_bytes, link.high_water_mark)
+    _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # a queue for an absent worker would hide its absence
+    # A link that broke is over: the worker has ended its channels. A new one gets a new socket.
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    return socket
+
+
+def link_router(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> zmq.Socket[bytes]:
+    """A worker's end of the links from all gateways."""
+    socket = _socket(context, zmq.ROUTER, link.max_message_bytes, link.high_water_mark)
+    _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead gateway fails and tells
+    return socket
+
+
+def monitor(socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
+    """A socket that reports connection events of `socket`."""
+    return socket.get_monitor_socket(events)
+
+
+def bind(socket: zmq.Socket[bytes], address: str) -> str:
+    """Bind, and return the address with the port that the kernel chose.
+
+    Raises:
+        NodeError: if the address is occupied or cannot be used.
+    """
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise NodeError(f"cannot listen on {address}: {error.strerror or error}") from None
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")
+
+
+def connect(socket: zmq.Socket[bytes], address: str) -> None:
+    """Connect.
+
+    Raises:
+        NodeError: if the address cannot be used.
+    """
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        raise NodeError(f"cannot connect to {address}: {error.strerror or error}") from None
+
+
+def _socket(
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    max_message_bytes: int,
+    high_water_mark: int,
+) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, LINGER_MS)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
+    socket.setsockopt(zmq.SNDHWM, high_water_mark)
+    socket.setsockopt(zmq.RCVHWM, high_water_mark)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    socket.setsockopt(zmq.IPV6, 1)
+    return socket
+
+
+def _heartbeat(socket: zmq.Socket[bytes], interval: float, timeout: float) -> None:
+    socket.setsockopt(zmq.HEARTBEAT_IVL, int(interval * 1000))
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(timeout * 1000))

@@ -1,0 +1,66 @@
+"""Gateway, worker and proxy in one process, over inproc: the same code, no broker to install."""
+
+import asyncio
+import secrets
+
+import zmq
+
+from mesh.endpoint import Endpoint
+from mesh.settings import Settings
+from nodes import banner, lifecycle
+from nodes.gateway import GatewayNode
+from nodes.proxy import ProxyNode
+from nodes.worker import WorkerNode
+
+
+class EmbeddedNode:
+    """A whole mesh in one process.
+
+    Attributes:
+        gateway: its gateway.
+        worker: its worker.
+    """
+
+    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+        name = secrets.token_hex(4)
+        bus = settings.bus.model_copy(update={"proxies": [f"inproc://proxy-{name}"]})
+        link = settings.link.model_copy(update={"bind": f"inproc://link-{name}"})
+        settings = settings.model_copy(update={"bus": bus, "link": link})
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._proxy = ProxyNode(settings, self._context)
+        self.worker = WorkerNode(endpoint, settings, self._context)
+        self.gateway = GatewayNode(endpoint, settings, self._context)
+
+    async def start(self) -> None:
+        """Start all three.
+
+        Raises:
+            NodeError: if a port is occupied.
+        """
+        await self._proxy.start()
+        await self.worker.start()
+        await self.gateway.start()
+
+    async def aclose(self) -> None:
+        """Stop all three."""
+        await self.gateway.aclose()
+        await self.worker.aclose()
+        await asyncio.to_thread(self._context.term)
+        self._proxy.join()
+
+
+def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
+    """Run everything in this process until SIGINT or SIGTERM."""
+
+    def started(node: lifecycle.Node) -> None:
+        assert isinstance(node, EmbeddedNode)
+        rows = [("open", address) for address in node.gateway.addresses]
+        banner.show("serve", app_spec, rows)
+
+    lifecycle.run(lambda: EmbeddedNode(endpoint, settings), started)
+
+
+if __name__ == "__main__":
+    from nodes.cli import run_command
+
+    run_command("serve")

@@ -1,0 +1,154 @@
+"""A gateway: clients on one side, the bus and the workers on the other."""
+
+import asyncio
+import socket
+
+import zmq
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from gateway.http.application import make_application
+from gateway.hub import Hub
+from gateway.transports.websocket import WebSockets
+from gateway.workers import Workers
+from mesh import placement
+from mesh.bus.announcer import Announcer
+from mesh.bus.bus import Bus
+from mesh.endpoint import Endpoint
+from mesh.errors import CloseCode, NodeError
+from mesh.pubsub import PubSub
+from mesh.settings import Settings
+from nodes import banner, lifecycle
+
+CLOSE_SECONDS = 3.0
+"""Clients that are sent their close frame have this long before the process ends."""
+MAX_BODY_BYTES = 8_000_000
+
+
+class GatewayNode:
+    """One gateway.
+
+    Attributes:
+        id: of this node, new with every start.
+        addresses: of its listeners, as URLs, once it is started.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.id = lifecycle.new_id("gateway")
+        self.addresses: list[str] = []
+        self.endpoint = endpoint
+        self.settings = settings
+        self._owns_context = context is None
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self.bus: Bus | None = None
+        self.announcer: Announcer | None = None
+        self.workers: Workers | None = None
+        self.hub: Hub | None = None
+        self._websockets: WebSockets | None = None
+        self._server: HTTPServer | None = None
+
+    async def start(self) -> None:
+        """Connect to the bus, then listen.
+
+        Raises:
+            NodeError: if a port is occupied.
+        """
+        settings = self.settings
+        listeners = self._bind()
+        self.bus = bus = Bus(self._context, self.id, settings.bus)
+        self.announcer = announcer = Announcer(
+            bus.publisher,
+            bus.subscriber,
+            placement.Announcement(node=self.id, kind="gateway"),
+            settings.bus.announce_seconds,
+            settings.bus.node_down_seconds,
+        )
+        self.workers = Workers(
+            self._context,
+            self.id,
+            announcer,
+            settings.link,
+            settings.gateway.worker_wait_seconds,
+            settings.gateway.max_joins_waiting,
+        )
+        self.hub = Hub(self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds)
+        bus.subscriber.on_broadcast = self.hub.broadcast
+        if self._owns_context:  # embedded, the worker binds it
+            self.endpoint.bind(PubSub(bus))
+        bus.start()
+        bus.when_subscribed(announcer.start)  # not before the answers can be heard
+        self._websockets = WebSockets(self.hub, settings.gateway)
+        application = make_application(self.endpoint, self._websockets, settings.gateway)
+        self._server = HTTPServer(
+            application,
+            idle_connection_timeout=settings.gateway.handshake_timeout_seconds,
+            body_timeout=settings.gateway.handshake_timeout_seconds,
+            max_body_size=MAX_BODY_BYTES,
+            max_buffer_size=MAX_BODY_BYTES,
+        )
+        self._server.add_sockets(listeners)
+
+    async def aclose(self) -> None:
+        """Listen no more, close all clients with 1012, end the links, say goodbye."""
+        if self._server is not None:
+            self._server.stop()
+        if self._websockets is not None:
+            await self._websockets.aclose(CloseCode.SERVICE_RESTART, "gateway stops", CLOSE_SECONDS)
+        if self.announcer is not None:
+            self.announcer.close()
+        if self.workers is not None:
+            self.workers.close()
+        if self._server is not None:
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._server.close_all_connections()
+            except TimeoutError:
+                pass  # an HTTP client that does not hang up ends with the process
+        if self.bus is not None:
+            self.bus.close()
+        if self._owns_context:
+            self.endpoint.bind(None)
+            self._context.term()
+
+    def _bind(self) -> list[socket.socket]:
+        gateway = self.settings.gateway
+        listeners = _listen(gateway.host, gateway.port, gateway.reuse_port)
+        if gateway.own_port is not None:
+            listeners += _listen(gateway.host, gateway.own_port, gateway.reuse_port)
+        ports = dict.fromkeys(each.getsockname()[1] for each in listeners)
+        host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+        self.addresses = [f"http://{host}:{port}" for port in ports]
+        return listeners
+
+
+def _listen(host: str, port: int, reuse_port: bool) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, host, reuse_port=reuse_port, backlog=4096)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NodeError(
+            f"cannot listen on {host}:{port}: {reason}; choose another with --port"
+        ) from None
+
+
+def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
+    """Run a gateway until SIGINT or SIGTERM."""
+
+    def started(node: lifecycle.Node) -> None:
+        assert isinstance(node, GatewayNode)
+        rows = [("listening", address) for address in node.addresses]
+        rows += [("proxy", address) for address in settings.bus.proxies]
+        banner.show("gateway", app_spec, rows)
+
+    lifecycle.run(lambda: GatewayNode(endpoint, settings), started)
+
+
+if __name__ == "__main__":
+    from nodes.cli import run_command
+
+    run_command("gateway")

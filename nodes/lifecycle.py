@@ -1,0 +1,52 @@
+"""How a node's process runs: start, wait for SIGINT or SIGTERM, stop."""
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from mesh.telemetry import get_logger
+
+log = get_logger("nodes")
+
+
+class Node(Protocol):
+    """Something that starts and stops."""
+
+    async def start(self) -> None:
+        """Open everything. Raises NodeError if that fails."""
+
+    async def aclose(self) -> None:
+        """Close everything; may be called after a failed start."""
+
+
+def new_id(kind: str) -> str:
+    """A node's id, new with every start."""
+    return f"{kind}-{secrets.token_hex(8)}"
+
+
+def run(make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None]) -> None:
+    """Run a node until SIGINT or SIGTERM. `started` is called once it is up.
+
+    Raises:
+        NodeError: if it cannot start.
+    """
+    asyncio.run(_run(make, started))
+
+
+async def _run(make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    node = make()
+    try:
+        await node.start()
+        waiting = started(node)
+        if waiting is not None:
+            await waiting
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await node.aclose()

@@ -1,0 +1,98 @@
+"""A proxy: relays every broadcast from publishers to subscribers, in libzmq's own loop. Stateless."""
+
+import asyncio
+import threading
+
+import zmq
+
+from mesh.addresses import publish_address, require_local_bind, subscribe_address
+from mesh.errors import NodeError
+from mesh.settings import Settings
+from mesh.telemetry import get_logger
+from mesh.zeromq import sockets
+from nodes import banner, lifecycle
+
+log = get_logger("nodes.proxy")
+
+
+class ProxyNode:
+    """`zmq.proxy` in a thread of its own; it ends with its context.
+
+    Args:
+        settings: `bus.proxies` names the one address that this proxy serves.
+        context: embedded, the context whose inproc addresses it serves; it ends when that does.
+    """
+
+    def __init__(
+        self, settings: Settings, context: zmq.Context[zmq.Socket[bytes]] | None = None
+    ) -> None:
+        self.settings = settings
+        (self.address,) = settings.bus.proxies
+        self._owns_context = context is None
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._thread: threading.Thread | None = None
+
+    async def start(self) -> None:
+        """Bind both sides and relay.
+
+        Raises:
+            NodeError: if an address is occupied.
+            SettingsError: if an address is beyond this machine.
+        """
+        require_local_bind(self.address, "MESH_BUS__PROXIES")
+        bus = self.settings.bus
+        frontend = sockets.proxy_frontend(self._context, bus)
+        backend = sockets.proxy_backend(self._context, bus)
+        try:
+            sockets.bind(frontend, publish_address(self.address))
+            sockets.bind(backend, subscribe_address(self.address))
+        except NodeError:
+            frontend.close()
+            backend.close()
+            raise
+        self._thread = threading.Thread(
+            target=_relay, args=(frontend, backend), name="proxy", daemon=True
+        )
+        self._thread.start()
+
+    async def aclose(self) -> None:
+        """Stop relaying. With a context of one's own: at once; else when that context ends."""
+        if self._owns_context:
+            await asyncio.to_thread(self._context.term)
+
+    def join(self) -> None:
+        """Wait until the relay has ended."""
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _relay(frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
+    try:
+        zmq.proxy(frontend, backend)
+    except zmq.ContextTerminated:
+        pass  # this is how it is told to stop
+    except zmq.ZMQError as error:
+        log.error("the relay failed", reason=str(error))
+    finally:
+        frontend.close(linger=0)
+        backend.close(linger=0)
+
+
+def run(settings: Settings) -> None:
+    """Run a proxy until SIGINT or SIGTERM."""
+
+    def started(node: lifecycle.Node) -> None:
+        assert isinstance(node, ProxyNode)
+        rows = [
+            ("publishers", publish_address(node.address)),
+            ("subscribers", subscribe_address(node.address)),
+        ]
+        banner.show("proxy", "", rows)
+
+    lifecycle.run(lambda: ProxyNode(settings), started)
+
+
+if __name__ == "__main__":
+    from nodes.cli import run_command
+
+    run_command("proxy")

@@ -1,0 +1,106 @@
+"""A worker: runs the channels that the gateways' clients join."""
+
+import zmq
+
+from mesh import placement, topics
+from mesh.bus.announcer import Announcer
+from mesh.bus.bus import Bus
+from mesh.endpoint import Endpoint
+from mesh.link.router import Router
+from mesh.pubsub import PubSub
+from mesh.runtime.channels import Channels
+from mesh.settings import Settings
+from nodes import banner, lifecycle
+
+
+class WorkerNode:
+    """One worker.
+
+    Attributes:
+        id: of this node, new with every start.
+        link_address: where gateways connect, once it is started.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.id = lifecycle.new_id("worker")
+        self.link_address = ""
+        self.endpoint = endpoint
+        self.settings = settings
+        self._owns_context = context is None
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self.bus: Bus | None = None
+        self.router: Router | None = None
+        self.announcer: Announcer | None = None
+        self.channels: Channels | None = None
+
+    async def start(self) -> None:
+        """Listen for gateways, subscribe, and only then announce.
+
+        Raises:
+            NodeError: if the link's address is occupied.
+        """
+        settings = self.settings
+        self.router = router = Router(self._context, self.id, settings.link)
+        self.link_address = router.address
+        self.bus = bus = Bus(self._context, self.id, settings.bus)
+        self.channels = channels = Channels(self.endpoint, bus, router.send, settings.worker)
+        router.on_up = channels.gateway_up
+        router.on_down = channels.gateway_down
+        router.on_command = channels.handle
+        bus.subscriber.on_broadcast = channels.broadcast
+        bus.publisher.on_broadcast = channels.published
+        self.endpoint.bind(PubSub(bus))
+        for pattern in channels.intercepted_patterns():
+            bus.subscribe(topics.prefix(pattern))
+        self.announcer = announcer = Announcer(
+            bus.publisher,
+            bus.subscriber,
+            placement.Announcement(
+                node=self.id,
+                kind="worker",
+                link=router.address,
+                routes=tuple(channels.routes()),
+            ),
+            settings.bus.announce_seconds,
+            settings.bus.node_down_seconds,
+        )
+        bus.start()
+        router.start()
+        bus.when_subscribed(announcer.start)
+
+    async def aclose(self) -> None:
+        """Say goodbye, end every channel so that its client joins elsewhere, end the links."""
+        if self.announcer is not None:
+            self.announcer.close()
+        if self.channels is not None:
+            await self.channels.aclose()
+        if self.router is not None:
+            self.router.close()
+        if self.bus is not None:
+            self.bus.close()
+        self.endpoint.bind(None)
+        if self._owns_context:
+            self._context.term()
+
+
+def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
+    """Run a worker until SIGINT or SIGTERM."""
+
+    def started(node: lifecycle.Node) -> None:
+        assert isinstance(node, WorkerNode)
+        rows = [("link", node.link_address)]
+        rows += [("proxy", address) for address in settings.bus.proxies]
+        banner.show("worker", app_spec, rows)
+
+    lifecycle.run(lambda: WorkerNode(endpoint, settings), started)
+
+
+if __name__ == "__main__":
+    from nodes.cli import run_command
+
+    run_command("worker")
