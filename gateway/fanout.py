@@ -159,7 +159,7 @@ class Fanout:
             log.warning(
                 "broadcast skipped for some clients",
                 topic=topic,
-                event=header.event,
+                broadcast=header.event,
                 serializer=encoding.serializer.name,
                 reason=str(error),
             )

@@ -258,9 +258,7 @@ class Hub:
             self._bus.unsubscribe(topics.exact(channel.topic))
 
     def _close(self, client: Client, action: Close) -> None:
-        log.info(
-            "connection closed", code=int(action.code), reason=action.reason, socket_id=client.id
-        )
+        log.info("connection closed", code=int(action.code), reason=action.reason, socket_id=client.id)
         client.transport.close(action.code, action.reason)
         self.disconnected(client, "closed")
 
@@ -284,9 +282,7 @@ _ACTIONS: dict[type[Any], Any] = {
 
 _COMMANDS: dict[type[Any], Any] = {
     commands.Joined: Session.joined,
-    commands.Refused: lambda session, channel, each: session.refused(
-        channel, each.codec, each.data
-    ),
+    commands.Refused: lambda session, channel, each: session.refused(channel, each.codec, each.data),
     commands.Reply: Session.replied,
     commands.Pushed: Session.pushed,
     commands.Closed: lambda session, channel, _: session.closed(channel),

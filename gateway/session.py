@@ -194,9 +194,7 @@ class Session:
             return []
         if message.event == LEAVE:
             return [Forward(channel, commands.Leave(channel.number, message.ref))]
-        push = commands.Push(
-            channel.number, message.ref, message.event, message.codec, message.data
-        )
+        push = commands.Push(channel.number, message.ref, message.event, message.codec, message.data)
         return [Forward(channel, push)]
 
     def _handle_not_joined(self, message: Message) -> list[Action]:

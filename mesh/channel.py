@@ -131,13 +131,9 @@ class Channel:
         if isinstance(cls.intercept, str):
             raise ChannelError(f"{cls.__name__}.intercept is a string; want a tuple of events")
         if cls.intercept and cls.handle_out is Channel.handle_out:
-            raise ChannelError(
-                f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out"
-            )
+            raise ChannelError(f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out")
 
-    def __init__(
-        self, context: ChannelContext, socket: "Socket", topic: str, join_ref: Any = None
-    ) -> None:
+    def __init__(self, context: ChannelContext, socket: "Socket", topic: str, join_ref: Any = None) -> None:
         self._context = context
         self.socket = socket
         self.topic = topic
@@ -260,9 +256,7 @@ def _collect_handlers(cls: type[Channel]) -> dict[str, str]:
                 if not isinstance(event, str):
                     raise ChannelError(f"{base.__name__}.{name}: @on({event!r}) is not a string")
                 if event in own:
-                    raise ChannelError(
-                        f"{base.__name__}: {own[event]} and {name} both handle {event!r}"
-                    )
+                    raise ChannelError(f"{base.__name__}: {own[event]} and {name} both handle {event!r}")
                 own[event] = name
         handlers.update(own)
     return handlers

@@ -33,9 +33,7 @@ class Mount:
         if not isinstance(path, str) or not _MOUNT.match(path):
             raise ApplicationError(f"socket mount {path!r} is not a path; want '/socket'")
         if not (isinstance(handler, type) and issubclass(handler, SocketHandler)):
-            raise ApplicationError(
-                f"socket mount {path!r}: {handler!r} is not a SocketHandler class"
-            )
+            raise ApplicationError(f"socket mount {path!r}: {handler!r} is not a SocketHandler class")
         self.path = path
         self.handler = handler
         self.routes: RouteTable[type[Channel]] = handler.routes()

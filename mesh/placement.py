@@ -73,9 +73,7 @@ class Placement:
     def expire(self, now: float, silence_seconds: float) -> list[Announcement]:
         """Forget, and return, the nodes that have been silent for longer than that."""
         silent = [
-            announcement
-            for announcement, heard in self._nodes.values()
-            if now - heard > silence_seconds
+            announcement for announcement, heard in self._nodes.values() if now - heard > silence_seconds
         ]
         for announcement in silent:
             del self._nodes[announcement.node]

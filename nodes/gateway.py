@@ -131,9 +131,7 @@ def _listen(host: str, port: int, reuse_port: bool) -> list[socket.socket]:
         return bind_sockets(port, host, reuse_port=reuse_port, backlog=4096)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise NodeError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with --port"
-        ) from None
+        raise NodeError(f"cannot listen on {host}:{port}: {reason}; choose another with --port") from None
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:

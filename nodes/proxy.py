@@ -23,9 +23,7 @@ class ProxyNode:
         context: embedded, the context whose inproc addresses it serves; it ends when that does.
     """
 
-    def __init__(
-        self, settings: Settings, context: zmq.Context[zmq.Socket[bytes]] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
         self.settings = settings
         (self.address,) = settings.bus.proxies
         self._owns_context = context is None
@@ -50,9 +48,7 @@ class ProxyNode:
             frontend.close()
             backend.close()
             raise
-        self._thread = threading.Thread(
-            target=_relay, args=(frontend, backend), name="proxy", daemon=True
-        )
+        self._thread = threading.Thread(target=_relay, args=(frontend, backend), name="proxy", daemon=True)
         self._thread.start()
 
     async def aclose(self) -> None:

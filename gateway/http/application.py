@@ -15,9 +15,7 @@ from mesh.settings import GatewaySettings
 _VARIABLE = re.compile(r"/:([A-Za-z_][A-Za-z0-9_]*)")
 
 
-def make_application(
-    endpoint: Endpoint, websockets: WebSockets, settings: GatewaySettings
-) -> Application:
+def make_application(endpoint: Endpoint, websockets: WebSockets, settings: GatewaySettings) -> Application:
     """Routes, in this order: sockets, the application's handlers, static files; the rest is 404.
 
     Raises:

@@ -27,9 +27,7 @@ class OriginCheck:
         self._rule = rule
         self._url_host = url_host.lower()
         if isinstance(rule, str) and rule != "conn":
-            raise SettingsError(
-                f"check_origin {rule!r}: want True, False, a list, 'conn' or a function"
-            )
+            raise SettingsError(f"check_origin {rule!r}: want True, False, a list, 'conn' or a function")
         if not isinstance(rule, (bool, str)) and not callable(rule):
             self._patterns = [_pattern(each) for each in rule]
 

@@ -97,9 +97,7 @@ class FrameReader:
                 raise _protocol_error("a control frame is fragmented or over 125 bytes")
         elif (opcode == CONTINUATION) != (self._fragments is not None):
             raise _protocol_error(
-                "a continuation of nothing"
-                if opcode == CONTINUATION
-                else "a message inside another"
+                "a continuation of nothing" if opcode == CONTINUATION else "a message inside another"
             )
 
     def _assemble(self, first: int, payload: bytes) -> Received | None:

@@ -56,9 +56,7 @@ def _ready(frame: Frame) -> bytes:
     return ready(BINARY if frame.binary else TEXT, frame.data)
 
 
-ENCODINGS: dict[Serializer, Encoding] = {
-    each: Encoding(each, _ready) for each in SERIALIZERS.values()
-}
+ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in SERIALIZERS.values()}
 
 
 class WebSockets:

@@ -71,9 +71,7 @@ class Announcer:
 
     def _announce(self, state: Literal["up", "down"]) -> None:
         announcement = msgspec.structs.replace(self._announcement, state=state)
-        self._publisher.publish_kind(
-            ANNOUNCEMENT, topics.NODES, data=placement.encode(announcement)
-        )
+        self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(announcement))
 
     def _heard(self, data: bytes) -> None:
         try:

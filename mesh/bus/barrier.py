@@ -23,9 +23,7 @@ LAST_RETRY_SECONDS = 0.1
 class Barrier:
     """Batches all that asked in one tick, and all that ask while a probe is on its way, into one probe."""
 
-    def __init__(
-        self, publisher: Publisher, subscriber: Subscriber, timeout_seconds: float
-    ) -> None:
+    def __init__(self, publisher: Publisher, subscriber: Subscriber, timeout_seconds: float) -> None:
         self._publisher = publisher
         self._subscriber = subscriber
         self._timeout_seconds = timeout_seconds

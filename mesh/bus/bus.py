@@ -16,9 +16,7 @@ from mesh.zeromq import sockets
 class Bus:
     """Connects a node to the proxy."""
 
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], node: str, settings: BusSettings
-    ) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], node: str, settings: BusSettings) -> None:
         (proxy,) = settings.proxies
         publisher = sockets.bus_publisher(context, settings)
         subscriber = sockets.bus_subscriber(context, settings)

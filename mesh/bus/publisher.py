@@ -72,12 +72,13 @@ class Publisher:
         data: bytes = b"",
         skip: Sender | None = None,
     ) -> int:
-        """As `publish`, for announcements and probes as well."""
+        """As `publish`, for announcements and probes as well: those are repeated anyway, not kept."""
         self.sequence = sequence = self.sequence + 1
         header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, skip))
         frames = [topics.exact(topic), header, data]
         if self._backlog or not self._connected or not self._send(frames):
-            self._keep(frames)
+            if kind == BROADCAST:
+                self._keep(frames)
         return sequence
 
     def _send(self, frames: list[bytes]) -> bool:
@@ -114,7 +115,5 @@ class Publisher:
         connected = frames[0][:1] == b"\x01"
         if connected != self._connected:
             self._connected = connected
-            log.debug(
-                "proxy is there" if connected else "proxy is gone", backlog=len(self._backlog)
-            )
+            log.debug("proxy is there" if connected else "proxy is gone", backlog=len(self._backlog))
             self._flush()

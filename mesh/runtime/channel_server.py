@@ -159,9 +159,7 @@ class ChannelServer:
             reply = _join_reply(self.channel, reply)
             codec, data = self._encode_reply(reply)
         except Exception as error:
-            log.error(
-                "join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error
-            )
+            log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
             codec, data = payloads.encode(JOIN_CRASHED)
             await self._refuse(codec, data, error)
             return
@@ -247,9 +245,7 @@ class ChannelServer:
         if reason in CLOSING_REASONS:
             await self._end(commands.Closed, reason)
             return
-        log.error(
-            "channel stopped", topic=self.topic, socket_id=self.channel.socket.id, reason=reason
-        )
+        log.error("channel stopped", topic=self.topic, socket_id=self.channel.socket.id, reason=reason)
         await self._end(commands.Crashed, reason)
 
     async def _crash(self, error: Exception) -> None:

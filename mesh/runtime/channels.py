@@ -196,9 +196,7 @@ class Channels:
                 payload = payloads.decode(header.codec, data)
             except DecodeError as error:
                 counters.count("bus_messages_malformed")
-                log.warning(
-                    "broadcast dropped", topic=topic, origin=header.origin, reason=str(error)
-                )
+                log.warning("broadcast dropped", topic=topic, origin=header.origin, reason=str(error))
                 return
             server.post(Info(Broadcast(topic, header.event, payload)))
 

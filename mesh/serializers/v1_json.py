@@ -43,9 +43,7 @@ class V1JSON:
             _check_payload(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V1 message: {error}") from None
-        return Message(
-            envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload
-        )
+        return Message(envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload)
 
     def encode_reply(
         self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes

@@ -48,9 +48,7 @@ class V2JSON:
             _check_payload(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V2 message: {error}") from None
-        return Message(
-            envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload
-        )
+        return Message(envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload)
 
     def encode_reply(
         self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes

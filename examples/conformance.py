@@ -1,0 +1,98 @@
+"""Every verb of the API on a few channels: what clients and load generators are run against.
+
+mesh serve examples.conformance:endpoint --port 4000
+"""
+
+import json
+
+from tornado.web import RequestHandler
+
+from mesh import Channel, Endpoint, MeshError, SocketHandler, error, ok, on, refuse
+
+
+class RoomChannel(Channel):
+    intercept = ("intercept_me",)
+
+    def join(self, topic, payload):
+        if topic == "room:private":
+            return refuse("unauthorized")
+        return {"topic": topic}
+
+    @on("new_msg")
+    def new_msg(self, payload):
+        self.broadcast("new_msg", payload)
+
+    @on("echo", "bin")
+    def echo(self, payload):
+        return ok(payload)
+
+    @on("fail")
+    def fail(self, payload):
+        return error({"reason": "bad"})
+
+    @on("noreply")
+    def noreply(self, payload):
+        return None
+
+    @on("from")
+    def broadcast_to_others(self, payload):
+        self.broadcast_from("from", payload)
+
+    @on("push_me")
+    def push_me(self, payload):
+        self.push("pushed", payload)
+
+    @on("crash")
+    def crash(self, payload):
+        raise RuntimeError("crashed on request")
+
+    @on("stop")
+    def stop_normally(self, payload):
+        self.stop("normal", reply=ok({}))
+
+    @on("intercept_me")
+    def broadcast_intercepted(self, payload):
+        self.broadcast("intercept_me", payload)
+
+    def handle_out(self, event, payload):
+        self.push(event, {**payload, "to": self.assigns["user_id"]})
+
+
+class BenchChannel(Channel):
+    @on("echo")
+    def echo(self, payload):
+        return ok(payload)
+
+    @on("new_msg")
+    def new_msg(self, payload):
+        self.broadcast("new_msg", payload)
+
+
+class UserSocket(SocketHandler):
+    channels = {"room:*": RoomChannel, "bench:*": BenchChannel}
+
+    def connect(self, params, info):
+        if params.get("token") == "bad":
+            return refuse()
+        self.assigns["user_id"] = params.get("user_id")
+
+    def id(self):
+        user_id = self.assigns["user_id"]
+        return None if user_id is None else f"users:{user_id}"
+
+
+class BroadcastHandler(RequestHandler):
+    """`POST /broadcast?topic=T&event=E` with a JSON object."""
+
+    def post(self):
+        try:
+            topic, event = self.get_query_argument("topic"), self.get_query_argument("event")
+            self.settings["endpoint"].broadcast(topic, event, json.loads(self.request.body))
+        except (ValueError, MeshError) as problem:
+            self.set_status(400)
+            self.finish(f"{problem}\n")
+            return
+        self.set_status(204)
+
+
+endpoint = Endpoint(sockets={"/socket": UserSocket}, http=[(r"/broadcast", BroadcastHandler)])

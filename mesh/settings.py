@@ -1,0 +1,312 @@
+"""All settings: one model per room, units in the names.
+
+In order of precedence: flags, environment (`MESH_GATEWAY__PORT`), a TOML file (`mesh.toml` in the
+working directory, or the one named), what the application gives its Endpoint, defaults.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from mesh.addresses import check_address, require_local_bind
+from mesh.errors import SettingsError
+
+PREFIX = "MESH_"
+DEFAULT_FILE = Path("mesh.toml")
+
+
+class Room(BaseModel):
+    """Settings of one part of a node."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+def _split(value: Any) -> Any:
+    """From the environment a list comes as text: `a,b`."""
+    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+
+class BusSettings(Room):
+    """The broadcast plane."""
+
+    proxies: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+        ["tcp://127.0.0.1:5550"],
+        description="the proxy's address; its subscribers' side is the next port, or the path + .sub",
+    )
+    announce_seconds: float = Field(1.0, gt=0, description="between two announcements of a node")
+    node_down_seconds: float = Field(5.0, gt=0, description="of silence, then a node counts as gone")
+    probe_timeout_seconds: float = Field(
+        2.0, gt=0, description="without an answer of the bus, then a warning is logged"
+    )
+    max_message_bytes: int = Field(16_000_000, ge=1_000, description="of one frame on the bus")
+    high_water_mark: int = Field(10_000, ge=1, description="messages queued in each ZeroMQ socket")
+    backlog_messages: int = Field(
+        10_000, ge=0, description="messages kept while the proxy is away or its queue is full"
+    )
+    heartbeat_seconds: float = Field(1.0, gt=0, description="between ZeroMQ heartbeats")
+    heartbeat_timeout_seconds: float = Field(5.0, gt=0, description="without a sign of the proxy")
+
+    @field_validator("proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: list[str]) -> list[str]:
+        if len(proxies) != 1:
+            raise ValueError(f"{len(proxies)} proxies; this version works with exactly one")
+        try:
+            check_address(proxies[0], "")
+        except SettingsError as error:
+            raise ValueError(str(error).removeprefix(": ")) from None
+        return proxies
+
+
+class LinkSettings(Room):
+    """Between gateways and workers."""
+
+    bind: str = Field(
+        "tcp://127.0.0.1:*", description="where a worker listens for gateways; * lets the kernel choose"
+    )
+    heartbeat_seconds: float = Field(1.0, gt=0, description="between ZeroMQ heartbeats")
+    heartbeat_timeout_seconds: float = Field(
+        3.0, gt=0, description="without a sign of the peer, then it counts as dead"
+    )
+    hello_timeout_seconds: float = Field(5.0, gt=0, description="a worker has to welcome a gateway")
+    hold_seconds: float = Field(
+        0.25, gt=0, description="a reply waits at most for the broadcast made before it"
+    )
+    max_message_bytes: int = Field(64_000_000, ge=2_000_000, description="of one batch")
+    high_water_mark: int = Field(10_000, ge=1, description="batches queued in each direction")
+
+    @field_validator("bind")
+    @classmethod
+    def _check_bind(cls, bind: str) -> str:
+        try:
+            check_address(bind, "")
+            require_local_bind(bind, "")
+        except SettingsError as error:
+            raise ValueError(str(error).removeprefix(": ")) from None
+        return bind
+
+
+class GatewaySettings(Room):
+    """Clients and their connections."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(4000, ge=0, le=65_535, description="to listen on; 0 lets the kernel choose")
+    reuse_port: bool = Field(False, description="share the port with other gateways (SO_REUSEPORT)")
+    own_port: int | None = Field(
+        None, ge=0, le=65_535, description="a second port, of this gateway alone; 0 lets the kernel choose"
+    )
+    url_host: str = Field(
+        "localhost", min_length=1, description="the host of the pages that may connect (Origin check)"
+    )
+    idle_timeout_seconds: float = Field(60.0, gt=0, description="without a byte from a client")
+    handshake_timeout_seconds: float = Field(10.0, gt=0, description="for a request's headers and body")
+    max_frame_bytes: int = Field(1_000_000, ge=1, description="of a client's message")
+    max_channels_per_socket: int = Field(100, ge=1, description="channels joined on one connection")
+    max_unsent_bytes: int = Field(
+        4_000_000, ge=1, description="a client may be behind, then it is closed as too slow"
+    )
+    max_pending_bytes: int = Field(
+        1_000_000, ge=1, description="of messages that wait for pending joins, then reading pauses"
+    )
+    worker_wait_seconds: float = Field(5.0, ge=0, description="a join waits for a worker to appear")
+    max_joins_waiting: int = Field(100_000, ge=0, description="joins that wait for a worker")
+
+
+class WorkerSettings(Room):
+    """Channels."""
+
+    max_mailbox_messages: int = Field(
+        10_000, ge=1, description="that wait for one channel, then it crashes"
+    )
+    kill_seconds: float = Field(
+        5.0, gt=0, description="a callback may run on when its channel is replaced or stopped"
+    )
+
+
+class LogSettings(Room):
+    """Logs, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least to log")
+    format: Literal["console", "json", "logfmt"] = Field("console", description="of a line")
+
+
+class Settings(BaseSettings):
+    """Everything a node can be told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", validate_default=True
+    )
+
+    bus: BusSettings = Field(default_factory=BusSettings)
+    link: LinkSettings = Field(default_factory=LinkSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over, in its order; nothing is read behind its back."""
+        return (init_settings,)
+
+
+class Explained(NamedTuple):
+    """One setting, for `mesh settings`."""
+
+    name: str
+    environment: str
+    value: Any
+    origin: str
+    description: str
+
+
+def load(
+    code: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Settings:
+    """Read the settings.
+
+    Args:
+        code: what the application gave its Endpoint.
+        config: a TOML file; by default mesh.toml, or the one MESH_CONFIG names, if there is one.
+        flags: from the command line, nested; None values are left out.
+
+    Raises:
+        SettingsError: with one line per wrong value.
+    """
+    return _build(_layers(code, config, flags))
+
+
+def explain(
+    code: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Explained]:
+    """Every setting with its value, where it came from, and what it means. Raises as `load`."""
+    layers = _layers(code, config, flags)
+    settings = _build(layers)
+    rows = []
+    for room, name, description in _fields():
+        origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
+        value = getattr(getattr(settings, room), name)
+        rows.append(Explained(f"{room}.{name}", _environment(room, name), value, origin, description))
+    return rows
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Environment variables that give another process these settings."""
+    variables = {}
+    for room, name, _ in _fields():
+        value = getattr(getattr(settings, room), name)
+        if value is not None:
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            variables[_environment(room, name)] = text
+    return variables
+
+
+Layers = list[tuple[str, dict[str, Any]]]
+
+
+def _layers(
+    code: Mapping[str, Any] | None,
+    config: Path | None,
+    flags: Mapping[str, Mapping[str, Any]] | None,
+) -> Layers:
+    given = {
+        room: {name: value for name, value in values.items() if value is not None}
+        for room, values in (flags or {}).items()
+    }
+    return [
+        ("flag", given),
+        ("environment", _from_environment()),
+        ("file", _from_file(config)),
+        ("code", dict(code or {})),
+    ]
+
+
+def _build(layers: Layers) -> Settings:
+    merged: dict[str, Any] = {}
+    for origin, values in reversed(layers):
+        for room, names in values.items():
+            if not isinstance(names, Mapping):
+                raise SettingsError(f"{room}: {names!r} ({origin}); want a table of settings")
+            merged.setdefault(room, {}).update(names)
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(each, layers) for each in error.errors())) from None
+
+
+def _from_environment() -> dict[str, Any]:
+    rooms = {room for room, _, _ in _fields()}
+    known = {_environment(room, name) for room, name, _ in _fields()}
+    for variable in os.environ:
+        room = variable.removeprefix(PREFIX).partition("__")[0].lower()
+        if variable.startswith(PREFIX) and "__" in variable and room in rooms and variable not in known:
+            raise SettingsError(_unknown(variable, known))
+    source = EnvSettingsSource(Settings)
+    return {room: values for room, values in source().items() if room in rooms}
+
+
+def _from_file(config: Path | None) -> dict[str, Any]:
+    named = config or (Path(os.environ["MESH_CONFIG"]) if os.environ.get("MESH_CONFIG") else None)
+    path = named or DEFAULT_FILE
+    if named is None and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+
+
+def _fields() -> Iterator[tuple[str, str, str]]:
+    for room, field in Settings.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, Room)
+        for name, inner in model.model_fields.items():
+            yield room, name, inner.description or ""
+
+
+def _environment(room: str, name: str) -> str:
+    return f"{PREFIX}{room.upper()}__{name.upper()}"
+
+
+def _unknown(variable: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(variable, known, 1)
+    hint = f"; did you mean {close[0]}?" if close else "; `mesh settings` lists all"
+    return f"{variable}: unknown setting{hint}"
+
+
+def _sentence(problem: Any, layers: Layers) -> str:
+    """One line for one of pydantic's errors, under the name a user would set."""
+    location = [str(part) for part in problem["loc"]]
+    room, name = location[0], location[1] if len(location) > 1 else ""
+    variable = _environment(room, name) if name else f"{PREFIX}{room.upper()}__…"
+    if problem["type"] == "extra_forbidden":
+        return _unknown(variable, {_environment(room, name) for room, name, _ in _fields()})
+    origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
+    reason = problem["msg"].removeprefix("Value error, ").replace("Input should be", "want")
+    where = "" if origin == "environment" else f" ({origin})"
+    return f"{variable}: {problem['input']!r}: {reason[:1].lower() + reason[1:]}{where}"

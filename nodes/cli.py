@@ -1,0 +1,226 @@
+"""`mesh …`: each command builds the settings and calls one function of `nodes`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mesh import settings as settings_module
+from mesh.endpoint import Endpoint
+from mesh.errors import MeshError, NodeError
+from mesh.settings import Settings
+from mesh.telemetry import configure_logging
+from nodes import application, banner
+
+app = typer.Typer(
+    name="mesh",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Phoenix Channels for Python, on a ZeroMQ mesh.",
+    epilog="Start with: [bold]mesh serve examples.chat:endpoint --port 4000[/bold]. "
+    "Every setting: [bold]mesh settings[/bold].",
+)
+
+App = Annotated[
+    str,
+    typer.Argument(metavar="APP", help="The application: MODULE:ATTRIBUTE, e.g. examples.chat:endpoint."),
+]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 lets the kernel choose.")]
+Proxy = Annotated[
+    str | None,
+    typer.Option(help="The proxy's address, e.g. tcp://127.0.0.1:5550 or ipc:///run/mesh/proxy."),
+]
+Config = Annotated[Path | None, typer.Option(help="A TOML file; by default ./mesh.toml if there is one.")]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+LogFormat = Annotated[str | None, typer.Option(help="console, json or logfmt.")]
+
+
+@app.command()
+def serve(
+    application_spec: App,
+    host: Host = None,
+    port: Port = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run everything in one process: gateway, worker and proxy. No broker to install.
+
+    Example: [bold]mesh serve examples.chat:endpoint --port 4000[/bold]
+    """
+    from nodes import embedded
+
+    endpoint = application.load(application_spec)
+    flags = _flags(log_level, log_format, gateway={"host": host, "port": port})
+    embedded.run(endpoint, _settings("serve", endpoint, config, flags), application_spec)
+
+
+@app.command()
+def gateway(
+    application_spec: App,
+    host: Host = None,
+    port: Port = None,
+    proxy: Proxy = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a gateway: it terminates clients and passes their channels on to the workers.
+
+    Example: [bold]mesh gateway examples.chat:endpoint --port 4000 --proxy tcp://127.0.0.1:5550[/bold]
+    """
+    from nodes import gateway as node
+
+    endpoint = application.load(application_spec)
+    flags = _flags(log_level, log_format, gateway={"host": host, "port": port}, bus=_bus(proxy))
+    node.run(endpoint, _settings("gateway", endpoint, config, flags), application_spec)
+
+
+@app.command()
+def worker(
+    application_spec: App,
+    proxy: Proxy = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a worker: it runs the application's channels. Gateways find it by themselves.
+
+    Example: [bold]mesh worker examples.chat:endpoint --proxy tcp://127.0.0.1:5550[/bold]
+    """
+    from nodes import worker as node
+
+    endpoint = application.load(application_spec)
+    flags = _flags(log_level, log_format, bus=_bus(proxy))
+    node.run(endpoint, _settings("worker", endpoint, config, flags), application_spec)
+
+
+@app.command()
+def proxy(
+    bind: Annotated[
+        str | None,
+        typer.Option(help="Where publishers connect; subscribers: the next port, or path + .sub."),
+    ] = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a proxy: it relays broadcasts between all nodes.
+
+    Example: [bold]mesh proxy --bind tcp://127.0.0.1:5550[/bold]
+    """
+    from nodes import proxy as node
+
+    node.run(_settings("proxy", None, config, _flags(log_level, log_format, bus=_bus(bind))))
+
+
+@app.command()
+def cluster(
+    application_spec: App,
+    gateways: Annotated[int, typer.Option(min=1, help="Gateways; they share the port.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Workers.")] = 2,
+    host: Host = None,
+    port: Port = None,
+    status_file: Annotated[
+        Path | None, typer.Option(help="Keep a JSON file with every node's pid and URL.")
+    ] = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a whole cluster on this machine, and restart what dies.
+
+    Gateways share the port, and each has one of its own behind it: with --port 4000 they are 4001, 4002, …
+
+    Example: [bold]mesh cluster examples.chat:endpoint --gateways 2 --workers 2 --port 4000[/bold]
+    """
+    from nodes import cluster as node
+
+    endpoint = application.load(application_spec)
+    flags = _flags(log_level, log_format, gateway={"host": host, "port": port})
+    settings = _settings("cluster", endpoint, config, flags)
+    sys.exit(node.run(application_spec, settings, gateways, workers, status_file))
+
+
+@app.command()
+def routes(application_spec: App) -> None:
+    """Print the application's route table, in order of precedence."""
+    table = Table("WebSocket", "route", "channel", "socket handler")
+    for mount in application.load(application_spec).mounts.values():
+        for route in mount.routes.routes:
+            channel = f"{route.channel.__module__}.{route.channel.__qualname__}"
+            table.add_row(f"{mount.path}/websocket", route.pattern, channel, mount.handler.__name__)
+    Console().print(table)
+
+
+@app.command()
+def settings(
+    application_spec: Annotated[
+        str | None, typer.Argument(metavar="[APP]", help="With this application's own settings.")
+    ] = None,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Print every setting: its name in the environment, its value, where that came from, what it means."""
+    code = application.load(application_spec).settings if application_spec else None
+    rows = settings_module.explain(code, config)
+    if json:
+        Console(soft_wrap=True).print_json(data=[row._asdict() for row in rows])
+        return
+    table = Table("environment", "value", "from", "meaning")
+    for row in rows:
+        table.add_row(row.environment, str(row.value), row.origin, row.description)
+    Console().print(table)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(banner.own_version())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what goes wrong is one readable line and an exit code.
+
+    Exit codes: 2 for settings, application and usage; 1 for a node that cannot run.
+    """
+    try:
+        app(arguments, prog_name="mesh")
+    except NodeError as error:
+        _fail(error, 1)
+    except MeshError as error:
+        _fail(error, 2)
+
+
+def run_command(name: str) -> None:
+    """Run one command with the process's own arguments: what `python -m nodes.gateway` does."""
+    main([name, *sys.argv[1:]])
+
+
+def _fail(error: MeshError, code: int) -> None:
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    for line in str(error).splitlines():
+        console.print(f"mesh: {line}", style="red")
+    sys.exit(code)
+
+
+def _bus(address: str | None) -> dict[str, Any]:
+    return {"proxies": [address] if address else None}
+
+
+def _flags(level: str | None, format: str | None, **rooms: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"log": {"level": level, "format": format}, **rooms}
+
+
+def _settings(
+    node: str, endpoint: Endpoint | None, config: Path | None, flags: dict[str, dict[str, Any]]
+) -> Settings:
+    loaded = settings_module.load(endpoint.settings if endpoint else None, config, flags)
+    configure_logging(loaded.log.level, loaded.log.format, node)
+    return loaded

@@ -1,0 +1,157 @@
+"""A cluster on one machine: one proxy, workers and gateways, each a process, supervised."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from mesh.errors import NodeError
+from mesh.settings import Settings, environment
+from nodes import banner
+from nodes.supervisor import Child, Supervisor
+
+
+def run(app_spec: str, settings: Settings, gateways: int, workers: int, status_file: Path | None) -> int:
+    """Run a cluster until SIGINT or SIGTERM; returns the exit code.
+
+    Raises:
+        NodeError: if a port is occupied.
+    """
+    with tempfile.TemporaryDirectory(prefix="mesh-") as directory:  # mode 0700
+        cluster = Cluster(app_spec, settings, gateways, workers, Path(directory), status_file)
+        try:
+            return asyncio.run(cluster.run())
+        finally:
+            cluster.close()
+
+
+class Cluster:
+    """The nodes of one cluster, and the ports kept for them.
+
+    Ports are held by sockets that never listen, so that a gateway that restarts finds its own again.
+    """
+
+    def __init__(
+        self,
+        app_spec: str,
+        settings: Settings,
+        gateways: int,
+        workers: int,
+        directory: Path,
+        status_file: Path | None,
+    ) -> None:
+        self._app_spec = app_spec
+        self._settings = settings
+        self._directory = directory
+        self._status_file = status_file
+        self._held: list[socket.socket] = []
+        host, port = settings.gateway.host, settings.gateway.port
+        self._port = self._hold(host, port)
+        own = [port + number if port else 0 for number in range(1, gateways + 1)]
+        self._own_ports = [self._hold(host, each) for each in own]
+        self._proxy = self._child("proxy", [], {}, 2)
+        self._workers = [self._worker(number) for number in range(1, workers + 1)]
+        self._gateways = [self._gateway(number) for number in range(1, gateways + 1)]
+
+    async def run(self) -> int:
+        """Supervise until told to stop."""
+        children = [self._proxy, *self._workers, *self._gateways]
+        supervisor = Supervisor(children, self._write_status)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, supervisor.stop)
+        rows = [("open", self._url(self._port))]
+        rows += [
+            (child.name, self._url(port))
+            for child, port in zip(self._gateways, self._own_ports, strict=True)
+        ]
+        banner.show("cluster", self._app_spec, [*rows, ("workers", str(len(self._workers)))])
+        return await supervisor.run()
+
+    def close(self) -> None:
+        """Give the ports back."""
+        for each in self._held:
+            each.close()
+
+    def _hold(self, host: str, port: int) -> int:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        self._held.append(holder)
+        try:
+            _refuse_if_occupied(family, host, port)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind((host, port))
+        except OSError as error:
+            self.close()
+            raise NodeError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
+            ) from None
+        bound: int = holder.getsockname()[1]
+        return bound
+
+    def _worker(self, number: int) -> Child:
+        name = f"worker.{number}"
+        child = self._child("worker", [self._app_spec], {}, 1, name)
+
+        def link() -> dict[str, str]:
+            # A fresh path for each start: the last one's socket file may still be there.
+            path = self._directory / f"{name}-{child.starts}"
+            return {**self._environment(), "MESH_LINK__BIND": f"ipc://{path}"}
+
+        child.environment = link
+        return child
+
+    def _gateway(self, number: int) -> Child:
+        variables = {
+            "MESH_GATEWAY__PORT": str(self._port),
+            "MESH_GATEWAY__REUSE_PORT": "true",
+            "MESH_GATEWAY__OWN_PORT": str(self._own_ports[number - 1]),
+        }
+        return self._child("gateway", [self._app_spec], variables, 0, f"gateway.{number}")
+
+    def _child(
+        self, kind: str, arguments: list[str], variables: dict[str, str], rank: int, name: str = ""
+    ) -> Child:
+        command = [sys.executable, "-m", "nodes", kind, *arguments]
+        return Child(name or kind, lambda: command, lambda: {**self._environment(), **variables}, rank)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **environment(self._settings),
+            "MESH_BUS__PROXIES": f"ipc://{self._directory / 'proxy'}",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _url(self, port: int) -> str:
+        host = self._settings.gateway.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _write_status(self) -> None:
+        if self._status_file is None:
+            return
+        status = {
+            "url": self._url(self._port),
+            "proxy": {"name": self._proxy.name, "pid": self._proxy.pid},
+            "workers": [{"name": each.name, "pid": each.pid} for each in self._workers],
+            "gateways": [
+                {"name": each.name, "pid": each.pid, "url": self._url(port)}
+                for each, port in zip(self._gateways, self._own_ports, strict=True)
+            ],
+        }
+        partial = self._status_file.with_name(self._status_file.name + ".partial")
+        partial.write_text(json.dumps(status))
+        os.replace(partial, self._status_file)
+
+
+def _refuse_if_occupied(family: int, host: str, port: int) -> None:
+    """SO_REUSEPORT would let us share the port with a stranger's gateway of the same user."""
+    if port == 0:
+        return
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen()

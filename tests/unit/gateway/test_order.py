@@ -1,0 +1,81 @@
+"""gateway/hub.py, _Order: commands stay behind the broadcasts they must follow."""
+
+import asyncio
+
+import pytest
+
+from gateway.hub import _Order
+
+
+def run(coroutine):
+    return asyncio.run(coroutine)
+
+
+@pytest.fixture
+def released():
+    return []
+
+
+def make(released, hold_seconds=60.0):
+    return _Order(lambda origin, command: released.append(command), hold_seconds)
+
+
+def test_a_command_whose_broadcast_has_passed_goes_at_once(released):
+    async def scenario():
+        order = make(released)
+        order.passed("w", 5)
+        order.follow("w", 5, "a")
+        assert released == ["a"]
+
+    run(scenario())
+
+
+def test_a_command_waits_for_its_broadcast_and_others_pass_it(released):
+    async def scenario():
+        order = make(released)
+        order.follow("w", 7, "late")
+        order.follow("other", 0, "x")
+        order.passed("w", 6)
+        order.follow("w", 6, "early")
+        assert released == ["x", "early"]
+        order.passed("w", 7)
+        assert released == ["x", "early", "late"]
+
+    run(scenario())
+
+
+def test_commands_of_one_channel_leave_in_the_order_they_came(released):
+    async def scenario():
+        order = make(released)
+        for n, after in enumerate([3, 3, 4, 4, 4, 6]):
+            order.follow("w", after, n)
+        order.passed("w", 4)
+        assert released == [0, 1, 2, 3, 4]
+        order.passed("w", 9)
+        assert released == [0, 1, 2, 3, 4, 5]
+
+    run(scenario())
+
+
+def test_a_broadcast_that_never_comes_delays_a_command_for_a_bounded_time(released):
+    async def scenario():
+        order = make(released, hold_seconds=0.01)
+        order.follow("w", 7, "a")
+        async with asyncio.timeout(5):
+            while not released:
+                await asyncio.sleep(0.001)
+        order.follow("w", 7, "b")
+        assert released == ["a", "b"]
+
+    run(scenario())
+
+
+def test_a_worker_that_is_gone_releases_what_waited(released):
+    async def scenario():
+        order = make(released)
+        order.follow("w", 7, "a")
+        order.follow("w", 8, "b")
+        order.forget("w")
+        assert released == ["a", "b"]
+
+    run(scenario())

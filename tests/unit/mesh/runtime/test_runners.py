@@ -1,0 +1,115 @@
+"""mesh/runtime/runners.py: callbacks that do not suspend share a task, those that do get their own."""
+
+import asyncio
+
+from mesh.runtime.runners import Runners
+
+
+class Job:
+    def __init__(self, coroutine_function):
+        self.task = None
+        self._function = coroutine_function
+
+    def run(self):
+        return self._function()
+
+
+async def settle(predicate):
+    async with asyncio.timeout(5):
+        while not predicate():
+            await asyncio.sleep(0)
+
+
+def test_work_that_does_not_suspend_runs_in_one_task():
+    async def scenario():
+        runners, tasks = Runners(), []
+
+        async def work():
+            tasks.append(asyncio.current_task())
+
+        for _ in range(100):
+            runners.submit(Job(work))
+        await settle(lambda: len(tasks) == 100)
+        assert len(set(tasks)) == 1
+        await runners.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_work_that_suspends_does_not_stop_the_rest():
+    async def scenario():
+        runners, gate, done = Runners(), asyncio.Event(), []
+
+        async def slow():
+            await gate.wait()
+            done.append("slow")
+
+        async def quick():
+            done.append("quick")
+
+        for job in (slow, quick, slow, quick):
+            runners.submit(Job(job))
+        await settle(lambda: done == ["quick", "quick"])
+        gate.set()
+        await settle(lambda: len(done) == 4)
+        runners.submit(Job(quick))
+        await settle(lambda: len(done) == 5)
+        await runners.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_time_outs_and_cancellation_work_inside_a_callback():
+    async def scenario():
+        runners, seen = Runners(), []
+
+        async def times_out():
+            try:
+                async with asyncio.timeout(0.001):
+                    await asyncio.sleep(60)
+            except TimeoutError:
+                seen.append("timeout")
+
+        async def killed():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                seen.append("killed")
+
+        job = Job(killed)
+        runners.submit(Job(times_out))
+        runners.submit(job)
+        await settle(lambda: job.task is not None)
+        await settle(lambda: "timeout" in seen)
+        job.task.cancel()
+        await settle(lambda: "killed" in seen)
+
+        async def after():
+            seen.append("after")
+
+        for _ in range(3):
+            runners.submit(Job(after))
+        await settle(lambda: seen.count("after") == 3)
+        await runners.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_closing_cancels_what_runs():
+    async def scenario():
+        runners, seen = Runners(), []
+
+        async def work():
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+
+        runners.submit(Job(work))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await runners.aclose()
+        assert seen == ["cancelled"]
+
+    asyncio.run(scenario())
