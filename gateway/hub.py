@@ -26,6 +26,7 @@ from gateway.session import (
 from gateway.transports.base import Encoding, Transport
 from gateway.workers import Workers
 from mesh import topics
+from mesh.bus.barrier import subscribed
 from mesh.bus.frames import Header
 from mesh.endpoint import Mount
 from mesh.errors import CloseCode
@@ -120,9 +121,7 @@ class Hub:
     async def subscribe_id(self, socket_id: str) -> None:
         """Before a client with this id is taken in: no `disconnect` for it is missed after this."""
         self._bus.subscribe(topics.exact(socket_id))
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._bus.when_subscribed(lambda: done.done() or done.set_result(None))
-        await done
+        await subscribed(self._bus)
 
     def unsubscribe_id(self, socket_id: str) -> None:
         """Undo one `subscribe_id`."""

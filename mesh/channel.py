@@ -90,7 +90,7 @@ class ChannelContext(Protocol):
     def send(self, message: Any, delay_seconds: float) -> None:
         """Queue `message` for `handle_info`."""
 
-    async def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on `topic` to `handle_info`."""
 
     def unsubscribe(self, topic: str) -> None:

@@ -5,7 +5,7 @@ Source: Phoenix.Socket.Message, Reply, Broadcast.
 """
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -59,3 +59,10 @@ class Broadcast(msgspec.Struct, frozen=True):
     topic: str
     event: str
     payload: Any
+
+
+class Sender(NamedTuple):
+    """The channel a broadcast must skip: the gateway's id and the gateway's number of the channel."""
+
+    gateway: str
+    channel: int

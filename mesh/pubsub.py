@@ -4,16 +4,10 @@ Source: Phoenix.PubSub. Works over a `BusAdapter`; mesh/bus fills it in over Zer
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from mesh import payloads, topics
-
-
-class Sender(NamedTuple):
-    """The channel a broadcast must skip: the gateway's id and the gateway's number of the channel."""
-
-    gateway: str
-    channel: int
+from mesh.messages import Sender
 
 
 class BusAdapter(Protocol):

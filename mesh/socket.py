@@ -69,7 +69,7 @@ class SocketHandler:
     """
 
     channels: ClassVar[Mapping[str, type[Channel]] | Iterable[Route[type[Channel]]]] = {}
-    assigns: dict[str, Any] = {}
+    assigns: dict[str, Any] = {}  # noqa: RUF012  (copied by each instance)
 
     def __init__(self) -> None:
         self.assigns = dict(type(self).assigns)

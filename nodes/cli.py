@@ -28,7 +28,7 @@ app = typer.Typer(
 
 App = Annotated[
     str,
-    typer.Argument(metavar="APP", help="The application: MODULE:ATTRIBUTE, e.g. examples.chat:endpoint."),
+    typer.Argument(metavar="APP", help="MODULE:ATTRIBUTE, e.g. examples.chat:endpoint."),
 ]
 Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 lets the kernel choose.")]
@@ -105,7 +105,7 @@ def worker(
 def proxy(
     bind: Annotated[
         str | None,
-        typer.Option(help="Where publishers connect; subscribers: the next port, or path + .sub."),
+        typer.Option(help="For publishers; subscribers: the next port, or path + .sub."),
     ] = None,
     config: Config = None,
     log_level: LogLevel = None,

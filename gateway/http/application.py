@@ -34,7 +34,7 @@ def make_application(endpoint: Endpoint, websockets: WebSockets, settings: Gatew
     # The longest prefix first, so that "/" does not hide the others.
     for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):
         handlers.append(_static(prefix, directory))
-    return Application(handlers, endpoint=endpoint)  # type: ignore[arg-type]
+    return Application(handlers, endpoint=endpoint)
 
 
 def _pattern(path: str) -> str:

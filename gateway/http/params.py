@@ -26,7 +26,7 @@ def decode_query(query: str) -> dict[str, Any]:
     for pair in pairs:
         name, _, value = pair.partition("=")
         _assign(params, _keys(_unquote(name)), _unquote(value))
-    return _lists(params)
+    return {str(key): _lists(value) for key, value in params.items()}
 
 
 def _unquote(text: str) -> str:

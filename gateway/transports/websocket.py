@@ -68,6 +68,7 @@ class WebSockets:
         self.flusher = Flusher()
         self.connections: set[Connection] = set()
         self.lingering: set[Connection] = set()
+        self._all_gone: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._interval = min(1.0, settings.idle_timeout_seconds / 10)
         self._timer = self._loop.call_later(self._interval, self._check_idle)
@@ -78,9 +79,16 @@ class WebSockets:
         for connection in list(self.connections):
             connection.close(code, reason)
             self.hub.disconnected(connection.client, "shutdown")
-        deadline = self._loop.time() + timeout_seconds
-        while self.lingering and self._loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        if self.lingering:
+            self._all_gone = self._loop.create_future()
+            await asyncio.wait([self._all_gone], timeout=timeout_seconds)
+
+    def gone(self, connection: "Connection") -> None:
+        """A connection is closed for good."""
+        self.connections.discard(connection)
+        self.lingering.discard(connection)
+        if self._all_gone is not None and not self.lingering and not self._all_gone.done():
+            self._all_gone.set_result(None)
 
     def _check_idle(self) -> None:
         oldest = self._loop.time() - self.settings.idle_timeout_seconds
@@ -207,7 +215,7 @@ def _check_id(handler: SocketHandler) -> str | None:
 def _take_over(stream: IOStream, answer: bytes) -> tuple[socket.socket, bytes]:
     """Send the 101 and take the socket out of Tornado's stream, with what was read already."""
     stream.write(answer)
-    first = stream.read_bytes(READ_BYTES, partial=True)
+    first = asyncio.ensure_future(stream.read_bytes(READ_BYTES, partial=True))
     data = first.result() if first.done() else b""
     stream.io_loop.remove_handler(stream.fileno())
     sock = stream.socket
@@ -382,8 +390,7 @@ class Connection:
         if self._linger is not None:
             self._linger.cancel()
         self._closing = True
-        self._sockets.connections.discard(self)
-        self._sockets.lingering.discard(self)
+        self._sockets.gone(self)
         if self._sock.fileno() < 0:
             return
         self.outbox.discard()

@@ -12,6 +12,7 @@ from mesh import topics
 from mesh.bus.frames import PROBE
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
+from mesh.pubsub import BusAdapter
 from mesh.telemetry import get_logger
 
 log = get_logger("mesh.bus")
@@ -88,3 +89,15 @@ class Barrier:
         if self._waiting and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._begin)
+
+
+def subscribed(bus: BusAdapter) -> "asyncio.Future[None]":
+    """Done once all subscriptions made so far on `bus` are in force."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def complete() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    bus.when_subscribed(complete)
+    return done

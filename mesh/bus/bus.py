@@ -8,7 +8,7 @@ from mesh.addresses import publish_address, subscribe_address
 from mesh.bus.barrier import Barrier
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
-from mesh.pubsub import Sender
+from mesh.messages import Sender
 from mesh.settings import BusSettings
 from mesh.zeromq import sockets
 

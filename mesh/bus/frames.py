@@ -8,7 +8,7 @@ already encoded, so that a gateway forwards it without decoding it.
 import msgspec
 
 from mesh.errors import WireError
-from mesh.pubsub import Sender
+from mesh.messages import Sender
 
 VERSION = 1
 

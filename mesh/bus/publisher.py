@@ -13,7 +13,7 @@ import zmq
 
 from mesh import topics
 from mesh.bus.frames import BROADCAST, VERSION, Header, encode_header
-from mesh.pubsub import Sender
+from mesh.messages import Sender
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq.drain import Drain
 
@@ -76,9 +76,9 @@ class Publisher:
         self.sequence = sequence = self.sequence + 1
         header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, skip))
         frames = [topics.exact(topic), header, data]
-        if self._backlog or not self._connected or not self._send(frames):
-            if kind == BROADCAST:
-                self._keep(frames)
+        sent = self._connected and not self._backlog and self._send(frames)
+        if not sent and kind == BROADCAST:
+            self._keep(frames)
         return sequence
 
     def _send(self, frames: list[bytes]) -> bool:

@@ -17,8 +17,7 @@ from mesh import payloads
 from mesh.channel import Channel, Reply, SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
-from mesh.messages import BINARY, Broadcast
-from mesh.pubsub import Sender
+from mesh.messages import BINARY, Broadcast, Sender
 from mesh.serializers import binary as binary_frames
 from mesh.telemetry import counters, get_logger
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from mesh import payloads, topics
+from mesh.bus.barrier import subscribed
 from mesh.bus.frames import Header
 from mesh.channel import Channel
 from mesh.endpoint import Endpoint
@@ -225,13 +226,11 @@ class Channels:
     def subscribe(self, server: ChannelServer, topic: str) -> "asyncio.Future[None]":
         """Deliver broadcasts on `topic` to the channel; done when none is missed any longer."""
         topics.check(topic)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         subscribers = self._subscribers.setdefault(topic, {})
         if not subscribers:
             self.bus.subscribe(topics.exact(topic))
         subscribers[server] = None
-        self.bus.when_subscribed(lambda: done.done() or done.set_result(None))
-        return done
+        return subscribed(self.bus)
 
     def unsubscribe(self, server: ChannelServer, topic: str) -> None:
         """Undo `subscribe`."""

@@ -7,6 +7,7 @@ ZMQ_FD and ZMQ_EVENTS).
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import zmq
 
@@ -24,7 +25,7 @@ class Drain:
     def __init__(self, socket: zmq.Socket[bytes], handle: Callable[[list[bytes]], None]) -> None:
         self._socket = socket
         self._handle = handle
-        self._descriptor: int = socket.getsockopt(zmq.FD)
+        self._descriptor = int(socket.getsockopt(zmq.FD))
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._closed = False
@@ -55,10 +56,11 @@ class Drain:
         if self._closed:
             return
         socket, handle = self._socket, self._handle
+        option = cast(Callable[[int], int], socket.getsockopt)
         for _ in range(MESSAGES_PER_TURN):
-            if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if not option(zmq.EVENTS) & zmq.POLLIN:
                 return
             handle(socket.recv_multipart(zmq.NOBLOCK))
             if self._closed:
-                return
+                return  # by what was handled
         self.look_again()

@@ -7,8 +7,7 @@ from gateway.session import ChannelState
 from gateway.transports.base import Encoding
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.channel import Channel
-from mesh.messages import BINARY, JSON, Message
-from mesh.pubsub import Sender
+from mesh.messages import BINARY, JSON, Message, Sender
 from mesh.routes import Route
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
