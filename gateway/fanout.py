@@ -18,12 +18,13 @@ log = get_logger("gateway.fanout")
 
 
 class Held(NamedTuple):
-    """A broadcast that waits for a join to be answered."""
+    """A broadcast that waits: for a join to be answered, for `behind` commands to have come."""
 
     origin: str
     sequence: int
     event: str
     frame: Any
+    behind: int
 
 
 class Members:
@@ -32,18 +33,19 @@ class Members:
     Attributes:
         plain: by encoding: channel → its client's outbox.
         careful: joined channels that need a look at each broadcast.
-        joining: channels whose join is pending → the broadcasts held for them.
+        held: channels for which broadcasts wait → those broadcasts: their join is pending, or something
+            else must reach the client first.
     """
 
-    __slots__ = ("careful", "joining", "plain")
+    __slots__ = ("careful", "held", "plain")
 
     def __init__(self) -> None:
         self.plain: dict[Encoding, dict[ChannelState, Any]] = {}
         self.careful: dict[ChannelState, None] = {}
-        self.joining: dict[ChannelState, list[Held]] = {}
+        self.held: dict[ChannelState, list[Held]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.plain or self.careful or self.joining)
+        return bool(self.plain or self.careful or self.held)
 
 
 class Fanout:
@@ -63,45 +65,61 @@ class Fanout:
         return topic in self._topics
 
     def hold(self, channel: ChannelState) -> bool:
-        """Hold broadcasts for a channel that is joining; returns whether the topic is new here."""
+        """Hold broadcasts for a channel until `release`; returns whether the topic is new here."""
         members = self._topics.get(channel.topic)
         if members is None:
             members = self._topics[channel.topic] = Members()
-            members.joining[channel] = []
+            members.held[channel] = []
             return True
-        members.joining.setdefault(channel, [])
+        if channel not in members.held:
+            self._remove(members, channel)
+            members.held[channel] = []
         return False
 
-    def activate(self, channel: ChannelState) -> None:
-        """The channel is joined: deliver what was held, as far as it is younger than the join."""
+    def release(self, channel: ChannelState, received: int) -> bool:
+        """Deliver what is held for a joined channel; `received` commands have come from its worker.
+
+        Stops before the first broadcast that must follow a command still on its way; returns whether
+        nothing is held any longer, and broadcasts go straight to the client from now on.
+        """
         members = self._topics[channel.topic]
-        for held in members.joining.pop(channel, ()):
+        waiting = members.held[channel]
+        for index, held in enumerate(waiting):
+            if held.behind > received:
+                del waiting[:index]
+                return False
             if _wants(channel, held.event, held.origin, held.sequence):
                 channel.client.outbox.send(held.frame)
+        del members.held[channel]
         members.careful[channel] = None
+        return True
 
     def drop(self, channel: ChannelState) -> bool:
         """Forget a channel; returns whether its topic has nobody left here."""
         members = self._topics.get(channel.topic)
         if members is None:
             return False
-        members.joining.pop(channel, None)
-        members.careful.pop(channel, None)
-        group = members.plain.get(channel.client.encoding)
-        if group is not None and group.pop(channel, None) is not None and not group:
-            del members.plain[channel.client.encoding]
+        self._remove(members, channel)
         if members:
             return False
         del self._topics[channel.topic]
         return True
+
+    def _remove(self, members: Members, channel: ChannelState) -> None:
+        members.held.pop(channel, None)
+        members.careful.pop(channel, None)
+        group = members.plain.get(channel.client.encoding)
+        if group is not None and group.pop(channel, None) is not None and not group:
+            del members.plain[channel.client.encoding]
 
     def deliver(self, topic: str, header: Header, data: bytes) -> None:
         """Put a broadcast into the outboxes of the topic's members."""
         members = self._topics.get(topic)
         if members is None:
             return
-        skip = header.skip
-        skipped = skip.channel if skip is not None and skip.gateway == self._gateway else None
+        sender = header.sender
+        ours = sender is not None and sender.skip and sender.gateway == self._gateway
+        skipped = sender.channel if sender is not None and ours else None
         for encoding, group in members.plain.items():
             frame = self._encode(encoding, topic, header, data)
             if frame is None:
@@ -113,23 +131,23 @@ class Fanout:
                 for channel, outbox in group.items():
                     if channel.number != skipped:
                         outbox.send(frame)
-        if members.careful or members.joining:
+        if members.careful or members.held:
             self._deliver_carefully(members, topic, header, data, skipped)
 
     def _deliver_carefully(
         self, members: Members, topic: str, header: Header, data: bytes, skipped: int | None
     ) -> None:
         frames: dict[Encoding, Any] = {}
-        for channel in (*members.careful, *members.joining):
+        for channel in (*members.careful, *members.held):
             encoding = channel.client.encoding
             if encoding not in frames:
                 frames[encoding] = self._encode(encoding, topic, header, data)
             frame = frames[encoding]
             if frame is None or channel.number == skipped:
                 continue
-            held = members.joining.get(channel)
+            held = members.held.get(channel)
             if held is not None:
-                self._keep(channel, held, Held(header.origin, header.sequence, header.event, frame))
+                self._keep(channel, held, header, frame)
                 continue
             if _wants(channel, header.event, header.origin, header.sequence):
                 channel.client.outbox.send(frame)
@@ -144,12 +162,15 @@ class Fanout:
         client = channel.client
         members.plain.setdefault(client.encoding, {})[channel] = client.outbox
 
-    def _keep(self, channel: ChannelState, held: list[Held], broadcast: Held) -> None:
+    def _keep(self, channel: ChannelState, held: list[Held], header: Header, frame: Any) -> None:
         if len(held) >= self._max_held:
             held.clear()
             channel.client.transport.close_slow(self._max_held)
             return
-        held.append(broadcast)
+        sender = header.sender
+        own = sender is not None and sender[:2] == (self._gateway, channel.number)
+        behind = sender.behind if sender is not None and own else 0
+        held.append(Held(header.origin, header.sequence, header.event, frame, behind))
 
     def _encode(self, encoding: Encoding, topic: str, header: Header, data: bytes) -> Any:
         try:

@@ -31,7 +31,7 @@ from mesh.bus.frames import Header
 from mesh.endpoint import Mount
 from mesh.errors import CloseCode
 from mesh.link import commands
-from mesh.messages import DISCONNECT
+from mesh.messages import DISCONNECT, Sender
 from mesh.pubsub import BusAdapter
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
@@ -92,7 +92,9 @@ class Hub:
         self._bus = bus
         self._workers = workers
         self._settings = settings
+        self._gateway = gateway
         self._fanout = Fanout(gateway)
+        self._behind: dict[ChannelState, None] = {}
         self._numbers = count(1)
         self._channels: dict[int, ChannelState] = {}
         self._ids: dict[str, dict[Client, None]] = {}
@@ -159,6 +161,9 @@ class Hub:
 
     def broadcast(self, topic: str, header: Header, data: bytes) -> None:
         """A broadcast from the bus."""
+        sender = header.sender
+        if sender is not None and sender.gateway == self._gateway and not sender.skip:
+            self._keep_behind(header.origin, sender)
         self._fanout.deliver(topic, header, data)
         if header.event == DISCONNECT and topic in self._ids:
             for client in list(self._ids[topic]):
@@ -166,11 +171,29 @@ class Hub:
                 self.disconnected(client, "disconnected")
         self._order.passed(header.origin, header.sequence)
 
+    def _keep_behind(self, worker: str, sender: Sender) -> None:
+        """A channel broadcasts what its own client must get after commands still on their way."""
+        if sender.behind <= self._workers.received(worker):
+            return
+        channel = self._channels.get(sender.channel)
+        if channel is not None and channel.worker == worker:
+            self._fanout.hold(channel)
+            self._behind[channel] = None
+
+    def _catch_up(self, worker: str, received: int) -> None:
+        """So many commands have come: broadcasts that had to follow them go out."""
+        for channel in [each for each in self._behind if each.worker == worker]:
+            if channel.joining is None and self._fanout.release(channel, received):
+                del self._behind[channel]
+
     # The workers
 
     def _command(self, worker: str, command: commands.ToGateway) -> None:
         if isinstance(command, (commands.Welcome, commands.Ping)):
             return
+        if self._behind:
+            # What the channel broadcast before it sent this command goes out before it.
+            self._catch_up(worker, self._workers.received(worker) - 1)
         channel = self._channels.get(command.channel)
         if channel is None or channel.worker != worker:
             return  # ended here already
@@ -179,6 +202,8 @@ class Hub:
             self._order.follow(worker, after, command)
         else:
             self._carry_out_command(worker, command)
+        if self._behind:
+            self._catch_up(worker, self._workers.received(worker))
 
     def _carry_out_command(self, worker: str, command: Any) -> None:
         channel = self._channels.get(command.channel)
@@ -244,7 +269,9 @@ class Hub:
         self._workers.send(worker, command)
 
     def _activate(self, client: Client, action: Activate) -> None:
-        self._fanout.activate(action.channel)
+        channel = action.channel
+        if not self._fanout.release(channel, self._workers.received(channel.worker or "")):
+            self._behind[channel] = None
 
     def _drop_action(self, client: Client, action: Drop) -> None:
         self._drop(action.channel)
@@ -253,6 +280,7 @@ class Hub:
         if self._channels.pop(channel.number, None) is None:
             return
         self._workers.forget(channel)
+        self._behind.pop(channel, None)
         if self._fanout.drop(channel):
             self._bus.unsubscribe(topics.exact(channel.topic))
 

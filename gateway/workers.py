@@ -75,6 +75,11 @@ class Workers:
         if dealer is not None:
             dealer.send(command)
 
+    def received(self, worker: str) -> int:
+        """How many commands a worker has sent us."""
+        dealer = self._dealers.get(worker)
+        return dealer.received if dealer is not None else 0
+
     def forget(self, channel: ChannelState) -> None:
         """The channel no longer waits."""
         self._waiting.pop(channel, None)

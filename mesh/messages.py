@@ -62,7 +62,17 @@ class Broadcast(msgspec.Struct, frozen=True):
 
 
 class Sender(NamedTuple):
-    """The channel a broadcast must skip: the gateway's id and the gateway's number of the channel."""
+    """The channel that made a broadcast, as far as its own gateway must know.
+
+    Attributes:
+        gateway: id of the gateway whose client the channel serves.
+        channel: that gateway's number of the channel.
+        skip: whether the channel must not get the broadcast itself (broadcast_from).
+        behind: how many commands the worker had sent on that link when it last sent one for this
+            channel: the channel's client gets the broadcast after those.
+    """
 
     gateway: str
     channel: int
+    skip: bool = False
+    behind: int = 0

@@ -16,7 +16,7 @@ class BusAdapter(Protocol):
     Broadcasts of one adapter to one topic are delivered in the order published, at most once.
     """
 
-    def publish(self, topic: str, event: str, codec: int, data: bytes, skip: Sender | None) -> int:
+    def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number and queue a broadcast; returns its sequence number."""
 
     def subscribe(self, subscription: bytes) -> None:
@@ -47,6 +47,6 @@ class PubSub:
         return self.broadcast_from(None, topic, event, payload)
 
     def broadcast_from(self, sender: Sender | None, topic: str, event: str, payload: Any) -> int:
-        """As `broadcast`, skipping one channel."""
+        """As `broadcast`, naming the channel that made it (and is skipped, if it says so)."""
         codec, data = payloads.encode_object(payload)
         return self.bus.publish(topics.check(topic), event, codec, data, sender)

@@ -42,9 +42,9 @@ class Bus:
         """The number of the last message this node published."""
         return self.publisher.sequence
 
-    def publish(self, topic: str, event: str, codec: int, data: bytes, skip: Sender | None) -> int:
+    def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and queue it; returns its number."""
-        return self.publisher.publish(topic, event, codec, data, skip)
+        return self.publisher.publish(topic, event, codec, data, sender)
 
     def subscribe(self, subscription: bytes) -> None:
         """Receive what starts with these bytes."""

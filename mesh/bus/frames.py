@@ -1,7 +1,7 @@
 """The three frames of a bus message: topic and NUL, msgpack header, payload.
 
-The header is the array `[version, kind, origin, sequence, event, codec, skip]`; `skip` is nil or
-`[gateway, channel]`, the channel that made a broadcast_from. The payload is in the third frame,
+The header is the array `[version, kind, origin, sequence, event, codec, sender]`; `sender` is nil or
+`[gateway, channel, skip, behind]`, the channel that made the broadcast. The payload is in the third frame,
 already encoded, so that a gateway forwards it without decoding it.
 """
 
@@ -27,7 +27,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
         sequence: the origin's number of the message, rising by one with each it publishes.
         event: the broadcast's event.
         codec: of the payload.
-        skip: the channel that must not get it.
+        sender: the channel that made it, if one did.
     """
 
     version: int
@@ -36,7 +36,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     sequence: int
     event: str
     codec: int
-    skip: Sender | None = None
+    sender: Sender | None = None
 
 
 encode_header = msgspec.msgpack.Encoder().encode

@@ -56,9 +56,9 @@ class Publisher:
         self._drain.close()
         self._socket.close()
 
-    def publish(self, topic: str, event: str, codec: int, data: bytes, skip: Sender | None) -> int:
+    def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and queue it; returns its number."""
-        sequence = self.publish_kind(BROADCAST, topic, event, codec, data, skip)
+        sequence = self.publish_kind(BROADCAST, topic, event, codec, data, sender)
         if self.on_broadcast is not None:
             self.on_broadcast(topic, sequence)
         return sequence
@@ -70,11 +70,11 @@ class Publisher:
         event: str = "",
         codec: int = 0,
         data: bytes = b"",
-        skip: Sender | None = None,
+        sender: Sender | None = None,
     ) -> int:
         """As `publish`, for announcements and probes as well: those are repeated anyway, not kept."""
         self.sequence = sequence = self.sequence + 1
-        header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, skip))
+        header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, sender))
         frames = [topics.exact(topic), header, data]
         sent = self._connected and not self._backlog and self._send(frames)
         if not sent and kind == BROADCAST:

@@ -22,11 +22,15 @@ class Batches:
         send: sends one batch; False if it cannot be sent now.
         overflow: called when more than `max_batches` wait.
         max_batches: bound of what waits.
+
+    Attributes:
+        closed: whether the link is over and nothing more is sent.
+        count: commands added so far.
     """
 
     __slots__ = (
         "_bytes", "_commands", "_encoded", "_max_batches", "_overflow", "_scheduled", "_send",
-        "closed",
+        "closed", "count",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +40,7 @@ class Batches:
         max_batches: int,
     ) -> None:
         self.closed = False
+        self.count = 0
         self._send = send
         self._overflow = overflow
         self._max_batches = max_batches
@@ -46,6 +51,7 @@ class Batches:
 
     def add(self, command: Any) -> None:
         """Send `command` with this tick's batch."""
+        self.count += 1
         self._commands.append(command)
         self._bytes += len(getattr(command, "data", b""))
         if self._bytes > BATCH_BYTES:

@@ -39,6 +39,10 @@ class Dealer:
         on_up: called when the worker has welcomed us.
         on_command: called with (worker, command).
         on_down: called with the worker, once, when the link has ended by itself.
+
+    Attributes:
+        up: whether the worker has welcomed us.
+        received: commands that came on this link, Welcome included.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Dealer:
     ) -> None:
         self.worker = worker
         self.up = False
+        self.received = 0
         self._on_up = on_up
         self._on_command = on_command
         self._on_down = on_down
@@ -109,6 +114,7 @@ class Dealer:
             log.warning("link message dropped", worker=self.worker, reason=str(error))
             return
         for command in received:
+            self.received += 1
             if isinstance(command, commands.Welcome):
                 self._welcome(command)
             else:

@@ -1,9 +1,11 @@
 """The worker's end of its links: one ROUTER for all gateways.
 
 ROUTER does not tell when a peer goes. The socket's monitor does, without saying which; so then every
-gateway gets a Ping, and sending it to the dead one fails.
+gateway gets a Ping, and sending it to the dead one fails. The monitor may be quicker than the socket
+itself, so there are several Pings, and one every second in any case.
 """
 
+import asyncio
 from collections.abc import Callable
 
 import zmq
@@ -17,6 +19,9 @@ from mesh.zeromq import sockets
 from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.link")
+
+PING_SECONDS = 1.0
+PINGS_AFTER_DISCONNECT_SECONDS = (0.0, 0.01, 0.1)
 
 
 class Router:
@@ -38,6 +43,7 @@ class Router:
         self._worker = worker
         self._max_batches = settings.high_water_mark
         self._links: dict[bytes, Batches] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._socket = sockets.link_router(context, settings)
         self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
         self.address = sockets.bind(self._socket, settings.bind)
@@ -48,12 +54,18 @@ class Router:
         """Begin to read."""
         self._drain.start()
         self._monitor_drain.start()
+        self._ping_again()
 
-    def send(self, link: bytes, command: commands.ToGateway) -> None:
-        """Queue a command for one gateway; for a gateway that is gone it is dropped."""
+    def send(self, link: bytes, command: commands.ToGateway) -> int:
+        """Queue a command for one gateway; returns how many were sent on its link, Welcome included.
+
+        For a gateway that is gone it is dropped.
+        """
         batches = self._links.get(link)
-        if batches is not None:
-            batches.add(command)
+        if batches is None:
+            return 0
+        batches.add(command)
+        return batches.count
 
     def close(self) -> None:
         """Send what there is and stop."""
@@ -61,6 +73,8 @@ class Router:
             batches.flush()
             batches.closed = True
         self._links.clear()
+        if self._timer is not None:
+            self._timer.cancel()
         self._drain.close()
         self._monitor_drain.close()
         self._socket.disable_monitor()
@@ -110,6 +124,15 @@ class Router:
         return True
 
     def _disconnected(self, _frames: list[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        for seconds in PINGS_AFTER_DISCONNECT_SECONDS:
+            loop.call_later(seconds, self._ping)
+
+    def _ping_again(self) -> None:
+        self._ping()
+        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping_again)
+
+    def _ping(self) -> None:
         for batches in list(self._links.values()):
             batches.add(commands.Ping())
 

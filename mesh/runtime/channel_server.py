@@ -54,9 +54,9 @@ class ChannelServer:
     """One channel and its mailbox. Implements ChannelContext and Work."""
 
     __slots__ = (
-        "_ended", "_finished", "_gone", "_handling", "_join", "_joined", "_mailbox", "_ref", "_running",
-        "_stop_reason", "_subscriptions", "_timers", "channel", "channels", "intercepts", "link",
-        "members", "number", "task", "topic",
+        "_ended", "_finished", "_gone", "_handling", "_join", "_joined", "_last_sent",
+        "_mailbox", "_ref", "_running", "_stop_reason", "_subscriptions", "_timers", "channel",
+        "channels", "intercepts", "link", "members", "number", "task", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +79,7 @@ class ChannelServer:
         self._mailbox: deque[Any] = deque()
         self._running = False
         self._joined = False
+        self._last_sent = 0
         self._ended = False
         self._finished: asyncio.Future[None] | None = None
         self._gone = False
@@ -104,7 +105,14 @@ class ChannelServer:
             self._schedule()
 
     def replace(self) -> None:
-        """The client joined anew: end at once, as Phoenix kills the old channel."""
+        """The client joined anew: end at once, as Phoenix kills the old channel.
+
+        A leave that came before gets its answer first, if the callbacks before it end in time.
+        """
+        if any(type(mail) is commands.Leave for mail in self._mailbox):
+            delay = self.channels.settings.kill_seconds
+            asyncio.get_running_loop().call_later(delay, self._kill, "duplicate_join", commands.Closed)
+            return
         self._kill("duplicate_join", commands.Closed)
 
     def end(self, reason: str) -> None:
@@ -348,7 +356,8 @@ class ChannelServer:
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
         """To all members of the topic."""
         self._require_joined("broadcast")
-        sender = None if to_self else Sender(self.channels.gateway_of(self.link), self.number)
+        gateway = self.channels.gateway_of(self.link)
+        sender = Sender(gateway, self.number, not to_self, self._last_sent)
         self.channels.pubsub.broadcast_from(sender, self.topic, event, payload)
 
     def socket_ref(self) -> SocketRef:
@@ -403,7 +412,7 @@ class ChannelServer:
 
     def _send(self, command: commands.ToGateway) -> None:
         if not self._gone:
-            self.channels.send(self.link, command)
+            self._last_sent = self.channels.send(self.link, command)
 
     def _after(self) -> int:
         return self.members.sequence if self.members is not None else 0

@@ -56,7 +56,7 @@ class Channels:
     Args:
         endpoint: the application.
         bus: where broadcasts go.
-        send: queues a command for the gateway behind a link.
+        send: queues a command for the gateway behind a link; returns how many it has sent there.
         settings: of the worker.
     """
 
@@ -64,7 +64,7 @@ class Channels:
         self,
         endpoint: Endpoint,
         bus: Bus,
-        send: Callable[[bytes, commands.ToGateway], None],
+        send: Callable[[bytes, commands.ToGateway], int],
         settings: WorkerSettings,
     ) -> None:
         self.endpoint = endpoint
@@ -181,11 +181,12 @@ class Channels:
             self._inform(subscribers, topic, header, data)
 
     def _intercept(self, members: TopicMembers, header: Header, data: bytes) -> None:
-        event, skip = header.event, header.skip
+        event, sender = header.event, header.sender
+        skipped = sender if sender is not None and sender.skip else None
         for server in members.servers:
             if event not in server.intercepts:
                 continue
-            if skip is not None and skip == (self.gateway_of(server.link), server.number):
+            if skipped is not None and skipped[:2] == (self.gateway_of(server.link), server.number):
                 continue
             server.post(Out(event, header.codec, data))
 

@@ -34,12 +34,12 @@ def channel(number, encoding=V2, intercepts=(), since=0):
 def joined(fanout, *args, **kwargs):
     state = channel(*args, **kwargs)
     fanout.hold(state)
-    fanout.activate(state)
+    assert fanout.release(state, 0)
     return state
 
 
-def header(sequence=1, event="e", origin="w", skip=None, codec=JSON):
-    return Header(VERSION, BROADCAST, origin, sequence, event, codec, skip)
+def header(sequence=1, event="e", origin="w", sender=None, codec=JSON):
+    return Header(VERSION, BROADCAST, origin, sequence, event, codec, sender)
 
 
 def test_members_of_the_topic_get_the_same_bytes_object_per_serializer():
@@ -58,8 +58,8 @@ def test_the_sender_of_broadcast_from_is_skipped_on_its_own_gateway_only():
         one, two = joined(fanout, 1), joined(fanout, 2)
         if deliveries == 2:
             fanout.deliver("room:1", header(1), b"{}")
-        fanout.deliver("room:1", header(2, skip=Sender("g", 1)), b"{}")
-        fanout.deliver("room:1", header(3, skip=Sender("other", 1)), b"{}")
+        fanout.deliver("room:1", header(2, sender=Sender("g", 1, True)), b"{}")
+        fanout.deliver("room:1", header(3, sender=Sender("other", 1, True)), b"{}")
         assert len(one.client.outbox) == deliveries
         assert len(two.client.outbox) == deliveries + 1
 
@@ -80,7 +80,7 @@ def test_broadcasts_are_held_while_a_join_is_pending_and_delivered_in_order():
     for sequence in (1, 2, 3):
         fanout.deliver("room:1", header(sequence), b'{"n":%d}' % sequence)
     assert state.client.outbox == []
-    fanout.activate(state)
+    assert fanout.release(state, 0)
     assert [each[-2:-1] for each in state.client.outbox] == [b"}"] * 3
     assert state.client.outbox == [b'[null,null,"room:1","e",{"n":%d}]' % n for n in (1, 2, 3)]
 
@@ -101,7 +101,7 @@ def test_what_the_worker_broadcast_before_the_join_returned_is_not_for_the_chann
     fanout.hold(state)
     fanout.deliver("room:1", header(4), b"{}")
     fanout.deliver("room:1", header(4, origin="elsewhere"), b"{}")
-    fanout.activate(state)
+    assert fanout.release(state, 0)
     fanout.deliver("room:1", header(5), b"{}")
     assert len(state.client.outbox) == 1
     fanout.deliver("room:1", header(6), b"{}")
@@ -136,3 +136,21 @@ def test_a_client_for_whose_join_too_much_is_held_is_closed():
     for sequence in (1, 2, 3):
         fanout.deliver("room:1", header(sequence), b"{}")
     assert state.client.transport.slow == [2]
+
+
+def test_a_channels_own_broadcast_waits_for_the_commands_before_it_and_others_wait_behind_it():
+    fanout = Fanout("g")
+    one, two = joined(fanout, 1), joined(fanout, 2)
+    fanout.hold(one)
+    fanout.deliver("room:1", header(1), b"{}")
+    fanout.deliver("room:1", header(2, sender=Sender("g", 1, False, 7)), b"{}")
+    fanout.deliver("room:1", header(3), b"{}")
+    fanout.deliver("room:1", header(4, sender=Sender("g", 1, False, 9)), b"{}")
+    assert len(two.client.outbox) == 4
+    assert not fanout.release(one, 6)
+    assert len(one.client.outbox) == 1
+    assert not fanout.release(one, 8)
+    assert len(one.client.outbox) == 3
+    assert fanout.release(one, 9)
+    fanout.deliver("room:1", header(5), b"{}")
+    assert one.client.outbox == two.client.outbox

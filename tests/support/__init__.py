@@ -1,0 +1,1 @@
+"""What the tests share: a raw WebSocket client, real processes, waiting for conditions."""

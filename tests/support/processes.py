@@ -1,0 +1,149 @@
+"""Real nodes in real processes."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.until import until_sync
+
+ROOT = Path(__file__).parents[2]
+URL = re.compile(r"http://[^\s/]+:\d+")
+
+
+class Process:
+    """`mesh …` as a child; what it prints goes to a file."""
+
+    def __init__(self, directory, *arguments, env=None):
+        self.log_file = Path(directory) / f"{arguments[0]}-{len(list(Path(directory).iterdir()))}.log"
+        with self.log_file.open("w") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "nodes", *arguments],
+                cwd=ROOT,
+                env={**os.environ, "COLUMNS": "300", **(env or {})},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def log(self):
+        return self.log_file.read_text()
+
+    def wait_for(self, pattern):
+        def found():
+            match = re.search(pattern, self.log())
+            if not match:
+                assert self.popen.poll() is None, f"ended with {self.popen.returncode}:\n{self.log()}"
+            return match
+
+        return until_sync(found)
+
+    def url(self):
+        return self.wait_for(URL).group()
+
+    def kill(self):
+        self.popen.kill()
+        self.popen.wait(10)
+
+    def stop(self):
+        """SIGTERM; returns the exit code."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+        try:
+            return self.popen.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+
+@contextlib.contextmanager
+def serve(directory, app, *arguments, env=None):
+    """An embedded server; gives (process, url)."""
+    process = Process(directory, "serve", app, "--port", "0", *arguments, env=env)
+    try:
+        yield process, process.url()
+    finally:
+        assert process.stop() == 0, process.log()
+
+
+class Cluster:
+    """`mesh cluster` and what its status file says."""
+
+    def __init__(self, directory, app, gateways=2, workers=2, env=None):
+        self.status_file = Path(directory) / "status.json"
+        self.process = Process(
+            directory,
+            "cluster", app, "--port", "0", "--gateways", str(gateways), "--workers", str(workers),
+            "--status-file", str(self.status_file),
+            env={"MESH_LOG__LEVEL": "debug", **(env or {})},
+        )  # fmt: skip
+        until_sync(self._all_started)
+        self.wait_linked(gateways * workers)
+
+    def _all_started(self):
+        assert self.process.popen.poll() is None, self.process.log()
+        if not self.status_file.exists():
+            return False
+        status = self.status
+        return all(node["pid"] for node in [status["proxy"], *status["workers"], *status["gateways"]])
+
+    @property
+    def status(self):
+        return json.loads(self.status_file.read_text())
+
+    @property
+    def urls(self):
+        return [each["url"] for each in self.status["gateways"]]
+
+    def wait_linked(self, links):
+        """Until that many links between gateways and workers have come up since the start."""
+        until_sync(lambda: self.process.log().count("linked to worker") >= links)
+
+    def kill(self, kind, index=0, number=signal.SIGKILL):
+        """Send a signal to one node; returns its pid."""
+        pid = self.status[kind]["pid"] if kind == "proxy" else self.status[kind][index]["pid"]
+        os.kill(pid, number)
+        return pid
+
+    def wait_restarted(self, kind, index, old_pid):
+        def restarted():
+            node = self.status[kind] if kind == "proxy" else self.status[kind][index]
+            return node["pid"] not in (None, old_pid)
+
+        until_sync(restarted)
+
+    def pids(self):
+        status = self.status
+        return [each["pid"] for each in [status["proxy"], *status["workers"], *status["gateways"]]]
+
+    def log(self):
+        return self.process.log()
+
+
+@contextlib.contextmanager
+def cluster(directory, app, gateways=2, workers=2, env=None):
+    """A cluster; at the end it must stop cleanly and leave no process."""
+    running = Cluster(directory, app, gateways, workers, env)
+    try:
+        yield running
+    finally:
+        pids = running.pids()
+        code = running.process.stop()
+        assert code == 0, running.log()
+        until_sync(lambda: not any(_alive(pid) for pid in pids if pid))
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

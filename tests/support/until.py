@@ -1,0 +1,21 @@
+"""Wait for a condition, never for a time."""
+
+import asyncio
+import time
+
+
+async def until(predicate, seconds=10.0):
+    """Return what `predicate` returns once it is true; fail after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not (result := predicate()):
+            await asyncio.sleep(0.005)
+    return result
+
+
+def until_sync(predicate, seconds=20.0):
+    """As `until`, outside of an event loop."""
+    deadline = time.monotonic() + seconds
+    while not (result := predicate()):
+        assert time.monotonic() < deadline, f"not true within {seconds} s: {predicate}"
+        time.sleep(0.01)
+    return result
