@@ -1,0 +1,76 @@
+// What the scripts share: the real phoenix.js over the real WebSocket of `ws`, promises, assertions.
+// node SCRIPT PACKAGE URL [URL]: PACKAGE is phoenix, phoenix-1-8-6 or phoenix-1-7.
+import assert from "node:assert/strict"
+import { createRequire } from "node:module"
+import WebSocket from "ws"
+
+const [name, a, b = a] = process.argv.slice(2)
+// phoenix.js up to 1.7 looks for a browser's globals; the CommonJS build works in all releases.
+const { Socket } = createRequire(import.meta.url)(name)
+
+export { assert }
+export const urls = [a, b]
+export const httpUrl = a
+
+const sockets = []
+
+export function connect(base = a, params = {}, options = {}) {
+  const socket = new Socket(base.replace(/^http/, "ws") + "/socket", {
+    transport: WebSocket,
+    params,
+    timeout: 5000,
+    ...options,
+  })
+  socket.connect()
+  sockets.push(socket)
+  return socket
+}
+
+/** Resolves with [status, response] of a join or a push. */
+export function answer(push) {
+  return new Promise((resolve, reject) => {
+    for (const status of ["ok", "error"]) push.receive(status, (response) => resolve([status, response]))
+    push.receive("timeout", () => reject(new Error("timeout")))
+  })
+}
+
+export async function join(socket, topic, params = {}) {
+  const channel = socket.channel(topic, params)
+  assert.deepEqual((await answer(channel.join()))[0], "ok", topic)
+  return channel
+}
+
+/** Resolves with the next payload of `event`. */
+export function next(channel, event, seconds = 10) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no ${event} within ${seconds} s`)), seconds * 1000)
+    const ref = channel.on(event, (payload) => {
+      clearTimeout(timer)
+      channel.off(event, ref)
+      resolve(payload)
+    })
+  })
+}
+
+export async function until(predicate, seconds = 15, what = predicate.toString()) {
+  const end = Date.now() + seconds * 1000
+  while (!predicate()) {
+    if (Date.now() > end) throw new Error(`not true within ${seconds} s: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** Runs the named checks one after the other; the exit code says whether all held. */
+export async function run(checks) {
+  for (const check of checks) {
+    try {
+      await check()
+      console.log(`ok   ${check.name}`)
+    } catch (error) {
+      console.log(`FAIL ${check.name}: ${error.stack}`)
+      process.exit(1)
+    }
+    for (const socket of sockets.splice(0)) socket.disconnect()
+  }
+  process.exit(0)
+}

@@ -1,0 +1,92 @@
+"""The official phoenix.js, unmodified, in Node: embedded and across a cluster, several releases."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import cluster, serve
+
+SCRIPTS = Path(__file__).parent / "phoenix_js"
+RELEASES = ["phoenix", "phoenix-1-8-6", "phoenix-1-7"]
+CONFORMANCE = "examples.conformance:endpoint"
+APPS = "tests.support.apps:endpoint"
+
+
+def node(script, package, *urls):
+    done = subprocess.run(
+        ["node", SCRIPTS / script, package, *urls], capture_output=True, text=True, timeout=55
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("serve"), CONFORMANCE) as (_, url):
+        yield [url]
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory):
+    with cluster(tmp_path_factory.mktemp("cluster"), CONFORMANCE) as running:
+        yield running.urls
+
+
+@pytest.mark.parametrize("package", RELEASES)
+def test_a_conversation_embedded(embedded, package):
+    node("conversation.mjs", package, *embedded)
+
+
+@pytest.mark.parametrize("package", RELEASES)
+def test_a_conversation_through_two_gateways(clustered, package):
+    node("conversation.mjs", package, *clustered)
+
+
+def test_order_and_slow_joins_embedded(tmp_path):
+    with serve(tmp_path, APPS) as (_, url):
+        node("order.mjs", "phoenix", url)
+
+
+def test_order_and_slow_joins_in_a_cluster(tmp_path):
+    with cluster(tmp_path, APPS) as running:
+        node("order.mjs", "phoenix", *running.urls)
+
+
+@pytest.mark.parametrize("package", RELEASES)
+def test_phoenix_js_comes_back_when_a_worker_or_its_gateway_dies(tmp_path, package):
+    with cluster(tmp_path, CONFORMANCE) as running:
+        client = subprocess.Popen(
+            ["node", SCRIPTS / "survive.mjs", package, running.urls[0]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with client:
+            try:
+                survive(running, client)
+            finally:
+                client.kill()
+
+
+def survive(running, client):
+    def expect(least):
+        client.stdin.write(f"{least}\n")
+        client.stdin.flush()
+        line = client.stdout.readline().split()
+        assert line[:1] == ["rejoined"], line
+        return int(line[1])
+
+    assert client.stdout.readline() == "ready\n"
+    old = running.kill("workers", 0)
+    started = time.monotonic()
+    assert 0 < expect(1) < 24
+    assert time.monotonic() - started < 10
+    running.wait_restarted("workers", 0, old)
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        running.kill("gateways", 0, number)
+        assert expect(24) == 24
+    client.stdin.write("end\n")
+    client.stdin.flush()
+    assert client.wait(10) == 0
