@@ -1,0 +1,442 @@
+/**
+ * A small client for Phoenix Channels and Channelmesh: one ES module, no build step.
+ *
+ * It speaks Phoenix's V2 protocol as phoenix.js does, with promises where phoenix.js has receive hooks.
+ * Runs in browsers and, given a WebSocket class, in Node.
+ */
+
+const RECONNECT_MS = [10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000]
+const REJOIN_MS = [1000, 2000, 5000, 10000]
+const HEARTBEAT_MS = 30000
+const TIMEOUT_MS = 10000
+const STAY_AWAY = 1000 // a server's close with this code is meant for good, as for phoenix.js
+
+const backOff = (steps) => (tries) => steps[Math.min(tries, steps.length) - 1]
+
+/** A reply of a status other than ok, a time-out, or a channel that was closed meanwhile. */
+export class ChannelError extends Error {
+  constructor(topic, status, response = {}) {
+    super(`${topic}: ${status} ${JSON.stringify(response)}`)
+    this.name = "ChannelError"
+    this.topic = topic
+    this.status = status
+    this.response = response
+  }
+}
+
+/** Callbacks that can be taken back. */
+class Listeners {
+  #all = new Set()
+
+  add(callback) {
+    const entry = { callback }
+    this.#all.add(entry)
+    return () => this.#all.delete(entry)
+  }
+
+  call(...args) {
+    for (const { callback } of [...this.#all]) callback(...args)
+  }
+}
+
+/** One connection, which carries any number of channels and comes back by itself. */
+export class Socket {
+  #endpoint
+  #options
+  #websocket = null
+  #channels = new Set()
+  #waiting = []
+  #ref = 0
+  #tries = 0
+  #reconnectTimer = null
+  #heartbeatTimer = null
+  #heartbeatRef = null
+  #wanted = false
+  #listeners = { open: new Listeners(), close: new Listeners(), error: new Listeners() }
+
+  constructor(endpoint, options = {}) {
+    this.#endpoint = endpoint
+    this.#options = {
+      params: {},
+      transport: globalThis.WebSocket,
+      heartbeatIntervalMs: HEARTBEAT_MS,
+      timeoutMs: TIMEOUT_MS,
+      reconnectAfterMs: backOff(RECONNECT_MS),
+      rejoinAfterMs: backOff(REJOIN_MS),
+      ...options,
+    }
+  }
+
+  /** "connecting", "open" or "closed". */
+  get state() {
+    if (this.#websocket === null) return "closed"
+    return this.#websocket.readyState === 1 ? "open" : "connecting"
+  }
+
+  /** Where it connects to, parameters included. */
+  get url() {
+    const base = new URL(this.#endpoint, globalThis.location?.href)
+    base.protocol = base.protocol.replace("http", "ws")
+    base.pathname = `${base.pathname.replace(/\/$/, "")}/websocket`
+    const params = valueOf(this.#options.params)
+    for (const [name, value] of Object.entries({ ...params, vsn: "2.0.0" })) {
+      base.searchParams.set(name, value)
+    }
+    return base.href
+  }
+
+  connect() {
+    this.#wanted = true
+    if (this.#websocket === null) this.#open()
+  }
+
+  /** Disconnect and stay so until `connect` is called again. */
+  disconnect() {
+    this.#wanted = false
+    clearTimeout(this.#reconnectTimer)
+    this.#websocket?.close(1000)
+  }
+
+  /** A channel on `topic`; `params` (or what the function returns) go with every join. */
+  channel(topic, params = {}) {
+    const channel = new Channel(this, topic, params)
+    this.#channels.add(channel)
+    return channel
+  }
+
+  onOpen(callback) {
+    return this.#listeners.open.add(callback)
+  }
+
+  onClose(callback) {
+    return this.#listeners.close.add(callback)
+  }
+
+  onError(callback) {
+    return this.#listeners.error.add(callback)
+  }
+
+  // For channels.
+
+  get _options() {
+    return this.#options
+  }
+
+  _nextRef() {
+    return String(++this.#ref)
+  }
+
+  /** Send now, or once connected. */
+  _send(message) {
+    if (this.state === "open") this.#websocket.send(encode(message))
+    else this.#waiting.push(message)
+  }
+
+  _remove(channel) {
+    this.#channels.delete(channel)
+  }
+
+  #open() {
+    clearTimeout(this.#reconnectTimer)
+    const websocket = new this.#options.transport(this.url)
+    this.#websocket = websocket
+    websocket.binaryType = "arraybuffer"
+    websocket.onopen = () => this.#opened()
+    websocket.onerror = (event) => this.#listeners.error.call(event)
+    websocket.onclose = (event) => this.#closed(websocket, event)
+    websocket.onmessage = ({ data }) => this.#received(decode(data))
+  }
+
+  #opened() {
+    this.#tries = 0
+    for (const message of this.#waiting.splice(0)) this.#websocket.send(encode(message))
+    for (const channel of this.#channels) channel._socketOpened()
+    this.#scheduleHeartbeat()
+    this.#listeners.open.call()
+  }
+
+  #closed(websocket, event) {
+    if (websocket !== this.#websocket) return
+    this.#websocket = null
+    this.#waiting = []
+    clearTimeout(this.#heartbeatTimer)
+    for (const channel of this.#channels) channel._socketClosed()
+    this.#listeners.close.call(event)
+    if (!this.#wanted || event.code === STAY_AWAY) return
+    const wait = this.#options.reconnectAfterMs(++this.#tries)
+    // A server's restart must not bring all clients back in the same millisecond.
+    this.#reconnectTimer = setTimeout(() => this.#open(), wait * (0.5 + Math.random()))
+  }
+
+  #received(message) {
+    const [, ref] = message
+    if (ref !== null && ref === this.#heartbeatRef) this.#scheduleHeartbeat()
+    for (const channel of [...this.#channels]) channel._received(message)
+  }
+
+  #scheduleHeartbeat() {
+    clearTimeout(this.#heartbeatTimer)
+    this.#heartbeatRef = null
+    this.#heartbeatTimer = setTimeout(() => this.#beat(), this.#options.heartbeatIntervalMs)
+  }
+
+  #beat() {
+    this.#heartbeatRef = this._nextRef()
+    this._send([null, this.#heartbeatRef, "phoenix", "heartbeat", {}])
+    this.#heartbeatTimer = setTimeout(() => this.#unanswered(), this.#options.heartbeatIntervalMs)
+  }
+
+  #unanswered() {
+    const websocket = this.#websocket
+    websocket?.close(4000, "heartbeat timeout")
+    if (websocket) this.#closed(websocket, { code: 4000, reason: "heartbeat timeout" })
+  }
+}
+
+/** One topic. Made by `socket.channel(topic, params)`. */
+class Channel {
+  #socket
+  #params
+  #joinRef = null
+  #pending = new Map()
+  #buffer = []
+  #events = new Map()
+  #listeners = { close: new Listeners(), error: new Listeners() }
+  #rejoinTimer = null
+  #tries = 0
+  #joining = null
+
+  constructor(socket, topic, params) {
+    this.#socket = socket
+    this.#params = params
+    this.topic = topic
+    /** "closed", "joining", "joined", "errored" or "leaving". */
+    this.state = "closed"
+  }
+
+  /**
+   * Join, and stay joined through crashes and reconnects until `leave`.
+   * Resolves with the reply of the first join, or rejects with a ChannelError; it goes on trying all the same.
+   */
+  join() {
+    if (this.#joining) throw new Error(`${this.topic} was joined already; make another channel`)
+    this.#joining = promise()
+    this.#joining.promise.catch(() => {}) // whoever does not wait for the first join need not handle it
+    this.#sendJoin()
+    return this.#joining.promise
+  }
+
+  /** Call back for each `event`; returns a function that ends it. */
+  on(event, callback) {
+    if (!this.#events.has(event)) this.#events.set(event, new Listeners())
+    return this.#events.get(event).add(callback)
+  }
+
+  /** Call back when the channel is closed for good. */
+  onClose(callback) {
+    return this.#listeners.close.add(callback)
+  }
+
+  /** Call back when the channel crashed or lost its connection; it comes back by itself. */
+  onError(callback) {
+    return this.#listeners.error.add(callback)
+  }
+
+  /** Send an event and wait for its reply: resolves with an ok's response, rejects with a ChannelError. */
+  push(event, payload = {}, timeoutMs = this.#socket._options.timeoutMs) {
+    const ref = this.#socket._nextRef()
+    const reply = this.#expect(ref, timeoutMs)
+    this.#sendWhenJoined([ref, event, payload])
+    return reply
+  }
+
+  /** Send an event that gets no reply. */
+  cast(event, payload = {}) {
+    this.#sendWhenJoined([this.#socket._nextRef(), event, payload])
+  }
+
+  /** Leave for good; resolves when the server has said so, or the connection is gone. */
+  async leave() {
+    clearTimeout(this.#rejoinTimer)
+    const wasOpen = this.#joinRef !== null && this.#socket.state === "open"
+    this.state = "leaving"
+    if (wasOpen) {
+      const ref = this.#socket._nextRef()
+      const left = this.#expect(ref, this.#socket._options.timeoutMs)
+      this.#socket._send([this.#joinRef, ref, this.topic, "phx_leave", {}])
+      await left.catch(() => {})
+    }
+    this.#close()
+  }
+
+  // For the socket.
+
+  _socketOpened() {
+    if (this.state === "errored") this.#sendJoin()
+  }
+
+  _socketClosed() {
+    clearTimeout(this.#rejoinTimer)
+    this.#fail("disconnected")
+    if (this.state === "joined" || this.state === "joining") {
+      this.state = "errored"
+      this.#listeners.error.call({ reason: "disconnected" })
+    }
+  }
+
+  _received([joinRef, ref, topic, event, payload]) {
+    if (topic !== this.topic) return
+    if (joinRef !== null && joinRef !== "" && joinRef !== this.#joinRef) return // of an earlier join
+    if (event === "phx_reply") this.#pending.get(ref)?.(payload)
+    else if (event === "phx_close") this.#close()
+    else if (event === "phx_error") this.#crashed(payload)
+    else if (this.state === "joined") this.#events.get(event)?.call(payload)
+  }
+
+  #sendJoin() {
+    if (this.#socket.state !== "open") {
+      this.state = "errored" // joined when the socket opens
+      return
+    }
+    const ref = this.#socket._nextRef()
+    this.#joinRef = ref
+    this.state = "joining"
+    this.#expect(ref, this.#socket._options.timeoutMs).then(
+      (response) => this.#joined(response),
+      (error) => this.#joinFailed(ref, error),
+    )
+    this.#socket._send([ref, ref, this.topic, "phx_join", valueOf(this.#params)])
+  }
+
+  #joined(response) {
+    this.#tries = 0
+    this.state = "joined"
+    for (const message of this.#buffer.splice(0)) this.#sendWhenJoined(message)
+    this.#joining.resolve(response)
+  }
+
+  #joinFailed(ref, error) {
+    if (ref !== this.#joinRef || this.state !== "joining") return
+    if (error.status === "timeout") {
+      // The server may still be at it: tell it that this attempt is over.
+      this.#socket._send([ref, this.#socket._nextRef(), this.topic, "phx_leave", {}])
+    }
+    this.state = "errored"
+    this.#joining.reject(error)
+    this.#rejoinLater()
+  }
+
+  #crashed(reason) {
+    if (this.state !== "joined" && this.state !== "joining") return
+    this.state = "errored"
+    this.#fail("crashed")
+    this.#listeners.error.call(reason)
+    this.#rejoinLater()
+  }
+
+  #rejoinLater() {
+    clearTimeout(this.#rejoinTimer)
+    const wait = this.#socket._options.rejoinAfterMs(++this.#tries)
+    this.#rejoinTimer = setTimeout(() => {
+      if (this.state === "errored") this.#sendJoin()
+    }, wait)
+  }
+
+  #close() {
+    if (this.state === "closed" && this.#joining === null) return
+    clearTimeout(this.#rejoinTimer)
+    this.state = "closed"
+    this.#buffer = []
+    this.#fail("closed")
+    this.#joining?.reject(new ChannelError(this.topic, "closed"))
+    this.#socket._remove(this)
+    this.#listeners.close.call()
+  }
+
+  #sendWhenJoined([ref, event, payload]) {
+    if (this.state === "joined") this.#socket._send([this.#joinRef, ref, this.topic, event, payload])
+    else if (this.#joining === null) throw new Error(`join ${this.topic} before pushing to it`)
+    else this.#buffer.push([ref, event, payload])
+  }
+
+  /** A promise of the reply to `ref`. */
+  #expect(ref, timeoutMs) {
+    const { promise: reply, resolve, reject } = promise()
+    const timer = setTimeout(() => settle({ status: "timeout", response: {} }), timeoutMs)
+    const settle = ({ status, response }) => {
+      clearTimeout(timer)
+      this.#pending.delete(ref)
+      this.#buffer = this.#buffer.filter(([waiting]) => waiting !== ref)
+      if (status === "ok") resolve(response)
+      else reject(new ChannelError(this.topic, status, response))
+    }
+    this.#pending.set(ref, settle)
+    return reply
+  }
+
+  /** No reply will come any more to what has been sent; what is buffered goes out after the rejoin. */
+  #fail(status) {
+    const buffered = new Set(this.#buffer.map(([ref]) => ref))
+    for (const [ref, settle] of [...this.#pending]) {
+      if (!buffered.has(ref)) settle({ status, response: {} })
+    }
+  }
+}
+
+// The wire: text frames are JSON, binary frames carry binary payloads.
+
+const PUSH = 0
+const REPLY = 1
+const BROADCAST = 2
+const FIELD_BYTES = 255
+
+/** A message as a WebSocket sends it: text, or an ArrayBuffer if the payload is binary. */
+export function encode([joinRef, ref, topic, event, payload]) {
+  const data = binary(payload)
+  if (data === null) return JSON.stringify([joinRef, ref, topic, event, payload])
+  const fields = [joinRef ?? "", ref ?? "", topic, event].map((field) => new TextEncoder().encode(field))
+  const long = fields.find((field) => field.length > FIELD_BYTES)
+  if (long) throw new RangeError(`a field of ${long.length} bytes; with a binary payload ${FIELD_BYTES} are possible`)
+  const parts = [Uint8Array.of(PUSH, ...fields.map((field) => field.length)), ...fields, data]
+  const frame = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
+  let offset = 0
+  for (const part of parts) {
+    frame.set(part, offset)
+    offset += part.length
+  }
+  return frame.buffer
+}
+
+/** [join_ref, ref, topic, event, payload] of what a WebSocket received. */
+export function decode(data) {
+  return typeof data === "string" ? JSON.parse(data) : decodeBinary(new Uint8Array(data))
+}
+
+function decodeBinary(bytes) {
+  const kind = bytes[0]
+  const names = { [PUSH]: 3, [REPLY]: 4, [BROADCAST]: 2 }
+  const count = names[kind]
+  let offset = 1 + count
+  const fields = Array.from({ length: count }, (_, index) => {
+    const field = bytes.subarray(offset, (offset += bytes[1 + index]))
+    return new TextDecoder().decode(field)
+  })
+  const data = bytes.slice(offset).buffer
+  if (kind === PUSH) return [fields[0], null, fields[1], fields[2], data]
+  if (kind === BROADCAST) return [null, null, fields[0], fields[1], data]
+  return [fields[0], fields[1], fields[2], "phx_reply", { status: fields[3], response: data }]
+}
+
+function binary(payload) {
+  if (payload instanceof ArrayBuffer) return new Uint8Array(payload)
+  if (ArrayBuffer.isView(payload)) return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)
+  return null
+}
+
+const valueOf = (value) => (typeof value === "function" ? value() : value)
+
+function promise() {
+  const parts = {}
+  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }))
+  return parts
+}

@@ -1,0 +1,56 @@
+"""A chat: rooms, who is there, who is typing. mesh serve examples.chat:endpoint --port 4000"""
+
+from pathlib import Path
+
+from mesh import Channel, Endpoint, SocketHandler, error, on, refuse
+
+MAX_NAME, MAX_BODY, MAX_ROOM = 40, 2000, 60
+
+
+class RoomChannel(Channel):
+    def join(self, topic, payload):
+        if not 0 < len(topic.removeprefix("room:")) <= MAX_ROOM:
+            return refuse(f"a room's name has 1 to {MAX_ROOM} characters")
+
+    def after_join(self, payload):
+        self.broadcast("user_joined", self.me())
+
+    @on("here")  # the members' answer to user_joined, so that a newcomer learns who is there
+    def here(self, payload):
+        self.broadcast_from("here", self.me())
+
+    @on("typing")
+    def typing(self, payload):
+        self.broadcast_from("typing", self.me())
+
+    @on("new_msg")
+    def new_msg(self, payload):
+        body = payload.get("body") if isinstance(payload, dict) else None
+        if not isinstance(body, str) or not 0 < len(body.strip()) <= MAX_BODY:
+            return error({"reason": f"a message is a text of 1 to {MAX_BODY} characters"})
+        self.broadcast("new_msg", {**self.me(), "body": body.strip()})
+        return {}
+
+    def terminate(self, reason):
+        if reason != "duplicate_join":
+            self.broadcast_from("user_left", self.me())
+
+    def me(self):
+        return {"user": self.assigns["user"], "tab": self.assigns["tab"]}
+
+
+class UserSocket(SocketHandler):
+    channels = {"room:*": RoomChannel}
+
+    def connect(self, params, info):
+        user, tab = params.get("user"), params.get("tab")
+        if not isinstance(user, str) or not 0 < len(user.strip()) <= MAX_NAME:
+            return refuse()
+        self.assigns.update(user=user.strip(), tab=str(tab)[:40])
+
+
+here = Path(__file__).parent
+endpoint = Endpoint(
+    sockets={"/socket": UserSocket},
+    static={"/": here / "static", "/js": here.parents[1] / "clients" / "js"},
+)

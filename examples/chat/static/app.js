@@ -1,0 +1,251 @@
+// The chat page: rooms as channels, people told by events. All text of users goes in as textContent.
+import { Socket } from "/js/channelmesh.js"
+
+const byId = (id) => document.getElementById(id)
+const ROOMS = ["lobby", "kitchen", "garden"]
+const TYPING_MS = 2500
+const GROUP_MS = 120000
+const MESSAGES_KEPT = 500
+
+const tab = Math.random().toString(36).slice(2)
+const rooms = new Map()
+let socket
+let me = ""
+let current
+
+// Coming in
+
+const query = new URLSearchParams(location.search)
+const remembered = () => {
+  try {
+    return localStorage.getItem("channelmesh:name") ?? ""
+  } catch {
+    return "" // a page without storage still chats
+  }
+}
+
+byId("name").value = query.get("name") ?? remembered()
+byId("enter").addEventListener("submit", (event) => {
+  event.preventDefault()
+  const name = byId("name").value.trim()
+  if (name) enter(name)
+})
+if (query.get("name")?.trim()) enter(query.get("name").trim())
+else byId("name").focus()
+
+function enter(name) {
+  me = name
+  try {
+    localStorage.setItem("channelmesh:name", name)
+  } catch {
+    // see above
+  }
+  byId("enter").hidden = true
+  byId("chat").hidden = false
+  byId("me").append(avatar(me), me)
+  socket = new Socket("/socket", { params: () => ({ user: me, tab }) })
+  socket.onOpen(showStatus)
+  socket.onClose(showStatus)
+  socket.onError(showStatus)
+  socket.connect()
+  showStatus()
+  for (const name of ROOMS) room(name)
+  show(roomOfAddress() ?? ROOMS[0])
+}
+
+function showStatus() {
+  const state = socket.state === "open" ? "open" : "connecting"
+  byId("status").dataset.state = state
+  byId("status").textContent = state === "open" ? "connected" : "reconnecting …"
+}
+
+// Rooms
+
+const roomOfAddress = () => new URLSearchParams(location.hash.slice(1)).get("room")
+addEventListener("hashchange", () => me && roomOfAddress() && show(roomOfAddress()))
+
+/** The room of that name, joined. */
+function room(name) {
+  if (!rooms.has(name)) rooms.set(name, join(name))
+  return rooms.get(name)
+}
+
+function join(name) {
+  const channel = socket.channel(`room:${name}`)
+  const joined = { name, channel, messages: [], people: new Map(), typing: new Map(), unread: 0 }
+  channel.on("new_msg", (message) => received(joined, message))
+  channel.on("user_joined", (person) => {
+    arrived(joined, person)
+    if (person.tab !== tab) channel.cast("here")
+  })
+  channel.on("here", (person) => arrived(joined, person))
+  channel.on("user_left", (person) => left(joined, person))
+  channel.on("typing", (person) => typing(joined, person))
+  channel.onError(() => {
+    joined.people.clear() // whoever is there will say so when we are back
+    if (joined === current) showPeople()
+  })
+  channel.join().catch((error) => problem(error.response?.reason ?? "the room cannot be joined now"))
+  return joined
+}
+
+function show(name) {
+  current = room(name)
+  current.unread = 0
+  history.replaceState(null, "", `#${new URLSearchParams({ room: name })}`)
+  byId("title").textContent = `# ${name}`
+  byId("messages").replaceChildren()
+  current.messages.forEach((message, index) => showMessage(message, current.messages[index - 1]))
+  closeMenu()
+  showRooms()
+  showPeople()
+  showTyping()
+  if (matchMedia("(hover: hover)").matches) byId("message").focus()
+}
+
+byId("new-room-form").addEventListener("submit", (event) => {
+  event.preventDefault()
+  const name = byId("new-room").value.trim().toLowerCase()
+  if (name) show(name)
+  byId("new-room").value = ""
+})
+
+function showRooms() {
+  const entries = [...rooms.values()].map(({ name, unread }) => {
+    const button = element("button", { type: "button" }, element("span", { className: "name" }, name))
+    button.dataset.room = name
+    button.setAttribute("aria-current", String(name === current?.name))
+    if (unread) button.append(element("span", { className: "unread", title: `${unread} unread` }, String(unread)))
+    button.addEventListener("click", () => show(name))
+    return element("li", {}, button)
+  })
+  byId("rooms").replaceChildren(...entries)
+}
+
+// People
+
+function arrived(where, { user, tab: who }) {
+  where.people.set(who, user)
+  if (where === current) showPeople()
+}
+
+function left(where, { tab: who }) {
+  where.people.delete(who)
+  stopTyping(where, who)
+  if (where === current) showPeople()
+}
+
+function showPeople() {
+  const names = [...new Set(current.people.values())].sort((a, b) => a.localeCompare(b))
+  byId("count").textContent = names.length || ""
+  byId("people").replaceChildren(
+    ...names.map((name) => {
+      const person = element("li", {}, avatar(name), name === me ? `${name} (you)` : name)
+      person.dataset.user = name
+      return person
+    }),
+  )
+}
+
+function typing(where, { user, tab: who }) {
+  clearTimeout(where.typing.get(who)?.timer)
+  where.typing.set(who, { user, timer: setTimeout(() => stopTyping(where, who), TYPING_MS) })
+  if (where === current) showTyping()
+}
+
+function stopTyping(where, who) {
+  clearTimeout(where.typing.get(who)?.timer)
+  where.typing.delete(who)
+  if (where === current) showTyping()
+}
+
+function showTyping() {
+  const names = [...new Set([...current.typing.values()].map(({ user }) => user))]
+  const verb = names.length === 1 ? "is" : "are"
+  byId("typing").textContent = names.length ? `${names.join(", ")} ${verb} typing …` : ""
+}
+
+// Messages
+
+function received(where, { user, tab: who, body }) {
+  const message = { user, body, own: who === tab, at: Date.now() }
+  const before = where.messages.at(-1)
+  where.messages.push(message)
+  if (where.messages.length > MESSAGES_KEPT) where.messages.shift()
+  stopTyping(where, who)
+  if (where === current) return showMessage(message, before)
+  where.unread++
+  showRooms()
+}
+
+function showMessage(message, before) {
+  const list = byId("messages")
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80
+  const grouped = before && before.user === message.user && message.at - before.at < GROUP_MS
+  const time = new Date(message.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+  const entry = element(
+    "li",
+    { className: `message${message.own ? " own" : ""}${grouped ? " grouped" : ""}` },
+    avatar(message.user),
+    element("div", { className: "head" }, element("b", {}, message.user), element("time", {}, time)),
+    element("div", { className: "body" }, message.body),
+  )
+  entry.dataset.user = message.user
+  list.append(entry)
+  if (list.childElementCount > MESSAGES_KEPT) list.firstChild.remove()
+  if (atEnd || message.own) list.scrollTop = list.scrollHeight
+}
+
+byId("compose").addEventListener("submit", async (event) => {
+  event.preventDefault()
+  const body = byId("message").value.trim()
+  if (!body) return
+  byId("message").value = ""
+  lastTyping = 0
+  try {
+    await current.channel.push("new_msg", { body })
+    problem("")
+  } catch (error) {
+    problem(error.response?.reason ?? "The message was not sent; try again when you are connected.")
+    byId("message").value ||= body
+  }
+})
+
+let lastTyping = 0
+byId("message").addEventListener("input", () => {
+  if (Date.now() - lastTyping < TYPING_MS / 2 || current.channel.state !== "joined") return
+  lastTyping = Date.now()
+  current.channel.cast("typing")
+})
+
+// Small things
+
+byId("menu").addEventListener("click", () => {
+  const open = byId("chat").classList.toggle("menu")
+  byId("menu").setAttribute("aria-expanded", String(open))
+})
+document.querySelector("main").addEventListener("click", ({ target }) => target.closest("#menu") ?? closeMenu())
+addEventListener("keydown", ({ key }) => key === "Escape" && closeMenu())
+
+function closeMenu() {
+  byId("chat").classList.remove("menu")
+  byId("menu").setAttribute("aria-expanded", "false")
+}
+
+function problem(text) {
+  byId("problem").textContent = text
+}
+
+function element(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties)
+  made.append(...children)
+  return made
+}
+
+function avatar(name) {
+  const initials = name.split(/\s+/).slice(0, 2).map((word) => [...word][0]).join("").toUpperCase()
+  const made = element("span", { className: "avatar" }, initials)
+  made.setAttribute("aria-hidden", "true")
+  made.style.setProperty("--hue", String([...name].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) % 360, 7)))
+  return made
+}

@@ -1,0 +1,94 @@
+// Two pages in a real browser, through two gateways: node chat.mjs URL URL [SCREENSHOT-DIRECTORY]
+// Reads a line on stdin after printing "kill a worker", then shows that both pages go on.
+import assert from "node:assert/strict"
+import { mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline/promises"
+import { chromium } from "playwright-core"
+
+const [a, b, screenshots] = process.argv.slice(2)
+const quiet = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+  "disable-component-update", "disable-sync"]
+const browser = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "chat-")), {
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  headless: true,
+  args: quiet.map((flag) => `--${flag}`),
+  viewport: { width: 1100, height: 720 },
+})
+browser.setDefaultTimeout(10000)
+const problems = []
+
+async function open(url, name) {
+  const page = await browser.newPage()
+  page.on("pageerror", (error) => problems.push(error.message))
+  await page.goto(url)
+  await page.fill("#name", name)
+  await page.press("#name", "Enter")
+  await page.waitForSelector("#status[data-state=open]")
+  return page
+}
+
+const says = (user, body) => `#messages .message[data-user="${user}"] >> text="${body}"`
+
+async function say(page, body) {
+  await page.fill("#message", body)
+  await page.click("#send")
+}
+
+async function both(selector) {
+  for (const page of [ana, bo]) await page.waitForSelector(selector, { state: "attached" })
+}
+
+const ana = await open(a, "Ana")
+const bo = await open(b, "Bo <b>")
+await both('#people [data-user="Ana"]')
+await both('#people [data-user="Bo <b>"]')
+
+await bo.focus("#message")
+await bo.keyboard.type("hello", { delay: 5 })
+await ana.waitForSelector("#typing >> text=Bo <b> is typing")
+await bo.keyboard.press("Enter")
+await both(says("Bo <b>", "hello"))
+await say(ana, "hi <script>alert(1)</script>")
+await both(says("Ana", "hi <script>alert(1)</script>"))
+assert.equal(await ana.locator(".message.own").count(), 1)
+
+await ana.fill("#new-room", "attic")
+await ana.press("#new-room", "Enter")
+await say(bo, "still in the lobby")
+await ana.waitForSelector('#rooms [data-room="lobby"] .unread')
+await ana.click('#rooms [data-room="lobby"]')
+await ana.waitForSelector(says("Bo <b>", "still in the lobby"))
+
+if (screenshots) {
+  await ana.screenshot({ path: join(screenshots, "desktop.png") })
+  await ana.emulateMedia({ colorScheme: "dark" })
+  await ana.screenshot({ path: join(screenshots, "desktop-dark.png") })
+  await bo.setViewportSize({ width: 390, height: 844 })
+  await bo.screenshot({ path: join(screenshots, "phone.png") })
+  await bo.click("#menu")
+  await bo.waitForTimeout(300)
+  await bo.screenshot({ path: join(screenshots, "phone-menu.png") })
+  await bo.keyboard.press("Escape")
+  const door = await browser.newPage()
+  await door.setViewportSize({ width: 390, height: 844 })
+  await door.goto(a)
+  await door.screenshot({ path: join(screenshots, "door.png") })
+  await door.close()
+}
+
+const input = createInterface({ input: process.stdin })
+console.log("kill a worker")
+await input.question("")
+for (const [page, name] of [[ana, "Ana"], [bo, "Bo <b>"]]) {
+  await say(page, `${name} is still here`)
+  await both(says(name, `${name} is still here`))
+}
+await both('#people [data-user="Ana"]')
+await both('#people [data-user="Bo <b>"]')
+await ana.close()
+await bo.waitForFunction(() => !document.querySelector('#people [data-user="Ana"]'))
+assert.deepEqual(problems, [])
+await browser.close()
+process.exit(0)

@@ -1,0 +1,22 @@
+"""clients/js: its own tests in Node, and against a running server."""
+
+import subprocess
+from pathlib import Path
+
+from tests.support.processes import serve
+
+HERE = Path(__file__).parent / "js"
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_client_alone():
+    run("node", "--test", str(HERE))
+
+
+def test_the_client_against_a_server(tmp_path):
+    with serve(tmp_path, "examples.conformance:endpoint") as (_, url):
+        run("node", HERE / "live.mjs", url)
