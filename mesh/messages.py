@@ -31,6 +31,7 @@ class Codec(IntEnum):
 # Plain ints for the hot path: comparing to an IntEnum member costs an attribute look-up.
 JSON = int(Codec.JSON)
 BINARY = int(Codec.BINARY)
+MSGPACK = int(Codec.MSGPACK)
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -1,0 +1,47 @@
+"""mesh/bus/frames.py: the header, and the example of docs/protocol.md."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.bus.frames import BROADCAST, VERSION, Header, decode_header, encode_header
+from mesh.errors import WireError
+from mesh.messages import Sender
+
+SENDERS = st.none() | st.builds(
+    Sender, st.text(max_size=9), st.integers(0, 2**50), st.booleans(), st.integers(0, 2**50)
+)
+
+
+@given(
+    st.builds(
+        Header,
+        st.just(VERSION),
+        st.integers(0, 9),
+        st.text(),
+        st.integers(0, 2**60),
+        st.text(),
+        st.integers(0, 9),
+        SENDERS,
+    )
+)
+def test_a_header_round_trips(header):
+    assert decode_header(encode_header(header)) == header
+
+
+@given(st.binary(max_size=40))
+def test_garbage_is_a_wire_error_and_nothing_else(data):
+    try:
+        decode_header(data)
+    except WireError:
+        pass
+
+
+def test_the_documented_bytes():
+    header = Header(VERSION, BROADCAST, "n", 5, "new_msg", 0)
+    assert encode_header(header).hex(" ") == "97 01 01 a1 6e 05 a7 6e 65 77 5f 6d 73 67 00 c0"
+
+
+def test_another_version_is_not_read():
+    with pytest.raises(WireError, match="version 2"):
+        decode_header(encode_header(Header(2, BROADCAST, "n", 5, "e", 0)))

@@ -1,0 +1,91 @@
+"""mesh/settings.py: where settings come from, and one readable line per wrong one."""
+
+import pytest
+
+from mesh import settings
+from mesh.errors import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MESH_CONFIG", "MESH_GATEWAY__PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_flags_win_over_environment_over_file_over_code_over_defaults(tmp_path, monkeypatch):
+    code = {"gateway": {"port": 1, "host": "code", "url_host": "code", "max_frame_bytes": 1}}
+    (tmp_path / "mesh.toml").write_text('[gateway]\nport = 2\nhost = "file"\nurl_host = "file"\n')
+    monkeypatch.setenv("MESH_GATEWAY__PORT", "3")
+    monkeypatch.setenv("MESH_GATEWAY__HOST", "environment")
+    loaded = settings.load(code, flags={"gateway": {"port": 4, "host": None}}).gateway
+    assert (loaded.port, loaded.host, loaded.url_host, loaded.max_frame_bytes) == (
+        4,
+        "environment",
+        "file",
+        1,
+    )
+    assert loaded.max_channels_per_socket == 100
+    rows = {row.name: row for row in settings.explain(code, flags={"gateway": {"port": 4, "host": None}})}
+    assert [rows[f"gateway.{name}"].origin for name in ("port", "host", "url_host", "max_frame_bytes", "own_port")] == [
+        "flag", "environment", "file", "code", "default"
+    ]  # fmt: skip
+
+
+def test_every_setting_has_a_description_and_a_name_for_the_environment():
+    for row in settings.explain():
+        assert row.description
+        assert row.environment == "MESH_" + row.name.replace(".", "__").upper()
+
+
+def test_a_file_can_be_named(tmp_path, monkeypatch):
+    (tmp_path / "other.toml").write_text("[worker]\nkill_seconds = 1.5\n")
+    assert settings.load(config=tmp_path / "other.toml").worker.kill_seconds == 1.5
+    monkeypatch.setenv("MESH_CONFIG", str(tmp_path / "other.toml"))
+    assert settings.load().worker.kill_seconds == 1.5
+
+
+def test_settings_can_be_given_to_another_process(monkeypatch):
+    loaded = settings.load(
+        {"bus": {"proxies": ["ipc:///tmp/p"]}, "gateway": {"own_port": 7, "reuse_port": True}}
+    )
+    for name, value in settings.environment(loaded).items():
+        monkeypatch.setenv(name, value)
+    assert settings.load() == loaded
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MESH_GATEWAY__PORT", "many", ["MESH_GATEWAY__PORT", "'many'", "integer"]),
+        ("MESH_GATEWAY__PORT", "70000", ["'70000'", "65535"]),
+        ("MESH_GATEWAY__PROT", "1", ["MESH_GATEWAY__PROT", "did you mean MESH_GATEWAY__PORT?"]),
+        ("MESH_GATEWAY__IDLE_TIMEOUT_SECONDS", "-1", ["'-1'", "greater than 0"]),
+        ("MESH_BUS__PROXIES", "tcp:/10.0.0.1:5550", ["'tcp:/10.0.0.1:5550'", "tcp://HOST:PORT"]),
+        ("MESH_BUS__PROXIES", "ipc://a,ipc://b", ["2 proxies"]),
+        ("MESH_LINK__BIND", "tcp://0.0.0.0:*", ["CURVE"]),
+        ("MESH_LOG__LEVEL", "loud", ["'loud'", "'debug'"]),
+    ],
+)
+def test_a_wrong_variable_is_one_line_with_name_value_and_way_out(monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("[gateway]\nprot = 1\n", "did you mean MESH_GATEWAY__PORT"), ("[gatway]\n", "MESH_GATWAY"),
+     ("gateway = 1\n", "want a table"), ("not toml", "not TOML"), ('[gateway]\nport = "x"\n', "(file)")],
+)  # fmt: skip
+def test_a_wrong_file_says_what_is_wrong(tmp_path, text, word):
+    (tmp_path / "mesh.toml").write_text(text)
+    with pytest.raises(SettingsError, match=word.replace("(", r"\(").replace(")", r"\)")):
+        settings.load()
+
+
+def test_a_file_that_is_named_must_exist(tmp_path):
+    with pytest.raises(SettingsError, match="cannot read"):
+        settings.load(config=tmp_path / "nothing.toml")

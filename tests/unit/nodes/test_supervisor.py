@@ -1,0 +1,121 @@
+"""nodes/supervisor.py: children that die, do not stop, or never can run."""
+
+import asyncio
+import os
+import signal
+import sys
+
+from nodes.supervisor import Child, Supervisor
+from tests.support.until import until
+
+FOREVER = "import signal; print('up', flush=True); signal.pause()"
+
+
+def child(name, code, rank=0):
+    return Child(name, lambda: [sys.executable, "-c", code], stop_rank=rank)
+
+
+def supervise(scenario, *children):
+    async def main():
+        supervisor = Supervisor(list(children))
+        running = asyncio.create_task(supervisor.run())
+        try:
+            await scenario(supervisor)
+            supervisor.stop()
+            return await running
+        finally:
+            for each in children:
+                if each.pid:
+                    os.kill(each.pid, signal.SIGKILL)
+
+    return asyncio.run(main())
+
+
+def test_a_killed_child_is_started_again_and_its_lines_carry_its_name(capfd):
+    one = child("one.1", FOREVER)
+
+    async def scenario(_):
+        await until(lambda: one.pid)
+        first = one.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: one.pid not in (None, first))
+
+    assert supervise(scenario, one) == 0
+    output = capfd.readouterr().err
+    assert "one.1 │ was killed by SIGKILL; restarting in 0.1 s" in output
+
+
+def test_a_child_that_fails_again_and_again_waits_longer_each_time(capfd):
+    one = child("one", "raise SystemExit(7)")
+
+    async def scenario(_):
+        await until(lambda: one.starts >= 3)
+
+    supervise(scenario, one)
+    output = capfd.readouterr().err
+    for seconds in ("0.1", "0.2"):
+        assert f"ended with exit code 7; restarting in {seconds} s" in output
+
+
+def test_a_child_whose_settings_are_wrong_stops_everything(capfd):
+    good, bad = child("good", FOREVER), child("bad", "raise SystemExit(2)")
+
+    async def main():
+        return await Supervisor([good, bad]).run()
+
+    assert asyncio.run(main()) == 2
+    assert good.process.returncode == -signal.SIGTERM
+    assert bad.starts == 1
+
+
+def test_children_are_stopped_by_rank(capfd):
+    code = (
+        "import signal, sys\n"
+        "def stop(*_): print('stopping', flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop); print('up', flush=True)\n"
+        "while True: signal.pause()"
+    )
+    first, last = child("first", code, 0), child("last", code, 1)
+    seen = []
+
+    async def scenario(_):
+        def both_up():
+            seen.append(capfd.readouterr().err)
+            return "".join(seen).count("up") >= 2
+
+        await until(both_up)
+
+    assert supervise(scenario, last, first) == 0
+    output = "".join(seen) + capfd.readouterr().err
+    assert output.index("first │ stopping") < output.index("last  │ stopping")
+
+
+def test_children_end_with_a_supervisor_that_is_killed(tmp_path):
+    code = (
+        "import asyncio, sys\n"
+        "from nodes.supervisor import Child, Supervisor\n"
+        f"child = Child('one', lambda: [sys.executable, '-c', {FOREVER!r}])\n"
+        f"report = lambda: open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+        "asyncio.run(Supervisor([child], report).run())\n"
+    )
+
+    async def main():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, stderr=asyncio.subprocess.DEVNULL
+        )
+        pid_file = tmp_path / "pid"
+        await until(lambda: pid_file.exists() and pid_file.read_text())
+        pid = int(pid_file.read_text())
+        process.kill()
+        await process.wait()
+
+        def gone():
+            try:
+                with open(f"/proc/{pid}/stat") as stat:
+                    return stat.read().split()[2] == "Z"
+            except FileNotFoundError:
+                return True
+
+        await until(gone)
+
+    asyncio.run(main())
