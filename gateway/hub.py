@@ -169,7 +169,8 @@ class Hub:
             for client in list(self._ids[topic]):
                 client.transport.close(CloseCode.GOING_AWAY, "disconnected")
                 self.disconnected(client, "disconnected")
-        self._order.passed(header.origin, header.sequence)
+        if self._workers.linked(header.origin):
+            self._order.passed(header.origin, header.sequence)
 
     def _keep_behind(self, worker: str, sender: Sender) -> None:
         """A channel broadcasts what its own client must get after commands still on their way."""

@@ -75,6 +75,10 @@ class Workers:
         if dealer is not None:
             dealer.send(command)
 
+    def linked(self, worker: str) -> bool:
+        """Whether there is a link to this node."""
+        return worker in self._dealers
+
     def received(self, worker: str) -> int:
         """How many commands a worker has sent us."""
         dealer = self._dealers.get(worker)

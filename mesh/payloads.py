@@ -15,22 +15,27 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 EMPTY = b"{}"
+MAX_PAYLOAD_BYTES = 8_000_000
+"""Of one encoded payload: well below what bus and links carry, where more would end a connection."""
 
 
 def encode(payload: Any) -> tuple[int, bytes]:
     """(codec, bytes) of any JSON value or bytes; None is the empty object, as a bare `:ok` in Phoenix.
 
     Raises:
-        PayloadError: if it is neither.
+        PayloadError: if it is neither, or larger than 8,000,000 bytes.
     """
     if payload is None:
         return JSON, EMPTY
     if isinstance(payload, (bytes, bytearray, memoryview)):
-        return BINARY, bytes(payload)
-    try:
-        return JSON, _encode(payload)
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        raise PayloadError(f"payload {_short(payload)} is not JSON: {error}") from None
+        codec, data = BINARY, bytes(payload)
+    else:
+        codec, data = JSON, _encode_json(payload)
+    if len(data) > MAX_PAYLOAD_BYTES:
+        raise PayloadError(
+            f"payload {_short(payload)} is {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent"
+        )
+    return codec, data
 
 
 def encode_object(payload: Any) -> tuple[int, bytes]:
@@ -61,6 +66,13 @@ def decode(codec: int, data: bytes) -> Any:
     if codec == BINARY:
         return data
     raise DecodeError(f"payload of unknown codec {codec}")
+
+
+def _encode_json(payload: Any) -> bytes:
+    try:
+        return _encode(payload)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise PayloadError(f"payload {_short(payload)} is not JSON: {error}") from None
 
 
 def _short(value: Any) -> str:

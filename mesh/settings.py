@@ -85,7 +85,7 @@ class LinkSettings(Room):
         0.25, gt=0, description="a reply waits at most for the broadcast made before it"
     )
     max_message_bytes: int = Field(64_000_000, ge=2_000_000, description="of one batch")
-    high_water_mark: int = Field(10_000, ge=1, description="batches queued in each direction")
+    high_water_mark: int = Field(1_000, ge=1, description="batches queued in each direction")
 
     @field_validator("bind")
     @classmethod

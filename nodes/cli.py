@@ -125,6 +125,7 @@ def cluster(
     application_spec: App,
     gateways: Annotated[int, typer.Option(min=1, help="Gateways; they share the port.")] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Workers.")] = 2,
+    proxies: Annotated[int, typer.Option(min=1, max=1, help="Proxies; one for now.")] = 1,
     host: Host = None,
     port: Port = None,
     status_file: Annotated[
@@ -142,6 +143,7 @@ def cluster(
     """
     from nodes import cluster as node
 
+    del proxies  # the option's bounds have checked it
     endpoint = application.load(application_spec)
     flags = _flags(log_level, log_format, gateway={"host": host, "port": port})
     settings = _settings("cluster", endpoint, config, flags)

@@ -48,6 +48,7 @@ log = get_logger("gateway.websocket")
 READ_BYTES = 65_536
 LINGER_SECONDS = 2.0
 """After our close frame the client has this long to hang up."""
+MAX_ASSIGNS_BYTES = 100_000
 ID_WAIT_SECONDS = 2.0
 """A connection with an id is accepted once its id topic is subscribed, or after this."""
 
@@ -175,7 +176,7 @@ class WebSocketHandler(RequestHandler):
     async def _upgrade(self, handler: SocketHandler, serializer: Serializer) -> None:
         try:
             socket_id = _check_id(handler)
-            assigns = msgspec.msgpack.encode(handler.assigns)
+            assigns = _encode_assigns(handler.assigns)
         except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
             log.warning("connection refused", handler=type(handler).__name__, reason=str(error))
             return self._refuse(403)
@@ -210,6 +211,15 @@ class WebSocketHandler(RequestHandler):
 def _check_id(handler: SocketHandler) -> str | None:
     socket_id = handler.id()
     return None if socket_id is None else topics.check(socket_id)
+
+
+def _encode_assigns(assigns: dict[str, Any]) -> bytes:
+    encoded = msgspec.msgpack.encode(assigns)
+    if len(encoded) > MAX_ASSIGNS_BYTES:
+        raise ValueError(
+            f"assigns of {len(encoded)} bytes; every join carries them, so {MAX_ASSIGNS_BYTES} are allowed"
+        )
+    return encoded
 
 
 def _take_over(stream: IOStream, answer: bytes) -> tuple[socket.socket, bytes]:

@@ -53,7 +53,7 @@ class Batches:
         """Send `command` with this tick's batch."""
         self.count += 1
         self._commands.append(command)
-        self._bytes += len(getattr(command, "data", b""))
+        self._bytes += len(getattr(command, "data", b"")) + len(getattr(command, "assigns", b""))
         if self._bytes > BATCH_BYTES:
             self._encode()
         if not self._scheduled:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.scenarios import SCENARIOS
-from tests.support.websocket import PhoenixClient, RawWebSocket, Refused, run
+from tests.support.websocket import PhoenixClient, RawWebSocket, Refused, open_connection, run
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
@@ -83,5 +83,16 @@ def test_a_flood_while_a_join_is_pending_is_read_after_it(apps):
             client.say(join, refs[-1], "slow:flood", "echo", {"pad": pad})
         answers = [(await client.next())[1] for _ in range(301)]
         assert answers == [join, *refs]
+
+    run(scenario())
+
+
+def test_a_request_that_never_ends_is_cut_off(apps):
+    async def scenario():
+        host, port = apps[1].removeprefix("http://").split(":")
+        for start in (b"", b"GET /socket/websocket HTTP/1.1\r\nHost: x\r\n"):
+            reader, writer = await open_connection(host, int(port))
+            writer.write(start)
+            assert await RawWebSocket(reader, writer).eof()
 
     run(scenario())

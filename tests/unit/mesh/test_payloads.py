@@ -55,3 +55,9 @@ def test_what_is_not_json_is_an_error_that_shows_it_shortly():
 def test_what_cannot_be_decoded_is_an_error(codec, data):
     with pytest.raises(DecodeError):
         payloads.decode(codec, data)
+
+
+def test_a_payload_that_the_mesh_could_not_carry_is_refused_where_it_is_made():
+    with pytest.raises(PayloadError, match="8000000"):
+        payloads.encode(b"x" * 8_000_001)
+    assert payloads.encode(b"x" * 8_000_000)[0] == BINARY

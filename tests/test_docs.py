@@ -1,0 +1,80 @@
+"""Every code block of README and docs does what it says."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mesh import settings
+from mesh.endpoint import Endpoint
+from nodes import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/chat/README.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language):
+    return [
+        pytest.param(match[2], id=f"{page.name}:{page.read_text()[: match.start()].count(chr(10)) + 1}")
+        for page in PAGES
+        for match in BLOCK.finditer(page.read_text())
+        if match[1] == language
+    ]
+
+
+@pytest.mark.parametrize("source", blocks("python"))
+def test_python_is_an_application_that_starts(source):
+    namespace = {"__name__": "documented"}
+    exec(compile(source, "documented", "exec"), namespace)
+    endpoint = namespace["endpoint"]
+    assert isinstance(endpoint, Endpoint)
+    assert all(mount.routes.routes for mount in endpoint.mounts.values())
+
+
+@pytest.mark.parametrize("source", blocks("toml"))
+def test_toml_is_settings(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tomllib.loads(source)
+    Path("mesh.toml").write_text(source)
+    settings.load()
+
+
+@pytest.mark.parametrize("source", blocks("js"))
+def test_javascript_is_a_module(source, tmp_path):
+    script = tmp_path / "block.mjs"
+    script.write_text(source)
+    done = subprocess.run(["node", "--check", script], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("source", blocks("sh"))
+def test_commands_exist(source):
+    for line in source.splitlines():
+        for command in re.findall(r"(?:^|/)mesh (\w+)(.*)", line):
+            assert command[0] in {
+                each.name or each.callback.__name__ for each in cli.app.registered_commands
+            }
+        if match := re.match(r"(scripts/\S+)", line):
+            assert (ROOT / match[1]).exists()
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_package_says_what_it_needs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    code = "import sys, json, nodes.cli, nodes.embedded, nodes.cluster; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    names = {"pyzmq": "zmq", "pydantic-settings": "pydantic_settings"}
+    for dependency in project["dependencies"]:
+        name = re.match(r"[\w-]+", dependency)[0]
+        assert names.get(name, name) in loaded, f"{name} is required but never imported"
