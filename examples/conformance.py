@@ -5,7 +5,7 @@ mesh serve examples.conformance:endpoint --port 4000
 
 import json
 
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from mesh import Channel, Endpoint, MeshError, SocketHandler, error, ok, on, refuse
 
@@ -87,8 +87,11 @@ class BroadcastHandler(RequestHandler):
     def post(self):
         try:
             topic, event = self.get_query_argument("topic"), self.get_query_argument("event")
-            self.settings["endpoint"].broadcast(topic, event, json.loads(self.request.body))
-        except (ValueError, MeshError) as problem:
+            payload = json.loads(self.request.body)
+            if not isinstance(payload, dict):
+                raise ValueError("the body is not a JSON object")
+            self.settings["endpoint"].broadcast(topic, event, payload)
+        except (HTTPError, ValueError, RecursionError, MeshError) as problem:
             self.set_status(400)
             self.finish(f"{problem}\n")
             return

@@ -31,7 +31,8 @@ class Flusher:
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for outbox in dirty:
-            outbox.flush()
+            if not outbox.blocked:
+                outbox.flush()
 
 
 class Outbox:
@@ -43,11 +44,15 @@ class Outbox:
         max_unsent_bytes: bound of what the kernel has not taken.
         on_overflow: called once when it is passed; the client reads too slowly.
         on_error: called when the connection is broken.
+
+    Attributes:
+        blocked: whether it waits for the socket to become writable.
+        closed: whether nothing more is sent.
     """
 
     __slots__ = (
-        "_blocked", "_chunks", "_flusher", "_max_unsent_bytes", "_on_error", "_on_overflow",
-        "_sock", "_unsent_bytes", "closed",
+        "_chunks", "_flusher", "_max_unsent_bytes", "_on_error", "_on_overflow",
+        "_sock", "_unsent_bytes", "blocked", "closed",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +70,7 @@ class Outbox:
         self._on_overflow = on_overflow
         self._on_error = on_error
         self._chunks: list[bytes] = []
-        self._blocked = False
+        self.blocked = False
         self._unsent_bytes = 0
 
     @property
@@ -80,27 +85,25 @@ class Outbox:
             if self.closed:
                 return
             self._flusher.add(self)
-        elif self._blocked:
+        elif self.blocked:
             self._unsent_bytes += len(frame)
             if self._unsent_bytes > self._max_unsent_bytes:
                 self._overflow()
                 return
         chunks.append(frame)
 
-    def flush(self) -> None:
-        """Send what there is, as far as the kernel takes it."""
-        if self._chunks and not self._blocked:
-            self._push()
-
     def discard(self) -> None:
         """Drop everything; nothing more is sent."""
-        if self._blocked:
+        if self.blocked:
             self._unblock()
         self.closed = True
         self._chunks = []
 
-    def _push(self) -> None:
+    def flush(self) -> None:
+        """Send what there is, as far as the kernel takes it."""
         chunks = self._chunks
+        if not chunks:
+            return
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         try:
             sent = self._sock.send(data)
@@ -112,7 +115,7 @@ class Outbox:
             return
         if sent == len(data):
             chunks.clear()
-            if self._blocked:
+            if self.blocked:
                 self._unblock()
         else:
             self._block(data[sent:])
@@ -120,14 +123,14 @@ class Outbox:
     def _block(self, rest: bytes) -> None:
         self._chunks = [rest]
         self._unsent_bytes = len(rest)
-        if not self._blocked:
-            self._blocked = True
-            asyncio.get_running_loop().add_writer(self._sock.fileno(), self._push)
+        if not self.blocked:
+            self.blocked = True
+            asyncio.get_running_loop().add_writer(self._sock.fileno(), self.flush)
         if self._unsent_bytes > self._max_unsent_bytes:
             self._overflow()
 
     def _unblock(self) -> None:
-        self._blocked = False
+        self.blocked = False
         self._unsent_bytes = 0
         asyncio.get_running_loop().remove_writer(self._sock.fileno())
 

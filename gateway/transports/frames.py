@@ -1,7 +1,7 @@
 """WebSocket frames of a server: bytes in, messages out; and ready frames for sending. RFC 6455 §5.
 
 Own code because of the hot path and of exact close codes: Tornado's reader awaits several futures per
-frame and aborts where Phoenix answers 1002 or 1007 (docs/concepts/websocket.md has the figures).
+frame and aborts where Phoenix answers 1002 or 1007 (docs/performance.md has the figures).
 Unmasking is Tornado's C function.
 """
 

@@ -10,6 +10,7 @@ import msgspec
 
 from mesh.errors import DecodeError, EncodeError
 from mesh.messages import JSON, REPLY, Message
+from mesh.serializers import envelope as envelopes
 from mesh.serializers.base import Frame
 
 _encode = msgspec.json.Encoder().encode
@@ -43,6 +44,7 @@ class V1JSON:
             _check_payload(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V1 message: {error}") from None
+        envelopes.check(envelope.join_ref, envelope.ref, envelope.topic, envelope.event)
         return Message(envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload)
 
     def encode_reply(

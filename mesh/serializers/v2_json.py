@@ -11,6 +11,7 @@ import msgspec
 from mesh.errors import DecodeError, EncodeError
 from mesh.messages import BINARY, JSON, REPLY, Message
 from mesh.serializers import binary as binary_frames
+from mesh.serializers import envelope as envelopes
 from mesh.serializers.base import Frame
 
 _encode = msgspec.json.Encoder().encode
@@ -48,6 +49,7 @@ class V2JSON:
             _check_payload(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V2 message: {error}") from None
+        envelopes.check(envelope.join_ref, envelope.ref, envelope.topic, envelope.event)
         return Message(envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload)
 
     def encode_reply(

@@ -34,6 +34,18 @@ def clustered(tmp_path_factory):
         yield running.urls
 
 
+@pytest.fixture(scope="module")
+def embedded_apps(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("serve"), APPS) as (_, url):
+        yield [url]
+
+
+@pytest.fixture(scope="module")
+def clustered_apps(tmp_path_factory):
+    with cluster(tmp_path_factory.mktemp("cluster"), APPS) as running:
+        yield running.urls
+
+
 @pytest.mark.parametrize("package", RELEASES)
 def test_a_conversation_embedded(embedded, package):
     node("conversation.mjs", package, *embedded)
@@ -44,14 +56,14 @@ def test_a_conversation_through_two_gateways(clustered, package):
     node("conversation.mjs", package, *clustered)
 
 
-def test_order_and_slow_joins_embedded(tmp_path):
-    with serve(tmp_path, APPS) as (_, url):
-        node("order.mjs", "phoenix", url)
+@pytest.mark.parametrize("package", RELEASES)
+def test_order_and_slow_joins_embedded(embedded_apps, package):
+    node("order.mjs", package, *embedded_apps)
 
 
-def test_order_and_slow_joins_in_a_cluster(tmp_path):
-    with cluster(tmp_path, APPS) as running:
-        node("order.mjs", "phoenix", *running.urls)
+@pytest.mark.parametrize("package", RELEASES)
+def test_order_and_slow_joins_in_a_cluster(clustered_apps, package):
+    node("order.mjs", package, *clustered_apps)
 
 
 @pytest.mark.parametrize("package", RELEASES)

@@ -65,13 +65,20 @@ class Process:
 
 
 @contextlib.contextmanager
-def serve(directory, app, *arguments, env=None):
-    """An embedded server; gives (process, url)."""
-    process = Process(directory, "serve", app, "--port", "0", *arguments, env=env)
+def node(directory, *arguments, env=None):
+    """One `mesh …` command, as `node(path, "proxy")`; at the end it must stop cleanly."""
+    process = Process(directory, *arguments, env=env)
     try:
-        yield process, process.url()
+        yield process
     finally:
         assert process.stop() == 0, process.log()
+
+
+@contextlib.contextmanager
+def serve(directory, app, *arguments, env=None):
+    """An embedded server; gives (process, url)."""
+    with node(directory, "serve", app, "--port", "0", *arguments, env=env) as process:
+        yield process, process.url()
 
 
 class Cluster:
@@ -85,8 +92,12 @@ class Cluster:
             "--status-file", str(self.status_file),
             env={"MESH_LOG__LEVEL": "debug", **(env or {})},
         )  # fmt: skip
+        self._links = gateways * workers
+
+    def wait_started(self):
+        """Until every node runs and every gateway is linked to every worker."""
         until_sync(self._all_started)
-        self.wait_linked(gateways * workers)
+        self.wait_linked(self._links)
 
     def _all_started(self):
         assert self.process.popen.poll() is None, self.process.log()
@@ -121,8 +132,8 @@ class Cluster:
         until_sync(restarted)
 
     def pids(self):
-        status = self.status
-        return [each["pid"] for each in [status["proxy"], *status["workers"], *status["gateways"]]]
+        """Of every node ever started, those that were killed and replaced included."""
+        return [int(pid) for pid in re.findall(r"started, pid (\d+)", self.log())]
 
     def log(self):
         return self.process.log()
@@ -133,17 +144,18 @@ def cluster(directory, app, gateways=2, workers=2, env=None):
     """A cluster; at the end it must stop cleanly and leave no process."""
     running = Cluster(directory, app, gateways, workers, env)
     try:
+        running.wait_started()
         yield running
     finally:
-        pids = running.pids()
         code = running.process.stop()
         assert code == 0, running.log()
-        until_sync(lambda: not any(_alive(pid) for pid in pids if pid))
+        until_sync(lambda: not any(_is_node(pid) for pid in running.pids()))
 
 
-def _alive(pid):
+def _is_node(pid):
+    """Whether it is alive and one of ours: the kernel may have given the number to another."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return b"nodes" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return True

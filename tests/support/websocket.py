@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tornado.util import _websocket_mask as mask
-
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 HANDSHAKE = {
     "Connection": "Upgrade",
@@ -55,6 +53,13 @@ class Refused(Exception):
         self.status, self.headers, self.body = status, headers, body
 
 
+def mask(key, payload):
+    """RFC 6455 §5.3, on its own: not the server's way of doing it."""
+    size = len(payload)
+    repeated = (key * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+
+
 def frame(opcode, payload=b"", *, fin=True, rsv=0, masked=True, length=None):
     """One client frame; `length` replaces the announced length."""
     size = len(payload) if length is None else length
@@ -71,17 +76,27 @@ def frame(opcode, payload=b"", *, fin=True, rsv=0, masked=True, length=None):
 
 
 class RawWebSocket:
-    """Bytes in, frames out."""
+    """Bytes in, frames out.
 
-    def __init__(self, reader, writer):
+    Attributes:
+        headers: of the server's 101, names in lower case.
+        close_reason: of the server's close frame, once `recv_close` has seen it.
+    """
+
+    def __init__(self, reader, writer, headers=None):
         self.reader, self.writer = reader, writer
+        self.headers = headers or {}
+        self.close_reason = ""
 
     @classmethod
-    async def connect(cls, url, headers=None, method="GET"):
+    async def connect(cls, url, headers=None, method="GET", offer=()):
+        """Raises Refused with what the server answers; `offer` are the sub-protocols."""
         parts = urlsplit(url)
         reader, writer = await open_connection(parts.hostname, parts.port)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         sent = {"Host": parts.netloc, **HANDSHAKE, **(headers or {})}
+        if offer:
+            sent["Sec-WebSocket-Protocol"] = ", ".join(offer)
         lines = [f"{method} {target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in sent.items() if value is not None]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -96,7 +111,7 @@ class RawWebSocket:
             body = await reader.readexactly(int(answer.get("content-length", 0)))
             writer.close()
             raise Refused(status, answer, body)
-        return cls(reader, writer)
+        return cls(reader, writer, answer)
 
     def send_raw(self, data):
         self.writer.write(data)
@@ -106,6 +121,9 @@ class RawWebSocket:
 
     def send_text(self, text):
         self.send_frame(TEXT, text.encode())
+
+    def send_binary(self, data):
+        self.send_frame(BINARY, data)
 
     async def recv(self, seconds=SECONDS):
         """(opcode, payload) of the next frame; raises IncompleteReadError at the end."""
@@ -124,6 +142,7 @@ class RawWebSocket:
         while True:
             opcode, payload = await self.recv(seconds)
             if opcode == CLOSE:
+                self.close_reason = payload[2:].decode()
                 return int.from_bytes(payload[:2], "big") if payload else None
 
     async def eof(self, seconds=SECONDS):

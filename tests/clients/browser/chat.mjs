@@ -1,8 +1,6 @@
 // Two pages in a real browser, through two gateways: node chat.mjs URL URL [SCREENSHOT-DIRECTORY]
 // Reads a line on stdin after printing "kill a worker", then shows that both pages go on.
 import assert from "node:assert/strict"
-import { mkdtempSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline/promises"
 import { chromium } from "playwright-core"
@@ -10,12 +8,11 @@ import { chromium } from "playwright-core"
 const [a, b, screenshots] = process.argv.slice(2)
 const quiet = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
   "disable-component-update", "disable-sync"]
-const browser = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "chat-")), {
+const chrome = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
   args: quiet.map((flag) => `--${flag}`),
-  viewport: { width: 1100, height: 720 },
 })
+const browser = await chrome.newContext({ viewport: { width: 1100, height: 720 } })
 browser.setDefaultTimeout(10000)
 const problems = []
 
@@ -90,5 +87,5 @@ await both('#people [data-user="Bo <b>"]')
 await ana.close()
 await bo.waitForFunction(() => !document.querySelector('#people [data-user="Ana"]'))
 assert.deepEqual(problems, [])
-await browser.close()
+await chrome.close()
 process.exit(0)

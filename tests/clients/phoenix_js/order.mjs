@@ -1,5 +1,5 @@
 // A handler that broadcasts and then replies: its own client sees the broadcast first. Against tests.support.apps.
-import { answer, assert, connect, join, run, urls } from "./harness.mjs"
+import { answer, assert, connect, join, run, until, urls } from "./harness.mjs"
 
 async function the_broadcast_comes_before_the_reply() {
   const channel = await join(connect(urls[0]), "order:js")
@@ -23,4 +23,23 @@ async function a_slow_join_is_left_and_joined_again_by_the_client_itself() {
   assert.deepEqual(await answer(channel.push("echo", { n: 1 })), ["ok", { n: 1 }])
 }
 
-await run([the_broadcast_comes_before_the_reply, a_slow_join_is_left_and_joined_again_by_the_client_itself])
+async function what_follows_a_join_comes_after_its_answer() {
+  const other = []
+  const watching = await join(connect(urls[1]), "after:js")
+  for (const event of ["from_join", "broadcast_after_join"]) watching.on(event, () => other.push(event))
+  const seen = []
+  const channel = connect(urls[0]).channel("after:js", { n: 1 })
+  for (const event of ["from_join", "pushed_after_join", "broadcast_after_join"]) {
+    channel.on(event, () => seen.push(event))
+  }
+  channel.join().receive("ok", () => seen.push("joined"))
+  await until(() => seen.length >= 3 && other.length >= 2)
+  assert.deepEqual(seen, ["joined", "pushed_after_join", "broadcast_after_join"])
+  assert.deepEqual(other.slice(-2), ["from_join", "broadcast_after_join"])
+}
+
+await run([
+  the_broadcast_comes_before_the_reply,
+  a_slow_join_is_left_and_joined_again_by_the_client_itself,
+  what_follows_a_join_comes_after_its_answer,
+])

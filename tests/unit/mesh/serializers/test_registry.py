@@ -1,9 +1,15 @@
-"""vsn: a full semantic version that matches ~> 1.0.0 or ~> 2.0.0."""
+"""vsn: a full semantic version that matches ~> 1.0.0 or ~> 2.0.0; and the contract of each serializer."""
 
 import pytest
 
 from mesh.errors import RemoteProtocolError
-from mesh.serializers.registry import DEFAULT_VSN, negotiate
+from mesh.serializers.registry import BY_NAME, DEFAULT_VSN, negotiate
+from tests.contract.serializer_contract import SerializerContract
+
+
+@pytest.mark.parametrize("serializer", BY_NAME.values(), ids=BY_NAME)
+class TestEverySerializer(SerializerContract):
+    pass
 
 
 @pytest.mark.parametrize(

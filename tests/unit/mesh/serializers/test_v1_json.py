@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mesh.errors import DecodeError, EncodeError
 from mesh.messages import BINARY, JSON, Message
@@ -33,12 +31,25 @@ def test_a_missing_key_is_an_error(missing):
         V1.decode(json.dumps(message).encode(), False)
 
 
-@given(st.binary(max_size=60))
-def test_garbage_is_a_decode_error_and_nothing_else(data):
-    try:
-        V1.decode(data, True)
-    except DecodeError:
-        pass
+@pytest.mark.parametrize(
+    ("captured", "frame"),
+    [
+        ({"event": "phx_reply", "payload": {"response": {"topic": "room:X"}, "status": "ok"},
+          "ref": "1", "topic": "room:X"},
+         V1.encode_reply(None, "1", "room:X", "ok", JSON, b'{"topic":"room:X"}')),
+        ({"event": "new_msg", "payload": {"n": 1}, "ref": None, "topic": "room:X"},
+         V1.encode_broadcast("room:X", "new_msg", JSON, b'{"n":1}')),
+        ({"event": "pushed", "payload": {"n": 1}, "ref": None, "topic": "room:X"},
+         V1.encode_push("1", "room:X", "pushed", JSON, b'{"n":1}')),
+        ({"event": "phx_close", "payload": {}, "ref": None, "topic": "room:X"},
+         V1.encode_end(None, "room:X", "phx_close", b"{}")),
+        ({"event": "phx_close", "payload": {}, "ref": "9", "topic": "room:X"},
+         V1.encode_end("9", "room:X", "phx_close", b"{}")),
+    ],
+)  # fmt: skip
+def test_a_conversation_as_captured(captured, frame):
+    assert not frame.binary
+    assert json.loads(frame.data) == captured
 
 
 def test_what_goes_out_has_exactly_four_keys():
