@@ -138,7 +138,8 @@ class Workers:
             # It sends the ends of its channels before the link ends by itself; no new joins.
             self._unroute(announcement.node)
             return
-        dealer.close()
+        if dealer.up:
+            return  # the link is the better witness: the silence may be the proxy's
         self._down(announcement.node)
 
     def _down(self, worker: str) -> None:

@@ -157,8 +157,10 @@ class Channel:
         raise ChannelError(f"{type(self).__name__} has no handle_out for {event!r}")
 
     def handle_info(self, message: Any) -> Any:
-        """Takes what `send` queued, and Broadcasts on topics this channel subscribed to."""
-        raise NotImplementedError
+        """Takes what `send` queued, and Broadcasts on topics this channel subscribed to.
+
+        A channel without it ignores messages, with a warning in the log.
+        """
 
     def terminate(self, reason: Any) -> Any:
         """Runs when the channel ends.

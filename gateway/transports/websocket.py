@@ -28,7 +28,6 @@ from gateway.transports.frames import (
     PONG,
     TEXT,
     FrameReader,
-    Received,
     close_code,
     close_frame,
     ready,
@@ -406,6 +405,3 @@ class Connection:
         self.outbox.discard()
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
-
-
-__all__ = ["Connection", "Received", "WebSocketHandler", "WebSockets"]

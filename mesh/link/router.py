@@ -43,6 +43,7 @@ class Router:
         self._worker = worker
         self._max_batches = settings.high_water_mark
         self._links: dict[bytes, Batches] = {}
+        self._gateways: dict[bytes, str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._socket = sockets.link_router(context, settings)
         self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
@@ -106,6 +107,7 @@ class Router:
         self._links[link] = Batches(
             lambda batch: self._send(link, batch), lambda: self._lost(link), self._max_batches
         )
+        self._gateways[link] = hello.gateway
         self.on_up(link, hello.gateway)
         self.send(link, commands.Welcome(commands.VERSION, self._worker))
         log.debug("gateway linked", gateway=hello.gateway)
@@ -140,7 +142,7 @@ class Router:
         batches = self._links.pop(link, None)
         if batches is not None:
             batches.closed = True
-            log.warning("gateway is gone")
+            log.warning("gateway is gone", gateway=self._gateways.pop(link, ""))
             self.on_down(link)
 
     def _malformed(self, reason: str) -> None:

@@ -17,7 +17,7 @@ from mesh import payloads
 from mesh.channel import Channel, Reply, SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
-from mesh.messages import BINARY, Broadcast, Sender
+from mesh.messages import BINARY, Sender
 from mesh.serializers import binary as binary_frames
 from mesh.telemetry import counters, get_logger
 
@@ -54,7 +54,7 @@ class ChannelServer:
     """One channel and its mailbox. Implements ChannelContext and Work."""
 
     __slots__ = (
-        "_ended", "_finished", "_gone", "_handling", "_join", "_joined", "_last_sent",
+        "_ended", "_finished", "_gone", "_handling", "_joined", "_last_sent",
         "_mailbox", "_ref", "_running", "_stop_reason", "_subscriptions", "_timers", "channel",
         "channels", "intercepts", "link", "members", "number", "task", "topic",
     )  # fmt: skip
@@ -75,7 +75,6 @@ class ChannelServer:
         self.channel = channel(self, socket, join.topic, join.join_ref)
         self.intercepts = frozenset(channel.intercept)
         self.members: TopicMembers | None = None
-        self._join: commands.Join | None = join
         self._mailbox: deque[Any] = deque()
         self._running = False
         self._joined = False
@@ -157,7 +156,6 @@ class ChannelServer:
     # Handling mail
 
     async def _handle_join(self, join: commands.Join) -> None:
-        self._join = None
         try:
             payload = payloads.decode(join.codec, join.data)
             reply = self.channel.join(join.topic, payload)
@@ -307,7 +305,7 @@ class ChannelServer:
             return
         self._ended = True
         self._mailbox.clear()
-        if self.task is not None:
+        if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
         self.channels.spawn(self._after_kill(reason, command))
 
@@ -487,6 +485,3 @@ def _push_reply(channel: Channel, event: Any, result: Any) -> Reply:
         f"{type(channel).__name__} returned {result!r} for {event!r}; expected None, a dict, a list,"
         " bytes, ok(value) or error(value)"
     )
-
-
-__all__ = ["Broadcast", "ChannelServer", "End", "Info", "Out", "decode_assigns"]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 WORK_PER_TURN = 256
 """Pieces of work before the event loop gets a turn: above that the latency of others rises."""
+CLOSE_SECONDS = 1.0
 IDLE_RUNNERS = 64
 """Suspended callbacks need a runner each; of those no longer needed this many are kept."""
 
@@ -45,12 +46,13 @@ class Runners:
             self._wake()
 
     async def aclose(self) -> None:
-        """Cancel what runs and forget what waits."""
+        """Cancel what runs and forget what waits; a callback that will not end is left behind."""
         self._closing = True
         self._queue.clear()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
     def _wake(self) -> None:
         self._pump = self  # somebody is on the way
@@ -61,11 +63,16 @@ class Runners:
                 return
         task = asyncio.get_running_loop().create_task(self._run(), name="channel runner")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._pump is task:  # cancelled from outside: the queue must not wait for it
+            self._suspended()
 
     def _suspended(self) -> None:
         self._pump = None
-        if self._queue:
+        if self._queue and not self._closing:
             self._wake()
 
     async def _run(self) -> None:

@@ -143,7 +143,7 @@ def connectable(base):
     return True
 
 
-def test_a_killed_proxy_comes_back_and_carries_what_was_published_meanwhile(running):
+def test_while_the_proxy_is_gone_replies_go_on_and_when_it_is_back_so_does_the_rest(running):
     async def scenario():
         one, two = await joined_everywhere(running)
         old = running.kill("proxy")

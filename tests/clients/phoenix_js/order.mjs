@@ -33,9 +33,10 @@ async function what_follows_a_join_comes_after_its_answer() {
     channel.on(event, () => seen.push(event))
   }
   channel.join().receive("ok", () => seen.push("joined"))
-  await until(() => seen.length >= 3 && other.length >= 2)
+  await until(() => seen.length >= 3)
   assert.deepEqual(seen, ["joined", "pushed_after_join", "broadcast_after_join"])
-  assert.deepEqual(other.slice(-2), ["from_join", "broadcast_after_join"])
+  // the first may be what its own join broadcast
+  await until(() => other.slice(-2).join() === "from_join,broadcast_after_join")
 }
 
 await run([

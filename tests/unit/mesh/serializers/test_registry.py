@@ -3,11 +3,11 @@
 import pytest
 
 from mesh.errors import RemoteProtocolError
-from mesh.serializers.registry import BY_NAME, DEFAULT_VSN, negotiate
+from mesh.serializers.registry import DEFAULT_VSN, SERIALIZERS, negotiate
 from tests.contract.serializer_contract import SerializerContract
 
 
-@pytest.mark.parametrize("serializer", BY_NAME.values(), ids=BY_NAME)
+@pytest.mark.parametrize("serializer", SERIALIZERS.values(), ids=lambda each: each.name)
 class TestEverySerializer(SerializerContract):
     pass
 
