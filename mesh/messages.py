@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mesh.errors import ChannelError
+
 JOIN = "phx_join"
 LEAVE = "phx_leave"
 REPLY = "phx_reply"
@@ -18,6 +20,21 @@ HEARTBEAT = "heartbeat"
 HEARTBEAT_TOPIC = "phoenix"
 DISCONNECT = "disconnect"
 """The event that closes every socket whose id is the topic it is broadcast on."""
+
+
+def check_name(name: object, what: str) -> str:
+    """Return `name`, an event or a status, if it can be sent.
+
+    Raises:
+        ChannelError: if it is not a string, or not UTF-8.
+    """
+    if not isinstance(name, str):
+        raise ChannelError(f"{what} {name!r} is not a string")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ChannelError(f"{what} {name!r} has a lone surrogate and cannot be UTF-8") from None
+    return name
 
 
 class Codec(IntEnum):

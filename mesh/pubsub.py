@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from mesh import payloads, topics
-from mesh.messages import Sender
+from mesh.messages import Sender, check_name
 
 
 class BusAdapter(Protocol):
@@ -43,10 +43,11 @@ class PubSub:
         Raises:
             TopicError: if `topic` starts with `$` or contains NUL.
             PayloadError: if the payload is neither an object nor bytes.
+            ChannelError: if `event` is not a string.
         """
         return self.broadcast_from(None, topic, event, payload)
 
     def broadcast_from(self, sender: Sender | None, topic: str, event: str, payload: Any) -> int:
         """As `broadcast`, naming the channel that made it (and is skipped, if it says so)."""
         codec, data = payloads.encode_object(payload)
-        return self.bus.publish(topics.check(topic), event, codec, data, sender)
+        return self.bus.publish(topics.check(topic), check_name(event, "event"), codec, data, sender)

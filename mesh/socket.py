@@ -4,6 +4,7 @@ Source: Phoenix.Socket. `connect` and `id` run in the gateway, before the upgrad
 copied into every channel at join, so they must be made of what msgpack can carry.
 """
 
+import copy
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -72,7 +73,7 @@ class SocketHandler:
     assigns: dict[str, Any] = {}  # noqa: RUF012  (copied by each instance)
 
     def __init__(self) -> None:
-        self.assigns = dict(type(self).assigns)
+        self.assigns = copy.deepcopy(type(self).assigns)
 
     def connect(
         self, params: dict[str, Any], info: ConnectInfo

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mesh.link.commands import encode_batch
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("mesh.link")
 
 BATCH_BYTES = 1_000_000
 """Payload bytes after which a batch leaves before the tick ends: far below MAXMSGSIZE."""
@@ -22,6 +25,7 @@ class Batches:
         send: sends one batch; False if it cannot be sent now.
         overflow: called when more than `max_batches` wait.
         max_batches: bound of what waits.
+        placeholder: sent instead of a command that cannot be encoded.
 
     Attributes:
         closed: whether the link is over and nothing more is sent.
@@ -29,8 +33,8 @@ class Batches:
     """
 
     __slots__ = (
-        "_bytes", "_commands", "_encoded", "_max_batches", "_overflow", "_scheduled", "_send",
-        "closed", "count",
+        "_bytes", "_commands", "_encoded", "_max_batches", "_overflow", "_placeholder", "_scheduled",
+        "_send", "closed", "count",
     )  # fmt: skip
 
     def __init__(
@@ -38,12 +42,14 @@ class Batches:
         send: Callable[[bytes], bool],
         overflow: Callable[[], None],
         max_batches: int,
+        placeholder: Any = None,
     ) -> None:
         self.closed = False
         self.count = 0
         self._send = send
         self._overflow = overflow
         self._max_batches = max_batches
+        self._placeholder = placeholder
         self._commands: list[Any] = []
         self._encoded: list[bytes] = []
         self._bytes = 0
@@ -79,7 +85,20 @@ class Batches:
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self.flush)
 
     def _encode(self) -> None:
-        if self._commands:
-            self._encoded.append(encode_batch(self._commands))
-            self._commands.clear()
-            self._bytes = 0
+        commands, self._commands = self._commands, []
+        self._bytes = 0
+        if not commands:
+            return
+        try:
+            self._encoded.append(encode_batch(commands))
+        except Exception:  # a command that cannot be encoded must cost no other its batch
+            self._encoded += [self._encode_alone(command) for command in commands]
+
+    def _encode_alone(self, command: Any) -> bytes:
+        try:
+            return encode_batch([command])
+        except Exception as error:
+            counters.count("link_commands_unencodable")
+            log.error("link command dropped", command=type(command).__name__, exc_info=error)
+            # The peer counts what comes: something must stand in its place.
+            return encode_batch([] if self._placeholder is None else [self._placeholder])

@@ -111,9 +111,12 @@ class Dealer:
             received = commands.decode_to_gateway(frames[0])
         except WireError as error:
             counters.count("link_messages_malformed")
-            log.warning("link message dropped", worker=self.worker, reason=str(error))
+            log.error("worker breaks the link protocol", worker=self.worker, reason=str(error))
+            self._down()  # what else it has sent can no longer be counted
             return
         for command in received:
+            if self._closed:
+                return
             self.received += 1
             if isinstance(command, commands.Welcome):
                 self._welcome(command)

@@ -105,7 +105,10 @@ class Router:
         if link in self._links:
             return
         self._links[link] = Batches(
-            lambda batch: self._send(link, batch), lambda: self._lost(link), self._max_batches
+            lambda batch: self._send(link, batch),
+            lambda: self._lost(link),
+            self._max_batches,
+            commands.Ping(),
         )
         self._gateways[link] = hello.gateway
         self.on_up(link, hello.gateway)

@@ -17,7 +17,7 @@ from mesh import payloads
 from mesh.channel import Channel, Reply, SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
-from mesh.messages import BINARY, Sender
+from mesh.messages import BINARY, Sender, check_name
 from mesh.serializers import binary as binary_frames
 from mesh.telemetry import counters, get_logger
 
@@ -339,6 +339,7 @@ class ChannelServer:
     def push(self, event: str, payload: Any) -> None:
         """To this client."""
         self._require_joined("push")
+        check_name(event, "event")
         codec, data = payloads.encode_object(payload)
         if codec == BINARY:
             self._require_binary(self.topic, event)
@@ -347,6 +348,7 @@ class ChannelServer:
     def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
         """To a push of this client."""
         self._require_joined("reply")
+        check_name(status, "status")
         to = (ref or self.socket_ref()).ref
         codec, data = self._encode_reply(Reply(payload, status))
         self._send(commands.Reply(self.number, self._after(), to, status, codec, data))

@@ -12,6 +12,8 @@ from mesh.errors import DecodeError
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 MAX_LEVELS = 16
 """Of nested arrays and objects; clients in use send strings, integers and null."""
+MAX_PAYLOAD_LEVELS = 512
+"""Half of what the JSON library can write: a handler may wrap a payload and send it on."""
 
 
 def check(*fields: Any) -> None:
@@ -30,3 +32,21 @@ def _check(value: Any, levels: int) -> None:
             raise DecodeError(f"a field beside the payload nests deeper than {MAX_LEVELS} levels")
         for each in value if isinstance(value, list) else value.values():
             _check(each, levels - 1)
+
+
+def check_payload(data: bytes, payload: Any) -> None:
+    """Raise DecodeError if `payload`, decoded from `data`, nests too deep to be sent on."""
+    if data.count(b"[") + data.count(b"{") <= MAX_PAYLOAD_LEVELS:
+        return
+    level = [payload]
+    for _ in range(MAX_PAYLOAD_LEVELS):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return
+    raise DecodeError(f"the payload nests deeper than {MAX_PAYLOAD_LEVELS} levels")
+
+
+def _inside(value: Any) -> list[Any]:
+    """The arrays and objects in an array or object."""
+    values = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return [each for each in values if isinstance(each, (list, dict))]

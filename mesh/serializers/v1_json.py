@@ -14,7 +14,7 @@ from mesh.serializers import envelope as envelopes
 from mesh.serializers.base import Frame
 
 _encode = msgspec.json.Encoder().encode
-_check_payload = msgspec.json.Decoder().decode
+_decode_payload = msgspec.json.Decoder().decode
 
 
 class _Envelope(msgspec.Struct):
@@ -41,9 +41,10 @@ class V1JSON:
         try:
             envelope = _decode(data)
             payload = bytes(envelope.payload)
-            _check_payload(payload)
+            value = _decode_payload(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V1 message: {error}") from None
+        envelopes.check_payload(payload, value)
         envelopes.check(envelope.join_ref, envelope.ref, envelope.topic, envelope.event)
         return Message(envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload)
 

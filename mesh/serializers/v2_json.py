@@ -15,7 +15,7 @@ from mesh.serializers import envelope as envelopes
 from mesh.serializers.base import Frame
 
 _encode = msgspec.json.Encoder().encode
-_check_payload = msgspec.json.Decoder().decode
+_decode_payload = msgspec.json.Decoder().decode
 
 
 class _Envelope(msgspec.Struct, array_like=True):
@@ -46,9 +46,10 @@ class V2JSON:
             payload = bytes(envelope.payload)
             # Raw skips over numbers out of range; the whole connection must end with 1011 for them,
             # so they have to be found before the payload travels on.
-            _check_payload(payload)
+            value = _decode_payload(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V2 message: {error}") from None
+        envelopes.check_payload(payload, value)
         envelopes.check(envelope.join_ref, envelope.ref, envelope.topic, envelope.event)
         return Message(envelope.join_ref, envelope.ref, envelope.topic, envelope.event, JSON, payload)
 

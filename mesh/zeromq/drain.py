@@ -11,7 +11,7 @@ from typing import cast
 
 import zmq
 
-from mesh.telemetry import get_logger
+from mesh.telemetry import counters, get_logger
 
 log = get_logger("mesh.zeromq")
 
@@ -20,7 +20,7 @@ MESSAGES_PER_TURN = 1024
 
 
 class Drain:
-    """Feeds every message of a socket to `handle`, which must not raise."""
+    """Feeds every message of a socket to `handle`; an error in it costs that message only."""
 
     def __init__(self, socket: zmq.Socket[bytes], handle: Callable[[list[bytes]], None]) -> None:
         self._socket = socket
@@ -60,7 +60,12 @@ class Drain:
         for _ in range(MESSAGES_PER_TURN):
             if not option(zmq.EVENTS) & zmq.POLLIN:
                 return
-            handle(socket.recv_multipart(zmq.NOBLOCK))
+            frames = socket.recv_multipart(zmq.NOBLOCK)
+            try:
+                handle(frames)
+            except Exception as error:  # whatever it is, the messages behind it are not to blame
+                counters.count("handlers_failed")
+                log.error("handling a message failed", exc_info=error)
             if self._closed:
                 return  # by what was handled
         self.look_again()

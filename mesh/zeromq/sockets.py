@@ -81,6 +81,7 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     Raises:
         NodeError: if the address is occupied or cannot be used.
     """
+    _prepare(socket, address)
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
@@ -94,10 +95,16 @@ def connect(socket: zmq.Socket[bytes], address: str) -> None:
     Raises:
         NodeError: if the address cannot be used.
     """
+    _prepare(socket, address)
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
         raise NodeError(f"cannot connect to {address}: {error.strerror or error}") from None
+
+
+def _prepare(socket: zmq.Socket[bytes], address: str) -> None:
+    if "[" in address:  # always on, it would show 127.0.0.1 as ::ffff:127.0.0.1
+        socket.setsockopt(zmq.IPV6, 1)
 
 
 def _socket(
@@ -114,7 +121,6 @@ def _socket(
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-    socket.setsockopt(zmq.IPV6, 1)
     return socket
 
 

@@ -116,6 +116,11 @@ class InfoChannel(Channel):
     def bad_push(self, payload):
         self.push("event", [1])
 
+    @on("bad_event")
+    def bad_event(self, payload):
+        event = {"number": 7, "object": object(), "surrogate": "e\ud800"}[payload["what"]]
+        getattr(self, payload["verb"])(event, {})
+
     @on("status")
     def any_status(self, payload):
         from mesh import Reply

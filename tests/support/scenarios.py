@@ -203,6 +203,19 @@ async def a_join_that_returns_nonsense_has_crashed(a, b):
         assert await client.join("after:bad", payload) == ("error", {"reason": "join crashed"})
 
 
+async def an_event_that_cannot_be_sent_crashes_the_channel_that_made_it_only(a, b):
+    client = await PhoenixClient.connect(a)
+    other = await PhoenixClient.connect(a)
+    await other.join("order:names")
+    for what in ("number", "object", "surrogate"):
+        for verb in ("push", "broadcast", "broadcast_from"):
+            await client.join("info:names")
+            client.cast("info:names", "bad_event", {"what": what, "verb": verb})
+            assert (await client.next())[3] == "phx_error"
+            assert await other.push("order:names", "both", {"n": 1}) == ("ok", {"n": 1})
+            assert (await other.next())[3] == "first"
+
+
 async def five_thousand_messages_arrive_once_and_in_order(a, b):
     one, two = await pair(a, b, "order:6")
     count = 5000
@@ -255,6 +268,7 @@ SCENARIOS = [
     assigns_are_copied_into_each_channel,
     terminate_says_why,
     a_join_that_returns_nonsense_has_crashed,
+    an_event_that_cannot_be_sent_crashes_the_channel_that_made_it_only,
     five_thousand_messages_arrive_once_and_in_order,
     a_slow_push_flood_waits_in_the_mailbox_and_is_answered_in_order,
 ]
