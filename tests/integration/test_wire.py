@@ -246,7 +246,7 @@ def test_what_is_accepted(base, headers, vsn):
             1011,
         ),
         (lambda s: s.send_text('["1","1","room:x","echo",' + "[" * 600 + "]" * 600 + "]"), 1011),
-        (lambda s: s.send_text('["1",%d,"room:bystander","echo",{}]' % 10**30), 1011),
+        (lambda s: s.send_text(f'["1",{10**30},"room:bystander","echo",{{}}]'), 1011),
         (lambda s: s.send_text('["1",' + "[" * 900 + "]" * 900 + ',"room:bystander","echo",{}]'), 1011),
         (lambda s: s.send_frame(BINARY, b"\x01\x00\x00"), 1011),
         (lambda s: s.send_frame(BINARY, b"\x00\x09\x09\x09\x09abc"), 1011),
