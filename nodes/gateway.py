@@ -9,7 +9,7 @@ from tornado.netutil import bind_sockets
 
 from gateway.http.application import make_application
 from gateway.hub import Hub
-from gateway.transports.websocket import WebSockets
+from gateway.transports.connection import WebSockets
 from gateway.workers import Workers
 from mesh import placement
 from mesh.bus.announcer import Announcer

@@ -7,7 +7,8 @@ from typing import Any
 from tornado.web import Application, StaticFileHandler
 
 from gateway.http.origin import OriginCheck
-from gateway.transports.websocket import WebSocketHandler, WebSockets
+from gateway.transports.connection import WebSockets
+from gateway.transports.websocket import WebSocketHandler
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError
 from mesh.settings import GatewaySettings

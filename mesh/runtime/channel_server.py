@@ -2,22 +2,22 @@
 
 Mail arrives from the link, from the bus (intercepted and subscribed broadcasts) and from the channel
 itself; `run` handles it in order. What the channel sends leaves as link commands, stamped so that
-the gateway keeps the order of what one channel produced (DESIGN §5.2).
+the gateway keeps the order of what one channel produced (docs/protocol.md §3).
 Source: Phoenix.Channel.Server.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from mesh import payloads
 from mesh.channel import Channel, Reply, SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.messages import BINARY, Sender, check_name
+from mesh.runtime.mail import End, Info, Out, Stop
+from mesh.runtime.returns import join_reply, push_reply
 from mesh.serializers import binary as binary_frames
 from mesh.telemetry import counters, get_logger
 
@@ -28,26 +28,6 @@ log = get_logger("mesh.channel")
 
 CLOSING_REASONS = frozenset({"normal", "shutdown"})
 JOIN_CRASHED = {"reason": "join crashed"}
-
-
-class Out(NamedTuple):
-    """Mail: a broadcast that this channel intercepts."""
-
-    event: str
-    codec: int
-    data: bytes
-
-
-class Info(NamedTuple):
-    """Mail for `handle_info`."""
-
-    message: Any
-
-
-class End(NamedTuple):
-    """Mail: the client is gone."""
-
-    reason: str
 
 
 class ChannelServer:
@@ -161,7 +141,7 @@ class ChannelServer:
             reply = self.channel.join(join.topic, payload)
             if reply is not None and hasattr(reply, "__await__"):
                 reply = await reply
-            reply = _join_reply(self.channel, reply)
+            reply = join_reply(self.channel, reply)
             codec, data = self._encode_reply(reply)
         except Exception as error:
             log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
@@ -205,7 +185,7 @@ class ChannelServer:
             if hasattr(result, "__await__"):
                 result = await result
             if result is not None:
-                reply = _push_reply(channel, event, result)
+                reply = push_reply(channel, event, result)
                 self.reply(None, reply.status, reply.payload)
         self._handling = False
 
@@ -377,7 +357,7 @@ class ChannelServer:
         reason, self._stop_reason = self._stop_reason, None
         self.post(Stop(reason or "normal"))
 
-    async def _handle_stop(self, stop: "Stop") -> None:
+    async def _handle_stop(self, stop: Stop) -> None:
         await self._stop(stop.reason)
 
     def send(self, message: Any, delay_seconds: float) -> None:
@@ -442,12 +422,6 @@ class ChannelServer:
                 )
 
 
-class Stop(NamedTuple):
-    """Mail: `stop` was called while no callback ran."""
-
-    reason: str
-
-
 HANDLERS: dict[type[Any], Any] = {
     commands.Join: ChannelServer._handle_join,
     commands.Push: ChannelServer._handle_push,
@@ -457,33 +431,3 @@ HANDLERS: dict[type[Any], Any] = {
     End: ChannelServer._handle_end,
     Stop: ChannelServer._handle_stop,
 }
-
-
-def decode_assigns(assigns: bytes) -> dict[str, Any]:
-    """The channel's own copy of the socket's assigns."""
-    value: dict[str, Any] = msgspec.msgpack.decode(assigns)
-    return value
-
-
-def _join_reply(channel: Channel, result: Any) -> Reply:
-    if result is None:
-        return Reply()
-    if isinstance(result, Reply) and result.status in ("ok", "error"):
-        return result
-    if isinstance(result, dict):
-        return Reply(result)
-    raise ChannelError(
-        f"{type(channel).__name__}.join returned {result!r}; expected None, a reply dict,"
-        " ok(value) or refuse(reason)"
-    )
-
-
-def _push_reply(channel: Channel, event: Any, result: Any) -> Reply:
-    if isinstance(result, Reply):
-        return result
-    if isinstance(result, (dict, list, bytes)):
-        return Reply(result)
-    raise ChannelError(
-        f"{type(channel).__name__} returned {result!r} for {event!r}; expected None, a dict, a list,"
-        " bytes, ok(value) or error(value)"
-    )

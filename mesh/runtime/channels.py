@@ -16,13 +16,16 @@ from mesh.link import commands
 from mesh.messages import Broadcast
 from mesh.pubsub import BusAdapter, PubSub
 from mesh.routes import Route
-from mesh.runtime.channel_server import ChannelServer, Info, Out, decode_assigns
+from mesh.runtime.channel_server import ChannelServer
+from mesh.runtime.mail import Info, Out
 from mesh.runtime.runners import Runners
 from mesh.settings import WorkerSettings
 from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("mesh.channels")
+
+_decode_assigns = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 NO_ROUTE = {"reason": "unmatched topic"}
 
@@ -146,7 +149,7 @@ class Channels:
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
             return
         try:
-            assigns = decode_assigns(join.assigns) | dict(route.assigns)
+            assigns = _decode_assigns(join.assigns) | dict(route.assigns)
         except (msgspec.MsgspecError, TypeError):
             log.error("join with unreadable assigns refused", topic=join.topic)
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))

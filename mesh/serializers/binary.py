@@ -1,6 +1,6 @@
 """V2's binary frames: one kind byte, one-byte sizes, the fields, the data.
 
-Source: Phoenix.Socket.V2.JSONSerializer; the layouts are drawn in PHOENIX-WIRE.
+Source: Phoenix.Socket.V2.JSONSerializer; the layouts are those of Phoenix 1.7 and 1.8.
 """
 
 from typing import Any

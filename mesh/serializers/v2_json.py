@@ -1,6 +1,6 @@
 """V2: `[join_ref, ref, topic, event, payload]` in text frames, binary payloads in binary frames.
 
-Source: Phoenix.Socket.V2.JSONSerializer; bytes in PHOENIX-WIRE. Payload bytes are inserted as they
+Source: Phoenix.Socket.V2.JSONSerializer; captured bytes in its tests. Payload bytes are inserted as they
 are: nothing here decodes or re-encodes a payload, it is only checked on the way in.
 """
 

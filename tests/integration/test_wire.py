@@ -1,4 +1,4 @@
-"""The bytes of PHOENIX-WIRE, against a real server."""
+"""The bytes as captured from Phoenix, against a real server."""
 
 import asyncio
 import json

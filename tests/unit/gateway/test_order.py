@@ -1,10 +1,10 @@
-"""gateway/hub.py, _Order: commands stay behind the broadcasts they must follow."""
+"""gateway/order.py: commands stay behind the broadcasts they must follow."""
 
 import asyncio
 
 import pytest
 
-from gateway.hub import _Order
+from gateway.order import Order
 
 
 def run(coroutine):
@@ -17,7 +17,7 @@ def released():
 
 
 def make(released, hold_seconds=60.0):
-    return _Order(lambda origin, command: released.append(command), hold_seconds)
+    return Order(lambda origin, command: released.append(command), hold_seconds)
 
 
 def test_a_command_whose_broadcast_has_passed_goes_at_once(released):

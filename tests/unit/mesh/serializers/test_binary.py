@@ -1,4 +1,4 @@
-"""mesh/serializers/binary.py: the layouts of PHOENIX-WIRE, byte by byte."""
+"""mesh/serializers/binary.py: the layouts of Phoenix, byte by byte."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""V2: the bytes of PHOENIX-WIRE."""
+"""V2: the bytes as captured from Phoenix."""
 
 import json
 

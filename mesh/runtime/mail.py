@@ -1,0 +1,29 @@
+"""What waits in a channel's mailbox beside the link's own commands."""
+
+from typing import Any, NamedTuple
+
+
+class Out(NamedTuple):
+    """Mail: a broadcast that this channel intercepts."""
+
+    event: str
+    codec: int
+    data: bytes
+
+
+class Info(NamedTuple):
+    """Mail for `handle_info`."""
+
+    message: Any
+
+
+class End(NamedTuple):
+    """Mail: the client is gone."""
+
+    reason: str
+
+
+class Stop(NamedTuple):
+    """Mail: `stop` was called while no callback ran."""
+
+    reason: str
