@@ -3,7 +3,8 @@
 One ZeroMQ message is one batch: a msgpack array of commands; a command is an array whose first
 element is its number. `channel` is the gateway's number of a channel, unique on its link.
 `after` is the bus sequence number of the last broadcast the worker made that this client must see
-first; the gateway holds the command until that number has passed (docs/protocol.md §3); 0 waits for nothing.
+first; the gateway holds the command until that number has passed (docs/protocol.md §3); 0 waits for
+nothing.
 """
 
 from typing import Any, Union
