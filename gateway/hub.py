@@ -270,7 +270,9 @@ class Hub:
 
     def _activate(self, client: Client, action: Activate) -> None:
         channel = action.channel
-        if not self._fanout.release(channel, self._workers.received(channel.worker or "")):
+        if self._fanout.release(channel, self._workers.received(channel.worker or "")):
+            self._behind.pop(channel, None)
+        else:
             self._behind[channel] = None
 
     def _drop_action(self, client: Client, action: Drop) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.support.until import until_sync
 
 ROOT = Path(__file__).parents[2]
+OUR_FAULT = "handling a message failed"
+"""What a node logs when its own code raised; no test may provoke that."""
 URL = re.compile(r"http://[^\s/]+:\d+")
 
 
@@ -72,6 +74,7 @@ def node(directory, *arguments, env=None):
         yield process
     finally:
         assert process.stop() == 0, process.log()
+        assert OUR_FAULT not in process.log(), process.log()
 
 
 @contextlib.contextmanager
@@ -149,6 +152,7 @@ def cluster(directory, app, gateways=2, workers=2, env=None):
     finally:
         code = running.process.stop()
         assert code == 0, running.log()
+        assert OUR_FAULT not in running.log(), running.log()
         until_sync(lambda: not any(_is_node(pid) for pid in running.pids()))
 
 

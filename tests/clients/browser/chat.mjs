@@ -28,9 +28,21 @@ async function open(url, name) {
 
 const says = (user, body) => `#messages .message[data-user="${user}"] >> text="${body}"`
 
+/** Say it; again if the page tells that it was not sent, because a worker died under it. */
 async function say(page, body) {
-  await page.fill("#message", body)
-  await page.click("#send")
+  const settled = (text) => {
+    const own = [...document.querySelectorAll("#messages .message.own .body")]
+    if (own.some((each) => each.textContent === text)) return "sent"
+    return document.querySelector("#problem").textContent && "failed"
+  }
+  for (let tries = 0; tries < 5; tries++) {
+    await page.fill("#message", body)
+    await page.click("#send")
+    const result = await (await page.waitForFunction(settled, body)).jsonValue()
+    if (result === "sent") return
+    await page.evaluate(() => (document.querySelector("#problem").textContent = ""))
+  }
+  throw new Error(`not sent: ${body}`)
 }
 
 async function both(selector) {
