@@ -83,7 +83,9 @@ class Fanout:
         nothing is held any longer, and broadcasts go straight to the client from now on.
         """
         members = self._topics[channel.topic]
-        waiting = members.held[channel]
+        waiting = members.held.get(channel)
+        if waiting is None:
+            return True
         for index, held in enumerate(waiting):
             if held.behind > received:
                 del waiting[:index]
@@ -93,6 +95,11 @@ class Fanout:
         del members.held[channel]
         members.careful[channel] = None
         return True
+
+    def forget_order(self, channel: ChannelState) -> None:
+        """What is held for a channel waits for its join only: the commands before it never come."""
+        held = self._topics[channel.topic].held
+        held[channel] = [each._replace(behind=0) for each in held.get(channel, ())]
 
     def drop(self, channel: ChannelState) -> bool:
         """Forget a channel; returns whether its topic has nobody left here."""

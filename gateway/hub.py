@@ -4,6 +4,7 @@ Between a worker's command and its session stands the order guarantee (docs/prot
 must follow a broadcast waits until that broadcast has passed, a bounded time at most.
 """
 
+import heapq
 from itertools import count
 from typing import Any
 
@@ -93,7 +94,7 @@ class Hub:
         self._settings = settings
         self._gateway = gateway
         self._fanout = Fanout(gateway)
-        self._behind: dict[ChannelState, None] = {}
+        self._behind: dict[str, list[tuple[int, int]]] = {}
         self._numbers = count(1)
         self._channels: dict[int, ChannelState] = {}
         self._ids: dict[str, dict[Client, None]] = {}
@@ -178,20 +179,25 @@ class Hub:
         channel = self._channels.get(sender.channel)
         if channel is not None and channel.worker == worker:
             self._fanout.hold(channel)
-            self._behind[channel] = None
+            entry = (sender.behind, channel.number)
+            heapq.heappush(self._behind.setdefault(worker, []), entry)
 
     def _catch_up(self, worker: str, received: int) -> None:
         """So many commands have come: broadcasts that had to follow them go out."""
-        for channel in [each for each in self._behind if each.worker == worker]:
-            if channel.joining is None and self._fanout.release(channel, received):
-                del self._behind[channel]
+        waiting = self._behind[worker]
+        while waiting and waiting[0][0] <= received:
+            channel = self._channels.get(heapq.heappop(waiting)[1])
+            if channel is not None and channel.joining is None:
+                self._fanout.release(channel, received)
+        if not waiting:
+            del self._behind[worker]
 
     # The workers
 
     def _command(self, worker: str, command: commands.ToGateway) -> None:
         if isinstance(command, (commands.Welcome, commands.Ping)):
             return
-        if self._behind:
+        if worker in self._behind:
             # What the channel broadcast before it sent this command goes out before it.
             self._catch_up(worker, self._workers.received(worker) - 1)
         channel = self._channels.get(command.channel)
@@ -202,7 +208,7 @@ class Hub:
             self._order.follow(worker, after, command)
         else:
             self._carry_out_command(worker, command)
-        if self._behind:
+        if worker in self._behind:
             self._catch_up(worker, self._workers.received(worker))
 
     def _carry_out_command(self, worker: str, command: Any) -> None:
@@ -215,7 +221,10 @@ class Hub:
 
     def _worker_lost(self, worker: str) -> None:
         self._order.forget(worker)
+        self._behind.pop(worker, None)
         for channel in [each for each in self._channels.values() if each.worker == worker]:
+            if channel.joining is not None:
+                self._fanout.forget_order(channel)
             self._carry_out(channel.client, channel.client.session.lost(channel))
 
     def _unplaceable(self, channel: ChannelState) -> None:
@@ -270,10 +279,7 @@ class Hub:
 
     def _activate(self, client: Client, action: Activate) -> None:
         channel = action.channel
-        if self._fanout.release(channel, self._workers.received(channel.worker or "")):
-            self._behind.pop(channel, None)
-        else:
-            self._behind[channel] = None
+        self._fanout.release(channel, self._workers.received(channel.worker or ""))
 
     def _drop_action(self, client: Client, action: Drop) -> None:
         self._drop(action.channel)
@@ -282,7 +288,6 @@ class Hub:
         if self._channels.pop(channel.number, None) is None:
             return
         self._workers.forget(channel)
-        self._behind.pop(channel, None)
         if self._fanout.drop(channel):
             self._bus.unsubscribe(topics.exact(channel.topic))
 

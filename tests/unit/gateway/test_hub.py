@@ -167,6 +167,17 @@ def test_a_lost_worker_crashes_joined_channels_and_moves_pending_joins(gateway):
 
 
 @scenario
+def test_what_a_dead_worker_left_behind_does_not_hold_up_the_next_join(gateway):
+    gateway.say("1", "1", "room:1", "phx_join", {})
+    gateway.broadcast(1, "after", Sender("g", 1, False, 9))  # Joined and the rest died with the worker
+    gateway.hub._worker_lost(WORKER)
+    gateway.workers.count = 0
+    gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
+    gateway.broadcast(2, "later")
+    assert gateway.events() == ["phx_reply", "after", "later"]
+
+
+@scenario
 def test_disconnect_on_an_id_closes_its_sockets_only(gateway):
     mine, other = gateway.connect("users:1"), gateway.connect("users:2")
     gateway.broadcast(1, "something", topic="users:1")
