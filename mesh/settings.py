@@ -5,6 +5,7 @@ working directory, or the one named), what the application gives its Endpoint, d
 """
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,12 +20,21 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from mesh.addresses import check_address, require_local_bind
 from mesh.errors import SettingsError
 
 PREFIX = "MESH_"
 DEFAULT_FILE = Path("mesh.toml")
+MAX_SECONDS = 2_000_000
+"""23 days: ZeroMQ counts milliseconds in a C int."""
+
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+# 0 ms would mean "no heartbeats" to ZeroMQ.
+Heartbeat = Annotated[float, Field(ge=0.001, le=MAX_SECONDS)]
+HighWaterMark = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a C int
+MessageBytes = Annotated[int, Field(le=2**63 - 1)]  # an int64
 
 
 class Room(BaseModel):
@@ -34,8 +44,15 @@ class Room(BaseModel):
 
 
 def _split(value: Any) -> Any:
-    """From the environment a list comes as text: `a,b`."""
-    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+    """From the environment a list comes as text: `a,b`, or JSON as for pydantic's other lists."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"not a JSON list: {error}") from None
+    return [each.strip() for each in value.split(",") if each.strip()]
 
 
 class BusSettings(Room):
@@ -45,18 +62,18 @@ class BusSettings(Room):
         ["tcp://127.0.0.1:5550"],
         description="the proxy's address; its subscribers' side is the next port, or the path + .sub",
     )
-    announce_seconds: float = Field(1.0, gt=0, description="between two announcements of a node")
-    node_down_seconds: float = Field(5.0, gt=0, description="of silence, then a node counts as gone")
-    probe_timeout_seconds: float = Field(
-        2.0, gt=0, description="without an answer of the bus, then a warning is logged"
+    announce_seconds: Seconds = Field(1.0, description="between two announcements of a node")
+    node_down_seconds: Seconds = Field(5.0, description="of silence, then a node counts as gone")
+    probe_timeout_seconds: Seconds = Field(
+        2.0, description="without an answer of the bus, then a warning is logged"
     )
-    max_message_bytes: int = Field(16_000_000, ge=1_000, description="of one frame on the bus")
-    high_water_mark: int = Field(10_000, ge=1, description="messages queued in each ZeroMQ socket")
+    max_message_bytes: MessageBytes = Field(16_000_000, ge=1_000, description="of one frame on the bus")
+    high_water_mark: HighWaterMark = Field(10_000, description="messages queued in each ZeroMQ socket")
     backlog_messages: int = Field(
         10_000, ge=0, description="messages kept while the proxy is away or its queue is full"
     )
-    heartbeat_seconds: float = Field(1.0, gt=0, description="between ZeroMQ heartbeats")
-    heartbeat_timeout_seconds: float = Field(5.0, gt=0, description="without a sign of the proxy")
+    heartbeat_seconds: Heartbeat = Field(1.0, description="between ZeroMQ heartbeats")
+    heartbeat_timeout_seconds: Heartbeat = Field(5.0, description="without a sign of the proxy")
 
     @field_validator("proxies")
     @classmethod
@@ -67,6 +84,8 @@ class BusSettings(Room):
             check_address(proxies[0], "")
         except SettingsError as error:
             raise ValueError(str(error).removeprefix(": ")) from None
+        if proxies[0].endswith(":*") or proxies[0] == "ipc://*":
+            raise ValueError("a proxy needs a fixed address, because every node connects to it")
         return proxies
 
 
@@ -76,16 +95,16 @@ class LinkSettings(Room):
     bind: str = Field(
         "tcp://127.0.0.1:*", description="where a worker listens for gateways; * lets the kernel choose"
     )
-    heartbeat_seconds: float = Field(1.0, gt=0, description="between ZeroMQ heartbeats")
-    heartbeat_timeout_seconds: float = Field(
-        3.0, gt=0, description="without a sign of the peer, then it counts as dead"
+    heartbeat_seconds: Heartbeat = Field(1.0, description="between ZeroMQ heartbeats")
+    heartbeat_timeout_seconds: Heartbeat = Field(
+        3.0, description="without a sign of the peer, then it counts as dead"
     )
-    hello_timeout_seconds: float = Field(5.0, gt=0, description="a worker has to welcome a gateway")
-    hold_seconds: float = Field(
-        0.25, gt=0, description="a reply waits at most for the broadcast made before it"
+    hello_timeout_seconds: Seconds = Field(5.0, description="a worker has to welcome a gateway")
+    hold_seconds: Seconds = Field(
+        0.25, description="a reply waits at most for the broadcast made before it"
     )
-    max_message_bytes: int = Field(64_000_000, ge=2_000_000, description="of one batch")
-    high_water_mark: int = Field(1_000, ge=1, description="batches queued in each direction")
+    max_message_bytes: MessageBytes = Field(64_000_000, ge=2_000_000, description="of one batch")
+    high_water_mark: HighWaterMark = Field(1_000, description="batches queued in each direction")
 
     @field_validator("bind")
     @classmethod
@@ -110,8 +129,8 @@ class GatewaySettings(Room):
     url_host: str = Field(
         "localhost", min_length=1, description="the host of the pages that may connect (Origin check)"
     )
-    idle_timeout_seconds: float = Field(60.0, gt=0, description="without a byte from a client")
-    handshake_timeout_seconds: float = Field(10.0, gt=0, description="for a request's headers and body")
+    idle_timeout_seconds: Seconds = Field(60.0, description="without a byte from a client")
+    handshake_timeout_seconds: Seconds = Field(10.0, description="for a request's headers and body")
     max_frame_bytes: int = Field(1_000_000, ge=1, description="of a client's message")
     max_channels_per_socket: int = Field(100, ge=1, description="channels joined on one connection")
     max_unsent_bytes: int = Field(
@@ -120,7 +139,9 @@ class GatewaySettings(Room):
     max_pending_bytes: int = Field(
         1_000_000, ge=1, description="of messages that wait for pending joins, then reading pauses"
     )
-    worker_wait_seconds: float = Field(5.0, ge=0, description="a join waits for a worker to appear")
+    worker_wait_seconds: float = Field(
+        5.0, ge=0, le=MAX_SECONDS, description="a join waits for a worker to appear"
+    )
     max_joins_waiting: int = Field(100_000, ge=0, description="joins that wait for a worker")
 
 
@@ -130,8 +151,8 @@ class WorkerSettings(Room):
     max_mailbox_messages: int = Field(
         10_000, ge=1, description="that wait for one channel, then it crashes"
     )
-    kill_seconds: float = Field(
-        5.0, gt=0, description="a callback may run on when its channel is replaced or stopped"
+    kill_seconds: Seconds = Field(
+        5.0, description="a callback may run on when its channel is replaced or stopped"
     )
 
 
@@ -250,21 +271,46 @@ def _build(layers: Layers) -> Settings:
             if not isinstance(names, Mapping):
                 raise SettingsError(f"{room}: {names!r} ({origin}); want a table of settings")
             merged.setdefault(room, {}).update(names)
+    wrong = _unknown_variables()
     try:
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
-        raise SettingsError("\n".join(_sentence(each, layers) for each in error.errors())) from None
+        wrong += [_sentence(each, layers) for each in error.errors()]
+    if wrong:
+        raise SettingsError("\n".join(dict.fromkeys(wrong)))
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    """One line per variable of one of our rooms that is no setting."""
+    rooms = {room for room, _, _ in _fields()}
+    known = {_environment(room, name) for room, name, _ in _fields()}
+    lines = []
+    for variable in os.environ:
+        room = variable.removeprefix(PREFIX).partition("__")[0].lower()
+        if variable.startswith(PREFIX) and "__" in variable and room in rooms and variable not in known:
+            lines.append(_unknown(variable, known))
+    return lines
 
 
 def _from_environment() -> dict[str, Any]:
     rooms = {room for room, _, _ in _fields()}
-    known = {_environment(room, name) for room, name, _ in _fields()}
-    for variable in os.environ:
-        room = variable.removeprefix(PREFIX).partition("__")[0].lower()
-        if variable.startswith(PREFIX) and "__" in variable and room in rooms and variable not in known:
-            raise SettingsError(_unknown(variable, known))
-    source = EnvSettingsSource(Settings)
-    return {room: values for room, values in source().items() if room in rooms}
+    try:
+        return {room: values for room, values in EnvSettingsSource(Settings)().items() if room in rooms}
+    except SourceError as error:
+        raise SettingsError(_unparsable_rooms() or str(error)) from None
+
+
+def _unparsable_rooms() -> str:
+    """One line per variable that is named like a whole room, which pydantic-settings reads as JSON."""
+    lines = []
+    for room in Settings.model_fields:
+        variable = PREFIX + room.upper()
+        try:
+            json.loads(os.environ.get(variable, "{}"))
+        except ValueError:
+            lines.append(f"{variable}: {os.environ[variable]!r}: want a JSON object, or use {variable}__…")
+    return "\n".join(lines)
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -35,14 +36,22 @@ def load(spec: str) -> Endpoint:
 def _check_names(directory: Path) -> None:
     """Our packages are top-level: an application's own of the same name would be mixed up with them."""
     for own in _OWN:
-        theirs = directory / own.__name__
-        for path in (theirs / "__init__.py", theirs.with_suffix(".py")):
-            ours = Path(own.__file__ or "")
-            if path.exists() and path.resolve() != ours.resolve() and not _is_checkout(directory):
+        package = directory / own.__name__
+        for path in (package, package.with_suffix(".py")):
+            if _is_python(path) and path.resolve() != _home(own) and not _is_checkout(directory):
                 raise ApplicationError(
                     f"{path} has the name of a Channelmesh package; rename it, or start from another"
                     " directory"
                 )
+
+
+def _is_python(path: Path) -> bool:
+    """A module, or a package: with or without `__init__.py`, what is in it could not be imported."""
+    return path.is_file() or any(path.glob("*.py"))
+
+
+def _home(package: ModuleType) -> Path:
+    return Path(package.__file__ or "").resolve().parent
 
 
 def _is_checkout(directory: Path) -> bool:
@@ -58,12 +67,29 @@ def _import(name: str) -> ModuleType:
         if name == missing or name.startswith(missing + "."):
             raise ApplicationError(f"no module {missing!r} in {Path.cwd()} or on the path") from None
         raise ApplicationError(f"{name} needs the module {missing!r}, which is not installed") from None
+    except SystemExit as error:
+        raise ApplicationError(f"{name} ends the process when it is imported ({_where(error)})") from None
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{frame.filename}:{frame.lineno}"
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ApplicationError(
-            f"{name} cannot be imported: {type(error).__name__}: {error} ({where})"
+            f"{name} cannot be imported: {type(error).__name__}: {text} ({_where(error)})"
         ) from error
+
+
+def _where(error: BaseException) -> str:
+    """The application's own line: not the one in a library that it called wrongly."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((each for each in reversed(frames) if _is_application(each.filename)), frames[-1])
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def _is_application(filename: str) -> bool:
+    path = Path(filename)
+    libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    ours = [_home(own) for own in _OWN]
+    return path.is_absolute() and not any(path.is_relative_to(each) for each in (*libraries, *ours))
 
 
 def _endpoint(module: ModuleType, attribute: str) -> Endpoint:

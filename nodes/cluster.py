@@ -11,15 +11,18 @@ from pathlib import Path
 
 from mesh.errors import NodeError
 from mesh.settings import Settings, environment
+from mesh.telemetry import get_logger
 from nodes import banner
 from nodes.supervisor import Child, Supervisor
+
+log = get_logger("nodes.cluster")
 
 
 def run(app_spec: str, settings: Settings, gateways: int, workers: int, status_file: Path | None) -> int:
     """Run a cluster until SIGINT or SIGTERM; returns the exit code.
 
     Raises:
-        NodeError: if a port is occupied.
+        NodeError: if a port is occupied, or the status file cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="mesh-") as directory:  # mode 0700
         cluster = Cluster(app_spec, settings, gateways, workers, Path(directory), status_file)
@@ -58,9 +61,14 @@ class Cluster:
         self._gateways = [self._gateway(number) for number in range(1, gateways + 1)]
 
     async def run(self) -> int:
-        """Supervise until told to stop."""
+        """Supervise until told to stop.
+
+        Raises:
+            NodeError: if the status file cannot be written at the start.
+        """
         children = [self._proxy, *self._workers, *self._gateways]
-        supervisor = Supervisor(children, self._write_status)
+        self._begin_status()
+        supervisor = Supervisor(children, self._update_status)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
@@ -85,10 +93,11 @@ class Cluster:
             _refuse_if_occupied(family, host, port)
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             holder.bind((host, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # a gateway's own port may be beyond 65535
             self.close()
+            reason = getattr(error, "strerror", None) or error
             raise NodeError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
+                f"cannot listen on {host}:{port}: {reason}; choose another with --port"
             ) from None
         bound: int = holder.getsockname()[1]
         return bound
@@ -122,6 +131,7 @@ class Cluster:
     def _environment(self) -> dict[str, str]:
         return {
             **environment(self._settings),
+            "MESH_CONFIG": os.devnull,  # a file that we were told not to read must not stop the nodes
             "MESH_BUS__PROXIES": f"ipc://{self._directory / 'proxy'}",
             "PYTHONUNBUFFERED": "1",
         }
@@ -129,6 +139,18 @@ class Cluster:
     def _url(self, port: int) -> str:
         host = self._settings.gateway.host
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _begin_status(self) -> None:
+        try:
+            self._write_status()
+        except OSError as error:
+            raise NodeError(f"cannot write {self._status_file}: {error.strerror or error}") from None
+
+    def _update_status(self) -> None:
+        try:
+            self._write_status()
+        except OSError as error:  # a full disk: the nodes matter more
+            log.warning("status file not written", path=str(self._status_file), reason=str(error))
 
     def _write_status(self) -> None:
         if self._status_file is None:

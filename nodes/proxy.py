@@ -6,7 +6,6 @@ import threading
 import zmq
 
 from mesh.addresses import publish_address, require_local_bind, subscribe_address
-from mesh.errors import NodeError
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
@@ -44,7 +43,7 @@ class ProxyNode:
         try:
             sockets.bind(frontend, publish_address(self.address))
             sockets.bind(backend, subscribe_address(self.address))
-        except NodeError:
+        except Exception:
             frontend.close()
             backend.close()
             raise

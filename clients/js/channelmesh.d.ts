@@ -22,6 +22,7 @@ export interface SocketOptions {
 export class Socket {
   /** `endpoint` is the path or URL of the socket's mount, e.g. "/socket". */
   constructor(endpoint: string, options?: SocketOptions)
+  /** "connecting" also between two tries; "closed" until `connect` is called. */
   readonly state: "connecting" | "open" | "closed"
   readonly url: string
   connect(): void
@@ -30,6 +31,7 @@ export class Socket {
   channel(topic: string, params?: JoinParams): Channel
   onOpen(callback: () => void): Unsubscribe
   onClose(callback: (event: { code: number; reason: string }) => void): Unsubscribe
+  /** The connection's error events, and frames that cannot be read. */
   onError(callback: (event: unknown) => void): Unsubscribe
 }
 
@@ -37,14 +39,18 @@ export class Socket {
 export interface Channel {
   readonly topic: string
   readonly state: "closed" | "joining" | "joined" | "errored" | "leaving"
-  /** Join and stay joined until `leave`; settles with the first join's reply, rejects with a ChannelError. */
+  /**
+   * Join and stay joined until `leave`. Resolves with the reply of the first join, or rejects with a ChannelError
+   * when that was refused or has not come in time, for want of a connection too; it goes on trying all the same.
+   * Set up `on` before: events may follow at once.
+   */
   join(): Promise<any>
   on(event: string, callback: (payload: any) => void): Unsubscribe
   onClose(callback: () => void): Unsubscribe
   onError(callback: (reason: object) => void): Unsubscribe
-  /** Send and wait for the reply; rejects with a ChannelError for other statuses than ok. */
+  /** Send, once joined, and wait for the reply; rejects with a ChannelError for other statuses than ok. */
   push(event: string, payload?: Payload, timeoutMs?: number): Promise<any>
-  /** Send what gets no reply. */
+  /** Send, once joined, what gets no reply; throws if the channel was closed. */
   cast(event: string, payload?: Payload): void
   leave(): Promise<void>
 }

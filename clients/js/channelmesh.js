@@ -7,8 +7,6 @@
 
 const RECONNECT_MS = [10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000]
 const REJOIN_MS = [1000, 2000, 5000, 10000]
-const HEARTBEAT_MS = 30000
-const TIMEOUT_MS = 10000
 const STAY_AWAY = 1000 // a server's close with this code is meant for good, as for phoenix.js
 
 const backOff = (steps) => (tries) => steps[Math.min(tries, steps.length) - 1]
@@ -24,7 +22,7 @@ export class ChannelError extends Error {
   }
 }
 
-/** Callbacks that can be taken back. */
+/** Callbacks that can be taken back; one that throws is reported and disturbs nobody else. */
 class Listeners {
   #all = new Set()
 
@@ -35,7 +33,13 @@ class Listeners {
   }
 
   call(...args) {
-    for (const { callback } of [...this.#all]) callback(...args)
+    for (const { callback } of [...this.#all]) {
+      try {
+        callback(...args)
+      } catch (error) {
+        report(error)
+      }
+    }
   }
 }
 
@@ -45,7 +49,6 @@ export class Socket {
   #options
   #websocket = null
   #channels = new Set()
-  #waiting = []
   #ref = 0
   #tries = 0
   #reconnectTimer = null
@@ -59,18 +62,18 @@ export class Socket {
     this.#options = {
       params: {},
       transport: globalThis.WebSocket,
-      heartbeatIntervalMs: HEARTBEAT_MS,
-      timeoutMs: TIMEOUT_MS,
+      heartbeatIntervalMs: 30000,
+      timeoutMs: 10000,
       reconnectAfterMs: backOff(RECONNECT_MS),
       rejoinAfterMs: backOff(REJOIN_MS),
       ...options,
     }
   }
 
-  /** "connecting", "open" or "closed". */
+  /** "open", "connecting" (also between two tries), or "closed" until `connect` is called. */
   get state() {
-    if (this.#websocket === null) return "closed"
-    return this.#websocket.readyState === 1 ? "open" : "connecting"
+    if (this.#websocket?.readyState === 1) return "open"
+    return this.#wanted ? "connecting" : "closed"
   }
 
   /** Where it connects to, parameters included. */
@@ -94,7 +97,7 @@ export class Socket {
   disconnect() {
     this.#wanted = false
     clearTimeout(this.#reconnectTimer)
-    this.#websocket?.close(1000)
+    this.#giveUp(1000, "")
   }
 
   /** A channel on `topic`; `params` (or what the function returns) go with every join. */
@@ -126,10 +129,9 @@ export class Socket {
     return String(++this.#ref)
   }
 
-  /** Send now, or once connected. */
+  /** Send now; what comes too late for a closing connection is lost with it. */
   _send(message) {
     if (this.state === "open") this.#websocket.send(encode(message))
-    else this.#waiting.push(message)
   }
 
   _remove(channel) {
@@ -141,34 +143,49 @@ export class Socket {
     const websocket = new this.#options.transport(this.url)
     this.#websocket = websocket
     websocket.binaryType = "arraybuffer"
-    websocket.onopen = () => this.#opened()
-    websocket.onerror = (event) => this.#listeners.error.call(event)
-    websocket.onclose = (event) => this.#closed(websocket, event)
-    websocket.onmessage = ({ data }) => this.#received(decode(data))
+    const ifCurrent = (react) => (event) => websocket === this.#websocket && react(event)
+    websocket.onopen = ifCurrent(() => this.#opened())
+    websocket.onerror = ifCurrent((event) => this.#listeners.error.call(event))
+    websocket.onclose = ifCurrent((event) => this.#closed(event))
+    websocket.onmessage = ifCurrent(({ data }) => this.#received(data))
   }
 
   #opened() {
     this.#tries = 0
-    for (const message of this.#waiting.splice(0)) this.#websocket.send(encode(message))
     for (const channel of this.#channels) channel._socketOpened()
     this.#scheduleHeartbeat()
     this.#listeners.open.call()
   }
 
-  #closed(websocket, event) {
-    if (websocket !== this.#websocket) return
+  #closed(event) {
     this.#websocket = null
-    this.#waiting = []
     clearTimeout(this.#heartbeatTimer)
-    for (const channel of this.#channels) channel._socketClosed()
+    if (event.code === STAY_AWAY) this.#wanted = false
+    if (this.#wanted) this.#reconnectLater()
+    for (const channel of [...this.#channels]) channel._socketClosed()
     this.#listeners.close.call(event)
-    if (!this.#wanted || event.code === STAY_AWAY) return
+  }
+
+  #reconnectLater() {
     const wait = this.#options.reconnectAfterMs(++this.#tries)
     // A server's restart must not bring all clients back in the same millisecond.
     this.#reconnectTimer = setTimeout(() => this.#open(), wait * (0.5 + Math.random()))
   }
 
-  #received(message) {
+  /** Close without waiting for the other end, which may never answer; the next connection can start at once. */
+  #giveUp(code, reason) {
+    const websocket = this.#websocket
+    websocket?.close(code, reason)
+    if (websocket && websocket === this.#websocket) this.#closed({ code, reason })
+  }
+
+  #received(data) {
+    let message
+    try {
+      message = decode(data)
+    } catch (error) {
+      return this.#listeners.error.call(error)
+    }
     const [, ref] = message
     if (ref !== null && ref === this.#heartbeatRef) this.#scheduleHeartbeat()
     for (const channel of [...this.#channels]) channel._received(message)
@@ -183,13 +200,8 @@ export class Socket {
   #beat() {
     this.#heartbeatRef = this._nextRef()
     this._send([null, this.#heartbeatRef, "phoenix", "heartbeat", {}])
-    this.#heartbeatTimer = setTimeout(() => this.#unanswered(), this.#options.heartbeatIntervalMs)
-  }
-
-  #unanswered() {
-    const websocket = this.#websocket
-    websocket?.close(4000, "heartbeat timeout")
-    if (websocket) this.#closed(websocket, { code: 4000, reason: "heartbeat timeout" })
+    const unanswered = () => this.#giveUp(4000, "heartbeat timeout")
+    this.#heartbeatTimer = setTimeout(unanswered, this.#options.heartbeatIntervalMs)
   }
 }
 
@@ -205,6 +217,7 @@ class Channel {
   #rejoinTimer = null
   #tries = 0
   #joining = null
+  #leaving = null
 
   constructor(socket, topic, params) {
     this.#socket = socket
@@ -216,14 +229,19 @@ class Channel {
 
   /**
    * Join, and stay joined through crashes and reconnects until `leave`.
-   * Resolves with the reply of the first join, or rejects with a ChannelError; it goes on trying all the same.
+   * Resolves with the reply of the first join, or rejects with a ChannelError when that was refused or has not come
+   * in time, for want of a connection too; it goes on trying all the same.
+   * Set up `on` before: events may follow at once.
    */
   join() {
     if (this.#joining) throw new Error(`${this.topic} was joined already; make another channel`)
-    this.#joining = promise()
-    this.#joining.promise.catch(() => {}) // whoever does not wait for the first join need not handle it
+    const joining = (this.#joining = promise())
     this.#sendJoin()
-    return this.#joining.promise
+    const late = () => joining.reject(new ChannelError(this.topic, "timeout"))
+    const timer = setTimeout(late, this.#socket._options.timeoutMs)
+    const settled = () => clearTimeout(timer)
+    joining.promise.then(settled, settled) // whoever does not wait for the first join need not handle its failure
+    return joining.promise
   }
 
   /** Call back for each `event`; returns a function that ends it. */
@@ -243,11 +261,12 @@ class Channel {
   }
 
   /** Send an event and wait for its reply: resolves with an ok's response, rejects with a ChannelError. */
-  push(event, payload = {}, timeoutMs = this.#socket._options.timeoutMs) {
+  async push(event, payload = {}, timeoutMs = this.#socket._options.timeoutMs) {
     const ref = this.#socket._nextRef()
-    const reply = this.#expect(ref, timeoutMs)
     this.#sendWhenJoined([ref, event, payload])
-    return reply
+    const { status, response } = await new Promise((answered) => this.#expect(ref, timeoutMs, answered))
+    if (status !== "ok") throw new ChannelError(this.topic, status, response)
+    return response
   }
 
   /** Send an event that gets no reply. */
@@ -256,32 +275,25 @@ class Channel {
   }
 
   /** Leave for good; resolves when the server has said so, or the connection is gone. */
-  async leave() {
-    clearTimeout(this.#rejoinTimer)
-    const wasOpen = this.#joinRef !== null && this.#socket.state === "open"
-    this.state = "leaving"
-    if (wasOpen) {
-      const ref = this.#socket._nextRef()
-      const left = this.#expect(ref, this.#socket._options.timeoutMs)
-      this.#socket._send([this.#joinRef, ref, this.topic, "phx_leave", {}])
-      await left.catch(() => {})
-    }
-    this.#close()
+  leave() {
+    this.#leaving ??= this.#leave()
+    return this.#leaving
   }
 
   // For the socket.
 
   _socketOpened() {
-    if (this.state === "errored") this.#sendJoin()
+    if (this.state !== "errored") return
+    this.#tries = 0
+    this.#sendJoin()
   }
 
   _socketClosed() {
     clearTimeout(this.#rejoinTimer)
+    const was = this.state
+    if (was === "joined" || was === "joining") this.state = "errored"
     this.#fail("disconnected")
-    if (this.state === "joined" || this.state === "joining") {
-      this.state = "errored"
-      this.#listeners.error.call({ reason: "disconnected" })
-    }
+    if (this.state !== was) this.#listeners.error.call({ reason: "disconnected" })
   }
 
   _received([joinRef, ref, topic, event, payload]) {
@@ -301,11 +313,21 @@ class Channel {
     const ref = this.#socket._nextRef()
     this.#joinRef = ref
     this.state = "joining"
-    this.#expect(ref, this.#socket._options.timeoutMs).then(
-      (response) => this.#joined(response),
-      (error) => this.#joinFailed(ref, error),
-    )
+    this.#expect(ref, this.#socket._options.timeoutMs, (reply) => this.#joinAnswered(ref, reply))
     this.#socket._send([ref, ref, this.topic, "phx_join", valueOf(this.#params)])
+  }
+
+  // Called in the same tick as the reply comes: what the server sends behind it may be in the same read.
+  #joinAnswered(ref, { status, response }) {
+    if (ref !== this.#joinRef || this.state !== "joining") return // left, crashed or disconnected meanwhile
+    if (status === "ok") return this.#joined(response)
+    if (status === "timeout") {
+      // The server may still be at it: tell it that this attempt is over.
+      this.#socket._send([ref, this.#socket._nextRef(), this.topic, "phx_leave", {}])
+    }
+    this.state = "errored"
+    this.#joining.reject(new ChannelError(this.topic, status, response))
+    this.#rejoinLater()
   }
 
   #joined(response) {
@@ -313,17 +335,6 @@ class Channel {
     this.state = "joined"
     for (const message of this.#buffer.splice(0)) this.#sendWhenJoined(message)
     this.#joining.resolve(response)
-  }
-
-  #joinFailed(ref, error) {
-    if (ref !== this.#joinRef || this.state !== "joining") return
-    if (error.status === "timeout") {
-      // The server may still be at it: tell it that this attempt is over.
-      this.#socket._send([ref, this.#socket._nextRef(), this.topic, "phx_leave", {}])
-    }
-    this.state = "errored"
-    this.#joining.reject(error)
-    this.#rejoinLater()
   }
 
   #crashed(reason) {
@@ -342,8 +353,21 @@ class Channel {
     }, wait)
   }
 
+  async #leave() {
+    if (this.state === "closed" && this.#joining) return // by the server
+    clearTimeout(this.#rejoinTimer)
+    this.state = "leaving"
+    if (this.#joinRef !== null && this.#socket.state === "open") {
+      const ref = this.#socket._nextRef()
+      const left = new Promise((answered) => this.#expect(ref, this.#socket._options.timeoutMs, answered))
+      this.#socket._send([this.#joinRef, ref, this.topic, "phx_leave", {}])
+      await left
+    }
+    this.#close()
+  }
+
   #close() {
-    if (this.state === "closed" && this.#joining === null) return
+    if (this.state === "closed") return
     clearTimeout(this.#rejoinTimer)
     this.state = "closed"
     this.#buffer = []
@@ -354,32 +378,31 @@ class Channel {
   }
 
   #sendWhenJoined([ref, event, payload]) {
-    if (this.state === "joined") this.#socket._send([this.#joinRef, ref, this.topic, event, payload])
-    else if (this.#joining === null) throw new Error(`join ${this.topic} before pushing to it`)
-    else this.#buffer.push([ref, event, payload])
+    const message = [this.#joinRef, ref, this.topic, event, payload]
+    if (this.state === "joined") return this.#socket._send(message)
+    if (this.#joining === null) throw new Error(`join ${this.topic} before pushing to it`)
+    if (this.state === "closed" || this.state === "leaving") throw new ChannelError(this.topic, "closed")
+    encode(message) // what cannot be encoded fails here, with its caller
+    this.#buffer.push([ref, event, payload])
   }
 
-  /** A promise of the reply to `ref`. */
-  #expect(ref, timeoutMs) {
-    const { promise: reply, resolve, reject } = promise()
-    const timer = setTimeout(() => settle({ status: "timeout", response: {} }), timeoutMs)
-    const settle = ({ status, response }) => {
+  /** Call `settle` with the reply to `ref`, or with what came instead of one. */
+  #expect(ref, timeoutMs, settle) {
+    const answered = (reply) => {
       clearTimeout(timer)
       this.#pending.delete(ref)
       this.#buffer = this.#buffer.filter(([waiting]) => waiting !== ref)
-      if (status === "ok") resolve(response)
-      else reject(new ChannelError(this.topic, status, response))
+      settle(reply)
     }
-    this.#pending.set(ref, settle)
-    return reply
+    const timer = setTimeout(answered, timeoutMs, { status: "timeout", response: {} })
+    this.#pending.set(ref, answered)
   }
 
   /** No reply will come any more to what has been sent; what is buffered goes out after the rejoin. */
   #fail(status) {
     const buffered = new Set(this.#buffer.map(([ref]) => ref))
-    for (const [ref, settle] of [...this.#pending]) {
-      if (!buffered.has(ref)) settle({ status, response: {} })
-    }
+    const sent = [...this.#pending].filter(([ref]) => !buffered.has(ref))
+    for (const [, answered] of sent) answered({ status, response: {} })
   }
 }
 
@@ -414,8 +437,8 @@ export function decode(data) {
 
 function decodeBinary(bytes) {
   const kind = bytes[0]
-  const names = { [PUSH]: 3, [REPLY]: 4, [BROADCAST]: 2 }
-  const count = names[kind]
+  const count = { [PUSH]: 3, [REPLY]: 4, [BROADCAST]: 2 }[kind]
+  if (count === undefined) throw new RangeError(`a binary frame of kind ${kind}; 0, 1 and 2 are known`)
   let offset = 1 + count
   const fields = Array.from({ length: count }, (_, index) => {
     const field = bytes.subarray(offset, (offset += bytes[1 + index]))
@@ -434,6 +457,12 @@ function binary(payload) {
 }
 
 const valueOf = (value) => (typeof value === "function" ? value() : value)
+
+/** As if it had been thrown out of an event handler. */
+function report(error) {
+  if (globalThis.reportError) return globalThis.reportError(error)
+  setTimeout(() => { throw error })
+}
 
 function promise() {
   const parts = {}

@@ -9,8 +9,9 @@ MAX_NAME, MAX_BODY, MAX_ROOM = 40, 2000, 60
 
 class RoomChannel(Channel):
     def join(self, topic, payload):
-        if not 0 < len(topic.removeprefix("room:")) <= MAX_ROOM:
-            return refuse(f"a room's name has 1 to {MAX_ROOM} characters")
+        size = len(topic.removeprefix("room:"))
+        if not 0 < size <= MAX_ROOM:
+            return refuse(f"a room's name has 1 to {MAX_ROOM} characters, not {size}")
 
     def after_join(self, payload):
         self.broadcast("user_joined", self.me())
@@ -26,9 +27,10 @@ class RoomChannel(Channel):
     @on("new_msg")
     def new_msg(self, payload):
         body = payload.get("body") if isinstance(payload, dict) else None
-        if not isinstance(body, str) or not 0 < len(body.strip()) <= MAX_BODY:
-            return error({"reason": f"a message is a text of 1 to {MAX_BODY} characters"})
-        self.broadcast("new_msg", {**self.me(), "body": body.strip()})
+        text = body.strip() if isinstance(body, str) else ""
+        if not 0 < len(text) <= MAX_BODY:
+            return error({"reason": f"a message is a text of 1 to {MAX_BODY} characters, not {len(text)}"})
+        self.broadcast("new_msg", {**self.me(), "body": text})
         return {}
 
     def terminate(self, reason):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh.errors import WireError
+from mesh.errors import NodeError, WireError
 from mesh.link import commands
 from mesh.link.batches import Batches
 from mesh.settings import LinkSettings
@@ -47,7 +47,13 @@ class Router:
         self._timer: asyncio.TimerHandle | None = None
         self._socket = sockets.link_router(context, settings)
         self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
-        self.address = sockets.bind(self._socket, settings.bind)
+        try:
+            self.address = sockets.bind(self._socket, settings.bind)
+        except NodeError:  # an open socket would keep its context from ending
+            self._socket.disable_monitor()
+            self._monitor.close()
+            self._socket.close()
+            raise
         self._drain = Drain(self._socket, self._message)
         self._monitor_drain = Drain(self._monitor, self._disconnected)
 

@@ -85,7 +85,7 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
-        raise NodeError(f"cannot listen on {address}: {error.strerror or error}") from None
+        raise NodeError(f"cannot listen on {address}: {zmq.strerror(error.errno)}") from None
     return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")
 
 
@@ -99,7 +99,7 @@ def connect(socket: zmq.Socket[bytes], address: str) -> None:
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
-        raise NodeError(f"cannot connect to {address}: {error.strerror or error}") from None
+        raise NodeError(f"cannot connect to {address}: {zmq.strerror(error.errno)}") from None
 
 
 def _prepare(socket: zmq.Socket[bytes], address: str) -> None:

@@ -3,6 +3,7 @@ import { Socket } from "/js/channelmesh.js"
 
 const byId = (id) => document.getElementById(id)
 const ROOMS = ["lobby", "kitchen", "garden"]
+const STATUS = { open: "connected", connecting: "reconnecting …", closed: "disconnected" }
 const TYPING_MS = 2500
 const GROUP_MS = 120000
 const MESSAGES_KEPT = 500
@@ -30,8 +31,6 @@ byId("enter").addEventListener("submit", (event) => {
   const name = byId("name").value.trim()
   if (name) enter(name)
 })
-if (query.get("name")?.trim()) enter(query.get("name").trim())
-else byId("name").focus()
 
 function enter(name) {
   me = name
@@ -54,9 +53,9 @@ function enter(name) {
 }
 
 function showStatus() {
-  const state = socket.state === "open" ? "open" : "connecting"
-  byId("status").dataset.state = state
-  byId("status").textContent = state === "open" ? "connected" : "reconnecting …"
+  byId("status").dataset.state = socket.state
+  byId("status").textContent = STATUS[socket.state]
+  if (socket.state === "open") problem("")
 }
 
 // Rooms
@@ -79,7 +78,11 @@ function join(name) {
     if (person.tab !== tab) channel.cast("here")
   })
   channel.on("here", (person) => arrived(joined, person))
-  channel.on("user_left", (person) => left(joined, person))
+  channel.on("user_left", (person) => {
+    // After a broken connection the server may miss our old one only when the new one is already there.
+    if (person.tab === tab) channel.cast("here")
+    else left(joined, person)
+  })
   channel.on("typing", (person) => typing(joined, person))
   channel.onError(() => {
     joined.people.clear() // whoever is there will say so when we are back
@@ -119,7 +122,9 @@ function showRooms() {
     button.addEventListener("click", () => show(name))
     return element("li", {}, button)
   })
+  const focused = document.activeElement?.dataset.room
   byId("rooms").replaceChildren(...entries)
+  if (focused) byId("rooms").querySelector(`[data-room="${CSS.escape(focused)}"]`)?.focus()
 }
 
 // People
@@ -249,3 +254,8 @@ function avatar(name) {
   made.style.setProperty("--hue", String([...name].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) % 360, 7)))
   return made
 }
+
+// Everything is defined: come in at once if the address says who.
+const asked = query.get("name")?.trim().slice(0, byId("name").maxLength)
+if (asked) enter(asked)
+else byId("name").focus()

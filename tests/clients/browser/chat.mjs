@@ -51,6 +51,14 @@ async function both(selector) {
 
 const ana = await open(a, "Ana")
 const bo = await open(b, "Bo <b>")
+
+const cy = await browser.newPage()
+cy.on("pageerror", (error) => problems.push(error.message))
+await cy.goto(`${b}/?name=Cy#room=kitchen`)
+await cy.waitForSelector("#status[data-state=open]")
+await cy.waitForSelector('#rooms [data-room="kitchen"][aria-current="true"]')
+await cy.waitForSelector('#people [data-user="Cy"]')
+await cy.close()
 await both('#people [data-user="Ana"]')
 await both('#people [data-user="Bo <b>"]')
 

@@ -65,6 +65,14 @@ def test_settings_can_be_given_to_another_process(monkeypatch):
         ("MESH_BUS__PROXIES", "ipc://a,ipc://b", ["2 proxies"]),
         ("MESH_LINK__BIND", "tcp://0.0.0.0:*", ["CURVE"]),
         ("MESH_LOG__LEVEL", "loud", ["'loud'", "'debug'"]),
+        ("MESH_BUS__PROXIES", '["ipc://a', ["MESH_BUS__PROXIES", "not a JSON list"]),
+        ("MESH_BUS__PROXIES", "tcp://127.0.0.1:*", ["a fixed address"]),
+        ("MESH_GATEWAY", "xyz", ["MESH_GATEWAY: 'xyz'", "MESH_GATEWAY__"]),
+        ("MESH_BUS__HEARTBEAT_SECONDS", "inf", ["'inf'", "2000000"]),
+        ("MESH_BUS__HEARTBEAT_SECONDS", "0.0001", ["0.001"]),
+        ("MESH_BUS__ANNOUNCE_SECONDS", "nan", ["'nan'"]),
+        ("MESH_BUS__HIGH_WATER_MARK", "99999999999", ["2147483647"]),
+        ("MESH_LINK__MAX_MESSAGE_BYTES", "9" * 20, ["9223372036854775807"]),
     ],
 )
 def test_a_wrong_variable_is_one_line_with_name_value_and_way_out(monkeypatch, name, value, words):
@@ -73,6 +81,28 @@ def test_a_wrong_variable_is_one_line_with_name_value_and_way_out(monkeypatch, n
         settings.load()
     assert "\n" not in str(caught.value)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["ipc://a", " ipc://a ,", '["ipc://a"]'])
+def test_a_list_from_the_environment_is_separated_by_commas_or_json(monkeypatch, text):
+    monkeypatch.setenv("MESH_BUS__PROXIES", text)
+    assert settings.load().bus.proxies == ["ipc://a"]
+
+
+def test_every_wrong_variable_has_its_line(monkeypatch):
+    for name, value in {
+        "GATEWAY__PROT": "1",
+        "GATEWAY__HOTS": "h",
+        "GATEWAY__PORT": "x",
+        "BUS__PROXIES": "y",
+    }.items():
+        monkeypatch.setenv(f"MESH_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    lines = str(caught.value).splitlines()
+    assert sorted(line.split(":")[0] for line in lines) == [
+        "MESH_BUS__PROXIES", "MESH_GATEWAY__HOTS", "MESH_GATEWAY__PORT", "MESH_GATEWAY__PROT"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,10 @@ def test_an_endpoint_is_found_by_name_and_by_default(directory):
         (GOOD, "app_two:number", ["is a int, not an Endpoint"]),
         ("import not_installed_here\n", "app_two", ["needs the module 'not_installed_here'"]),
         ("x = 1\n1 / 0\n", "app_two", ["ZeroDivisionError", "app_two.py:2"]),
-        ("def (:\n", "app_two", ["SyntaxError"]),
+        ("x = 1\ndef (:\n", "app_two", ["SyntaxError", "app_two.py:2"]),
+        ("import json\njson.loads('{')\n", "app_two", ["JSONDecodeError", "app_two.py:2"]),
+        (GOOD + "Endpoint({'x': 1})\n", "app_two", ["'x'", "app_two.py:5"]),
+        ("import sys\nsys.exit(0)\n", "app_two", ["ends the process", "app_two.py:2"]),
     ],
 )
 def test_what_cannot_be_loaded_is_one_sentence(directory, source, spec, words):
@@ -48,7 +51,9 @@ def test_what_cannot_be_loaded_is_one_sentence(directory, source, spec, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["mesh.py", "gateway/__init__.py", "nodes/__init__.py"])
+@pytest.mark.parametrize(
+    "name", ["mesh.py", "gateway/__init__.py", "nodes/__init__.py", "gateway/server.py"]
+)
 def test_a_package_of_ours_in_the_applications_directory_is_named(directory, name):
     (directory / name).parent.mkdir(exist_ok=True)
     (directory / name).write_text("")

@@ -1,6 +1,7 @@
 """nodes/cli.py: help that teaches, and errors of one line."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -96,3 +97,16 @@ def test_nodes_are_modules_too(module):
         [sys.executable, "-m", f"nodes.{module}", "--help"], capture_output=True, text=True, timeout=30
     )
     assert "Example: mesh" in done.stdout
+
+
+def test_a_worker_whose_link_address_is_occupied_ends_with_one_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "nodes", "worker", "examples.conformance"],
+            capture_output=True, text=True, timeout=30, env={**os.environ, "MESH_LINK__BIND": address},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"mesh: cannot listen on {address}: Address already in use"]
