@@ -85,7 +85,7 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
-        raise NodeError(f"cannot listen on {address}: {zmq.strerror(error.errno)}") from None
+        raise NodeError(f"cannot listen on {address}: {_reason(error)}") from None
     return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")
 
 
@@ -99,7 +99,11 @@ def connect(socket: zmq.Socket[bytes], address: str) -> None:
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
-        raise NodeError(f"cannot connect to {address}: {zmq.strerror(error.errno)}") from None
+        raise NodeError(f"cannot connect to {address}: {_reason(error)}") from None
+
+
+def _reason(error: zmq.ZMQError) -> str:
+    return zmq.strerror(error.errno) if error.errno is not None else str(error)
 
 
 def _prepare(socket: zmq.Socket[bytes], address: str) -> None:
