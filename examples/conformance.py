@@ -4,10 +4,11 @@ mesh serve examples.conformance:endpoint --port 4000
 """
 
 import json
+import time
 
 from tornado.web import HTTPError, RequestHandler
 
-from mesh import Channel, Endpoint, MeshError, SocketHandler, error, ok, on, refuse
+from mesh import Channel, Endpoint, MeshError, Presence, SocketHandler, error, ok, on, refuse
 
 
 class RoomChannel(Channel):
@@ -68,8 +69,17 @@ class BenchChannel(Channel):
         self.broadcast("new_msg", payload)
 
 
+presence = Presence()
+
+
+class PresenceChannel(Channel):
+    def after_join(self, payload):
+        presence.track(self, self.assigns["user_id"], {"online_at": int(time.time())})
+        self.push("presence_state", presence.list(self))
+
+
 class UserSocket(SocketHandler):
-    channels = {"room:*": RoomChannel, "bench:*": BenchChannel}
+    channels = {"room:*": RoomChannel, "bench:*": BenchChannel, "presence:*": PresenceChannel}
 
     def connect(self, params, info):
         if params.get("token") == "bad":
@@ -98,4 +108,8 @@ class BroadcastHandler(RequestHandler):
         self.set_status(204)
 
 
-endpoint = Endpoint(sockets={"/socket": UserSocket}, http=[(r"/broadcast", BroadcastHandler)])
+endpoint = Endpoint(
+    sockets={"/socket": UserSocket},
+    http=[(r"/broadcast", BroadcastHandler)],
+    presences=[presence],
+)

@@ -12,6 +12,7 @@ from gateway.session import ChannelState
 from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError
+from mesh.link import commands
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.fanout")
@@ -141,6 +142,26 @@ class Fanout:
         if members.careful or members.held:
             self._deliver_carefully(members, topic, header, data, skipped)
 
+    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
+        """To those members of a topic that `worker` runs: it came over the link, like their pushes."""
+        members = self._topics.get(broadcast.topic)
+        if members is None:
+            return
+        for encoding, group in members.plain.items():
+            frame = self._encode(encoding, broadcast.topic, broadcast, broadcast.data)
+            if frame is not None:
+                for channel, outbox in group.items():
+                    if channel.worker == worker:
+                        outbox.send(frame)
+        for channel in (*members.careful, *members.held):
+            if channel.worker != worker or channel.joining is not None:
+                continue
+            if broadcast.event not in channel.intercepts:
+                encoding = channel.client.encoding
+                frame = self._encode(encoding, broadcast.topic, broadcast, broadcast.data)
+                if frame is not None:
+                    channel.client.outbox.send(frame)
+
     def _deliver_carefully(
         self, members: Members, topic: str, header: Header, data: bytes, skipped: int | None
     ) -> None:
@@ -179,7 +200,9 @@ class Fanout:
         behind = sender.behind if sender is not None and own else 0
         held.append(Held(header.origin, header.sequence, header.event, frame, behind))
 
-    def _encode(self, encoding: Encoding, topic: str, header: Header, data: bytes) -> Any:
+    def _encode(
+        self, encoding: Encoding, topic: str, header: Header | commands.Broadcast, data: bytes
+    ) -> Any:
         try:
             frame = encoding.serializer.encode_broadcast(topic, header.event, header.codec, data)
         except EncodeError as error:

@@ -200,6 +200,9 @@ class Hub:
         if worker in self._behind:
             # What the channel broadcast before it sent this command goes out before it.
             self._catch_up(worker, self._workers.received(worker) - 1)
+        if isinstance(command, commands.Broadcast):
+            self._order.follow(worker, command.after, command)
+            return
         channel = self._channels.get(command.channel)
         if channel is None or channel.worker != worker:
             return  # ended here already
@@ -212,6 +215,9 @@ class Hub:
             self._catch_up(worker, self._workers.received(worker))
 
     def _carry_out_command(self, worker: str, command: Any) -> None:
+        if isinstance(command, commands.Broadcast):
+            self._fanout.deliver_local(worker, command)
+            return
         channel = self._channels.get(command.channel)
         if channel is None or channel.worker != worker:
             return

@@ -149,6 +149,7 @@ class Workers:
         dealer.close()
         self._unroute(worker)
         self._announcer.placement.forget(worker)
+        self._announcer.report_lost(worker)
         log.warning("worker is gone", worker=worker)
         self.on_lost(worker)
 

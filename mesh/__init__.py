@@ -4,6 +4,7 @@ from mesh.channel import Channel, Reply, SocketRef, error, ok, on, refuse
 from mesh.endpoint import Endpoint
 from mesh.errors import MeshError
 from mesh.messages import Broadcast
+from mesh.presence import Presence
 from mesh.routes import Route
 from mesh.socket import ConnectInfo, Socket, SocketHandler
 
@@ -13,6 +14,7 @@ __all__ = [
     "ConnectInfo",
     "Endpoint",
     "MeshError",
+    "Presence",
     "Reply",
     "Route",
     "Socket",

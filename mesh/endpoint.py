@@ -11,6 +11,7 @@ from typing import Any
 from mesh.channel import SENT, Channel, Sent
 from mesh.errors import ApplicationError
 from mesh.messages import DISCONNECT
+from mesh.presence import Presence
 from mesh.pubsub import PubSub
 from mesh.routes import RouteTable
 from mesh.socket import SocketHandler
@@ -52,6 +53,7 @@ class Endpoint:
         check_origin: as in Phoenix: True (the Origin's host must be `gateway.url_host`), False, a list
             of patterns ("https://example.com", "//*.example.com", "//localhost:4000"), "conn" (same
             host, scheme and port as the request), or a function of the Origin header.
+        presences: each Presence that channels use; the workers replicate them.
         settings: settings in code, nested as in mesh.toml: `{"gateway": {"port": 4000}}`; environment
             and flags win over them.
 
@@ -66,12 +68,14 @@ class Endpoint:
         static: Mapping[str, str | Path] | None = None,
         http: Sequence[tuple[Any, ...]] = (),
         check_origin: CheckOrigin = True,
+        presences: Sequence[Presence] = (),
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.mounts = {path: Mount(path, handler) for path, handler in sockets.items()}
         self.static = {prefix: Path(directory) for prefix, directory in (static or {}).items()}
         self.http = tuple(http)
         self.check_origin = check_origin
+        self.presences = _check_presences(presences)
         self.settings = dict(settings or {})
         self._pubsub: PubSub | None = None
 
@@ -104,3 +108,16 @@ class Endpoint:
     def disconnect(self, socket_id: str) -> Sent:
         """Close every socket with this id; its client may connect again."""
         return self.broadcast(socket_id, DISCONNECT, {})
+
+
+def _check_presences(presences: Sequence[Presence]) -> tuple[Presence, ...]:
+    names: set[str] = set()
+    for presence in presences:
+        if not isinstance(presence, Presence):
+            raise ApplicationError(f"{presence!r} is not a Presence; want presences=[Presence()]")
+        if presence.name in names:
+            raise ApplicationError(
+                f"two presences are named {presence.name!r}; give each its own, Presence('name')"
+            )
+        names.add(presence.name)
+    return tuple(presences)

@@ -7,6 +7,8 @@ MeshError
 │   └── ChannelError         a Channel was declared or used wrongly
 │       ├── NotJoinedError   push, broadcast or reply before join has returned
 │       ├── PayloadError     a payload that this client's serializer cannot carry
+│       ├── AlreadyTrackedError   Presence.track of what is tracked already
+│       ├── NotTrackedError  Presence.update of what is not tracked
 │       └── UnhandledEventError   no handler takes this event: the channel crashes, as in Phoenix
 ├── TopicError               a topic that cannot be used
 ├── RemoteProtocolError      a peer sent bytes that break a protocol (whose fault: the peer)
@@ -50,6 +52,14 @@ class PayloadError(ChannelError):
 
 class UnhandledEventError(ChannelError):
     """No handler takes the event. As in Phoenix the channel crashes and the client rejoins."""
+
+
+class AlreadyTrackedError(ChannelError):
+    """This channel tracks this key on this topic already: use `Presence.update`."""
+
+
+class NotTrackedError(ChannelError):
+    """This channel does not track this key on this topic: use `Presence.track`."""
 
 
 class TopicError(MeshError):

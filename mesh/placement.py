@@ -23,7 +23,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         version: of this layout.
         node: id, new with every start.
         kind: "gateway" or "worker".
-        state: "up", or "down" when it says goodbye.
+        state: "up"; "down" when it says goodbye; "lost" when another node saw its link end.
         link: a worker's address for links.
         routes: a worker's (mount, pattern) pairs.
     """
@@ -31,7 +31,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     version: int = VERSION
     node: str
     kind: Literal["gateway", "worker"]
-    state: Literal["up", "down"] = "up"
+    state: Literal["up", "down", "lost"] = "up"
     link: str | None = None
     routes: tuple[tuple[str, str], ...] = ()
 

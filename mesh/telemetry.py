@@ -20,6 +20,8 @@ COUNTERS: Mapping[str, str] = {
     "link_messages_malformed": "link messages that were not of our protocol",
     "mailboxes_overflowed": "channels ended because their mailbox was full",
     "messages_unencodable": "pushes skipped because the client's protocol cannot carry them",
+    "presence_callbacks_failed": "calls of fetch or handle_metas that raised",
+    "presence_diffs_unencodable": "presence diffs dropped because fetch made them too large or no JSON",
     "pushes_without_channel": "pushes and leaves for channels that had ended",
     "replies_unencodable": "replies skipped because the client's protocol cannot carry them",
     "slow_clients_closed": "connections ended because the client read too slowly",

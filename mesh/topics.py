@@ -12,6 +12,10 @@ NODES = "$nodes"
 """Where nodes announce themselves."""
 SYNC = "$sync"
 """Prefix of the topics on which barrier probes travel."""
+PRESENCE = "$presence"
+"""Prefix of the topics on which the replicas of a Tracker speak."""
+NODE = "$node"
+"""Prefix of the topics of one node each."""
 
 TERMINATOR = b"\x00"
 
@@ -38,6 +42,11 @@ def check(topic: object) -> str:
     except UnicodeEncodeError:
         raise TopicError(f"topic {topic!r} has a lone surrogate and cannot be UTF-8") from None
     return topic
+
+
+def of_node(node: str) -> str:
+    """The topic on which one node is spoken to."""
+    return f"{NODE}:{node}"
 
 
 def exact(topic: str) -> bytes:

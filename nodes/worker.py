@@ -5,10 +5,12 @@ import zmq
 from mesh import placement, topics
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
+from mesh.bus.frames import TRACKER
 from mesh.endpoint import Endpoint
 from mesh.link.router import Router
 from mesh.pubsub import PubSub
 from mesh.runtime.channels import Channels
+from mesh.runtime.presences import Presences
 from mesh.settings import Settings
 from nodes import banner, lifecycle
 
@@ -37,6 +39,7 @@ class WorkerNode:
         self.router: Router | None = None
         self.announcer: Announcer | None = None
         self.channels: Channels | None = None
+        self.presences: Presences | None = None
 
     async def start(self) -> None:
         """Listen for gateways, subscribe, and only then announce.
@@ -52,11 +55,21 @@ class WorkerNode:
         router.on_up = channels.gateway_up
         router.on_down = channels.gateway_down
         router.on_command = channels.handle
+        self.presences = channels.presences = presences = Presences(
+            self.endpoint.presences,
+            self.id,
+            bus.publisher.publish_kind,
+            settings.presence,
+            channels.local_broadcast,
+        )
         bus.subscriber.on_broadcast = channels.broadcast
+        bus.subscriber.on_other[TRACKER] = presences.handle
         bus.publisher.on_broadcast = channels.published
         self.endpoint.bind(PubSub(bus))
         for pattern in channels.intercepted_patterns():
             bus.subscribe(topics.prefix(pattern))
+        for topic in (topics.of_node(self.id), *presences.topics()):
+            bus.subscribe(topics.exact(topic))
         self.announcer = announcer = Announcer(
             bus.publisher,
             bus.subscriber,
@@ -69,8 +82,11 @@ class WorkerNode:
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
         )
+        announcer.on_lost = presences.lost
+        announcer.on_down = lambda announcement: presences.lost(announcement.node)
         bus.start()
         router.start()
+        bus.when_subscribed(presences.start)
         bus.when_subscribed(announcer.start)
 
     async def aclose(self) -> None:
@@ -79,6 +95,8 @@ class WorkerNode:
             self.announcer.close()
         if self.channels is not None:
             await self.channels.aclose()
+        if self.presences is not None:
+            self.presences.close()
         if self.router is not None:
             self.router.close()
         if self.bus is not None:

@@ -24,6 +24,7 @@ class Announcer:
         placement: the other nodes, this one included.
         on_up: called with each announcement of a live node.
         on_down: called with the announcement of a node that said goodbye or fell silent.
+        on_lost: called with the id of a node whose link to some other node has ended.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Announcer:
         self.placement = Placement()
         self.on_up: Callable[[Announcement], None] = lambda _: None
         self.on_down: Callable[[Announcement], None] = lambda _: None
+        self.on_lost: Callable[[str], None] = lambda _: None
         self._publisher = publisher
         self._announcement = announcement
         self._announce_seconds = announce_seconds
@@ -56,6 +58,11 @@ class Announcer:
             self._timer.cancel()
         self._timer = None
         self._announce("down")
+
+    def report_lost(self, node: str) -> None:
+        """Tell the others that our link to a worker has ended by itself."""
+        lost = Announcement(node=node, kind="worker", state="lost")
+        self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -81,6 +88,9 @@ class Announcer:
             log.warning("announcement dropped", reason=str(error))
             return
         if announcement.node == self._announcement.node:
+            return
+        if announcement.state == "lost":
+            self.on_lost(announcement.node)
             return
         now = asyncio.get_running_loop().time()
         new = self.placement.heard(announcement, now)

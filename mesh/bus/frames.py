@@ -15,6 +15,12 @@ VERSION = 1
 BROADCAST = 1
 ANNOUNCEMENT = 2
 PROBE = 3
+TRACKER = 4
+"""Who is where: between the replicas of a Tracker (mesh/tracker/messages.py); `event` is its name."""
+CALL = 5
+"""A question to one node (mesh/bus/calls.py); `event` is the question's name."""
+ANSWER = 6
+"""The answer to a CALL."""
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -22,7 +28,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         version: of this layout; others are not read.
-        kind: BROADCAST, ANNOUNCEMENT or PROBE.
+        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL or ANSWER; others are ignored.
         origin: id of the node that published it.
         sequence: the origin's number of the message, rising by one with each it publishes.
         event: the broadcast's event.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import zmq
 
 from mesh import topics
-from mesh.bus.frames import ANNOUNCEMENT, BROADCAST, Header, decode_header
+from mesh.bus.frames import ANNOUNCEMENT, BROADCAST, PROBE, Header, decode_header
 from mesh.errors import MeshError, WireError
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq.drain import Drain
@@ -23,12 +23,14 @@ class Subscriber:
         on_broadcast: called with (topic, header, payload) for each broadcast.
         on_announcement: called with the payload of each node's announcement.
         on_probe: called with the topic of each probe.
+        on_other: by kind of message: called with (header, payload).
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.on_broadcast: Callable[[str, Header, bytes], None] = lambda *_: None
         self.on_announcement: Callable[[bytes], None] = lambda _: None
         self.on_probe: Callable[[str], None] = lambda _: None
+        self.on_other: dict[int, Callable[[Header, bytes], None]] = {}
         self._socket = socket
         self._drain = Drain(socket, self._message)
         self._counts: dict[bytes, int] = {}
@@ -74,5 +76,9 @@ class Subscriber:
             self.on_broadcast(topic, header, frames[2])
         elif header.kind == ANNOUNCEMENT:
             self.on_announcement(frames[2])
-        else:
+        elif header.kind == PROBE:
             self.on_probe(topic)
+        else:
+            handle = self.on_other.get(header.kind)
+            if handle is not None:  # a kind this node has no use for, or of a later version
+                handle(header, frames[2])

@@ -136,8 +136,18 @@ class Ping(msgspec.Struct, array_like=True, tag=13, frozen=True):
     """Worker → gateway: are you there? Sending it fails if not; never answered."""
 
 
+class Broadcast(msgspec.Struct, array_like=True, tag=14, frozen=True):
+    """Worker → gateway: to the channels on `topic` that this worker runs (and to no others)."""
+
+    topic: str
+    after: int
+    event: str
+    codec: int
+    data: bytes
+
+
 ToWorker = Union[Hello, Join, Push, Leave, Replace, SocketDown]
-ToGateway = Union[Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping]
+ToGateway = Union[Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping, Broadcast]
 
 encode_batch = msgspec.msgpack.Encoder().encode
 _decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode

@@ -267,6 +267,7 @@ class ChannelServer:
                 await result
         except Exception as error:
             log.error("terminate crashed", topic=self.topic, exc_info=error)
+        self.channels.untrack(self)
 
     def _release(self) -> None:
         self.channels.remove(self)
@@ -301,6 +302,7 @@ class ChannelServer:
         except TimeoutError:
             log.error("callback did not end in time", topic=self.topic, reason=reason)
             self._release()
+            self.channels.untrack(self)
         if command is not None:
             self._send(command(self.number, self._after()))
 

@@ -18,6 +18,7 @@ from mesh.pubsub import BusAdapter, PubSub
 from mesh.routes import Route
 from mesh.runtime.channel_server import ChannelServer
 from mesh.runtime.mail import Info, Out
+from mesh.runtime.presences import Presences
 from mesh.runtime.runners import Runners
 from mesh.settings import WorkerSettings
 from mesh.socket import Socket
@@ -44,13 +45,15 @@ class TopicMembers:
     Attributes:
         servers: the channels.
         sequence: bus number of this worker's last broadcast to the topic.
+        links: by link: how many of the channels it carries, and the bus number when the first joined.
     """
 
-    __slots__ = ("sequence", "servers")
+    __slots__ = ("links", "sequence", "servers")
 
     def __init__(self) -> None:
         self.servers: dict[ChannelServer, None] = {}
         self.sequence = 0
+        self.links: dict[bytes, tuple[int, int]] = {}
 
 
 class Channels:
@@ -76,6 +79,7 @@ class Channels:
         self.send = send
         self.settings = settings
         self.runners = Runners()
+        self.presences: Presences | None = None
         self._gateways: dict[bytes, str] = {}
         self._by_link: dict[bytes, dict[int, ChannelServer]] = {}
         self._members: dict[str, TopicMembers] = {}
@@ -205,6 +209,24 @@ class Channels:
                 return
             server.post(Info(Broadcast(topic, header.event, payload)))
 
+    def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
+        """To the members of `topic` that this worker serves; it does not travel on the bus.
+
+        Raises:
+            PayloadError: if the payload is neither an object nor bytes.
+        """
+        members = self._members.get(topic)
+        if members is None:
+            return
+        codec, data = payloads.encode_object(payload)
+        for link, (_, since) in members.links.items():
+            # Older broadcasts than the first member there may never have reached that gateway.
+            after = members.sequence if members.sequence > since else 0
+            self.send(link, commands.Broadcast(topic, after, event, codec, data))
+        for server in members.servers:
+            if event in server.intercepts:
+                server.post(Out(event, codec, data))
+
     # For channel servers
 
     def add_member(self, server: ChannelServer) -> TopicMembers:
@@ -213,6 +235,8 @@ class Channels:
         if members is None:
             members = self._members[server.topic] = TopicMembers()
         members.servers[server] = None
+        carried, since = members.links.get(server.link, (0, self.bus.sequence))
+        members.links[server.link] = carried + 1, since
         return members
 
     def remove(self, server: ChannelServer) -> None:
@@ -223,7 +247,13 @@ class Channels:
         members = server.members
         if members is None:
             return
-        members.servers.pop(server, None)
+        if members.servers.pop(server, self) is self:
+            return
+        carried, since = members.links[server.link]
+        if carried > 1:
+            members.links[server.link] = carried - 1, since
+        else:
+            del members.links[server.link]
         if not members.servers and self._members.get(server.topic) is members:
             del self._members[server.topic]
 
@@ -244,6 +274,11 @@ class Channels:
         if not subscribers:
             del self._subscribers[topic]
             self.bus.unsubscribe(topics.exact(topic))
+
+    def untrack(self, server: ChannelServer) -> None:
+        """The channel has ended: it is present nowhere."""
+        if self.presences is not None:
+            self.presences.untrack_all(server)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the end of a channel that was killed."""

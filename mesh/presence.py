@@ -1,0 +1,209 @@
+"""Presence: who is on a topic, on whichever node.
+
+Source: Phoenix.Presence. A Presence opens nothing: the worker that runs the endpoint fills in its context
+(mesh/runtime/presences.py), so the same object works embedded and in a cluster.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Protocol
+
+from mesh import topics
+from mesh.channel import Channel
+from mesh.errors import ApplicationError, ChannelError
+from mesh.messages import check_name
+
+STATE = "presence_state"
+DIFF = "presence_diff"
+
+MAX_KEY_BYTES = 1_000
+
+Metas = dict[str, Any]
+"""What one tracked channel said of itself, with its `phx_ref`."""
+Presences = dict[str, dict[str, Any]]
+"""`{key: {"metas": [meta, …]}}`, with what `fetch` added beside `metas`."""
+
+
+class Listed(Presences):
+    """What `list` returns: already complete, and awaitable for symmetry with an async `fetch`."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Any:
+        yield from ()
+        return self
+
+
+class PresenceContext(Protocol):
+    """What a Presence needs of the worker it runs in."""
+
+    def track(self, owner: Hashable, topic: str, key: str, meta: Metas) -> str:
+        """Begin; returns the meta's phx_ref."""
+
+    def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Metas], Metas]) -> str:
+        """Replace the meta; returns its new phx_ref."""
+
+    def untrack(self, owner: Hashable, topic: str, key: str) -> None:
+        """End."""
+
+    def untrack_all(self, owner: Hashable) -> None:
+        """End all that `owner` tracks."""
+
+    def on_topic(self, topic: str) -> dict[str, list[Metas]]:
+        """Everybody on `topic`."""
+
+    def of_key(self, topic: str, key: str) -> list[Metas]:
+        """One key."""
+
+
+class Presence:
+    """Who is on a topic. Make one, declare it in the endpoint, use it in channels.
+
+        presence = Presence()
+
+        class RoomChannel(Channel):
+            def after_join(self, payload):
+                presence.track(self, self.assigns["user"], {"status": "here"})
+                self.push("presence_state", presence.list(self))
+
+        endpoint = Endpoint(sockets={"/socket": UserSocket}, presences=[presence])
+
+    Whoever comes or goes is told to the topic's members as `presence_diff`. A channel that ends is
+    untracked by itself. Subclass it for `fetch` and `handle_metas`; both may be `async def`.
+
+    Args:
+        name: tells several presences of one application apart; equal on all nodes.
+    """
+
+    def __init__(self, name: str = "presence") -> None:
+        topics.check(name)
+        self.name = name
+        self._context: PresenceContext | None = None
+
+    # Callbacks
+
+    def fetch(self, topic: str, presences: Presences) -> Any:
+        """Add to what clients see of `presences`, e.g. names from a database, in one query for all.
+
+        Called for each `list` and `get_by_key`, and for the joins and leaves of each diff. Every key
+        and its `metas` must be in what it returns.
+        """
+        return presences
+
+    def handle_metas(self, topic: str, diff: dict[str, Any], presences: dict[str, list[Metas]]) -> Any:
+        """Called on every worker after each change of a topic.
+
+        Args:
+            topic: where.
+            diff: `{"joins": {key: {"metas": […]}}, "leaves": {…}}`, as `fetch` returned them.
+            presences: key → metas of everybody who is there now.
+        """
+
+    # What an application does
+
+    def track(
+        self, who: Any, key: object, meta: Mapping[str, Any] | None = None, *, topic: str = ""
+    ) -> str:
+        """`who` is on its topic as `key`; returns the meta's `phx_ref`.
+
+        Args:
+            who: a channel; or anything hashable, which you must `untrack` yourself, with a `topic`.
+            key: usually the user's id; a user with two sockets has two metas under one key.
+            meta: an object of JSON values.
+            topic: another topic than the channel's own.
+
+        Raises:
+            AlreadyTrackedError: if it is already.
+            PayloadError: if the meta is no object of JSON values, or over 10,000 bytes.
+        """
+        return self._bound().track(_owner(who), _topic(who, topic), _key(key), dict(meta or {}))
+
+    def update(
+        self,
+        who: Any,
+        key: object,
+        meta: Mapping[str, Any] | Callable[[Metas], Mapping[str, Any]],
+        *,
+        topic: str = "",
+    ) -> str:
+        """Replace the meta of what `who` tracks; returns its new `phx_ref`.
+
+        Args:
+            who: as in `track`.
+            key: as in `track`.
+            meta: the new meta, or a function that makes it of the old one.
+            topic: as in `track`.
+
+        Raises:
+            NotTrackedError: if it tracks no such key.
+            PayloadError: as `track`.
+        """
+        make = meta if callable(meta) else lambda _: meta
+        new = self._bound().update
+        return new(_owner(who), _topic(who, topic), _key(key), lambda old: dict(make(old)))
+
+    def untrack(self, who: Any, key: object = None, *, topic: str = "") -> None:
+        """`who` is no longer there as `key`; without key: as nobody and nowhere."""
+        if key is None:
+            self._bound().untrack_all(_owner(who))
+        else:
+            self._bound().untrack(_owner(who), _topic(who, topic), _key(key))
+
+    def list(self, where: "Channel | str") -> Any:
+        """Everybody on a channel's topic, or on the topic named: `{key: {"metas": […]}}`.
+
+        With an `async def fetch` it must be awaited.
+        """
+        topic = where.topic if isinstance(where, Channel) else where
+        found = {key: {"metas": metas} for key, metas in self._bound().on_topic(topic).items()}
+        presences = self.fetch(topic, found)
+        return presences if hasattr(presences, "__await__") else Listed(presences)
+
+    def get_by_key(self, where: "Channel | str", key: object) -> Any:
+        """`{"metas": […]}` of one key, or None. With an `async def fetch` it must be awaited."""
+        topic = where.topic if isinstance(where, Channel) else where
+        metas = self._bound().of_key(topic, _key(key))
+        found = {_key(key): {"metas": metas}} if metas else {}
+        presences = self.fetch(topic, found) if found else {}
+        if hasattr(presences, "__await__"):
+            return _one(presences, _key(key))
+        return presences.get(_key(key))
+
+    # For the worker
+
+    def bind(self, context: PresenceContext | None) -> None:
+        """Connect this presence to a worker; workers call it."""
+        self._context = context
+
+    def _bound(self) -> PresenceContext:
+        if self._context is None:
+            raise ApplicationError(
+                f"presence {self.name!r} does not run here: declare it, Endpoint(…, presences=[presence]),"
+                " and use it in channels or in background tasks of a worker"
+            )
+        return self._context
+
+
+async def _one(presences: Any, key: str) -> Any:
+    return (await presences).get(key)
+
+
+def _owner(who: Any) -> Hashable:
+    owner = who._context if isinstance(who, Channel) else who
+    if not isinstance(owner, Hashable):
+        raise ChannelError(f"{who!r} cannot be tracked: want a channel, or anything hashable")
+    return owner
+
+
+def _topic(who: Any, topic: str) -> str:
+    if topic:
+        return topics.check(topic)
+    if isinstance(who, Channel):
+        return who.topic
+    raise ChannelError(f"where is {who!r}? Only a channel has a topic of its own; give topic=…")
+
+
+def _key(key: object) -> str:
+    text = key if isinstance(key, str) else str(key)
+    if len(check_name(text, "key").encode()) > MAX_KEY_BYTES:
+        raise ChannelError(f"key {text[:40]!r}… is longer than {MAX_KEY_BYTES} bytes")
+    return text

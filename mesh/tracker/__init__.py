@@ -1,0 +1,1 @@
+"""Who is where, replicated over the bus: what Presence stands on."""

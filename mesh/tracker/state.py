@@ -1,0 +1,255 @@
+"""The CRDT: who is on which topic, as each replica says.
+
+Every replica writes only its own entries, and numbers what it does: an entry is named by (replica, clock),
+its dot. What is known of a replica is its entries up to one clock, so a delta can be merged late, twice
+or in any order: what is known already changes nothing, and what would leave a gap is refused, so that
+the caller asks for what is missing. A dot that was removed never comes back.
+Source: Phoenix.Tracker.State (delta-state OR-set; Almeida et al., "Delta State Replicated Data Types").
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+Meta = dict[str, Any]
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True):
+    """One presence of its replica; `clock` is its dot."""
+
+    clock: int
+    topic: str
+    key: str
+    meta: Meta
+
+
+class Delta(msgspec.Struct, array_like=True, frozen=True):
+    """What a replica did from after `since` up to `clock`.
+
+    Attributes:
+        since: the receiver must know the replica up to here.
+        clock: it knows it up to here afterwards.
+        added: entries made in that time that still exist.
+        removed: dots removed in that time, whenever they were added.
+        full: instead of `removed`: every dot in the range that is not in `added` is gone.
+    """
+
+    since: int
+    clock: int
+    added: tuple[Entry, ...] = ()
+    removed: tuple[int, ...] = ()
+    full: bool = False
+
+
+class Change(NamedTuple):
+    """An entry came (`joined`) or went."""
+
+    joined: bool
+    topic: str
+    key: str
+    meta: Meta
+
+
+class _Replica:
+    """What is known of one replica."""
+
+    __slots__ = ("clock", "entries", "visible")
+
+    def __init__(self, visible: bool) -> None:
+        self.clock = 0
+        self.entries: dict[int, Entry] = {}
+        self.visible = visible
+
+
+class State:
+    """All replicas, as one of them knows them.
+
+    Args:
+        replica: this one's id.
+        max_log: operations of its own kept for deltas; who is further behind gets all entries.
+    """
+
+    def __init__(self, replica: str, max_log: int = 10_000) -> None:
+        self.replica = replica
+        self._own = _Replica(visible=True)
+        self._replicas: dict[str, _Replica] = {replica: self._own}
+        self._log: deque[tuple[int, Entry | int]] = deque()
+        self._max_log = max_log
+        self._topics: dict[str, dict[str, dict[tuple[str, int], Meta]]] = {}
+
+    # This replica's own entries
+
+    @property
+    def clock(self) -> int:
+        """How many operations this replica has made."""
+        return self._own.clock
+
+    def add(self, topic: str, key: str, meta: Meta) -> Entry:
+        """A new entry of this replica."""
+        entry = Entry(self._tick(), topic, key, meta)
+        self._remember(entry)
+        self._insert(self.replica, self._own, entry)
+        return entry
+
+    def remove(self, clock: int) -> Entry:
+        """End an entry of this replica. Raises KeyError if there is none."""
+        entry = self._own.entries[clock]
+        self._tick()
+        self._remember(clock)
+        self._discard(self.replica, self._own, clock)
+        return entry
+
+    def entry(self, clock: int) -> Entry:
+        """An entry of this replica. Raises KeyError if there is none."""
+        return self._own.entries[clock]
+
+    def own(self) -> Iterable[Entry]:
+        """This replica's entries."""
+        return self._own.entries.values()
+
+    def deltas(self, since: int, max_entries: int = 500) -> list[Delta]:
+        """What somebody who knows this replica up to `since` must merge, in this order."""
+        if since >= self.clock:
+            return []
+        if not self._log or self._log[0][0] > since + 1:
+            return self._everything(max_entries)
+        ops = [op for clock, op in self._log if clock > since]
+        if len(ops) > max_entries and len(ops) > 2 * len(self._own.entries):
+            return self._everything(max_entries)
+        return self._recent(since, ops, max_entries)
+
+    def _recent(self, since: int, ops: list[Entry | int], max_ops: int) -> list[Delta]:
+        deltas = []
+        alive = self._own.entries
+        for start in range(0, len(ops), max_ops):
+            part = ops[start : start + max_ops]
+            removed = tuple(op for op in part if isinstance(op, int))
+            added = tuple(op for op in part if isinstance(op, Entry) and op.clock in alive)
+            deltas.append(Delta(since, since + len(part), added, removed))
+            since += len(part)
+        return deltas
+
+    def _everything(self, max_entries: int) -> list[Delta]:
+        entries = list(self._own.entries.values())  # in the order of their clocks
+        deltas, since = [], 0
+        for start in range(0, max(len(entries), 1), max_entries):
+            part = tuple(entries[start : start + max_entries])
+            last = start + max_entries >= len(entries)
+            clock = self.clock if last else part[-1].clock
+            deltas.append(Delta(since, clock, part, full=True))
+            since = clock
+        return deltas
+
+    def _tick(self) -> int:
+        self._own.clock += 1
+        return self._own.clock
+
+    def _remember(self, op: Entry | int) -> None:
+        self._log.append((self._own.clock, op))
+        if len(self._log) > self._max_log:
+            self._log.popleft()
+
+    # The others
+
+    def known(self, replica: str) -> int:
+        """Up to which clock a replica is known; 0 for a stranger."""
+        known = self._replicas.get(replica)
+        return known.clock if known is not None else 0
+
+    def replicas(self) -> list[str]:
+        """Every replica of which something is known, this one included."""
+        return list(self._replicas)
+
+    def merge(self, replica: str, delta: Delta) -> list[Change] | None:
+        """Take in what another replica did; None if something before it is missing."""
+        known = self._replicas.get(replica)
+        if known is None:
+            known = self._replicas[replica] = _Replica(visible=False)
+        if replica == self.replica:
+            return []
+        if delta.since > known.clock:
+            return None
+        changes = self._merge_removed(replica, known, delta)
+        for entry in delta.added:
+            if entry.clock > known.clock:
+                changes += self._insert(replica, known, entry)
+        known.clock = max(known.clock, delta.clock)
+        return changes
+
+    def _merge_removed(self, replica: str, known: _Replica, delta: Delta) -> list[Change]:
+        gone: Iterable[int] = delta.removed
+        if delta.full:
+            listed = {entry.clock for entry in delta.added}
+            gone = [
+                clock
+                for clock in known.entries
+                if delta.since < clock <= delta.clock and clock not in listed
+            ]
+        return [change for clock in gone for change in self._discard(replica, known, clock)]
+
+    def show(self, replica: str) -> list[Change]:
+        """A replica is up: its entries count."""
+        known = self._replicas.setdefault(replica, _Replica(visible=False))
+        if known.visible:
+            return []
+        known.visible = True
+        return [self._appear(replica, entry) for entry in known.entries.values()]
+
+    def hide(self, replica: str) -> list[Change]:
+        """A replica is down: its entries do not count, but are remembered."""
+        known = self._replicas.get(replica)
+        if known is None or not known.visible or replica == self.replica:
+            return []
+        known.visible = False
+        return [self._disappear(replica, entry) for entry in known.entries.values()]
+
+    def forget(self, replica: str) -> list[Change]:
+        """A replica will not come back."""
+        changes = self.hide(replica)
+        if replica != self.replica:
+            self._replicas.pop(replica, None)
+        return changes
+
+    # What counts
+
+    def topic(self, topic: str) -> dict[str, list[Meta]]:
+        """Everybody on `topic`: key → metas, oldest first."""
+        keys = self._topics.get(topic, {})
+        return {key: list(metas.values()) for key, metas in keys.items()}
+
+    def key(self, topic: str, key: str) -> list[Meta]:
+        """The metas of one key; empty if it is not there."""
+        return list(self._topics.get(topic, {}).get(key, {}).values())
+
+    def topics(self) -> list[str]:
+        """Topics with somebody on them."""
+        return list(self._topics)
+
+    def _insert(self, replica: str, known: _Replica, entry: Entry) -> list[Change]:
+        if entry.clock in known.entries:
+            return []
+        known.entries[entry.clock] = entry
+        return [self._appear(replica, entry)] if known.visible else []
+
+    def _discard(self, replica: str, known: _Replica, clock: int) -> list[Change]:
+        entry = known.entries.pop(clock, None)
+        if entry is None or not known.visible:
+            return []
+        return [self._disappear(replica, entry)]
+
+    def _appear(self, replica: str, entry: Entry) -> Change:
+        keys = self._topics.setdefault(entry.topic, {})
+        keys.setdefault(entry.key, {})[replica, entry.clock] = entry.meta
+        return Change(True, entry.topic, entry.key, entry.meta)
+
+    def _disappear(self, replica: str, entry: Entry) -> Change:
+        keys = self._topics[entry.topic]
+        metas = keys[entry.key]
+        del metas[replica, entry.clock]
+        if not metas:
+            del keys[entry.key]
+            if not keys:
+                del self._topics[entry.topic]
+        return Change(False, entry.topic, entry.key, entry.meta)

@@ -1,0 +1,269 @@
+"""One replica: tells the others what it tracks, hears what they do, reports who came and who went.
+
+Source: Phoenix.Tracker and its shard. Differences: what is tracked is told within `broadcast_seconds`
+(a tenth of a second), not with the next heartbeat; a replica that a gateway saw die is down at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from mesh import topics
+from mesh.bus.frames import TRACKER
+from mesh.errors import AlreadyTrackedError, NotTrackedError, WireError
+from mesh.settings import PresenceSettings
+from mesh.telemetry import counters, get_logger
+from mesh.tracker import messages
+from mesh.tracker.messages import Goodbye, Gossip, Request, Transfer
+from mesh.tracker.replicas import Replicas
+from mesh.tracker.state import Change, Delta, Entry, Meta, State
+
+log = get_logger("mesh.tracker")
+
+REQUEST_AGAIN_SECONDS = 0.5
+"""A request or its answer may be lost; nobody is asked more often than this."""
+
+
+class Publish(Protocol):
+    """How a tracker speaks on the bus."""
+
+    def __call__(self, kind: int, topic: str, event: str, codec: int, data: bytes) -> Any:
+        """Publish a message of this kind."""
+
+
+class Tracker:
+    """One replica of one tracker.
+
+    Args:
+        name: of the tracker, equal on all nodes.
+        node: this node's id, new with every start.
+        publish: onto the bus.
+        settings: of presence.
+        on_changes: called with who came and who went, here or elsewhere, in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        node: str,
+        publish: Publish,
+        settings: PresenceSettings,
+        on_changes: Callable[[list[Change]], None],
+    ) -> None:
+        self.name = name
+        self.topic = f"{topics.PRESENCE}:{name}"
+        self._node = node
+        self._publish = publish
+        self._settings = settings
+        self._on_changes = on_changes
+        self._state = State(node)
+        self._replicas = Replicas(settings.down_seconds, settings.permdown_seconds)
+        self._owned: dict[Hashable, dict[tuple[str, str], int]] = {}
+        self._told = 0
+        self._requested: dict[str, float] = {}
+        self._clocks: dict[str, int] = {}
+        self._returning: set[str] = set()
+        self._soon: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_beat = 0.0
+
+    # Life
+
+    def start(self) -> None:
+        """Say hello, and beat from now on. The bus must be subscribed to `topic` already."""
+        self._last_beat = asyncio.get_running_loop().time()
+        self._gossip(hello=True)
+        self._beat_later()
+
+    def close(self) -> None:
+        """Say goodbye: the others forget this replica at once."""
+        for timer in (self._soon, self._timer):
+            if timer is not None:
+                timer.cancel()
+        self._soon = self._timer = None
+        self._say(self.topic, Goodbye())
+
+    # Tracking
+
+    def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> None:
+        """`owner` is on `topic` as `key`.
+
+        Raises:
+            AlreadyTrackedError: if it is already.
+        """
+        owned = self._owned.setdefault(owner, {})
+        if (topic, key) in owned:
+            raise AlreadyTrackedError(
+                f"{key!r} is already tracked on {topic!r} by this channel; use update"
+            )
+        self._on_changes([self._add(owned, topic, key, meta)])
+
+    def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> None:
+        """Replace the meta of what `owner` tracks with what `meta` makes of it.
+
+        Raises:
+            NotTrackedError: if it tracks no such key.
+        """
+        owned = self._owned.get(owner, {})
+        clock = owned.get((topic, key))
+        if clock is None:
+            raise NotTrackedError(f"{key!r} is not tracked on {topic!r} by this channel")
+        new = meta(self._state.entry(clock).meta)
+        old = self._state.remove(clock)
+        self._on_changes([_left(old), self._add(owned, topic, key, new)])
+
+    def untrack(self, owner: Hashable, topic: str, key: str) -> None:
+        """`owner` is no longer on `topic` as `key`; nothing happens if it was not."""
+        owned = self._owned.get(owner)
+        clock = owned.pop((topic, key), None) if owned is not None else None
+        if clock is None:
+            return
+        if not owned:
+            del self._owned[owner]
+        self._on_changes([_left(self._state.remove(clock))])
+        self._tell_soon()
+
+    def untrack_all(self, owner: Hashable) -> None:
+        """`owner` is gone."""
+        owned = self._owned.pop(owner, None)
+        if owned:
+            self._on_changes([_left(self._state.remove(clock)) for clock in owned.values()])
+            self._tell_soon()
+
+    def on_topic(self, topic: str) -> dict[str, list[Meta]]:
+        """Everybody on `topic`: key → metas."""
+        return self._state.topic(topic)
+
+    def of_key(self, topic: str, key: str) -> list[Meta]:
+        """The metas of one key; empty if it is not there."""
+        return self._state.key(topic, key)
+
+    def _add(self, owned: dict[tuple[str, str], int], topic: str, key: str, meta: Meta) -> Change:
+        entry = self._state.add(topic, key, meta)
+        owned[topic, key] = entry.clock
+        self._tell_soon()
+        return Change(True, topic, key, meta)
+
+    # Speaking
+
+    def _tell_soon(self) -> None:
+        if self._soon is None and self._timer is not None:
+            loop = asyncio.get_running_loop()
+            self._soon = loop.call_later(self._settings.broadcast_seconds, self._tell)
+
+    def _tell(self) -> None:
+        self._soon = None
+        self._gossip()
+
+    def _gossip(self, hello: bool = False) -> None:
+        deltas = self._state.deltas(self._told)
+        self._told = self._state.clock
+        for delta in deltas:
+            self._say(self.topic, Gossip(messages.VERSION, delta.clock, delta, hello))
+        if not deltas:
+            self._say(self.topic, Gossip(messages.VERSION, self._told, None, hello))
+
+    def _say(self, topic: str, message: messages.TrackerMessage) -> None:
+        self._publish(TRACKER, topic, self.name, 0, messages.encode(message))
+
+    def _beat_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._settings.heartbeat_seconds, self._beat)
+
+    def _beat(self) -> None:
+        now = asyncio.get_running_loop().time()
+        frozen = now - self._last_beat > self._settings.heartbeat_seconds + self._settings.down_seconds / 2
+        self._last_beat = now
+        if frozen:
+            # Not the others were silent. What we track may be over: first let the links find that out.
+            self._replicas.resume(now)
+            return self._beat_later()
+        self._gossip()
+        down, gone = self._replicas.expire(now)
+        for replica in down:
+            log.warning("replica is silent: its presences leave", tracker=self.name, replica=replica)
+            self._hide(replica)
+        for replica in gone:
+            self._forget(replica)
+        self._beat_later()
+
+    # Hearing
+
+    def handle(self, replica: str, data: bytes) -> None:
+        """A message of another replica."""
+        if replica == self._node:
+            return
+        try:
+            message = messages.decode(data)
+        except WireError as error:
+            counters.count("bus_messages_malformed")
+            log.warning("tracker message dropped", tracker=self.name, replica=replica, reason=str(error))
+            return
+        if isinstance(message, Goodbye):
+            self._replicas.forget(replica)
+            self._forget(replica)
+            return
+        if self._replicas.heard(replica, asyncio.get_running_loop().time()):
+            self._returning.add(replica)
+        if isinstance(message, Gossip):
+            self._hear(replica, message)
+        elif isinstance(message, Request):
+            for delta in self._state.deltas(message.since):
+                self._say(topics.of_node(replica), Transfer(delta))
+        else:
+            self._merge(replica, message.delta)
+            self._catch_up(replica)
+
+    def lost(self, replica: str) -> None:
+        """Somebody saw a node die."""
+        if self._replicas.lost(replica):
+            self._hide(replica)
+
+    def _hear(self, replica: str, gossip: Gossip) -> None:
+        if gossip.hello:
+            self._tell_soon()
+        if gossip.delta is not None:
+            self._merge(replica, gossip.delta)
+        self._clocks[replica] = gossip.clock
+        self._catch_up(replica)
+
+    def _catch_up(self, replica: str) -> None:
+        """Ask for what is missing; a replica that is complete again counts again.
+
+        Not before, so that nobody flashes up who has left meanwhile.
+        """
+        if self._state.known(replica) < self._clocks.get(replica, 0):
+            self._request(replica)
+        elif replica in self._returning and replica in self._clocks:
+            self._returning.discard(replica)
+            self._report(self._state.show(replica))
+
+    def _merge(self, replica: str, delta: Delta) -> None:
+        changes = self._state.merge(replica, delta)
+        if changes is not None:
+            self._report(changes)
+
+    def _request(self, replica: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._requested.get(replica, float("-inf")) < REQUEST_AGAIN_SECONDS:
+            return
+        self._requested[replica] = now
+        self._say(topics.of_node(replica), Request(self._state.known(replica)))
+
+    def _hide(self, replica: str) -> None:
+        self._returning.discard(replica)
+        self._report(self._state.hide(replica))
+
+    def _forget(self, replica: str) -> None:
+        self._returning.discard(replica)
+        self._requested.pop(replica, None)
+        self._clocks.pop(replica, None)
+        self._report(self._state.forget(replica))
+
+    def _report(self, changes: list[Change]) -> None:
+        if changes:
+            self._on_changes(changes)
+
+
+def _left(entry: Entry) -> Change:
+    return Change(False, entry.topic, entry.key, entry.meta)
