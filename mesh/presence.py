@@ -163,7 +163,7 @@ class Presence:
         topic = where.topic if isinstance(where, Channel) else where
         metas = self._bound().of_key(topic, _key(key))
         found = {_key(key): {"metas": metas}} if metas else {}
-        presences = self.fetch(topic, found) if found else {}
+        presences = self.fetch(topic, found)
         if hasattr(presences, "__await__"):
             return _one(presences, _key(key))
         return presences.get(_key(key))

@@ -153,7 +153,8 @@ class Tracker:
 
     def _tell(self) -> None:
         self._soon = None
-        self._gossip()
+        if not self._frozen(asyncio.get_running_loop().time()):
+            self._gossip()
 
     def _gossip(self, hello: bool = False) -> None:
         deltas = self._state.deltas(self._told)
@@ -172,10 +173,9 @@ class Tracker:
 
     def _beat(self) -> None:
         now = asyncio.get_running_loop().time()
-        frozen = now - self._last_beat > self._settings.heartbeat_seconds + self._settings.down_seconds / 2
+        frozen = self._frozen(now)
         self._last_beat = now
         if frozen:
-            # Not the others were silent. What we track may be over: first let the links find that out.
             self._replicas.resume(now)
             return self._beat_later()
         self._gossip()
@@ -186,6 +186,13 @@ class Tracker:
         for replica in gone:
             self._forget(replica)
         self._beat_later()
+
+    def _frozen(self, now: float) -> bool:
+        """Whether this process has just slept through its beats.
+
+        Then not the others were silent; and what we track may be over: the links must find that out first.
+        """
+        return now - self._last_beat > 1.5 * self._settings.heartbeat_seconds
 
     # Hearing
 

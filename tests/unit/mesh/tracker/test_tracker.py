@@ -247,7 +247,9 @@ def test_replicas_converge_after_loss_cuts_and_silence(steps, seed, loss, doubli
         network.heal()
         await asyncio.sleep(4 * SETTINGS.heartbeat_seconds + 1)
         truth = sorted(
-            (entry.topic, entry.key, entry.meta["n"]) for node in nodes for entry in node.tracker._state.own()
+            (entry.topic, entry.key, entry.meta["n"])
+            for node in nodes
+            for entry in node.tracker._state.own()
         )
         for node in nodes:
             assert sorted(node.seen) == truth, "neither lost nor ghost"

@@ -1,0 +1,159 @@
+"""Presence over two workers: replicated, and right again after deaths, frosts and cuts."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from tests.support.presence_scenarios import SCENARIOS, Member, on_both_workers
+from tests.support.processes import cluster
+from tests.support.websocket import run
+
+APP = "tests.support.presence_app:endpoint"
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    with cluster(tmp_path_factory.mktemp("cluster"), APP) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal(tmp_path):
+    env = {
+        "MESH_LINK__HEARTBEAT_SECONDS": "0.2",
+        "MESH_LINK__HEARTBEAT_TIMEOUT_SECONDS": "0.6",
+        "MESH_BUS__HEARTBEAT_SECONDS": "0.2",
+        "MESH_BUS__HEARTBEAT_TIMEOUT_SECONDS": "0.6",
+        "MESH_PRESENCE__HEARTBEAT_SECONDS": "0.3",
+        "MESH_PRESENCE__DOWN_SECONDS": "1.5",
+    }
+    with cluster(tmp_path, APP, env=env) as running:
+        yield running
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
+def test_cluster(people, scenario):
+    run(scenario(*people.urls))
+
+
+async def crowd(running, topic="here:crowd"):
+    """Ten members, all known to all, by worker: {pid: [member]}."""
+    members = await on_both_workers(*running.urls, topic)
+    while len(members) < 10:
+        number = len(members)
+        url = running.urls[number % 2]
+        members.append(await Member.join(url, topic, **{"as": f"u{number}", "n": number}))
+    for member in members:
+        await member.knows({f"u{number}": [number] for number in range(len(members))})
+    return members
+
+
+def numbers(members):
+    return {f"u{n}": [n] for n in (int(member.key[1:]) for member in members)}
+
+
+def named(members):
+    for number, member in enumerate(members):
+        member.key = f"u{number}"
+    return members
+
+
+def test_a_killed_workers_members_leave_at_once_and_are_back_after_their_rejoin(mortal):
+    async def scenario():
+        members = named(await crowd(mortal))
+        pid = mortal.status["workers"][0]["pid"]
+        gone = [member for member in members if member.pid == pid]
+        stay = [member for member in members if member.pid != pid]
+        assert gone
+        killed = time.monotonic()
+        mortal.kill("workers", 0)
+        for member in stay:
+            await member.knows(numbers(stay))
+        assert time.monotonic() - killed < 1.0, "before any heartbeat could be missed"
+        for member in gone:
+            await member.client.event("phx_error")
+            await member.rejoin(**{"as": member.key, "n": int(member.key[1:])})
+        for member in members:
+            await member.knows(numbers(members))
+        mortal.wait_restarted("workers", 0, pid)
+        mortal.wait_linked(6)
+        newcomers = await on_both_workers(*mortal.urls, "here:crowd", **{"as": "new", "n": 99})
+        for member in (*members, *newcomers):
+            await member.agrees({**numbers(members), "new": [99] * len(newcomers)})
+
+    run(scenario())
+
+
+def test_a_killed_gateways_members_leave(mortal):
+    async def scenario():
+        members = named(await crowd(mortal))
+        stay = members[1::2]  # on the other gateway
+        mortal.kill("gateways", 0)
+        for member in stay:
+            await member.knows(numbers(stay))
+
+    run(scenario())
+
+
+def test_a_frozen_workers_members_leave_and_it_brings_no_ghosts_on_waking(mortal):
+    async def scenario():
+        members = named(await crowd(mortal))
+        pid = mortal.status["workers"][0]["pid"]
+        gone = [member for member in members if member.pid == pid]
+        stay = [member for member in members if member.pid != pid]
+        old = {meta["phx_ref"] for member in gone for meta in member.view.metas[member.key]}
+        mortal.kill("workers", 0, signal.SIGSTOP)
+        try:
+            for member in stay:
+                await member.knows(numbers(stay))
+                member.view.diffs.clear()
+            for member in gone:
+                await member.client.event("phx_error")
+                await member.rejoin(**{"as": member.key, "n": int(member.key[1:])})
+            for member in members:
+                await member.knows(numbers(members))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        mortal.wait_linked(6)
+        late = await on_both_workers(*mortal.urls, "here:crowd", **{"as": "late", "n": 99})
+        for member in (*members, *late):
+            await member.agrees({**numbers(members), "late": [99] * len(late)})
+        joins = [each for member in stay for diff in member.view.diffs for each in diff["joins"].values()]
+        new = {meta["phx_ref"] for each in joins for meta in each["metas"]}
+        assert new, "the rejoins"
+        assert not new & old, "who was frozen brought nobody back"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 4.0], ids=["short", "long enough to be down"])
+def test_after_a_cut_of_the_bus_everybody_knows_the_truth(mortal, seconds):
+    async def scenario():
+        members = named(await crowd(mortal))
+        pid = mortal.kill("proxy", 0, signal.SIGSTOP)
+        try:
+            leaver, stay = members[0], members[1:]
+            await leaver.push("untrack")
+            await leaver.push("track", key="meanwhile", meta={"n": 7})
+            await asyncio.sleep(seconds)  # the cut itself: nothing to wait for
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for member in members:
+            await member.agrees({**numbers(stay), "meanwhile": [7]})
+
+    run(scenario())
+
+
+def test_presence_is_right_again_after_a_proxy_was_killed(mortal):
+    async def scenario():
+        members = named(await crowd(mortal))
+        old = mortal.kill("proxy")
+        await members[0].push("untrack")
+        mortal.wait_restarted("proxy", 0, old)
+        for member in members:
+            await member.agrees(numbers(members[1:]))
+
+    run(scenario())
