@@ -15,7 +15,7 @@ from gateway.transports.connection import WebSockets
 from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.workers import Workers
-from mesh import placement
+from mesh import placement, telemetry
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
@@ -118,6 +118,10 @@ class GatewayNode:
             max_buffer_size=MAX_BODY_BYTES,
         )
         self._server.add_sockets(listeners)
+        self._tell("node_started")
+
+    def _tell(self, event: str) -> None:
+        telemetry.emit(event, {}, {"node": self.id, "kind": "gateway"})
 
     async def aclose(self) -> None:
         """Listen no more, send all clients away with 1012, end the links, say goodbye."""
@@ -154,6 +158,7 @@ class GatewayNode:
         if self._owns_context:
             self.endpoint.bind(None)
             self._context.term()
+        self._tell("node_stopped")
 
     def checks(self) -> Checks:
         """What `/readyz` asks: the bus, and a worker for every route."""

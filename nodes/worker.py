@@ -2,7 +2,7 @@
 
 import zmq
 
-from mesh import placement, topics
+from mesh import placement, telemetry, topics
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.frames import TRACKER
@@ -98,6 +98,10 @@ class WorkerNode:
         bus.when_subscribed(self.prober.start)
         if self._owns_context:
             self.admin = AdminServer(settings.admin, self.id, "worker", self.prober.checks, self.gauges)
+        self._tell("node_started")
+
+    def _tell(self, event: str) -> None:
+        telemetry.emit(event, {}, {"node": self.id, "kind": "worker"})
 
     async def aclose(self) -> None:
         """Say goodbye, end every channel so that its client joins elsewhere, end the links."""
@@ -120,6 +124,7 @@ class WorkerNode:
         self.endpoint.bind(None)
         if self._owns_context:
             self._context.term()
+        self._tell("node_stopped")
 
     def gauges(self) -> Gauges:
         """What `/metrics` asks."""
