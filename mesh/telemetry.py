@@ -9,6 +9,9 @@ import structlog
 
 COUNTERS: Mapping[str, str] = {
     "broadcasts_unencodable": "broadcasts skipped for clients whose protocol cannot carry them",
+    "api_messages_published": "messages published over HTTP",
+    "api_requests_refused": "requests to publish over HTTP answered with 4xx or 503",
+    "background_tasks_failed": "background tasks of the application that raised, and were started again",
     "bus_backlog_dropped": "bus messages dropped because the backlog was full or the node stopped",
     "bus_messages_malformed": "bus messages that were not of our protocol",
     "channels_crashed": "channels ended by an exception",
@@ -26,6 +29,7 @@ COUNTERS: Mapping[str, str] = {
     "replies_unencodable": "replies skipped because the client's protocol cannot carry them",
     "slow_clients_closed": "connections ended because the client read too slowly",
     "stale_messages_ignored": "messages with the join_ref of an earlier join",
+    "subscription_broadcasts_dropped": "broadcasts dropped because a subscription was not read in time",
 }
 """Every count there is, and what it counts."""
 
@@ -56,6 +60,23 @@ counters = Counters()
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger for events with fields: `log.warning("slow client closed", socket_id=…)`."""
     return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(name))
+
+
+def log_to_logging() -> None:
+    """In a program that is no node: our events go to the standard library's logs, if structlog is free.
+
+    Without this, structlog would print them all to the program's stdout.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.processors.format_exc_info,
+                structlog.processors.LogfmtRenderer(key_order=["event"]),
+            ],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
 
 
 def configure_logging(level: str, format: str, node: str) -> None:

@@ -11,7 +11,7 @@ from gateway.http.application import make_application
 from gateway.hub import Hub
 from gateway.transports.connection import WebSockets
 from gateway.workers import Workers
-from mesh import placement
+from mesh import placement, topics
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.endpoint import Endpoint
@@ -78,6 +78,7 @@ class GatewayNode:
         )
         self.hub = Hub(self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds)
         bus.subscriber.on_broadcast = self.hub.broadcast
+        bus.subscribe(topics.exact(topics.of_node(self.id)))
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus))
         bus.start()

@@ -9,6 +9,7 @@ from mesh.bus.frames import TRACKER
 from mesh.endpoint import Endpoint
 from mesh.link.router import Router
 from mesh.pubsub import PubSub
+from mesh.runtime.background import BackgroundTasks
 from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
 from mesh.settings import Settings
@@ -40,6 +41,7 @@ class WorkerNode:
         self.announcer: Announcer | None = None
         self.channels: Channels | None = None
         self.presences: Presences | None = None
+        self.background = BackgroundTasks(endpoint.background, settings.worker.kill_seconds)
 
     async def start(self) -> None:
         """Listen for gateways, subscribe, and only then announce.
@@ -88,11 +90,13 @@ class WorkerNode:
         router.start()
         bus.when_subscribed(presences.start)
         bus.when_subscribed(announcer.start)
+        bus.when_subscribed(self.background.start)
 
     async def aclose(self) -> None:
         """Say goodbye, end every channel so that its client joins elsewhere, end the links."""
         if self.announcer is not None:
             self.announcer.close()
+        await self.background.aclose()
         if self.channels is not None:
             await self.channels.aclose()
         if self.presences is not None:
