@@ -8,7 +8,7 @@ import time
 
 from tornado.web import HTTPError, RequestHandler
 
-from mesh import Channel, Endpoint, MeshError, Presence, SocketHandler, error, ok, on, refuse
+from mesh import Channel, Endpoint, MeshError, Mount, Presence, SocketHandler, error, ok, on, refuse
 
 
 class RoomChannel(Channel):
@@ -109,7 +109,7 @@ class BroadcastHandler(RequestHandler):
 
 
 endpoint = Endpoint(
-    sockets={"/socket": UserSocket},
+    sockets={"/socket": Mount(UserSocket, longpoll=True)},
     http=[(r"/broadcast", BroadcastHandler)],
     presences=[presence],
 )

@@ -4,6 +4,7 @@ Between a worker's command and its session stands the order guarantee (docs/prot
 must follow a broadcast waits until that broadcast has passed, a bounded time at most.
 """
 
+import asyncio
 import heapq
 from itertools import count
 from typing import Any
@@ -28,15 +29,17 @@ from gateway.workers import Workers
 from mesh import topics
 from mesh.bus.barrier import subscribed
 from mesh.bus.frames import Header
-from mesh.endpoint import Mount
 from mesh.errors import CloseCode
 from mesh.link import commands
 from mesh.messages import DISCONNECT, Sender
+from mesh.mount import Mount
 from mesh.pubsub import BusAdapter
 from mesh.settings import GatewaySettings
 from mesh.telemetry import get_logger
 
 log = get_logger("gateway.hub")
+
+ID_WAIT_SECONDS = 2.0
 
 
 class Client:
@@ -121,9 +124,16 @@ class Hub:
             self._ids.setdefault(client.id, {})[client] = None
 
     async def subscribe_id(self, socket_id: str) -> None:
-        """Before a client with this id is taken in: no `disconnect` for it is missed after this."""
+        """Before a client with this id is taken in: no `disconnect` for it is missed after this.
+
+        Returns as well when the bus does not answer in time: better to let the client in.
+        """
         self._bus.subscribe(topics.exact(socket_id))
-        await subscribed(self._bus)
+        try:
+            async with asyncio.timeout(ID_WAIT_SECONDS):
+                await subscribed(self._bus)
+        except TimeoutError:
+            log.warning("id topic not subscribed in time", socket_id=socket_id)
 
     def unsubscribe_id(self, socket_id: str) -> None:
         """Undo one `subscribe_id`."""

@@ -6,6 +6,7 @@ from mesh.channel import Channel, Reply, SocketRef, error, ok, on, refuse
 from mesh.endpoint import Endpoint
 from mesh.errors import MeshError
 from mesh.messages import Broadcast
+from mesh.mount import Mount, SessionCookie
 from mesh.presence import Presence
 from mesh.routes import Route
 from mesh.socket import ConnectInfo, Socket, SocketHandler
@@ -19,9 +20,11 @@ __all__ = [
     "ConnectInfo",
     "Endpoint",
     "MeshError",
+    "Mount",
     "Presence",
     "Reply",
     "Route",
+    "SessionCookie",
     "Socket",
     "SocketHandler",
     "SocketRef",

@@ -4,42 +4,20 @@ Source: Phoenix.Endpoint. It opens nothing; a node binds it to its PubSub at sta
 """
 
 import inspect
-import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mesh import tokens
 from mesh.channel import SENT, Channel, Sent
-from mesh.errors import ApplicationError, ChannelError
+from mesh.errors import ApplicationError, ChannelError, RouteError
 from mesh.messages import DISCONNECT
+from mesh.mount import CheckOrigin, Mount
 from mesh.presence import Presence
 from mesh.pubsub import MAX_QUEUED, PubSub, Subscription
-from mesh.routes import RouteTable
 from mesh.socket import SocketHandler
 
 Background = Callable[[], Coroutine[Any, Any, object]]
-CheckOrigin = bool | str | Sequence[str] | Callable[[str], bool]
-
-_MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+|/:[A-Za-z_][A-Za-z0-9_]*)+\Z")
-
-
-class Mount:
-    """One socket handler at one path, with its routes checked.
-
-    Attributes:
-        path: "/socket", or with variables "/socket/:tenant".
-        handler: the SocketHandler class.
-        routes: its route table.
-    """
-
-    def __init__(self, path: str, handler: type[SocketHandler]) -> None:
-        if not isinstance(path, str) or not _MOUNT.match(path):
-            raise ApplicationError(f"socket mount {path!r} is not a path; want '/socket'")
-        if not (isinstance(handler, type) and issubclass(handler, SocketHandler)):
-            raise ApplicationError(f"socket mount {path!r}: {handler!r} is not a SocketHandler class")
-        self.path = path
-        self.handler = handler
-        self.routes: RouteTable[type[Channel]] = handler.routes()
 
 
 class Endpoint:
@@ -48,7 +26,8 @@ class Endpoint:
         endpoint = Endpoint(sockets={"/socket": UserSocket}, static={"/": Path("static")})
 
     Args:
-        sockets: path → SocketHandler; the WebSocket is at `<path>/websocket`.
+        sockets: path → SocketHandler, or `Mount(handler, …)` for its options; the WebSocket is at
+            `<path>/websocket`, long-poll at `<path>/longpoll`.
         static: URL prefix → directory that the gateway serves; a directory answers with index.html.
         http: Tornado request handlers of your own, `(pattern, handler_class)` or with a dict of
             arguments; they find this endpoint as `self.settings["endpoint"]`.
@@ -67,7 +46,7 @@ class Endpoint:
 
     def __init__(
         self,
-        sockets: Mapping[str, type[SocketHandler]],
+        sockets: Mapping[str, type[SocketHandler] | Mount],
         *,
         static: Mapping[str, str | Path] | None = None,
         http: Sequence[tuple[Any, ...]] = (),
@@ -76,7 +55,7 @@ class Endpoint:
         background: Sequence[Background] = (),
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.mounts = {path: Mount(path, handler) for path, handler in sockets.items()}
+        self.mounts = {path: _mount(path, each) for path, each in sockets.items()}
         self.static = {prefix: Path(directory) for prefix, directory in (static or {}).items()}
         self.http = tuple(http)
         self.check_origin = check_origin
@@ -84,6 +63,27 @@ class Endpoint:
         self.background = _check_background(background)
         self.settings = dict(settings or {})
         self._pubsub: PubSub | None = None
+        self._secret = ""
+
+    def configure(self, secret: str) -> None:
+        """Tell the endpoint its secret; nodes call it before they start."""
+        self._secret = secret
+
+    def sign(self, salt: str, data: Any, max_age_seconds: float = tokens.DEFAULT_MAX_AGE_SECONDS) -> str:
+        """A token that carries `data`, for `verify` with the same salt; see `mesh.tokens.sign`.
+
+        Raises:
+            SettingsError: if `security.secret_key` is missing or too short.
+        """
+        return tokens.sign(self._secret, salt, data, max_age_seconds=max_age_seconds)
+
+    def verify(self, salt: str, token: object, max_age_seconds: float | None = None) -> Any:
+        """The data of a token that `sign` made, on any node; see `mesh.tokens.verify`.
+
+        Raises:
+            TokenError: if there is none, it is not ours, or too old.
+        """
+        return tokens.verify(self._secret, salt, token, max_age_seconds=max_age_seconds)
 
     def bind(self, pubsub: PubSub | None) -> None:
         """Connect this endpoint to a node; nodes call it."""
@@ -152,6 +152,15 @@ class Endpoint:
     def disconnect(self, socket_id: str) -> Sent:
         """Close every socket with this id; its client may connect again."""
         return self.broadcast(socket_id, DISCONNECT, {})
+
+
+def _mount(path: str, handler: type[SocketHandler] | Mount) -> Mount:
+    try:
+        return (handler if isinstance(handler, Mount) else Mount(handler)).at(path)
+    except RouteError:
+        raise
+    except ApplicationError as error:
+        raise ApplicationError(f"socket mount {path!r}: {error}") from None
 
 
 def _check_presences(presences: Sequence[Presence]) -> tuple[Presence, ...]:

@@ -10,6 +10,10 @@ MeshError
 │       ├── AlreadyTrackedError   Presence.track of what is tracked already
 │       ├── NotTrackedError  Presence.update of what is not tracked
 │       └── UnhandledEventError   no handler takes this event: the channel crashes, as in Phoenix
+├── TokenError               a token that does not verify (whose fault: the client)
+│   ├── MissingTokenError    none was given
+│   ├── InvalidTokenError    it is forged, damaged, or for another purpose
+│   └── ExpiredTokenError    it is too old
 ├── TopicError               a topic that cannot be used
 ├── RemoteProtocolError      a peer sent bytes that break a protocol (whose fault: the peer)
 │   ├── DecodeError          a client's message its serializer cannot read
@@ -61,6 +65,22 @@ class AlreadyTrackedError(ChannelError):
 
 class NotTrackedError(ChannelError):
     """This channel does not track this key on this topic: use `Presence.track`."""
+
+
+class TokenError(MeshError):
+    """A token does not verify; `refuse()` whoever brought it."""
+
+
+class MissingTokenError(TokenError):
+    """No token was given."""
+
+
+class InvalidTokenError(TokenError):
+    """The token is forged, damaged, for another purpose, or signed in the future."""
+
+
+class ExpiredTokenError(TokenError):
+    """The token is too old: the client needs a new one."""
 
 
 class TopicError(MeshError):

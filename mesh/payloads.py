@@ -9,18 +9,26 @@ from typing import Any
 import msgspec
 
 from mesh.errors import DecodeError, PayloadError
-from mesh.messages import BINARY, JSON
+from mesh.messages import BINARY, JSON, MSGPACK
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+_decode_msgpack = msgspec.msgpack.Decoder().decode
+_MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+"""First bytes of a msgpack map."""
 
 EMPTY = b"{}"
 MAX_PAYLOAD_BYTES = 8_000_000
 """Of one encoded payload: well below what bus and links carry, where more would end a connection."""
 
 
-def encode(payload: Any) -> tuple[int, bytes]:
+def encode(payload: Any, to: int = JSON) -> tuple[int, bytes]:
     """(codec, bytes) of any JSON value or bytes; None is the empty object, as a bare `:ok` in Phoenix.
+
+    Args:
+        payload: the value.
+        to: JSON, or MSGPACK for a client that speaks it; bytes are BINARY in any case.
 
     Raises:
         PayloadError: if it is neither, or larger than 8,000,000 bytes.
@@ -30,7 +38,7 @@ def encode(payload: Any) -> tuple[int, bytes]:
     if isinstance(payload, (bytes, bytearray, memoryview)):
         codec, data = BINARY, bytes(payload)
     else:
-        codec, data = JSON, _encode_json(payload)
+        codec, data = to, _encode_value(payload, to)
     if len(data) > MAX_PAYLOAD_BYTES:
         raise PayloadError(
             f"payload {_short(payload)} is {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent"
@@ -38,14 +46,14 @@ def encode(payload: Any) -> tuple[int, bytes]:
     return codec, data
 
 
-def encode_object(payload: Any) -> tuple[int, bytes]:
+def encode_object(payload: Any, to: int = JSON) -> tuple[int, bytes]:
     """As `encode`, for what is pushed or broadcast.
 
     Raises:
         PayloadError: if it is neither bytes nor an object.
     """
-    codec, data = encode(payload)
-    if codec == JSON and data[:1] != b"{":
+    codec, data = encode(payload, to)
+    if codec != BINARY and not _is_object(codec, data):
         raise PayloadError(
             f"payload {_short(payload)} is not an object; push and broadcast want a dict or bytes"
         )
@@ -65,13 +73,22 @@ def decode(codec: int, data: bytes) -> Any:
             raise DecodeError(f"payload is not JSON: {error}") from None
     if codec == BINARY:
         return data
+    if codec == MSGPACK:
+        try:
+            return _decode_msgpack(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise DecodeError(f"payload is not msgpack: {error}") from None
     raise DecodeError(f"payload of unknown codec {codec}")
 
 
-def _encode_json(payload: Any) -> bytes:
+def _is_object(codec: int, data: bytes) -> bool:
+    return data[:1] == b"{" if codec == JSON else data[0] in _MAPS
+
+
+def _encode_value(payload: Any, to: int) -> bytes:
     try:
-        return _encode(payload)
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        return _encode(payload) if to == JSON else _encode_msgpack(payload)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise PayloadError(f"payload {_short(payload)} is not JSON: {error}") from None
 
 

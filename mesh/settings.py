@@ -232,6 +232,40 @@ class PresenceSettings(Room):
         return permdown
 
 
+class LongPollSettings(Room):
+    """Clients without WebSocket."""
+
+    window_seconds: Seconds = Field(10.0, description="a poll waits at most for a message")
+    relay_timeout_seconds: Seconds = Field(
+        2.0, description="the gateway that holds a session has to answer, beyond the window"
+    )
+    token_max_age_seconds: Seconds = Field(1_209_600.0, description="a session's token is valid")
+    max_sessions: int = Field(10_000, ge=1, description="held by one gateway at a time")
+
+
+class DrainSettings(Room):
+    """How a gateway that stops sends its clients away."""
+
+    batch_size: int = Field(10_000, ge=1, description="connections closed at a time")
+    interval_seconds: float = Field(2.0, ge=0, le=MAX_SECONDS, description="between two batches")
+    shutdown_seconds: Seconds = Field(30.0, description="for all of them, then the rest is closed at once")
+
+
+class SecuritySettings(Room):
+    """Secrets."""
+
+    secret_key: SecretStr | None = Field(
+        None, description="signs tokens; equal on all nodes, at least 20 bytes; random if not set"
+    )
+
+    @field_validator("secret_key")
+    @classmethod
+    def _check_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value().encode()) < 20:
+            raise ValueError("want at least 20 bytes, e.g. what `openssl rand -hex 32` prints")
+        return secret
+
+
 class LogSettings(Room):
     """Logs, on stderr."""
 
@@ -251,6 +285,9 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
+    longpoll: LongPollSettings = Field(default_factory=LongPollSettings)
+    drain: DrainSettings = Field(default_factory=DrainSettings)
+    security: SecuritySettings = Field(default_factory=SecuritySettings)
     presence: PresenceSettings = Field(default_factory=PresenceSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
@@ -267,7 +304,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-SECRET = frozenset({("api", "keys")})
+SECRET = frozenset({("api", "keys"), ("security", "secret_key")})
 """Settings whose values are never shown."""
 
 
@@ -312,7 +349,7 @@ def explain(
         origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
         value = getattr(getattr(settings, room), name)
         if (room, name) in SECRET:
-            value = ["…" for _ in value]
+            value = "(hidden)" if value else value
         rows.append(Explained(f"{room}.{name}", _environment(room, name), value, origin, description))
     return rows
 
@@ -323,13 +360,14 @@ def environment(settings: Settings) -> dict[str, str]:
     for room, name, _ in _fields():
         value = getattr(getattr(settings, room), name)
         if value is not None:
-            text = ",".join(map(_text, value)) if isinstance(value, list) else str(value)
-            variables[_environment(room, name)] = text
+            variables[_environment(room, name)] = _text(value)
     return variables
 
 
 def _text(value: Any) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 Layers = list[tuple[str, dict[str, Any]]]
@@ -443,5 +481,5 @@ def _sentence(problem: Any, layers: Layers) -> str:
     origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
     reason = problem["msg"].removeprefix("Value error, ").replace("Input should be", "want")
     where = "" if origin == "environment" else f" ({origin})"
-    shown = "…" if (room, name) in SECRET else repr(problem["input"])
-    return f"{variable}: {shown}: {reason[:1].lower() + reason[1:]}{where}"
+    value = "(hidden)" if (room, name) in SECRET else repr(problem["input"])
+    return f"{variable}: {value}: {reason[:1].lower() + reason[1:]}{where}"

@@ -21,8 +21,8 @@ class Socket:
     Attributes:
         id: what `SocketHandler.id` returned.
         assigns: what `connect` left in `self.assigns`, with the route's assigns merged over it.
-        transport: "websocket".
-        serializer: "v2_json" or "v1_json".
+        transport: "websocket" or "longpoll".
+        serializer: "v2_json", "v2_msgpack" or "v1_json".
     """
 
     id: str | None
@@ -36,11 +36,16 @@ class ConnectInfo:
     """What `connect` may know of the request. Cookies and other headers are left out on purpose.
 
     Attributes:
-        transport: "websocket".
+        transport: "websocket" or "longpoll".
         peer: address and port of the client, as the gateway sees it.
-        uri: path and query of the request.
+        uri: of the request, whole.
         user_agent: the header, or None.
         x_headers: all headers that start with `x-`, lower-case.
+        trace_context: the headers `traceparent` and `tracestate`, as far as given (W3C Trace Context).
+        sec_websocket_headers: all headers that start with `sec-websocket-`, lower-case.
+        auth_token: what phoenix.js was given as `authToken`, where `Mount(auth_token=True)`.
+        session: of the web application, where `Mount(session=…)` and the CSRF token is right.
+        extra: what `Mount(connect_info=…)` says.
     """
 
     transport: str
@@ -48,6 +53,11 @@ class ConnectInfo:
     uri: str = ""
     user_agent: str | None = None
     x_headers: Mapping[str, str] = field(default_factory=dict)
+    trace_context: Mapping[str, str] = field(default_factory=dict)
+    sec_websocket_headers: Mapping[str, str] = field(default_factory=dict)
+    auth_token: str | None = None
+    session: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SocketHandler:

@@ -21,6 +21,7 @@ COUNTERS: Mapping[str, str] = {
     "hold_timeouts": "commands that waited in vain for the broadcast before them",
     "link_commands_unencodable": "link commands dropped because they could not be encoded",
     "link_messages_malformed": "link messages that were not of our protocol",
+    "longpoll_lines_dropped": "messages beyond the 100th of one long-poll request",
     "mailboxes_overflowed": "channels ended because their mailbox was full",
     "messages_unencodable": "pushes skipped because the client's protocol cannot carry them",
     "presence_callbacks_failed": "calls of fetch or handle_metas that raised",

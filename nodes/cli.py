@@ -153,11 +153,13 @@ def cluster(
 @app.command()
 def routes(application_spec: App) -> None:
     """Print the application's route table, in order of precedence."""
-    table = Table("WebSocket", "route", "channel", "socket handler")
+    table = Table("transports", "route", "channel", "socket handler")
     for mount in application.load(application_spec).mounts.values():
+        transports = {"websocket": mount.websocket, "longpoll": mount.longpoll}
+        paths = [f"{mount.path}/{name}" for name, served in transports.items() if served]
         for route in mount.routes.routes:
             channel = f"{route.channel.__module__}.{route.channel.__qualname__}"
-            table.add_row(f"{mount.path}/websocket", route.pattern, channel, mount.handler.__name__)
+            table.add_row("\n".join(paths), route.pattern, channel, mount.handler.__name__)
     Console().print(table)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from mesh.errors import NodeError
 from mesh.settings import Settings, environment
 from mesh.telemetry import get_logger
-from nodes import banner
-from nodes.supervisor import Child, Supervisor
+from nodes import banner, lifecycle
+from nodes.supervisor import STOP_SECONDS, Child, Supervisor
 
 log = get_logger("nodes.cluster")
 
@@ -68,7 +68,8 @@ class Cluster:
         """
         children = [self._proxy, *self._workers, *self._gateways]
         self._begin_status()
-        supervisor = Supervisor(children, self._update_status)
+        patience = self._settings.drain.shutdown_seconds + STOP_SECONDS
+        supervisor = Supervisor(children, self._update_status, patience)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
@@ -133,6 +134,7 @@ class Cluster:
             **environment(self._settings),
             "MESH_CONFIG": os.devnull,  # a file that we were told not to read must not stop the nodes
             "MESH_BUS__PROXIES": f"ipc://{self._directory / 'proxy'}",
+            "MESH_SECURITY__SECRET_KEY": lifecycle.secret(self._settings),
             "PYTHONUNBUFFERED": "1",
         }
 

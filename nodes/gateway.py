@@ -7,15 +7,19 @@ import zmq
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from gateway.drain import drain
 from gateway.http.application import make_application
 from gateway.hub import Hub
 from gateway.transports.connection import WebSockets
+from gateway.transports.longpoll import LongPoll
+from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.workers import Workers
-from mesh import placement, topics
+from mesh import placement
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
+from mesh.bus.calls import Calls
 from mesh.endpoint import Endpoint
-from mesh.errors import CloseCode, NodeError
+from mesh.errors import NodeError
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
 from nodes import banner, lifecycle
@@ -50,6 +54,8 @@ class GatewayNode:
         self.workers: Workers | None = None
         self.hub: Hub | None = None
         self._websockets: WebSockets | None = None
+        self._longpoll: LongPoll | None = None
+        self._calls: Calls | None = None
         self._server: HTTPServer | None = None
 
     async def start(self) -> None:
@@ -59,6 +65,7 @@ class GatewayNode:
             NodeError: if a port is occupied.
         """
         settings = self.settings
+        self.endpoint.configure(lifecycle.secret(settings))
         listeners = self._bind()
         self.bus = bus = Bus(self._context, self.id, settings.bus)
         self.announcer = announcer = Announcer(
@@ -78,13 +85,15 @@ class GatewayNode:
         )
         self.hub = Hub(self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds)
         bus.subscriber.on_broadcast = self.hub.broadcast
-        bus.subscribe(topics.exact(topics.of_node(self.id)))
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus))
+        self._calls = calls = Calls(bus, self.id)
         bus.start()
         bus.when_subscribed(announcer.start)  # not before the answers can be heard
         self._websockets = WebSockets(self.hub, settings.gateway)
-        application = make_application(self.endpoint, self._websockets, settings.gateway)
+        sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
+        self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
+        application = make_application(self.endpoint, self._websockets, self._longpoll, settings.gateway)
         self._server = HTTPServer(
             application,
             idle_connection_timeout=settings.gateway.handshake_timeout_seconds,
@@ -95,11 +104,17 @@ class GatewayNode:
         self._server.add_sockets(listeners)
 
     async def aclose(self) -> None:
-        """Listen no more, close all clients with 1012, end the links, say goodbye."""
+        """Listen no more, send all clients away with 1012, end the links, say goodbye."""
         if self._server is not None:
             self._server.stop()
+        if self._longpoll is not None:
+            self._longpoll.draining = True
+        if self.hub is not None:
+            await drain(self.hub, self.settings.drain)
         if self._websockets is not None:
-            await self._websockets.aclose(CloseCode.SERVICE_RESTART, "gateway stops", CLOSE_SECONDS)
+            await self._websockets.aclose(CLOSE_SECONDS)
+        if self._longpoll is not None:
+            await self._longpoll.aclose(CLOSE_SECONDS)
         if self.announcer is not None:
             self.announcer.close()
         if self.workers is not None:
@@ -110,6 +125,8 @@ class GatewayNode:
                     await self._server.close_all_connections()
             except TimeoutError:
                 pass  # an HTTP client that does not hang up ends with the process
+        if self._calls is not None:
+            self._calls.close()
         if self.bus is not None:
             self.bus.close()
         if self._owns_context:

@@ -6,9 +6,12 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from mesh.settings import Settings
 from mesh.telemetry import get_logger
 
 log = get_logger("nodes")
+
+_RANDOM_SECRET = secrets.token_urlsafe(32)
 
 
 class Node(Protocol):
@@ -24,6 +27,12 @@ class Node(Protocol):
 def new_id(kind: str) -> str:
     """A node's id, new with every start."""
     return f"{kind}-{secrets.token_hex(8)}"
+
+
+def secret(settings: Settings) -> str:
+    """What signs this mesh's tokens; without a setting one that ends with this process."""
+    configured = settings.security.secret_key
+    return configured.get_secret_value() if configured is not None else _RANDOM_SECRET
 
 
 def run(make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None]) -> None:

@@ -55,12 +55,19 @@ class Supervisor:
     Args:
         children: in the order they are started.
         changed: called whenever a child was started.
+        stop_seconds: that a child may take to stop, then it is killed.
     """
 
-    def __init__(self, children: list[Child], changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        children: list[Child],
+        changed: Callable[[], None] = lambda: None,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         self.children = children
         self.exit_code = 0
         self._changed = changed
+        self._stop_seconds = stop_seconds
         self._stopping = asyncio.Event()
         self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -142,10 +149,10 @@ class Supervisor:
         process.terminate()
         printing = asyncio.create_task(self._print(child, process))
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
-            self._say(child, f"did not stop within {STOP_SECONDS:g} s; killed")
+            self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
             process.kill()
             await process.wait()
         await printing

@@ -50,6 +50,7 @@ class WorkerNode:
             NodeError: if the link's address is occupied.
         """
         settings = self.settings
+        self.endpoint.configure(lifecycle.secret(settings))
         self.router = router = Router(self._context, self.id, settings.link)
         self.link_address = router.address
         self.bus = bus = Bus(self._context, self.id, settings.bus)

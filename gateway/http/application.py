@@ -8,6 +8,8 @@ from tornado.web import Application, StaticFileHandler
 
 from gateway.http.origin import OriginCheck
 from gateway.transports.connection import WebSockets
+from gateway.transports.handshake import Handshake
+from gateway.transports.longpoll import LongPoll, LongPollHandler
 from gateway.transports.websocket import WebSocketHandler
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError
@@ -16,21 +18,25 @@ from mesh.settings import GatewaySettings
 _VARIABLE = re.compile(r"/:([A-Za-z_][A-Za-z0-9_]*)")
 
 
-def make_application(endpoint: Endpoint, websockets: WebSockets, settings: GatewaySettings) -> Application:
+def make_application(
+    endpoint: Endpoint, websockets: WebSockets, longpoll: LongPoll, settings: GatewaySettings
+) -> Application:
     """Routes, in this order: sockets, the application's handlers, static files; the rest is 404.
 
     Raises:
         ApplicationError: if a static directory does not exist.
     """
-    origin = OriginCheck(endpoint.check_origin, settings.url_host)
-    handlers: list[tuple[Any, ...]] = [
-        (
-            _pattern(mount.path) + "/websocket",
-            WebSocketHandler,
-            {"websockets": websockets, "mount": mount, "origin": origin},
-        )
-        for mount in endpoint.mounts.values()
-    ]
+    handlers: list[tuple[Any, ...]] = []
+    for mount in endpoint.mounts.values():
+        rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
+        origin = OriginCheck(rule, settings.url_host)
+        if mount.websocket:
+            given: dict[str, Any] = {"websockets": websockets}
+            given["handshake"] = Handshake(mount, "websocket", origin)
+            handlers.append((_pattern(mount.path) + "/websocket", WebSocketHandler, given))
+        if mount.longpoll:
+            given = {"longpoll": longpoll, "handshake": Handshake(mount, "longpoll", origin)}
+            handlers.append((_pattern(mount.path) + "/longpoll", LongPollHandler, given))
     handlers += endpoint.http
     # The longest prefix first, so that "/" does not hide the others.
     for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):

@@ -5,8 +5,8 @@ A request without Origin passes always: it does not come from a browser's page.
 
 from urllib.parse import SplitResult, urlsplit
 
-from mesh.endpoint import CheckOrigin
 from mesh.errors import SettingsError
+from mesh.mount import CheckOrigin
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}

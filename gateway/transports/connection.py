@@ -36,12 +36,9 @@ class WebSockets:
         self._interval = min(1.0, settings.idle_timeout_seconds / 10)
         self._timer = self._loop.call_later(self._interval, self._check_idle)
 
-    async def aclose(self, code: int, reason: str, timeout_seconds: float) -> None:
-        """Close all connections; done when the clients have hung up, or after the time-out."""
+    async def aclose(self, timeout_seconds: float) -> None:
+        """All connections are closed: done when the clients have hung up, or after the time-out."""
         self._timer.cancel()
-        for connection in list(self.connections):
-            connection.close(code, reason)
-            self.hub.disconnected(connection.client, "shutdown")
         if self.lingering:
             self._all_gone = self._loop.create_future()
             await asyncio.wait([self._all_gone], timeout=timeout_seconds)

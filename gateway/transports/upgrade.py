@@ -25,15 +25,16 @@ def problem(headers: HTTPHeaders) -> str | None:
     return None
 
 
-def response(headers: HTTPHeaders) -> bytes:
+def response(headers: HTTPHeaders, subprotocol: str | None = None) -> bytes:
     """The 101 that accepts the upgrade."""
     key = headers["sec-websocket-key"].encode("latin-1")
     accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
+    protocol = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n" + protocol.encode() + b"\r\n"
     )
 
 

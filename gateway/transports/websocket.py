@@ -6,75 +6,48 @@ Connection: nothing of the request stays in memory. Source: Phoenix.Transports.W
 
 import asyncio
 import socket
-from collections.abc import Awaitable
-from typing import Any
 
-import msgspec
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 
-from gateway.http.origin import OriginCheck
-from gateway.http.params import decode_query
 from gateway.hub import Client
 from gateway.transports import upgrade
 from gateway.transports.base import Encoding
 from gateway.transports.connection import READ_BYTES, Connection, WebSockets
 from gateway.transports.frames import BINARY, TEXT, ready
-from mesh import topics
-from mesh.channel import Reply
-from mesh.endpoint import Mount
-from mesh.errors import RemoteProtocolError, TopicError
+from gateway.transports.handshake import Admitted, Handshake, RefusedError
 from mesh.serializers.base import Frame, Serializer
-from mesh.serializers.registry import DEFAULT_VSN, SERIALIZERS, negotiate
-from mesh.socket import ConnectInfo, SocketHandler
+from mesh.serializers.registry import BY_NAME
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.websocket")
-
-MAX_ASSIGNS_BYTES = 100_000
-ID_WAIT_SECONDS = 2.0
-"""A connection with an id is accepted once its id topic is subscribed, or after this."""
 
 
 def _ready(frame: Frame) -> bytes:
     return ready(BINARY if frame.binary else TEXT, frame.data)
 
 
-ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in SERIALIZERS.values()}
+ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in BY_NAME.values()}
 
 
 class WebSocketHandler(RequestHandler):
     """`<mount>/websocket`: authenticates and upgrades. GET only; anything else is 400, empty."""
 
-    def initialize(self, websockets: WebSockets, mount: Mount, origin: OriginCheck) -> None:
+    def initialize(self, websockets: WebSockets, handshake: Handshake) -> None:
         """Tornado hands over what the application gave with the route."""
         self._websockets = websockets
-        self._mount = mount
-        self._origin = origin
+        self._handshake = handshake
 
     async def get(self, **path_params: str) -> None:
-        """Check origin, then vsn, then `connect` and `id`; only then the upgrade."""
-        request = self.request
-        origin = request.headers.get("origin")
-        if not self._origin.allows(origin, request.protocol, request.host):
-            log.error("origin refused", origin=origin, path=request.path)
-            return self._refuse(403)
+        """The handshake first, and only then the upgrade."""
         try:
-            params = decode_query(request.query) | path_params
-        except RemoteProtocolError as error:
-            return self._refuse(400, str(error))
-        try:
-            serializer = negotiate(params.get("vsn", DEFAULT_VSN))
-        except RemoteProtocolError as error:
-            log.warning("connection refused", reason=str(error))
-            return self._refuse(403)
-        handler = self._mount.handler()
-        if not await self._connect(handler, params):
-            return self._refuse(403)
-        problem = upgrade.problem(request.headers)
-        if problem is not None:
-            return self._refuse(400, problem)
-        await self._upgrade(handler, serializer)
+            admitted = await self._handshake.admit(self.request, path_params)
+            problem = upgrade.problem(self.request.headers)
+            if problem is not None:
+                raise RefusedError(400, problem)
+        except RefusedError as refused:
+            return self._refuse(refused.status, refused.sentence)
+        await self._upgrade(admitted)
 
     def _refuse(self, status: int, sentence: str = "") -> None:
         counters.count("connections_refused")
@@ -87,52 +60,12 @@ class WebSocketHandler(RequestHandler):
 
     post = put = patch = delete = head = options = _bad_request
 
-    async def _connect(self, handler: SocketHandler, params: dict[str, Any]) -> bool:
-        """Whether the application accepts. An exception in it is a 500, as in Phoenix."""
-        result = handler.connect(params, self._connect_info())
-        if isinstance(result, Awaitable):
-            result = await result
-        if result is False or (isinstance(result, Reply) and result.status == "error"):
-            return False
-        if result is not None and result is not True:
-            log.error(
-                "connect returned neither None, True, False nor refuse()",
-                handler=type(handler).__name__,
-                returned=repr(result)[:100],
-            )
-            return False
-        return True
-
-    def _connect_info(self) -> ConnectInfo:
-        request = self.request
-        peer = request.connection.context.address  # type: ignore[union-attr]
-        return ConnectInfo(
-            transport="websocket",
-            peer=peer[:2] if isinstance(peer, tuple) else None,
-            uri=request.uri or "",
-            user_agent=request.headers.get("user-agent"),
-            x_headers={
-                name.lower(): value
-                for name, value in request.headers.get_all()
-                if name.lower().startswith("x-")
-            },
-        )
-
-    async def _upgrade(self, handler: SocketHandler, serializer: Serializer) -> None:
-        try:
-            socket_id = _check_id(handler)
-            assigns = _encode_assigns(handler.assigns)
-        except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
-            log.warning("connection refused", handler=type(handler).__name__, reason=str(error))
-            return self._refuse(403)
+    async def _upgrade(self, admitted: Admitted) -> None:
         hub = self._websockets.hub
+        socket_id = admitted.socket_id
         if socket_id is not None:
-            try:
-                async with asyncio.timeout(ID_WAIT_SECONDS):
-                    await hub.subscribe_id(socket_id)
-            except TimeoutError:
-                log.warning("id topic not subscribed in time", socket_id=socket_id)
-        answer = upgrade.response(self.request.headers)
+            await hub.subscribe_id(socket_id)
+        answer = upgrade.response(self.request.headers, admitted.subprotocol)
         try:
             sock, first = _take_over(self.detach(), answer)
         except (StreamClosedError, OSError, AttributeError):  # the client has gone meanwhile
@@ -141,30 +74,16 @@ class WebSocketHandler(RequestHandler):
             return
         connection = Connection(self._websockets, sock)
         connection.client = Client(
-            self._mount.path,
+            self._handshake.mount.path,
             socket_id,
-            assigns,
-            ENCODINGS[serializer],
+            admitted.assigns,
+            ENCODINGS[admitted.serializer],
             connection,
             connection.outbox,
         )
-        hub.connect(connection.client, self._mount)
-        log.debug("connected", socket_id=socket_id, serializer=serializer.name)
+        hub.connect(connection.client, self._handshake.mount)
+        log.debug("connected", socket_id=socket_id, serializer=admitted.serializer.name)
         connection.start(first)
-
-
-def _check_id(handler: SocketHandler) -> str | None:
-    socket_id = handler.id()
-    return None if socket_id is None else topics.check(socket_id)
-
-
-def _encode_assigns(assigns: dict[str, Any]) -> bytes:
-    encoded = msgspec.msgpack.encode(assigns)
-    if len(encoded) > MAX_ASSIGNS_BYTES:
-        raise ValueError(
-            f"assigns of {len(encoded)} bytes; every join carries them, so {MAX_ASSIGNS_BYTES} are allowed"
-        )
-    return encoded
 
 
 def _take_over(stream: IOStream, answer: bytes) -> tuple[socket.socket, bytes]:

@@ -15,7 +15,7 @@ from mesh import payloads
 from mesh.channel import Channel, Reply, SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
-from mesh.messages import BINARY, Sender, check_name
+from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_name
 from mesh.runtime.mail import End, Info, Out, Stop
 from mesh.runtime.returns import join_reply, push_reply
 from mesh.serializers import binary as binary_frames
@@ -34,7 +34,7 @@ class ChannelServer:
     """One channel and its mailbox. Implements ChannelContext and Work."""
 
     __slots__ = (
-        "_ended", "_finished", "_gone", "_handling", "_joined", "_last_sent",
+        "_codec", "_ended", "_finished", "_gone", "_handling", "_joined", "_last_sent",
         "_mailbox", "_ref", "_running", "_stop_reason", "_subscriptions", "_timers", "channel",
         "channels", "intercepts", "link", "members", "number", "task", "topic",
     )  # fmt: skip
@@ -55,6 +55,7 @@ class ChannelServer:
         self.channel = channel(self, socket, join.topic, join.join_ref)
         self.intercepts = frozenset(channel.intercept)
         self.members: TopicMembers | None = None
+        self._codec = MSGPACK if join.serializer == "v2_msgpack" else JSON
         self._mailbox: deque[Any] = deque()
         self._running = False
         self._joined = False
@@ -322,7 +323,7 @@ class ChannelServer:
         """To this client."""
         self._require_joined("push")
         check_name(event, "event")
-        codec, data = payloads.encode_object(payload)
+        codec, data = payloads.encode_object(payload, self._codec)
         if codec == BINARY:
             self._require_binary(self.topic, event)
         self._send(commands.Pushed(self.number, self._after(), event, codec, data))
@@ -404,7 +405,7 @@ class ChannelServer:
         return self.members.sequence if self.members is not None else 0
 
     def _encode_reply(self, reply: Reply) -> tuple[int, bytes]:
-        codec, data = payloads.encode(reply.payload)
+        codec, data = payloads.encode(reply.payload, self._codec)
         if codec == BINARY:
             self._require_binary(self.topic, reply.status)
         return codec, data
@@ -418,8 +419,13 @@ class ChannelServer:
 
     def _require_binary(self, *fields: str) -> None:
         """As in Phoenix, whoever sends what this client's protocol cannot carry crashes."""
-        if self.channel.socket.serializer == "v1_json":
+        socket = self.channel.socket
+        if socket.serializer == "v1_json":
             raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")
+        if socket.transport == "longpoll":
+            raise PayloadError("a long-poll client cannot receive bytes; it must connect by WebSocket")
+        if socket.serializer != "v2_json":
+            return
         for field in fields:
             if len(field.encode()) > binary_frames.FIELD_BYTES:
                 raise PayloadError(

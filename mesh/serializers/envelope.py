@@ -38,6 +38,11 @@ def check_payload(data: bytes, payload: Any) -> None:
     """Raise DecodeError if `payload`, decoded from `data`, nests too deep to be sent on."""
     if data.count(b"[") + data.count(b"{") <= MAX_PAYLOAD_LEVELS:
         return
+    check_levels(payload)
+
+
+def check_levels(payload: Any) -> None:
+    """Raise DecodeError if `payload` nests too deep to be sent on."""
     level = [payload]
     for _ in range(MAX_PAYLOAD_LEVELS):
         level = [inner for value in level for inner in _inside(value)]

@@ -9,6 +9,7 @@ from mesh.errors import RemoteProtocolError
 from mesh.serializers.base import Serializer
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
+from mesh.serializers.v2_msgpack import V2Msgpack
 
 DEFAULT_VSN = "1.0.0"
 
@@ -20,12 +21,15 @@ _VERSION = re.compile(
     re.ASCII,
 )
 
+MSGPACK_FORMAT = "msgpack"
+
 SERIALIZERS: dict[tuple[str, str], Serializer] = {("1", "0"): V1JSON(), ("2", "0"): V2JSON()}
-BY_NAME: dict[str, Serializer] = {each.name: each for each in SERIALIZERS.values()}
+MSGPACK: Serializer = V2Msgpack()
+BY_NAME: dict[str, Serializer] = {each.name: each for each in (*SERIALIZERS.values(), MSGPACK)}
 
 
-def negotiate(vsn: object) -> Serializer:
-    """The serializer for a client's `vsn` parameter.
+def negotiate(vsn: object, format: object = None) -> Serializer:
+    """The serializer for a client's parameters `vsn` and `format` ("json", the default, or "msgpack").
 
     Raises:
         RemoteProtocolError: if it is not a version we speak; the connection is refused with 403.
@@ -37,4 +41,8 @@ def negotiate(vsn: object) -> Serializer:
     serializer = SERIALIZERS.get((major, minor))
     if serializer is None or (patch == "0" and pre):
         raise RemoteProtocolError(f"vsn {vsn!r} is not spoken here; want ~> 2.0.0 or ~> 1.0.0")
-    return serializer
+    if format is None or format == "json":
+        return serializer
+    if format == MSGPACK_FORMAT and major == "2":
+        return MSGPACK
+    raise RemoteProtocolError(f"format {format!r} is not spoken here; want json, or msgpack with vsn 2.0.0")

@@ -1,5 +1,6 @@
 """The official phoenix.js, unmodified, in Node: embedded and across a cluster, several releases."""
 
+import os
 import signal
 import subprocess
 import time
@@ -15,9 +16,13 @@ CONFORMANCE = "examples.conformance:endpoint"
 APPS = "tests.support.apps:endpoint"
 
 
-def node(script, package, *urls):
+def node(script, package, *urls, **env):
     done = subprocess.run(
-        ["node", SCRIPTS / script, package, *urls], capture_output=True, text=True, timeout=55
+        ["node", SCRIPTS / script, package, *urls],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        env={**os.environ, **env},
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -30,7 +35,8 @@ def embedded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clustered(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("cluster"), CONFORMANCE) as running:
+    env = {"MESH_LONGPOLL__WINDOW_SECONDS": "2"}
+    with cluster(tmp_path_factory.mktemp("cluster"), CONFORMANCE, env=env) as running:
         yield running.urls
 
 
@@ -54,6 +60,29 @@ def test_a_conversation_embedded(embedded, package):
 @pytest.mark.parametrize("package", RELEASES)
 def test_a_conversation_through_two_gateways(clustered, package):
     node("conversation.mjs", package, *clustered)
+
+
+@pytest.mark.parametrize("package", RELEASES)
+def test_a_conversation_by_long_poll(clustered, package):
+    """Its requests come to one gateway; tests/cluster/test_longpoll.py lets them come to both."""
+    node("conversation.mjs", package, *clustered, LONGPOLL="1")
+
+
+@pytest.mark.parametrize("longpoll", ["", "1"], ids=["websocket", "longpoll"])
+@pytest.mark.parametrize("package", RELEASES)
+def test_presence(clustered, package, longpoll):
+    node("presence.mjs", package, *clustered, LONGPOLL=longpoll)
+
+
+@pytest.mark.parametrize("package", ["phoenix", "phoenix-1-8-6"])
+def test_it_falls_back_to_long_poll_by_itself(tmp_path, package):
+    with serve(tmp_path, "tests.support.fallback_app:endpoint") as (_, url):
+        node("fallback.mjs", package, url)
+
+
+def test_auth_tokens_and_msgpack(tmp_path):
+    with serve(tmp_path, "tests.support.mounts_app:endpoint") as (_, url):
+        node("options.mjs", "phoenix", url)
 
 
 @pytest.mark.parametrize("package", RELEASES)

@@ -3,15 +3,10 @@
 import assert from "node:assert/strict"
 import { join } from "node:path"
 import { createInterface } from "node:readline/promises"
-import { chromium } from "playwright-core"
+import { launch } from "./launch.mjs"
 
 const [a, b, screenshots] = process.argv.slice(2)
-const quiet = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-  "disable-component-update", "disable-sync"]
-const chrome = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: quiet.map((flag) => `--${flag}`),
-})
+const chrome = await launch()
 const browser = await chrome.newContext({ viewport: { width: 1100, height: 720 } })
 browser.setDefaultTimeout(10000)
 const problems = []

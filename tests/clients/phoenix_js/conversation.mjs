@@ -1,5 +1,5 @@
 // Everything a page does with phoenix.js, against the conformance application.
-import { answer, assert, connect, httpUrl, join, next, run, until, urls } from "./harness.mjs"
+import { answer, assert, connect, httpUrl, join, next, overLongPoll, release, run, until, urls } from "./harness.mjs"
 
 const buffer = (...bytes) => new Uint8Array(bytes).buffer
 const bytes = (data) => [...new Uint8Array(data)]
@@ -139,7 +139,14 @@ async function the_heartbeat_is_answered() {
   assert.deepEqual(new Set(seen), new Set(["ok"]))
 }
 
-await run([
+// Long-poll brings no bytes to the client and needs no heartbeats. phoenix.js 1.7.21 sends more than the
+// 100 messages of one request that a server reads, and does not notice that its session is gone.
+const notByLongPoll = [binary_payloads_go_both_ways, the_heartbeat_is_answered]
+if (release === "phoenix-1-7") {
+  notByLongPoll.push(five_thousand_messages_in_order, a_disconnected_user_connects_and_joins_again)
+}
+
+const checks = [
   join_is_answered_refused_or_unmatched,
   pushes_are_replied_to,
   a_broadcast_reaches_everybody_and_broadcast_from_everybody_else,
@@ -153,4 +160,5 @@ await run([
   a_disconnected_user_connects_and_joins_again,
   a_refused_connection_never_opens,
   the_heartbeat_is_answered,
-])
+]
+await run(checks.filter((check) => !overLongPoll || !notByLongPoll.includes(check)))

@@ -1,14 +1,21 @@
 // What the scripts share: the real phoenix.js over the real WebSocket of `ws`, promises, assertions.
-// node SCRIPT PACKAGE URL [URL]: PACKAGE is phoenix, phoenix-1-8-6 or phoenix-1-7.
+// node SCRIPT PACKAGE URL [URL]: PACKAGE is phoenix, phoenix-1-8-6 or phoenix-1-7. LONGPOLL=1: by long-poll.
 import assert from "node:assert/strict"
 import { createRequire } from "node:module"
 import WebSocket from "ws"
 
 const [name, a, b = a] = process.argv.slice(2)
 // phoenix.js up to 1.7 looks for a browser's globals; the CommonJS build works in all releases.
-const { Socket } = createRequire(import.meta.url)(name)
+const require = createRequire(import.meta.url)
+if (name === "phoenix-1-7") { // in 2024 it expected a browser's globals
+  globalThis.self = globalThis
+  globalThis.XMLHttpRequest = require("xhr2")
+}
+const { Socket, LongPoll, Presence } = require(name)
+export const overLongPoll = Boolean(process.env.LONGPOLL)
+export const release = name
 
-export { assert }
+export { assert, Presence, WebSocket }
 export const urls = [a, b]
 export const httpUrl = a
 
@@ -16,7 +23,7 @@ const sockets = []
 
 export function connect(base = a, params = {}, options = {}) {
   const socket = new Socket(base.replace(/^http/, "ws") + "/socket", {
-    transport: WebSocket,
+    transport: overLongPoll ? LongPoll : WebSocket,
     params,
     timeout: 5000,
     ...options,

@@ -7,9 +7,9 @@ from gateway.hub import Client, Hub
 from gateway.transports.base import Encoding
 from mesh import Channel, SocketHandler
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.endpoint import Mount
 from mesh.link import commands
 from mesh.messages import JSON, Sender
+from mesh.mount import Mount
 from mesh.serializers.v2_json import V2JSON
 from mesh.settings import GatewaySettings
 
@@ -78,7 +78,7 @@ class Gateway:
     def __init__(self):
         self.bus, self.workers = Bus(), Workers()
         self.hub = Hub("g", self.bus, self.workers, GatewaySettings(), 60.0)
-        self.mount = Mount("/socket", User)
+        self.mount = Mount(User).at("/socket")
         self.client = self.connect()
 
     def connect(self, socket_id=None):

@@ -1,0 +1,31 @@
+"""A gateway that stops sends its clients away in batches, so that the others are not overrun.
+
+Source: Phoenix.Socket.PoolDrainer. Connections are counted, not channels, and those without channels go
+as well.
+"""
+
+import asyncio
+
+from gateway.hub import Hub
+from mesh.errors import CloseCode
+from mesh.settings import DrainSettings
+from mesh.telemetry import get_logger
+
+log = get_logger("gateway.drain")
+
+
+async def drain(hub: Hub, settings: DrainSettings) -> None:
+    """Close every client with 1012; its channels end with the reason "draining"."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.shutdown_seconds
+    total, done = len(hub.clients), 0
+    while hub.clients:
+        hurry = loop.time() + settings.interval_seconds > deadline
+        batch = list(hub.clients)[: None if hurry else settings.batch_size]
+        for client in batch:
+            client.transport.close(CloseCode.SERVICE_RESTART, "draining")
+            hub.disconnected(client, "draining")
+        done += len(batch)
+        log.info("draining", connections=done, total=total)
+        if hub.clients:
+            await asyncio.sleep(settings.interval_seconds)

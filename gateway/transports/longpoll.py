@@ -1,0 +1,308 @@
+"""Long-poll: `<mount>/longpoll`, for clients that no WebSocket reaches.
+
+The HTTP status is 200 for whatever was understood; the real one stands in the JSON body. A request may come
+to any gateway: the token names the one that holds the session, and it is asked over the bus.
+Source: Phoenix.Transports.LongPoll.
+"""
+
+import asyncio
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import msgspec
+from tornado.web import RequestHandler
+
+from gateway.hub import Client, Hub
+from gateway.transports.handshake import Admitted, Handshake, RefusedError
+from gateway.transports.longpoll_sessions import ENCODINGS, LongPollSession, LongPollSessions
+from mesh import tokens
+from mesh.bus.calls import Calls
+from mesh.errors import TokenError
+from mesh.mount import Mount
+from mesh.settings import LongPollSettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.longpoll")
+
+MAX_LINES = 100
+"""Of one POST, as in Phoenix; clients send no more since 1.7.22 and 1.8.6. The rest is counted."""
+MAX_BASE64_CHARACTERS = 10_000_000
+SALT = "longpoll"
+POLL, CANCEL, POST = "longpoll.poll", "longpoll.cancel", "longpoll.post"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_poll = msgspec.msgpack.Decoder(list[bytes] | None).decode
+_decode_post = msgspec.msgpack.Decoder(tuple[str, list[tuple[bytes, bool]]]).decode
+
+
+class LongPoll:
+    """Finds sessions, here or on another gateway.
+
+    Args:
+        sessions: those that this gateway holds.
+        calls: to the other gateways.
+        gateway: this gateway's id.
+        secret: signs tokens, the same on all gateways.
+
+    Attributes:
+        draining: this gateway stops, and begins no new session.
+    """
+
+    def __init__(self, sessions: LongPollSessions, calls: Calls, gateway: str, secret: str) -> None:
+        self.sessions = sessions
+        self.draining = False
+        self._requests = 0
+        self._answered: asyncio.Future[None] | None = None
+        self._calls = calls
+        self._gateway = gateway
+        self._secret = secret
+        calls.answers[POLL] = self._answer_poll
+        calls.answers[CANCEL] = self._answer_cancel
+        calls.answers[POST] = self._answer_post
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A request is being answered."""
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if self._answered is not None and not self._requests and not self._answered.done():
+                self._answered.set_result(None)
+
+    async def aclose(self, timeout_seconds: float) -> None:
+        """All sessions are over: done when every request is answered, or after the time-out."""
+        if self._requests:
+            self._answered = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._answered], timeout=timeout_seconds)
+        self.sessions.close()
+
+    @property
+    def hub(self) -> Hub:
+        """Of this gateway."""
+        return self.sessions.hub
+
+    @property
+    def settings(self) -> LongPollSettings:
+        """Of long-poll."""
+        return self.sessions.longpoll
+
+    def open(self, admitted: Admitted, mount: Mount) -> str:
+        """A new session; returns its token."""
+        session = LongPollSession(self.sessions)
+        encoding = ENCODINGS[admitted.serializer]
+        session.client = Client(
+            mount.path, admitted.socket_id, admitted.assigns, encoding, session, session
+        )
+        self.sessions.add(session)
+        self.hub.connect(session.client, mount)
+        return tokens.sign(
+            self._secret,
+            SALT,
+            [self._gateway, session.id, mount.path],
+            max_age_seconds=self.settings.token_max_age_seconds,
+        )
+
+    def find(self, token: object, mount: Mount) -> tuple[str, str] | None:
+        """(gateway, session id) that a token names, if it is one of ours for this mount."""
+        try:
+            gateway, session_id, path = tokens.verify(self._secret, SALT, token)
+        except TokenError:
+            return None
+        return (gateway, session_id) if path == mount.path else None
+
+    async def poll(self, gateway: str, session_id: str) -> list[bytes] | None:
+        """The messages for a client; None if its session is over."""
+        if gateway == self._gateway:
+            session = self.sessions.get(session_id)
+            return await session.poll() if session is not None else None
+        try:
+            limit = self.settings.window_seconds + self.settings.relay_timeout_seconds
+            answer = await self._calls.call(gateway, POLL, session_id.encode(), limit)
+            messages: list[bytes] | None = _decode_poll(answer)
+            return messages
+        except (TimeoutError, msgspec.MsgspecError):
+            return None
+        except asyncio.CancelledError:
+            self._calls.tell(gateway, CANCEL, session_id.encode())
+            raise
+
+    async def post(self, gateway: str, session_id: str, messages: list[tuple[bytes, bool]]) -> int:
+        """Hand over a client's messages; returns the status to answer."""
+        if gateway == self._gateway:
+            session = self.sessions.get(session_id)
+            return await session.post(messages) if session is not None else 410
+        try:
+            limit = self.settings.window_seconds + self.settings.relay_timeout_seconds
+            data = _encode((session_id, messages))
+            return int(await self._calls.call(gateway, POST, data, limit))
+        except (TimeoutError, ValueError):
+            return 410
+
+    # For other gateways
+
+    async def _answer_poll(self, data: bytes) -> bytes:
+        session = self.sessions.get(data.decode("utf-8", "replace"))
+        return _encode(await session.poll() if session is not None else None)
+
+    async def _answer_cancel(self, data: bytes) -> bytes:
+        session = self.sessions.get(data.decode("utf-8", "replace"))
+        if session is not None:
+            session.give_up_poll()
+        return b""
+
+    async def _answer_post(self, data: bytes) -> bytes:
+        try:
+            session_id, messages = _decode_post(data)
+        except msgspec.MsgspecError:
+            return b"410"
+        session = self.sessions.get(session_id)
+        return b"%d" % (await session.post(messages) if session is not None else 410)
+
+
+class LongPollHandler(RequestHandler):
+    """One request."""
+
+    def initialize(self, longpoll: LongPoll, handshake: Handshake) -> None:
+        """Tornado hands over what the application gave with the route."""
+        self._longpoll = longpoll
+        self._handshake = handshake
+        self._polling: asyncio.Task[list[bytes] | None] | None = None
+
+    def set_default_headers(self) -> None:
+        """As Phoenix's. The token, not the page's origin, is the authority: so any origin may read."""
+        self.set_header("Access-Control-Allow-Origin", "*")
+        self.set_header("Cache-Control", "no-store")
+
+    def options(self, **_path_params: str) -> None:
+        """The pre-flight request of a page of another origin."""
+        requested = self.request.headers.get("access-control-request-headers", "")
+        self.set_header("Access-Control-Allow-Headers", requested)
+        self.set_header("Access-Control-Allow-Methods", "get, post, options")
+        self.set_header("Access-Control-Max-Age", "3600")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish()
+
+    async def _bad_request(self, **_path_params: str) -> None:
+        self.set_status(400)
+        self.finish()
+
+    put = patch = delete = head = _bad_request
+
+    def on_connection_close(self) -> None:
+        """The client hung up: its messages must wait for the next poll."""
+        if self._polling is not None:
+            self._polling.cancel()
+
+    async def get(self, **path_params: str) -> None:
+        """Poll, or begin a session."""
+        with self._longpoll.request():
+            await self._get(path_params)
+
+    async def _get(self, path_params: dict[str, str]) -> None:
+        try:
+            self._handshake.check_origin(self.request)
+            place = self._find()
+            if place is not None:
+                token, gateway, session_id = place
+                messages = await self._poll(gateway, session_id)
+                if messages is not None:
+                    return self._answer(200 if messages else 204, token, messages)
+            await self._begin(path_params)
+        except RefusedError as refused:
+            self._refuse(refused)
+
+    async def post(self, **_path_params: str) -> None:
+        """Messages of the client."""
+        with self._longpoll.request():
+            await self._post()
+
+    async def _post(self) -> None:
+        try:
+            self._handshake.check_origin(self.request)
+        except RefusedError as refused:
+            return self._refuse(refused)
+        place = self._find()
+        if place is None:
+            return self._answer(410)
+        _, gateway, session_id = place
+        self._answer(await self._longpoll.post(gateway, session_id, _messages(self.request)))
+
+    def _find(self) -> tuple[str, str, str] | None:
+        """(token, gateway, session id) of the session this request names."""
+        token = self.request.headers.get("x-phoenix-longpoll-token") or self.get_query_argument(
+            "token", None
+        )
+        found = self._longpoll.find(token, self._handshake.mount)
+        return (cast(str, token), *found) if found is not None else None
+
+    async def _poll(self, gateway: str, session_id: str) -> list[bytes] | None:
+        self._polling = polling = asyncio.ensure_future(self._longpoll.poll(gateway, session_id))
+        try:
+            return await polling
+        except asyncio.CancelledError:
+            if polling.cancelled():  # nobody is there to be answered
+                return []
+            raise
+        finally:
+            self._polling = None
+
+    async def _begin(self, path_params: dict[str, str]) -> None:
+        admitted = await self._handshake.admit(self.request, path_params)
+        if admitted.serializer not in ENCODINGS:
+            log.warning("connection refused", reason="long-poll carries no binary frames: format=json")
+            raise RefusedError(403)
+        if self._longpoll.draining:
+            self.set_header("Connection", "close")
+            raise RefusedError(503)
+        if self._longpoll.sessions.full:
+            log.error("too many long-poll sessions", limit=self._longpoll.settings.max_sessions)
+            raise RefusedError(503)
+        if admitted.socket_id is not None:
+            await self._longpoll.hub.subscribe_id(admitted.socket_id)
+        self._answer(410, self._longpoll.open(admitted, self._handshake.mount))
+
+    def _refuse(self, refused: RefusedError) -> None:
+        counters.count("connections_refused")
+        if refused.status == 403:
+            return self._answer(403)
+        if refused.status == 503:
+            return self._answer(500)  # any other status in the body breaks phoenix.js
+        self.set_status(refused.status)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(refused.sentence)
+
+    def _answer(self, status: int, token: str | None = None, messages: list[bytes] | None = None) -> None:
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        if token is None:
+            self.finish(b'{"status":%d}' % status)
+        else:  # our tokens need no escaping
+            listed = b",".join(messages or ())
+            self.finish(b'{"status":%d,"token":"%b","messages":[%b]}' % (status, token.encode(), listed))
+
+
+def _messages(request: Any) -> list[tuple[bytes, bool]]:
+    """(bytes, whether binary) of each message in a POST."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-ndjson":
+        return [(request.body, False)]
+    lines = [line for line in request.body.replace(b"\r\n", b"\n").split(b"\n") if line]
+    if len(lines) > MAX_LINES:
+        counters.count("longpoll_lines_dropped", len(lines) - MAX_LINES)
+        log.warning("long-poll lines dropped", lines=len(lines), limit=MAX_LINES)
+    return [_message(line) for line in lines[:MAX_LINES]]
+
+
+def _message(line: bytes) -> tuple[bytes, bool]:
+    if line.startswith(b"["):
+        return line, False
+    try:
+        if len(line) <= MAX_BASE64_CHARACTERS:
+            return b64decode(line, validate=True), True
+    except Base64Error:
+        pass
+    return b"", True  # no message: as in Phoenix it ends the session
