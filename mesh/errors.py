@@ -116,7 +116,11 @@ class NodeError(MeshError):
 
 
 class UnreachableError(MeshError):
-    """The bus does not answer; the message says whether anything was published."""
+    """The bus does not answer; `lost` tells whether what was published may be lost."""
+
+    def __init__(self, message: str, lost: bool = False) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 class CloseCode(IntEnum):

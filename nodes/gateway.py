@@ -9,6 +9,7 @@ from tornado.netutil import bind_sockets
 
 from gateway.drain import drain
 from gateway.http.application import make_application
+from gateway.http.publish import PublishApi
 from gateway.hub import Hub
 from gateway.transports.connection import WebSockets
 from gateway.transports.longpoll import LongPoll
@@ -93,7 +94,10 @@ class GatewayNode:
         self._websockets = WebSockets(self.hub, settings.gateway)
         sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
         self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
-        application = make_application(self.endpoint, self._websockets, self._longpoll, settings.gateway)
+        api = PublishApi(bus, settings.api) if settings.api.keys else None
+        application = make_application(
+            self.endpoint, self._websockets, self._longpoll, settings.gateway, api
+        )
         self._server = HTTPServer(
             application,
             idle_connection_timeout=settings.gateway.handshake_timeout_seconds,

@@ -6,7 +6,9 @@ from typing import Any
 
 from tornado.web import Application, StaticFileHandler
 
+from gateway.http import publish
 from gateway.http.origin import OriginCheck
+from gateway.http.publish import PublishApi
 from gateway.transports.connection import WebSockets
 from gateway.transports.handshake import Handshake
 from gateway.transports.longpoll import LongPoll, LongPollHandler
@@ -19,12 +21,16 @@ _VARIABLE = re.compile(r"/:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def make_application(
-    endpoint: Endpoint, websockets: WebSockets, longpoll: LongPoll, settings: GatewaySettings
+    endpoint: Endpoint,
+    websockets: WebSockets,
+    longpoll: LongPoll,
+    settings: GatewaySettings,
+    api: PublishApi | None = None,
 ) -> Application:
-    """Routes, in this order: sockets, the application's handlers, static files; the rest is 404.
+    """Routes, in this order: sockets, publishing API, the application's handlers, static files; then 404.
 
     Raises:
-        ApplicationError: if a static directory does not exist.
+        ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
     """
     handlers: list[tuple[Any, ...]] = []
     for mount in endpoint.mounts.values():
@@ -37,6 +43,8 @@ def make_application(
         if mount.longpoll:
             given = {"longpoll": longpoll, "handshake": Handshake(mount, "longpoll", origin)}
             handlers.append((_pattern(mount.path) + "/longpoll", LongPollHandler, given))
+    if api is not None:
+        handlers += publish.routes(api, endpoint)
     handlers += endpoint.http
     # The longest prefix first, so that "/" does not hide the others.
     for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):

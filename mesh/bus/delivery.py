@@ -27,7 +27,9 @@ async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: floa
     dropped, interruptions = publisher.dropped, watch.interruptions
     publish()
     if publisher.dropped > dropped:
-        raise UnreachableError("the bus is overloaded: its backlog is full and messages were dropped")
+        raise UnreachableError(
+            "the bus is overloaded: its backlog is full and messages were dropped", lost=True
+        )
     try:
         async with asyncio.timeout(timeout_seconds):
             await subscribed(bus)
@@ -37,7 +39,9 @@ async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: floa
         ) from None
     watch.look()
     if watch.interruptions > interruptions:
-        raise UnreachableError("the proxy went away while the message was on its way to it; it may be lost")
+        raise UnreachableError(
+            "the proxy went away while the message was on its way to it; it may be lost", lost=True
+        )
 
 
 async def confirm(bus: Bus, timeout_seconds: float) -> None:
