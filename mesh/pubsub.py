@@ -51,7 +51,7 @@ class BusAdapter(Protocol):
     def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
         """As `publish`, but only that node gets it."""
 
-    def listen(self, pattern: str, max_queued: int) -> Subscription:
+    def subscription(self, pattern: str, max_queued: int) -> Subscription:
         """Broadcasts on a topic, or on all topics that start so: `room:*`."""
 
     def subscribe(self, subscription: bytes) -> None:
@@ -64,11 +64,20 @@ class BusAdapter(Protocol):
         """Call back once all subscriptions made so far are in force at the proxy."""
 
 
-class PubSub:
-    """What applications and channels broadcast through."""
+LocalBroadcast = Callable[[str, str, Any], None]
 
-    def __init__(self, bus: BusAdapter) -> None:
+
+class PubSub:
+    """What applications and channels broadcast through.
+
+    Args:
+        bus: to all nodes.
+        local: to the members of a topic that this node serves.
+    """
+
+    def __init__(self, bus: BusAdapter, local: LocalBroadcast | None = None) -> None:
         self.bus = bus
+        self._local = local
 
     def broadcast(self, topic: str, event: str, payload: Any) -> int:
         """Send `event` to every subscriber of `topic` on every node.
@@ -113,9 +122,20 @@ class PubSub:
         """
         if max_queued < 1:
             raise ChannelError(f"max_queued {max_queued!r}; a subscription needs room for at least 1")
-        return self.bus.listen(topics.check_pattern(pattern), max_queued)
+        return self.bus.subscription(topics.check_pattern(pattern), max_queued)
 
     @property
     def node_id(self) -> str:
         """The id of this node, for `direct_broadcast` to it."""
         return self.bus.node
+
+    def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
+        """Send `event` to those members of `topic` that this node serves; it does not travel on the bus.
+
+        Raises:
+            TopicError, PayloadError, ChannelError: as `broadcast`.
+        """
+        topics.check(topic)
+        check_name(event, "event")
+        if self._local is not None:
+            self._local(topic, event, payload)

@@ -72,7 +72,7 @@ class Bus:
         frame = encode_direct(topic, data)
         return self.publisher.publish_kind(DIRECT, topics.of_node(node), event, codec, frame)
 
-    def listen(self, pattern: str, max_queued: int) -> Subscription:
+    def subscription(self, pattern: str, max_queued: int) -> Subscription:
         """Broadcasts on a topic, or on all topics that start so."""
         return Subscription(self.subscriptions, pattern, max_queued)
 

@@ -71,6 +71,11 @@ class ChannelServer:
         self._mailbox.append(join)
         self._schedule()
 
+    @property
+    def waits(self) -> bool:
+        """Whether there will be mail by a timer."""
+        return bool(self._timers)
+
     # Mail
 
     def post(self, mail: Any) -> None:

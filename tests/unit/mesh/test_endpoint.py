@@ -31,7 +31,7 @@ class Bus:
         self.published.append(("direct", *args))
         return len(self.published)
 
-    def listen(self, *args):
+    def subscription(self, *args):
         return args
 
 
