@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 import urllib.error
 import urllib.request
 
@@ -68,18 +70,19 @@ def test_a_script_speaks_with_clients_and_background_tasks(anywhere):
     run(scenario())
 
 
-def test_an_idempotency_key_holds_at_every_gateway(anywhere):
-    def post(url, key, n):
-        body = json.dumps({"topic": "room:api", "event": "news", "payload": {"n": n}}).encode()
-        headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
-        made = urllib.request.Request(f"{url}/api/broadcast", body, headers)
-        try:
-            with urllib.request.urlopen(made, timeout=10) as response:
-                return response.status, response.headers["Idempotency-Replayed"]
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, None
+def post(url, key, n):
+    body = json.dumps({"topic": "room:api", "event": "news", "payload": {"n": n}}).encode()
+    headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
+    made = urllib.request.Request(f"{url}/api/broadcast", body, headers)
+    try:
+        with urllib.request.urlopen(made, timeout=10) as response:
+            return response.status, response.headers["Idempotency-Replayed"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, None
 
+
+def test_an_idempotency_key_holds_at_every_gateway(anywhere):
     async def scenario():
         one, two = anywhere.urls
         client = await member(two, "room:api")
@@ -97,12 +100,34 @@ def test_an_idempotency_key_holds_at_every_gateway(anywhere):
     run(scenario())
 
 
+def test_while_the_bus_does_not_answer_it_says_so_and_a_repeat_publishes_once(tmp_path):
+    env = {"MESH_API__KEYS": KEY, "MESH_API__TIMEOUT_SECONDS": "0.3"}
+    with cluster(tmp_path, APP, env=env) as running:
+
+        async def scenario():
+            one, two = running.urls
+            client = await member(two, "room:api")
+            pid = running.kill("proxy", number=signal.SIGSTOP)
+            try:
+                assert (await asyncio.to_thread(post, one, "k", 1))[0] == 503
+                assert (await asyncio.to_thread(post, one, "k", 1))[0] == 503
+                await client.silent()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert (await client.next())[4] == {"n": 1}
+            assert await asyncio.to_thread(post, one, "k", 1) == (200, "true")
+            assert await asyncio.to_thread(post, two, "k", 1) == (200, "true")
+            await client.silent()
+
+        run(scenario())
+
+
 def test_a_worker_that_stops_cancels_its_background_tasks(tmp_path):
     with cluster(tmp_path, APP, gateways=1, workers=1) as running:
 
         async def scenario():
             watcher = await member(running.urls[0], "room:fragile")
-            pid = running.kill("workers", 0, number=15)
+            pid = running.kill("workers", 0, number=signal.SIGTERM)
             while True:
                 message = await watcher.next()
                 if message[3] == "cancelled":

@@ -8,9 +8,16 @@ import subprocess
 from urllib.parse import urlsplit
 
 import pytest
+import zmq
 
+import mesh
+from gateway.http.publish import PublishApi
+from mesh.errors import UnreachableError
+from mesh.settings import ApiSettings
 from tests.support.http import request as plain_request
 from tests.support.processes import ROOT, Process, serve
+from tests.support.proxy import bus, free_address, proxy
+from tests.support.until import until
 from tests.support.websocket import PhoenixClient, open_connection, run
 
 KEYS = ["a-key-of-20-letters-or-so", "another-key-of-many-letters"]
@@ -245,3 +252,30 @@ def test_curl_is_enough(url):
     body = json.dumps(message("room:nobody"))
     done = subprocess.run([*command, "-d", body], capture_output=True, text=True, timeout=20)
     assert done.stdout == '{"published":1}', done.stderr
+
+
+def test_what_may_be_lost_is_published_again_when_its_request_is_repeated():
+    async def scenario():
+        address = free_address()
+        settings = ApiSettings(keys=[KEYS[0]])
+        body = json.dumps(message(n=1)).encode()
+        with zmq.Context() as context, bus(address, "gateway") as node:
+            api = PublishApi(node, settings)
+            takes_and_dies = context.socket(zmq.SUB)
+            takes_and_dies.setsockopt(zmq.SUBSCRIBE, b"room:1")
+            takes_and_dies.bind(address)
+            await until(lambda: takes_and_dies.poll(0) or node.publisher.connected)
+            request = asyncio.create_task(api.publish("broadcast", body, "key"))
+            await until(lambda: takes_and_dies.poll(0))
+            takes_and_dies.close()
+            async with proxy(address), mesh.connect(address) as pubsub:
+                with pytest.raises(UnreachableError, match="may be lost"):
+                    await request
+                async with pubsub.subscribe("room:1") as broadcasts:
+                    assert await api.publish("broadcast", body, "key") == (1, False)
+                    assert await api.publish("broadcast", body, "key") == (1, True)
+                    async for broadcast in broadcasts:
+                        assert broadcast.payload == {"n": 1}
+                        break
+
+    run(scenario())
