@@ -200,7 +200,10 @@ class Channels:
     def _inform(
         self, subscribers: dict[ChannelServer, None], topic: str, header: Header, data: bytes
     ) -> None:
+        sender = header.sender if header.sender is not None and header.sender.skip else None
         for server in subscribers:
+            if sender is not None and sender[:2] == (self.gateway_of(server.link), server.number):
+                continue
             try:
                 payload = payloads.decode(header.codec, data)
             except DecodeError as error:
