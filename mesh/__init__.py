@@ -1,6 +1,6 @@
 """Phoenix Channels for Python, on a ZeroMQ mesh: the public API on one page."""
 
-from mesh.channel import Channel, Reply, SocketRef, error, ok, on, refuse
+from mesh.channel import TIMEOUT, Channel, Reply, SocketRef, error, ok, on, refuse
 from mesh.endpoint import Endpoint
 from mesh.errors import MeshError
 from mesh.messages import Broadcast
@@ -10,6 +10,7 @@ from mesh.routes import Route
 from mesh.socket import ConnectInfo, Socket, SocketHandler
 
 __all__ = [
+    "TIMEOUT",
     "Broadcast",
     "Channel",
     "ConnectInfo",

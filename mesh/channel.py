@@ -4,7 +4,7 @@ Source: Phoenix.Channel. A Channel opens nothing: what it sends goes to a `Chann
 worker fills in (mesh/runtime/channel_server.py) and a test may replace.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -57,6 +57,31 @@ def on(*events: str) -> Callable[[Handler], Handler]:
     return mark
 
 
+class Timeout:
+    """The type of TIMEOUT."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "TIMEOUT"
+
+
+TIMEOUT = Timeout()
+"""What `handle_info` gets after the silence that `Channel.timeout` asked for."""
+
+Assigns = dict[str, Any]
+
+
+Assign = Mapping[str, Any] | Callable[[Assigns], Mapping[str, Any]] | None
+"""What `assign` takes: values, or a function that makes them of the assigns there are."""
+
+
+def assign(assigns: Assigns, values: Assign, more: Assigns) -> Assigns:
+    """Merge values into assigns; returns these."""
+    assigns.update((values(assigns) if callable(values) else values) or {}, **more)
+    return assigns
+
+
 class Sent:
     """What broadcast, push and reply return: already done, and awaitable for symmetry."""
 
@@ -89,6 +114,9 @@ class ChannelContext(Protocol):
 
     def send(self, message: Any, delay_seconds: float) -> None:
         """Queue `message` for `handle_info`."""
+
+    def timeout(self, seconds: float) -> None:
+        """Queue TIMEOUT for `handle_info` after so much silence."""
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on `topic` to `handle_info`."""
@@ -157,7 +185,7 @@ class Channel:
         raise ChannelError(f"{type(self).__name__} has no handle_out for {event!r}")
 
     def handle_info(self, message: Any) -> Any:
-        """Takes what `send` queued, and Broadcasts on topics this channel subscribed to.
+        """Takes what `send` queued, TIMEOUT, and Broadcasts on topics this channel subscribed to.
 
         A channel without it ignores messages, with a warning in the log.
         """
@@ -166,8 +194,9 @@ class Channel:
         """Runs when the channel ends.
 
         Args:
-            reason: "left", "closed", "disconnected", "duplicate_join", "shutdown" (refused join, or
-                the worker stops), "normal" or what was given to `stop`; an exception after a crash.
+            reason: "left", "closed", "disconnected", "draining" (the gateway stops), "inactive" (nobody
+                polls any longer), "duplicate_join", "shutdown" (refused join, or the worker stops),
+                "mailbox_overflow", "normal" or what was given to `stop`; an exception after a crash.
         """
 
     # What a channel can do
@@ -176,6 +205,10 @@ class Channel:
     def assigns(self) -> dict[str, Any]:
         """This channel's own copy of the socket's assigns."""
         return self.socket.assigns
+
+    def assign(self, values: Assign = None, /, **more: Any) -> Assigns:
+        """Merge into the assigns and return them: `assign(n=1)`, a mapping, or a function of them."""
+        return assign(self.assigns, values, more)
 
     def push(self, event: str, payload: Any) -> Sent:
         """Send `event` to this client only.
@@ -225,8 +258,8 @@ class Channel:
     def stop(self, reason: str = "normal", reply: Reply | None = None) -> None:
         """End this channel after the current callback, with a reply first if given.
 
-        "normal" and "shutdown" close it for good (`phx_close`); any other reason counts as a crash
-        (`phx_error`, and the client rejoins).
+        "normal", "shutdown" and "shutdown:…" close it for good (`phx_close`); any other reason counts
+        as a crash (`phx_error`, and the client rejoins).
         """
         if reply is not None:
             self.reply(reply.payload, reply.status)
@@ -235,6 +268,16 @@ class Channel:
     def send(self, message: Any, delay_seconds: float = 0.0) -> None:
         """Queue `message` for this channel's `handle_info`, now or after a delay."""
         self._context.send(message, delay_seconds)
+
+    def timeout(self, seconds: float) -> None:
+        """Let `handle_info` get TIMEOUT if nothing comes for so long after the current callback.
+
+        Whatever comes first ends the wait; the callback that takes it may ask anew.
+
+        Raises:
+            ChannelError: for what is no number of seconds.
+        """
+        self._context.timeout(seconds)
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on another topic to `handle_info`; when awaited, none is missed after it.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mesh.channel import Channel, Reply
+from mesh.channel import Assign, Assigns, Channel, Reply, assign
 from mesh.errors import RouteError
 from mesh.routes import Route, RouteTable
 
@@ -95,6 +95,10 @@ class SocketHandler:
             info: the request, as far as it may be known.
         """
         return None
+
+    def assign(self, values: Assign = None, /, **more: Any) -> Assigns:
+        """Merge into the assigns and return them: `assign(user=7)`, a mapping, or a function of them."""
+        return assign(self.assigns, values, more)
 
     def id(self) -> str | None:
         """The topic on which `disconnect` closes this socket, e.g. "users:7"; None for no topic."""

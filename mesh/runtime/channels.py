@@ -153,7 +153,7 @@ class Channels:
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
             return
         try:
-            assigns = _decode_assigns(join.assigns) | dict(route.assigns)
+            assigns = _decode_assigns(join.assigns) | _copy(dict(route.assigns))
         except (msgspec.MsgspecError, TypeError):
             log.error("join with unreadable assigns refused", topic=join.topic)
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
@@ -294,3 +294,10 @@ class Channels:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2 * self.settings.kill_seconds)
         await self.runners.aclose()
+
+
+def _copy(value: Any) -> Any:
+    """A channel's own copy of a route's assigns: no other sees what it changes in a list or a dict."""
+    if type(value) is dict:
+        return {key: _copy(each) for key, each in value.items()}
+    return [_copy(each) for each in value] if type(value) is list else value

@@ -85,6 +85,7 @@ def test_what_a_channel_sends_goes_to_its_context():
     channel.reply({"n": 4})
     channel.stop("shutdown", reply=ok())
     channel.send("message", 1.5)
+    channel.timeout(30)
     assert done == [
         ("push", "e", {"n": 1}),
         ("broadcast", "e", {"n": 2}, True),
@@ -93,8 +94,17 @@ def test_what_a_channel_sends_goes_to_its_context():
         ("reply", None, "ok", None),
         ("stop", "shutdown"),
         ("send", "message", 1.5),
+        ("timeout", 30),
     ]
     assert channel.assigns == {"a": 1}
+
+
+def test_assigns_are_merged_from_names_a_mapping_or_a_function_of_them():
+    channel, _ = make()
+    assert channel.assign(b=2) == {"a": 1, "b": 2}
+    assert channel.assign({"b": 3, "c": 4}, d=5) == {"a": 1, "b": 3, "c": 4, "d": 5}
+    channel.assign(lambda assigns: {"a": assigns["a"] + 1})
+    assert channel.assigns == channel.assign() == {"a": 2, "b": 3, "c": 4, "d": 5}
 
 
 def test_sending_can_be_awaited():

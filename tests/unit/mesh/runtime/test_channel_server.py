@@ -5,14 +5,15 @@ import asyncio
 import msgspec
 import pytest
 
-from mesh import Channel, Endpoint, SocketHandler, on
+from mesh import TIMEOUT, Channel, Endpoint, Route, SocketHandler, SocketRef, ok, on, refuse
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.link import commands
-from mesh.messages import JSON, Sender
+from mesh.messages import BINARY, JSON, Sender
 from mesh.runtime.channels import Channels
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters
 from tests.support.until import until
+from tests.support.virtual_time import run_virtually
 
 LINK = b"link"
 
@@ -75,8 +76,73 @@ class Room(Channel):
         self.ended.append(str(reason))
 
 
+class Patient(Channel):
+    """Waits for silence; notes what it hears."""
+
+    heard = []
+
+    async def join(self, topic, payload):
+        self.heard.append(("join", payload))
+        if payload == {"refuse": True}:
+            return refuse("no")
+        if payload == {"slow": True}:
+            await asyncio.sleep(3)
+        if payload == {"stubborn": True}:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+    @on("wait")
+    def wait(self, payload):
+        self.timeout(payload["seconds"])
+
+    @on("wait_and_go_on")
+    async def wait_and_go_on(self, payload):
+        self.timeout(payload["seconds"])
+        await asyncio.sleep(2 * payload["seconds"])
+
+    @on("echo")
+    def echo(self, payload):
+        return ok(payload)
+
+    @on("tell")
+    def tell(self, payload):
+        self.send(payload["what"])
+
+    @on("end")
+    def end(self, payload):
+        self.stop(payload["reason"])
+
+    @on("reply_elsewhere")
+    def reply_elsewhere(self, payload):
+        self.reply({}, ref=SocketRef("room:other", "1"))
+
+    def handle_info(self, message):
+        self.heard.append(message)
+        if message == "wait again":
+            self.timeout(1)
+        if message == "reply":
+            self.reply({})
+        return 7 if message == "return" else None
+
+    def terminate(self, reason):
+        self.heard.append(("terminate", str(reason)))
+
+
+class Deaf(Channel):
+    @on("tell")
+    def tell(self, payload):
+        self.send(payload["what"])
+        return {}
+
+
 class User(SocketHandler):
-    channels = {"room:*": Room}
+    channels = [
+        Route("room:*", Room),
+        Route("patient:*", Patient),
+        Route("deaf:*", Deaf, assigns={"tags": ["a"], "deep": {"b": []}, "service": Room}),
+    ]
 
 
 class Worker:
@@ -90,16 +156,17 @@ class Worker:
         self.bus.channels = self.channels
         self.channels.gateway_up(LINK, "g")
         Room.ended.clear()
+        Patient.heard.clear()
 
     def send(self, link, command):
         assert link == LINK
         self.sent.append(command)
         return len(self.sent)
 
-    def join(self, number=1, topic="room:1"):
+    def join(self, number=1, topic="room:1", codec=JSON, data=b"{}"):
         assigns = msgspec.msgpack.encode({})
         self.do(
-            commands.Join(number, "/socket", topic, "1", None, "websocket", "v2_json", assigns, JSON, b"{}")
+            commands.Join(number, "/socket", topic, "1", None, "websocket", "v2_json", assigns, codec, data)
         )
 
     def push(self, event, data=b"{}", number=1, ref="2"):
@@ -113,7 +180,7 @@ class Worker:
         return [each for each in self.sent if isinstance(each, kind)][count - 1]
 
 
-def scenario(**settings):
+def scenario(run_in=asyncio.run, **settings):
     def decorate(test):
         def run():
             async def main():
@@ -121,7 +188,7 @@ def scenario(**settings):
                 await test(worker)
                 await worker.channels.aclose()
 
-            asyncio.run(main())
+            run_in(main())
 
         run.__name__ = test.__name__
         return run
@@ -257,3 +324,155 @@ def test_assigns_of_one_channel_are_not_those_of_another():
 @pytest.mark.parametrize("patterns", [["room:*"]])
 def test_only_routes_that_intercept_are_subscribed(patterns):
     assert Worker().channels.intercepted_patterns() == patterns
+
+
+@scenario(run_virtually)
+async def test_silence_after_a_callback_is_told_once(worker):
+    worker.join(topic="patient:1")
+    worker.push("wait", b'{"seconds":10}')
+    await asyncio.sleep(9.9)
+    assert TIMEOUT not in Patient.heard
+    await asyncio.sleep(100)
+    assert Patient.heard[1:] == [TIMEOUT]
+    worker.push("wait_and_go_on", b'{"seconds":10}')  # the wait begins when the callback ends
+    await asyncio.sleep(29.9)
+    assert Patient.heard[1:] == [TIMEOUT]
+    await asyncio.sleep(0.2)
+    assert Patient.heard[1:] == [TIMEOUT, TIMEOUT]
+
+
+@scenario(run_virtually)
+async def test_whatever_comes_ends_the_wait_for_silence(worker):
+    worker.join(topic="patient:1")
+    worker.push("wait", b'{"seconds":10}')
+    await asyncio.sleep(9.9)
+    worker.push("echo")
+    await asyncio.sleep(100)
+    worker.push("wait", b'{"seconds":10}')
+    worker.push("tell", b'{"what":"wait again"}')
+    await asyncio.sleep(1.1)
+    assert Patient.heard[1:] == ["wait again", TIMEOUT]
+    worker.push("wait", b'{"seconds":10}')
+    worker.push("end", b'{"reason":"normal"}')
+    await asyncio.sleep(100)
+    assert Patient.heard[3:] == [("terminate", "normal")]
+
+
+@pytest.mark.parametrize("seconds", [b"-1", b'"1"', b"null"])
+def test_a_wait_that_is_no_number_of_seconds_crashes_the_channel(seconds):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("wait", b'{"seconds":' + seconds + b"}")
+        await worker.wait(commands.Crashed)
+        assert "want a number of seconds" in Patient.heard[-1][1]
+
+    check()
+
+
+@pytest.mark.parametrize(("data", "seconds"), [(b'{"slow":true}', 1), (b'{"stubborn":true}', 1)])
+def test_a_join_that_takes_too_long_is_refused_and_cancelled(data, seconds):
+    @scenario(run_virtually, join_timeout_seconds=seconds)
+    async def check(worker):
+        worker.join(1, "patient:1", data=data)
+        worker.join(2, "patient:2")
+        await asyncio.sleep(seconds + 0.1)
+        refused = await worker.wait(commands.Refused)
+        assert (refused.channel, refused.data) == (1, b'{"reason":"join crashed"}')
+        assert Patient.heard[-1][0] == "terminate"
+        assert "over 1 s, worker.join_timeout_seconds" in Patient.heard[-1][1]
+        assert (await worker.wait(commands.Joined)).channel == 2
+
+    check()
+
+
+@scenario(run_virtually)
+async def test_without_a_bound_a_join_may_take_its_time(worker):
+    worker.join(1, "patient:1", data=b'{"slow":true}')
+    await asyncio.sleep(3.1)
+    assert (await worker.wait(commands.Joined)).channel == 1
+
+
+@scenario(kill_seconds=0.05)
+async def test_a_join_that_outlives_its_client_leaves_nothing(worker):
+    worker.join(1, "patient:1", data=b'{"stubborn":true}')
+    await until(lambda: Patient.heard, 5)
+    worker.do(commands.SocketDown([1], "closed"))
+    await until(lambda: ("terminate", "closed") in Patient.heard, 5)
+    assert worker.sent == []
+    assert worker.channels._members == {}
+
+
+@scenario()
+async def test_a_refused_join_ends_with_terminate(worker):
+    worker.join(topic="patient:1", data=b'{"refuse":true}')
+    assert (await worker.wait(commands.Refused)).data == b'{"reason":"no"}'
+    await until(lambda: Patient.heard[-1] == ("terminate", "shutdown"), 5)
+
+
+@scenario()
+async def test_any_payload_may_come_with_a_join(worker):
+    worker.join(1, "patient:1", data=b"[1,null]")
+    worker.join(2, "patient:2", BINARY, b"\xff\x00")
+    await worker.wait(commands.Joined, 2)
+    assert Patient.heard == [("join", [1, None]), ("join", b"\xff\x00")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "command"),
+    [
+        (b'"normal"', commands.Closed),
+        (b'"shutdown"', commands.Closed),
+        (b'"shutdown:maintenance"', commands.Closed),
+        (b'"shutdowns"', commands.Crashed),
+        (b'"on fire"', commands.Crashed),
+        (b"7", commands.Crashed),
+    ],
+)
+def test_the_reason_of_a_stop_says_whether_the_client_shall_come_back(reason, command):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("end", b'{"reason":' + reason + b"}")
+        await worker.wait(command)
+
+    check()
+
+
+@scenario()
+async def test_a_message_for_a_channel_without_handle_info_is_ignored(worker):
+    worker.join(topic="deaf:1")
+    worker.push("tell", b'{"what":1}')
+    worker.push("tell", b'{"what":2}')
+    await worker.wait(commands.Reply, 2)
+    assert not any(isinstance(each, commands.Crashed) for each in worker.sent)
+
+
+@pytest.mark.parametrize("what", ["reply", "return"])
+def test_there_is_nothing_to_reply_to_in_handle_info(what):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("tell", b'{"what":"%b"}' % what.encode())
+        await worker.wait(commands.Crashed)
+
+    check()
+
+
+@scenario()
+async def test_a_push_to_one_channel_cannot_be_answered_by_another(worker):
+    worker.join(topic="patient:1")
+    worker.push("reply_elsewhere")
+    await worker.wait(commands.Crashed)
+    assert "one of 'room:other'" in Patient.heard[-1][1]
+
+
+@scenario()
+async def test_assigns_of_a_route_are_copied_into_each_channel(worker):
+    worker.join(1, "deaf:1")
+    worker.join(2, "deaf:2")
+    await worker.wait(commands.Joined, 2)
+    one, two = (server.channel.assigns for server in worker.channels._by_link[LINK].values())
+    one["tags"].append("b")
+    one["deep"]["b"].append(1)
+    assert two == {"tags": ["a"], "deep": {"b": []}, "service": Room}
