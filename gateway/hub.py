@@ -29,6 +29,7 @@ from gateway.workers import Workers
 from mesh import topics
 from mesh.bus.barrier import subscribed
 from mesh.bus.frames import Header
+from mesh.debug import SocketInfo
 from mesh.errors import CloseCode
 from mesh.link import commands
 from mesh.messages import DISCONNECT, Sender
@@ -159,6 +160,22 @@ class Hub:
         client.session.channels.clear()
         for worker, numbers in by_worker.items():
             self._workers.send(worker, commands.SocketDown(numbers, reason))
+
+    def sockets(self) -> list[SocketInfo]:
+        """Every client there is, with its channels."""
+        return [
+            SocketInfo(
+                client.mount,
+                client.id,
+                client.transport.name,
+                client.encoding.serializer.name,
+                {
+                    topic: "joined" if channel.joining is None else "joining"
+                    for topic, channel in client.session.channels.items()
+                },
+            )
+            for client in self.clients
+        ]
 
     def _forget_id(self, socket_id: str, client: Client) -> None:
         same = self._ids[socket_id]

@@ -74,6 +74,18 @@ class ChannelServer:
         self._mailbox.append(join)
         self._schedule()
 
+    @property
+    def status(self) -> str:
+        """What ChannelInfo says of it."""
+        if self._ended or any(type(mail) is commands.Leave for mail in self._mailbox):
+            return "leaving"
+        return "joined" if self._joined else "joining"
+
+    @property
+    def waiting(self) -> int:
+        """Messages in the mailbox."""
+        return len(self._mailbox)
+
     # Mail
 
     def post(self, mail: Any) -> None:

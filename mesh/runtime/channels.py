@@ -10,6 +10,7 @@ from mesh import payloads, topics
 from mesh.bus.barrier import subscribed
 from mesh.bus.frames import Header
 from mesh.channel import Channel
+from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
 from mesh.errors import DecodeError
 from mesh.link import commands
@@ -285,6 +286,21 @@ class Channels:
         task = asyncio.get_running_loop().create_task(coroutine, name="channel end")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def live(self) -> list[ChannelInfo]:
+        """Every channel there is."""
+        return [
+            ChannelInfo(
+                server.topic,
+                server.status,
+                type(server.channel).__name__,
+                server.channel.socket.id,
+                self.gateway_of(link),
+                server.waiting,
+            )
+            for link, servers in self._by_link.items()
+            for server in servers.values()
+        ]
 
     async def aclose(self) -> None:
         """End every channel: clients get `phx_error` and join another worker."""

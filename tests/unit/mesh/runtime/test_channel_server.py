@@ -7,6 +7,7 @@ import pytest
 
 from mesh import TIMEOUT, Channel, Endpoint, Route, SocketHandler, SocketRef, ok, on, refuse
 from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.debug import ChannelInfo
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, Sender
 from mesh.runtime.channels import Channels
@@ -476,3 +477,20 @@ async def test_assigns_of_a_route_are_copied_into_each_channel(worker):
     one["tags"].append("b")
     one["deep"]["b"].append(1)
     assert two == {"tags": ["a"], "deep": {"b": []}, "service": Room}
+
+
+@scenario()
+async def test_the_channels_of_a_worker_can_be_listed(worker):
+    worker.join(1)
+    await worker.wait(commands.Joined)
+    worker.push("hang")
+    await asyncio.sleep(0)
+    worker.push("echo")
+    worker.join(2, "patient:1", data=b'{"slow":true}')
+    listed = [
+        ChannelInfo("room:1", "joined", "Room", None, "g", 1),
+        ChannelInfo("patient:1", "joining", "Patient", None, "g", 0),
+    ]
+    await until(lambda: worker.channels.live() == listed, 5)
+    worker.do(commands.Leave(1, "9"))
+    assert worker.channels.live()[0] == ChannelInfo("room:1", "leaving", "Room", None, "g", 2)
