@@ -23,6 +23,7 @@ from mesh.channel import Channel
 from mesh.link import commands
 from mesh.messages import BINARY, JSON
 from mesh.routes import Route, RouteTable
+from mesh.serializers.base import Frame
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
 
@@ -156,6 +157,23 @@ def test_a_push_with_join_ref_null_is_current():
     channel = join(session)
     (forward,) = say(session, None, "7", "room:1", "echo", {})
     assert forward.channel is channel
+
+
+def test_a_leave_with_join_ref_null_is_current():
+    session = make()
+    channel = join(session)
+    assert say(session, None, "7", "room:1", "phx_leave", {}) == [
+        Forward(channel, commands.Leave(channel.number, "7"))
+    ]
+
+
+def test_bytes_may_answer_a_text_push_and_json_a_binary_one():
+    session = make()
+    channel = join(session)
+    (send,) = session.replied(channel, commands.Reply(1, 0, "7", "ok", BINARY, b"\xff"))
+    assert send.frame == Frame(b"\x01\x01\x01\x06\x02" + b"17room:1ok" + b"\xff", True)
+    (send,) = session.replied(channel, commands.Reply(1, 0, "8", "ok", JSON, b"{}"))
+    assert not send.frame.binary
 
 
 def test_after_a_join_with_join_ref_null_pushes_carry_the_ref():

@@ -1,6 +1,8 @@
 """mesh/runtime: a worker's channels, with a link that writes down and a bus that numbers."""
 
 import asyncio
+import gc
+import tracemalloc
 
 import msgspec
 import pytest
@@ -494,3 +496,21 @@ async def test_the_channels_of_a_worker_can_be_listed(worker):
     await until(lambda: worker.channels.live() == listed, 5)
     worker.do(commands.Leave(1, "9"))
     assert worker.channels.live()[0] == ChannelInfo("room:1", "leaving", "Room", None, "g", 2)
+
+
+@scenario()
+async def test_an_idle_channel_costs_about_two_kilobytes(worker):
+    async def join(numbers):
+        for number in numbers:
+            worker.join(number)
+        await until(lambda: len(worker.channels.live()) == numbers.stop, 10)
+        worker.sent.clear()
+        gc.collect()
+
+    await join(range(100))
+    tracemalloc.start()
+    try:
+        await join(range(100, 2_100))
+        assert tracemalloc.get_traced_memory()[0] / 2_000 < 3_000
+    finally:
+        tracemalloc.stop()
