@@ -26,9 +26,9 @@ from gateway.session import (
 )
 from gateway.transports.base import Encoding, Transport
 from gateway.workers import Workers
-from mesh import topics
+from mesh import payloads, topics
 from mesh.bus.barrier import subscribed
-from mesh.bus.frames import Header
+from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
 from mesh.errors import CloseCode
 from mesh.link import commands
@@ -198,6 +198,12 @@ class Hub:
                 self.disconnected(client, "disconnected")
         if self._workers.linked(header.origin):
             self._order.passed(header.origin, header.sequence)
+
+    def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
+        """To this gateway's clients only. Raises PayloadError for what is neither an object nor bytes."""
+        codec, data = payloads.encode_object(payload)
+        header = Header(VERSION, BROADCAST, self._gateway, 0, event, codec)
+        self._fanout.deliver(topic, header, data)
 
     def _keep_behind(self, worker: str, sender: Sender) -> None:
         """A channel broadcasts what its own client must get after commands still on their way."""

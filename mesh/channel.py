@@ -194,9 +194,10 @@ class Channel:
         """Runs when the channel ends.
 
         Args:
-            reason: "left", "closed", "disconnected", "draining" (the gateway stops), "inactive" (nobody
-                polls any longer), "duplicate_join", "shutdown" (refused join, or the worker stops),
-                "mailbox_overflow", "normal" or what was given to `stop`; an exception after a crash.
+            reason: "left", "closed", "disconnected", "draining" (the gateway stops), "inactive" (a
+                long-poll client is silent), "duplicate_join", "shutdown" (refused join, or the worker
+                stops), "mailbox_overflow", "normal" or what was given to `stop`; an exception after a
+                crash.
         """
 
     # What a channel can do

@@ -104,6 +104,15 @@ class Endpoint:
         self.pubsub.broadcast(topic, event, payload)
         return SENT
 
+    def local_broadcast(self, topic: str, event: str, payload: Any) -> Sent:
+        """Send `event` only to the members of `topic` that this node serves.
+
+        In a worker those whose channels it runs, wherever their clients are connected; in a gateway its
+        own clients, but for channels that intercept the event. Raises as `broadcast`.
+        """
+        self.pubsub.local_broadcast(topic, event, payload)
+        return SENT
+
     def disconnect(self, socket_id: str) -> Sent:
         """Close every socket with this id; its client may connect again."""
         return self.broadcast(socket_id, DISCONNECT, {})

@@ -29,11 +29,20 @@ class BusAdapter(Protocol):
         """Call back once all subscriptions made so far are in force at the proxy."""
 
 
-class PubSub:
-    """What applications and channels broadcast through."""
+LocalBroadcast = Callable[[str, str, Any], None]
 
-    def __init__(self, bus: BusAdapter) -> None:
+
+class PubSub:
+    """What applications and channels broadcast through.
+
+    Args:
+        bus: to all nodes.
+        local: to the members of a topic that this node serves.
+    """
+
+    def __init__(self, bus: BusAdapter, local: LocalBroadcast | None = None) -> None:
         self.bus = bus
+        self._local = local
 
     def broadcast(self, topic: str, event: str, payload: Any) -> int:
         """Send `event` to every subscriber of `topic` on every node.
@@ -51,3 +60,14 @@ class PubSub:
         """As `broadcast`, naming the channel that made it (and is skipped, if it says so)."""
         codec, data = payloads.encode_object(payload)
         return self.bus.publish(topics.check(topic), check_name(event, "event"), codec, data, sender)
+
+    def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
+        """Send `event` to those members of `topic` that this node serves; it does not travel on the bus.
+
+        Raises:
+            TopicError, PayloadError, ChannelError: as `broadcast`.
+        """
+        topics.check(topic)
+        check_name(event, "event")
+        if self._local is not None:
+            self._local(topic, event, payload)

@@ -86,7 +86,7 @@ class GatewayNode:
         self.hub = Hub(self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds)
         bus.subscriber.on_broadcast = self.hub.broadcast
         if self._owns_context:  # embedded, the worker binds it
-            self.endpoint.bind(PubSub(bus))
+            self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, self.id)
         bus.start()
         bus.when_subscribed(announcer.start)  # not before the answers can be heard

@@ -66,7 +66,7 @@ class WorkerNode:
         bus.subscriber.on_broadcast = channels.broadcast
         bus.subscriber.on_other[TRACKER] = presences.handle
         bus.publisher.on_broadcast = channels.published
-        self.endpoint.bind(PubSub(bus))
+        self.endpoint.bind(PubSub(bus, channels.local_broadcast))
         for pattern in channels.intercepted_patterns():
             bus.subscribe(topics.prefix(pattern))
         for topic in (topics.of_node(self.id), *presences.topics()):

@@ -27,13 +27,29 @@ def blocks(language):
     ]
 
 
-@pytest.mark.parametrize("source", blocks("python"))
+def is_test(source):
+    return "def test_" in source
+
+
+@pytest.mark.parametrize("source", [each for each in blocks("python") if not is_test(each.values[0])])
 def test_python_is_an_application_that_starts(source):
     namespace = {"__name__": "documented"}
     exec(compile(source, "documented", "exec"), namespace)
     endpoint = namespace["endpoint"]
     assert isinstance(endpoint, Endpoint)
     assert all(mount.routes.routes for mount in endpoint.mounts.values())
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if is_test(page.read_text())], ids=lambda page: page.name
+)
+def test_tests_pass(page, tmp_path):
+    sources = [match[2] for match in BLOCK.finditer(page.read_text()) if match[1] == "python"]
+    for name, wanted in (("app.py", False), ("test_app.py", True)):
+        (tmp_path / name).write_text("".join(each for each in sources if is_test(each) is wanted))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("source", blocks("toml"))

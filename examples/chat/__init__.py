@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from mesh import Channel, Endpoint, SocketHandler, error, on, refuse
+from mesh import Channel, Endpoint, Mount, Presence, SocketHandler, error, on, refuse
 
 MAX_NAME, MAX_BODY, MAX_ROOM = 40, 2000, 60
+
+people = Presence()
 
 
 class RoomChannel(Channel):
@@ -14,11 +16,8 @@ class RoomChannel(Channel):
             return refuse(f"a room's name has 1 to {MAX_ROOM} characters, not {size}")
 
     def after_join(self, payload):
-        self.broadcast("user_joined", self.me())
-
-    @on("here")  # the members' answer to user_joined, so that a newcomer learns who is there
-    def here(self, payload):
-        self.broadcast_from("here", self.me())
+        people.track(self, self.assigns["user"], {"tab": self.assigns["tab"]})
+        self.push("presence_state", people.list(self))
 
     @on("typing")
     def typing(self, payload):
@@ -32,10 +31,6 @@ class RoomChannel(Channel):
             return error({"reason": f"a message is a text of 1 to {MAX_BODY} characters, not {len(text)}"})
         self.broadcast("new_msg", {**self.me(), "body": text})
         return {}
-
-    def terminate(self, reason):
-        if reason != "duplicate_join":
-            self.broadcast_from("user_left", self.me())
 
     def me(self):
         return {"user": self.assigns["user"], "tab": self.assigns["tab"]}
@@ -53,6 +48,7 @@ class UserSocket(SocketHandler):
 
 here = Path(__file__).parent
 endpoint = Endpoint(
-    sockets={"/socket": UserSocket},
+    sockets={"/socket": Mount(UserSocket, longpoll=True)},
+    presences=[people],
     static={"/": here / "static", "/js": here.parents[1] / "clients" / "js"},
 )

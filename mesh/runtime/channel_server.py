@@ -86,6 +86,11 @@ class ChannelServer:
         """Messages in the mailbox."""
         return len(self._mailbox)
 
+    @property
+    def waits(self) -> bool:
+        """Whether there will be mail by a timer."""
+        return bool(self._timers or self._silence)
+
     # Mail
 
     def post(self, mail: Any) -> None:

@@ -228,6 +228,15 @@ class Channels:
             if event in server.intercepts:
                 server.post(Out(event, codec, data))
 
+    def server(self, link: bytes, number: int) -> ChannelServer | None:
+        """The channel of that number on a link, while it lives."""
+        return self._by_link.get(link, {}).get(number)
+
+    def busy(self) -> bool:
+        """Whether some callback runs or waits, or is about to."""
+        servers = (server for each in self._by_link.values() for server in each.values())
+        return bool(self.runners.active or self._tasks) or any(server.waits for server in servers)
+
     # For channel servers
 
     def add_member(self, server: ChannelServer) -> TopicMembers:

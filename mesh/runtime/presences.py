@@ -65,6 +65,11 @@ class PresenceServer:
         self.tracker.close()
         self.presence.bind(None)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a diff is still to come."""
+        return self._task is not None or any(self._gathering.values())
+
     # PresenceContext
 
     def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> str:
@@ -215,6 +220,11 @@ class Presences:
         }
         for server in self._servers.values():
             server.presence.bind(server)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a diff is still to come."""
+        return any(server.busy for server in self._servers.values())
 
     def topics(self) -> list[str]:
         """What the trackers must be subscribed to on the bus."""

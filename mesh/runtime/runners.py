@@ -29,9 +29,14 @@ class Work(Protocol):
 
 
 class Runners:
-    """A queue of work and the tasks that run it."""
+    """A queue of work and the tasks that run it.
+
+    Attributes:
+        active: pieces of work submitted and not done.
+    """
 
     def __init__(self) -> None:
+        self.active = 0
         self._queue: deque[Work] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -42,6 +47,7 @@ class Runners:
     def submit(self, work: Work) -> None:
         """Run `work` soon. Work submitted twice runs twice: the caller keeps track."""
         self._queue.append(work)
+        self.active += 1
         if self._pump is None:
             self._wake()
 
@@ -103,6 +109,7 @@ class Runners:
                     raise
                 task.uncancel()
             work.task = None
+            self.active -= 1
             if self._pump is None:
                 self._pump = task
             done += 1

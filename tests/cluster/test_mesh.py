@@ -82,3 +82,24 @@ def test_gateways_share_a_port_and_have_their_own(conformance):
             assert (await client.join("room:port"))[0] == "ok"
 
     run(scenario())
+
+
+def test_a_local_broadcast_reaches_the_members_that_this_worker_serves(apps):
+    async def scenario():
+        members = {}
+        while len(members) < 2 or min(map(len, members.values())) < 2:
+            client = await PhoenixClient.connect(apps.urls[len(members) % 2])
+            await client.join("watch:local")
+            pid = (await client.push("watch:local", "locally", {"from": "join"}))[1]["pid"]
+            members.setdefault(pid, []).append(client)
+        one, other = members.values()
+        await one[0].push("watch:local", "locally", {"from": "one"})
+        for client in one:
+            while (await client.event("local"))[4] != {"from": "one"}:
+                pass
+        for client in other:
+            client.cast("watch:local", "locally", {"from": "end"})
+            while (payload := (await client.event("local"))[4]) != {"from": "end"}:
+                assert payload == {"from": "join"}
+
+    run(scenario())

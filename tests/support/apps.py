@@ -1,6 +1,7 @@
 """Channels for what the conformance application has no event for."""
 
 import asyncio
+import os
 
 from tornado.websocket import WebSocketHandler
 
@@ -178,6 +179,13 @@ class InfoChannel(Channel):
 
 class WatchChannel(Channel):
     """Sees what others broadcast."""
+
+    spread = "socket"
+
+    @on("locally")
+    def locally(self, payload):
+        endpoint.local_broadcast(self.topic, "local", payload)
+        return {"pid": os.getpid()}
 
 
 class UserSocket(SocketHandler):

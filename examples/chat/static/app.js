@@ -1,5 +1,6 @@
-// The chat page: rooms as channels, people told by events. All text of users goes in as textContent.
+// The chat page: rooms as channels, people by Presence. All text of users goes in as textContent.
 import { Socket } from "/js/channelmesh.js"
+import { Presence } from "/js/presence.js"
 
 const byId = (id) => document.getElementById(id)
 const ROOMS = ["lobby", "kitchen", "garden"]
@@ -71,23 +72,12 @@ function room(name) {
 
 function join(name) {
   const channel = socket.channel(`room:${name}`)
-  const joined = { name, channel, messages: [], people: new Map(), typing: new Map(), unread: 0 }
+  const presence = new Presence(channel)
+  const joined = { name, channel, presence, messages: [], typing: new Map(), unread: 0 }
+  presence.onSync(() => joined === current && showPeople())
+  presence.onLeave((_user, _now, { metas }) => metas.forEach((meta) => stopTyping(joined, meta.tab)))
   channel.on("new_msg", (message) => received(joined, message))
-  channel.on("user_joined", (person) => {
-    arrived(joined, person)
-    if (person.tab !== tab) channel.cast("here")
-  })
-  channel.on("here", (person) => arrived(joined, person))
-  channel.on("user_left", (person) => {
-    // After a broken connection the server may miss our old one only when the new one is already there.
-    if (person.tab === tab) channel.cast("here")
-    else left(joined, person)
-  })
   channel.on("typing", (person) => typing(joined, person))
-  channel.onError(() => {
-    joined.people.clear() // whoever is there will say so when we are back
-    if (joined === current) showPeople()
-  })
   channel.join().catch((error) => problem(error.response?.reason ?? "the room cannot be joined now"))
   return joined
 }
@@ -129,19 +119,8 @@ function showRooms() {
 
 // People
 
-function arrived(where, { user, tab: who }) {
-  where.people.set(who, user)
-  if (where === current) showPeople()
-}
-
-function left(where, { tab: who }) {
-  where.people.delete(who)
-  stopTyping(where, who)
-  if (where === current) showPeople()
-}
-
 function showPeople() {
-  const names = [...new Set(current.people.values())].sort((a, b) => a.localeCompare(b))
+  const names = current.presence.list((name) => name).sort((a, b) => a.localeCompare(b))
   byId("count").textContent = names.length || ""
   byId("people").replaceChildren(
     ...names.map((name) => {

@@ -1,0 +1,27 @@
+import type { Channel } from "./channelmesh.js"
+
+export interface Meta {
+  phx_ref: string
+  phx_ref_prev?: string
+  [field: string]: any
+}
+
+export interface OnePresence {
+  metas: Meta[]
+  [field: string]: any
+}
+
+export interface PresenceOptions {
+  /** If the server names its events otherwise. */
+  events?: { state: string; diff: string }
+}
+
+/** Who is on a channel's topic. Set it up before `channel.join()`. */
+export class Presence {
+  constructor(channel: Channel, options?: PresenceOptions)
+  readonly state: ReadonlyMap<string, OnePresence>
+  list<Chosen = OnePresence>(choose?: (key: string, presence: OnePresence) => Chosen): Chosen[]
+  onSync(callback: () => void): void
+  onJoin(callback: (key: string, before: OnePresence | undefined, joined: OnePresence) => void): void
+  onLeave(callback: (key: string, now: OnePresence, left: OnePresence) => void): void
+}

@@ -1,0 +1,61 @@
+"""A bus in memory: what is published is delivered at once, in order, to one worker and to the test."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mesh import payloads, topics
+from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.messages import Broadcast, Sender
+
+
+class MemoryBus:
+    """Implements BusAdapter.
+
+    Attributes:
+        sequence: number of the last broadcast.
+        on_broadcast: called with (topic, header, payload bytes) for each: the worker's ear.
+        on_published: called with (topic, sequence) before that.
+        heard: broadcasts on the topics that the test subscribed to, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        self.on_broadcast: Callable[[str, Header, bytes], None] = lambda *_: None
+        self.on_published: Callable[[str, int], None] = lambda *_: None
+        self.heard: list[Broadcast] = []
+        self._subscriptions: dict[str, set[str]] = {}
+
+    def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
+        """Number a broadcast and deliver it."""
+        self.sequence += 1
+        self.on_published(topic, self.sequence)
+        header = Header(VERSION, BROADCAST, "test", self.sequence, event, codec, sender)
+        if topic in self._subscriptions and not _skips(sender, self._subscriptions[topic]):
+            self.heard.append(Broadcast(topic, event, payloads.decode(codec, data)))
+        self.on_broadcast(topic, header, data)
+        return self.sequence
+
+    def subscribe(self, subscription: bytes) -> None:
+        """Everything is delivered anyway."""
+
+    def unsubscribe(self, subscription: bytes) -> None:
+        """Likewise."""
+
+    def when_subscribed(self, callback: Callable[[], None]) -> None:
+        """At once: nothing can be missed."""
+        callback()
+
+    def publish_kind(self, kind: int, topic: str, event: str, codec: int, data: bytes) -> None:
+        """What nodes say to each other: here nobody else is there."""
+
+    def listen(self, topic: str) -> None:
+        """Let the test hear the broadcasts on `topic`."""
+        self._subscriptions.setdefault(topics.check(topic), set())
+
+    def skip(self, topic: str, sender: str) -> None:
+        """Do not let the test hear what it broadcasts itself as `sender`."""
+        self._subscriptions.setdefault(topic, set()).add(sender)
+
+
+def _skips(sender: Any, skipped: set[str]) -> bool:
+    return sender is not None and sender.skip and sender.gateway in skipped
