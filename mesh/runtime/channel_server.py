@@ -413,6 +413,8 @@ class ChannelServer:
 
     def send(self, message: Any, delay_seconds: float) -> None:
         """Queue for `handle_info`."""
+        if not delay_seconds < math.inf:
+            raise ChannelError(f"delay_seconds {delay_seconds!r}: want a number of seconds")
         if delay_seconds <= 0:
             self.post(Info(message))
             return

@@ -113,6 +113,10 @@ class Patient(Channel):
     def tell(self, payload):
         self.send(payload["what"])
 
+    @on("later")
+    def later(self, payload):
+        self.send("later", float(payload["seconds"]))
+
     @on("end")
     def end(self, payload):
         self.stop(payload["reason"])
@@ -369,6 +373,17 @@ def test_a_wait_that_is_no_number_of_seconds_crashes_the_channel(seconds):
         worker.push("wait", b'{"seconds":' + seconds + b"}")
         await worker.wait(commands.Crashed)
         assert "want a number of seconds" in Patient.heard[-1][1]
+
+    check()
+
+
+@pytest.mark.parametrize("seconds", [b'"nan"', b'"inf"'])
+def test_a_delay_that_is_no_number_of_seconds_crashes_the_channel(seconds):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("later", b'{"seconds":' + seconds + b"}")
+        await worker.wait(commands.Crashed)
 
     check()
 
