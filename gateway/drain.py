@@ -7,6 +7,7 @@ as well.
 import asyncio
 
 from gateway.hub import Hub
+from mesh import telemetry
 from mesh.errors import CloseCode
 from mesh.settings import DrainSettings
 from mesh.telemetry import get_logger
@@ -18,7 +19,7 @@ async def drain(hub: Hub, settings: DrainSettings) -> None:
     """Close every client with 1012; its channels end with the reason "draining"."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.shutdown_seconds
-    total, done = len(hub.clients), 0
+    total, done, index = len(hub.clients), 0, 0
     while hub.clients:
         hurry = loop.time() + settings.interval_seconds > deadline
         batch = list(hub.clients)[: None if hurry else settings.batch_size]
@@ -27,5 +28,9 @@ async def drain(hub: Hub, settings: DrainSettings) -> None:
             hub.disconnected(client, "draining")
         done += len(batch)
         log.info("draining", connections=done, total=total)
+        index += 1
+        rounds = -(-total // settings.batch_size)
+        counted = {"count": len(batch), "total": total, "index": index, "rounds": rounds}
+        telemetry.emit("socket_drain", counted, {})
         if hub.clients:
             await asyncio.sleep(settings.interval_seconds)

@@ -13,7 +13,7 @@ from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError
 from mesh.link import commands
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import counters, get_logger, stats
 
 log = get_logger("gateway.fanout")
 
@@ -62,6 +62,9 @@ class Fanout:
         self._max_held = max_held
         self._topics: dict[str, Members] = {}
 
+    def __len__(self) -> int:
+        return len(self._topics)
+
     def __contains__(self, topic: str) -> bool:
         return topic in self._topics
 
@@ -92,6 +95,7 @@ class Fanout:
                 del waiting[:index]
                 return False
             if _wants(channel, held.event, held.origin, held.sequence):
+                stats.deliveries += 1
                 channel.client.outbox.send(held.frame)
         del members.held[channel]
         members.careful[channel] = None
@@ -132,6 +136,7 @@ class Fanout:
             frame = self._encode(encoding, topic, header, data)
             if frame is None:
                 continue
+            stats.deliveries += len(group)
             if skipped is None:
                 for outbox in group.values():
                     outbox.send(frame)
@@ -152,6 +157,7 @@ class Fanout:
             if frame is not None:
                 for channel, outbox in group.items():
                     if channel.worker == worker:
+                        stats.deliveries += 1
                         outbox.send(frame)
         for channel in (*members.careful, *members.held):
             if channel.worker != worker or channel.joining is not None:
@@ -160,6 +166,7 @@ class Fanout:
                 encoding = channel.client.encoding
                 frame = self._encode(encoding, broadcast.topic, broadcast, broadcast.data)
                 if frame is not None:
+                    stats.deliveries += 1
                     channel.client.outbox.send(frame)
 
     def _deliver_carefully(
@@ -178,6 +185,7 @@ class Fanout:
                 self._keep(channel, held, header, frame)
                 continue
             if _wants(channel, header.event, header.origin, header.sequence):
+                stats.deliveries += 1
                 channel.client.outbox.send(frame)
             if header.origin == channel.worker and header.sequence > channel.since:
                 self._promote(members, channel)

@@ -26,7 +26,7 @@ from gateway.session import (
 )
 from gateway.transports.base import Encoding, Transport
 from gateway.workers import Workers
-from mesh import payloads, topics
+from mesh import payloads, telemetry, topics
 from mesh.bus.barrier import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
@@ -36,7 +36,7 @@ from mesh.messages import DISCONNECT, Sender
 from mesh.mount import Mount
 from mesh.pubsub import BusAdapter
 from mesh.settings import GatewaySettings
-from mesh.telemetry import get_logger
+from mesh.telemetry import get_logger, stats
 
 log = get_logger("gateway.hub")
 
@@ -121,8 +121,16 @@ class Hub:
             self._settings.max_pending_bytes,
         )
         self.clients[client] = None
+        stats.connections += 1
         if client.id is not None:
             self._ids.setdefault(client.id, {})[client] = None
+
+    def counts(self) -> tuple[dict[str, float], int, int]:
+        """(clients by transport, channels, topics)."""
+        clients: dict[str, float] = {"websocket": 0, "longpoll": 0}
+        for client in self.clients:
+            clients[client.transport.name] = clients.get(client.transport.name, 0) + 1
+        return clients, len(self._channels), len(self._fanout)
 
     async def subscribe_id(self, socket_id: str) -> None:
         """Before a client with this id is taken in: no `disconnect` for it is missed after this.
@@ -142,6 +150,7 @@ class Hub:
 
     def received(self, client: Client, data: bytes, binary: bool) -> None:
         """A message of a client."""
+        stats.messages_in += 1
         self._carry_out(client, client.session.received(data, binary))
 
     def disconnected(self, client: Client, reason: str) -> None:
@@ -150,6 +159,9 @@ class Hub:
             return
         if client.id is not None:
             self._forget_id(client.id, client)
+        if telemetry.attached("socket_disconnected"):
+            metadata = {"transport": client.transport.name, "socket_id": client.id, "reason": reason}
+            telemetry.emit("socket_disconnected", {}, metadata)
         by_worker: dict[str, list[int]] = {}
         for channel in list(client.session.channels.values()):
             old = channel.joining.replaces if channel.joining is not None else None

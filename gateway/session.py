@@ -9,6 +9,7 @@ Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from mesh import telemetry
 from mesh.channel import Channel
 from mesh.errors import CloseCode, DecodeError, EncodeError
 from mesh.link import commands
@@ -353,6 +354,8 @@ class Session:
         return [Drop(channel)]
 
     def _unmatched(self, message: Message) -> list[Action]:
+        if message.event == JOIN and telemetry.attached("topic_unmatched"):
+            telemetry.emit("topic_unmatched", {}, {"topic": message.topic})
         return self._reply(None, message.ref, message.topic, "error", UNMATCHED)
 
     def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, data: bytes) -> list[Action]:

@@ -75,6 +75,15 @@ class Workers:
         if dealer is not None:
             dealer.send(command)
 
+    @property
+    def links(self) -> int:
+        """How many links are up."""
+        return sum(dealer.up for dealer in self._dealers.values())
+
+    def serves(self, mount: str, pattern: str) -> bool:
+        """Whether a worker is there for this route."""
+        return bool(self._routes.get((mount, pattern)))
+
     def linked(self, worker: str) -> bool:
         """Whether there is a link to this node."""
         return worker in self._dealers

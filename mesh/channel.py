@@ -144,6 +144,8 @@ class Channel:
     Attributes:
         intercept: events whose broadcasts go through `handle_out` instead of straight to the client.
         spread: "topic": all members of a topic on one worker; "socket": spread over all workers.
+        log_join: level of the line for each join; None for none.
+        log_handle_in: level of the line for each event handled; None for none.
         topic: what was joined.
         socket: whose channel it is.
         join_ref: of the join that made this channel.
@@ -152,6 +154,8 @@ class Channel:
     intercept: ClassVar[Collection[str]] = ()
     spread: ClassVar[Literal["topic", "socket"]] = "topic"
     handlers: ClassVar[dict[str, str]] = {}
+    log_join: ClassVar[str | None] = "debug"
+    log_handle_in: ClassVar[str | None] = "debug"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

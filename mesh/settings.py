@@ -33,6 +33,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from mesh.addresses import check_address, require_local_bind
 from mesh.errors import SettingsError
+from mesh.telemetry.filters import DEFAULT_FILTER
 
 PREFIX = "MESH_"
 DEFAULT_FILE = Path("mesh.toml")
@@ -237,6 +238,22 @@ class LogSettings(Room):
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least to log")
     format: Literal["console", "json", "logfmt"] = Field("console", description="of a line")
+    filter_parameters: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+        list(DEFAULT_FILTER), description="parameters whose names contain one of these are hidden"
+    )
+    keep_parameters: Annotated[list[str] | None, NoDecode, BeforeValidator(_split)] = Field(
+        None, description="if set, all parameters but these are hidden"
+    )
+
+
+class AdminSettings(Room):
+    """A node's own HTTP port for operators: /metrics, /healthz, /readyz."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: int | None = Field(None, ge=0, le=65_535, description="to listen on; none if not set")
+    ready_seconds: Seconds = Field(
+        3.0, description="since the last round trip through the bus, then a node is not ready"
+    )
 
 
 class Settings(BaseSettings):
@@ -254,6 +271,7 @@ class Settings(BaseSettings):
     drain: DrainSettings = Field(default_factory=DrainSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     presence: PresenceSettings = Field(default_factory=PresenceSettings)
+    admin: AdminSettings = Field(default_factory=AdminSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @classmethod

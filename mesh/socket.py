@@ -77,7 +77,10 @@ class SocketHandler:
     Attributes:
         channels: routes in order of precedence: a dict, or a list of `Route`.
         assigns: class attribute: default assigns; in an instance: this socket's own.
+        log: level of the line for each connection, accepted or refused; None for none.
     """
+
+    log: ClassVar[str | None] = "debug"
 
     channels: ClassVar[Mapping[str, type[Channel]] | Iterable[Route[type[Channel]]]] = {}
     assigns: dict[str, Any] = {}  # noqa: RUF012  (copied by each instance)

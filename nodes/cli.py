@@ -226,5 +226,6 @@ def _settings(
     node: str, endpoint: Endpoint | None, config: Path | None, flags: dict[str, dict[str, Any]]
 ) -> Settings:
     loaded = settings_module.load(endpoint.settings if endpoint else None, config, flags)
-    configure_logging(loaded.log.level, loaded.log.format, node)
+    log = loaded.log
+    configure_logging(log.level, log.format, node, log.filter_parameters, log.keep_parameters)
     return loaded

@@ -110,7 +110,8 @@ class Cluster:
         def link() -> dict[str, str]:
             # A fresh path for each start: the last one's socket file may still be there.
             path = self._directory / f"{name}-{child.starts}"
-            return {**self._environment(), "MESH_LINK__BIND": f"ipc://{path}"}
+            admin = self._admin_port(len(self._own_ports) + number)
+            return {**self._environment(), **admin, "MESH_LINK__BIND": f"ipc://{path}"}
 
         child.environment = link
         return child
@@ -120,6 +121,7 @@ class Cluster:
             "MESH_GATEWAY__PORT": str(self._port),
             "MESH_GATEWAY__REUSE_PORT": "true",
             "MESH_GATEWAY__OWN_PORT": str(self._own_ports[number - 1]),
+            **self._admin_port(number),
         }
         return self._child("gateway", [self._app_spec], variables, 0, f"gateway.{number}")
 
@@ -137,6 +139,11 @@ class Cluster:
             "MESH_SECURITY__SECRET_KEY": lifecycle.secret(self._settings),
             "PYTHONUNBUFFERED": "1",
         }
+
+    def _admin_port(self, number: int) -> dict[str, str]:
+        """Gateways have the first ones behind the configured port, workers the next."""
+        port = self._settings.admin.port
+        return {} if port is None else {"MESH_ADMIN__PORT": str(port + number if port else 0)}
 
     def _url(self, port: int) -> str:
         host = self._settings.gateway.host

@@ -8,6 +8,7 @@ import zmq
 from mesh.endpoint import Endpoint
 from mesh.settings import Settings
 from nodes import banner, lifecycle
+from nodes.admin import AdminServer
 from nodes.gateway import GatewayNode
 from nodes.proxy import ProxyNode
 from nodes.worker import WorkerNode
@@ -30,6 +31,7 @@ class EmbeddedNode:
         self._proxy = ProxyNode(settings, self._context)
         self.worker = WorkerNode(endpoint, settings, self._context)
         self.gateway = GatewayNode(endpoint, settings, self._context)
+        self.admin: AdminServer | None = None
 
     async def start(self) -> None:
         """Start all three.
@@ -40,10 +42,15 @@ class EmbeddedNode:
         await self._proxy.start()
         await self.worker.start()
         await self.gateway.start()
+        gateway = self.gateway
+        admin = gateway.settings.admin
+        self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, gateway.gauges)
 
     async def aclose(self) -> None:
         """Stop all three."""
         await self.gateway.aclose()
+        if self.admin is not None:
+            self.admin.close()
         await self.worker.aclose()
         await asyncio.to_thread(self._context.term)
         self._proxy.join()
@@ -55,6 +62,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     def started(node: lifecycle.Node) -> None:
         assert isinstance(node, EmbeddedNode)
         rows = [("open", address) for address in node.gateway.addresses]
+        rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("serve", app_spec, rows)
 
     lifecycle.run(lambda: EmbeddedNode(endpoint, settings), started)

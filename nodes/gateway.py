@@ -9,12 +9,13 @@ from tornado.netutil import bind_sockets
 
 from gateway.drain import drain
 from gateway.http.application import make_application
+from gateway.http.health import Checks
 from gateway.hub import Hub
 from gateway.transports.connection import WebSockets
 from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.workers import Workers
-from mesh import placement
+from mesh import placement, telemetry
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
@@ -23,6 +24,9 @@ from mesh.errors import NodeError
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
 from nodes import banner, lifecycle
+from nodes.admin import AdminServer, health_routes
+from nodes.health import Prober
+from nodes.metrics import Gauges
 
 CLOSE_SECONDS = 3.0
 """Clients that are sent their close frame have this long before the process ends."""
@@ -53,6 +57,8 @@ class GatewayNode:
         self.announcer: Announcer | None = None
         self.workers: Workers | None = None
         self.hub: Hub | None = None
+        self.prober: Prober | None = None
+        self.admin: AdminServer | None = None
         self._websockets: WebSockets | None = None
         self._longpoll: LongPoll | None = None
         self._calls: Calls | None = None
@@ -93,7 +99,17 @@ class GatewayNode:
         self._websockets = WebSockets(self.hub, settings.gateway)
         sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
         self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
-        application = make_application(self.endpoint, self._websockets, self._longpoll, settings.gateway)
+        self.prober = Prober(bus, settings.admin.ready_seconds)
+        bus.when_subscribed(self.prober.start)
+        application = make_application(
+            self.endpoint,
+            self._websockets,
+            self._longpoll,
+            settings.gateway,
+            health_routes(self.id, "gateway", self.checks),
+        )
+        if self._owns_context:
+            self.admin = AdminServer(settings.admin, self.id, "gateway", self.checks, self.gauges)
         self._server = HTTPServer(
             application,
             idle_connection_timeout=settings.gateway.handshake_timeout_seconds,
@@ -102,9 +118,15 @@ class GatewayNode:
             max_buffer_size=MAX_BODY_BYTES,
         )
         self._server.add_sockets(listeners)
+        self._tell("node_started")
+
+    def _tell(self, event: str) -> None:
+        telemetry.emit(event, {}, {"node": self.id, "kind": "gateway"})
 
     async def aclose(self) -> None:
         """Listen no more, send all clients away with 1012, end the links, say goodbye."""
+        if self.prober is not None:
+            self.prober.draining = True
         if self._server is not None:
             self._server.stop()
         if self._longpoll is not None:
@@ -127,11 +149,46 @@ class GatewayNode:
                 pass  # an HTTP client that does not hang up ends with the process
         if self._calls is not None:
             self._calls.close()
+        if self.admin is not None:
+            self.admin.close()
+        if self.prober is not None:
+            self.prober.close()
         if self.bus is not None:
             self.bus.close()
         if self._owns_context:
             self.endpoint.bind(None)
             self._context.term()
+        self._tell("node_stopped")
+
+    def checks(self) -> Checks:
+        """What `/readyz` asks: the bus, and a worker for every route."""
+        assert self.prober is not None
+        assert self.workers is not None
+        missing = [
+            route.pattern
+            for path, mount in self.endpoint.mounts.items()
+            for route in mount.routes.routes
+            if not self.workers.serves(path, route.pattern)
+        ]
+        problem = f"no worker for {', '.join(missing)}" if missing else None
+        return {**self.prober.checks(), "workers": problem}
+
+    def gauges(self) -> Gauges:
+        """What `/metrics` asks."""
+        assert self.hub is not None
+        assert self.bus is not None
+        assert self.workers is not None
+        assert self.prober is not None
+        clients, channels, topics = self.hub.counts()
+        return {
+            "open_connections": clients,
+            "open_channels": channels,
+            "topics": topics,
+            "links": self.workers.links,
+            "bus_connected": int(self.bus.publisher.connected),
+            "bus_backlog_messages": self.bus.publisher.backlog,
+            "loop_lag_seconds": self.prober.lag_seconds,
+        }
 
     def _bind(self) -> list[socket.socket]:
         gateway = self.settings.gateway
@@ -159,6 +216,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
         assert isinstance(node, GatewayNode)
         rows = [("listening", address) for address in node.addresses]
         rows += [("proxy", address) for address in settings.bus.proxies]
+        rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("gateway", app_spec, rows)
 
     lifecycle.run(lambda: GatewayNode(endpoint, settings), started)

@@ -2,7 +2,7 @@
 
 import zmq
 
-from mesh import placement, topics
+from mesh import placement, telemetry, topics
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.frames import TRACKER
@@ -13,6 +13,9 @@ from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
 from mesh.settings import Settings
 from nodes import banner, lifecycle
+from nodes.admin import AdminServer
+from nodes.health import Prober
+from nodes.metrics import Gauges
 
 
 class WorkerNode:
@@ -40,6 +43,8 @@ class WorkerNode:
         self.announcer: Announcer | None = None
         self.channels: Channels | None = None
         self.presences: Presences | None = None
+        self.prober: Prober | None = None
+        self.admin: AdminServer | None = None
 
     async def start(self) -> None:
         """Listen for gateways, subscribe, and only then announce.
@@ -89,9 +94,19 @@ class WorkerNode:
         router.start()
         bus.when_subscribed(presences.start)
         bus.when_subscribed(announcer.start)
+        self.prober = Prober(bus, settings.admin.ready_seconds)
+        bus.when_subscribed(self.prober.start)
+        if self._owns_context:
+            self.admin = AdminServer(settings.admin, self.id, "worker", self.prober.checks, self.gauges)
+        self._tell("node_started")
+
+    def _tell(self, event: str) -> None:
+        telemetry.emit(event, {}, {"node": self.id, "kind": "worker"})
 
     async def aclose(self) -> None:
         """Say goodbye, end every channel so that its client joins elsewhere, end the links."""
+        if self.prober is not None:
+            self.prober.draining = True
         if self.announcer is not None:
             self.announcer.close()
         if self.channels is not None:
@@ -100,11 +115,32 @@ class WorkerNode:
             self.presences.close()
         if self.router is not None:
             self.router.close()
+        if self.admin is not None:
+            self.admin.close()
+        if self.prober is not None:
+            self.prober.close()
         if self.bus is not None:
             self.bus.close()
         self.endpoint.bind(None)
         if self._owns_context:
             self._context.term()
+        self._tell("node_stopped")
+
+    def gauges(self) -> Gauges:
+        """What `/metrics` asks."""
+        assert self.channels is not None
+        assert self.router is not None
+        assert self.bus is not None
+        assert self.prober is not None
+        channels, topics_here = self.channels.counts()
+        return {
+            "open_channels": channels,
+            "topics": topics_here,
+            "links": self.router.links,
+            "bus_connected": int(self.bus.publisher.connected),
+            "bus_backlog_messages": self.bus.publisher.backlog,
+            "loop_lag_seconds": self.prober.lag_seconds,
+        }
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
@@ -114,6 +150,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
         assert isinstance(node, WorkerNode)
         rows = [("link", node.link_address)]
         rows += [("proxy", address) for address in settings.bus.proxies]
+        rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("worker", app_spec, rows)
 
     lifecycle.run(lambda: WorkerNode(endpoint, settings), started)

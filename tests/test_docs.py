@@ -11,7 +11,8 @@ import pytest
 
 from mesh import settings
 from mesh.endpoint import Endpoint
-from nodes import cli
+from mesh.telemetry import COUNTERS, EVENTS
+from nodes import cli, metrics
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/chat/README.md"]
@@ -79,6 +80,18 @@ def test_commands_exist(source):
             assert (ROOT / match[1]).exists()
 
 
+def test_the_telemetry_guide_names_exactly_what_there_is():
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.+) \|$", (ROOT / "docs/guides/telemetry.md").read_text(), re.MULTILINE
+    )
+    named = {name for name, _ in rows}
+    totals = {f"mesh_{name}_total" for name in (*metrics.TOTALS, "joins", *COUNTERS)}
+    expected = totals | {f"mesh_{name}" for name in (*metrics.GAUGES, *metrics.HISTOGRAMS)} | set(EVENTS)
+    assert named == expected
+    for name, meaning in EVENTS.items():
+        assert (name, meaning) in rows
+
+
 def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
@@ -90,7 +103,11 @@ def test_the_package_says_what_it_needs():
     code = "import sys, json, nodes.cli, nodes.embedded, nodes.cluster; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
-    names = {"pyzmq": "zmq", "pydantic-settings": "pydantic_settings"}
+    names = {
+        "pyzmq": "zmq",
+        "pydantic-settings": "pydantic_settings",
+        "prometheus-client": "prometheus_client",
+    }
     for dependency in project["dependencies"]:
         name = re.match(r"[\w-]+", dependency)[0]
         assert names.get(name, name) in loaded, f"{name} is required but never imported"

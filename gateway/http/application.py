@@ -1,6 +1,7 @@
 """The gateway's HTTP application: socket mounts, the application's own handlers, static files."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ _VARIABLE = re.compile(r"/:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def make_application(
-    endpoint: Endpoint, websockets: WebSockets, longpoll: LongPoll, settings: GatewaySettings
+    endpoint: Endpoint,
+    websockets: WebSockets,
+    longpoll: LongPoll,
+    settings: GatewaySettings,
+    own: Sequence[tuple[Any, ...]] = (),
 ) -> Application:
-    """Routes, in this order: sockets, the application's handlers, static files; the rest is 404.
+    """Routes, in this order: sockets, the application's handlers, our `own`, static files; the rest is 404.
 
     Raises:
         ApplicationError: if a static directory does not exist.
@@ -38,6 +43,7 @@ def make_application(
             given = {"longpoll": longpoll, "handshake": Handshake(mount, "longpoll", origin)}
             handlers.append((_pattern(mount.path) + "/longpoll", LongPollHandler, given))
     handlers += endpoint.http
+    handlers += own
     # The longest prefix first, so that "/" does not hide the others.
     for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):
         handlers.append(_static(prefix, directory))

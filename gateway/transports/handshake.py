@@ -8,6 +8,7 @@ import hmac
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Awaitable, Mapping
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from tornado.httputil import HTTPServerRequest
 
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
-from mesh import topics
+from mesh import telemetry, topics
 from mesh.channel import Reply
 from mesh.errors import MeshError, RemoteProtocolError, TopicError
 from mesh.mount import Mount
@@ -87,13 +88,45 @@ class Handshake:
             log.warning("connection refused", reason=str(error))
             raise RefusedError(403) from None
         handler = self.mount.handler()
-        if not await _connect(handler, params, info):
+        started = perf_counter()
+        accepted = await _connect(handler, params, info)
+        if not accepted:
+            self._tell(started, handler, serializer, None, params, "refused")
             raise RefusedError(403)
         try:
-            return Admitted(serializer, _check_id(handler), _encode_assigns(handler.assigns), subprotocol)
+            socket_id = _check_id(handler)
+            admitted = Admitted(serializer, socket_id, _encode_assigns(handler.assigns), subprotocol)
         except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
             log.warning("connection refused", handler=type(handler).__name__, reason=str(error))
             raise RefusedError(403) from None
+        self._tell(started, handler, serializer, socket_id, params, "ok")
+        return admitted
+
+    def _tell(
+        self,
+        started: float,
+        handler: SocketHandler,
+        serializer: Serializer,
+        socket_id: str | None,
+        params: dict[str, Any],
+        result: str,
+    ) -> None:
+        duration = perf_counter() - started
+        metadata = {
+            "handler": type(handler).__name__,
+            "transport": self._transport,
+            "serializer": serializer.name,
+            "socket_id": socket_id,
+        }
+        if handler.log and telemetry.enabled(handler.log):
+            getattr(log, handler.log)(
+                "connected" if result == "ok" else "connection refused",
+                **metadata,
+                milliseconds=telemetry.milliseconds(duration),
+                params=telemetry.filtered(params),
+            )
+        if telemetry.attached("socket_connected"):
+            telemetry.emit("socket_connected", {"duration": duration}, {**metadata, "result": result})
 
     def _auth_token(self, request: HTTPServerRequest) -> tuple[str | None, list[str]]:
         """(phoenix.js's authToken, the sub-protocols offered beside it)."""

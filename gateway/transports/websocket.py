@@ -82,7 +82,6 @@ class WebSocketHandler(RequestHandler):
             connection.outbox,
         )
         hub.connect(connection.client, self._handshake.mount)
-        log.debug("connected", socket_id=socket_id, serializer=admitted.serializer.name)
         connection.start(first)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh import topics
+from mesh import telemetry, topics
 from mesh.bus.frames import BROADCAST, VERSION, Header, encode_header
 from mesh.messages import Sender
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import counters, get_logger, stats
 from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.bus")
@@ -42,6 +42,16 @@ class Publisher:
         self._backlog_messages = backlog_messages
         self._retry: asyncio.TimerHandle | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether the proxy is there."""
+        return self._connected
+
+    @property
+    def backlog(self) -> int:
+        """How many broadcasts wait for it."""
+        return len(self._backlog)
+
     def start(self) -> None:
         """Begin to watch for the proxy."""
         self._drain.start()
@@ -59,6 +69,9 @@ class Publisher:
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and queue it; returns its number."""
         sequence = self.publish_kind(BROADCAST, topic, event, codec, data, sender)
+        stats.broadcasts += 1
+        if telemetry.attached("broadcast"):
+            telemetry.emit("broadcast", {"bytes": len(data)}, {"topic": topic, "event": event})
         if self.on_broadcast is not None:
             self.on_broadcast(topic, sequence)
         return sequence

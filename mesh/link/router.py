@@ -57,6 +57,11 @@ class Router:
         self._drain = Drain(self._socket, self._message)
         self._monitor_drain = Drain(self._monitor, self._disconnected)
 
+    @property
+    def links(self) -> int:
+        """How many gateways are linked."""
+        return len(self._links)
+
     def start(self) -> None:
         """Begin to read."""
         self._drain.start()

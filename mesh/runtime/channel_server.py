@@ -10,17 +10,18 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Coroutine
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from mesh import payloads
+from mesh import payloads, telemetry
 from mesh.channel import TIMEOUT, Channel, Reply, SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_name
+from mesh.messages import BINARY, HEARTBEAT_TOPIC, JSON, MSGPACK, Sender, check_name
 from mesh.runtime.mail import End, Info, Out, Stop
 from mesh.runtime.returns import join_reply, push_reply
 from mesh.serializers import binary as binary_frames
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import counters, get_logger, stats
 
 if TYPE_CHECKING:
     from mesh.runtime.channels import Channels, TopicMembers
@@ -162,6 +163,8 @@ class ChannelServer:
     # Handling mail
 
     async def _handle_join(self, join: commands.Join) -> None:
+        started = perf_counter()
+        payload = None
         try:
             payload = payloads.decode(join.codec, join.data)
             reply = self.channel.join(join.topic, payload)
@@ -174,8 +177,10 @@ class ChannelServer:
         except Exception as error:
             log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
             codec, data = payloads.encode(JOIN_CRASHED)
+            self._tell_joined(started, payload, "error")
             await self._refuse(codec, data, error)
             return
+        self._tell_joined(started, payload, reply.status)
         if reply.status != "ok":
             await self._refuse(codec, data, "shutdown")
             return
@@ -208,14 +213,13 @@ class ChannelServer:
         self.members = self.channels.add_member(self)
         intercepts = tuple(self.intercepts)
         self._send(commands.Joined(self.number, intercepts, since, codec, data))
-        log.debug("joined", topic=self.topic, socket_id=self.channel.socket.id)
 
     async def _refuse(self, codec: int, data: bytes, reason: Any) -> None:
         self._send(commands.Refused(self.number, codec, data))
-        log.debug("join refused", topic=self.topic, socket_id=self.channel.socket.id)
         await self._finish(reason)
 
     async def _handle_push(self, push: commands.Push) -> None:
+        started = perf_counter()
         self._ref = push.ref
         self._handling = True
         channel = self.channel
@@ -233,6 +237,7 @@ class ChannelServer:
                 reply = push_reply(channel, event, result)
                 self.reply(None, reply.status, reply.payload)
         self._handling = False
+        self._tell_handled(started, event, payload)
 
     async def _handle_leave(self, leave: commands.Leave) -> None:
         self._send(commands.Reply(self.number, self._after(), leave.ref, "ok", 0, payloads.EMPTY))
@@ -282,6 +287,8 @@ class ChannelServer:
         if self._ended:
             return
         counters.count("channels_crashed")
+        if telemetry.attached("channel_crashed"):
+            telemetry.emit("channel_crashed", {}, {**self._metadata(), "error": error})
         log.error(
             "channel crashed",
             topic=self.topic,
@@ -306,6 +313,8 @@ class ChannelServer:
         self._ended = True
         self._mailbox.clear()
         self._release()
+        if telemetry.attached("channel_ended"):
+            telemetry.emit("channel_ended", {}, {**self._metadata(), "reason": reason})
         try:
             result = self.channel.terminate(reason)
             if result is not None and hasattr(result, "__await__"):
@@ -362,6 +371,48 @@ class ChannelServer:
         )
         self._kill("mailbox_overflow", commands.Crashed)
 
+    # Telling
+
+    def _tell_joined(self, started: float, params: Any, status: str) -> None:
+        duration = perf_counter() - started
+        stats.join_seconds.observe(duration)
+        if status == "ok":
+            stats.joins_ok += 1
+        else:
+            stats.joins_refused += 1
+        level = self.channel.log_join
+        if level and telemetry.enabled(level) and not self.topic.startswith(HEARTBEAT_TOPIC):
+            getattr(log, level)(
+                "joined" if status == "ok" else "join refused",
+                **self._metadata(),
+                milliseconds=telemetry.milliseconds(duration),
+                params=telemetry.filtered(params),
+            )
+        if telemetry.attached("channel_joined"):
+            telemetry.emit("channel_joined", {"duration": duration}, {**self._metadata(), "result": status})
+
+    def _tell_handled(self, started: float, event: Any, params: Any) -> None:
+        duration = perf_counter() - started
+        stats.pushes += 1
+        stats.handle_in_seconds.observe(duration)
+        level = self.channel.log_handle_in
+        if level and telemetry.enabled(level) and not self.topic.startswith(HEARTBEAT_TOPIC):
+            getattr(log, level)(
+                "handled",
+                **self._metadata(),
+                push=event,
+                milliseconds=telemetry.milliseconds(duration),
+                params=telemetry.filtered(params),
+            )
+        if telemetry.attached("channel_handled_in"):
+            telemetry.emit(
+                "channel_handled_in", {"duration": duration}, {**self._metadata(), "event": event}
+            )
+
+    def _metadata(self) -> dict[str, Any]:
+        channel = self.channel
+        return {"channel": type(channel).__name__, "topic": self.topic, "socket_id": channel.socket.id}
+
     # ChannelContext: what the channel can do
 
     def push(self, event: str, payload: Any) -> None:
@@ -371,6 +422,7 @@ class ChannelServer:
         codec, data = payloads.encode_object(payload, self._codec)
         if codec == BINARY:
             self._require_binary(self.topic, event)
+        stats.channel_pushes += 1
         self._send(commands.Pushed(self.number, self._after(), event, codec, data))
 
     def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
@@ -381,6 +433,7 @@ class ChannelServer:
         if to.topic != self.topic:
             raise ChannelError(f"the push is one of {to.topic!r}; reply to it in that channel")
         codec, data = self._encode_reply(Reply(payload, status))
+        stats.replies += 1
         self._send(commands.Reply(self.number, self._after(), to.ref, status, codec, data))
 
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:

@@ -232,6 +232,10 @@ class Channels:
         """The channel of that number on a link, while it lives."""
         return self._by_link.get(link, {}).get(number)
 
+    def counts(self) -> tuple[int, int]:
+        """(channels, topics with members)."""
+        return sum(map(len, self._by_link.values())), len(self._members)
+
     def busy(self) -> bool:
         """Whether some callback runs or waits, or is about to."""
         servers = (server for each in self._by_link.values() for server in each.values())

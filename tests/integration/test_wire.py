@@ -91,12 +91,10 @@ def test_a_leave_is_answered_and_then_closed(base):
         client.say("1", "2", "room:leave", "phx_leave", {})
         client.say("3", "3", "room:leave", "phx_join", {})
         seen = [await client.next() for _ in range(4)]
-        assert [(each[0], each[1], each[3]) for each in seen] == [
-            ("1", "1", "phx_reply"),
-            ("1", "2", "phx_reply"),
-            ("3", "3", "phx_reply"),
-            ("1", "1", "phx_close"),
-        ]
+        frames = [(each[0], each[1], each[3]) for each in seen]
+        assert frames[:2] == [("1", "1", "phx_reply"), ("1", "2", "phx_reply")]
+        # The new join may still find the old channel, or not: then its close is told after the reply.
+        assert sorted(frames[2:]) == [("1", "1", "phx_close"), ("3", "3", "phx_reply")]
         client.say("9", "10", "room:never", "phx_leave", {})
         assert (await client.next())[:3] == ["9", "10", "room:never"]
         client.say("1", "11", "room:leave", "phx_leave", {})  # stale: ignored

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from mesh.telemetry import COUNTERS, Counters
+from mesh.telemetry import COUNTERS
+from mesh.telemetry.counters import Counters
 
 
 def test_only_documented_names_can_be_counted():

@@ -1,0 +1,54 @@
+"""What operators and load balancers ask a node: /healthz, /readyz, /metrics."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from tornado.web import RequestHandler
+
+Checks = dict[str, str | None]
+"""name of a check → what is wrong, or None."""
+
+
+class HealthHandler(RequestHandler):
+    """`/healthz`: 200 while the process answers at all."""
+
+    def initialize(self, node: str, kind: str) -> None:
+        """Tornado hands over who this is."""
+        self._who = {"node": node, "kind": kind}
+
+    def get(self) -> None:
+        """Alive."""
+        self.finish({"status": "ok", **self._who})
+
+    head = get
+
+
+class ReadyHandler(RequestHandler):
+    """`/readyz`: 200 if this node can do its work now, else 503 with what is wrong."""
+
+    def initialize(self, checks: Callable[[], Checks]) -> None:
+        """Tornado hands over what to ask."""
+        self._checks = checks
+
+    def get(self) -> None:
+        """Ready, or why not."""
+        checks = self._checks()
+        wrong = {name: problem for name, problem in checks.items() if problem is not None}
+        self.set_status(503 if wrong else 200)
+        self.finish({"status": "not ready" if wrong else "ready", "wrong": wrong, "checks": sorted(checks)})
+
+    head = get
+
+
+class MetricsHandler(RequestHandler):
+    """`/metrics`: for Prometheus."""
+
+    def initialize(self, registry: CollectorRegistry) -> None:
+        """Tornado hands over what to collect."""
+        self._registry = registry
+
+    def get(self) -> None:
+        """All metrics, as text."""
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(generate_latest(self._registry))

@@ -1,0 +1,21 @@
+"""What a node tells of itself: logs, counts, hooks. `telemetry.attach("channel_joined", handler)`."""
+
+from mesh.telemetry.counters import COUNTERS, counters, stats
+from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
+from mesh.telemetry.logs import configure_logging, enabled, filtered, get_logger, milliseconds
+
+__all__ = [
+    "COUNTERS",
+    "EVENTS",
+    "attach",
+    "attached",
+    "configure_logging",
+    "counters",
+    "detach",
+    "emit",
+    "enabled",
+    "filtered",
+    "get_logger",
+    "milliseconds",
+    "stats",
+]

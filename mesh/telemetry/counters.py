@@ -1,0 +1,103 @@
+"""Counts and times of this process: one documented name for each. Plain integers: hot paths add to them."""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+
+COUNTERS: Mapping[str, str] = {
+    "broadcasts_unencodable": "broadcasts skipped for clients whose protocol cannot carry them",
+    "bus_backlog_dropped": "bus messages dropped because the backlog was full or the node stopped",
+    "bus_messages_malformed": "bus messages that were not of our protocol",
+    "channels_crashed": "channels ended by an exception",
+    "connections_refused": "WebSocket requests refused",
+    "frames_malformed": "client messages that closed their connection with 1002, 1007, 1009 or 1011",
+    "handlers_failed": "messages whose handling failed by an error of ours, logged with a traceback",
+    "hold_timeouts": "commands that waited in vain for the broadcast before them",
+    "link_commands_unencodable": "link commands dropped because they could not be encoded",
+    "link_messages_malformed": "link messages that were not of our protocol",
+    "longpoll_lines_dropped": "messages beyond the 100th of one long-poll request",
+    "mailboxes_overflowed": "channels ended because their mailbox was full",
+    "messages_unencodable": "pushes skipped because the client's protocol cannot carry them",
+    "presence_callbacks_failed": "calls of fetch or handle_metas that raised",
+    "presence_diffs_unencodable": "presence diffs dropped because fetch made them too large or no JSON",
+    "pushes_without_channel": "pushes and leaves for channels that had ended",
+    "replies_unencodable": "replies skipped because the client's protocol cannot carry them",
+    "slow_clients_closed": "connections ended because the client read too slowly",
+    "stale_messages_ignored": "messages with the join_ref of an earlier join",
+}
+"""Every count there is, and what it counts."""
+
+
+class Counters:
+    """Counts of this process, by the names in COUNTERS."""
+
+    def __init__(self) -> None:
+        self._values = dict.fromkeys(COUNTERS, 0)
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a count. Raises KeyError for a name that is not in COUNTERS."""
+        self._values[name] += amount
+
+    def value(self, name: str) -> int:
+        """One count."""
+        return self._values[name]
+
+    def snapshot(self) -> dict[str, int]:
+        """All counts."""
+        return dict(self._values)
+
+
+counters = Counters()
+"""Of this process."""
+
+
+class Histogram:
+    """How long something took, in buckets, as Prometheus wants it."""
+
+    BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+    """Upper bounds, in seconds; there is one more bucket for what is beyond."""
+
+    __slots__ = ("buckets", "sum")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(self.BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """One took that long."""
+        self.buckets[bisect_left(self.BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+
+class Stats:
+    """What a node has done since it started.
+
+    Attributes:
+        connections: clients accepted.
+        messages_in: messages of clients, heartbeats included.
+        deliveries: broadcasts put into clients' outboxes.
+        joins_ok: joins accepted, in a worker.
+        joins_refused: joins refused, in a worker; crashed ones included.
+        pushes: events handled by channels.
+        replies: replies sent by channels.
+        channel_pushes: pushes sent by channels.
+        broadcasts: broadcasts published by this node.
+        join_seconds: from a JOIN's arrival in the worker to its answer.
+        handle_in_seconds: of a push's handler.
+    """
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.messages_in = 0
+        self.deliveries = 0
+        self.joins_ok = 0
+        self.joins_refused = 0
+        self.pushes = 0
+        self.replies = 0
+        self.channel_pushes = 0
+        self.broadcasts = 0
+        self.join_seconds = Histogram()
+        self.handle_in_seconds = Histogram()
+
+
+stats = Stats()
+"""Of this process."""

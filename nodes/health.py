@@ -1,0 +1,67 @@
+"""Whether a node can do its work: health means delivery.
+
+A probe makes the round trip through the proxy every second; a node is ready only while it comes back.
+"""
+
+import asyncio
+
+from gateway.http.health import Checks
+from mesh.bus.bus import Bus
+
+PROBE_SECONDS = 1.0
+
+
+class Prober:
+    """Probes the bus, and the event loop while it is at it.
+
+    Attributes:
+        lag_seconds: how late the last probe was started: what callbacks waited for the event loop.
+        draining: the node stops, and wants no more work.
+    """
+
+    def __init__(self, bus: Bus, ready_seconds: float) -> None:
+        self.lag_seconds = 0.0
+        self.draining = False
+        self._bus = bus
+        self._ready_seconds = ready_seconds
+        self._loop = asyncio.get_running_loop()
+        self._echoed: float | None = None
+        self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Probe now, and every second."""
+        self._probe(self._loop.time())
+
+    def close(self) -> None:
+        """Probe no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def checks(self) -> Checks:
+        """What is wrong with the bus, and whether the node is draining."""
+        return {
+            "bus": self._bus_problem(),
+            "draining": "this node stops" if self.draining else None,
+        }
+
+    def _bus_problem(self) -> str | None:
+        if self._echoed is None:
+            return "nothing has come back through the proxy yet"
+        silent = self._loop.time() - self._echoed
+        # A probe is under way for up to a second when all is well.
+        if silent > self._ready_seconds + PROBE_SECONDS:
+            return f"nothing has come back through the proxy for {silent:.1f} seconds"
+        return None
+
+    def _probe(self, due: float) -> None:
+        now = self._loop.time()
+        self.lag_seconds = now - due
+        if not self._waiting:
+            self._waiting = True
+            self._bus.when_subscribed(self._echo)
+        self._timer = self._loop.call_later(PROBE_SECONDS, self._probe, now + PROBE_SECONDS)
+
+    def _echo(self) -> None:
+        self._waiting = False
+        self._echoed = self._loop.time()
