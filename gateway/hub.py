@@ -203,19 +203,21 @@ class Hub:
         sender = header.sender
         if sender is not None and sender.gateway == self._gateway and not sender.skip:
             self._keep_behind(header.origin, sender)
-        self._fanout.deliver(topic, header, data)
-        if header.event == DISCONNECT and topic in self._ids:
-            for client in list(self._ids[topic]):
-                client.transport.close(CloseCode.GOING_AWAY, "disconnected")
-                self.disconnected(client, "disconnected")
+        self._deliver(topic, header, data)
         if self._workers.linked(header.origin):
             self._order.passed(header.origin, header.sequence)
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """To this gateway's clients only. Raises PayloadError for what is neither an object nor bytes."""
         codec, data = payloads.encode_object(payload)
-        header = Header(VERSION, BROADCAST, self._gateway, 0, event, codec)
+        self._deliver(topic, Header(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
+
+    def _deliver(self, topic: str, header: Header, data: bytes) -> None:
         self._fanout.deliver(topic, header, data)
+        if header.event == DISCONNECT and topic in self._ids:
+            for client in list(self._ids[topic]):
+                client.transport.close(CloseCode.GOING_AWAY, "disconnected")
+                self.disconnected(client, "disconnected")
 
     def _keep_behind(self, worker: str, sender: Sender) -> None:
         """A channel broadcasts what its own client must get after commands still on their way."""

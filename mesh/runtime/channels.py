@@ -8,7 +8,7 @@ import msgspec
 
 from mesh import payloads, topics
 from mesh.bus.barrier import subscribed
-from mesh.bus.frames import Header
+from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.channel import Channel
 from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
@@ -211,15 +211,21 @@ class Channels:
             server.post(Info(Broadcast(topic, header.event, payload)))
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
-        """To the members of `topic` that this worker serves; it does not travel on the bus.
+        """To the members of `topic` that this worker serves, and to its channels that subscribed to it.
+
+        It does not travel on the bus.
 
         Raises:
             PayloadError: if the payload is neither an object nor bytes.
         """
-        members = self._members.get(topic)
-        if members is None:
+        members, subscribers = self._members.get(topic), self._subscribers.get(topic)
+        if members is None and subscribers is None:
             return
         codec, data = payloads.encode_object(payload)
+        if subscribers is not None:
+            self._inform(subscribers, topic, Header(VERSION, BROADCAST, "", 0, event, codec), data)
+        if members is None:
+            return
         for link, (_, since) in members.links.items():
             # Older broadcasts than the first member there may never have reached that gateway.
             after = members.sequence if members.sequence > since else 0

@@ -189,6 +189,13 @@ def test_disconnect_on_an_id_closes_its_sockets_only(gateway):
 
 
 @scenario
+def test_a_local_disconnect_closes_the_sockets_of_this_gateway(gateway):
+    mine = gateway.connect("users:1")
+    gateway.hub.local_broadcast("users:1", "disconnect", {})
+    assert mine.transport.closed == [1001]
+
+
+@scenario
 def test_the_clients_and_their_channels_can_be_listed(gateway):
     gateway.connect("users:1")
     gateway.say("1", "1", "room:1", "phx_join", {})

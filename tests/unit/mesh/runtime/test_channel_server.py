@@ -7,7 +7,7 @@ import tracemalloc
 import msgspec
 import pytest
 
-from mesh import TIMEOUT, Channel, Endpoint, Route, SocketHandler, SocketRef, ok, on, refuse
+from mesh import TIMEOUT, Broadcast, Channel, Endpoint, Route, SocketHandler, SocketRef, ok, on, refuse
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import ChannelInfo
 from mesh.link import commands
@@ -112,6 +112,11 @@ class Patient(Channel):
     @on("tell")
     def tell(self, payload):
         self.send(payload["what"])
+
+    @on("listen")
+    async def listen(self, payload):
+        await self.subscribe(payload["topic"])
+        return {}
 
     @on("later")
     def later(self, payload):
@@ -529,3 +534,22 @@ async def test_an_idle_channel_costs_about_two_kilobytes(worker):
         assert tracemalloc.get_traced_memory()[0] / 2_000 < 3_000
     finally:
         tracemalloc.stop()
+
+
+@scenario()
+async def test_a_local_broadcast_reaches_members_and_channels_that_subscribed(worker):
+    worker.join(1)
+    worker.join(2, "patient:1")
+    await worker.wait(commands.Joined, 2)
+    worker.push("listen", b'{"topic":"room:1"}', number=2)
+    await worker.wait(commands.Reply)
+    worker.channels.local_broadcast("room:1", "news", {"n": 1})
+    worker.channels.local_broadcast("room:1", "secret", {"n": 2})
+    worker.channels.local_broadcast("room:2", "news", {"n": 3})
+    await until(lambda: len(Patient.heard) == 3, 5)
+    assert Patient.heard[1:] == [
+        Broadcast("room:1", "news", {"n": 1}),
+        Broadcast("room:1", "secret", {"n": 2}),
+    ]
+    assert (await worker.wait(commands.Broadcast)).event == "news"
+    assert (await worker.wait(commands.Pushed)).event == "secret"
