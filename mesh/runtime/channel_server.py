@@ -125,8 +125,11 @@ class ChannelServer:
             self._kill(reason, None)
 
     def shut_down(self) -> None:
-        """The worker stops: end at once; the client gets `phx_error` and joins another worker."""
-        self._kill("shutdown", commands.Crashed)
+        """The worker stops: end at once; the client gets `phx_error` and joins another worker.
+
+        A join under way is not answered: when the link ends, its gateway sends it to another worker.
+        """
+        self._kill("shutdown", commands.Crashed if self._joined else None)
 
     def run(self) -> Coroutine[Any, Any, None]:
         """Handle the mail there is. Never raises, but for cancellation after the channel's end."""
@@ -175,6 +178,8 @@ class ChannelServer:
             reply = join_reply(self.channel, reply)
             codec, data = self._encode_reply(reply)
         except Exception as error:
+            if self._ended:  # killed meanwhile
+                return
             log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
             codec, data = payloads.encode(JOIN_CRASHED)
             self._tell_joined(started, payload, "error")

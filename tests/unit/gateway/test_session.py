@@ -306,6 +306,23 @@ def test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join(
     assert len([each for each in actions if isinstance(each, Forward)]) == 12
 
 
+def test_a_channel_that_ends_before_its_join_is_answered_refuses_it_and_what_waited_goes_on():
+    for end in ("crashed", "closed"):
+        session = make(max_pending_bytes=200)
+        (start,) = say(session, "1", "1", "room:1", "phx_join", {})
+        assert [*say(session, "1", "2", "room:1", "a", {}), *say(session, "1", "3", "room:1", "b", {})] == [
+            Pause()
+        ]
+        actions = getattr(session, end)(start.channel)
+        assert sent(actions) == [
+            reply("1", "1", "room:1", "error", {"reason": "join crashed"}),
+            reply(None, "2", "room:1", "error", UNMATCHED),
+            reply(None, "3", "room:1", "error", UNMATCHED),
+        ]
+        assert actions[-1] == Resume()
+        assert session.channels == {}
+
+
 def test_a_pending_join_moves_when_its_worker_dies_and_a_joined_channel_crashes():
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
@@ -393,7 +410,7 @@ def test_whatever_happens_at_most_one_channel_per_topic_lives_and_none_is_forgot
             note(accept(session, channel))
         elif step[0] == "refused":
             note(session.refused(channel, JSON, b"{}"))
-        elif channel.joining is None or step[0] == "lost":
+        else:
             note(getattr(session, step[0])(channel))
     by_topic = [each for each in started if each.number in live]
     current = set(session.channels.values())

@@ -553,3 +553,17 @@ async def test_a_local_broadcast_reaches_members_and_channels_that_subscribed(wo
     ]
     assert (await worker.wait(commands.Broadcast)).event == "news"
     assert (await worker.wait(commands.Pushed)).event == "secret"
+
+
+@scenario()
+async def test_a_worker_that_stops_crashes_its_channels_but_answers_no_join_under_way(worker):
+    worker.join(1, "patient:1")
+    await worker.wait(commands.Joined)
+    worker.join(2, "patient:2", data=b'{"slow":true}')
+    await until(lambda: len(Patient.heard) == 2, 5)
+    await worker.channels.aclose()
+    assert [(type(each), each.channel) for each in worker.sent] == [
+        (commands.Joined, 1),
+        (commands.Crashed, 1),
+    ]
+    assert Patient.heard[2:] == [("terminate", "shutdown")] * 2
