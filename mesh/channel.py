@@ -57,6 +57,10 @@ def on(*events: str) -> Callable[[Handler], Handler]:
     return mark
 
 
+LEVELS = ("debug", "info", "warning", "error", None)
+"""Of a log line; None for none."""
+
+
 class Timeout:
     """The type of TIMEOUT."""
 
@@ -164,6 +168,10 @@ class Channel:
             raise ChannelError(f"{cls.__name__}.intercept is a string; want a tuple of events")
         if cls.intercept and cls.handle_out is Channel.handle_out:
             raise ChannelError(f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out")
+        if cls.spread not in ("topic", "socket"):
+            raise ChannelError(f"{cls.__name__}.spread is {cls.spread!r}; want 'topic' or 'socket'")
+        check_level(cls, "log_join")
+        check_level(cls, "log_handle_in")
 
     def __init__(self, context: ChannelContext, socket: "Socket", topic: str, join_ref: Any = None) -> None:
         self._context = context
@@ -295,6 +303,13 @@ class Channel:
     def unsubscribe(self, topic: str) -> None:
         """Undo `subscribe`."""
         self._context.unsubscribe(topic)
+
+
+def check_level(cls: type, name: str) -> None:
+    """Raise ChannelError if a class attribute is no level of a log line."""
+    level = getattr(cls, name)
+    if level not in LEVELS:
+        raise ChannelError(f"{cls.__name__}.{name} is {level!r}; want one of {LEVELS}")
 
 
 def _collect_handlers(cls: type[Channel]) -> dict[str, str]:

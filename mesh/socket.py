@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mesh.channel import Assign, Assigns, Channel, Reply, assign
+from mesh.channel import Assign, Assigns, Channel, Reply, assign, check_level
 from mesh.errors import RouteError
 from mesh.routes import Route, RouteTable
 
@@ -84,6 +84,10 @@ class SocketHandler:
 
     channels: ClassVar[Mapping[str, type[Channel]] | Iterable[Route[type[Channel]]]] = {}
     assigns: dict[str, Any] = {}  # noqa: RUF012  (copied by each instance)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_level(cls, "log")
 
     def __init__(self) -> None:
         self.assigns = copy.deepcopy(type(self).assigns)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mesh import Channel, Reply, Socket, error, ok, on, refuse
+from mesh import Channel, Reply, Socket, SocketHandler, error, ok, on, refuse
 from mesh.errors import ChannelError, UnhandledEventError
 
 
@@ -61,6 +61,20 @@ def test_an_intercept_without_handle_out_is_an_error():
             intercept = "a"
 
             def handle_out(self, event, payload): ...
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "value"),
+    [
+        (Channel, "spread", "sockets"),
+        (Channel, "log_join", "verbose"),
+        (Channel, "log_handle_in", 10),
+        (SocketHandler, "log", "INFO"),
+    ],
+)
+def test_an_attribute_with_a_value_there_is_not_is_an_error(base, name, value):
+    with pytest.raises(ChannelError, match=f"Wrong.{name} is {value!r}; want"):
+        type("Wrong", (base,), {name: value})
 
 
 def test_an_event_must_be_a_string():

@@ -6,6 +6,7 @@ import tracemalloc
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from mesh import TIMEOUT, Broadcast, Channel, Endpoint, Route, SocketHandler, SocketRef, ok, on, refuse
 from mesh.bus.frames import BROADCAST, VERSION, Header
@@ -143,6 +144,8 @@ class Patient(Channel):
 
 
 class Deaf(Channel):
+    log_join, log_handle_in = "info", "warning"
+
     @on("tell")
     def tell(self, payload):
         self.send(payload["what"])
@@ -567,3 +570,21 @@ async def test_a_worker_that_stops_crashes_its_channels_but_answers_no_join_unde
         (commands.Crashed, 1),
     ]
     assert Patient.heard[2:] == [("terminate", "shutdown")] * 2
+
+
+@scenario()
+async def test_joins_and_events_are_logged_at_the_level_their_class_says(worker):
+    with capture_logs() as lines:
+        worker.join(1, "deaf:1", data=b'{"token":"x"}')
+        worker.push("tell", b'{"what":1}')
+        await worker.wait(commands.Reply)
+        worker.join(2, "room:1")
+        await worker.wait(commands.Joined, 2)
+    said = [(each["log_level"], each["event"], each["topic"]) for each in lines if "params" in each]
+    assert said == [
+        ("info", "joined", "deaf:1"),
+        ("warning", "handled", "deaf:1"),
+        ("debug", "joined", "room:1"),
+    ]
+    assert lines[0]["params"] == {"token": "[FILTERED]"}
+    assert lines[0]["milliseconds"] >= 0
