@@ -29,6 +29,7 @@ from gateway.workers import Workers
 from mesh import payloads, telemetry, topics
 from mesh.bus.barrier import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.debug import SocketInfo
 from mesh.errors import CloseCode
 from mesh.link import commands
 from mesh.messages import DISCONNECT, Sender
@@ -172,6 +173,22 @@ class Hub:
         for worker, numbers in by_worker.items():
             self._workers.send(worker, commands.SocketDown(numbers, reason))
 
+    def sockets(self) -> list[SocketInfo]:
+        """Every client there is, with its channels."""
+        return [
+            SocketInfo(
+                client.mount,
+                client.id,
+                client.transport.name,
+                client.encoding.serializer.name,
+                {
+                    topic: "joined" if channel.joining is None else "joining"
+                    for topic, channel in client.session.channels.items()
+                },
+            )
+            for client in self.clients
+        ]
+
     def _forget_id(self, socket_id: str, client: Client) -> None:
         same = self._ids[socket_id]
         del same[client]
@@ -186,19 +203,21 @@ class Hub:
         sender = header.sender
         if sender is not None and sender.gateway == self._gateway and not sender.skip:
             self._keep_behind(header.origin, sender)
-        self._fanout.deliver(topic, header, data)
-        if header.event == DISCONNECT and topic in self._ids:
-            for client in list(self._ids[topic]):
-                client.transport.close(CloseCode.GOING_AWAY, "disconnected")
-                self.disconnected(client, "disconnected")
+        self._deliver(topic, header, data)
         if self._workers.linked(header.origin):
             self._order.passed(header.origin, header.sequence)
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """To this gateway's clients only. Raises PayloadError for what is neither an object nor bytes."""
         codec, data = payloads.encode_object(payload)
-        header = Header(VERSION, BROADCAST, self._gateway, 0, event, codec)
+        self._deliver(topic, Header(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
+
+    def _deliver(self, topic: str, header: Header, data: bytes) -> None:
         self._fanout.deliver(topic, header, data)
+        if header.event == DISCONNECT and topic in self._ids:
+            for client in list(self._ids[topic]):
+                client.transport.close(CloseCode.GOING_AWAY, "disconnected")
+                self.disconnected(client, "disconnected")
 
     def _keep_behind(self, worker: str, sender: Sender) -> None:
         """A channel broadcasts what its own client must get after commands still on their way."""

@@ -25,6 +25,7 @@ log = get_logger("gateway.session")
 UNMATCHED = b'{"reason":"unmatched topic"}'
 TOO_MANY = b'{"reason":"too many channels joined"}'
 UNAVAILABLE = b'{"reason":"unavailable"}'
+JOIN_CRASHED = b'{"reason":"join crashed"}'
 CHANNEL_CRASH = b'{"reason":"channel_crash"}'
 
 MAX_TOPIC_BYTES = 4_096
@@ -307,6 +308,8 @@ class Session:
         return self.crashed(channel)
 
     def _ended(self, channel: ChannelState, event: str, data: bytes) -> list[Action]:
+        if channel.joining is not None:  # and its join will never be answered
+            return self.refused(channel, JSON, JOIN_CRASHED)
         current = self.channels.get(channel.topic)
         if current is not channel:
             return self._replaced(channel, current)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mesh.channel import Channel, Reply, SocketRef, error, ok, on, refuse
+from mesh.channel import TIMEOUT, Channel, Reply, SocketRef, error, ok, on, refuse
 from mesh.endpoint import Endpoint
 from mesh.errors import MeshError
 from mesh.messages import Broadcast
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mesh.connection import connect
 
 __all__ = [
+    "TIMEOUT",
     "Broadcast",
     "Channel",
     "ConnectInfo",

@@ -4,7 +4,7 @@ Source: Phoenix.Channel. A Channel opens nothing: what it sends goes to a `Chann
 worker fills in (mesh/runtime/channel_server.py) and a test may replace.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -58,6 +58,35 @@ def on(*events: str) -> Callable[[Handler], Handler]:
     return mark
 
 
+LEVELS = ("debug", "info", "warning", "error", None)
+"""Of a log line; None for none."""
+
+
+class Timeout:
+    """The type of TIMEOUT."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "TIMEOUT"
+
+
+TIMEOUT = Timeout()
+"""What `handle_info` gets after the silence that `Channel.timeout` asked for."""
+
+Assigns = dict[str, Any]
+
+
+Assign = Mapping[str, Any] | Callable[[Assigns], Mapping[str, Any]] | None
+"""What `assign` takes: values, or a function that makes them of the assigns there are."""
+
+
+def assign(assigns: Assigns, values: Assign, more: Assigns) -> Assigns:
+    """Merge values into assigns; returns these."""
+    assigns.update((values(assigns) if callable(values) else values) or {}, **more)
+    return assigns
+
+
 class Sent:
     """What broadcast, push and reply return: already done, and awaitable for symmetry."""
 
@@ -93,6 +122,9 @@ class ChannelContext(Protocol):
 
     def send(self, message: Any, delay_seconds: float) -> None:
         """Queue `message` for `handle_info`."""
+
+    def timeout(self, seconds: float) -> None:
+        """Queue TIMEOUT for `handle_info` after so much silence."""
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on `topic` to `handle_info`."""
@@ -140,6 +172,10 @@ class Channel:
             raise ChannelError(f"{cls.__name__}.intercept is a string; want a tuple of events")
         if cls.intercept and cls.handle_out is Channel.handle_out:
             raise ChannelError(f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out")
+        if cls.spread not in ("topic", "socket"):
+            raise ChannelError(f"{cls.__name__}.spread is {cls.spread!r}; want 'topic' or 'socket'")
+        check_level(cls, "log_join")
+        check_level(cls, "log_handle_in")
 
     def __init__(self, context: ChannelContext, socket: "Socket", topic: str, join_ref: Any = None) -> None:
         self._context = context
@@ -165,7 +201,7 @@ class Channel:
         raise ChannelError(f"{type(self).__name__} has no handle_out for {event!r}")
 
     def handle_info(self, message: Any) -> Any:
-        """Takes what `send` queued, and Broadcasts on topics this channel subscribed to.
+        """Takes what `send` queued, TIMEOUT, and Broadcasts on topics this channel subscribed to.
 
         A channel without it ignores messages, with a warning in the log.
         """
@@ -176,7 +212,8 @@ class Channel:
         Args:
             reason: "left", "closed", "disconnected", "draining" (the gateway stops), "inactive" (a
                 long-poll client is silent), "duplicate_join", "shutdown" (refused join, or the worker
-                stops), "normal" or what was given to `stop`; an exception after a crash.
+                stops), "mailbox_overflow", "normal" or what was given to `stop`; an exception after a
+                crash.
         """
 
     # What a channel can do
@@ -185,6 +222,10 @@ class Channel:
     def assigns(self) -> dict[str, Any]:
         """This channel's own copy of the socket's assigns."""
         return self.socket.assigns
+
+    def assign(self, values: Assign = None, /, **more: Any) -> Assigns:
+        """Merge into the assigns and return them: `assign(n=1)`, a mapping, or a function of them."""
+        return assign(self.assigns, values, more)
 
     def push(self, event: str, payload: Any) -> Sent:
         """Send `event` to this client only.
@@ -234,8 +275,8 @@ class Channel:
     def stop(self, reason: str = "normal", reply: Reply | None = None) -> None:
         """End this channel after the current callback, with a reply first if given.
 
-        "normal" and "shutdown" close it for good (`phx_close`); any other reason counts as a crash
-        (`phx_error`, and the client rejoins).
+        "normal", "shutdown" and "shutdown:…" close it for good (`phx_close`); any other reason counts
+        as a crash (`phx_error`, and the client rejoins).
         """
         if reply is not None:
             self.reply(reply.payload, reply.status)
@@ -244,6 +285,16 @@ class Channel:
     def send(self, message: Any, delay_seconds: float = 0.0) -> None:
         """Queue `message` for this channel's `handle_info`, now or after a delay."""
         self._context.send(message, delay_seconds)
+
+    def timeout(self, seconds: float) -> None:
+        """Let `handle_info` get TIMEOUT if nothing comes for so long after the current callback.
+
+        Whatever comes first ends the wait; the callback that takes it may ask anew.
+
+        Raises:
+            ChannelError: for what is no number of seconds.
+        """
+        self._context.timeout(seconds)
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on another topic to `handle_info`; when awaited, none is missed after it.
@@ -256,6 +307,13 @@ class Channel:
     def unsubscribe(self, topic: str) -> None:
         """Undo `subscribe`."""
         self._context.unsubscribe(topic)
+
+
+def check_level(cls: type, name: str) -> None:
+    """Raise ChannelError if a class attribute is no level of a log line."""
+    level = getattr(cls, name)
+    if level not in LEVELS:
+        raise ChannelError(f"{cls.__name__}.{name} is {level!r}; want one of {LEVELS}")
 
 
 def _collect_handlers(cls: type[Channel]) -> dict[str, str]:

@@ -169,6 +169,9 @@ class WorkerSettings(Room):
     kill_seconds: Seconds = Field(
         5.0, description="a callback may run on when its channel is replaced or stopped"
     )
+    join_timeout_seconds: Seconds | None = Field(
+        None, description="a join may take, then it is refused; unbounded if not set"
+    )
 
 
 class ApiSettings(Room):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mesh.channel import Channel, Reply
+from mesh.channel import Assign, Assigns, Channel, Reply, assign, check_level
 from mesh.errors import RouteError
 from mesh.routes import Route, RouteTable
 
@@ -85,6 +85,10 @@ class SocketHandler:
     channels: ClassVar[Mapping[str, type[Channel]] | Iterable[Route[type[Channel]]]] = {}
     assigns: dict[str, Any] = {}  # noqa: RUF012  (copied by each instance)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_level(cls, "log")
+
     def __init__(self) -> None:
         self.assigns = copy.deepcopy(type(self).assigns)
 
@@ -98,6 +102,10 @@ class SocketHandler:
             info: the request, as far as it may be known.
         """
         return None
+
+    def assign(self, values: Assign = None, /, **more: Any) -> Assigns:
+        """Merge into the assigns and return them: `assign(user=7)`, a mapping, or a function of them."""
+        return assign(self.assigns, values, more)
 
     def id(self) -> str | None:
         """The topic on which `disconnect` closes this socket, e.g. "users:7"; None for no topic."""

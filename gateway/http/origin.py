@@ -76,7 +76,9 @@ def _matches(origin: SplitResult, pattern: SplitResult) -> bool:
     scheme, host, port = _parts(origin)
     if pattern.scheme and pattern.scheme != scheme:
         return False
-    if pattern.port and pattern.port != port:
+    # As in Phoenix, whose URI parser fills it in: a pattern with a scheme means that scheme's port.
+    wanted_port = pattern.port or _DEFAULT_PORTS.get(pattern.scheme)
+    if wanted_port and wanted_port != port:
         return False
     wanted = pattern.hostname or ""
     if wanted.startswith("*."):

@@ -178,6 +178,13 @@ class LongPollHandler(RequestHandler):
         self.set_header("Access-Control-Allow-Origin", "*")
         self.set_header("Cache-Control", "no-store")
 
+    def prepare(self) -> None:
+        """Whatever a page of another site asks, also before its real request."""
+        try:
+            self._handshake.check_origin(self.request)
+        except RefusedError as refused:
+            self._refuse(refused)
+
     def options(self, **_path_params: str) -> None:
         """The pre-flight request of a page of another origin."""
         requested = self.request.headers.get("access-control-request-headers", "")
@@ -205,7 +212,6 @@ class LongPollHandler(RequestHandler):
 
     async def _get(self, path_params: dict[str, str]) -> None:
         try:
-            self._handshake.check_origin(self.request)
             place = self._find()
             if place is not None:
                 token, gateway, session_id = place
@@ -222,10 +228,6 @@ class LongPollHandler(RequestHandler):
             await self._post()
 
     async def _post(self) -> None:
-        try:
-            self._handshake.check_origin(self.request)
-        except RefusedError as refused:
-            return self._refuse(refused)
         place = self._find()
         if place is None:
             return self._answer(410)

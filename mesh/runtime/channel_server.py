@@ -7,13 +7,14 @@ Source: Phoenix.Channel.Server.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Coroutine
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from mesh import payloads, telemetry
-from mesh.channel import Channel, Reply, SocketRef
+from mesh.channel import TIMEOUT, Channel, Reply, SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.messages import BINARY, HEARTBEAT_TOPIC, JSON, MSGPACK, Sender, check_name
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 log = get_logger("mesh.channel")
 
-CLOSING_REASONS = frozenset({"normal", "shutdown"})
 JOIN_CRASHED = {"reason": "join crashed"}
 
 
@@ -36,8 +36,9 @@ class ChannelServer:
 
     __slots__ = (
         "_codec", "_ended", "_finished", "_gone", "_handling", "_joined", "_last_sent",
-        "_mailbox", "_ref", "_running", "_stop_reason", "_subscriptions", "_timers", "channel",
-        "channels", "intercepts", "link", "members", "number", "task", "topic",
+        "_mailbox", "_ref", "_running", "_silence", "_silence_seconds", "_stop_reason",
+        "_subscriptions", "_timers", "channel", "channels", "intercepts", "link", "members", "number",
+        "task", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -67,15 +68,29 @@ class ChannelServer:
         self._handling = False
         self._ref: Any = None
         self._stop_reason: str | None = None
+        self._silence_seconds: float | None = None
+        self._silence: asyncio.TimerHandle | None = None
         self._timers: set[asyncio.TimerHandle] | None = None
         self._subscriptions: set[str] | None = None
         self._mailbox.append(join)
         self._schedule()
 
     @property
+    def status(self) -> str:
+        """What ChannelInfo says of it."""
+        if self._ended or any(type(mail) is commands.Leave for mail in self._mailbox):
+            return "leaving"
+        return "joined" if self._joined else "joining"
+
+    @property
+    def waiting(self) -> int:
+        """Messages in the mailbox."""
+        return len(self._mailbox)
+
+    @property
     def waits(self) -> bool:
         """Whether there will be mail by a timer."""
-        return bool(self._timers)
+        return bool(self._timers or self._silence)
 
     # Mail
 
@@ -110,8 +125,11 @@ class ChannelServer:
             self._kill(reason, None)
 
     def shut_down(self) -> None:
-        """The worker stops: end at once; the client gets `phx_error` and joins another worker."""
-        self._kill("shutdown", commands.Crashed)
+        """The worker stops: end at once; the client gets `phx_error` and joins another worker.
+
+        A join under way is not answered: when the link ends, its gateway sends it to another worker.
+        """
+        self._kill("shutdown", commands.Crashed if self._joined else None)
 
     def run(self) -> Coroutine[Any, Any, None]:
         """Handle the mail there is. Never raises, but for cancellation after the channel's end."""
@@ -126,6 +144,8 @@ class ChannelServer:
         try:
             while mailbox and not self._ended:
                 mail = mailbox.popleft()
+                if self._silence_seconds is not None:
+                    self._end_silence()
                 await HANDLERS[type(mail)](self, mail)
                 if self._stop_reason is not None and not self._ended:
                     await self._stop(self._stop_reason)
@@ -137,6 +157,9 @@ class ChannelServer:
             await self._crash(error)
         finally:
             self._running = False
+            if self._silence_seconds is not None and not self._ended:
+                loop = asyncio.get_running_loop()
+                self._silence = loop.call_later(self._silence_seconds, self._silent)
             if self._finished is not None:
                 self._finished.set_result(None)
 
@@ -149,10 +172,14 @@ class ChannelServer:
             payload = payloads.decode(join.codec, join.data)
             reply = self.channel.join(join.topic, payload)
             if reply is not None and hasattr(reply, "__await__"):
-                reply = await reply
+                reply = await self._in_time(reply)
+            if self._ended:  # killed, and it would not end
+                return
             reply = join_reply(self.channel, reply)
             codec, data = self._encode_reply(reply)
         except Exception as error:
+            if self._ended:  # killed meanwhile
+                return
             log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
             codec, data = payloads.encode(JOIN_CRASHED)
             self._tell_joined(started, payload, "error")
@@ -167,6 +194,23 @@ class ChannelServer:
             result = self.channel.after_join(payload)
             if result is not None and hasattr(result, "__await__"):
                 await result
+
+    async def _in_time(self, reply: Awaitable[Any]) -> Any:
+        """Await a join, for as long as it may take. Raises ChannelError after that."""
+        seconds = self.channels.settings.join_timeout_seconds
+        if seconds is None:
+            return await reply
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                result = await reply
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if limit.expired():
+            raise ChannelError(
+                f"{type(self.channel).__name__}.join took over {seconds:g} s, worker.join_timeout_seconds"
+            )
+        return result
 
     def _accept(self, codec: int, data: bytes) -> None:
         self._joined = True
@@ -238,7 +282,7 @@ class ChannelServer:
     # The end
 
     async def _stop(self, reason: str) -> None:
-        if reason in CLOSING_REASONS:
+        if reason in ("normal", "shutdown") or reason.startswith("shutdown:"):
             await self._end(commands.Closed, reason)
             return
         log.error("channel stopped", topic=self.topic, socket_id=self.channel.socket.id, reason=reason)
@@ -286,6 +330,7 @@ class ChannelServer:
 
     def _release(self) -> None:
         self.channels.remove(self)
+        self._end_silence()
         for timer in self._timers or ():
             timer.cancel()
         for topic in list(self._subscriptions or ()):
@@ -389,10 +434,12 @@ class ChannelServer:
         """To a push of this client."""
         self._require_joined("reply")
         check_name(status, "status")
-        to = (ref or self.socket_ref()).ref
+        to = ref or self.socket_ref()
+        if to.topic != self.topic:
+            raise ChannelError(f"the push is one of {to.topic!r}; reply to it in that channel")
         codec, data = self._encode_reply(Reply(payload, status))
         stats.replies += 1
-        self._send(commands.Reply(self.number, self._after(), to, status, codec, data))
+        self._send(commands.Reply(self.number, self._after(), to.ref, status, codec, data))
 
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
         """To all members of the topic."""
@@ -414,6 +461,7 @@ class ChannelServer:
     def stop(self, reason: str) -> None:
         """End after the current callback."""
         self._require_joined("stop")
+        check_name(reason, "reason")
         self._stop_reason = reason
         if not self._running and not self._ended:
             self._schedule_stop()
@@ -427,6 +475,8 @@ class ChannelServer:
 
     def send(self, message: Any, delay_seconds: float) -> None:
         """Queue for `handle_info`."""
+        if not delay_seconds < math.inf:
+            raise ChannelError(f"delay_seconds {delay_seconds!r}: want a number of seconds")
         if delay_seconds <= 0:
             self.post(Info(message))
             return
@@ -438,6 +488,26 @@ class ChannelServer:
 
         timer = asyncio.get_running_loop().call_later(delay_seconds, due)
         timers.add(timer)
+
+    def timeout(self, seconds: float) -> None:
+        """Queue TIMEOUT for `handle_info` after so much silence; it begins when the callback ends."""
+        if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
+            raise ChannelError(f"timeout {seconds!r}: want a number of seconds, at least 0")
+        self._end_silence()
+        self._silence_seconds = seconds
+        if not self._running and not self._ended:
+            self._silence = asyncio.get_running_loop().call_later(seconds, self._silent)
+
+    def _silent(self) -> None:
+        self._silence = None
+        if not self._running:  # else something has just come
+            self.post(Info(TIMEOUT))
+
+    def _end_silence(self) -> None:
+        self._silence_seconds = None
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on `topic` to `handle_info`."""

@@ -8,8 +8,9 @@ import msgspec
 
 from mesh import payloads, topics
 from mesh.bus.barrier import subscribed
-from mesh.bus.frames import Header
+from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.channel import Channel
+from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
 from mesh.errors import DecodeError
 from mesh.link import commands
@@ -153,7 +154,7 @@ class Channels:
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
             return
         try:
-            assigns = _decode_assigns(join.assigns) | dict(route.assigns)
+            assigns = _decode_assigns(join.assigns) | _copy(dict(route.assigns))
         except (msgspec.MsgspecError, TypeError):
             log.error("join with unreadable assigns refused", topic=join.topic)
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
@@ -213,15 +214,21 @@ class Channels:
             server.post(Info(Broadcast(topic, header.event, payload)))
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
-        """To the members of `topic` that this worker serves; it does not travel on the bus.
+        """To the members of `topic` that this worker serves, and to its channels that subscribed to it.
+
+        It does not travel on the bus.
 
         Raises:
             PayloadError: if the payload is neither an object nor bytes.
         """
-        members = self._members.get(topic)
-        if members is None:
+        members, subscribers = self._members.get(topic), self._subscribers.get(topic)
+        if members is None and subscribers is None:
             return
         codec, data = payloads.encode_object(payload)
+        if subscribers is not None:
+            self._inform(subscribers, topic, Header(VERSION, BROADCAST, "", 0, event, codec), data)
+        if members is None:
+            return
         for link, (_, since) in members.links.items():
             # Older broadcasts than the first member there may never have reached that gateway.
             after = members.sequence if members.sequence > since else 0
@@ -302,6 +309,21 @@ class Channels:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def live(self) -> list[ChannelInfo]:
+        """Every channel there is."""
+        return [
+            ChannelInfo(
+                server.topic,
+                server.status,
+                type(server.channel).__name__,
+                server.channel.socket.id,
+                self.gateway_of(link),
+                server.waiting,
+            )
+            for link, servers in self._by_link.items()
+            for server in servers.values()
+        ]
+
     async def aclose(self) -> None:
         """End every channel: clients get `phx_error` and join another worker."""
         for servers in self._by_link.values():
@@ -310,3 +332,10 @@ class Channels:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2 * self.settings.kill_seconds)
         await self.runners.aclose()
+
+
+def _copy(value: Any) -> Any:
+    """A channel's own copy of a route's assigns: no other sees what it changes in a list or a dict."""
+    if type(value) is dict:
+        return {key: _copy(each) for key, each in value.items()}
+    return [_copy(each) for each in value] if type(value) is list else value

@@ -65,7 +65,8 @@ def test_a_killed_workers_clients_get_phx_error_at_once_and_rejoin_on_the_other(
     run(scenario())
 
 
-def test_a_join_under_way_on_a_killed_worker_goes_to_the_other(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_join_under_way_on_a_killed_worker_goes_to_the_other(tmp_path, number):
     with cluster(tmp_path, "tests.support.apps:endpoint") as running:
 
         async def scenario():
@@ -76,7 +77,7 @@ def test_a_join_under_way_on_a_killed_worker_goes_to_the_other(tmp_path):
                 client.say(ref, ref, f"slow:{number}", "phx_join", {"seconds": 0.3})
                 joins[ref] = f"slow:{number}"
             await client.silent()
-            running.kill("workers", 0)
+            running.kill("workers", 0, number)
             while joins:
                 message = await client.next()
                 assert message[4]["status"] == "ok", message

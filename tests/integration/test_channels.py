@@ -58,6 +58,17 @@ def test_a_path_variable_becomes_a_parameter_and_wins(apps):
     run(scenario())
 
 
+def test_a_websocket_without_channels_is_an_http_handler_of_the_application(apps):
+    async def scenario():
+        socket = await RawWebSocket.connect(f"{apps[1]}/raw")
+        socket.send_text("text")
+        assert await socket.recv() == (1, b"text")
+        socket.send_binary(b"\xff")
+        assert await socket.recv() == (2, b"\xff")
+
+    run(scenario())
+
+
 def test_an_idle_client_is_closed_and_a_busy_one_is_not(apps):
     async def scenario():
         idle, busy = await PhoenixClient.connect(apps[1]), await PhoenixClient.connect(apps[1])

@@ -194,6 +194,12 @@ def test_a_foreign_origin_is_refused_whatever_it_asks(base):
         session.headers["Origin"] = "http://evil.example"
         assert (await session.get()).json == {"status": 403}
         assert await session.post(join()) == {"status": 403}
+        for method in ("OPTIONS", "PUT"):
+            answer = await http(base, method, "/socket/longpoll?vsn=2.0.0", session.headers)
+            assert (answer.json, "access-control-allow-methods" in answer.headers) == (
+                {"status": 403},
+                False,
+            )
         session.headers["Origin"] = "http://localhost:1"
         assert await session.post(join()) == {"status": 200}
 

@@ -134,6 +134,24 @@ def test_the_hundred_and_first_channel_is_refused(base):
     run(scenario())
 
 
+def test_fifty_joins_in_one_packet_are_all_answered(base):
+    """What phoenix.js sends when it has connected again."""
+
+    async def scenario():
+        client = await PhoenixClient.connect(base)
+        topics = [f"room:back{number}" for number in range(50)]
+        frames = [
+            frame(TEXT, json.dumps([topic, topic, topic, "phx_join", {}]).encode()) for topic in topics
+        ]
+        client.socket.send_raw(b"".join(frames))
+        answers = [await client.next() for _ in topics]
+        assert sorted(each[2] for each in answers) == sorted(topics)
+        assert {each[4]["status"] for each in answers} == {"ok"}
+        client.close()
+
+    run(scenario())
+
+
 def test_binary_frames_as_captured(base):
     async def scenario():
         client = await PhoenixClient.connect(base)

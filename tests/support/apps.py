@@ -3,6 +3,8 @@
 import asyncio
 import os
 
+from tornado.websocket import WebSocketHandler
+
 from mesh import Broadcast, Channel, Endpoint, Route, SocketHandler, error, ok, on, refuse
 
 
@@ -54,6 +56,33 @@ class SlowChannel(Channel):
     @on("echo")
     def echo(self, payload):
         return ok(payload)
+
+
+class OutChannel(Channel):
+    """Decides for each member what it gets of a broadcast."""
+
+    intercept = ("secret",)
+
+    def join(self, topic, payload):
+        self.assign(payload)
+
+    @on("tell")
+    def tell(self, payload):
+        self.broadcast("secret", payload)
+        return ok()
+
+    def handle_out(self, event, payload):
+        if payload["for"] == "stop":
+            self.stop()
+        if payload["for"] == self.assigns["name"]:
+            self.push(event, payload | {"seen_by": self.assigns["name"]})
+
+
+class RawHandler(WebSocketHandler):
+    """A WebSocket without channels."""
+
+    def on_message(self, message):
+        self.write_message(message, binary=isinstance(message, bytes))
 
 
 class AfterChannel(Channel):
@@ -163,6 +192,7 @@ class UserSocket(SocketHandler):
     channels = [
         Route("order:*", OrderChannel),
         Route("slow:*", SlowChannel),
+        Route("out:*", OutChannel),
         Route("after:*", AfterChannel),
         Route("info:*", InfoChannel, assigns={"route": "info"}),
         Route("watch:*", WatchChannel),
@@ -192,5 +222,6 @@ class UserSocket(SocketHandler):
 
 endpoint = Endpoint(
     sockets={"/socket": UserSocket, "/tenants/:tenant/socket": UserSocket},
+    http=[(r"/raw", RawHandler)],
     check_origin=["//allowed.example", "//*.apex.example"],
 )

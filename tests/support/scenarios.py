@@ -216,6 +216,26 @@ async def an_event_that_cannot_be_sent_crashes_the_channel_that_made_it_only(a, 
             assert (await other.next())[3] == "first"
 
 
+async def handle_out_decides_what_each_member_gets(a, b):
+    one, two = await PhoenixClient.connect(a), await PhoenixClient.connect(b)
+    await one.join("out:1", {"name": "ana"})
+    await two.join("out:1", {"name": "bo"})
+    await one.push("out:1", "tell", {"for": "bo"})
+    assert (await two.next())[3:] == ["secret", {"for": "bo", "seen_by": "bo"}]
+    await one.silent()
+    await two.push("out:1", "tell", {"for": "stop"})
+    for client in (one, two):
+        assert (await client.next())[3] == "phx_close"
+
+
+async def an_intercepted_broadcast_follows_the_reply_of_its_callback(a, b):
+    client = await PhoenixClient.connect(a)
+    await client.join("out:2", {"name": "ana"})
+    for _ in range(50):
+        client.cast("out:2", "tell", {"for": "ana"})
+        assert [(await client.next())[3] for _ in range(2)] == ["phx_reply", "secret"]
+
+
 async def five_thousand_messages_arrive_once_and_in_order(a, b):
     one, two = await pair(a, b, "order:6")
     count = 5000
@@ -269,6 +289,8 @@ SCENARIOS = [
     terminate_says_why,
     a_join_that_returns_nonsense_has_crashed,
     an_event_that_cannot_be_sent_crashes_the_channel_that_made_it_only,
+    handle_out_decides_what_each_member_gets,
+    an_intercepted_broadcast_follows_the_reply_of_its_callback,
     five_thousand_messages_arrive_once_and_in_order,
     a_slow_push_flood_waits_in_the_mailbox_and_is_answered_in_order,
 ]

@@ -7,6 +7,7 @@ from gateway.hub import Client, Hub
 from gateway.transports.base import Encoding
 from mesh import Channel, SocketHandler
 from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.debug import SocketInfo
 from mesh.link import commands
 from mesh.messages import JSON, Sender
 from mesh.mount import Mount
@@ -185,3 +186,22 @@ def test_disconnect_on_an_id_closes_its_sockets_only(gateway):
     gateway.broadcast(2, "disconnect", topic="users:1")
     assert (mine.transport.closed, other.transport.closed) == ([1001], [])
     assert gateway.bus.subscribed == [b"users:2\0"]
+
+
+@scenario
+def test_a_local_disconnect_closes_the_sockets_of_this_gateway(gateway):
+    mine = gateway.connect("users:1")
+    gateway.hub.local_broadcast("users:1", "disconnect", {})
+    assert mine.transport.closed == [1001]
+
+
+@scenario
+def test_the_clients_and_their_channels_can_be_listed(gateway):
+    gateway.connect("users:1")
+    gateway.say("1", "1", "room:1", "phx_join", {})
+    gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
+    gateway.say("2", "2", "room:2", "phx_join", {})
+    assert gateway.hub.sockets() == [
+        SocketInfo("/socket", None, "websocket", "v2_json", {"room:1": "joined", "room:2": "joining"}),
+        SocketInfo("/socket", "users:1", "websocket", "v2_json", {}),
+    ]

@@ -45,6 +45,19 @@ def test_a_list_compares_the_parts_it_names():
         assert not allows(rule, origin), origin
 
 
+def test_a_pattern_with_a_scheme_means_its_port():
+    rule = ["https://one.com", "http://*.two.com", "//three.com"]
+    for origin in (
+        "https://one.com:443",
+        "http://a.two.com:80",
+        "http://three.com:81",
+        "https://three.com",
+    ):
+        assert allows(rule, origin), origin
+    for origin in ("https://one.com:8443", "http://a.two.com:81"):
+        assert not allows(rule, origin), origin
+
+
 def test_conn_compares_with_the_request_itself():
     assert allows("conn", "http://example.com:80")
     assert not allows("conn", "https://example.com")

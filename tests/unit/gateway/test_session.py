@@ -23,6 +23,7 @@ from mesh.channel import Channel
 from mesh.link import commands
 from mesh.messages import BINARY, JSON
 from mesh.routes import Route, RouteTable
+from mesh.serializers.base import Frame
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
 
@@ -158,6 +159,23 @@ def test_a_push_with_join_ref_null_is_current():
     assert forward.channel is channel
 
 
+def test_a_leave_with_join_ref_null_is_current():
+    session = make()
+    channel = join(session)
+    assert say(session, None, "7", "room:1", "phx_leave", {}) == [
+        Forward(channel, commands.Leave(channel.number, "7"))
+    ]
+
+
+def test_bytes_may_answer_a_text_push_and_json_a_binary_one():
+    session = make()
+    channel = join(session)
+    (send,) = session.replied(channel, commands.Reply(1, 0, "7", "ok", BINARY, b"\xff"))
+    assert send.frame == Frame(b"\x01\x01\x01\x06\x02" + b"17room:1ok" + b"\xff", True)
+    (send,) = session.replied(channel, commands.Reply(1, 0, "8", "ok", JSON, b"{}"))
+    assert not send.frame.binary
+
+
 def test_after_a_join_with_join_ref_null_pushes_carry_the_ref():
     session = make()
     (start,) = say(session, None, 5, "room:1", "phx_join", {})
@@ -288,6 +306,23 @@ def test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join(
     assert len([each for each in actions if isinstance(each, Forward)]) == 12
 
 
+def test_a_channel_that_ends_before_its_join_is_answered_refuses_it_and_what_waited_goes_on():
+    for end in ("crashed", "closed"):
+        session = make(max_pending_bytes=200)
+        (start,) = say(session, "1", "1", "room:1", "phx_join", {})
+        assert [*say(session, "1", "2", "room:1", "a", {}), *say(session, "1", "3", "room:1", "b", {})] == [
+            Pause()
+        ]
+        actions = getattr(session, end)(start.channel)
+        assert sent(actions) == [
+            reply("1", "1", "room:1", "error", {"reason": "join crashed"}),
+            reply(None, "2", "room:1", "error", UNMATCHED),
+            reply(None, "3", "room:1", "error", UNMATCHED),
+        ]
+        assert actions[-1] == Resume()
+        assert session.channels == {}
+
+
 def test_a_pending_join_moves_when_its_worker_dies_and_a_joined_channel_crashes():
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
@@ -375,7 +410,7 @@ def test_whatever_happens_at_most_one_channel_per_topic_lives_and_none_is_forgot
             note(accept(session, channel))
         elif step[0] == "refused":
             note(session.refused(channel, JSON, b"{}"))
-        elif channel.joining is None or step[0] == "lost":
+        else:
             note(getattr(session, step[0])(channel))
     by_topic = [each for each in started if each.number in live]
     current = set(session.channels.values())

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mesh import Channel, Reply, Socket, error, ok, on, refuse
+from mesh import Channel, Reply, Socket, SocketHandler, error, ok, on, refuse
 from mesh.errors import ChannelError, UnhandledEventError
 
 
@@ -63,6 +63,20 @@ def test_an_intercept_without_handle_out_is_an_error():
             def handle_out(self, event, payload): ...
 
 
+@pytest.mark.parametrize(
+    ("base", "name", "value"),
+    [
+        (Channel, "spread", "sockets"),
+        (Channel, "log_join", "verbose"),
+        (Channel, "log_handle_in", 10),
+        (SocketHandler, "log", "INFO"),
+    ],
+)
+def test_an_attribute_with_a_value_there_is_not_is_an_error(base, name, value):
+    with pytest.raises(ChannelError, match=f"Wrong.{name} is {value!r}; want"):
+        type("Wrong", (base,), {name: value})
+
+
 def test_an_event_must_be_a_string():
     with pytest.raises(ChannelError, match="not a string"):
 
@@ -85,6 +99,7 @@ def test_what_a_channel_sends_goes_to_its_context():
     channel.reply({"n": 4})
     channel.stop("shutdown", reply=ok())
     channel.send("message", 1.5)
+    channel.timeout(30)
     assert done == [
         ("push", "e", {"n": 1}),
         ("broadcast", "e", {"n": 2}, True),
@@ -93,8 +108,17 @@ def test_what_a_channel_sends_goes_to_its_context():
         ("reply", None, "ok", None),
         ("stop", "shutdown"),
         ("send", "message", 1.5),
+        ("timeout", 30),
     ]
     assert channel.assigns == {"a": 1}
+
+
+def test_assigns_are_merged_from_names_a_mapping_or_a_function_of_them():
+    channel, _ = make()
+    assert channel.assign(b=2) == {"a": 1, "b": 2}
+    assert channel.assign({"b": 3, "c": 4}, d=5) == {"a": 1, "b": 3, "c": 4, "d": 5}
+    channel.assign(lambda assigns: {"a": assigns["a"] + 1})
+    assert channel.assigns == channel.assign() == {"a": 2, "b": 3, "c": 4, "d": 5}
 
 
 def test_sending_can_be_awaited():

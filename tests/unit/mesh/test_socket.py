@@ -55,7 +55,7 @@ def test_a_handler_can_be_connected_in_a_plain_function():
         def connect(self, params, info):
             if params.get("token") != "secret":
                 return refuse("no")
-            self.assigns.update(user=params["user"], agent=info.user_agent)
+            self.assign({"user": params["user"]}, agent=info.user_agent)
 
         def id(self):
             return f"users:{self.assigns['user']}"

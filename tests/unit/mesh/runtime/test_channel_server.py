@@ -1,18 +1,23 @@
 """mesh/runtime: a worker's channels, with a link that writes down and a bus that numbers."""
 
 import asyncio
+import gc
+import tracemalloc
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
-from mesh import Channel, Endpoint, SocketHandler, on
+from mesh import TIMEOUT, Broadcast, Channel, Endpoint, Route, SocketHandler, SocketRef, ok, on, refuse
 from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.debug import ChannelInfo
 from mesh.link import commands
-from mesh.messages import JSON, Sender
+from mesh.messages import BINARY, JSON, Sender
 from mesh.runtime.channels import Channels
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters
 from tests.support.until import until
+from tests.support.virtual_time import run_virtually
 
 LINK = b"link"
 
@@ -75,8 +80,84 @@ class Room(Channel):
         self.ended.append(str(reason))
 
 
+class Patient(Channel):
+    """Waits for silence; notes what it hears."""
+
+    heard = []
+
+    async def join(self, topic, payload):
+        self.heard.append(("join", payload))
+        if payload == {"refuse": True}:
+            return refuse("no")
+        if payload == {"slow": True}:
+            await asyncio.sleep(3)
+        if payload == {"stubborn": True}:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+    @on("wait")
+    def wait(self, payload):
+        self.timeout(payload["seconds"])
+
+    @on("wait_and_go_on")
+    async def wait_and_go_on(self, payload):
+        self.timeout(payload["seconds"])
+        await asyncio.sleep(2 * payload["seconds"])
+
+    @on("echo")
+    def echo(self, payload):
+        return ok(payload)
+
+    @on("tell")
+    def tell(self, payload):
+        self.send(payload["what"])
+
+    @on("listen")
+    async def listen(self, payload):
+        await self.subscribe(payload["topic"])
+        return {}
+
+    @on("later")
+    def later(self, payload):
+        self.send("later", float(payload["seconds"]))
+
+    @on("end")
+    def end(self, payload):
+        self.stop(payload["reason"])
+
+    @on("reply_elsewhere")
+    def reply_elsewhere(self, payload):
+        self.reply({}, ref=SocketRef("room:other", "1"))
+
+    def handle_info(self, message):
+        self.heard.append(message)
+        if message == "wait again":
+            self.timeout(1)
+        if message == "reply":
+            self.reply({})
+        return 7 if message == "return" else None
+
+    def terminate(self, reason):
+        self.heard.append(("terminate", str(reason)))
+
+
+class Deaf(Channel):
+    log_join, log_handle_in = "info", "warning"
+
+    @on("tell")
+    def tell(self, payload):
+        self.send(payload["what"])
+        return {}
+
+
 class User(SocketHandler):
-    channels = {"room:*": Room}
+    channels = [
+        Route("room:*", Room),
+        Route("patient:*", Patient),
+        Route("deaf:*", Deaf, assigns={"tags": ["a"], "deep": {"b": []}, "service": Room}),
+    ]
 
 
 class Worker:
@@ -90,16 +171,17 @@ class Worker:
         self.bus.channels = self.channels
         self.channels.gateway_up(LINK, "g")
         Room.ended.clear()
+        Patient.heard.clear()
 
     def send(self, link, command):
         assert link == LINK
         self.sent.append(command)
         return len(self.sent)
 
-    def join(self, number=1, topic="room:1"):
+    def join(self, number=1, topic="room:1", codec=JSON, data=b"{}"):
         assigns = msgspec.msgpack.encode({})
         self.do(
-            commands.Join(number, "/socket", topic, "1", None, "websocket", "v2_json", assigns, JSON, b"{}")
+            commands.Join(number, "/socket", topic, "1", None, "websocket", "v2_json", assigns, codec, data)
         )
 
     def push(self, event, data=b"{}", number=1, ref="2"):
@@ -113,7 +195,7 @@ class Worker:
         return [each for each in self.sent if isinstance(each, kind)][count - 1]
 
 
-def scenario(**settings):
+def scenario(run_in=asyncio.run, **settings):
     def decorate(test):
         def run():
             async def main():
@@ -121,7 +203,7 @@ def scenario(**settings):
                 await test(worker)
                 await worker.channels.aclose()
 
-            asyncio.run(main())
+            run_in(main())
 
         run.__name__ = test.__name__
         return run
@@ -257,3 +339,252 @@ def test_assigns_of_one_channel_are_not_those_of_another():
 @pytest.mark.parametrize("patterns", [["room:*"]])
 def test_only_routes_that_intercept_are_subscribed(patterns):
     assert Worker().channels.intercepted_patterns() == patterns
+
+
+@scenario(run_virtually)
+async def test_silence_after_a_callback_is_told_once(worker):
+    worker.join(topic="patient:1")
+    worker.push("wait", b'{"seconds":10}')
+    await asyncio.sleep(9.9)
+    assert TIMEOUT not in Patient.heard
+    await asyncio.sleep(100)
+    assert Patient.heard[1:] == [TIMEOUT]
+    worker.push("wait_and_go_on", b'{"seconds":10}')  # the wait begins when the callback ends
+    await asyncio.sleep(29.9)
+    assert Patient.heard[1:] == [TIMEOUT]
+    await asyncio.sleep(0.2)
+    assert Patient.heard[1:] == [TIMEOUT, TIMEOUT]
+
+
+@scenario(run_virtually)
+async def test_whatever_comes_ends_the_wait_for_silence(worker):
+    worker.join(topic="patient:1")
+    worker.push("wait", b'{"seconds":10}')
+    await asyncio.sleep(9.9)
+    worker.push("echo")
+    await asyncio.sleep(100)
+    worker.push("wait", b'{"seconds":10}')
+    worker.push("tell", b'{"what":"wait again"}')
+    await asyncio.sleep(1.1)
+    assert Patient.heard[1:] == ["wait again", TIMEOUT]
+    worker.push("wait", b'{"seconds":10}')
+    worker.push("end", b'{"reason":"normal"}')
+    await asyncio.sleep(100)
+    assert Patient.heard[3:] == [("terminate", "normal")]
+
+
+@pytest.mark.parametrize("seconds", [b"-1", b'"1"', b"null"])
+def test_a_wait_that_is_no_number_of_seconds_crashes_the_channel(seconds):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("wait", b'{"seconds":' + seconds + b"}")
+        await worker.wait(commands.Crashed)
+        assert "want a number of seconds" in Patient.heard[-1][1]
+
+    check()
+
+
+@pytest.mark.parametrize("seconds", [b'"nan"', b'"inf"'])
+def test_a_delay_that_is_no_number_of_seconds_crashes_the_channel(seconds):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("later", b'{"seconds":' + seconds + b"}")
+        await worker.wait(commands.Crashed)
+
+    check()
+
+
+@pytest.mark.parametrize(("data", "seconds"), [(b'{"slow":true}', 1), (b'{"stubborn":true}', 1)])
+def test_a_join_that_takes_too_long_is_refused_and_cancelled(data, seconds):
+    @scenario(run_virtually, join_timeout_seconds=seconds)
+    async def check(worker):
+        worker.join(1, "patient:1", data=data)
+        worker.join(2, "patient:2")
+        await asyncio.sleep(seconds + 0.1)
+        refused = await worker.wait(commands.Refused)
+        assert (refused.channel, refused.data) == (1, b'{"reason":"join crashed"}')
+        assert Patient.heard[-1][0] == "terminate"
+        assert "over 1 s, worker.join_timeout_seconds" in Patient.heard[-1][1]
+        assert (await worker.wait(commands.Joined)).channel == 2
+
+    check()
+
+
+@scenario(run_virtually)
+async def test_without_a_bound_a_join_may_take_its_time(worker):
+    worker.join(1, "patient:1", data=b'{"slow":true}')
+    await asyncio.sleep(3.1)
+    assert (await worker.wait(commands.Joined)).channel == 1
+
+
+@scenario(kill_seconds=0.05)
+async def test_a_join_that_outlives_its_client_leaves_nothing(worker):
+    worker.join(1, "patient:1", data=b'{"stubborn":true}')
+    await until(lambda: Patient.heard, 5)
+    worker.do(commands.SocketDown([1], "closed"))
+    await until(lambda: ("terminate", "closed") in Patient.heard, 5)
+    assert worker.sent == []
+    assert worker.channels._members == {}
+
+
+@scenario()
+async def test_a_refused_join_ends_with_terminate(worker):
+    worker.join(topic="patient:1", data=b'{"refuse":true}')
+    assert (await worker.wait(commands.Refused)).data == b'{"reason":"no"}'
+    await until(lambda: Patient.heard[-1] == ("terminate", "shutdown"), 5)
+
+
+@scenario()
+async def test_any_payload_may_come_with_a_join(worker):
+    worker.join(1, "patient:1", data=b"[1,null]")
+    worker.join(2, "patient:2", BINARY, b"\xff\x00")
+    await worker.wait(commands.Joined, 2)
+    assert Patient.heard == [("join", [1, None]), ("join", b"\xff\x00")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "command"),
+    [
+        (b'"normal"', commands.Closed),
+        (b'"shutdown"', commands.Closed),
+        (b'"shutdown:maintenance"', commands.Closed),
+        (b'"shutdowns"', commands.Crashed),
+        (b'"on fire"', commands.Crashed),
+        (b"7", commands.Crashed),
+    ],
+)
+def test_the_reason_of_a_stop_says_whether_the_client_shall_come_back(reason, command):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("end", b'{"reason":' + reason + b"}")
+        await worker.wait(command)
+
+    check()
+
+
+@scenario()
+async def test_a_message_for_a_channel_without_handle_info_is_ignored(worker):
+    worker.join(topic="deaf:1")
+    worker.push("tell", b'{"what":1}')
+    worker.push("tell", b'{"what":2}')
+    await worker.wait(commands.Reply, 2)
+    assert not any(isinstance(each, commands.Crashed) for each in worker.sent)
+
+
+@pytest.mark.parametrize("what", ["reply", "return"])
+def test_there_is_nothing_to_reply_to_in_handle_info(what):
+    @scenario()
+    async def check(worker):
+        worker.join(topic="patient:1")
+        worker.push("tell", b'{"what":"%b"}' % what.encode())
+        await worker.wait(commands.Crashed)
+
+    check()
+
+
+@scenario()
+async def test_a_push_to_one_channel_cannot_be_answered_by_another(worker):
+    worker.join(topic="patient:1")
+    worker.push("reply_elsewhere")
+    await worker.wait(commands.Crashed)
+    assert "one of 'room:other'" in Patient.heard[-1][1]
+
+
+@scenario()
+async def test_assigns_of_a_route_are_copied_into_each_channel(worker):
+    worker.join(1, "deaf:1")
+    worker.join(2, "deaf:2")
+    await worker.wait(commands.Joined, 2)
+    one, two = (server.channel.assigns for server in worker.channels._by_link[LINK].values())
+    one["tags"].append("b")
+    one["deep"]["b"].append(1)
+    assert two == {"tags": ["a"], "deep": {"b": []}, "service": Room}
+
+
+@scenario()
+async def test_the_channels_of_a_worker_can_be_listed(worker):
+    worker.join(1)
+    await worker.wait(commands.Joined)
+    worker.push("hang")
+    await asyncio.sleep(0)
+    worker.push("echo")
+    worker.join(2, "patient:1", data=b'{"slow":true}')
+    listed = [
+        ChannelInfo("room:1", "joined", "Room", None, "g", 1),
+        ChannelInfo("patient:1", "joining", "Patient", None, "g", 0),
+    ]
+    await until(lambda: worker.channels.live() == listed, 5)
+    worker.do(commands.Leave(1, "9"))
+    assert worker.channels.live()[0] == ChannelInfo("room:1", "leaving", "Room", None, "g", 2)
+
+
+@scenario()
+async def test_an_idle_channel_costs_about_two_kilobytes(worker):
+    async def join(numbers):
+        for number in numbers:
+            worker.join(number)
+        await until(lambda: len(worker.channels.live()) == numbers.stop, 10)
+        worker.sent.clear()
+        gc.collect()
+
+    await join(range(100))
+    tracemalloc.start()
+    try:
+        await join(range(100, 2_100))
+        assert tracemalloc.get_traced_memory()[0] / 2_000 < 3_000
+    finally:
+        tracemalloc.stop()
+
+
+@scenario()
+async def test_a_local_broadcast_reaches_members_and_channels_that_subscribed(worker):
+    worker.join(1)
+    worker.join(2, "patient:1")
+    await worker.wait(commands.Joined, 2)
+    worker.push("listen", b'{"topic":"room:1"}', number=2)
+    await worker.wait(commands.Reply)
+    worker.channels.local_broadcast("room:1", "news", {"n": 1})
+    worker.channels.local_broadcast("room:1", "secret", {"n": 2})
+    worker.channels.local_broadcast("room:2", "news", {"n": 3})
+    await until(lambda: len(Patient.heard) == 3, 5)
+    assert Patient.heard[1:] == [
+        Broadcast("room:1", "news", {"n": 1}),
+        Broadcast("room:1", "secret", {"n": 2}),
+    ]
+    assert (await worker.wait(commands.Broadcast)).event == "news"
+    assert (await worker.wait(commands.Pushed)).event == "secret"
+
+
+@scenario()
+async def test_a_worker_that_stops_crashes_its_channels_but_answers_no_join_under_way(worker):
+    worker.join(1, "patient:1")
+    await worker.wait(commands.Joined)
+    worker.join(2, "patient:2", data=b'{"slow":true}')
+    await until(lambda: len(Patient.heard) == 2, 5)
+    await worker.channels.aclose()
+    assert [(type(each), each.channel) for each in worker.sent] == [
+        (commands.Joined, 1),
+        (commands.Crashed, 1),
+    ]
+    assert Patient.heard[2:] == [("terminate", "shutdown")] * 2
+
+
+@scenario()
+async def test_joins_and_events_are_logged_at_the_level_their_class_says(worker):
+    with capture_logs() as lines:
+        worker.join(1, "deaf:1", data=b'{"token":"x"}')
+        worker.push("tell", b'{"what":1}')
+        await worker.wait(commands.Reply)
+        worker.join(2, "room:1")
+        await worker.wait(commands.Joined, 2)
+    said = [(each["log_level"], each["event"], each["topic"]) for each in lines if "params" in each]
+    assert said == [
+        ("info", "joined", "deaf:1"),
+        ("warning", "handled", "deaf:1"),
+        ("debug", "joined", "room:1"),
+    ]
+    assert lines[0]["params"] == {"token": "[FILTERED]"}
+    assert lines[0]["milliseconds"] >= 0
