@@ -187,6 +187,7 @@ class GatewayNode:
             "open_connections": clients,
             "open_channels": channels,
             "topics": topics,
+            "unsent_bytes": self.hub.unsent_bytes(),
             "links": self.workers.links,
             "bus_connected": int(self.bus.publisher.connected and not self.bus.watch.away),
             "bus_backlog_messages": self.bus.publisher.backlog,

@@ -140,6 +140,7 @@ class WorkerNode:
         return {
             "open_channels": channels,
             "topics": topics_here,
+            "mailbox_messages": self.channels.waiting(),
             "links": self.router.links,
             "bus_connected": int(self.bus.publisher.connected and not self.bus.watch.away),
             "bus_backlog_messages": self.bus.publisher.backlog,

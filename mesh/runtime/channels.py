@@ -245,6 +245,10 @@ class Channels:
         """(channels, topics with members)."""
         return sum(map(len, self._by_link.values())), len(self._members)
 
+    def waiting(self) -> int:
+        """Messages that wait in all mailboxes together."""
+        return sum(server.waiting for each in self._by_link.values() for server in each.values())
+
     def busy(self) -> bool:
         """Whether some callback runs or waits, or is about to."""
         servers = (server for each in self._by_link.values() for server in each.values())
