@@ -16,7 +16,8 @@ import msgspec
 from tornado.web import RequestHandler
 
 from gateway.hub import Client, Hub
-from gateway.transports.handshake import Admitted, Handshake, RefusedError
+from gateway.transports.admission import Admitted, RefusedError
+from gateway.transports.handshake import Handshake
 from gateway.transports.longpoll_sessions import ENCODINGS, LongPollSession, LongPollSessions
 from mesh import tokens
 from mesh.bus.calls import Calls
