@@ -132,6 +132,10 @@ class Hub:
             clients[client.transport.name] = clients.get(client.transport.name, 0) + 1
         return clients, len(self._channels), len(self._fanout)
 
+    def unsent_bytes(self) -> int:
+        """What waits for all clients together."""
+        return sum(client.outbox.unsent_bytes for client in self.clients)
+
     async def subscribe_id(self, socket_id: str) -> None:
         """Before a client with this id is taken in: no `disconnect` for it is missed after this.
 

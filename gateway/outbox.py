@@ -74,6 +74,11 @@ class Outbox:
         self._unsent_bytes = 0
 
     @property
+    def unsent_bytes(self) -> int:
+        """What the kernel has not taken."""
+        return self._unsent_bytes
+
+    @property
     def empty(self) -> bool:
         """Whether the kernel has taken everything."""
         return not self._chunks

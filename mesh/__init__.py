@@ -1,5 +1,7 @@
 """Phoenix Channels for Python, on a ZeroMQ mesh: the public API on one page."""
 
+from typing import TYPE_CHECKING, Any
+
 from mesh.channel import TIMEOUT, Channel, Reply, SocketRef, error, ok, on, refuse
 from mesh.endpoint import Endpoint
 from mesh.errors import MeshError
@@ -8,6 +10,9 @@ from mesh.mount import Mount, SessionCookie
 from mesh.presence import Presence
 from mesh.routes import Route
 from mesh.socket import ConnectInfo, Socket, SocketHandler
+
+if TYPE_CHECKING:
+    from mesh.connection import connect
 
 __all__ = [
     "TIMEOUT",
@@ -24,8 +29,18 @@ __all__ = [
     "Socket",
     "SocketHandler",
     "SocketRef",
+    "connect",
     "error",
     "ok",
     "on",
     "refuse",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`mesh.connect` brings ZeroMQ with it, which applications must be importable without."""
+    if name == "connect":
+        from mesh.connection import connect
+
+        return connect
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

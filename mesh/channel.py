@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 from mesh.errors import ChannelError, UnhandledEventError
 
 if TYPE_CHECKING:
+    from mesh.messages import Sender
     from mesh.socket import Socket
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -109,6 +110,9 @@ class ChannelContext(Protocol):
 
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
         """To all members of the topic."""
+
+    def sender(self) -> "Sender":
+        """Names this channel as one that must not get a broadcast."""
 
     def socket_ref(self) -> SocketRef:
         """The push being handled."""

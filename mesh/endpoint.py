@@ -3,18 +3,21 @@
 Source: Phoenix.Endpoint. It opens nothing; a node binds it to its PubSub at start.
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mesh import tokens
-from mesh.channel import SENT, Sent
-from mesh.errors import ApplicationError, RouteError
+from mesh.channel import SENT, Channel, Sent
+from mesh.errors import ApplicationError, ChannelError, RouteError
 from mesh.messages import DISCONNECT
 from mesh.mount import CheckOrigin, Mount
 from mesh.presence import Presence
-from mesh.pubsub import PubSub
+from mesh.pubsub import MAX_QUEUED, PubSub, Subscription
 from mesh.socket import SocketHandler
+
+Background = Callable[[], Coroutine[Any, Any, object]]
 
 
 class Endpoint:
@@ -32,6 +35,8 @@ class Endpoint:
             of patterns ("https://example.com", "//*.example.com", "//localhost:4000"), "conn" (same
             host, scheme and port as the request), or a function of the Origin header.
         presences: each Presence that channels use; the workers replicate them.
+        background: coroutine functions, each started in every worker once it is up, cancelled when it
+            stops, and started again, after a growing pause, when it raises.
         settings: settings in code, nested as in mesh.toml: `{"gateway": {"port": 4000}}`; environment
             and flags win over them.
 
@@ -47,6 +52,7 @@ class Endpoint:
         http: Sequence[tuple[Any, ...]] = (),
         check_origin: CheckOrigin = True,
         presences: Sequence[Presence] = (),
+        background: Sequence[Background] = (),
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.mounts = {path: _mount(path, each) for path, each in sockets.items()}
@@ -54,6 +60,7 @@ class Endpoint:
         self.http = tuple(http)
         self.check_origin = check_origin
         self.presences = _check_presences(presences)
+        self.background = _check_background(background)
         self.settings = dict(settings or {})
         self._pubsub: PubSub | None = None
         self._secret = ""
@@ -104,6 +111,44 @@ class Endpoint:
         self.pubsub.broadcast(topic, event, payload)
         return SENT
 
+    def broadcast_from(self, channel: Channel | None, topic: str, event: str, payload: Any) -> Sent:
+        """As `broadcast`, but `channel` is skipped: its client, and its own subscription to `topic`.
+
+        Raises:
+            ChannelError: if `channel` is neither a Channel nor None, which skips nobody.
+        """
+        if channel is not None and not isinstance(channel, Channel):
+            raise ChannelError(f"broadcast_from {channel!r}: want the channel to skip, or None")
+        sender = channel._context.sender() if channel is not None else None
+        self.pubsub.broadcast_from(sender, topic, event, payload)
+        return SENT
+
+    def direct_broadcast(self, node_id: str, topic: str, event: str, payload: Any) -> Sent:
+        """As `broadcast`, to the subscribers on one node only (`PubSub.direct_broadcast`)."""
+        self.pubsub.direct_broadcast(node_id, topic, event, payload)
+        return SENT
+
+    @property
+    def node_id(self) -> str:
+        """The id of the node that this endpoint runs in: where `direct_broadcast` finds it."""
+        return self.pubsub.node_id
+
+    def subscribe(self, topic: str, max_queued: int = MAX_QUEUED) -> Subscription:
+        """Broadcasts on `topic`, or on all that start so (`room:*`), for a background task.
+
+            async with endpoint.subscribe("room:*") as broadcasts:
+                async for broadcast in broadcasts:
+                    ...
+
+        Once entered, none is missed; what is not read in time is dropped beyond `max_queued`, the
+        oldest first, and counted in `broadcasts.dropped`. The loop ends when the node stops.
+
+        Raises:
+            TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
+            ApplicationError: if no node runs this endpoint.
+        """
+        return self.pubsub.subscribe(topic, max_queued)
+
     def local_broadcast(self, topic: str, event: str, payload: Any) -> Sent:
         """Send `event` only to the members of `topic` that this node serves.
 
@@ -138,3 +183,17 @@ def _check_presences(presences: Sequence[Presence]) -> tuple[Presence, ...]:
             )
         names.add(presence.name)
     return tuple(presences)
+
+
+def _check_background(functions: Sequence[Background]) -> tuple[Background, ...]:
+    for function in functions:
+        call = getattr(type(function), "__call__", None)  # noqa: B004 (an object may have an async one)
+        if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)):
+            raise ApplicationError(f"background {function!r} is no coroutine function; want `async def`")
+        try:
+            inspect.signature(function).bind()
+        except TypeError as error:
+            raise ApplicationError(
+                f"background {function!r} is called without arguments: {error}"
+            ) from None
+    return tuple(functions)

@@ -20,7 +20,8 @@ MeshError
 │   ├── WebSocketError       a client's bytes break RFC 6455; carries the close code
 │   └── WireError            bytes on the bus or a link that are not of our protocol
 ├── EncodeError              a message that a serializer cannot express
-└── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
+├── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
+└── UnreachableError         the bus does not answer: what was to be published may not have been
 """
 
 from enum import IntEnum
@@ -112,6 +113,14 @@ class EncodeError(MeshError):
 
 class NodeError(MeshError):
     """A node cannot start or go on."""
+
+
+class UnreachableError(MeshError):
+    """The bus does not answer; `lost` tells whether what was published may be lost."""
+
+    def __init__(self, message: str, lost: bool = False) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 class CloseCode(IntEnum):

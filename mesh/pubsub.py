@@ -3,11 +3,36 @@
 Source: Phoenix.PubSub. Works over a `BusAdapter`; mesh/bus fills it in over ZeroMQ.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol, Self
 
 from mesh import payloads, topics
-from mesh.messages import Sender, check_name
+from mesh.errors import ChannelError
+from mesh.messages import Broadcast, Sender, check_name
+
+MAX_QUEUED = 1_000
+"""Broadcasts that wait in one subscription, unless it is given another number."""
+
+
+class Subscription(Protocol):
+    """Broadcasts on a topic, as they come: `async with` it, then `async for broadcast in` it.
+
+    Once entered it misses none; without `async with`, the loop enters it.
+
+    Attributes:
+        dropped: broadcasts that did not fit into its queue; the oldest goes first.
+    """
+
+    dropped: int
+
+    async def __aenter__(self) -> Self:
+        """Subscribe; returns when the subscription is in force."""
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Unsubscribe."""
+
+    def __aiter__(self) -> AsyncIterator[Broadcast]:
+        """Each broadcast; ends when the node stops."""
 
 
 class BusAdapter(Protocol):
@@ -16,8 +41,18 @@ class BusAdapter(Protocol):
     Broadcasts of one adapter to one topic are delivered in the order published, at most once.
     """
 
+    @property
+    def node(self) -> str:
+        """The id of this node."""
+
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number and queue a broadcast; returns its sequence number."""
+
+    def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
+        """As `publish`, but only that node gets it."""
+
+    def subscription(self, pattern: str, max_queued: int) -> Subscription:
+        """Broadcasts on a topic, or on all topics that start so: `room:*`."""
 
     def subscribe(self, subscription: bytes) -> None:
         """Receive what starts with these bytes (`topics.exact`, `topics.prefix`); counted."""
@@ -60,6 +95,39 @@ class PubSub:
         """As `broadcast`, naming the channel that made it (and is skipped, if it says so)."""
         codec, data = payloads.encode_object(payload)
         return self.bus.publish(topics.check(topic), check_name(event, "event"), codec, data, sender)
+
+    def direct_broadcast(self, node: str, topic: str, event: str, payload: Any) -> int:
+        """As `broadcast`, to the subscribers on one node only.
+
+        A gateway's are its clients, but for channels that intercept the event; a worker's are the
+        channels and background tasks that subscribed to the topic, and those channels. A node that
+        is not there gets nothing, and nobody is told.
+
+        Raises:
+            TopicError: also if `node` is not the id of a node.
+        """
+        codec, data = payloads.encode_object(payload)
+        topics.check_node(node)
+        return self.bus.publish_direct(node, topics.check(topic), check_name(event, "event"), codec, data)
+
+    def subscribe(self, pattern: str, max_queued: int = MAX_QUEUED) -> Subscription:
+        """Broadcasts on a topic, or on all topics that start so: `room:*`.
+
+        Args:
+            pattern: a topic, or the start of topics followed by `*`.
+            max_queued: broadcasts that may wait for the loop; beyond it the oldest are dropped.
+
+        Raises:
+            TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
+        """
+        if max_queued < 1:
+            raise ChannelError(f"max_queued {max_queued!r}; a subscription needs room for at least 1")
+        return self.bus.subscription(topics.check_pattern(pattern), max_queued)
+
+    @property
+    def node_id(self) -> str:
+        """The id of this node, for `direct_broadcast` to it."""
+        return self.bus.node
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """Send `event` to those members of `topic` that this node serves; it does not travel on the bus.

@@ -7,6 +7,7 @@ working directory, or the one named), what the application gives its Endpoint, d
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,6 +40,10 @@ PREFIX = "MESH_"
 DEFAULT_FILE = Path("mesh.toml")
 MAX_SECONDS = 2_000_000
 """23 days: ZeroMQ counts milliseconds in a C int."""
+
+MIN_KEY_CHARACTERS = 16
+_API_KEY = re.compile(rf"[!-+\--~]{{{MIN_KEY_CHARACTERS},256}}\Z")
+_PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)+\Z")
 
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 # 0 ms would mean "no heartbeats" to ZeroMQ.
@@ -169,6 +174,38 @@ class WorkerSettings(Room):
     )
 
 
+class ApiSettings(Room):
+    """Publishing over HTTP."""
+
+    keys: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)] = Field(
+        [], description="any of which lets a program publish; without one the API is off"
+    )
+    path: str = Field("/api", description="before /broadcast, /broadcast_batch and /disconnect")
+    timeout_seconds: Seconds = Field(5.0, description="for the bus to confirm, then 503")
+    max_body_bytes: int = Field(2_000_000, ge=1, le=64_000_000, description="of one request")
+    max_batch_messages: int = Field(1_000, ge=1, description="in one broadcast_batch")
+    idempotency_seconds: Seconds = Field(600.0, description="an Idempotency-Key is remembered")
+    max_idempotency_keys: int = Field(100_000, ge=1, description="remembered, then the oldest goes")
+
+    @field_validator("keys")
+    @classmethod
+    def _check_keys(cls, keys: list[SecretStr]) -> list[SecretStr]:
+        for number, key in enumerate(keys, 1):
+            if not _API_KEY.match(key.get_secret_value()):
+                raise ValueError(
+                    f"key {number} is not usable; want {MIN_KEY_CHARACTERS} to 256 printable ASCII"
+                    " characters without blanks and commas, e.g. of `openssl rand -hex 32`"
+                )
+        return keys
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if not _PATH.match(path):
+            raise ValueError("not a path; want for example '/api'")
+        return path
+
+
 class PresenceSettings(Room):
     """Who is where, replicated between the workers."""
 
@@ -267,6 +304,7 @@ class Settings(BaseSettings):
     link: LinkSettings = Field(default_factory=LinkSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
     longpoll: LongPollSettings = Field(default_factory=LongPollSettings)
     drain: DrainSettings = Field(default_factory=DrainSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
@@ -285,6 +323,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load` hands over, in its order; nothing is read behind its back."""
         return (init_settings,)
+
+
+SECRET = frozenset({("api", "keys"), ("security", "secret_key")})
+"""Settings whose values are never shown."""
 
 
 class Explained(NamedTuple):
@@ -327,6 +369,8 @@ def explain(
     for room, name, description in _fields():
         origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
         value = getattr(getattr(settings, room), name)
+        if (room, name) in SECRET:
+            value = "(hidden)" if value else value
         rows.append(Explained(f"{room}.{name}", _environment(room, name), value, origin, description))
     return rows
 
@@ -344,7 +388,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return ",".join(value) if isinstance(value, list) else str(value)
+    return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 Layers = list[tuple[str, dict[str, Any]]]
@@ -458,5 +502,5 @@ def _sentence(problem: Any, layers: Layers) -> str:
     origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
     reason = problem["msg"].removeprefix("Value error, ").replace("Input should be", "want")
     where = "" if origin == "environment" else f" ({origin})"
-    value = "(hidden)" if name == "secret_key" else repr(problem["input"])
+    value = "(hidden)" if (room, name) in SECRET else repr(problem["input"])
     return f"{variable}: {value}: {reason[:1].lower() + reason[1:]}{where}"

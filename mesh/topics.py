@@ -14,6 +14,8 @@ SYNC = "$sync"
 """Prefix of the topics on which barrier probes travel."""
 PRESENCE = "$presence"
 """Prefix of the topics on which the replicas of a Tracker speak."""
+ONCE = "$once"
+"""Where gateways tell each other of Idempotency-Keys."""
 NODE = "$node"
 """Prefix of the topics of one node each."""
 
@@ -37,16 +39,37 @@ def check(topic: object) -> str:
         raise TopicError(f"topic {topic!r} starts with '$', which is reserved for the mesh itself")
     if "\x00" in topic:
         raise TopicError(f"topic {topic!r} contains NUL, which ends a topic on the bus")
-    try:
-        topic.encode()
-    except UnicodeEncodeError:
-        raise TopicError(f"topic {topic!r} has a lone surrogate and cannot be UTF-8") from None
+    if not _is_utf8(topic):
+        raise TopicError(f"topic {topic!r} has a lone surrogate and cannot be UTF-8")
     return topic
+
+
+def check_pattern(pattern: object) -> str:
+    """Return `pattern` if it can be subscribed: a topic, or the start of topics followed by `*`.
+
+    Raises:
+        TopicError: as `check`, and for a `*` elsewhere.
+    """
+    text = check(pattern)
+    if "*" in text[:-1]:
+        raise TopicError(f"pattern {text!r} has a '*' that is not at its end; want 'room:1' or 'room:*'")
+    return text
 
 
 def of_node(node: str) -> str:
     """The topic on which one node is spoken to."""
     return f"{NODE}:{node}"
+
+
+def check_node(node: object) -> str:
+    """Return `node` if it can be the id of a node.
+
+    Raises:
+        TopicError: if it is not a string, empty, contains NUL or cannot be UTF-8.
+    """
+    if not isinstance(node, str) or not node or "\x00" in node or not _is_utf8(node):
+        raise TopicError(f"node {node!r} is not the id of a node; want for example endpoint.node_id")
+    return node
 
 
 def exact(topic: str) -> bytes:
@@ -73,3 +96,11 @@ def of_frame(frame: bytes) -> str:
         return str(frame[:-1], "utf-8")
     except UnicodeDecodeError:
         raise TopicError(f"topic frame {frame[:64]!r} is not UTF-8") from None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

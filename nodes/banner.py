@@ -18,6 +18,13 @@ def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
         console.print(Text("  Ctrl-C stops", "dim"))
 
 
+def say(sentence: str) -> None:
+    """Print one line to stderr."""
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
+        f"mesh: {sentence}", style="cyan"
+    )
+
+
 def own_version() -> str:
     """The installed version, or "unknown" when run from a tree that is not installed."""
     try:

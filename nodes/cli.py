@@ -14,6 +14,7 @@ from mesh.errors import MeshError, NodeError
 from mesh.settings import Settings
 from mesh.telemetry import configure_logging
 from nodes import application, banner
+from nodes.generators import cli as generators
 
 app = typer.Typer(
     name="mesh",
@@ -49,6 +50,9 @@ def serve(
     config: Config = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again when a Python file changes.")
+    ] = False,
 ) -> None:
     """Run everything in one process: gateway, worker and proxy. No broker to install.
 
@@ -56,6 +60,15 @@ def serve(
     """
     from nodes import embedded
 
+    if reload:
+        from nodes import reload as reloader
+
+        given = {"--host": host, "--port": port, "--config": config}
+        given |= {"--log-level": log_level, "--log-format": log_format}
+        options = [
+            text for name, value in given.items() if value is not None for text in (name, str(value))
+        ]
+        return reloader.run(["serve", application_spec, *options], Path.cwd())
     endpoint = application.load(application_spec)
     flags = _flags(log_level, log_format, gateway={"host": host, "port": port})
     embedded.run(endpoint, _settings("serve", endpoint, config, flags), application_spec)
@@ -181,6 +194,10 @@ def settings(
     for row in rows:
         table.add_row(row.environment, str(row.value), row.origin, row.description)
     Console().print(table)
+
+
+app.command("new")(generators.new)
+app.add_typer(generators.gen, name="gen")
 
 
 @app.command()

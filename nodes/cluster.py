@@ -51,6 +51,7 @@ class Cluster:
         self._settings = settings
         self._directory = directory
         self._status_file = status_file
+        self._proxy_address = f"ipc://{directory / 'proxy'}"
         self._held: list[socket.socket] = []
         host, port = settings.gateway.host, settings.gateway.port
         self._port = self._hold(host, port)
@@ -78,7 +79,10 @@ class Cluster:
             (child.name, self._url(port))
             for child, port in zip(self._gateways, self._own_ports, strict=True)
         ]
-        banner.show("cluster", self._app_spec, [*rows, ("workers", str(len(self._workers)))])
+        workers = str(len(self._workers))
+        banner.show(
+            "cluster", self._app_spec, [*rows, ("workers", workers), ("proxy", self._proxy_address)]
+        )
         return await supervisor.run()
 
     def close(self) -> None:
@@ -135,7 +139,7 @@ class Cluster:
         return {
             **environment(self._settings),
             "MESH_CONFIG": os.devnull,  # a file that we were told not to read must not stop the nodes
-            "MESH_BUS__PROXIES": f"ipc://{self._directory / 'proxy'}",
+            "MESH_BUS__PROXIES": self._proxy_address,
             "MESH_SECURITY__SECRET_KEY": lifecycle.secret(self._settings),
             "PYTHONUNBUFFERED": "1",
         }
@@ -166,7 +170,7 @@ class Cluster:
             return
         status = {
             "url": self._url(self._port),
-            "proxy": {"name": self._proxy.name, "pid": self._proxy.pid},
+            "proxy": {"name": self._proxy.name, "pid": self._proxy.pid, "address": self._proxy_address},
             "workers": [{"name": each.name, "pid": each.pid} for each in self._workers],
             "gateways": [
                 {"name": each.name, "pid": each.pid, "url": self._url(port)}

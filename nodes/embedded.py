@@ -10,6 +10,7 @@ from mesh.settings import Settings
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer
 from nodes.gateway import GatewayNode
+from nodes.metrics import Gauges
 from nodes.proxy import ProxyNode
 from nodes.worker import WorkerNode
 
@@ -44,7 +45,7 @@ class EmbeddedNode:
         await self.gateway.start()
         gateway = self.gateway
         admin = gateway.settings.admin
-        self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, gateway.gauges)
+        self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, self.gauges)
 
     async def aclose(self) -> None:
         """Stop all three."""
@@ -54,6 +55,10 @@ class EmbeddedNode:
         await self.worker.aclose()
         await asyncio.to_thread(self._context.term)
         self._proxy.join()
+
+    def gauges(self) -> Gauges:
+        """What `/metrics` asks: of the gateway, and what only the worker knows."""
+        return {**self.worker.gauges(), **self.gateway.gauges()}
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:

@@ -10,6 +10,7 @@ from tornado.netutil import bind_sockets
 from gateway.drain import drain
 from gateway.http.application import make_application
 from gateway.http.health import Checks
+from gateway.http.publish import PublishApi
 from gateway.hub import Hub
 from gateway.transports.connection import WebSockets
 from gateway.transports.longpoll import LongPoll
@@ -101,11 +102,13 @@ class GatewayNode:
         self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
         self.prober = Prober(bus, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
+        api = PublishApi(bus, settings.api) if settings.api.keys else None
         application = make_application(
             self.endpoint,
             self._websockets,
             self._longpoll,
             settings.gateway,
+            api,
             health_routes(self.id, "gateway", self.checks),
         )
         if self._owns_context:
@@ -184,8 +187,9 @@ class GatewayNode:
             "open_connections": clients,
             "open_channels": channels,
             "topics": topics,
+            "unsent_bytes": self.hub.unsent_bytes(),
             "links": self.workers.links,
-            "bus_connected": int(self.bus.publisher.connected),
+            "bus_connected": int(self.bus.publisher.connected and not self.bus.watch.away),
             "bus_backlog_messages": self.bus.publisher.backlog,
             "loop_lag_seconds": self.prober.lag_seconds,
         }

@@ -24,6 +24,8 @@ GAUGES: Mapping[str, str] = {
     "open_connections": "clients connected now, by transport",
     "open_channels": "channels joined or joining now",
     "topics": "topics with members on this node",
+    "unsent_bytes": "what waits for clients that read too slowly, all together",
+    "mailbox_messages": "messages that wait for channels, all together",
     "links": "links to workers (in a gateway) or of gateways (in a worker) that are up",
     "bus_connected": "whether the proxy has this node's publisher: 1 or 0",
     "bus_backlog_messages": "broadcasts kept while the proxy is away",

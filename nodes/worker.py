@@ -9,6 +9,7 @@ from mesh.bus.frames import TRACKER
 from mesh.endpoint import Endpoint
 from mesh.link.router import Router
 from mesh.pubsub import PubSub
+from mesh.runtime.background import BackgroundTasks
 from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
 from mesh.settings import Settings
@@ -45,6 +46,7 @@ class WorkerNode:
         self.presences: Presences | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
+        self.background = BackgroundTasks(endpoint.background, settings.worker.kill_seconds)
 
     async def start(self) -> None:
         """Listen for gateways, subscribe, and only then announce.
@@ -98,6 +100,7 @@ class WorkerNode:
         bus.when_subscribed(self.prober.start)
         if self._owns_context:
             self.admin = AdminServer(settings.admin, self.id, "worker", self.prober.checks, self.gauges)
+        bus.when_subscribed(self.background.start)
         self._tell("node_started")
 
     def _tell(self, event: str) -> None:
@@ -109,6 +112,7 @@ class WorkerNode:
             self.prober.draining = True
         if self.announcer is not None:
             self.announcer.close()
+        await self.background.aclose()
         if self.channels is not None:
             await self.channels.aclose()
         if self.presences is not None:
@@ -136,8 +140,9 @@ class WorkerNode:
         return {
             "open_channels": channels,
             "topics": topics_here,
+            "mailbox_messages": self.channels.waiting(),
             "links": self.router.links,
-            "bus_connected": int(self.bus.publisher.connected),
+            "bus_connected": int(self.bus.publisher.connected and not self.bus.watch.away),
             "bus_backlog_messages": self.bus.publisher.backlog,
             "loop_lag_seconds": self.prober.lag_seconds,
         }

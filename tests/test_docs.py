@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,10 +14,16 @@ from mesh import settings
 from mesh.endpoint import Endpoint
 from mesh.telemetry import COUNTERS, EVENTS
 from nodes import cli, metrics
+from tests.support.processes import node, serve
+from tests.support.proxy import free_address
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/chat/README.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = {each.name or each.callback.__name__ for each in cli.app.registered_commands}
+COMMANDS |= {group.name for group in cli.app.registered_groups}
 
 
 def blocks(language):
@@ -32,7 +39,15 @@ def is_test(source):
     return "def test_" in source
 
 
-@pytest.mark.parametrize("source", [each for each in blocks("python") if not is_test(each.values[0])])
+def is_script(source):
+    return "mesh.connect(" in source
+
+
+def is_application(source):
+    return not is_test(source) and not is_script(source)
+
+
+@pytest.mark.parametrize("source", [each for each in blocks("python") if is_application(each.values[0])])
 def test_python_is_an_application_that_starts(source):
     namespace = {"__name__": "documented"}
     exec(compile(source, "documented", "exec"), namespace)
@@ -51,6 +66,36 @@ def test_tests_pass(page, tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_scripts_speak_with_each_other(tmp_path):
+    watching, publishing = sorted(
+        (each.values[0] for each in blocks("python") if is_script(each.values[0])),
+        key=lambda source: "broadcasts:" not in source,
+    )
+    address = free_address()
+    with node(tmp_path, "proxy", "--bind", address) as proxy:
+        proxy.wait_for("subscribers")
+        commands = [
+            [sys.executable, "-c", source.replace("tcp://127.0.0.1:5550", address)]
+            for source in (watching, publishing)
+        ]
+        with subprocess.Popen(commands[0], stdout=subprocess.PIPE, text=True) as watcher:
+            while watcher.poll() is None:  # it may not have subscribed yet
+                subprocess.run(commands[1], check=True, timeout=20)
+            printed = watcher.stdout.read()
+        assert watcher.returncode == 0
+        assert printed.splitlines()[-1] == "price:tea closed {}", printed
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_requests_are_answered(tmp_path):
+    (commands,) = (each.values[0] for each in blocks("sh") if "curl " in each.values[0])
+    key = re.search("Bearer (\\w+)", commands)[1]
+    with serve(tmp_path, "examples.conformance:endpoint", env={"MESH_API__KEYS": key}) as (_, url):
+        script = commands.replace("http://localhost:4000", url).replace("curl ", "curl -sS ")
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=20)
+        assert (done.stdout, done.stderr) == ('{"published":1}' * 3, "")
 
 
 @pytest.mark.parametrize("source", blocks("toml"))
@@ -73,9 +118,7 @@ def test_javascript_is_a_module(source, tmp_path):
 def test_commands_exist(source):
     for line in source.splitlines():
         for command in re.findall(r"(?:^|/)mesh (\w+)(.*)", line):
-            assert command[0] in {
-                each.name or each.callback.__name__ for each in cli.app.registered_commands
-            }
+            assert command[0] in COMMANDS
         if match := re.match(r"(scripts/\S+)", line):
             assert (ROOT / match[1]).exists()
 
@@ -100,7 +143,7 @@ def test_links_between_pages_lead_somewhere():
 
 def test_the_package_says_what_it_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    code = "import sys, json, nodes.cli, nodes.embedded, nodes.cluster; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    code = "import sys, json, nodes.cli, nodes.embedded, nodes.cluster, nodes.reload; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     names = {

@@ -7,7 +7,9 @@ from typing import Any
 
 from tornado.web import Application, StaticFileHandler
 
+from gateway.http import publish
 from gateway.http.origin import OriginCheck
+from gateway.http.publish import PublishApi
 from gateway.transports.connection import WebSockets
 from gateway.transports.handshake import Handshake
 from gateway.transports.longpoll import LongPoll, LongPollHandler
@@ -24,12 +26,13 @@ def make_application(
     websockets: WebSockets,
     longpoll: LongPoll,
     settings: GatewaySettings,
+    api: PublishApi | None = None,
     own: Sequence[tuple[Any, ...]] = (),
 ) -> Application:
-    """Routes, in this order: sockets, the application's handlers, our `own`, static files; the rest is 404.
+    """Routes, in this order: sockets, publishing API, the application's, our `own`, static files; then 404.
 
     Raises:
-        ApplicationError: if a static directory does not exist.
+        ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
     """
     handlers: list[tuple[Any, ...]] = []
     for mount in endpoint.mounts.values():
@@ -42,6 +45,8 @@ def make_application(
         if mount.longpoll:
             given = {"longpoll": longpoll, "handshake": Handshake(mount, "longpoll", origin)}
             handlers.append((_pattern(mount.path) + "/longpoll", LongPollHandler, given))
+    if api is not None:
+        handlers += publish.routes(api, endpoint)
     handlers += endpoint.http
     handlers += own
     # The longest prefix first, so that "/" does not hide the others.

@@ -29,6 +29,10 @@ class OutboxContract(Protocol):
     def send(self, frame: Any) -> None:
         """Queue what `Encoding.ready` made; never waits."""
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits for the client."""
+
 
 class Transport(Protocol):
     """What the hub can do to a connection."""

@@ -142,6 +142,11 @@ class LongPollSession:
 
     # Outbox
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What no poll has taken."""
+        return self._unsent_bytes
+
     def send(self, message: bytes) -> None:
         """Keep a message for the next poll, or answer the one that waits."""
         if self.over:

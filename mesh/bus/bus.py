@@ -4,38 +4,59 @@ from collections.abc import Callable
 
 import zmq
 
+from mesh import topics
 from mesh.addresses import publish_address, subscribe_address
-from mesh.bus.barrier import Barrier
+from mesh.bus.barrier import Barrier, subscribed
+from mesh.bus.frames import DIRECT, encode_direct
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
+from mesh.bus.subscriptions import Subscription, Subscriptions
+from mesh.bus.watch import ConnectionWatch
 from mesh.messages import Sender
 from mesh.settings import BusSettings
 from mesh.zeromq import sockets
 
 
 class Bus:
-    """Connects a node to the proxy."""
+    """Connects a node to the proxy.
+
+    Attributes:
+        address: of the proxy, for messages.
+        watch: of the publisher's connection to it.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], node: str, settings: BusSettings) -> None:
         (proxy,) = settings.proxies
+        self.address = proxy
         publisher = sockets.bus_publisher(context, settings)
         subscriber = sockets.bus_subscriber(context, settings)
+        self.watch = ConnectionWatch(publisher)
         sockets.connect(publisher, publish_address(proxy))
         sockets.connect(subscriber, subscribe_address(proxy))
         self.publisher = Publisher(publisher, node, settings.backlog_messages)
         self.subscriber = Subscriber(subscriber)
         self.barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
+        self.subscriptions = Subscriptions(self.subscribe, self.unsubscribe, lambda: subscribed(self))
+        self.subscriber.listeners += (self.subscriptions.deliver,)
 
     def start(self) -> None:
         """Begin to send and receive."""
+        self.watch.start()
         self.publisher.start()
         self.subscriber.start()
 
     def close(self) -> None:
         """Stop; what was published before has a moment to leave."""
+        self.subscriptions.close()
         self.barrier.close()
         self.subscriber.close()
+        self.watch.close()
         self.publisher.close()
+
+    @property
+    def node(self) -> str:
+        """The id of this node."""
+        return self.publisher.origin
 
     @property
     def sequence(self) -> int:
@@ -45,6 +66,15 @@ class Bus:
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and queue it; returns its number."""
         return self.publisher.publish(topic, event, codec, data, sender)
+
+    def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
+        """As `publish`, but only that node gets it."""
+        frame = encode_direct(topic, data)
+        return self.publisher.publish_kind(DIRECT, topics.of_node(node), event, codec, frame)
+
+    def subscription(self, pattern: str, max_queued: int) -> Subscription:
+        """Broadcasts on a topic, or on all topics that start so."""
+        return Subscription(self.subscriptions, pattern, max_queued)
 
     def subscribe(self, subscription: bytes) -> None:
         """Receive what starts with these bytes."""

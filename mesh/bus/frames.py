@@ -7,6 +7,7 @@ already encoded, so that a gateway forwards it without decoding it.
 
 import msgspec
 
+from mesh import topics
 from mesh.errors import WireError
 from mesh.messages import Sender
 
@@ -21,6 +22,10 @@ CALL = 5
 """A question to one node (mesh/bus/calls.py); `event` is the question's name."""
 ANSWER = 6
 """The answer to a CALL."""
+DIRECT = 7
+"""A broadcast for one node only; its payload is preceded by its topic (`encode_direct`)."""
+ONCE = 8
+"""An Idempotency-Key that a gateway has used, for the others; `event` is the key's digest."""
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -28,7 +33,8 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         version: of this layout; others are not read.
-        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL or ANSWER; others are ignored.
+        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT or ONCE; others are
+            ignored.
         origin: id of the node that published it.
         sequence: the origin's number of the message, rising by one with each it publishes.
         event: the broadcast's event.
@@ -62,3 +68,20 @@ def decode_header(frame: bytes) -> Header:
     if header.version != VERSION:
         raise WireError(f"bus header of version {header.version}; this node speaks {VERSION}")
     return header
+
+
+def encode_direct(topic: str, data: bytes) -> bytes:
+    """The third frame of a DIRECT: the first names the node, so the topic stands before the payload."""
+    return topics.exact(topic) + data
+
+
+def decode_direct(frame: bytes) -> tuple[str, bytes]:
+    """(topic, payload) of a DIRECT's third frame.
+
+    Raises:
+        WireError: if it names no topic.
+    """
+    topic, end, data = frame.partition(topics.TERMINATOR)
+    if not end:
+        raise WireError("direct broadcast without a topic")
+    return topics.of_frame(topic + end), data

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import zmq
 
 from mesh import telemetry, topics
-from mesh.bus.frames import BROADCAST, VERSION, Header, encode_header
+from mesh.bus.frames import BROADCAST, DIRECT, ONCE, VERSION, Header, encode_header
 from mesh.messages import Sender
 from mesh.telemetry import counters, get_logger, stats
 from mesh.zeromq.drain import Drain
@@ -20,6 +20,8 @@ from mesh.zeromq.drain import Drain
 log = get_logger("mesh.bus")
 
 RETRY_SECONDS = 0.005
+KEPT = frozenset({BROADCAST, DIRECT, ONCE})
+"""Kinds of messages that wait for the proxy; the others are repeated anyway."""
 
 
 class Publisher:
@@ -29,6 +31,8 @@ class Publisher:
         origin: the node's id.
         sequence: number of the last message published.
         on_broadcast: called with (topic, sequence) for each broadcast numbered.
+        connected: whether the proxy is there.
+        dropped: how many messages did not fit into the backlog.
     """
 
     def __init__(self, socket: zmq.Socket[bytes], origin: str, backlog_messages: int) -> None:
@@ -37,15 +41,11 @@ class Publisher:
         self.on_broadcast: Callable[[str, int], None] | None = None
         self._socket = socket
         self._drain = Drain(socket, self._subscription)
-        self._connected = False
+        self.connected = False
+        self.dropped = 0
         self._backlog: deque[list[bytes]] = deque()
         self._backlog_messages = backlog_messages
         self._retry: asyncio.TimerHandle | None = None
-
-    @property
-    def connected(self) -> bool:
-        """Whether the proxy is there."""
-        return self._connected
 
     @property
     def backlog(self) -> int:
@@ -89,8 +89,8 @@ class Publisher:
         self.sequence = sequence = self.sequence + 1
         header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, sender))
         frames = [topics.exact(topic), header, data]
-        sent = self._connected and not self._backlog and self._send(frames)
-        if not sent and kind == BROADCAST:
+        sent = self.connected and not self._backlog and self._send(frames)
+        if not sent and kind in KEPT:
             self._keep(frames)
         return sequence
 
@@ -107,9 +107,10 @@ class Publisher:
             if not counters.value("bus_backlog_dropped"):
                 log.error("bus backlog is full: messages are dropped", limit=self._backlog_messages)
             counters.count("bus_backlog_dropped")
+            self.dropped += 1
             return
         self._backlog.append(frames)
-        if self._connected and self._retry is None:
+        if self.connected and self._retry is None:
             self._retry_later()
 
     def _retry_later(self) -> None:
@@ -118,7 +119,7 @@ class Publisher:
 
     def _flush(self) -> None:
         self._retry = None
-        while self._backlog and self._connected:
+        while self._backlog and self.connected:
             if not self._send(self._backlog[0]):
                 self._retry_later()
                 return
@@ -126,7 +127,7 @@ class Publisher:
 
     def _subscription(self, frames: list[bytes]) -> None:
         connected = frames[0][:1] == b"\x01"
-        if connected != self._connected:
-            self._connected = connected
+        if connected != self.connected:
+            self.connected = connected
             log.debug("proxy is there" if connected else "proxy is gone", backlog=len(self._backlog))
             self._flush()

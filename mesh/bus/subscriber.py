@@ -8,12 +8,14 @@ from collections.abc import Callable
 import zmq
 
 from mesh import topics
-from mesh.bus.frames import ANNOUNCEMENT, BROADCAST, PROBE, Header, decode_header
+from mesh.bus.frames import ANNOUNCEMENT, BROADCAST, DIRECT, PROBE, Header, decode_direct, decode_header
 from mesh.errors import MeshError, WireError
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.bus")
+
+_RESERVED = topics.RESERVED.encode()
 
 
 class Subscriber:
@@ -21,6 +23,7 @@ class Subscriber:
 
     Attributes:
         on_broadcast: called with (topic, header, payload) for each broadcast.
+        listeners: likewise, before it.
         on_announcement: called with the payload of each node's announcement.
         on_probe: called with the topic of each probe.
         on_other: by kind of message: called with (header, payload).
@@ -28,6 +31,7 @@ class Subscriber:
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.on_broadcast: Callable[[str, Header, bytes], None] = lambda *_: None
+        self.listeners: tuple[Callable[[str, Header, bytes], None], ...] = ()
         self.on_announcement: Callable[[bytes], None] = lambda _: None
         self.on_probe: Callable[[str], None] = lambda _: None
         self.on_other: dict[int, Callable[[Header, bytes], None]] = {}
@@ -66,19 +70,26 @@ class Subscriber:
         try:
             if len(frames) != 3:
                 raise WireError(f"bus message of {len(frames)} frames; want 3")
-            topic = topics.of_frame(frames[0])
-            header = decode_header(frames[1])
+            first, second, data = frames
+            if first[:1] == _RESERVED and first not in self._counts:
+                return  # the prefix "" takes what is meant for other nodes as well
+            topic = topics.of_frame(first)
+            header = decode_header(second)
+            if header.kind == DIRECT:
+                topic, data = decode_direct(data)
         except MeshError as error:
             counters.count("bus_messages_malformed")
             log.warning("bus message dropped", reason=str(error))
             return
-        if header.kind == BROADCAST:
-            self.on_broadcast(topic, header, frames[2])
+        if header.kind in (BROADCAST, DIRECT):
+            for listen in self.listeners:
+                listen(topic, header, data)
+            self.on_broadcast(topic, header, data)
         elif header.kind == ANNOUNCEMENT:
-            self.on_announcement(frames[2])
+            self.on_announcement(data)
         elif header.kind == PROBE:
             self.on_probe(topic)
         else:
             handle = self.on_other.get(header.kind)
             if handle is not None:  # a kind this node has no use for, or of a later version
-                handle(header, frames[2])
+                handle(header, data)

@@ -448,6 +448,10 @@ class ChannelServer:
         sender = Sender(gateway, self.number, not to_self, self._last_sent)
         self.channels.pubsub.broadcast_from(sender, self.topic, event, payload)
 
+    def sender(self) -> Sender:
+        """Names this channel as one that must not get a broadcast."""
+        return Sender(self.channels.gateway_of(self.link), self.number, True, self._last_sent)
+
     def socket_ref(self) -> SocketRef:
         """The push being handled."""
         if not self._handling:

@@ -201,7 +201,10 @@ class Channels:
     def _inform(
         self, subscribers: dict[ChannelServer, None], topic: str, header: Header, data: bytes
     ) -> None:
+        sender = header.sender if header.sender is not None and header.sender.skip else None
         for server in subscribers:
+            if sender is not None and sender[:2] == (self.gateway_of(server.link), server.number):
+                continue
             try:
                 payload = payloads.decode(header.codec, data)
             except DecodeError as error:
@@ -241,6 +244,10 @@ class Channels:
     def counts(self) -> tuple[int, int]:
         """(channels, topics with members)."""
         return sum(map(len, self._by_link.values())), len(self._members)
+
+    def waiting(self) -> int:
+        """Messages that wait in all mailboxes together."""
+        return sum(server.waiting for each in self._by_link.values() for server in each.values())
 
     def busy(self) -> bool:
         """Whether some callback runs or waits, or is about to."""

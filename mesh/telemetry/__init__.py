@@ -2,7 +2,14 @@
 
 from mesh.telemetry.counters import COUNTERS, counters, stats
 from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
-from mesh.telemetry.logs import configure_logging, enabled, filtered, get_logger, milliseconds
+from mesh.telemetry.logs import (
+    configure_logging,
+    enabled,
+    filtered,
+    get_logger,
+    log_to_logging,
+    milliseconds,
+)
 
 __all__ = [
     "COUNTERS",
@@ -16,6 +23,7 @@ __all__ = [
     "enabled",
     "filtered",
     "get_logger",
+    "log_to_logging",
     "milliseconds",
     "stats",
 ]

@@ -4,6 +4,9 @@ from bisect import bisect_left
 from collections.abc import Mapping
 
 COUNTERS: Mapping[str, str] = {
+    "api_messages_published": "messages published over HTTP",
+    "api_requests_refused": "requests to publish over HTTP answered with 4xx or 503",
+    "background_tasks_failed": "background tasks of the application that raised, and were started again",
     "broadcasts_unencodable": "broadcasts skipped for clients whose protocol cannot carry them",
     "bus_backlog_dropped": "bus messages dropped because the backlog was full or the node stopped",
     "bus_messages_malformed": "bus messages that were not of our protocol",
@@ -23,6 +26,7 @@ COUNTERS: Mapping[str, str] = {
     "replies_unencodable": "replies skipped because the client's protocol cannot carry them",
     "slow_clients_closed": "connections ended because the client read too slowly",
     "stale_messages_ignored": "messages with the join_ref of an earlier join",
+    "subscription_broadcasts_dropped": "broadcasts dropped because a subscription was not read in time",
 }
 """Every count there is, and what it counts."""
 

@@ -17,6 +17,23 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(name))
 
 
+def log_to_logging() -> None:
+    """In a program that is no node: our events go to the standard library's logs, if structlog is free.
+
+    Without this, structlog would print them all to the program's stdout.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.processors.format_exc_info,
+                structlog.processors.LogfmtRenderer(key_order=["event"]),
+            ],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
+
+
 _least = 0
 _filter = ParameterFilter()
 

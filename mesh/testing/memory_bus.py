@@ -5,6 +5,7 @@ from typing import Any
 
 from mesh import payloads, topics
 from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.messages import Broadcast, Sender
 
 
@@ -12,6 +13,7 @@ class MemoryBus:
     """Implements BusAdapter.
 
     Attributes:
+        node: the id of the only node there is.
         sequence: number of the last broadcast.
         on_broadcast: called with (topic, header, payload bytes) for each: the worker's ear.
         on_published: called with (topic, sequence) before that.
@@ -19,21 +21,32 @@ class MemoryBus:
     """
 
     def __init__(self) -> None:
+        self.node = "test"
         self.sequence = 0
         self.on_broadcast: Callable[[str, Header, bytes], None] = lambda *_: None
         self.on_published: Callable[[str, int], None] = lambda *_: None
         self.heard: list[Broadcast] = []
         self._subscriptions: dict[str, set[str]] = {}
+        self._opened = Subscriptions(self.subscribe, self.unsubscribe, _at_once)
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and deliver it."""
         self.sequence += 1
         self.on_published(topic, self.sequence)
-        header = Header(VERSION, BROADCAST, "test", self.sequence, event, codec, sender)
+        header = Header(VERSION, BROADCAST, self.node, self.sequence, event, codec, sender)
         if topic in self._subscriptions and not _skips(sender, self._subscriptions[topic]):
             self.heard.append(Broadcast(topic, event, payloads.decode(codec, data)))
+        self._opened.deliver(topic, header, data)
         self.on_broadcast(topic, header, data)
         return self.sequence
+
+    def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
+        """As `publish`, if it is to the only node there is."""
+        return self.publish(topic, event, codec, data, None) if node == self.node else self.sequence
+
+    def subscription(self, pattern: str, max_queued: int) -> Subscription:
+        """Broadcasts on a topic, or on all topics that start so."""
+        return Subscription(self._opened, pattern, max_queued)
 
     def subscribe(self, subscription: bytes) -> None:
         """Everything is delivered anyway."""
@@ -55,6 +68,10 @@ class MemoryBus:
     def skip(self, topic: str, sender: str) -> None:
         """Do not let the test hear what it broadcasts itself as `sender`."""
         self._subscriptions.setdefault(topic, set()).add(sender)
+
+
+async def _at_once() -> None:
+    """Nothing can be missed."""
 
 
 def _skips(sender: Any, skipped: set[str]) -> bool:

@@ -3,7 +3,8 @@
 import pytest
 
 from mesh import Channel, Endpoint, Route, SocketHandler
-from mesh.errors import ApplicationError, RouteError, TopicError
+from mesh.errors import ApplicationError, ChannelError, RouteError, TopicError
+from mesh.messages import Sender
 from mesh.pubsub import PubSub
 
 
@@ -23,6 +24,15 @@ class Bus:
     def publish(self, *args):
         self.published.append(args)
         return len(self.published)
+
+    node = "node-1"
+
+    def publish_direct(self, *args):
+        self.published.append(("direct", *args))
+        return len(self.published)
+
+    def subscription(self, *args):
+        return args
 
 
 def test_mounts_carry_their_routes_in_order():
@@ -79,3 +89,46 @@ def test_broadcast_needs_a_running_node():
     ]
     with pytest.raises(TopicError):
         endpoint.broadcast("$nodes", "e", {})
+
+
+class Context:
+    """Of a channel that runs nowhere."""
+
+    def sender(self):
+        return Sender("g", 7, True, 3)
+
+
+def test_from_anywhere_one_can_skip_a_channel_name_a_node_and_subscribe():
+    endpoint, bus = Endpoint({"/socket": User}), Bus()
+    endpoint.bind(PubSub(bus))
+    endpoint.broadcast_from(Room(Context(), None, "room:1"), "room:2", "e", {})
+    endpoint.broadcast_from(None, "room:2", "e", {})
+    endpoint.direct_broadcast("node-2", "room:1", "e", b"\x00")
+    assert bus.published == [
+        ("room:2", "e", 0, b"{}", Sender("g", 7, True, 3)),
+        ("room:2", "e", 0, b"{}", None),
+        ("direct", "node-2", "room:1", "e", 1, b"\x00"),
+    ]
+    assert endpoint.node_id == "node-1"
+    assert endpoint.subscribe("room:*") == ("room:*", 1_000)
+    assert endpoint.subscribe("room:1", max_queued=7) == ("room:1", 7)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda endpoint: endpoint.broadcast_from("me", "room:1", "e", {}), ChannelError, "'me'"),
+        (lambda endpoint: endpoint.direct_broadcast("", "room:1", "e", {}), TopicError, "not the id"),
+        (lambda endpoint: endpoint.direct_broadcast("a\x00b", "room:1", "e", {}), TopicError, "not the id"),
+        (lambda endpoint: endpoint.direct_broadcast("\ud800", "room:1", "e", {}), TopicError, "not the id"),
+        (lambda endpoint: endpoint.direct_broadcast("n", "$room", "e", {}), TopicError, "reserved"),
+        (lambda endpoint: endpoint.subscribe("a*b"), TopicError, "not at its end"),
+        (lambda endpoint: endpoint.subscribe("$nodes"), TopicError, "reserved"),
+        (lambda endpoint: endpoint.subscribe("a", max_queued=0), ChannelError, "at least 1"),
+    ],
+)
+def test_from_anywhere_what_cannot_be_is_told(call, error, words):
+    endpoint = Endpoint({"/socket": User})
+    endpoint.bind(PubSub(Bus()))
+    with pytest.raises(error, match=words):
+        call(endpoint)

@@ -4,8 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.bus.frames import BROADCAST, VERSION, Header, decode_header, encode_header
-from mesh.errors import WireError
+from mesh.bus.frames import (
+    BROADCAST,
+    VERSION,
+    Header,
+    decode_direct,
+    decode_header,
+    encode_direct,
+    encode_header,
+)
+from mesh.errors import MeshError, WireError
 from mesh.messages import Sender
 
 SENDERS = st.none() | st.builds(
@@ -45,3 +53,20 @@ def test_the_documented_bytes():
 def test_another_version_is_not_read():
     with pytest.raises(WireError, match="version 2"):
         decode_header(encode_header(Header(2, BROADCAST, "n", 5, "e", 0)))
+
+
+@given(st.text().filter(lambda text: "\x00" not in text), st.binary(max_size=40))
+def test_a_direct_broadcast_carries_its_topic_before_its_payload(topic, data):
+    assert decode_direct(encode_direct(topic, data)) == (topic, data)
+
+
+@given(st.binary(max_size=40))
+def test_garbage_instead_of_a_direct_broadcast_is_a_mesh_error(data):
+    try:
+        decode_direct(data)
+    except MeshError:
+        pass
+
+
+def test_the_documented_direct_broadcast():
+    assert encode_direct("room:1", b'{"a":1}').hex(" ") == "72 6f 6f 6d 3a 31 00 7b 22 61 22 3a 31 7d"

@@ -1,0 +1,234 @@
+"""Publishing over HTTP, for programs that speak no ZeroMQ: off unless `api.keys` is set.
+
+`POST /api/broadcast`, `/api/broadcast_batch` and `/api/disconnect` answer once the proxy has the messages.
+A refusal is `{"error": "a sentence"}`. Nothing here is for browsers: whoever holds a key may
+publish anything.
+"""
+
+import asyncio
+import hmac
+import re
+from typing import Any, cast
+
+import msgspec
+from tornado.web import RequestHandler, stream_request_body
+
+from gateway.http import once
+from gateway.http.once import OnceKeys
+from gateway.http.requests import ACTIONS, Ready, RequestError
+from mesh import topics
+from mesh.bus.bus import Bus
+from mesh.bus.delivery import deliver
+from mesh.bus.frames import ONCE, Header
+from mesh.endpoint import Endpoint
+from mesh.errors import ApplicationError, UnreachableError, WireError
+from mesh.settings import ApiSettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.api")
+
+DISCARD_BYTES = 16_000_000
+"""Of a request that is refused: read and forgotten, so that its sender reads the answer; then hung up."""
+
+
+class PublishApi:
+    """What the requests to publish have in common.
+
+    Args:
+        bus: the gateway's.
+        settings: with at least one key.
+    """
+
+    def __init__(self, bus: Bus, settings: ApiSettings) -> None:
+        self.settings = settings
+        self._bus = bus
+        self._keys = [each.get_secret_value().encode() for each in settings.keys]
+        self._once = OnceKeys(settings.idempotency_seconds, settings.max_idempotency_keys)
+        self._loop = asyncio.get_running_loop()
+        bus.subscriber.on_other[ONCE] = self._used_elsewhere
+        bus.subscribe(topics.exact(topics.ONCE))
+
+    def key_of(self, authorization: str) -> bytes | None:
+        """The API key in an Authorization header, if it is one of ours."""
+        scheme, _, given = authorization.partition(" ")
+        candidate = given.strip().encode() if scheme.lower() == "bearer" else b""
+        found = None
+        for key in self._keys:  # all of them, so that the time tells nothing
+            if hmac.compare_digest(key, candidate):
+                found = key
+        return found
+
+    async def publish(self, action: str, body: bytes, once_key: str | None) -> tuple[int, bool]:
+        """Carry out a request; returns how many messages, and whether an earlier request published them.
+
+        Raises:
+            RequestError: for a request that cannot be carried out; nothing was published.
+            UnreachableError: if the bus did not confirm.
+        """
+        ready = ACTIONS[action](body, self.settings.max_batch_messages)
+        fingerprint = once.digest(action.encode(), body)
+        repeated = False
+
+        def publish() -> None:
+            nonlocal repeated
+            repeated = once_key is not None and self._is_repeated(once_key, fingerprint)
+            if not repeated:
+                self._publish(ready, once_key, fingerprint)
+
+        try:
+            await deliver(self._bus, publish, self.settings.timeout_seconds)
+        except UnreachableError as error:
+            if error.lost and once_key is not None:
+                self._tell(once_key, fingerprint, 0)  # to be published again
+            raise
+        return len(ready), repeated
+
+    def _is_repeated(self, key: str, fingerprint: bytes) -> bool:
+        used = self._once.find(key, self._loop.time())
+        if used is None or not used.published:
+            return False
+        if used.fingerprint != fingerprint:
+            raise RequestError(409, "this Idempotency-Key was used for another request; take a new one")
+        return True
+
+    def _publish(self, ready: list[Ready], once_key: str | None, fingerprint: bytes) -> None:
+        for each in ready:
+            self._bus.publish(each.topic, each.event, each.codec, each.data, None)
+        counters.count("api_messages_published", len(ready))
+        if once_key is not None:
+            self._tell(once_key, fingerprint, len(ready))
+
+    def _tell(self, key: str, fingerprint: bytes, published: int) -> None:
+        """Remember a key here and at the other gateways."""
+        self._once.remember(key, fingerprint, published, self._loop.time())
+        data = once.encode(fingerprint, published)
+        self._bus.publisher.publish_kind(ONCE, topics.ONCE, key, data=data)
+
+    def _used_elsewhere(self, header: Header, data: bytes) -> None:
+        if header.origin == self._bus.node:
+            return
+        try:
+            fingerprint, published = once.decode(data)
+        except WireError as error:
+            counters.count("bus_messages_malformed")
+            log.warning("idempotency key dropped", origin=header.origin, reason=str(error))
+            return
+        self._once.remember(header.event, fingerprint, published, self._loop.time())
+
+
+@stream_request_body
+class PublishHandler(RequestHandler):
+    """One request to publish. The body is read in pieces, so that what is refused is never kept."""
+
+    def initialize(self, api: PublishApi, action: str) -> None:
+        """Tornado hands over what was given with the route."""
+        self._api = api
+        self._action = action
+        self._body = bytearray()
+        self._problem: RequestError | None = None
+        self._key = b""
+
+    def prepare(self) -> None:
+        """Before the body is read."""
+        if self.request.method != "POST":
+            return
+        headers, limit = self.request.headers, self._api.settings.max_body_bytes
+        key = self._api.key_of(headers.get("Authorization", ""))
+        length = headers.get("Content-Length", "0")
+        size = int(length) if length.isascii() and length.isdecimal() else 0
+        if key is None:
+            self._problem = RequestError(
+                401, "want the header 'Authorization: Bearer KEY' with a valid key"
+            )
+        elif size > limit:
+            self._problem = _too_large(size, limit)
+        self._key = key or b""
+        if self._problem is not None and (size > DISCARD_BYTES or "Expect" in headers):
+            self._refuse(self._problem)  # and Tornado hangs up, because the body was not read
+        else:
+            connection = cast(Any, self.request.connection)  # Tornado's type does not know the method
+            connection.set_max_body_size(max(limit, DISCARD_BYTES))
+
+    def data_received(self, chunk: bytes) -> None:
+        """A piece of the body."""
+        size, limit = len(self._body) + len(chunk), self._api.settings.max_body_bytes
+        if self._problem is None and size > limit:
+            self._problem = _too_large(size, limit)
+            self._body.clear()
+        if self._problem is None:
+            self._body += chunk
+
+    async def post(self) -> None:
+        """All has been read."""
+        try:
+            if self._problem is not None:
+                raise self._problem
+            await self._publish()
+        except RequestError as problem:
+            self._refuse(problem)
+        except UnreachableError as error:
+            self.set_header("Retry-After", "1")
+            self._refuse(RequestError(503, str(error)))
+
+    async def _publish(self) -> None:
+        body = bytes(self._body)
+        published, repeated = await self._api.publish(self._action, body, self._once_key())
+        if repeated:
+            self.set_header("Idempotency-Replayed", "true")
+        self._answer(200, {"published": published})
+
+    def _once_key(self) -> str | None:
+        """What stands for this Idempotency-Key of this API key on the bus."""
+        given = self.request.headers.get("Idempotency-Key")
+        if given is None:
+            return None
+        if not 0 < len(given) <= once.MAX_KEY_CHARACTERS:
+            raise RequestError(
+                400,
+                f"Idempotency-Key of {len(given)} characters; want 1 to {once.MAX_KEY_CHARACTERS}",
+            )
+        return once.digest(self._key, given.encode()).hex()
+
+    def _refuse(self, problem: RequestError) -> None:
+        counters.count("api_requests_refused")
+        log.info("request refused", status=problem.status, path=self.request.path, reason=str(problem))
+        if problem.status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self._answer(problem.status, {"error": str(problem)})
+
+    def _answer(self, status: int, body: Any) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(msgspec.json.encode(body))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """What Tornado refuses, e.g. GET."""
+        want = ""
+        if status_code == 405:
+            self.set_header("Allow", "POST")
+            want = "; want POST"
+        self._answer(status_code, {"error": self._reason + want})
+
+
+def routes(api: PublishApi, endpoint: Endpoint) -> list[tuple[Any, ...]]:
+    """For Tornado's application.
+
+    Raises:
+        ApplicationError: if the application has a handler of its own at one of these paths.
+    """
+    made: list[tuple[Any, ...]] = []
+    for action in ACTIONS:
+        path = f"{api.settings.path}/{action}"
+        for entry in endpoint.http:
+            if isinstance(entry[0], str) and re.match(f"(?:{entry[0]})$", path):
+                raise ApplicationError(
+                    f"the publishing API's {path} is taken by the application's own {entry[0]!r};"
+                    " set api.path (MESH_API__PATH) to another prefix"
+                )
+        made.append((re.escape(path), PublishHandler, {"api": api, "action": action}))
+    return made
+
+
+def _too_large(size: int, limit: int) -> RequestError:
+    return RequestError(413, f"a body of {size} bytes or more; at most {limit} (api.max_body_bytes)")

@@ -1,0 +1,111 @@
+"""What may stand in a request to publish: from its bytes to messages ready for the bus, or a sentence.
+
+All messages of a request are checked before any is published.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mesh import payloads, topics
+from mesh.errors import MeshError, RemoteProtocolError
+from mesh.messages import DISCONNECT, check_name
+
+
+class RequestError(RemoteProtocolError):
+    """The request cannot be carried out; `status` is the HTTP status it is answered with."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Ready(NamedTuple):
+    """A message that can be published."""
+
+    topic: str
+    event: str
+    codec: int
+    data: bytes
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
+    topic: str
+    event: str
+    payload: dict[str, Any]
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    messages: list[msgspec.Raw]
+
+
+class _Disconnect(msgspec.Struct, forbid_unknown_fields=True):
+    socket_id: str
+
+
+_message = msgspec.json.Decoder(_Message).decode
+_batch = msgspec.json.Decoder(_Batch).decode
+_disconnect = msgspec.json.Decoder(_Disconnect).decode
+
+
+def broadcast(body: bytes, max_messages: int) -> list[Ready]:
+    """`{"topic", "event", "payload"}`. Raises RequestError."""
+    del max_messages
+    return [_ready(body, "")]
+
+
+def broadcast_batch(body: bytes, max_messages: int) -> list[Ready]:
+    """`{"messages": [{"topic", "event", "payload"}, …]}`. Raises RequestError."""
+    messages = _read(_batch, body, "").messages
+    if not messages:
+        raise RequestError(400, "messages is empty")
+    if len(messages) > max_messages:
+        raise RequestError(413, f"{len(messages)} messages; at most {max_messages} in one request")
+    return [_ready(bytes(each), f"messages[{number}]: ") for number, each in enumerate(messages)]
+
+
+def disconnect(body: bytes, max_messages: int) -> list[Ready]:
+    """`{"socket_id"}`. Raises RequestError."""
+    del max_messages
+    message = _Message(_read(_disconnect, body, "").socket_id, DISCONNECT, {})
+    return [_check(message, "", "socket_id")]
+
+
+Action = Callable[[bytes, int], list[Ready]]
+ACTIONS: dict[str, Action] = {
+    "broadcast": broadcast,
+    "broadcast_batch": broadcast_batch,
+    "disconnect": disconnect,
+}
+"""By the last part of the request's path."""
+
+
+def _ready(data: bytes, where: str) -> Ready:
+    return _check(_read(_message, data, where), where, "topic")
+
+
+def _check(message: _Message, where: str, name: str) -> Ready:
+    try:
+        if not message.topic:
+            raise RequestError(400, f"{name} is empty")
+        codec, data = payloads.encode_object(message.payload)
+        return Ready(topics.check(message.topic), check_name(message.event, "event"), codec, data)
+    except MeshError as error:
+        raise RequestError(400, f"{where}{error}") from None
+
+
+def _read(decode: Callable[[bytes], Any], data: bytes, where: str) -> Any:
+    try:
+        return decode(data)
+    except msgspec.ValidationError as error:
+        raise RequestError(400, f"{where}{_sentence(str(error))}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RequestError(400, f"{where}the body is not JSON: {error}") from None
+    except RecursionError:
+        raise RequestError(400, f"{where}the payload is nested too deeply") from None
+
+
+def _sentence(reason: str) -> str:
+    """Msgspec's words, without the `$` for the root of what was read."""
+    return reason.replace(" - at `$.", " - at `").replace("`", "'")

@@ -1,0 +1,183 @@
+"""Broadcasts for those who wait for them in a loop: background tasks of a worker, scripts.
+
+Each Subscription has a bounded queue of what has come, still encoded: what is never read costs no decoding.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Self
+
+from mesh import payloads, topics
+from mesh.bus.frames import Header
+from mesh.errors import ChannelError, DecodeError, NodeError
+from mesh.messages import Broadcast
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("mesh.bus")
+
+MAX_QUEUED_BYTES = 64_000_000
+"""Of payloads in one subscription, however few they are."""
+
+
+class Subscriptions:
+    """All subscriptions of one node.
+
+    Args:
+        subscribe: receives from the bus what starts with some bytes.
+        unsubscribe: undoes it.
+        confirm: returns when all that was subscribed is in force.
+    """
+
+    def __init__(
+        self,
+        subscribe: Callable[[bytes], None],
+        unsubscribe: Callable[[bytes], None],
+        confirm: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.confirm = confirm
+        self._subscribe = subscribe
+        self._unsubscribe = unsubscribe
+        self._closed = False
+        self._exact: dict[str, dict[Subscription, None]] = {}
+        self._prefixes: dict[str, dict[Subscription, None]] = {}
+
+    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+        """A broadcast from the bus."""
+        for subscription in self._exact.get(topic, ()):
+            subscription.put(topic, header, data)
+        for prefix, subscriptions in self._prefixes.items():
+            if topic.startswith(prefix):
+                for subscription in subscriptions:
+                    subscription.put(topic, header, data)
+
+    def add(self, subscription: "Subscription") -> None:
+        """Deliver to it from now on.
+
+        Raises:
+            NodeError: after `close`.
+        """
+        if self._closed:
+            raise NodeError(f"cannot subscribe to {subscription.pattern!r}: the node has stopped")
+        group, key = self._group(subscription.pattern)
+        group.setdefault(key, {})[subscription] = None
+        self._subscribe(topics.prefix(subscription.pattern))
+
+    def remove(self, subscription: "Subscription") -> None:
+        """Deliver to it no longer."""
+        group, key = self._group(subscription.pattern)
+        if group.get(key, {}).pop(subscription, self) is self:
+            return
+        if not group[key]:
+            del group[key]
+        self._unsubscribe(topics.prefix(subscription.pattern))
+
+    def close(self) -> None:
+        """The node stops: every loop over a subscription ends."""
+        self._closed = True
+        for group in (self._exact, self._prefixes):
+            for subscriptions in group.values():
+                for subscription in subscriptions:
+                    subscription.end()
+            group.clear()
+
+    def _group(self, pattern: str) -> "tuple[dict[str, dict[Subscription, None]], str]":
+        return (self._prefixes, pattern[:-1]) if pattern.endswith("*") else (self._exact, pattern)
+
+
+class Subscription:
+    """One of them. Implements mesh.pubsub.Subscription.
+
+    Attributes:
+        pattern: a topic, or the start of topics followed by `*`.
+        dropped: broadcasts that did not fit into the queue.
+    """
+
+    def __init__(self, subscriptions: Subscriptions, pattern: str, max_queued: int) -> None:
+        self.pattern = pattern
+        self.dropped = 0
+        self._subscriptions = subscriptions
+        self._max_queued = max_queued
+        self._queue: deque[tuple[str, Header, bytes]] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._entered = False
+        self._ended = False
+        self._behind = False
+
+    async def __aenter__(self) -> Self:
+        """Subscribe; returns when the subscription is in force."""
+        if self._entered:
+            raise ChannelError(f"the subscription to {self.pattern!r} is open already; make another one")
+        self._subscriptions.add(self)
+        self._entered = True
+        self._ended = False
+        try:
+            await self._subscriptions.confirm()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Unsubscribe; what is still queued is forgotten."""
+        self._leave()
+
+    async def __aiter__(self) -> AsyncIterator[Broadcast]:
+        """Each broadcast; ends when the node stops."""
+        ours = not self._entered
+        if ours:
+            await self.__aenter__()
+        try:
+            while True:
+                while self._queue:
+                    broadcast = self._take()
+                    if broadcast is not None:
+                        yield broadcast
+                if self._ended:
+                    return
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            if ours:
+                self._leave()
+
+    def put(self, topic: str, header: Header, data: bytes) -> None:
+        """Queue a broadcast; over the bounds the oldest goes."""
+        self._queue.append((topic, header, data))
+        self._bytes += len(data)
+        while len(self._queue) > self._max_queued or self._bytes > MAX_QUEUED_BYTES:
+            self._bytes -= len(self._queue.popleft()[2])
+            self._drop()
+        self._news.set()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
+        self._news.set()
+
+    def _leave(self) -> None:
+        self._subscriptions.remove(self)
+        self._queue.clear()
+        self._bytes = 0
+        self._entered = False
+        self.end()
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        counters.count("subscription_broadcasts_dropped")
+        if not self._behind:
+            self._behind = True
+            log.warning("a subscription is not read in time", pattern=self.pattern, limit=self._max_queued)
+
+    def _take(self) -> Broadcast | None:
+        topic, header, data = self._queue.popleft()
+        self._bytes -= len(data)
+        if not self._queue:
+            self._behind = False
+        try:
+            return Broadcast(topic, header.event, payloads.decode(header.codec, data))
+        except DecodeError as error:
+            counters.count("bus_messages_malformed")
+            log.warning("broadcast dropped", topic=topic, origin=header.origin, reason=str(error))
+            return None

@@ -1,0 +1,142 @@
+"""`mesh.connect`: PubSub for a program that is no node, e.g. a script, a cron job, a Django view.
+
+It takes part in the bus as a node does, but serves nobody and announces nothing.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any, Self
+
+import zmq
+
+from mesh import topics
+from mesh.bus import delivery
+from mesh.bus.bus import Bus
+from mesh.errors import UnreachableError
+from mesh.messages import DISCONNECT
+from mesh.pubsub import MAX_QUEUED, PubSub, Subscription
+from mesh.settings import load
+from mesh.telemetry import log_to_logging
+
+TIMEOUT_SECONDS = 5.0
+
+
+def connect(proxy: str | None = None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> "Connection":
+    """Connect to the mesh from a program that is no node.
+
+        async with mesh.connect("tcp://127.0.0.1:5550") as pubsub:
+            await pubsub.broadcast("room:1", "new_msg", {"body": "good morning"})
+
+    Args:
+        proxy: the proxy's address; by default that of the settings (MESH_BUS__PROXIES, mesh.toml).
+        timeout_seconds: the proxy has to answer, whenever it is waited for.
+
+    Raises:
+        SettingsError: for an address that is none, or a setting that is unusable.
+    """
+    return Connection(proxy, timeout_seconds)
+
+
+class Connection:
+    """What `mesh.connect` gives: `async with` it.
+
+    Entering it raises UnreachableError if no proxy answers.
+    """
+
+    def __init__(self, proxy: str | None, timeout_seconds: float) -> None:
+        flags = {"bus": {"proxies": [proxy] if proxy is not None else None}}
+        self._settings = load(flags=flags).bus
+        self._timeout_seconds = timeout_seconds
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._bus: Bus | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect; returns when the proxy has answered.
+
+        Raises:
+            UnreachableError: if it does not in time.
+        """
+        if self._context is not None:
+            raise UnreachableError("this connection is open already; make another one")
+        log_to_logging()
+        self._context = zmq.Context()
+        try:
+            bus = self._bus = Bus(self._context, f"script-{secrets.token_hex(8)}", self._settings)
+            bus.subscriptions.confirm = self._confirm
+            bus.subscribe(topics.exact(topics.of_node(bus.node)))
+            bus.start()
+            await self._confirm()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Disconnect. Every loop over a subscription ends."""
+        await self._close()
+
+    async def broadcast(self, topic: str, event: str, payload: Any) -> None:
+        """Send `event` to every subscriber of `topic`, on every node.
+
+        Returns when the proxy has it: a program that ends now loses nothing.
+
+        Raises:
+            UnreachableError: if the proxy does not confirm in time; it says whether anything was sent.
+            TopicError: if `topic` starts with `$` or contains NUL.
+            PayloadError: if the payload is neither an object nor bytes.
+            ChannelError: if `event` is not a string.
+        """
+        bus = self._open()
+        pubsub = PubSub(bus)
+        await self._deliver(lambda: pubsub.broadcast(topic, event, payload))
+
+    async def direct_broadcast(self, node_id: str, topic: str, event: str, payload: Any) -> None:
+        """As `broadcast`, to the subscribers on one node only (`PubSub.direct_broadcast`)."""
+        pubsub = PubSub(self._open())
+        await self._deliver(lambda: pubsub.direct_broadcast(node_id, topic, event, payload))
+
+    async def disconnect(self, socket_id: str) -> None:
+        """Close every socket with this id; its client may connect again. Raises as `broadcast`."""
+        await self.broadcast(socket_id, DISCONNECT, {})
+
+    def subscribe(self, topic: str, max_queued: int = MAX_QUEUED) -> Subscription:
+        """Broadcasts on `topic`, or on all that start so (`room:*`).
+
+            async with pubsub.subscribe("room:*") as broadcasts:
+                async for broadcast in broadcasts:
+                    print(broadcast.topic, broadcast.event, broadcast.payload)
+
+        Once entered, none is missed; `async for broadcast in pubsub.subscribe("room:1")` enters by
+        itself. What is not read in time is dropped beyond `max_queued`, the oldest first, and counted
+        in `dropped`. Entering raises UnreachableError if the proxy does not answer.
+
+        Raises:
+            TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
+        """
+        return PubSub(self._open()).subscribe(topic, max_queued)
+
+    @property
+    def node_id(self) -> str:
+        """Where `direct_broadcast` finds this connection."""
+        return self._open().node
+
+    def _open(self) -> Bus:
+        if self._bus is None:
+            raise UnreachableError("not connected; use `async with mesh.connect(…) as pubsub:`")
+        return self._bus
+
+    async def _deliver(self, publish: Callable[[], object]) -> None:
+        await delivery.deliver(self._open(), publish, self._timeout_seconds)
+
+    async def _confirm(self) -> None:
+        await delivery.confirm(self._open(), self._timeout_seconds)
+
+    async def _close(self) -> None:
+        bus, context = self._bus, self._context
+        self._bus = self._context = None
+        if bus is not None:
+            bus.close()
+        if context is not None:
+            # It waits for what is unsent (LINGER), so not in the event loop.
+            await asyncio.shield(asyncio.to_thread(context.term))

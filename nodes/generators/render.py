@@ -1,0 +1,84 @@
+"""Writes files from templates; never over a file that is there."""
+
+import keyword
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from mesh.errors import ApplicationError
+
+_CAMEL = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
+_PACKAGE = re.compile(r"[a-z][a-z0-9_]*\Z")
+RESERVED = frozenset({"mesh", "gateway", "nodes", "tests", *sys.stdlib_module_names})
+
+Files = dict[Path, tuple[str, dict[str, str]]]
+"""Where → (template, what it is filled with)."""
+
+
+def write(files: Files) -> list[Path]:
+    """Write all files, or none.
+
+    Raises:
+        ApplicationError: if one is there already, or cannot be written.
+    """
+    there = [path for path in files if path.exists()]
+    if there:
+        raise ApplicationError(f"{there[0]} is there already; nothing was written")
+    written = []
+    for path, (template, values) in files.items():
+        text = resources.files("nodes.generators").joinpath("templates", template).read_text("utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(
+                Template(text).substitute(values) if template.endswith(".tmpl") else text, "utf-8"
+            )
+        except OSError as error:
+            raise ApplicationError(f"cannot write {path}: {error.strerror or error}") from None
+        written.append(path)
+    return written
+
+
+def check_camel(name: str) -> str:
+    """A class name's stem. Raises ApplicationError for another."""
+    if not _CAMEL.match(name):
+        raise ApplicationError(f"{name!r} is no name for a class; want CamelCase, e.g. Room or ChatRoom")
+    return name
+
+
+def check_package(name: str) -> str:
+    """A package's name. Raises ApplicationError for one that cannot be, or is taken."""
+    if not _PACKAGE.match(name) or keyword.iskeyword(name):
+        raise ApplicationError(
+            f"{name!r} is no name for a package; want small letters, digits and _, e.g. chat"
+        )
+    if name in RESERVED:
+        raise ApplicationError(f"{name!r} is the name of another package; choose another, e.g. {name}_app")
+    return name
+
+
+def snake(camel: str) -> str:
+    """ChatRoom → chat_room."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", camel).lower()
+
+
+def find_package(directory: Path) -> str:
+    """The package of the application in `directory`: the one whose __init__.py makes an Endpoint.
+
+    Raises:
+        ApplicationError: if there is none, or more than one.
+    """
+    found = sorted(
+        path.parent.name
+        for path in directory.glob("*/__init__.py")
+        if "Endpoint(" in path.read_text("utf-8", "replace")
+    )
+    if len(found) != 1:
+        what = (
+            f"several packages with an Endpoint: {', '.join(found)}"
+            if found
+            else "no package with an Endpoint"
+        )
+        raise ApplicationError(f"{directory} has {what}; say which with --package")
+    return found[0]

@@ -1,0 +1,34 @@
+"""`mesh serve --reload`: the same command again whenever a Python file changes. For development."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from watchfiles import PythonFilter, run_process
+from watchfiles.main import FileChange
+
+from nodes.banner import say
+
+STOP_SECONDS = 5
+
+
+def run(arguments: list[str], directory: Path) -> None:
+    """Run `mesh` with these arguments, and again after each change under `directory`, until Ctrl-C.
+
+    A process that ended by itself, because the application cannot be imported, is started again with the
+    next change. Clients are closed with 1012 and come back by themselves.
+    """
+    command = shlex.join([sys.executable, "-m", "nodes", *arguments])
+    run_process(
+        directory,
+        target=command,
+        target_type="command",
+        watch_filter=PythonFilter(ignore_paths=[directory / ".venv"]),
+        callback=lambda changes: _tell(changes, directory),
+        sigint_timeout=STOP_SECONDS,
+    )
+
+
+def _tell(changes: set[FileChange], directory: Path) -> None:
+    names = sorted({str(Path(path).relative_to(directory)) for _, path in changes})
+    say(f"changed: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}; starting again")

@@ -1,0 +1,52 @@
+"""A proxy in this process, and what connects to it."""
+
+import contextlib
+import socket
+
+import zmq
+
+from mesh import settings
+from mesh.bus.bus import Bus
+from nodes.proxy import ProxyNode
+
+
+def two_ports_in_a_row():
+    """A proxy listens on one port and the next."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+def free_address():
+    return f"tcp://127.0.0.1:{two_ports_in_a_row()}"
+
+
+@contextlib.asynccontextmanager
+async def proxy(address):
+    """A proxy that is there until the block ends."""
+    node = ProxyNode(settings.load(flags={"bus": {"proxies": [address]}}))
+    await node.start()
+    try:
+        yield address
+    finally:
+        await node.aclose()
+        node.join()
+
+
+@contextlib.contextmanager
+def bus(address, name):
+    """A node's part of the bus."""
+    context = zmq.Context()
+    made = Bus(context, name, settings.load(flags={"bus": {"proxies": [address]}}).bus)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()
+        context.term()
