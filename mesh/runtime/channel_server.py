@@ -1,45 +1,38 @@
 """The life of one channel: join → callbacks → terminate, one callback at a time.
 
 Mail arrives from the link, from the bus (intercepted and subscribed broadcasts) and from the channel
-itself; `run` handles it in order. What the channel sends leaves as link commands, stamped so that
-the gateway keeps the order of what one channel produced (docs/protocol.md §3).
+itself; `run` handles it in order.
 Source: Phoenix.Channel.Server.
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Coroutine
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from mesh import payloads, telemetry
-from mesh.channel import TIMEOUT, Channel, Reply, SocketRef
-from mesh.errors import ChannelError, NotJoinedError, PayloadError
+from mesh import payloads
+from mesh.channel import Channel
+from mesh.errors import ChannelError
 from mesh.link import commands
-from mesh.messages import BINARY, HEARTBEAT_TOPIC, JSON, MSGPACK, Sender, check_name
+from mesh.runtime import telling
+from mesh.runtime.context import WorkerContext
 from mesh.runtime.mail import End, Info, Out, Stop
 from mesh.runtime.returns import join_reply, push_reply
-from mesh.serializers import binary as binary_frames
-from mesh.telemetry import counters, get_logger, stats
+from mesh.telemetry import counters, get_logger
 
 if TYPE_CHECKING:
-    from mesh.runtime.channels import Channels, TopicMembers
+    from mesh.runtime.channels import Channels
 
 log = get_logger("mesh.channel")
 
 JOIN_CRASHED = {"reason": "join crashed"}
 
 
-class ChannelServer:
-    """One channel and its mailbox. Implements ChannelContext and Work."""
+class ChannelServer(WorkerContext):
+    """One channel and its mailbox. Implements Work."""
 
-    __slots__ = (
-        "_codec", "_ended", "_finished", "_gone", "_handling", "_joined", "_last_sent",
-        "_mailbox", "_ref", "_running", "_silence", "_silence_seconds", "_stop_reason",
-        "_subscriptions", "_timers", "channel", "channels", "intercepts", "link", "members", "number",
-        "task", "topic",
-    )  # fmt: skip
+    __slots__ = ("_finished", "_mailbox", "intercepts", "task")
 
     def __init__(
         self,
@@ -49,29 +42,12 @@ class ChannelServer:
         channel: type[Channel],
         socket: Any,
     ) -> None:
-        self.channels = channels
-        self.link = link
-        self.number = join.channel
-        self.topic = join.topic
+        super().__init__(channels, link, join)
         self.task: asyncio.Task[None] | None = None
         self.channel = channel(self, socket, join.topic, join.join_ref)
         self.intercepts = frozenset(channel.intercept)
-        self.members: TopicMembers | None = None
-        self._codec = MSGPACK if join.serializer == "v2_msgpack" else JSON
-        self._mailbox: deque[Any] = deque()
-        self._running = False
-        self._joined = False
-        self._last_sent = 0
-        self._ended = False
         self._finished: asyncio.Future[None] | None = None
-        self._gone = False
-        self._handling = False
-        self._ref: Any = None
-        self._stop_reason: str | None = None
-        self._silence_seconds: float | None = None
-        self._silence: asyncio.TimerHandle | None = None
-        self._timers: set[asyncio.TimerHandle] | None = None
-        self._subscriptions: set[str] | None = None
+        self._mailbox: deque[Any] = deque()
         self._mailbox.append(join)
         self._schedule()
 
@@ -182,10 +158,10 @@ class ChannelServer:
                 return
             log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
             codec, data = payloads.encode(JOIN_CRASHED)
-            self._tell_joined(started, payload, "error")
+            telling.joined(self.channel, started, payload, "error")
             await self._refuse(codec, data, error)
             return
-        self._tell_joined(started, payload, reply.status)
+        telling.joined(self.channel, started, payload, reply.status)
         if reply.status != "ok":
             await self._refuse(codec, data, "shutdown")
             return
@@ -242,7 +218,7 @@ class ChannelServer:
                 reply = push_reply(channel, event, result)
                 self.reply(None, reply.status, reply.payload)
         self._handling = False
-        self._tell_handled(started, event, payload)
+        telling.handled(channel, started, event, payload)
 
     async def _handle_leave(self, leave: commands.Leave) -> None:
         self._send(commands.Reply(self.number, self._after(), leave.ref, "ok", 0, payloads.EMPTY))
@@ -272,6 +248,9 @@ class ChannelServer:
     async def _handle_end(self, end: End) -> None:
         await self._end(None, end.reason)
 
+    async def _handle_stop(self, stop: Stop) -> None:
+        await self._stop(stop.reason)
+
     def _expect_none(self, callback: str, result: Any) -> None:
         if result is not None:
             raise ChannelError(
@@ -291,16 +270,7 @@ class ChannelServer:
     async def _crash(self, error: Exception) -> None:
         if self._ended:
             return
-        counters.count("channels_crashed")
-        if telemetry.attached("channel_crashed"):
-            telemetry.emit("channel_crashed", {}, {**self._metadata(), "error": error})
-        log.error(
-            "channel crashed",
-            topic=self.topic,
-            socket_id=self.channel.socket.id,
-            channel=type(self.channel).__name__,
-            exc_info=error,
-        )
+        telling.crashed(self.channel, error)
         await self._end(commands.Crashed, error)
 
     async def _end(
@@ -318,8 +288,7 @@ class ChannelServer:
         self._ended = True
         self._mailbox.clear()
         self._release()
-        if telemetry.attached("channel_ended"):
-            telemetry.emit("channel_ended", {}, {**self._metadata(), "reason": reason})
+        telling.ended(self.channel, reason)
         try:
             result = self.channel.terminate(reason)
             if result is not None and hasattr(result, "__await__"):
@@ -375,191 +344,6 @@ class ChannelServer:
             limit=self.channels.settings.max_mailbox_messages,
         )
         self._kill("mailbox_overflow", commands.Crashed)
-
-    # Telling
-
-    def _tell_joined(self, started: float, params: Any, status: str) -> None:
-        duration = perf_counter() - started
-        stats.join_seconds.observe(duration)
-        if status == "ok":
-            stats.joins_ok += 1
-        else:
-            stats.joins_refused += 1
-        level = self.channel.log_join
-        if level and telemetry.enabled(level) and not self.topic.startswith(HEARTBEAT_TOPIC):
-            getattr(log, level)(
-                "joined" if status == "ok" else "join refused",
-                **self._metadata(),
-                milliseconds=telemetry.milliseconds(duration),
-                params=telemetry.filtered(params),
-            )
-        if telemetry.attached("channel_joined"):
-            telemetry.emit("channel_joined", {"duration": duration}, {**self._metadata(), "result": status})
-
-    def _tell_handled(self, started: float, event: Any, params: Any) -> None:
-        duration = perf_counter() - started
-        stats.pushes += 1
-        stats.handle_in_seconds.observe(duration)
-        level = self.channel.log_handle_in
-        if level and telemetry.enabled(level) and not self.topic.startswith(HEARTBEAT_TOPIC):
-            getattr(log, level)(
-                "handled",
-                **self._metadata(),
-                push=event,
-                milliseconds=telemetry.milliseconds(duration),
-                params=telemetry.filtered(params),
-            )
-        if telemetry.attached("channel_handled_in"):
-            telemetry.emit(
-                "channel_handled_in", {"duration": duration}, {**self._metadata(), "event": event}
-            )
-
-    def _metadata(self) -> dict[str, Any]:
-        channel = self.channel
-        return {"channel": type(channel).__name__, "topic": self.topic, "socket_id": channel.socket.id}
-
-    # ChannelContext: what the channel can do
-
-    def push(self, event: str, payload: Any) -> None:
-        """To this client."""
-        self._require_joined("push")
-        check_name(event, "event")
-        codec, data = payloads.encode_object(payload, self._codec)
-        if codec == BINARY:
-            self._require_binary(self.topic, event)
-        stats.channel_pushes += 1
-        self._send(commands.Pushed(self.number, self._after(), event, codec, data))
-
-    def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
-        """To a push of this client."""
-        self._require_joined("reply")
-        check_name(status, "status")
-        to = ref or self.socket_ref()
-        if to.topic != self.topic:
-            raise ChannelError(f"the push is one of {to.topic!r}; reply to it in that channel")
-        codec, data = self._encode_reply(Reply(payload, status))
-        stats.replies += 1
-        self._send(commands.Reply(self.number, self._after(), to.ref, status, codec, data))
-
-    def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
-        """To all members of the topic."""
-        self._require_joined("broadcast")
-        gateway = self.channels.gateway_of(self.link)
-        sender = Sender(gateway, self.number, not to_self, self._last_sent)
-        self.channels.pubsub.broadcast_from(sender, self.topic, event, payload)
-
-    def sender(self) -> Sender:
-        """Names this channel as one that must not get a broadcast."""
-        return Sender(self.channels.gateway_of(self.link), self.number, True, self._last_sent)
-
-    def socket_ref(self) -> SocketRef:
-        """The push being handled."""
-        if not self._handling:
-            raise ChannelError("socket_ref and reply without ref need a push that is being handled")
-        return SocketRef(self.topic, self._ref)
-
-    def stop(self, reason: str) -> None:
-        """End after the current callback."""
-        self._require_joined("stop")
-        check_name(reason, "reason")
-        self._stop_reason = reason
-        if not self._running and not self._ended:
-            self._schedule_stop()
-
-    def _schedule_stop(self) -> None:
-        reason, self._stop_reason = self._stop_reason, None
-        self.post(Stop(reason or "normal"))
-
-    async def _handle_stop(self, stop: Stop) -> None:
-        await self._stop(stop.reason)
-
-    def send(self, message: Any, delay_seconds: float) -> None:
-        """Queue for `handle_info`."""
-        if not delay_seconds < math.inf:
-            raise ChannelError(f"delay_seconds {delay_seconds!r}: want a number of seconds")
-        if delay_seconds <= 0:
-            self.post(Info(message))
-            return
-        timers = self._timers = self._timers if self._timers is not None else set()
-
-        def due() -> None:
-            timers.discard(timer)
-            self.post(Info(message))
-
-        timer = asyncio.get_running_loop().call_later(delay_seconds, due)
-        timers.add(timer)
-
-    def timeout(self, seconds: float) -> None:
-        """Queue TIMEOUT for `handle_info` after so much silence; it begins when the callback ends."""
-        if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
-            raise ChannelError(f"timeout {seconds!r}: want a number of seconds, at least 0")
-        self._end_silence()
-        self._silence_seconds = seconds
-        if not self._running and not self._ended:
-            self._silence = asyncio.get_running_loop().call_later(seconds, self._silent)
-
-    def _silent(self) -> None:
-        self._silence = None
-        if not self._running:  # else something has just come
-            self.post(Info(TIMEOUT))
-
-    def _end_silence(self) -> None:
-        self._silence_seconds = None
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
-
-    def subscribe(self, topic: str) -> Awaitable[None]:
-        """Deliver broadcasts on `topic` to `handle_info`."""
-        future = self.channels.subscribe(self, topic)
-        if self._subscriptions is None:
-            self._subscriptions = set()
-        self._subscriptions.add(topic)
-        return future
-
-    def unsubscribe(self, topic: str) -> None:
-        """No longer."""
-        if self._subscriptions and topic in self._subscriptions:
-            self._subscriptions.discard(topic)
-            self.channels.unsubscribe(self, topic)
-
-    # Sending
-
-    def _send(self, command: commands.ToGateway) -> None:
-        if not self._gone:
-            self._last_sent = self.channels.send(self.link, command)
-
-    def _after(self) -> int:
-        return self.members.sequence if self.members is not None else 0
-
-    def _encode_reply(self, reply: Reply) -> tuple[int, bytes]:
-        codec, data = payloads.encode(reply.payload, self._codec)
-        if codec == BINARY:
-            self._require_binary(self.topic, reply.status)
-        return codec, data
-
-    def _require_joined(self, verb: str) -> None:
-        if not self._joined:
-            raise NotJoinedError(
-                f"{verb} in {type(self.channel).__name__}.join: the client has not joined yet;"
-                " do it in after_join"
-            )
-
-    def _require_binary(self, *fields: str) -> None:
-        """As in Phoenix, whoever sends what this client's protocol cannot carry crashes."""
-        socket = self.channel.socket
-        if socket.serializer == "v1_json":
-            raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")
-        if socket.transport == "longpoll":
-            raise PayloadError("a long-poll client cannot receive bytes; it must connect by WebSocket")
-        if socket.serializer != "v2_json":
-            return
-        for field in fields:
-            if len(field.encode()) > binary_frames.FIELD_BYTES:
-                raise PayloadError(
-                    f"{field[:32]!r}… is over {binary_frames.FIELD_BYTES} bytes and cannot stand in"
-                    " a binary frame"
-                )
 
 
 HANDLERS: dict[type[Any], Any] = {

@@ -18,6 +18,7 @@ from mesh.messages import Broadcast
 from mesh.pubsub import BusAdapter, PubSub
 from mesh.routes import Route
 from mesh.runtime.channel_server import ChannelServer
+from mesh.runtime.context import WorkerContext
 from mesh.runtime.mail import Info, Out
 from mesh.runtime.presences import Presences
 from mesh.runtime.runners import Runners
@@ -84,7 +85,7 @@ class Channels:
         self._gateways: dict[bytes, str] = {}
         self._by_link: dict[bytes, dict[int, ChannelServer]] = {}
         self._members: dict[str, TopicMembers] = {}
-        self._subscribers: dict[str, dict[ChannelServer, None]] = {}
+        self._subscribers: dict[str, dict[WorkerContext, None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[tuple[str, str]]:
@@ -199,7 +200,7 @@ class Channels:
             server.post(Out(event, header.codec, data))
 
     def _inform(
-        self, subscribers: dict[ChannelServer, None], topic: str, header: Header, data: bytes
+        self, subscribers: dict[WorkerContext, None], topic: str, header: Header, data: bytes
     ) -> None:
         sender = header.sender if header.sender is not None and header.sender.skip else None
         for server in subscribers:
@@ -284,7 +285,7 @@ class Channels:
         if not members.servers and self._members.get(server.topic) is members:
             del self._members[server.topic]
 
-    def subscribe(self, server: ChannelServer, topic: str) -> "asyncio.Future[None]":
+    def subscribe(self, server: WorkerContext, topic: str) -> "asyncio.Future[None]":
         """Deliver broadcasts on `topic` to the channel; done when none is missed any longer."""
         topics.check(topic)
         subscribers = self._subscribers.setdefault(topic, {})
@@ -293,7 +294,7 @@ class Channels:
         subscribers[server] = None
         return subscribed(self.bus)
 
-    def unsubscribe(self, server: ChannelServer, topic: str) -> None:
+    def unsubscribe(self, server: WorkerContext, topic: str) -> None:
         """Undo `subscribe`."""
         subscribers = self._subscribers.get(topic)
         if subscribers is None or subscribers.pop(server, self) is self:

@@ -12,7 +12,7 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import ChannelInfo
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, Sender
-from mesh.runtime import channel_server
+from mesh.runtime import telling
 from mesh.runtime.channels import Channels
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters, logs
@@ -584,7 +584,7 @@ class Log:
 
 def test_joins_and_events_are_logged_at_the_level_their_class_says(monkeypatch):
     log = Log()
-    monkeypatch.setattr(channel_server, "log", log)
+    monkeypatch.setattr(telling, "log", log)
     monkeypatch.setattr(logs, "_least", 0)
 
     @scenario()
