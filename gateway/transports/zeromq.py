@@ -34,6 +34,8 @@ UNKNOWN = 4000
 """Close code: this gateway knows no such client; open again."""
 CHECK_SECONDS = 1.0
 PROBES_PER_TURN = 1_000
+PROBE_AGAIN_SECONDS = (0.01, 0.1, 1.0)
+"""The monitor may be quicker than the socket itself: a dead client is still sent to for a moment."""
 RETRY_SECONDS = 0.005
 
 
@@ -190,6 +192,8 @@ class ZeroMQClients:
         self._retry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._to_probe: deque[ZeroMQClient] = deque()
+        self._rounds: list[float] = []
+        self._probing = False
         self._socket = sockets.client_router(context, settings, gateway.max_frame_bytes)
         self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
         bind = settings.bind or ""
@@ -221,6 +225,8 @@ class ZeroMQClients:
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
+        self._to_probe.clear()
+        self._rounds = []
 
     # For clients
 
@@ -269,8 +275,9 @@ class ZeroMQClients:
         handle(self, identity, rest[1] if len(rest) == 2 else b"")
 
     def _opened(self, identity: bytes, data: bytes) -> None:
-        if identity in self._clients:
-            self._end(identity, CloseCode.NORMAL, "opened again")
+        old = self._clients.get(identity)
+        if old is not None:  # it has started anew
+            old.gone()
         if len(self._clients) >= self._settings.max_clients:
             counters.count("connections_refused")
             log.error("too many ZeroMQ clients", limit=self._settings.max_clients)
@@ -367,18 +374,28 @@ class ZeroMQClients:
 
     def _disconnected(self, _frames: list[bytes]) -> None:
         """Somebody's connection ended; ZeroMQ does not say whose. Sending to them will."""
-        idle = not self._to_probe
+        self._rounds = list(PROBE_AGAIN_SECONDS)
+        if not self._probing:
+            self._probing = True
+            self._begin_round()
+
+    def _begin_round(self) -> None:
         self._to_probe = deque(self._clients.values())
-        if idle:
-            self._loop.call_soon(self._probe)
+        self._probe()
 
     def _probe(self) -> None:
+        if self._socket.closed:
+            return
         for _ in range(min(PROBES_PER_TURN, len(self._to_probe))):
             client = self._to_probe.popleft()
             if not client.over and client.client is not None:
                 client.send((PING, b""))
         if self._to_probe:
             self._loop.call_later(RETRY_SECONDS, self._probe)
+        elif self._rounds:
+            self._loop.call_later(self._rounds.pop(0), self._begin_round)
+        else:
+            self._probing = False
 
     def _check_idle(self) -> None:
         oldest = self._loop.time() - self.gateway.idle_timeout_seconds
