@@ -329,3 +329,11 @@ def _collect_handlers(cls: type[Channel]) -> dict[str, str]:
                 own[event] = name
         handlers.update(own)
     return handlers
+
+
+class RemoteChannel(Channel):
+    """A channel that workers in other languages run: `channels = {"sensor:*": RemoteChannel}`.
+
+    Gateways route joins to whichever worker announces the route (docs/protocol.md §2.1, §3); Python workers
+    neither announce nor run it. Subclass it for another `spread`.
+    """

@@ -1,7 +1,7 @@
 """All channels of a worker: by link and number, by topic. Takes link commands, gives link commands."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from mesh import payloads, topics
 from mesh.bus.barrier import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.channel import Channel
+from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
 from mesh.errors import DecodeError
@@ -90,20 +90,18 @@ class Channels:
 
     def routes(self) -> list[tuple[str, str]]:
         """(mount, pattern) of every route this worker serves."""
-        return [
-            (path, route.pattern)
-            for path, mount in self.endpoint.mounts.items()
-            for route in mount.routes.routes
-        ]
+        return [(path, route.pattern) for path, route in self._own_routes()]
 
     def intercepted_patterns(self) -> list[str]:
         """Patterns of the routes whose broadcasts this worker must see."""
-        return [
-            route.pattern
-            for mount in self.endpoint.mounts.values()
-            for route in mount.routes.routes
-            if route.channel.intercept
-        ]
+        return [route.pattern for _, route in self._own_routes() if route.channel.intercept]
+
+    def _own_routes(self) -> Iterator[tuple[str, Route[type[Channel]]]]:
+        """All but those that workers in other languages serve."""
+        for path, mount in self.endpoint.mounts.items():
+            for route in mount.routes.routes:
+                if not issubclass(route.channel, RemoteChannel):
+                    yield path, route
 
     # From the links
 
@@ -170,7 +168,8 @@ class Channels:
 
     def _route(self, join: commands.Join) -> Route[type[Channel]] | None:
         mount = self.endpoint.mounts.get(join.mount)
-        return mount.routes.find(join.topic) if mount is not None else None
+        route = mount.routes.find(join.topic) if mount is not None else None
+        return None if route is None or issubclass(route.channel, RemoteChannel) else route
 
     # From the bus
 
