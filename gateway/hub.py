@@ -127,7 +127,7 @@ class Hub:
 
     def counts(self) -> tuple[dict[str, float], int, int]:
         """(clients by transport, channels, topics)."""
-        clients: dict[str, float] = {"websocket": 0, "longpoll": 0}
+        clients: dict[str, float] = {"websocket": 0, "longpoll": 0, "zeromq": 0}
         for client in self.clients:
             clients[client.transport.name] = clients.get(client.transport.name, 0) + 1
         return clients, len(self._channels), len(self._fanout)

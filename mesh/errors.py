@@ -136,5 +136,7 @@ class CloseCode(IntEnum):
     """A frame or message beyond the limit."""
     INTERNAL_ERROR = 1011
     """A message that the serializer cannot decode, as in Phoenix."""
+    TRY_AGAIN_LATER = 1013
+    """A ZeroMQ client that sends more than can wait for its pending joins."""
     SERVICE_RESTART = 1012
     """The gateway is going down; reconnect elsewhere."""

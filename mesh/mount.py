@@ -14,6 +14,7 @@ from mesh.socket import SocketHandler
 CheckOrigin = bool | str | Sequence[str] | Callable[[str], bool]
 
 _MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+|/:[A-Za-z_][A-Za-z0-9_]*)+\Z")
+_VARIABLE = re.compile(r"/:([A-Za-z_][A-Za-z0-9_]*)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 §5.6.2
 
 
@@ -46,6 +47,7 @@ class Mount:
         handler: the SocketHandler class.
         websocket: whether `<path>/websocket` is served.
         longpoll: whether `<path>/longpoll` is served, phoenix.js's fallback.
+        zeromq: whether clients over plain ZeroMQ may open it, where the gateway listens for them.
         auth_token: take phoenix.js's `authToken` out of Sec-WebSocket-Protocol (or, on long-poll, out of
             X-Phoenix-AuthToken) into `info.auth_token`.
         subprotocols: a client that offers some must offer one of these; the first is answered.
@@ -55,6 +57,7 @@ class Mount:
 
     Attributes:
         path: "/socket", or with variables "/socket/:tenant"; set by the endpoint.
+        pattern: matches it, with the variables as groups.
         routes: the handler's route table.
 
     Raises:
@@ -67,6 +70,7 @@ class Mount:
         *,
         websocket: bool = True,
         longpoll: bool = False,
+        zeromq: bool = True,
         auth_token: bool = False,
         subprotocols: Sequence[str] = (),
         check_origin: CheckOrigin | None = None,
@@ -86,10 +90,12 @@ class Mount:
             if isinstance(subprotocols, str) or not isinstance(each, str) or not _TOKEN.match(each):
                 raise ApplicationError(f"{handler.__name__}: {subprotocols!r} is no list of sub-protocols")
         self.path = ""
+        self.pattern = re.compile("")
         self.handler = handler
         self.routes: RouteTable[type[Channel]] = handler.routes()
         self.websocket = websocket
         self.longpoll = longpoll
+        self.zeromq = zeromq
         self.auth_token = auth_token
         # Phoenix.Socket.Transport: with auth_token on, "phoenix" is what browsers must be answered.
         self.subprotocols = ("phoenix", *subprotocols) if auth_token else tuple(subprotocols)
@@ -103,4 +109,15 @@ class Mount:
             raise ApplicationError(f"{path!r} is not a path; want '/socket'")
         mounted = copy.copy(self)
         mounted.path = path
+        mounted.pattern = re.compile(path_pattern(path))
         return mounted
+
+
+def path_pattern(path: str) -> str:
+    """`/socket/:tenant` as a regular expression; a name that starts with `_` is matched, not passed."""
+    parts = _VARIABLE.split(path)
+    pattern = re.escape(parts[0])
+    for name, literal in zip(parts[1::2], parts[2::2], strict=True):
+        group = "(?:[^/]+)" if name.startswith("_") else f"(?P<{name}>[^/]+)"
+        pattern += f"/{group}{re.escape(literal)}"
+    return pattern

@@ -247,6 +247,31 @@ class LongPollSettings(Room):
     max_sessions: int = Field(10_000, ge=1, description="held by one gateway at a time")
 
 
+class ZeroMQSettings(Room):
+    """Clients over plain ZeroMQ."""
+
+    bind: str | None = Field(
+        None,
+        description="where a gateway listens for ZeroMQ clients, tcp:// or ipc://; not at all if not set",
+    )
+    max_clients: int = Field(50_000, ge=1, description="connected to one gateway at a time")
+    heartbeat_seconds: Heartbeat = Field(5.0, description="between ZeroMQ heartbeats")
+    heartbeat_timeout_seconds: Heartbeat = Field(15.0, description="without a sign of a client")
+    high_water_mark: HighWaterMark = Field(1_000, description="messages queued for one client by ZeroMQ")
+
+    @field_validator("bind")
+    @classmethod
+    def _check_bind(cls, bind: str | None) -> str | None:
+        if bind is None:
+            return None
+        try:
+            check_address(bind, "")
+            require_local_bind(bind, "")
+        except SettingsError as error:
+            raise ValueError(str(error).removeprefix(": ")) from None
+        return bind
+
+
 class DrainSettings(Room):
     """How a gateway that stops sends its clients away."""
 
@@ -306,6 +331,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     longpoll: LongPollSettings = Field(default_factory=LongPollSettings)
+    zeromq: ZeroMQSettings = Field(default_factory=ZeroMQSettings)
     drain: DrainSettings = Field(default_factory=DrainSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     presence: PresenceSettings = Field(default_factory=PresenceSettings)

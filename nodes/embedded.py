@@ -67,6 +67,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     def started(node: lifecycle.Node) -> None:
         assert isinstance(node, EmbeddedNode)
         rows = [("open", address) for address in node.gateway.addresses]
+        rows += [("zeromq", node.gateway.zeromq_address)] if node.gateway.zeromq_address else []
         rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("serve", app_spec, rows)
 

@@ -15,6 +15,7 @@ from gateway.hub import Hub
 from gateway.transports.connection import WebSockets
 from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
+from gateway.transports.zeromq import ZeroMQClients
 from gateway.workers import Workers
 from mesh import placement, telemetry
 from mesh.bus.announcer import Announcer
@@ -40,6 +41,7 @@ class GatewayNode:
     Attributes:
         id: of this node, new with every start.
         addresses: of its listeners, as URLs, once it is started.
+        zeromq_address: where ZeroMQ clients connect, or empty.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class GatewayNode:
     ) -> None:
         self.id = lifecycle.new_id("gateway")
         self.addresses: list[str] = []
+        self.zeromq_address = ""
         self.endpoint = endpoint
         self.settings = settings
         self._owns_context = context is None
@@ -62,6 +65,7 @@ class GatewayNode:
         self.admin: AdminServer | None = None
         self._websockets: WebSockets | None = None
         self._longpoll: LongPoll | None = None
+        self._zeromq: ZeroMQClients | None = None
         self._calls: Calls | None = None
         self._server: HTTPServer | None = None
 
@@ -113,6 +117,12 @@ class GatewayNode:
         )
         if self._owns_context:
             self.admin = AdminServer(settings.admin, self.id, "gateway", self.checks, self.gauges)
+        if settings.zeromq.bind is not None:
+            self._zeromq = ZeroMQClients(
+                self._context, self.hub, self.endpoint, settings.gateway, settings.zeromq
+            )
+            self._zeromq.start()
+            self.zeromq_address = self._zeromq.address
         self._server = HTTPServer(
             application,
             idle_connection_timeout=settings.gateway.handshake_timeout_seconds,
@@ -140,6 +150,8 @@ class GatewayNode:
             await self._websockets.aclose(CLOSE_SECONDS)
         if self._longpoll is not None:
             await self._longpoll.aclose(CLOSE_SECONDS)
+        if self._zeromq is not None:
+            self._zeromq.close()
         if self.announcer is not None:
             self.announcer.close()
         if self.workers is not None:
@@ -219,6 +231,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     def started(node: lifecycle.Node) -> None:
         assert isinstance(node, GatewayNode)
         rows = [("listening", address) for address in node.addresses]
+        rows += [("zeromq", node.zeromq_address)] if node.zeromq_address else []
         rows += [("proxy", address) for address in settings.bus.proxies]
         rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("gateway", app_spec, rows)

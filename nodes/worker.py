@@ -1,9 +1,12 @@
 """A worker: runs the channels that the gateways' clients join."""
 
+import asyncio
+
 import zmq
 
 from mesh import placement, telemetry, topics
 from mesh.bus.announcer import Announcer
+from mesh.bus.barrier import subscribed
 from mesh.bus.bus import Bus
 from mesh.bus.frames import TRACKER
 from mesh.endpoint import Endpoint
@@ -13,10 +16,15 @@ from mesh.runtime.background import BackgroundTasks
 from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
 from mesh.settings import Settings
+from mesh.telemetry import get_logger
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer
 from nodes.health import Prober
 from nodes.metrics import Gauges
+
+log = get_logger("nodes.worker")
+
+CONFIRM_SECONDS = 0.5
 
 
 class WorkerNode:
@@ -117,6 +125,7 @@ class WorkerNode:
             await self.channels.aclose()
         if self.presences is not None:
             self.presences.close()
+        await self._last_broadcasts()
         if self.router is not None:
             self.router.close()
         if self.admin is not None:
@@ -129,6 +138,16 @@ class WorkerNode:
         if self._owns_context:
             self._context.term()
         self._tell("node_stopped")
+
+    async def _last_broadcasts(self) -> None:
+        """What was broadcast last must not be overtaken by the end of the links."""
+        if self.bus is None or self.bus.watch.away or not self.bus.publisher.connected:
+            return
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await subscribed(self.bus)
+        except TimeoutError:
+            log.warning("the bus did not confirm the last broadcasts", seconds=CONFIRM_SECONDS)
 
     def gauges(self) -> Gauges:
         """What `/metrics` asks."""

@@ -16,9 +16,8 @@ from gateway.transports.longpoll import LongPoll, LongPollHandler
 from gateway.transports.websocket import WebSocketHandler
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError
+from mesh.mount import path_pattern
 from mesh.settings import GatewaySettings
-
-_VARIABLE = re.compile(r"/:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def make_application(
@@ -41,10 +40,10 @@ def make_application(
         if mount.websocket:
             given: dict[str, Any] = {"websockets": websockets}
             given["handshake"] = Handshake(mount, "websocket", origin)
-            handlers.append((_pattern(mount.path) + "/websocket", WebSocketHandler, given))
+            handlers.append((path_pattern(mount.path) + "/websocket", WebSocketHandler, given))
         if mount.longpoll:
             given = {"longpoll": longpoll, "handshake": Handshake(mount, "longpoll", origin)}
-            handlers.append((_pattern(mount.path) + "/longpoll", LongPollHandler, given))
+            handlers.append((path_pattern(mount.path) + "/longpoll", LongPollHandler, given))
     if api is not None:
         handlers += publish.routes(api, endpoint)
     handlers += endpoint.http
@@ -53,16 +52,6 @@ def make_application(
     for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):
         handlers.append(_static(prefix, directory))
     return Application(handlers, endpoint=endpoint)
-
-
-def _pattern(path: str) -> str:
-    """`/socket/:tenant` as a regular expression; a name that starts with `_` is matched, not passed."""
-    parts = _VARIABLE.split(path)
-    pattern = re.escape(parts[0])
-    for name, literal in zip(parts[1::2], parts[2::2], strict=True):
-        group = "(?:[^/]+)" if name.startswith("_") else f"(?P<{name}>[^/]+)"
-        pattern += f"/{group}{re.escape(literal)}"
-    return pattern
 
 
 def _static(prefix: str, directory: Path) -> tuple[Any, ...]:

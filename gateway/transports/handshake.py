@@ -7,54 +7,23 @@ Source: Phoenix.Socket.Transport.
 import hmac
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Awaitable, Mapping
-from time import perf_counter
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import msgspec
 from tornado.httputil import HTTPServerRequest
 
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
-from mesh import telemetry, topics
-from mesh.channel import Reply
-from mesh.errors import MeshError, RemoteProtocolError, TopicError
+from gateway.transports.admission import Admitted, RefusedError, admit
+from mesh.errors import RemoteProtocolError
 from mesh.mount import Mount
-from mesh.serializers.base import Serializer
-from mesh.serializers.registry import DEFAULT_VSN, negotiate
-from mesh.socket import ConnectInfo, SocketHandler
+from mesh.socket import ConnectInfo
 from mesh.telemetry import get_logger
 
 log = get_logger("gateway.handshake")
 
-MAX_ASSIGNS_BYTES = 100_000
 BEARER = "base64url.bearer.phx."
 TRACE_HEADERS = ("traceparent", "tracestate")
-
-
-class RefusedError(MeshError):
-    """The client is not taken in: HTTP status, and a sentence for the status 400."""
-
-    def __init__(self, status: int, sentence: str = "") -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
-
-
-class Admitted(NamedTuple):
-    """A client that may connect.
-
-    Attributes:
-        serializer: for its vsn and format.
-        socket_id: what the handler's `id` returned.
-        assigns: the handler's, as msgpack.
-        subprotocol: to be answered, if any.
-    """
-
-    serializer: Serializer
-    socket_id: str | None
-    assigns: bytes
-    subprotocol: str | None
 
 
 class Handshake:
@@ -82,51 +51,7 @@ class Handshake:
         token, offers = self._auth_token(request)
         subprotocol = self._subprotocol(offers)
         info = self._connect_info(request, params, token)
-        try:
-            serializer = negotiate(params.get("vsn", DEFAULT_VSN), params.get("format"))
-        except RemoteProtocolError as error:
-            log.warning("connection refused", reason=str(error))
-            raise RefusedError(403) from None
-        handler = self.mount.handler()
-        started = perf_counter()
-        accepted = await _connect(handler, params, info)
-        if not accepted:
-            self._tell(started, handler, serializer, None, params, "refused")
-            raise RefusedError(403)
-        try:
-            socket_id = _check_id(handler)
-            admitted = Admitted(serializer, socket_id, _encode_assigns(handler.assigns), subprotocol)
-        except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
-            log.warning("connection refused", handler=type(handler).__name__, reason=str(error))
-            raise RefusedError(403) from None
-        self._tell(started, handler, serializer, socket_id, params, "ok")
-        return admitted
-
-    def _tell(
-        self,
-        started: float,
-        handler: SocketHandler,
-        serializer: Serializer,
-        socket_id: str | None,
-        params: dict[str, Any],
-        result: str,
-    ) -> None:
-        duration = perf_counter() - started
-        metadata = {
-            "handler": type(handler).__name__,
-            "transport": self._transport,
-            "serializer": serializer.name,
-            "socket_id": socket_id,
-        }
-        if handler.log and telemetry.enabled(handler.log):
-            getattr(log, handler.log)(
-                "connected" if result == "ok" else "connection refused",
-                **metadata,
-                milliseconds=telemetry.milliseconds(duration),
-                params=telemetry.filtered(params),
-            )
-        if telemetry.attached("socket_connected"):
-            telemetry.emit("socket_connected", {"duration": duration}, {**metadata, "result": result})
+        return await admit(self.mount, info, params, subprotocol)
 
     def _auth_token(self, request: HTTPServerRequest) -> tuple[str | None, list[str]]:
         """(phoenix.js's authToken, the sub-protocols offered beside it)."""
@@ -184,23 +109,6 @@ class Handshake:
         return session if hmac.compare_digest(given.encode(), own.encode()) else None
 
 
-async def _connect(handler: SocketHandler, params: dict[str, Any], info: ConnectInfo) -> bool:
-    """Whether the application accepts. An exception in it is a 500, as in Phoenix."""
-    result = handler.connect(params, info)
-    if isinstance(result, Awaitable):
-        result = await result
-    if result is False or (isinstance(result, Reply) and result.status == "error"):
-        return False
-    if result is not None and result is not True:
-        log.error(
-            "connect returned neither None, True, False nor refuse()",
-            handler=type(handler).__name__,
-            returned=repr(result)[:100],
-        )
-        return False
-    return True
-
-
 def _decode_bearer(bearer: str) -> str:
     """phoenix.js sends `btoa(token)` without `=`: standard base64, whatever the prefix says."""
     text = bearer.removeprefix(BEARER).replace("-", "+").replace("_", "/")
@@ -213,17 +121,3 @@ def _decode_bearer(bearer: str) -> str:
 
 def _starting_with(prefix: str, headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.startswith(prefix)}
-
-
-def _check_id(handler: SocketHandler) -> str | None:
-    socket_id = handler.id()
-    return None if socket_id is None else topics.check(socket_id)
-
-
-def _encode_assigns(assigns: dict[str, Any]) -> bytes:
-    encoded = msgspec.msgpack.encode(assigns)
-    if len(encoded) > MAX_ASSIGNS_BYTES:
-        raise ValueError(
-            f"assigns of {len(encoded)} bytes; every join carries them, so {MAX_ASSIGNS_BYTES} are allowed"
-        )
-    return encoded

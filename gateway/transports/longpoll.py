@@ -16,7 +16,8 @@ import msgspec
 from tornado.web import RequestHandler
 
 from gateway.hub import Client, Hub
-from gateway.transports.handshake import Admitted, Handshake, RefusedError
+from gateway.transports.admission import Admitted, RefusedError
+from gateway.transports.handshake import Handshake
 from gateway.transports.longpoll_sessions import ENCODINGS, LongPollSession, LongPollSessions
 from mesh import tokens
 from mesh.bus.calls import Calls
@@ -31,10 +32,12 @@ MAX_LINES = 100
 """Of one POST, as in Phoenix; clients send no more since 1.7.22 and 1.8.6. The rest is counted."""
 MAX_BASE64_CHARACTERS = 10_000_000
 SALT = "longpoll"
-POLL, CANCEL, POST = "longpoll.poll", "longpoll.cancel", "longpoll.post"
+POLL, CANCEL, UNREAD = "longpoll.poll", "longpoll.cancel", "longpoll.unread"
+POST = "longpoll.post"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_poll = msgspec.msgpack.Decoder(list[bytes] | None).decode
+_decode_unread = msgspec.msgpack.Decoder(tuple[str, list[bytes]]).decode
 _decode_post = msgspec.msgpack.Decoder(tuple[str, list[tuple[bytes, bool]]]).decode
 
 
@@ -61,6 +64,7 @@ class LongPoll:
         self._secret = secret
         calls.answers[POLL] = self._answer_poll
         calls.answers[CANCEL] = self._answer_cancel
+        calls.answers[UNREAD] = self._answer_unread
         calls.answers[POST] = self._answer_post
 
     @contextmanager
@@ -120,16 +124,24 @@ class LongPoll:
         if gateway == self._gateway:
             session = self.sessions.get(session_id)
             return await session.poll() if session is not None else None
+        limit = self.settings.window_seconds + self.settings.relay_timeout_seconds
+        call = asyncio.ensure_future(self._calls.call(gateway, POLL, session_id.encode(), limit))
         try:
-            limit = self.settings.window_seconds + self.settings.relay_timeout_seconds
-            answer = await self._calls.call(gateway, POLL, session_id.encode(), limit)
-            messages: list[bytes] | None = _decode_poll(answer)
-            return messages
+            return _messages_of(await asyncio.shield(call))
         except (TimeoutError, msgspec.MsgspecError):
             return None
         except asyncio.CancelledError:
             self._calls.tell(gateway, CANCEL, session_id.encode())
+            call.add_done_callback(lambda answered: self._give_back(gateway, session_id, answered))
             raise
+
+    def _give_back(self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]") -> None:
+        """The answer crossed the cancellation: its messages must wait for the next poll."""
+        if answered.cancelled() or answered.exception() is not None:
+            return
+        messages = _messages_of(answered.result())
+        if messages:
+            self._calls.tell(gateway, UNREAD, _encode((session_id, messages)))
 
     async def post(self, gateway: str, session_id: str, messages: list[tuple[bytes, bool]]) -> int:
         """Hand over a client's messages; returns the status to answer."""
@@ -153,6 +165,13 @@ class LongPoll:
         session = self.sessions.get(data.decode("utf-8", "replace"))
         if session is not None:
             session.give_up_poll()
+        return b""
+
+    async def _answer_unread(self, data: bytes) -> bytes:
+        session_id, messages = _decode_unread(data)
+        session = self.sessions.get(session_id)
+        if session is not None:
+            session.give_back(messages)
         return b""
 
     async def _answer_post(self, data: bytes) -> bytes:
@@ -285,6 +304,11 @@ class LongPollHandler(RequestHandler):
         else:  # our tokens need no escaping
             listed = b",".join(messages or ())
             self.finish(b'{"status":%d,"token":"%b","messages":[%b]}' % (status, token.encode(), listed))
+
+
+def _messages_of(answer: bytes) -> list[bytes] | None:
+    messages: list[bytes] | None = _decode_poll(answer)
+    return messages
 
 
 def _messages(request: Any) -> list[tuple[bytes, bool]]:

@@ -122,6 +122,12 @@ class LongPollSession:
         """Who polled is gone: what comes waits for the next poll."""
         self._wake(superseded=True)
 
+    def give_back(self, messages: list[bytes]) -> None:
+        """What an earlier poll took reached nobody: it comes first in the next one."""
+        self._messages[:0] = messages
+        self._unsent_bytes += sum(map(len, messages))
+        self._wake()
+
     async def post(self, messages: list[tuple[bytes, bool]]) -> int:
         """Messages of the client, in order; returns the status to answer."""
         window = self._sessions.longpoll.window_seconds

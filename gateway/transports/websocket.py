@@ -12,10 +12,11 @@ from tornado.web import RequestHandler
 
 from gateway.hub import Client
 from gateway.transports import upgrade
+from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.base import Encoding
 from gateway.transports.connection import READ_BYTES, Connection, WebSockets
 from gateway.transports.frames import BINARY, TEXT, ready
-from gateway.transports.handshake import Admitted, Handshake, RefusedError
+from gateway.transports.handshake import Handshake
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import BY_NAME
 from mesh.telemetry import counters, get_logger

@@ -27,6 +27,7 @@ COUNTERS: Mapping[str, str] = {
     "slow_clients_closed": "connections ended because the client read too slowly",
     "stale_messages_ignored": "messages with the join_ref of an earlier join",
     "subscription_broadcasts_dropped": "broadcasts dropped because a subscription was not read in time",
+    "zeromq_floods_closed": "ZeroMQ clients closed because too much waited for their pending joins",
 }
 """Every count there is, and what it counts."""
 

@@ -7,7 +7,7 @@ messages of any size, drop silently at 1,000 messages and never notice a dead pe
 import zmq
 
 from mesh.errors import NodeError
-from mesh.settings import BusSettings, LinkSettings
+from mesh.settings import BusSettings, LinkSettings, ZeroMQSettings
 
 LINGER_MS = 500
 """What was sent before a node stops has this long to leave."""
@@ -67,6 +67,18 @@ def link_router(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> 
     socket = _socket(context, zmq.ROUTER, link.max_message_bytes, link.high_water_mark)
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead gateway fails and tells
+    return socket
+
+
+def client_router(
+    context: zmq.Context[zmq.Socket[bytes]], settings: ZeroMQSettings, max_frame_bytes: int
+) -> zmq.Socket[bytes]:
+    """A gateway's end of the connections of all ZeroMQ clients."""
+    # A longer message ends its sender's connection; the close with a reason comes before that.
+    largest = max(2 * max_frame_bytes, 1_000_000)
+    socket = _socket(context, zmq.ROUTER, largest, settings.high_water_mark)
+    _heartbeat(socket, settings.heartbeat_seconds, settings.heartbeat_timeout_seconds)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead client fails and tells
     return socket
 
 

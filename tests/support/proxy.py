@@ -1,5 +1,6 @@
 """A proxy in this process, and what connects to it."""
 
+import asyncio
 import contextlib
 import socket
 
@@ -7,6 +8,7 @@ import zmq
 
 from mesh import settings
 from mesh.bus.bus import Bus
+from mesh.errors import NodeError
 from nodes.proxy import ProxyNode
 
 
@@ -30,13 +32,28 @@ def free_address():
 @contextlib.asynccontextmanager
 async def proxy(address):
     """A proxy that is there until the block ends."""
-    node = ProxyNode(settings.load(flags={"bus": {"proxies": [address]}}))
-    await node.start()
+    node = await _started(address)
     try:
         yield address
     finally:
         await node.aclose()
         node.join()
+
+
+async def _started(address, tries=200):
+    """libzmq gives a closed socket's port back a little later."""
+    while True:
+        node = ProxyNode(settings.load(flags={"bus": {"proxies": [address]}}))
+        try:
+            await node.start()
+        except NodeError:
+            await node.aclose()
+            tries -= 1
+            if not tries:
+                raise
+            await asyncio.sleep(0.01)
+        else:
+            return node
 
 
 @contextlib.contextmanager

@@ -47,4 +47,5 @@ def test_the_close_codes_are_those_of_rfc_6455_and_phoenix():
         "TOO_BIG": 1009,
         "INTERNAL_ERROR": 1011,
         "SERVICE_RESTART": 1012,
+        "TRY_AGAIN_LATER": 1013,
     }

@@ -1,10 +1,10 @@
-"""gateway/http/application.py: which requests reach which mount."""
+"""mesh/mount.py: which requests reach which mount."""
 
 import re
 
 import pytest
 
-from gateway.http.application import _pattern
+from mesh.mount import path_pattern
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from gateway.http.application import _pattern
     ],
 )
 def test_path_variables_are_named_unless_they_start_with_an_underscore(path, request_path, params):
-    match = re.fullmatch(_pattern(path) + "/websocket", request_path)
+    match = re.fullmatch(path_pattern(path) + "/websocket", request_path)
     assert match.groupdict() == params
 
 
@@ -32,4 +32,4 @@ def test_path_variables_are_named_unless_they_start_with_an_underscore(path, req
     ],
 )
 def test_a_path_matches_whole_segments_only(path, request_path):
-    assert not re.fullmatch(_pattern(path) + "/websocket", request_path)
+    assert not re.fullmatch(path_pattern(path) + "/websocket", request_path)

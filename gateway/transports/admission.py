@@ -1,0 +1,130 @@
+"""Whether a socket handler takes a client in, by whichever transport it came: vsn, `connect`, `id`.
+
+Source: Phoenix.Socket.__connect__.
+"""
+
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mesh import telemetry, topics
+from mesh.channel import Reply
+from mesh.errors import MeshError, RemoteProtocolError, TopicError
+from mesh.mount import Mount
+from mesh.serializers.base import Serializer
+from mesh.serializers.registry import DEFAULT_VSN, negotiate
+from mesh.socket import ConnectInfo, SocketHandler
+from mesh.telemetry import get_logger
+
+log = get_logger("gateway.handshake")
+
+MAX_ASSIGNS_BYTES = 100_000
+
+
+class RefusedError(MeshError):
+    """The client is not taken in: HTTP status, and a sentence for the status 400."""
+
+    def __init__(self, status: int, sentence: str = "") -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Admitted(NamedTuple):
+    """A client that may connect.
+
+    Attributes:
+        serializer: for its vsn and format.
+        socket_id: what the handler's `id` returned.
+        assigns: the handler's, as msgpack.
+        subprotocol: to be answered, if any.
+    """
+
+    serializer: Serializer
+    socket_id: str | None
+    assigns: bytes
+    subprotocol: str | None
+
+
+async def admit(
+    mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
+) -> Admitted:
+    """Ask the mount's handler. Raises RefusedError; what the application's own code raises goes through."""
+    try:
+        serializer = negotiate(params.get("vsn", DEFAULT_VSN), params.get("format"))
+    except RemoteProtocolError as error:
+        log.warning("connection refused", reason=str(error))
+        raise RefusedError(403) from None
+    handler = mount.handler()
+    started = perf_counter()
+    if not await _connect(handler, params, info):
+        _tell(started, handler, info.transport, serializer, None, params, "refused")
+        raise RefusedError(403)
+    try:
+        socket_id = _check_id(handler)
+        admitted = Admitted(serializer, socket_id, _encode_assigns(handler.assigns), subprotocol)
+    except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        log.warning("connection refused", handler=type(handler).__name__, reason=str(error))
+        raise RefusedError(403) from None
+    _tell(started, handler, info.transport, serializer, socket_id, params, "ok")
+    return admitted
+
+
+async def _connect(handler: SocketHandler, params: dict[str, Any], info: ConnectInfo) -> bool:
+    """Whether the application accepts. An exception in it is a 500, as in Phoenix."""
+    result = handler.connect(params, info)
+    if isinstance(result, Awaitable):
+        result = await result
+    if result is False or (isinstance(result, Reply) and result.status == "error"):
+        return False
+    if result is not None and result is not True:
+        log.error(
+            "connect returned neither None, True, False nor refuse()",
+            handler=type(handler).__name__,
+            returned=repr(result)[:100],
+        )
+        return False
+    return True
+
+
+def _tell(
+    started: float,
+    handler: SocketHandler,
+    transport: str,
+    serializer: Serializer,
+    socket_id: str | None,
+    params: dict[str, Any],
+    result: str,
+) -> None:
+    duration = perf_counter() - started
+    metadata = {
+        "handler": type(handler).__name__,
+        "transport": transport,
+        "serializer": serializer.name,
+        "socket_id": socket_id,
+    }
+    if handler.log and telemetry.enabled(handler.log):
+        getattr(log, handler.log)(
+            "connected" if result == "ok" else "connection refused",
+            **metadata,
+            milliseconds=telemetry.milliseconds(duration),
+            params=telemetry.filtered(params),
+        )
+    if telemetry.attached("socket_connected"):
+        telemetry.emit("socket_connected", {"duration": duration}, {**metadata, "result": result})
+
+
+def _check_id(handler: SocketHandler) -> str | None:
+    socket_id = handler.id()
+    return None if socket_id is None else topics.check(socket_id)
+
+
+def _encode_assigns(assigns: dict[str, Any]) -> bytes:
+    encoded = msgspec.msgpack.encode(assigns)
+    if len(encoded) > MAX_ASSIGNS_BYTES:
+        raise ValueError(
+            f"assigns of {len(encoded)} bytes; every join carries them, so {MAX_ASSIGNS_BYTES} are allowed"
+        )
+    return encoded

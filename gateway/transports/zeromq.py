@@ -1,0 +1,417 @@
+"""Clients over plain ZeroMQ: a DEALER each, one ROUTER for all (docs/protocol.md §1.2).
+
+The first frame of a message says what it is; messages in the channels' protocol are those of WebSocket. A
+client is named by its routing id; one that the gateway does not know, e.g. after a restart, is told so.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import zmq
+
+from gateway.hub import Client, Hub
+from gateway.transports.admission import RefusedError, admit
+from gateway.transports.base import Encoding
+from mesh.endpoint import Endpoint
+from mesh.errors import CloseCode
+from mesh.mount import Mount
+from mesh.serializers.base import Frame, Serializer
+from mesh.serializers.registry import BY_NAME
+from mesh.settings import GatewaySettings, ZeroMQSettings
+from mesh.socket import ConnectInfo
+from mesh.telemetry import counters, get_logger
+from mesh.zeromq import sockets
+from mesh.zeromq.drain import Drain
+
+log = get_logger("gateway.zeromq")
+
+OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
+
+UNKNOWN = 4000
+"""Close code: this gateway knows no such client; open again."""
+CHECK_SECONDS = 1.0
+PROBES_PER_TURN = 1_000
+PROBE_AGAIN_SECONDS = (0.01, 0.1, 1.0)
+"""The monitor may be quicker than the socket itself: a dead client is still sent to for a moment."""
+RETRY_SECONDS = 0.005
+
+
+def _ready(frame: Frame) -> tuple[bytes, bytes]:
+    return (BINARY if frame.binary else TEXT), frame.data
+
+
+ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in BY_NAME.values()}
+
+
+class Opening(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client opens with, as JSON."""
+
+    path: str
+    params: dict[str, Any] = {}
+
+
+_decode_opening = msgspec.json.Decoder(Opening).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class ZeroMQClient:
+    """One client. Implements Transport, and the outbox.
+
+    Attributes:
+        client: the hub's; None while it is being let in.
+        heard: event-loop time of its last message.
+    """
+
+    __slots__ = (
+        "_paused", "_pending", "_pending_bytes", "_unsent", "client", "clients", "heard", "identity",
+        "over", "unsent_bytes",
+    )  # fmt: skip
+
+    name = "zeromq"
+
+    def __init__(self, clients: "ZeroMQClients", identity: bytes) -> None:
+        self.client: Client | None = None
+        self.clients = clients
+        self.identity = identity
+        self.heard = asyncio.get_running_loop().time()
+        self.over = False
+        self.unsent_bytes = 0
+        self._unsent: deque[tuple[bytes, bytes]] = deque()
+        self._paused = True  # until it is let in
+        self._pending: deque[tuple[bytes, bool]] = deque()
+        self._pending_bytes = 0
+
+    # From the client
+
+    def received(self, data: bytes, binary: bool) -> None:
+        """A message; it waits while the hub wants none."""
+        if len(data) > self.clients.gateway.max_frame_bytes:
+            counters.count("frames_malformed")
+            return self.end(CloseCode.TOO_BIG, f"message of {len(data)} bytes (gateway.max_frame_bytes)")
+        if not self._paused and self.client is not None:
+            return self.clients.hub.received(self.client, data, binary)
+        self._pending.append((data, binary))
+        self._pending_bytes += len(data) + 100
+        if self._pending_bytes > 2 * self.clients.gateway.max_pending_bytes:
+            counters.count("zeromq_floods_closed")
+            self.end(CloseCode.TRY_AGAIN_LATER, "more messages than can wait (gateway.max_pending_bytes)")
+
+    def end(self, code: int, reason: str) -> None:
+        """Close it, and tell the hub."""
+        self.close(code, reason)
+        if self.client is not None:
+            self.clients.hub.disconnected(self.client, "closed")
+
+    def gone(self) -> None:
+        """Nobody is there any more."""
+        if not self.over:
+            self.over = True
+            self.clients.forget(self)
+            if self.client is not None:
+                self.clients.hub.disconnected(self.client, "closed")
+
+    # Outbox
+
+    def send(self, frames: tuple[bytes, bytes]) -> None:
+        """Send, or keep what ZeroMQ does not take now."""
+        if self.over:
+            return
+        if not self._unsent and self.clients.send(self, frames):
+            return
+        self._unsent.append(frames)
+        self.unsent_bytes += len(frames[1])
+        if self.unsent_bytes > self.clients.gateway.max_unsent_bytes:
+            self.close_slow(self.unsent_bytes)
+
+    def flush(self) -> bool:
+        """Send what was kept; returns whether nothing is left."""
+        while self._unsent and not self.over:
+            if not self.clients.send(self, self._unsent[0]):
+                return False
+            self.unsent_bytes -= len(self._unsent.popleft()[1])
+        return True
+
+    # Transport
+
+    def close(self, code: int, reason: str) -> None:
+        """Say so; what the client sends afterwards is from nobody."""
+        if not self.over:
+            self.flush()
+            self.clients.say(self.identity, CLOSE, {"code": int(code), "reason": reason})
+            self.over = True
+            self.clients.forget(self)
+
+    def close_slow(self, unsent: int) -> None:
+        """It does not read."""
+        asyncio.get_running_loop().call_soon(self._end_slow, unsent)
+
+    def pause(self) -> None:
+        """Let its messages wait; a ROUTER cannot stop reading from one of its peers."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        while self._pending and not self._paused and not self.over and self.client is not None:
+            data, binary = self._pending.popleft()
+            self._pending_bytes -= len(data) + 100
+            self.clients.hub.received(self.client, data, binary)
+
+    def _end_slow(self, unsent: int) -> None:
+        if not self.over:
+            counters.count("slow_clients_closed")
+            log.warning("slow client closed", socket_id=self.client and self.client.id, unsent=unsent)
+            self.gone()
+
+
+class ZeroMQClients:
+    """All ZeroMQ clients of a gateway.
+
+    Attributes:
+        address: where clients connect.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        hub: Hub,
+        endpoint: Endpoint,
+        gateway: GatewaySettings,
+        settings: ZeroMQSettings,
+    ) -> None:
+        self.hub = hub
+        self.gateway = gateway
+        self._settings = settings
+        self._mounts = [(mount.pattern, mount) for mount in endpoint.mounts.values()]
+        self._loop = asyncio.get_running_loop()
+        self._clients: dict[bytes, ZeroMQClient] = {}
+        self._blocked: dict[ZeroMQClient, None] = {}
+        self._retry: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._to_probe: deque[ZeroMQClient] = deque()
+        self._rounds: list[float] = []
+        self._probing = False
+        self._socket = sockets.client_router(context, settings, gateway.max_frame_bytes)
+        self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
+        bind = settings.bind or ""
+        try:
+            self.address = sockets.bind(self._socket, bind)
+        except Exception:  # an open socket would keep its context from ending
+            self._socket.disable_monitor()
+            self._monitor.close()
+            self._socket.close()
+            raise
+        self._drain = Drain(self._socket, self._message)
+        self._monitor_drain = Drain(self._monitor, self._disconnected)
+        self._timer = self._loop.call_later(CHECK_SECONDS, self._check_idle)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._drain.start()
+        self._monitor_drain.start()
+
+    def close(self) -> None:
+        """Stop; the hub has closed the clients."""
+        self._timer.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._drain.close()
+        self._monitor_drain.close()
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
+        self._to_probe.clear()
+        self._rounds = []
+
+    # For clients
+
+    def send(self, client: ZeroMQClient, frames: tuple[bytes, bytes]) -> bool:
+        """Send to a client; False if its queue is full now."""
+        try:
+            self._socket.send_multipart((client.identity, *frames), zmq.NOBLOCK)
+        except zmq.Again:
+            self._blocked[client] = None
+            if self._retry is None:
+                self._retry = self._loop.call_later(RETRY_SECONDS, self._flush)
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._loop.call_soon(client.gone)
+            return True
+        self._drain.look_again()
+        return True
+
+    def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
+        """Tell a client something of the connection; if it is gone or does not read, it misses that."""
+        try:
+            self._socket.send_multipart((identity, kind, _encode(content)), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return
+        self._drain.look_again()
+
+    def forget(self, client: ZeroMQClient) -> None:
+        """A client is over."""
+        if self._clients.get(client.identity) is client:
+            del self._clients[client.identity]
+        self._blocked.pop(client, None)
+
+    # From the socket
+
+    def _message(self, frames: list[bytes]) -> None:
+        identity, *rest = frames
+        if not 0 < len(rest) <= 2:
+            counters.count("frames_malformed")
+            return self.say(identity, CLOSE, _closing(CloseCode.PROTOCOL_ERROR, "want one or two frames"))
+        handle = _KINDS.get(rest[0])
+        if handle is None:
+            counters.count("frames_malformed")
+            return self._end(identity, CloseCode.PROTOCOL_ERROR, f"no message begins with {rest[0][:8]!r}")
+        handle(self, identity, rest[1] if len(rest) == 2 else b"")
+
+    def _opened(self, identity: bytes, data: bytes) -> None:
+        old = self._clients.get(identity)
+        if old is not None:  # it has started anew
+            old.gone()
+        if len(self._clients) >= self._settings.max_clients:
+            counters.count("connections_refused")
+            log.error("too many ZeroMQ clients", limit=self._settings.max_clients)
+            return self.say(identity, REFUSED, {"status": 503, "reason": "too many clients; come later"})
+        client = self._clients[identity] = ZeroMQClient(self, identity)
+        task = self._loop.create_task(self._open(client, data), name="zeromq client")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, client: ZeroMQClient, data: bytes) -> None:
+        try:
+            mount, params = self._find(data)
+            info = ConnectInfo(transport="zeromq", uri=self.address + mount.path, extra=mount.connect_info)
+            admitted = await admit(mount, info, params)
+        except RefusedError as refused:
+            return self._refuse(client, refused.status, refused.sentence or "refused")
+        except Exception as error:
+            log.error("connect raised", exc_info=error)
+            return self._refuse(client, 500, "connect raised")
+        if admitted.socket_id is not None:
+            await self.hub.subscribe_id(admitted.socket_id)
+        if client.over:  # gone meanwhile
+            if admitted.socket_id is not None:
+                self.hub.unsubscribe_id(admitted.socket_id)
+            return
+        encoding = ENCODINGS[admitted.serializer]
+        client.client = Client(mount.path, admitted.socket_id, admitted.assigns, encoding, client, client)
+        self.hub.connect(client.client, mount)
+        idle = self.gateway.idle_timeout_seconds
+        self.say(client.identity, OPEN, {"idle_timeout_seconds": idle})
+        client.resume()
+
+    def _find(self, data: bytes) -> tuple[Mount, dict[str, Any]]:
+        try:
+            opening = _decode_opening(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise RefusedError(400, f"want JSON: path, params: {error}") from None
+        for pattern, mount in self._mounts:
+            match = pattern.fullmatch(opening.path)
+            if match is not None and mount.zeromq:
+                return mount, opening.params | match.groupdict()
+        raise RefusedError(404, f"no socket at {opening.path[:80]!r}")
+
+    def _refuse(self, client: ZeroMQClient, status: int, reason: str) -> None:
+        counters.count("connections_refused")
+        client.over = True
+        self.forget(client)
+        self.say(client.identity, REFUSED, {"status": status, "reason": reason})
+
+    def _text(self, identity: bytes, data: bytes) -> None:
+        client = self._heard(identity)
+        if client is not None:
+            client.received(data, False)
+
+    def _binary(self, identity: bytes, data: bytes) -> None:
+        client = self._heard(identity)
+        if client is not None:
+            client.received(data, True)
+
+    def _ping(self, identity: bytes, data: bytes) -> None:
+        client = self._heard(identity)
+        if client is not None:
+            client.send((PING, data[:125]))
+
+    def _left(self, identity: bytes, _data: bytes) -> None:
+        client = self._clients.get(identity)
+        if client is not None:
+            client.gone()
+
+    def _heard(self, identity: bytes) -> ZeroMQClient | None:
+        client = self._clients.get(identity)
+        if client is None:
+            self.say(identity, CLOSE, _closing(UNKNOWN, "this gateway does not know you; open first"))
+            return None
+        client.heard = self._loop.time()
+        return client
+
+    def _end(self, identity: bytes, code: int, reason: str) -> None:
+        client = self._clients.get(identity)
+        if client is None:
+            self.say(identity, CLOSE, _closing(code, reason))
+        else:
+            client.end(code, reason)
+
+    # Who is still there
+
+    def _flush(self) -> None:
+        self._retry = None
+        for client in list(self._blocked):
+            if client.flush():
+                self._blocked.pop(client, None)
+        if self._blocked and self._retry is None:
+            self._retry = self._loop.call_later(RETRY_SECONDS, self._flush)
+
+    def _disconnected(self, _frames: list[bytes]) -> None:
+        """Somebody's connection ended; ZeroMQ does not say whose. Sending to them will."""
+        self._rounds = list(PROBE_AGAIN_SECONDS)
+        if not self._probing:
+            self._probing = True
+            self._begin_round()
+
+    def _begin_round(self) -> None:
+        self._to_probe = deque(self._clients.values())
+        self._probe()
+
+    def _probe(self) -> None:
+        if self._socket.closed:
+            return
+        for _ in range(min(PROBES_PER_TURN, len(self._to_probe))):
+            client = self._to_probe.popleft()
+            if not client.over and client.client is not None:
+                client.send((PING, b""))
+        if self._to_probe:
+            self._loop.call_later(RETRY_SECONDS, self._probe)
+        elif self._rounds:
+            self._loop.call_later(self._rounds.pop(0), self._begin_round)
+        else:
+            self._probing = False
+
+    def _check_idle(self) -> None:
+        oldest = self._loop.time() - self.gateway.idle_timeout_seconds
+        for client in [each for each in self._clients.values() if each.heard < oldest]:
+            client.end(CloseCode.PROTOCOL_ERROR, "idle")
+        self._timer = self._loop.call_later(CHECK_SECONDS, self._check_idle)
+
+
+def _closing(code: int, reason: str) -> dict[str, Any]:
+    return {"code": int(code), "reason": reason}
+
+
+_KINDS: dict[bytes, Callable[[ZeroMQClients, bytes, bytes], None]] = {
+    OPEN: ZeroMQClients._opened,
+    TEXT: ZeroMQClients._text,
+    BINARY: ZeroMQClients._binary,
+    PING: ZeroMQClients._ping,
+    CLOSE: ZeroMQClients._left,
+}
