@@ -134,21 +134,22 @@ class ChannelCase:
 
         Args:
             params: as a client sends them: texts, and objects of texts.
-            path: of the mount; may be left out if there is only one.
+            path: of the mount; may be left out if there is only one. For a mount at "/socket/:tenant"
+                "/socket/acme", which gives `connect` the parameter.
             info: what `connect` may know of the request.
-            transport: "websocket" (unless `info` says otherwise) or "longpoll".
+            transport: "websocket" (unless `info` says otherwise), "longpoll" or "zeromq".
             serializer: "v1_json" to see what its clients cannot receive, "v2_msgpack".
 
         Raises:
             ConnectRefused: if `connect` refuses, or the socket's id or assigns cannot be used.
             ApplicationError: if there is no such mount, transport or serializer.
         """
-        mount = self._mount(path)
+        mount, path_params = self._mount(path)
         info = info or ConnectInfo("websocket")
         known = replace(info, transport=transport or info.transport, extra=info.extra or mount.connect_info)
         _check_client(mount, known.transport, serializer)
         handler = mount.handler()
-        given = dict(params or {})
+        given = {**(params or {}), **path_params}
         name = mount.handler.__name__
         result = self.run(_in_time(lambda: handler.connect(given, known), name))
         if result is False or (isinstance(result, Reply) and result.status == "error"):
@@ -169,7 +170,7 @@ class ChannelCase:
         serializer: str = "v2_json",
     ) -> TestSocket:
         """A socket with these assigns, without running `connect`. Raises as `connect`."""
-        mount = self._mount(path)
+        mount, _ = self._mount(path)
         _check_client(mount, transport, serializer)
         handler = mount.handler()
         handler.assigns.update(assigns or {})
@@ -185,13 +186,17 @@ class ChannelCase:
             raise ConnectRefused(f"the socket's id or assigns cannot be used: {error}") from error
         return TestSocket(self, mount, socket_id, packed, transport, serializer)
 
-    def _mount(self, path: str | None) -> Mount:
+    def _mount(self, path: str | None) -> tuple[Mount, dict[str, str]]:
         mounts = self.endpoint.mounts
         if path is None and len(mounts) == 1:
-            return next(iter(mounts.values()))
-        if path is None or path not in mounts:
-            raise ApplicationError(f"no socket is mounted at {path!r}; give path= one of {sorted(mounts)}")
-        return mounts[path]
+            return next(iter(mounts.values())), {}
+        if path is not None:
+            if path in mounts:
+                return mounts[path], {}
+            for mount in mounts.values():
+                if match := mount.pattern.fullmatch(path):
+                    return mount, match.groupdict()
+        raise ApplicationError(f"no socket is mounted at {path!r}; give path= one of {sorted(mounts)}")
 
     # Broadcasts
 
@@ -279,11 +284,13 @@ class ChannelCase:
 
 
 def _check_client(mount: Mount, transport: str, serializer: str) -> None:
-    offered = [name for name in ("websocket", "longpoll") if getattr(mount, name)]
+    offered = [name for name in ("websocket", "longpoll", "zeromq") if getattr(mount, name)]
     if transport not in offered:
         raise ApplicationError(f"{mount.path!r} has no transport {transport!r}, but {offered}")
     if serializer not in BY_NAME:
         raise ApplicationError(f"there is no serializer {serializer!r}; want one of {sorted(BY_NAME)}")
+    if transport == "longpoll" and serializer == "v2_msgpack":
+        raise ApplicationError("long-poll carries no v2_msgpack; its clients speak v2_json or v1_json")
 
 
 def _broadcast(event: str, payload: Any, topic: str | None) -> Callable[[Broadcast], bool]:

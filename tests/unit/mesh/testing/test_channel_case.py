@@ -184,9 +184,20 @@ def test_what_only_a_wrong_test_does_is_no_refusal(channel_case):
     with pytest.raises(ApplicationError, match="give path= one of"):
         two.connect()
     two.connect(path="/two", transport="longpoll").join("room:1")
+    with pytest.raises(ApplicationError, match="carries no v2_msgpack"):
+        two.connect(path="/two", transport="longpoll", serializer="v2_msgpack")
     two.close()
     with pytest.raises(ApplicationError, match="is closed"):
         two.connect(path="/one")
+
+
+def test_variables_of_the_path_are_parameters():
+    case = ChannelCase(Endpoint({"/rooms": UserSocket, "/users/:user/socket": UserSocket}))
+    assert case.connect({"user": "ana"}, path="/users/bo/socket").assigns["user"] == "bo"
+    assert case.connect({"user": "ana"}, path="/users/:user/socket").assigns["user"] == "ana"
+    with pytest.raises(ApplicationError, match="'/users/socket'"):
+        case.connect(path="/users/socket")
+    case.close()
 
 
 def test_a_socket_that_production_would_refuse_is_refused(channel_case):
@@ -383,7 +394,11 @@ def test_what_callbacks_started_is_waited_for_and_ended(channel_case, room):
     room.assert_push("done in the background")
     room.push("in a thread")
     room.assert_push("done in a thread", timeout_seconds=5)
+    room.push("in the background", {"seconds": 0.01})
+    with pytest.raises(AssertionError, match="was pushed"):
+        room.refute_push("done in the background", timeout_seconds=5)
     room.push("in the background", {"seconds": 30})
+    room.assert_push("done in the background")
     room.refute_push("done in the background")
     channel_case.close()
     assert room.channel.task.cancelled()
@@ -438,14 +453,24 @@ def test_close_waits_for_terminate_and_kills_what_does_not_end(channel_case):
             room.assert_closed()
 
 
-def test_what_a_protocol_cannot_carry_is_not_received(channel_case):
-    old, new = (channel_case.connect(serializer=name).join("room:1") for name in ("v1_json", "v2_msgpack"))
-    channel_case.broadcast("room:1", "picture", b"\x00")
-    new.assert_push("picture", b"\x00")
-    old.refute_push("picture")
-    with pytest.raises(AssertionError, match="'picture' came too, but this client cannot receive it"):
-        old.assert_push("picture")
+def test_what_a_client_cannot_be_sent_is_not_received():
+    case = ChannelCase(Endpoint({"/socket": Mount(UserSocket, longpoll=True)}))
+    old = case.connect(serializer="v1_json").join("room:1")
+    polling = case.connect(transport="longpoll").join("room:1")
+    json = case.connect().join("room:1")
+    new = case.connect(serializer="v2_msgpack", transport="zeromq").join("room:1")
+    case.broadcast("room:1", "picture", b"\x00")
+    for room in (json, new):
+        room.assert_push("picture", b"\x00")
+    for room in (old, polling):
+        room.refute_push("picture")
+        with pytest.raises(AssertionError, match="'picture' came too, but this client cannot receive it"):
+            room.assert_push("picture")
+    case.broadcast("room:1", "long" * 100, b"\x00")
+    new.assert_push("long" * 100)
+    json.refute_push("long" * 100)
     new.assert_reply(new.push("ping", {"n": 1}), "ok", {"n": 1})
+    case.close()
 
 
 def test_a_broadcast_made_in_join_is_not_for_who_joins(channel_case, room):

@@ -58,9 +58,21 @@ def test_a_step_goes_on_with_what_a_thread_brings(loop):
         lambda: threading.Thread(target=thread, args=(asyncio.get_running_loop(),), daemon=True)
     )
     helper.start()
-    loop.step(time.monotonic() + 10)
+    started = time.monotonic()
+    loop.step(started + 20)
     helper.join()
     assert brought == [1]
+    assert time.monotonic() - started < 10
+
+
+def test_what_has_just_come_is_not_waited_for_again(loop):
+    brought = []
+    running = loop.call(asyncio.get_running_loop)
+    running.call_soon_threadsafe(brought.append, 1)
+    started = time.monotonic()
+    loop.step(started + 20)
+    assert brought == [1]
+    assert time.monotonic() - started < 10
 
 
 def test_a_step_without_end_is_ended(loop, monkeypatch):
