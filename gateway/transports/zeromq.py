@@ -15,6 +15,7 @@ import zmq
 from gateway.hub import Client, Hub
 from gateway.transports.admission import RefusedError, admit
 from gateway.transports.base import Encoding
+from gateway.transports.zeromq_client import BINARY, CLOSE, OPEN, PING, REFUSED, TEXT, ZeroMQClient
 from mesh.endpoint import Endpoint
 from mesh.errors import CloseCode
 from mesh.mount import Mount
@@ -27,8 +28,6 @@ from mesh.zeromq import sockets
 from mesh.zeromq.drain import Drain
 
 log = get_logger("gateway.zeromq")
-
-OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
 
 UNKNOWN = 4000
 """Close code: this gateway knows no such client; open again."""
@@ -55,116 +54,6 @@ class Opening(msgspec.Struct, forbid_unknown_fields=True):
 
 _decode_opening = msgspec.json.Decoder(Opening).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class ZeroMQClient:
-    """One client. Implements Transport, and the outbox.
-
-    Attributes:
-        client: the hub's; None while it is being let in.
-        heard: event-loop time of its last message.
-    """
-
-    __slots__ = (
-        "_paused", "_pending", "_pending_bytes", "_unsent", "client", "clients", "heard", "identity",
-        "over", "unsent_bytes",
-    )  # fmt: skip
-
-    name = "zeromq"
-
-    def __init__(self, clients: "ZeroMQClients", identity: bytes) -> None:
-        self.client: Client | None = None
-        self.clients = clients
-        self.identity = identity
-        self.heard = asyncio.get_running_loop().time()
-        self.over = False
-        self.unsent_bytes = 0
-        self._unsent: deque[tuple[bytes, bytes]] = deque()
-        self._paused = True  # until it is let in
-        self._pending: deque[tuple[bytes, bool]] = deque()
-        self._pending_bytes = 0
-
-    # From the client
-
-    def received(self, data: bytes, binary: bool) -> None:
-        """A message; it waits while the hub wants none."""
-        if len(data) > self.clients.gateway.max_frame_bytes:
-            counters.count("frames_malformed")
-            return self.end(CloseCode.TOO_BIG, f"message of {len(data)} bytes (gateway.max_frame_bytes)")
-        if not self._paused and self.client is not None:
-            return self.clients.hub.received(self.client, data, binary)
-        self._pending.append((data, binary))
-        self._pending_bytes += len(data) + 100
-        if self._pending_bytes > 2 * self.clients.gateway.max_pending_bytes:
-            counters.count("zeromq_floods_closed")
-            self.end(CloseCode.TRY_AGAIN_LATER, "more messages than can wait (gateway.max_pending_bytes)")
-
-    def end(self, code: int, reason: str) -> None:
-        """Close it, and tell the hub."""
-        self.close(code, reason)
-        if self.client is not None:
-            self.clients.hub.disconnected(self.client, "closed")
-
-    def gone(self) -> None:
-        """Nobody is there any more."""
-        if not self.over:
-            self.over = True
-            self.clients.forget(self)
-            if self.client is not None:
-                self.clients.hub.disconnected(self.client, "closed")
-
-    # Outbox
-
-    def send(self, frames: tuple[bytes, bytes]) -> None:
-        """Send, or keep what ZeroMQ does not take now."""
-        if self.over:
-            return
-        if not self._unsent and self.clients.send(self, frames):
-            return
-        self._unsent.append(frames)
-        self.unsent_bytes += len(frames[1])
-        if self.unsent_bytes > self.clients.gateway.max_unsent_bytes:
-            self.close_slow(self.unsent_bytes)
-
-    def flush(self) -> bool:
-        """Send what was kept; returns whether nothing is left."""
-        while self._unsent and not self.over:
-            if not self.clients.send(self, self._unsent[0]):
-                return False
-            self.unsent_bytes -= len(self._unsent.popleft()[1])
-        return True
-
-    # Transport
-
-    def close(self, code: int, reason: str) -> None:
-        """Say so; what the client sends afterwards is from nobody."""
-        if not self.over:
-            self.flush()
-            self.clients.say(self.identity, CLOSE, {"code": int(code), "reason": reason})
-            self.over = True
-            self.clients.forget(self)
-
-    def close_slow(self, unsent: int) -> None:
-        """It does not read."""
-        asyncio.get_running_loop().call_soon(self._end_slow, unsent)
-
-    def pause(self) -> None:
-        """Let its messages wait; a ROUTER cannot stop reading from one of its peers."""
-        self._paused = True
-
-    def resume(self) -> None:
-        """Go on."""
-        self._paused = False
-        while self._pending and not self._paused and not self.over and self.client is not None:
-            data, binary = self._pending.popleft()
-            self._pending_bytes -= len(data) + 100
-            self.clients.hub.received(self.client, data, binary)
-
-    def _end_slow(self, unsent: int) -> None:
-        if not self.over:
-            counters.count("slow_clients_closed")
-            log.warning("slow client closed", socket_id=self.client and self.client.id, unsent=unsent)
-            self.gone()
 
 
 class ZeroMQClients:

@@ -5,26 +5,13 @@ import contextlib
 import os
 import re
 import signal
-import socket
 
 from tests.support.processes import cluster, node
+from tests.support.proxy import two_ports_in_a_row
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, open_connection, run
 
 APP = "examples.conformance:endpoint"
-
-
-def two_ports_in_a_row():
-    """A proxy listens on one port and the next."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 @contextlib.contextmanager

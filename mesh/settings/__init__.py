@@ -1,0 +1,42 @@
+"""All settings: one model per room, units in the names.
+
+In order of precedence: flags, environment (`MESH_GATEWAY__PORT`), a TOML file (`mesh.toml` in the
+working directory, or the one named), what the application gives its Endpoint, defaults.
+"""
+
+from mesh.settings.loading import Explained, environment, explain, load
+from mesh.settings.rooms import (
+    AdminSettings,
+    ApiSettings,
+    BusSettings,
+    DrainSettings,
+    GatewaySettings,
+    LinkSettings,
+    LogSettings,
+    LongPollSettings,
+    PresenceSettings,
+    SecuritySettings,
+    Settings,
+    WorkerSettings,
+    ZeroMQSettings,
+)
+
+__all__ = [
+    "AdminSettings",
+    "ApiSettings",
+    "BusSettings",
+    "DrainSettings",
+    "Explained",
+    "GatewaySettings",
+    "LinkSettings",
+    "LogSettings",
+    "LongPollSettings",
+    "PresenceSettings",
+    "SecuritySettings",
+    "Settings",
+    "WorkerSettings",
+    "ZeroMQSettings",
+    "environment",
+    "explain",
+    "load",
+]
