@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def mesh_endpoint() -> "Endpoint":
     """The application under test: define a fixture of this name in your conftest.py."""
-    raise pytest.UsageError(
+    pytest.fail(
         "channel_case needs your endpoint; define in conftest.py:\n\n"
-        "@pytest.fixture\ndef mesh_endpoint():\n    return endpoint"
+        "@pytest.fixture\ndef mesh_endpoint():\n    return endpoint",
+        pytrace=False,
     )
 
 

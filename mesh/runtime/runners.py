@@ -51,6 +51,10 @@ class Runners:
         if self._pump is None:
             self._wake()
 
+    def owns(self, task: asyncio.Task[Any]) -> bool:
+        """Whether it is one of ours: it may be idle."""
+        return task in self._tasks
+
     async def aclose(self) -> None:
         """Cancel what runs and forget what waits; a callback that will not end is left behind."""
         self._closing = True

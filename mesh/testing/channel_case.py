@@ -7,7 +7,8 @@ Source: Phoenix.ChannelTest.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -16,24 +17,25 @@ import msgspec
 from mesh import payloads, topics
 from mesh.channel import Reply
 from mesh.endpoint import Endpoint
-from mesh.errors import MeshError
-from mesh.link import commands
-from mesh.messages import Sender
+from mesh.errors import ApplicationError, MeshError, TopicError
+from mesh.messages import Broadcast
 from mesh.mount import Mount
 from mesh.pubsub import PubSub
-from mesh.runtime.channel_server import ChannelServer
 from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
+from mesh.serializers.registry import BY_NAME
 from mesh.settings import PresenceSettings, WorkerSettings
 from mesh.socket import ConnectInfo, SocketHandler
-from mesh.testing.clients import Received, TestSocket, missing
-from mesh.testing.matching import ANY
+from mesh.testing.clients import KILL_SECONDS, TestSocket
+from mesh.testing.failures import fail
+from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import MemoryBus
+from mesh.testing.memory_gateway import MemoryGateway
+from mesh.testing.stepped_loop import SteppedLoop
 
-LINK = b"test"
-GATEWAY = "test"
 SECRET = "the secret of channel tests"  # noqa: S105
 ASSERT_SECONDS = 0.1
+CONNECT_SECONDS = 5.0
 
 Result = TypeVar("Result")
 
@@ -49,55 +51,73 @@ class ConnectRefused(MeshError):  # noqa: N818  (what happened, not an error of 
 class ChannelCase:
     """One test's worker.
 
+    Of the settings only those in code count, `Endpoint(settings=…)`; background tasks do not run.
+
     Args:
         endpoint: the application.
         assert_seconds: how long an assertion waits for callbacks that wait themselves; what is ready is
             run to its end anyway.
+
+    Raises:
+        ApplicationError: if `endpoint` is no Endpoint, or this is not a plain function.
     """
 
     def __init__(self, endpoint: Endpoint, assert_seconds: float = ASSERT_SECONDS) -> None:
+        if not isinstance(endpoint, Endpoint):
+            raise ApplicationError(f"a channel case tests an Endpoint, not {endpoint!r}")
         self.endpoint = endpoint
         self.assert_seconds = assert_seconds
         self.bus = MemoryBus()
-        self._loop = asyncio.new_event_loop()
+        self.gateway = MemoryGateway()
         self.numbers = count(1)
-        self.received: dict[int, Received] = {}
-        self.answers: dict[int, commands.ToGateway] = {}
-        self.open: list[TestSocket] = []
-        self.channels: Channels
+        self._loop = SteppedLoop()
+        self._channels: Channels
         self._presences: Presences
-        self.run(self._start())
+        try:
+            self._loop.call(self._start)
+        except BaseException:
+            self._loop.close()
+            raise
 
-    async def _start(self) -> None:
-        self.channels = channels = Channels(self.endpoint, self.bus, self._sent, WorkerSettings())
+    def _start(self) -> None:
+        bus, gateway = self.bus, self.gateway
+        own = self.endpoint.settings
+        worker = WorkerSettings(**{"kill_seconds": KILL_SECONDS, **own.get("worker", {})})
+        self._channels = channels = Channels(self.endpoint, bus, gateway.sent, worker)
         self._presences = channels.presences = Presences(
             self.endpoint.presences,
-            "test",
-            self.bus.publish_kind,
-            PresenceSettings(),
-            channels.local_broadcast,
+            bus.node,
+            bus.publish_kind,
+            PresenceSettings(**own.get("presence", {})),
+            self._local_broadcast,
         )
-        self.bus.on_broadcast = self._broadcast
-        self.bus.on_published = channels.published
-        channels.gateway_up(LINK, GATEWAY)
+        bus.on_broadcast = gateway.broadcast
+        bus.on_published = channels.published
+        gateway.connect(channels)
         self.endpoint.configure(SECRET)
-        self.endpoint.bind(PubSub(self.bus, channels.local_broadcast))
+        self.endpoint.bind(PubSub(bus, self._local_broadcast))
         self._presences.start()
 
     def close(self) -> None:
         """End all channels; the fixture does it."""
-        if self._loop.is_closed():
+        if self._loop.closed:
             return
-        for socket in list(self.open):
-            socket.disconnect()
-        self.run(self.channels.aclose())
-        self.run(self._close_presences())
-        self.endpoint.bind(None)
-        self.run(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        try:
+            self._loop.call(self._disconnect_all)
+            try:
+                self.settle(None)
+            except AssertionError:
+                pass  # callbacks without end: they are killed next
+            self.run(self._channels.aclose())
+            self._loop.call(self._presences.close)
+        finally:
+            self.bus.close()
+            self.endpoint.bind(None)
+            self._loop.close()
 
-    async def _close_presences(self) -> None:
-        self._presences.close()
+    def _disconnect_all(self) -> None:
+        for client in list(self.gateway.clients):
+            client.gone("closed")
 
     # Sockets
 
@@ -107,30 +127,36 @@ class ChannelCase:
         *,
         path: str | None = None,
         info: ConnectInfo | None = None,
+        transport: str | None = None,
         serializer: str = "v2_json",
     ) -> TestSocket:
         """Run the handler's `connect` and `id`.
 
         Args:
-            params: as a client sends them.
-            path: of the mount; may be left out if there is only one.
+            params: as a client sends them: texts, and objects of texts.
+            path: of the mount; may be left out if there is only one. For a mount at "/socket/:tenant"
+                "/socket/acme", which gives `connect` the parameter.
             info: what `connect` may know of the request.
-            serializer: "v1_json" to see what its clients cannot receive.
+            transport: "websocket" (unless `info` says otherwise), "longpoll" or "zeromq".
+            serializer: "v1_json" to see what its clients cannot receive, "v2_msgpack".
 
         Raises:
-            ConnectRefused: if `connect` refuses.
+            ConnectRefused: if `connect` refuses, or the socket's id or assigns cannot be used.
+            ApplicationError: if there is no such mount, transport or serializer.
         """
-        mount = self._mount(path)
+        mount, path_params = self._mount(path)
+        info = info or ConnectInfo("websocket")
+        known = replace(info, transport=transport or info.transport, extra=info.extra or mount.connect_info)
+        _check_client(mount, known.transport, serializer)
         handler = mount.handler()
-        given = dict(params or {})
-        known = info or ConnectInfo(transport="websocket", extra=mount.connect_info)
-        result = self.run(_resolved(lambda: handler.connect(given, known)))
+        given = {**(params or {}), **path_params}
+        name = mount.handler.__name__
+        result = self.run(_in_time(lambda: handler.connect(given, known), name))
         if result is False or (isinstance(result, Reply) and result.status == "error"):
-            raise ConnectRefused(f"{mount.handler.__name__}.connect refused {given!r}", result)
+            raise ConnectRefused(f"{name}.connect refused {given!r}", result)
         if result is not None and result is not True:
             raise ConnectRefused(
-                f"{mount.handler.__name__}.connect returned {result!r};"
-                " expected None, True, False or refuse()"
+                f"{name}.connect returned {result!r}; expected None, True, False or refuse()", result
             )
         return self._socket(mount, handler, handler.id(), known.transport, serializer)
 
@@ -140,31 +166,37 @@ class ChannelCase:
         *,
         id: str | None = None,
         assigns: Mapping[str, Any] | None = None,
+        transport: str = "websocket",
         serializer: str = "v2_json",
     ) -> TestSocket:
-        """A socket with these assigns, without running `connect`."""
-        mount = self._mount(path)
+        """A socket with these assigns, without running `connect`. Raises as `connect`."""
+        mount, _ = self._mount(path)
+        _check_client(mount, transport, serializer)
         handler = mount.handler()
         handler.assigns.update(assigns or {})
-        return self._socket(mount, handler, id, "websocket", serializer)
+        return self._socket(mount, handler, id, transport, serializer)
 
     def _socket(
         self, mount: Mount, handler: SocketHandler, id: str | None, transport: str, serializer: str
     ) -> TestSocket:
-        if id is not None:
-            topics.check(id)
-        packed = msgspec.msgpack.encode(handler.assigns)
-        socket = TestSocket(self, mount, id, packed, transport, serializer)
-        self.open.append(socket)
-        return socket
+        try:
+            socket_id = None if id is None else topics.check(id)
+            packed = msgspec.msgpack.encode(handler.assigns)
+        except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise ConnectRefused(f"the socket's id or assigns cannot be used: {error}") from error
+        return TestSocket(self, mount, socket_id, packed, transport, serializer)
 
-    def _mount(self, path: str | None) -> Mount:
+    def _mount(self, path: str | None) -> tuple[Mount, dict[str, str]]:
         mounts = self.endpoint.mounts
         if path is None and len(mounts) == 1:
-            return next(iter(mounts.values()))
-        if path is None or path not in mounts:
-            raise ConnectRefused(f"no socket is mounted at {path!r}; give path= one of {sorted(mounts)}")
-        return mounts[path]
+            return next(iter(mounts.values())), {}
+        if path is not None:
+            if path in mounts:
+                return mounts[path], {}
+            for mount in mounts.values():
+                if match := mount.pattern.fullmatch(path):
+                    return mount, match.groupdict()
+        raise ApplicationError(f"no socket is mounted at {path!r}; give path= one of {sorted(mounts)}")
 
     # Broadcasts
 
@@ -185,20 +217,14 @@ class ChannelCase:
         timeout_seconds: float | None = None,
     ) -> Any:
         """Something was broadcast on a topic subscribed to; returns its payload."""
-
-        def found() -> int | None:
-            for index, each in enumerate(self.bus.heard):
-                if each.event == event and payload == each.payload and topic in (None, each.topic):
-                    return index
-            return None
-
-        index = self.wait(found, timeout_seconds)
-        if index is None:
-            heard = [(each.topic, each.event, each.payload) for each in self.bus.heard]
-            raise AssertionError(
-                missing(f"broadcast {event!r} with {payload!r}", "broadcasts", heard, self)
-            )
-        return self.bus.heard.pop(index).payload
+        heard = self.bus.heard
+        wanted = _broadcast(event, payload, topic)
+        found = self.wait(lambda: take(heard, wanted), timeout_seconds)
+        if found is None:
+            where = "" if topic is None else f" on {topic!r}"
+            seen = [(each.topic, each.event, each.payload) for each in heard]
+            fail(f"no broadcast {event!r} with {payload!r}{where}", "broadcasts", seen, self)
+        return found.payload
 
     def refute_broadcast(
         self,
@@ -210,96 +236,77 @@ class ChannelCase:
     ) -> None:
         """Nothing like it is broadcast."""
         self.settle(timeout_seconds)
-        for each in self.bus.heard:
-            if each.event == event and payload == each.payload and topic in (None, each.topic):
-                raise AssertionError(f"{event!r} was broadcast on {each.topic!r} with {each.payload!r}")
+        found = take(self.bus.heard, _broadcast(event, payload, topic), leave=True)
+        if found is not None:
+            raise AssertionError(f"{event!r} was broadcast on {found.topic!r} with {found.payload!r}")
 
-    # The worker's side of the link
-
-    def _sent(self, _link: bytes, command: commands.ToGateway) -> int:
-        if isinstance(command, commands.Broadcast):
-            self._deliver(command.topic, command.event, command.codec, command.data, None)
-            return 0
-        number = getattr(command, "channel", 0)
-        received = self.received.get(number)
-        if isinstance(command, (commands.Joined, commands.Refused)):
-            self.answers[number] = command
-        elif received is None:
-            pass
-        elif isinstance(command, commands.Reply):
-            value = payloads.decode(command.codec, command.data)
-            received.replies.append((command.ref, command.status, value))
-        elif isinstance(command, commands.Pushed):
-            received.pushes.append((command.event, payloads.decode(command.codec, command.data)))
-        elif isinstance(command, commands.Closed):
-            received.end = "closed"
-        elif isinstance(command, commands.Crashed):
-            received.end = "crashed"
-        return 0
-
-    def _broadcast(self, topic: str, header: Any, data: bytes) -> None:
-        self._deliver(topic, header.event, header.codec, data, header.sender)
-        self.channels.broadcast(topic, header, data)
-
-    def _deliver(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> None:
-        """What a gateway's fan-out does."""
-        for number, received in self.received.items():
-            answer = self.answers.get(number)
-            if received.topic != topic or received.end or not isinstance(answer, commands.Joined):
-                continue
-            skipped = sender is not None and sender.skip and sender[:2] == (GATEWAY, number)
-            if not skipped and event not in answer.intercepts:
-                received.pushes.append((event, payloads.decode(codec, data)))
-
-    def command(self, command: commands.ToWorker) -> None:
-        """As a gateway."""
-        self.do(lambda: self.channels.handle(LINK, command))
-
-    def server(self, number: int) -> ChannelServer | None:
-        """The living channel of that number."""
-        return self.channels.server(LINK, number)
-
-    def busy(self) -> bool:
-        """Whether something goes on that an assertion may wait for."""
-        return self.channels.busy() or self._presences.busy
+    def _local_broadcast(self, topic: str, event: str, payload: Any) -> None:
+        self._channels.local_broadcast(topic, event, payload)
+        self.bus.hear(topic, event, *payloads.encode_object(payload))
 
     # The event loop
 
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine of the test's own in the case's event loop."""
+        return self._loop.run(coroutine)
+
     def do(self, what: Callable[[], Any]) -> None:
         """Call something in the event loop, and run what it started."""
-
-        async def done() -> None:
-            what()
-
-        self.run(done())
-        self.settle(0)
-
-    def run(self, work: Awaitable[Result]) -> Result:
-        """Run a coroutine of the test's own in the case's event loop."""
-        return self._loop.run_until_complete(work)
+        self._loop.call(what)
+        self._loop.step()
 
     def settle(self, timeout_seconds: float | None) -> None:
-        """Run what can run; then, if callbacks wait for time or input, that long at most."""
-        self.wait(lambda: None, timeout_seconds)
+        """Run what can run; then, while callbacks wait for time or input, that long at most."""
+        deadline = self._deadline(timeout_seconds)
+        self._loop.step()
+        while self.busy() and time.monotonic() < deadline:
+            self._loop.step(deadline)
 
     def wait(self, found: Callable[[], Result | None], timeout_seconds: float | None) -> Result | None:
-        """Run on until `found` finds something, or nothing more can happen, or for that long."""
-        limit = self.assert_seconds if timeout_seconds is None else timeout_seconds
-        deadline = time.monotonic() + limit
-        while True:
-            self.run(_turns())
-            result = found()
-            if result is not None or not self.busy() or time.monotonic() >= deadline:
-                return result
-            self.run(asyncio.sleep(0.001))
+        """Run on until `found` finds something, or for that long."""
+        deadline = self._deadline(timeout_seconds)
+        self._loop.step()
+        while (result := found()) is None:
+            if time.monotonic() >= deadline:
+                self._loop.step()  # a busy machine may have kept us from what was due in time
+                return found()
+            self._loop.step(deadline)
+        return result
+
+    def busy(self) -> bool:
+        """Whether something goes on that may still have an effect."""
+        if self._channels.busy() or self._presences.busy:
+            return True
+        return any(not self._channels.runners.owns(task) for task in self._loop.tasks())
+
+    def _deadline(self, timeout_seconds: float | None) -> float:
+        return time.monotonic() + (self.assert_seconds if timeout_seconds is None else timeout_seconds)
 
 
-async def _resolved(call: Callable[[], Any]) -> Any:
+def _check_client(mount: Mount, transport: str, serializer: str) -> None:
+    offered = [name for name in ("websocket", "longpoll", "zeromq") if getattr(mount, name)]
+    if transport not in offered:
+        raise ApplicationError(f"{mount.path!r} has no transport {transport!r}, but {offered}")
+    if serializer not in BY_NAME:
+        raise ApplicationError(f"there is no serializer {serializer!r}; want one of {sorted(BY_NAME)}")
+    if transport == "longpoll" and serializer == "v2_msgpack":
+        raise ApplicationError("long-poll carries no v2_msgpack; its clients speak v2_json or v1_json")
+
+
+def _broadcast(event: str, payload: Any, topic: str | None) -> Callable[[Broadcast], bool]:
+    return lambda each: bool(
+        each.event == event and topic in (None, each.topic) and payload == each.payload
+    )
+
+
+async def _in_time(call: Callable[[], Any], name: str) -> Any:
     result = call()
-    return await result if hasattr(result, "__await__") else result
-
-
-async def _turns() -> None:
-    """Enough turns of the loop for everything that need not wait."""
-    for _ in range(5):
-        await asyncio.sleep(0)
+    if not hasattr(result, "__await__"):
+        return result
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS) as limit:
+            return await result
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise AssertionError(f"{name}.connect took over {CONNECT_SECONDS:g} seconds") from None

@@ -7,34 +7,28 @@ import msgspec
 
 from mesh import payloads, topics
 from mesh.channel import Channel
-from mesh.errors import MeshError
+from mesh.errors import ApplicationError, MeshError
 from mesh.link import commands
-from mesh.messages import Sender
 from mesh.mount import Mount
-from mesh.testing.matching import ANY
+from mesh.testing.failures import cause, ended, fail
+from mesh.testing.matching import ANY, take
+from mesh.testing.memory_bus import THE_TEST
+from mesh.testing.memory_gateway import Received
 
 if TYPE_CHECKING:
     from mesh.testing.channel_case import ChannelCase
 
 CLOSE_SECONDS = 5.0
+KILL_SECONDS = 1.0
+UNMATCHED = {"reason": "unmatched topic"}
 
 
 class JoinRefused(MeshError):  # noqa: N818
-    """`join` refused; `reply` is its reply."""
+    """`join` refused; `reply` is its reply, and the cause the error that crashed it."""
 
     def __init__(self, topic: str, reply: Any) -> None:
         super().__init__(f"{topic!r} was refused with {reply!r}")
         self.reply = reply
-
-
-class Received:
-    """What the client of one channel was sent, oldest first; assertions take out what they find."""
-
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
-        self.pushes: list[tuple[str, Any]] = []
-        self.replies: list[tuple[Any, str, Any]] = []
-        self.end: str | None = None
 
 
 class TestSocket:
@@ -43,6 +37,7 @@ class TestSocket:
     Attributes:
         id: of the socket.
         assigns: a copy of what `connect` left.
+        connected: until `disconnect`, or `endpoint.disconnect` of its id.
     """
 
     __test__ = False
@@ -58,6 +53,7 @@ class TestSocket:
     ) -> None:
         self.id = id
         self.assigns: dict[str, Any] = msgspec.msgpack.decode(assigns)
+        self.connected = True
         self._case = case
         self._mount = mount
         self._packed = assigns
@@ -65,15 +61,19 @@ class TestSocket:
         self._serializer = serializer
         self._joined: dict[str, TestChannel] = {}
         self._refs = count(1)
+        case.gateway.clients[self] = None
 
     def join(self, topic: str, payload: Any = None) -> "TestChannel":
         """Join; the reply is in the channel's `reply`.
 
         Raises:
             JoinRefused: with the reply, also `{"reason": "unmatched topic"}` and `"join crashed"`.
+            ApplicationError: if the socket is disconnected.
         """
-        if self._mount.routes.find(topic) is None or topics.is_reserved(topic):
-            raise JoinRefused(topic, {"reason": "unmatched topic"})
+        if not self.connected:
+            raise ApplicationError(f"{topic!r} cannot be joined: the socket is disconnected")
+        if topics.is_reserved(topic) or "\x00" in topic or self._mount.routes.find(topic) is None:
+            raise JoinRefused(topic, UNMATCHED)
         old = self._joined.pop(topic, None)
         if old is not None:
             old._replaced()
@@ -85,14 +85,20 @@ class TestSocket:
         return self.join(topic, payload)
 
     def disconnect(self, reason: str = "closed") -> None:
-        """The client is gone; its channels end with this reason."""
+        """The client is gone; its channels end with this reason, and `terminate` has run."""
+        channels = list(self._joined.values())
+        self._case.do(lambda: self.gone(reason))
+        for channel in channels:
+            channel._end(CLOSE_SECONDS)
+
+    def gone(self, reason: str) -> None:
+        """The connection ended; called in the event loop."""
+        self.connected = False
+        self._case.gateway.clients.pop(self, None)
         numbers = [channel.number for channel in self._joined.values()]
         self._joined.clear()
-        if self in self._case.open:
-            self._case.open.remove(self)
         if numbers:
-            self._case.command(commands.SocketDown(numbers, reason))
-            self._case.settle(None)
+            self._case.gateway.down(numbers, reason)
 
 
 class TestChannel:
@@ -101,7 +107,7 @@ class TestChannel:
     Attributes:
         topic: joined.
         reply: to the join.
-        channel: the living Channel, e.g. for its `assigns`.
+        channel: the Channel itself, e.g. for its `assigns`.
         number: of the channel.
     """
 
@@ -113,53 +119,60 @@ class TestChannel:
         self.number = next(case.numbers)
         self._socket = socket
         self._case = case
-        self._received = case.received[self.number] = Received(topic)
-        ref = self._ref()
         codec, data = payloads.encode(payload)
         join = commands.Join(
-            self.number, socket._mount.path, topic, ref, socket.id, socket._transport,
+            self.number, socket._mount.path, topic, self._ref(), socket.id, socket._transport,
             socket._serializer, socket._packed, codec, data,
         )  # fmt: skip
-        case.command(join)
-        answer = case.wait(lambda: case.answers.get(self.number), CLOSE_SECONDS)
+        self._received: Received
+        case.do(lambda: setattr(self, "_received", case.gateway.join(join)))
+        received = self._received
+        answer = case.wait(lambda: received.answer, CLOSE_SECONDS)
         if answer is None:
             raise AssertionError(f"the join of {topic!r} was not answered within {CLOSE_SECONDS:g} seconds")
-        assert isinstance(answer, (commands.Joined, commands.Refused))
-        self.reply = payloads.decode(answer.codec, answer.data)
+        self.reply: Any = payloads.decode(answer.codec, answer.data)
         if isinstance(answer, commands.Refused):
-            raise JoinRefused(topic, self.reply)
-        server = case.server(self.number)
-        self.channel: Channel | None = server.channel if server is not None else None
+            raise JoinRefused(topic, self.reply) from cause(received)
+        assert received.server is not None
+        self.channel: Channel = received.server.channel
         socket._joined[topic] = self
 
     # What the client does
 
     def push(self, event: str, payload: Any = None) -> str:
-        """Send an event; returns its ref, for `assert_reply`."""
+        """Send an event; returns its ref, for `assert_reply`.
+
+        As in production, a channel that has ended answers with the error "unmatched topic".
+        """
         ref = self._ref()
         codec, data = payloads.encode({} if payload is None else payload)
-        self._case.command(commands.Push(self.number, ref, event, codec, data))
+        if self._received.end is not None:
+            self._received.replies.append((ref, "error", UNMATCHED))
+            return ref
+        self._command(commands.Push(self.number, ref, event, codec, data))
         return ref
 
     def leave(self) -> str:
         """Leave; returns the ref of the leave, which is answered ok."""
         ref = self._ref()
-        self._socket._joined.pop(self.topic, None)
-        self._case.command(commands.Leave(self.number, ref))
+        self._forget()
+        if self._received.end is not None:
+            self._received.replies.append((ref, "ok", {}))
+            return ref
+        self._command(commands.Leave(self.number, ref))
         return ref
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """The client's connection ends; returns once `terminate` has run."""
-        self._socket._joined.pop(self.topic, None)
-        self._case.command(commands.SocketDown([self.number], "closed"))
-        self._case.wait(lambda: self._case.server(self.number) is None or None, timeout_seconds)
+        """The client is gone; returns once `terminate` has run, or kills the channel after that long."""
+        self._forget()
+        if self._received.end is None:
+            self._case.do(lambda: self._case.gateway.down([self.number], "closed"))
+        self._end(timeout_seconds)
 
     def broadcast_from(self, event: str, payload: Any) -> None:
         """Broadcast as the test: it reaches this and every other channel, but not `assert_broadcast`."""
-        self._case.bus.skip(self.topic, "the test")
-        sender = Sender("the test", 0, skip=True)
         pubsub = self._case.endpoint.pubsub
-        self._case.do(lambda: pubsub.broadcast_from(sender, self.topic, event, payload))
+        self._case.do(lambda: pubsub.broadcast_from(THE_TEST, self.topic, event, payload))
 
     # What the client is sent
 
@@ -167,20 +180,16 @@ class TestChannel:
         self, ref: str, status: str = "ok", payload: Any = ANY, *, timeout_seconds: float | None = None
     ) -> Any:
         """The push of that ref was replied to so; returns the reply's payload."""
+        replies = self._received.replies
 
-        def found() -> int | None:
-            for index, (of, how, value) in enumerate(self._received.replies):
-                if of == ref and how == status and payload == value:
-                    return index
-            return None
+        def wanted(reply: tuple[Any, str, Any]) -> bool:
+            return bool(reply[0] == ref and reply[1] == status and payload == reply[2])
 
-        index = self._case.wait(found, timeout_seconds)
-        if index is None:
-            wanted = f"reply {status!r} with {payload!r} to {ref!r}"
-            raise AssertionError(
-                missing(wanted, "replies", self._received.replies, self._case, self._received)
-            )
-        return self._received.replies.pop(index)[2]
+        found = self._case.wait(lambda: take(replies, wanted), timeout_seconds)
+        if found is None:
+            sentence = f"no reply {status!r} with {payload!r} to {ref!r}"
+            fail(sentence, "replies", replies, self._case, self._received)
+        return found[2]
 
     def refute_reply(
         self, ref: str, status: Any = ANY, payload: Any = ANY, *, timeout_seconds: float | None = None
@@ -193,20 +202,16 @@ class TestChannel:
 
     def assert_push(self, event: str, payload: Any = ANY, *, timeout_seconds: float | None = None) -> Any:
         """The client was sent this event, by a push or a broadcast; returns its payload."""
+        pushes = self._received.pushes
 
-        def found() -> int | None:
-            for index, (sent, value) in enumerate(self._received.pushes):
-                if sent == event and payload == value:
-                    return index
-            return None
+        def wanted(push: tuple[str, Any]) -> bool:
+            return bool(push[0] == event and payload == push[1])
 
-        index = self._case.wait(found, timeout_seconds)
-        if index is None:
-            wanted = f"push {event!r} with {payload!r}"
-            raise AssertionError(
-                missing(wanted, "pushes", self._received.pushes, self._case, self._received)
-            )
-        return self._received.pushes.pop(index)[1]
+        found = self._case.wait(lambda: take(pushes, wanted), timeout_seconds)
+        if found is None:
+            sentence = f"no push {event!r} with {payload!r}"
+            fail(sentence, "pushes", pushes, self._case, self._received)
+        return found[1]
 
     def refute_push(self, event: str, payload: Any = ANY, *, timeout_seconds: float | None = None) -> None:
         """The client is not sent this event."""
@@ -215,35 +220,57 @@ class TestChannel:
             if sent == event and payload == value:
                 raise AssertionError(f"{event!r} was pushed with {value!r}")
 
-    def assert_closed(self, timeout_seconds: float | None = None) -> None:
-        """The channel ended as it should: the client gets `phx_close`."""
-        self._assert_end("closed", timeout_seconds)
+    def assert_closed(self, timeout_seconds: float | None = None) -> Any:
+        """The channel ended as it should; returns the reason that `terminate` was given."""
+        return self._assert_end("closed", timeout_seconds)
 
-    def assert_crashed(self, timeout_seconds: float | None = None) -> None:
-        """The channel ended by an error: the client gets `phx_error`."""
-        self._assert_end("crashed", timeout_seconds)
+    def assert_crashed(self, timeout_seconds: float | None = None) -> Any:
+        """The channel ended by an error, which is returned: the client gets `phx_error`.
 
-    def _assert_end(self, wanted: str, timeout_seconds: float | None) -> None:
-        end = self._case.wait(lambda: self._received.end, timeout_seconds)
+        A channel that stopped itself with a reason of its own returns that reason.
+        """
+        return self._assert_end("crashed", timeout_seconds)
+
+    def _assert_end(self, wanted: str, timeout_seconds: float | None) -> Any:
+        received = self._received
+        end = self._case.wait(lambda: received.end, timeout_seconds)
         if end != wanted:
-            raise AssertionError(f"the channel on {self.topic!r} is {end or 'still joined'}, not {wanted}")
+            how = "is still joined" if end is None else ended(received)
+            raise AssertionError(f"the channel on {self.topic!r} {how}; it should be {wanted}") from cause(
+                received
+            )
+        self._case.wait(lambda: received.over or None, timeout_seconds)
+        return received.reason
+
+    # Helpers
+
+    def _command(self, command: commands.ToWorker) -> None:
+        self._case.do(lambda: self._case.gateway.command(command))
+
+    def _forget(self) -> None:
+        if self._socket._joined.get(self.topic) is self:
+            del self._socket._joined[self.topic]
 
     def _replaced(self) -> None:
-        self._case.command(commands.Replace(self.number))
-        self._case.wait(lambda: self._received.end, CLOSE_SECONDS)
+        if self._received.end is None:
+            self._command(commands.Replace(self.number))
+            self._case.wait(lambda: self._received.end, CLOSE_SECONDS)
+
+    def _end(self, timeout_seconds: float) -> None:
+        """Wait until `terminate` has run; kill the channel if it has not in time."""
+        received = self._received
+        if self._case.wait(lambda: received.over or None, timeout_seconds):
+            return
+        received.end = "killed"
+        self._case.do(self._kill)
+        self._case.wait(lambda: received.over or None, KILL_SECONDS)
+
+    def _kill(self) -> None:
+        server = self._received.server
+        assert server is not None
+        server.shut_down()
+        if server.task is not None:  # `terminate` itself does not end
+            server.task.cancel()
 
     def _ref(self) -> str:
         return str(next(self._socket._refs))
-
-
-def missing(
-    wanted: str, kind: str, seen: list[Any], case: "ChannelCase", received: Received | None = None
-) -> str:
-    """What an assertion says when it has not found what it wanted."""
-    lines = [f"no {wanted}"]
-    lines += [f"  {kind} so far: {each!r}" for each in seen] or [f"  no {kind} so far"]
-    if received is not None and received.end is not None:
-        lines.append(f"  the channel has {received.end}")
-    elif case.busy():
-        lines.append("  a callback is still waiting; give timeout_seconds=")
-    return "\n".join(lines)

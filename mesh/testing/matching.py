@@ -1,9 +1,12 @@
 """What an assertion compares a payload with: a value, ANY, or Contains."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from unittest.mock import ANY
 
-__all__ = ["ANY", "Contains"]
+__all__ = ["ANY", "Contains", "take"]
+
+Item = TypeVar("Item")
 
 
 class Contains:
@@ -12,7 +15,7 @@ class Contains:
     A value may itself be ANY or Contains.
     """
 
-    def __init__(self, fields: dict[str, Any] | None = None, **more: Any) -> None:
+    def __init__(self, fields: dict[str, Any] | None = None, /, **more: Any) -> None:
         self.fields = {**(fields or {}), **more}
 
     def __eq__(self, other: object) -> bool:
@@ -24,3 +27,11 @@ class Contains:
 
     def __repr__(self) -> str:
         return f"Contains({self.fields!r})"
+
+
+def take(items: list[Item], wanted: Callable[[Item], bool], leave: bool = False) -> Item | None:
+    """The first item that is wanted, taken out unless it is to be left; None if there is none."""
+    for index, item in enumerate(items):
+        if wanted(item):
+            return item if leave else items.pop(index)
+    return None

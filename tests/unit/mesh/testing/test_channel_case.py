@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from mesh import Channel, ConnectInfo, Endpoint, Presence, SocketHandler, error, ok, on, refuse
-from mesh.errors import ApplicationError
-from mesh.testing import ANY, ChannelCase, ConnectRefused, Contains, JoinRefused
+from mesh import Channel, ConnectInfo, Endpoint, Mount, Presence, SocketHandler, error, ok, on, refuse
+from mesh.errors import ApplicationError, UnhandledEventError
+from mesh.testing import ANY, ChannelCase, ConnectRefused, Contains, JoinRefused, stepped_loop
+from mesh.testing import channel_case as channel_case_module
 
 people = Presence()
 
@@ -21,9 +22,14 @@ class RoomChannel(Channel):
             return refuse("unauthorized")
         if payload.get("slow"):
             await asyncio.sleep(0.02)
+        if payload.get("announce"):
+            endpoint.broadcast(topic, "announced", {})
+        self.assigns["stuck"] = payload.get("stuck", {})
         return {"topic": topic}
 
     def after_join(self, payload):
+        if payload.get("die"):
+            raise RuntimeError("died after the join")
         if payload.get("present"):
             people.track(self, payload["present"])
             self.push("presence_state", people.list(self))
@@ -53,6 +59,35 @@ class RoomChannel(Channel):
         await asyncio.sleep(payload["seconds"])
         return {}
 
+    @on("spin")
+    async def spin(self, payload):
+        for turn in range(payload["turns"]):
+            await asyncio.sleep(0)
+            self.assigns["spun"] = turn + 1
+
+    @on("count down")
+    def count_down(self, payload):
+        self.assigns["left"] = payload["from"]
+        self.send("count")
+
+    @on("in the background")
+    def in_the_background(self, payload):
+        async def work():
+            await asyncio.sleep(payload["seconds"])
+            self.push("done in the background", {})
+
+        self.task = asyncio.get_running_loop().create_task(work())
+
+    @on("in a thread")
+    def in_a_thread(self, payload):
+        loop = asyncio.get_running_loop()
+        done = ("done in a thread", {})
+        loop.run_in_executor(None, loop.call_soon_threadsafe, self.push, *done)
+
+    @on("throw out")
+    def throw_out(self, payload):
+        endpoint.disconnect(payload["id"])
+
     @on("later")
     def later(self, payload):
         self.send(self.socket_ref(), delay_seconds=0.01)
@@ -77,13 +112,17 @@ class RoomChannel(Channel):
         self.push(event, {**payload, "to": self.assigns["user"]})
 
     def handle_info(self, message):
-        if hasattr(message, "ref"):
+        if message == "count":
+            self.assigns["left"] -= 1
+            if self.assigns["left"] > 0:
+                self.send("count")
+        elif hasattr(message, "ref"):
             self.reply({"late": True}, ref=message)
         else:
             self.push("heard", {"event": message.event, "payload": message.payload})
 
     async def terminate(self, reason):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(30 if "terminate" in self.assigns.get("stuck", {}) else 0.01)
         self.endpoint().broadcast("ends", "ended", {"reason": str(reason)})
 
     def endpoint(self):
@@ -96,6 +135,10 @@ class UserSocket(SocketHandler):
     async def connect(self, params, info):
         if params.get("token") == "bad":
             return refuse("bad token")
+        if params.get("token") == "hangs":
+            await asyncio.sleep(30)
+        if params.get("token") == "times out":
+            raise TimeoutError("its own")
         if params.get("token") == "nonsense":
             return "yes"
         self.assigns.update(user=params.get("user", "ana"), agent=info.user_agent)
@@ -125,8 +168,59 @@ def test_connect_runs_the_real_one(channel_case):
     assert caught.value.returned == refuse("bad token")
     with pytest.raises(ConnectRefused, match="returned 'yes'"):
         channel_case.connect({"token": "nonsense"})
-    with pytest.raises(ConnectRefused, match="'/other'"):
-        channel_case.connect(path="/other")
+
+
+def test_what_only_a_wrong_test_does_is_no_refusal(channel_case):
+    for wrong, words in (
+        ({"path": "/other"}, "'/other'"),
+        ({"serializer": "v3"}, "'v3'; want one of"),
+        ({"transport": "longpoll"}, "no transport 'longpoll'"),
+    ):
+        with pytest.raises(ApplicationError, match=words):
+            channel_case.connect(**wrong)
+    with pytest.raises(ApplicationError, match="not None"):
+        ChannelCase(None)
+    two = ChannelCase(Endpoint({"/one": UserSocket, "/two": Mount(UserSocket, longpoll=True)}))
+    with pytest.raises(ApplicationError, match="give path= one of"):
+        two.connect()
+    two.connect(path="/two", transport="longpoll").join("room:1")
+    with pytest.raises(ApplicationError, match="carries no v2_msgpack"):
+        two.connect(path="/two", transport="longpoll", serializer="v2_msgpack")
+    two.close()
+    with pytest.raises(ApplicationError, match="is closed"):
+        two.connect(path="/one")
+
+
+def test_variables_of_the_path_are_parameters():
+    case = ChannelCase(Endpoint({"/rooms": UserSocket, "/users/:user/socket": UserSocket}))
+    assert case.connect({"user": "ana"}, path="/users/bo/socket").assigns["user"] == "bo"
+    assert case.connect({"user": "ana"}, path="/users/:user/socket").assigns["user"] == "ana"
+    with pytest.raises(ApplicationError, match="'/users/socket'"):
+        case.connect(path="/users/socket")
+    case.close()
+
+
+def test_a_socket_that_production_would_refuse_is_refused(channel_case):
+    with pytest.raises(ConnectRefused, match="cannot be used"):
+        channel_case.socket(assigns={"object": object()})
+    with pytest.raises(ConnectRefused, match="cannot be used"):
+        channel_case.socket(id="$nodes")
+
+
+def test_a_connect_that_does_not_end_fails_the_test(channel_case, monkeypatch):
+    monkeypatch.setattr(channel_case_module, "CONNECT_SECONDS", 0.01)
+    with pytest.raises(AssertionError, match=r"UserSocket\.connect took over 0\.01 seconds"):
+        channel_case.connect({"token": "hangs"})
+    with pytest.raises(TimeoutError, match="its own"):
+        channel_case.connect({"token": "times out"})
+
+
+def test_in_async_code_it_says_what_to_do(channel_case):
+    async def test():
+        channel_case.connect()
+
+    with pytest.raises(ApplicationError, match="plain `def` test"):
+        asyncio.run(test())
 
 
 def test_a_socket_without_connect(channel_case):
@@ -246,20 +340,165 @@ def test_what_is_missing_is_said_with_what_came_instead(channel_case, room):
         (lambda: room.refute_push("shout"), ["'shout' was pushed with {'a': 1}"]),
         (lambda: room.refute_reply(ref), ["was replied to: 'ok'"]),
         (lambda: channel_case.refute_broadcast("shout"), ["was broadcast on 'room:1'"]),
-        (room.assert_closed, ["still joined, not closed"]),
+        (room.assert_closed, ["still joined; it should be closed"]),
     ):
         with pytest.raises(AssertionError) as caught:
             call()
         assert all(word in str(caught.value) for word in words), str(caught.value)
+    for n in range(60):
+        room.push("shout", {"n": n})
+    with pytest.raises(AssertionError, match="and 11 pushes before") as caught:
+        room.assert_push("never", timeout_seconds=0)
+    assert "{'n': 59}" in str(caught.value)
     room.push("slow", {"seconds": 30})
     with pytest.raises(AssertionError, match="still waiting; give timeout_seconds"):
         room.assert_push("never", timeout_seconds=0.01)
     room.push("unknown")
 
 
-def test_a_crash_shows_where_an_answer_was_expected(room):
-    with pytest.raises(AssertionError, match="the channel has crashed"):
+def test_a_crash_shows_where_an_answer_was_expected(channel_case, room):
+    other = channel_case.connect().join("room:2")
+    with pytest.raises(AssertionError, match="the channel has crashed: UnhandledEventError") as caught:
         room.assert_reply(room.push("unknown"))
+    assert isinstance(caught.value.__cause__, UnhandledEventError)
+    with pytest.raises(AssertionError, match="another channel, on 'room:1', has crashed: UnhandledEvent"):
+        other.assert_push("never")
+    with pytest.raises(AssertionError, match="another channel, on 'room:1', has crashed"):
+        channel_case.assert_broadcast("never")
+    with pytest.raises(AssertionError, match=r"has crashed: UnhandledEventError.*it should be closed"):
+        room.assert_closed()
+    assert isinstance(room.assert_crashed(), UnhandledEventError)
+
+
+def test_a_crashed_join_says_why(channel_case):
+    with pytest.raises(JoinRefused, match="join crashed") as caught:
+        channel_case.connect().join("room:1", {"crash": True})
+    assert str(caught.value.__cause__) == "crashed on request"
+
+
+def test_a_channel_that_dies_at_once_can_be_looked_at(channel_case):
+    room = channel_case.connect().join("room:1", {"die": True})
+    assert room.channel.assigns["user"] == "ana"
+    assert str(room.assert_crashed()) == "died after the join"
+
+
+def test_whatever_can_run_has_run_when_a_call_returns(room):
+    room.push("spin", {"turns": 1_000})
+    assert room.channel.assigns["spun"] == 1_000
+    room.push("count down", {"from": 1_000})
+    assert room.channel.assigns["left"] == 0
+
+
+def test_what_callbacks_started_is_waited_for_and_ended(channel_case, room):
+    room.push("in the background", {"seconds": 0.01})
+    room.assert_push("done in the background")
+    room.push("in a thread")
+    room.assert_push("done in a thread", timeout_seconds=5)
+    room.push("in the background", {"seconds": 0.01})
+    with pytest.raises(AssertionError, match="was pushed"):
+        room.refute_push("done in the background", timeout_seconds=5)
+    room.push("in the background", {"seconds": 30})
+    room.assert_push("done in the background")
+    room.refute_push("done in the background")
+    channel_case.close()
+    assert room.channel.task.cancelled()
+
+
+def test_callbacks_without_end_fail_the_test(monkeypatch, room):
+    monkeypatch.setattr(stepped_loop, "SPIN_SECONDS", 0.05)
+    with pytest.raises(AssertionError, match="kept each other running"):
+        room.push("spin", {"turns": 10**12})
+
+
+def test_who_is_gone_is_sent_nothing(channel_case):
+    ana, bo = (channel_case.connect({"user": user}) for user in ("ana", "bo"))
+    rooms = [socket.join("room:1") for socket in (ana, bo)]
+    bo.disconnect()
+    assert (ana.connected, bo.connected) == (True, False)
+    rooms[0].push("shout", {})
+    rooms[0].assert_push("shout")
+    rooms[1].refute_push("shout")
+    assert rooms[1].assert_closed() == "closed"
+    with pytest.raises(ApplicationError, match="is disconnected"):
+        bo.join("room:1")
+    bo.disconnect()
+
+
+def test_a_channel_that_has_ended_answers_as_in_production(room):
+    room.assert_reply(room.leave())
+    assert room.assert_closed() == "left"
+    room.assert_reply(room.push("ping"), "error", {"reason": "unmatched topic"})
+    room.assert_reply(room.leave(), "ok", {})
+    room.close()
+
+
+def test_the_application_disconnects_by_id(channel_case):
+    ana, bo = (channel_case.connect({"user": user}) for user in ("ana", "bo"))
+    rooms = [socket.join("room:1") for socket in (ana, bo)]
+    rooms[1].push("throw out", {"id": "users:ana"})
+    assert rooms[0].assert_closed() == "disconnected"
+    assert (ana.connected, bo.connected) == (False, True)
+
+
+def test_close_waits_for_terminate_and_kills_what_does_not_end(channel_case):
+    channel_case.subscribe("ends")
+    room = channel_case.connect().join("room:1")
+    room.close()
+    channel_case.assert_broadcast("ended", {"reason": "closed"}, timeout_seconds=0)
+    for stuck in ({"callback": True}, {"terminate": True}):
+        room = channel_case.connect().join("room:1", {"stuck": stuck})
+        room.push("slow", {"seconds": 30 if "callback" in stuck else 0})
+        room.close(timeout_seconds=0.02)
+        with pytest.raises(AssertionError, match="was killed"):
+            room.assert_closed()
+
+
+def test_what_a_client_cannot_be_sent_is_not_received():
+    case = ChannelCase(Endpoint({"/socket": Mount(UserSocket, longpoll=True)}))
+    old = case.connect(serializer="v1_json").join("room:1")
+    polling = case.connect(transport="longpoll").join("room:1")
+    json = case.connect().join("room:1")
+    new = case.connect(serializer="v2_msgpack", transport="zeromq").join("room:1")
+    case.broadcast("room:1", "picture", b"\x00")
+    for room in (json, new):
+        room.assert_push("picture", b"\x00")
+    for room in (old, polling):
+        room.refute_push("picture")
+        with pytest.raises(AssertionError, match="'picture' came too, but this client cannot receive it"):
+            room.assert_push("picture")
+    case.broadcast("room:1", "long" * 100, b"\x00")
+    new.assert_push("long" * 100)
+    json.refute_push("long" * 100)
+    new.assert_reply(new.push("ping", {"n": 1}), "ok", {"n": 1})
+    case.close()
+
+
+def test_a_broadcast_made_in_join_is_not_for_who_joins(channel_case, room):
+    second = channel_case.connect().join("room:1", {"announce": True})
+    room.assert_push("announced")
+    second.refute_push("announced")
+
+
+def test_broadcasts_are_heard_on_topics_subscribed_to(channel_case):
+    room = channel_case.connect().join("room:1")
+    room.broadcast_from("first", {})
+    channel_case.broadcast("room:1", "second", {})
+    channel_case.refute_broadcast("second")
+    channel_case.subscribe("room:1")
+    channel_case.broadcast("room:1", "third", {})
+    channel_case.assert_broadcast("third")
+    endpoint_diff = channel_case.connect().join("room:1", {"present": "bo"})
+    channel_case.assert_broadcast("presence_diff", {"joins": {"bo": ANY}, "leaves": {}})
+    endpoint_diff.assert_push("presence_diff")
+
+
+def test_settings_in_code_count():
+    small = Endpoint({"/socket": UserSocket}, settings={"worker": {"join_timeout_seconds": 0.005}})
+    case = ChannelCase(small)
+    with pytest.raises(JoinRefused, match="join crashed") as caught:
+        case.connect().join("room:1", {"slow": True})
+    assert "join_timeout_seconds" in str(caught.value.__cause__)
+    case.close()
 
 
 def test_contains():

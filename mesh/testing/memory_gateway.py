@@ -1,0 +1,208 @@
+"""A gateway in memory: what the worker sends over its link is kept for the assertions of a test.
+
+It does what a gateway does for its clients (gateway/hub.py, fanout.py), without a protocol: each channel's
+client is a Received.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from mesh import payloads
+from mesh.bus.frames import Header
+from mesh.channel import Channel
+from mesh.errors import EncodeError
+from mesh.link import commands
+from mesh.messages import BINARY, DISCONNECT, JSON, Sender
+from mesh.runtime.channel_server import ChannelServer
+from mesh.runtime.channels import Channels
+from mesh.serializers.base import Frame
+from mesh.serializers.registry import BY_NAME
+
+LINK = b"test"
+GATEWAY = "test"
+JOIN_CRASHED = b'{"reason":"join crashed"}'
+
+
+class Received:
+    """What the client of one channel was sent, oldest first; assertions take out what they find.
+
+    Attributes:
+        topic: of the channel.
+        pushes: (event, payload), by push or broadcast.
+        replies: (ref, status, payload).
+        skipped: events that this client's protocol cannot carry.
+        answer: to the join.
+        end: "closed", "crashed" or "killed"; None while the client has heard of no end.
+        reason: what `terminate` was given.
+        over: whether `terminate` has run.
+        server: the channel, also after its end.
+    """
+
+    def __init__(self, topic: str, transport: str, serializer: str) -> None:
+        self.topic = topic
+        self.pushes: list[tuple[str, Any]] = []
+        self.replies: list[tuple[Any, str, Any]] = []
+        self.skipped: list[str] = []
+        self.answer: commands.Joined | commands.Refused | None = None
+        self.end: str | None = None
+        self.reason: Any = None
+        self.over = False
+        self.server: ChannelServer | None = None
+        self._serializer = BY_NAME[serializer]
+        self._carries_binary = self._serializer.carries_binary and transport != "longpoll"
+
+    @property
+    def joined(self) -> bool:
+        """Whether the client is a member of the topic."""
+        return isinstance(self.answer, commands.Joined) and self.end is None
+
+    def push(self, event: str, codec: int, data: bytes) -> None:
+        """A push for the client."""
+        if self._carries(event, codec, lambda: self._encode_push(event, codec, data)):
+            self.pushes.append((event, payloads.decode(codec, data)))
+
+    def broadcast(self, event: str, codec: int, data: bytes) -> None:
+        """A broadcast for the client."""
+        encode = self._serializer.encode_broadcast
+        if self._carries(event, codec, lambda: encode(self.topic, event, codec, data)):
+            self.pushes.append((event, payloads.decode(codec, data)))
+
+    def reply(self, reply: commands.Reply) -> None:
+        """A reply for the client."""
+        encode = self._serializer.encode_reply
+        ref, status, codec, data = reply.ref, reply.status, reply.codec, reply.data
+        if self._carries(status, codec, lambda: encode("1", ref, self.topic, status, codec, data)):
+            self.replies.append((ref, status, payloads.decode(codec, data)))
+
+    def _encode_push(self, event: str, codec: int, data: bytes) -> Frame:
+        return self._serializer.encode_push("1", self.topic, event, codec, data)
+
+    def _carries(self, what: str, codec: int, encode: Callable[[], Frame]) -> bool:
+        if codec == BINARY and not self._carries_binary:
+            self.skipped.append(what)
+            return False
+        try:
+            encode()
+        except EncodeError:
+            self.skipped.append(what)
+            return False
+        return True
+
+
+class Client(Protocol):
+    """A connected client, as the gateway sees it."""
+
+    id: str | None
+
+    def gone(self, reason: str) -> None:
+        """Its connection is closed by the server."""
+
+
+class MemoryGateway:
+    """The only gateway there is.
+
+    Attributes:
+        channels: of the worker.
+        received: by channel number.
+        clients: those connected.
+    """
+
+    def __init__(self) -> None:
+        self.channels: Channels
+        self.received: dict[int, Received] = {}
+        self.clients: dict[Client, None] = {}
+
+    def connect(self, channels: Channels) -> None:
+        """Say hello to the worker."""
+        self.channels = channels
+        channels.gateway_up(LINK, GATEWAY)
+
+    def join(self, join: commands.Join) -> Received:
+        """Send a join; the answer comes into what is returned."""
+        received = Received(join.topic, join.transport, join.serializer)
+        self.received[join.channel] = received
+        self.command(join)
+        received.server = server = self.channels.server(LINK, join.channel)
+        if server is not None:
+            _watch_the_end(server.channel, received)
+        return received
+
+    def down(self, numbers: list[int], reason: str) -> None:
+        """The client of these channels is gone: it hears nothing any longer."""
+        self.command(commands.SocketDown(numbers, reason))
+        for number in numbers:
+            received = self.received[number]
+            received.end = received.end or "closed"
+
+    def command(self, command: commands.ToWorker) -> None:
+        """Send a command to the worker."""
+        self.channels.handle(LINK, command)
+
+    # From the worker
+
+    def sent(self, _link: bytes, command: commands.ToGateway) -> int:
+        """The worker sent a command over the link."""
+        if isinstance(command, commands.Broadcast):
+            self._deliver(command.topic, command.event, command.codec, command.data, None)
+            return 0
+        received = self.received.get(getattr(command, "channel", 0))
+        if received is None or received.end is not None:
+            return 0
+        if isinstance(command, (commands.Joined, commands.Refused)):
+            received.answer = command
+        elif isinstance(command, commands.Reply):
+            received.reply(command)
+        elif isinstance(command, commands.Pushed):
+            received.push(command.event, command.codec, command.data)
+        elif isinstance(command, (commands.Closed, commands.Crashed)):
+            if received.answer is None:  # and the join will never be answered
+                received.answer = commands.Refused(command.channel, JSON, JOIN_CRASHED)
+            received.end = "closed" if isinstance(command, commands.Closed) else "crashed"
+        return 0
+
+    # From the bus
+
+    def broadcast(self, topic: str, header: Header, data: bytes) -> None:
+        """A broadcast, for clients and worker."""
+        self._deliver(topic, header.event, header.codec, data, header.sender)
+        self.channels.broadcast(topic, header, data)
+        if header.event == DISCONNECT:
+            for client in [each for each in self.clients if each.id == topic]:
+                client.gone("disconnected")
+
+    def _deliver(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> None:
+        skipped = (
+            sender.channel if sender is not None and sender.skip and sender.gateway == GATEWAY else None
+        )
+        for number, received in self.received.items():
+            if received.topic != topic or not received.joined or number == skipped:
+                continue
+            assert isinstance(received.answer, commands.Joined)
+            if event not in received.answer.intercepts:
+                received.broadcast(event, codec, data)
+
+
+def _watch_the_end(channel: Channel, received: Received) -> None:
+    """Learn what `terminate` is given, and when it has run: no gateway is told."""
+    terminate = channel.terminate
+
+    def watched(reason: Any) -> Any:
+        received.reason = reason
+        try:
+            result = terminate(reason)
+        except BaseException:
+            received.over = True
+            raise
+        if result is not None and hasattr(result, "__await__"):
+            return _to_its_end(result, received)
+        received.over = True
+        return result
+
+    channel.terminate = watched  # type: ignore[method-assign]
+
+
+async def _to_its_end(result: Awaitable[Any], received: Received) -> Any:
+    try:
+        return await result
+    finally:
+        received.over = True
