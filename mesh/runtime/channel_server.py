@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = get_logger("mesh.channel")
 
+MAILS_PER_TURN = 256
+"""Of one channel, before the event loop and the others get a turn."""
 JOIN_CRASHED = {"reason": "join crashed"}
 
 
@@ -117,8 +119,12 @@ class ChannelServer(WorkerContext):
 
     async def _run(self) -> None:
         mailbox = self._mailbox
+        handled = 0
         try:
             while mailbox and not self._ended:
+                handled += 1
+                if handled % MAILS_PER_TURN == 0:  # a channel that sends itself messages without end
+                    await asyncio.sleep(0)
                 mail = mailbox.popleft()
                 if self._silence_seconds is not None:
                     self._end_silence()

@@ -74,7 +74,13 @@ class Room(Channel):
     def handle_out(self, event, payload):
         self.push(event, payload)
 
-    def handle_info(self, message): ...
+    @on("spin")
+    def spin(self, payload):
+        self.send("spin")
+
+    def handle_info(self, message):
+        if message == "spin":
+            self.send("spin")
 
     def terminate(self, reason):
         self.ended.append(str(reason))
@@ -260,6 +266,16 @@ async def test_a_channel_that_floods_itself_ends_and_the_worker_goes_on(worker):
     for number in range(3):
         worker.push("echo", number=2, ref=str(number))
     await worker.wait(commands.Reply, 3)
+
+
+@scenario()
+async def test_a_channel_that_sends_itself_messages_without_end_holds_up_nobody(worker):
+    worker.join(1)
+    worker.join(2)
+    worker.push("spin")
+    for number in range(20):
+        worker.push("echo", number=2, ref=str(number))
+        await worker.wait(commands.Reply, number + 1)
 
 
 @scenario()
