@@ -13,8 +13,9 @@ import zmq
 from mesh import topics
 from mesh.bus import delivery
 from mesh.bus.bus import Bus
-from mesh.errors import UnreachableError
+from mesh.errors import UnreachableError, WireError
 from mesh.messages import DISCONNECT
+from mesh.placement import Announcement, Placement, decode
 from mesh.pubsub import MAX_QUEUED, PubSub, Subscription
 from mesh.settings import load
 from mesh.telemetry import log_to_logging
@@ -115,6 +116,27 @@ class Connection:
             TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
         """
         return PubSub(self._open()).subscribe(topic, max_queued)
+
+    async def nodes(self, seconds: float) -> list[Announcement]:
+        """The nodes that announce themselves within so many seconds; each does so every second."""
+        bus = self._open()
+        placement = Placement()
+
+        def heard(data: bytes) -> None:
+            try:
+                announcement = decode(data)
+            except WireError:
+                return  # not a node of this version
+            if announcement.state != "lost":  # said by another node, which may be wrong
+                placement.heard(announcement, 0.0)
+
+        bus.subscriber.on_announcement = heard
+        bus.subscribe(topics.exact(topics.NODES))
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            bus.unsubscribe(topics.exact(topics.NODES))
+        return placement.nodes()
 
     @property
     def node_id(self) -> str:

@@ -13,7 +13,7 @@ from mesh.endpoint import Endpoint
 from mesh.errors import MeshError, NodeError
 from mesh.settings import Settings
 from mesh.telemetry import configure_logging
-from nodes import application, banner
+from nodes import application, banner, bus_cli
 from nodes.generators import cli as generators
 
 app = typer.Typer(
@@ -196,7 +196,8 @@ def settings(
     Console().print(table)
 
 
-app.command("new")(generators.new)
+for command in (bus_cli.tail, bus_cli.broadcast, bus_cli.nodes, generators.new):
+    app.command()(command)
 app.add_typer(generators.gen, name="gen")
 
 

@@ -1,0 +1,119 @@
+"""`mesh tail`, `mesh broadcast`, `mesh nodes`: the bus from a terminal."""
+
+import asyncio
+import json as jsonlib
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import mesh
+from mesh import payloads
+from mesh.errors import PayloadError
+from mesh.placement import Announcement
+
+Proxy = Annotated[str | None, typer.Option(help="The proxy's address; by default that of the settings.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+LISTEN_SECONDS = 1.5
+"""Every node announces itself each second."""
+
+
+def tail(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="room:lobby, 'room:*', or '*' for all.")],
+    proxy: Proxy = None,
+    json: Json = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+) -> None:
+    """Print broadcasts as they happen, until Ctrl-C.
+
+    Example: [bold]mesh tail 'room:*'[/bold]
+    """
+    console = Console(soft_wrap=True, highlight=False)
+
+    async def follow() -> None:
+        async with mesh.connect(proxy) as pubsub, pubsub.subscribe(topic) as broadcasts:
+            seen = 0
+            async for each in broadcasts:
+                if json:
+                    typer.echo(_json(each))
+                else:
+                    text = payloads_text(each.payload)
+                    stamp = time.strftime("%H:%M:%S")
+                    console.print(f"{stamp} ", end="", style="dim")
+                    console.print(each.topic, end=" ", style="cyan", markup=False)
+                    console.print(each.event, end=" ", style="bold", markup=False)
+                    console.print(text, markup=False)
+                seen += 1
+                if seen == count:
+                    return
+
+    _run(follow())
+
+
+def broadcast(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    event: Annotated[str, typer.Argument(metavar="EVENT")],
+    payload: Annotated[str, typer.Argument(metavar="JSON", help="An object.")] = "{}",
+    proxy: Proxy = None,
+) -> None:
+    """Broadcast an event to every member of a topic.
+
+    Example: [bold]mesh broadcast room:lobby new_msg '{"body": "hi"}'[/bold]
+    """
+    try:
+        value = jsonlib.loads(payload)
+    except ValueError as error:
+        raise PayloadError(f"payload {payload[:80]!r} is not JSON: {error}") from None
+
+    async def send() -> None:
+        async with mesh.connect(proxy) as pubsub:
+            await pubsub.broadcast(topic, event, value)
+
+    _run(send())
+
+
+def nodes(proxy: Proxy = None, json: Json = False) -> None:
+    """List the nodes of the mesh: gateways, and workers with the routes they serve.
+
+    Example: [bold]mesh nodes --proxy tcp://127.0.0.1:5550[/bold]
+    """
+
+    async def listen() -> list[Announcement]:
+        async with mesh.connect(proxy) as pubsub:
+            return await pubsub.nodes(LISTEN_SECONDS)
+
+    found = sorted(_run(listen()), key=lambda each: (each.kind, each.node))
+    if json:
+        for each in found:
+            routes = [{"mount": path, "route": pattern} for path, pattern in each.routes]
+            typer.echo(
+                jsonlib.dumps({"node": each.node, "kind": each.kind, "link": each.link, "routes": routes})
+            )
+        return
+    table = Table("node", "kind", "link", "routes")
+    for each in found:
+        routes_text = "\n".join(f"{path} {pattern}" for path, pattern in each.routes)
+        table.add_row(each.node, each.kind, each.link or "", routes_text)
+    Console().print(table)
+
+
+def payloads_text(payload: Any) -> str:
+    """A payload as one line; bytes by their length."""
+    if isinstance(payload, bytes):
+        return f"({len(payload)} bytes)"
+    return payloads.encode(payload)[1].decode()
+
+
+def _json(each: Any) -> str:
+    payload = {"bytes": each.payload.hex()} if isinstance(each.payload, bytes) else each.payload
+    return jsonlib.dumps({"topic": each.topic, "event": each.event, "payload": payload})
+
+
+def _run(work: Any) -> Any:
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        return None
