@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mesh import settings as settings_module
 from mesh.endpoint import Endpoint
-from mesh.errors import MeshError, NodeError
+from mesh.errors import MeshError, NodeError, UnreachableError
 from mesh.settings import Settings
 from mesh.telemetry import configure_logging
 from nodes import application, banner, bus_cli
@@ -214,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     try:
         app(arguments, prog_name="mesh")
-    except NodeError as error:
+    except (NodeError, UnreachableError) as error:
         _fail(error, 1)
     except MeshError as error:
         _fail(error, 2)

@@ -133,15 +133,17 @@ class ZeroMQClients:
                 raise
             self._loop.call_soon(client.gone)
             return True
-        self._drain.look_again()
-        return True
+        else:
+            return True
+        finally:
+            self._drain.look_again()
 
     def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
         """Tell a client something of the connection; if it is gone or does not read, it misses that."""
         try:
             self._socket.send_multipart((identity, kind, _encode(content)), zmq.NOBLOCK)
         except zmq.ZMQError:
-            return
+            pass
         self._drain.look_again()
 
     def forget(self, client: ZeroMQClient) -> None:

@@ -99,8 +99,10 @@ class Publisher:
             self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             return False
-        self._drain.look_again()
-        return True
+        else:
+            return True
+        finally:
+            self._drain.look_again()
 
     def _keep(self, frames: list[bytes]) -> None:
         if len(self._backlog) >= self._backlog_messages:

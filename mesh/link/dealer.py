@@ -101,8 +101,10 @@ class Dealer:
             self._socket.send(batch, zmq.NOBLOCK)
         except zmq.Again:
             return False
-        self._drain.look_again()
-        return True
+        else:
+            return True
+        finally:
+            self._drain.look_again()
 
     def _message(self, frames: list[bytes]) -> None:
         try:

@@ -136,8 +136,10 @@ class Router:
                 raise
             self._lost(link)
             return True
-        self._drain.look_again()
-        return True
+        else:
+            return True
+        finally:
+            self._drain.look_again()
 
     def _disconnected(self, _frames: list[bytes]) -> None:
         loop = asyncio.get_running_loop()

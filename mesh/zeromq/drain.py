@@ -42,7 +42,10 @@ class Drain:
             self._loop.remove_reader(self._descriptor)
 
     def look_again(self) -> None:
-        """Read soon, whatever the descriptor says: after each send on the same socket."""
+        """Read soon, whatever the descriptor says: after each attempt to send on the same socket.
+
+        One that fails has looked at the socket as well, and may have swallowed the edge.
+        """
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._ready)
