@@ -11,7 +11,7 @@ import zmq
 
 from gateway.session import ChannelState
 from mesh.bus.announcer import Announcer
-from mesh.errors import NodeError
+from mesh.errors import MeshError
 from mesh.link import commands
 from mesh.link.dealer import Dealer
 from mesh.placement import Announcement, choose
@@ -121,11 +121,12 @@ class Workers:
                 self._gateway,
                 announcement.node,
                 announcement.link,
+                announcement.key,
                 on_up=self._up,
                 on_command=lambda worker, command: self.on_command(worker, command),
                 on_down=self._down,
             )
-        except NodeError as error:
+        except MeshError as error:
             log.error("cannot link to worker", worker=announcement.node, reason=str(error))
 
     def _up(self, worker: str) -> None:

@@ -13,6 +13,7 @@ IPC_PATH_BYTES = 107
 """sockaddr_un holds no more."""
 
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9.*_-]+):(\*|\d{1,5})\Z")
+_ALL = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104  (compared with, not bound to)
 _WANTED = "want tcp://HOST:PORT or ipc://PATH"
 
 
@@ -66,14 +67,28 @@ def is_local(address: str) -> bool:
         return False
 
 
-def require_local_bind(address: str, setting: str) -> None:
-    """Refuse to listen beyond this machine: nobody could be authenticated there.
+def needs_keys(address: str, setting: str) -> SettingsError:
+    """What to say when an address is beyond this machine and there are no CURVE keys."""
+    return SettingsError(
+        f"{setting}: {address!r} is beyond this machine, which needs CURVE keys; make them with `mesh keys"
+        " generate` and set MESH_SECURITY__NODE_KEY, or use tcp://127.0.0.1:PORT or ipc://PATH"
+    )
+
+
+def reachable(address: str, host: str | None) -> str:
+    """The address that others connect to, of a listener that is bound to `address`.
 
     Raises:
-        SettingsError: if `address` can be reached from another machine.
+        SettingsError: if it listens on all addresses and `host` does not say which to name.
     """
-    if not is_local(address):
+    if not address.startswith("tcp://"):
+        return address
+    bound, _, port = address[len("tcp://") :].rpartition(":")
+    if host is not None:
+        return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
+    if bound in _ALL:
         raise SettingsError(
-            f"{setting}: listening on {address!r} needs CURVE keys, which this version cannot make yet;"
-            " use tcp://127.0.0.1:PORT or ipc://PATH"
+            f"MESH_LINK__BIND: {address!r} listens on all addresses, so gateways cannot be told one;"
+            " set MESH_LINK__ADVERTISE_HOST to this machine's name or address, or bind to that"
         )
+    return address

@@ -19,6 +19,7 @@ from mesh.placement import Announcement, Placement, decode
 from mesh.pubsub import MAX_QUEUED, PubSub, Subscription
 from mesh.settings import load
 from mesh.telemetry import log_to_logging
+from mesh.zeromq.curve import new_context
 
 TIMEOUT_SECONDS = 5.0
 
@@ -47,7 +48,7 @@ class Connection:
 
     def __init__(self, proxy: str | None, timeout_seconds: float) -> None:
         flags = {"bus": {"proxies": [proxy] if proxy is not None else None}}
-        self._settings = load(flags=flags).bus
+        self._settings = load(flags=flags)
         self._timeout_seconds = timeout_seconds
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._bus: Bus | None = None
@@ -61,9 +62,9 @@ class Connection:
         if self._context is not None:
             raise UnreachableError("this connection is open already; make another one")
         log_to_logging()
-        self._context = zmq.Context()
+        self._context = new_context(self._settings.security)
         try:
-            bus = self._bus = Bus(self._context, f"script-{secrets.token_hex(8)}", self._settings)
+            bus = self._bus = Bus(self._context, f"script-{secrets.token_hex(8)}", self._settings.bus)
             bus.subscriptions.confirm = self._confirm
             bus.subscribe(topics.exact(topics.of_node(bus.node)))
             bus.start()

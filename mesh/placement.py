@@ -26,6 +26,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         state: "up"; "down" when it says goodbye; "lost" when another node saw its link end.
         link: a worker's address for links.
         routes: a worker's (mount, pattern) pairs.
+        key: a worker's public CURVE key, in Z85, if it has one.
     """
 
     version: int = VERSION
@@ -34,6 +35,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["up", "down", "lost"] = "up"
     link: str | None = None
     routes: tuple[tuple[str, str], ...] = ()
+    key: str | None = None
 
 
 encode = msgspec.msgpack.Encoder().encode

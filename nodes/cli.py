@@ -13,7 +13,7 @@ from mesh.endpoint import Endpoint
 from mesh.errors import MeshError, NodeError, UnreachableError
 from mesh.settings import Settings
 from mesh.telemetry import configure_logging
-from nodes import application, banner, bus_cli
+from nodes import application, banner, bus_cli, keys_cli
 from nodes.generators import cli as generators
 
 app = typer.Typer(
@@ -199,6 +199,7 @@ def settings(
 for command in (bus_cli.tail, bus_cli.broadcast, bus_cli.nodes, generators.new):
     app.command()(command)
 app.add_typer(generators.gen, name="gen")
+app.add_typer(keys_cli.keys, name="keys")
 
 
 @app.command()

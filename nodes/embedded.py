@@ -7,6 +7,7 @@ import zmq
 
 from mesh.endpoint import Endpoint
 from mesh.settings import Settings
+from mesh.zeromq.curve import new_context
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer
 from nodes.gateway import GatewayNode
@@ -28,7 +29,7 @@ class EmbeddedNode:
         bus = settings.bus.model_copy(update={"proxies": [f"inproc://proxy-{name}"]})
         link = settings.link.model_copy(update={"bind": f"inproc://link-{name}"})
         settings = settings.model_copy(update={"bus": bus, "link": link})
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = new_context(settings.security)
         self._proxy = ProxyNode(settings, self._context)
         self.worker = WorkerNode(endpoint, settings, self._context)
         self.gateway = GatewayNode(endpoint, settings, self._context)

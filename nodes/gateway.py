@@ -25,6 +25,7 @@ from mesh.endpoint import Endpoint
 from mesh.errors import NodeError
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
+from mesh.zeromq.curve import new_context
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer, health_routes
 from nodes.health import Prober
@@ -56,7 +57,7 @@ class GatewayNode:
         self.endpoint = endpoint
         self.settings = settings
         self._owns_context = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
         self.bus: Bus | None = None
         self.announcer: Announcer | None = None
         self.workers: Workers | None = None
@@ -119,7 +120,12 @@ class GatewayNode:
             self.admin = AdminServer(settings.admin, self.id, "gateway", self.checks, self.gauges)
         if settings.zeromq.bind is not None:
             self._zeromq = ZeroMQClients(
-                self._context, self.hub, self.endpoint, settings.gateway, settings.zeromq
+                self._context,
+                self.hub,
+                self.endpoint,
+                settings.gateway,
+                settings.zeromq,
+                settings.zeromq.bind,
             )
             self._zeromq.start()
             self.zeromq_address = self._zeromq.address

@@ -5,10 +5,11 @@ import threading
 
 import zmq
 
-from mesh.addresses import publish_address, require_local_bind, subscribe_address
+from mesh.addresses import publish_address, subscribe_address
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
+from mesh.zeromq.curve import BUS, new_context
 from nodes import banner, lifecycle
 
 log = get_logger("nodes.proxy")
@@ -26,7 +27,7 @@ class ProxyNode:
         self.settings = settings
         (self.address,) = settings.bus.proxies
         self._owns_context = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
@@ -34,15 +35,14 @@ class ProxyNode:
 
         Raises:
             NodeError: if an address is occupied.
-            SettingsError: if an address is beyond this machine.
+            SettingsError: if an address is beyond this machine and there are no keys.
         """
-        require_local_bind(self.address, "MESH_BUS__PROXIES")
         bus = self.settings.bus
         frontend = sockets.proxy_frontend(self._context, bus)
         backend = sockets.proxy_backend(self._context, bus)
         try:
-            sockets.bind(frontend, publish_address(self.address))
-            sockets.bind(backend, subscribe_address(self.address))
+            sockets.bind(frontend, publish_address(self.address), BUS)
+            sockets.bind(backend, subscribe_address(self.address), BUS)
         except Exception:
             frontend.close()
             backend.close()

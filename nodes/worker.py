@@ -17,6 +17,7 @@ from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
+from mesh.zeromq.curve import new_context
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer
 from nodes.health import Prober
@@ -46,7 +47,7 @@ class WorkerNode:
         self.endpoint = endpoint
         self.settings = settings
         self._owns_context = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
         self.bus: Bus | None = None
         self.router: Router | None = None
         self.announcer: Announcer | None = None
@@ -94,6 +95,7 @@ class WorkerNode:
                 kind="worker",
                 link=router.address,
                 routes=tuple(channels.routes()),
+                key=router.key,
             ),
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,

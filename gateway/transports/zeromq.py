@@ -25,6 +25,7 @@ from mesh.settings import GatewaySettings, ZeroMQSettings
 from mesh.socket import ConnectInfo
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq import sockets
+from mesh.zeromq.curve import CLIENTS
 from mesh.zeromq.drain import Drain
 
 log = get_logger("gateway.zeromq")
@@ -70,6 +71,7 @@ class ZeroMQClients:
         endpoint: Endpoint,
         gateway: GatewaySettings,
         settings: ZeroMQSettings,
+        bind: str,
     ) -> None:
         self.hub = hub
         self.gateway = gateway
@@ -84,15 +86,7 @@ class ZeroMQClients:
         self._rounds: list[float] = []
         self._probing = False
         self._socket = sockets.client_router(context, settings, gateway.max_frame_bytes)
-        self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
-        bind = settings.bind or ""
-        try:
-            self.address = sockets.bind(self._socket, bind)
-        except Exception:  # an open socket would keep its context from ending
-            self._socket.disable_monitor()
-            self._monitor.close()
-            self._socket.close()
-            raise
+        self.address, self._monitor = sockets.bound(self._socket, bind, CLIENTS)
         self._drain = Drain(self._socket, self._message)
         self._monitor_drain = Drain(self._monitor, self._disconnected)
         self._timer = self._loop.call_later(CHECK_SECONDS, self._check_idle)

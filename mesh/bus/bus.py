@@ -15,6 +15,7 @@ from mesh.bus.watch import ConnectionWatch
 from mesh.messages import Sender
 from mesh.settings import BusSettings
 from mesh.zeromq import sockets
+from mesh.zeromq.curve import keys_of
 
 
 class Bus:
@@ -31,8 +32,16 @@ class Bus:
         publisher = sockets.bus_publisher(context, settings)
         subscriber = sockets.bus_subscriber(context, settings)
         self.watch = ConnectionWatch(publisher)
-        sockets.connect(publisher, publish_address(proxy))
-        sockets.connect(subscriber, subscribe_address(proxy))
+        try:
+            keys = keys_of(publisher)
+            key = keys.proxy() if keys is not None and proxy.startswith("tcp://") else None
+            sockets.connect(publisher, publish_address(proxy), key)
+            sockets.connect(subscriber, subscribe_address(proxy), key)
+        except BaseException:  # open sockets would keep their context from ending
+            self.watch.close()
+            publisher.close()
+            subscriber.close()
+            raise
         self.publisher = Publisher(publisher, node, settings.backlog_messages)
         self.subscriber = Subscriber(subscriber)
         self.barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)

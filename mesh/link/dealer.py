@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh.errors import WireError
+from mesh.errors import MeshError, WireError
 from mesh.link import commands
 from mesh.link.batches import Batches
 from mesh.settings import LinkSettings
@@ -25,6 +25,7 @@ _EVENTS = (
     | zmq.EVENT_CLOSED
     | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
 
@@ -36,6 +37,7 @@ class Dealer:
         gateway: this gateway's id.
         worker: the worker's id, as announced.
         address: where it listens.
+        key: its public CURVE key, in Z85, if it announced one.
         on_up: called when the worker has welcomed us.
         on_command: called with (worker, command).
         on_down: called with the worker, once, when the link has ended by itself.
@@ -52,6 +54,7 @@ class Dealer:
         gateway: str,
         worker: str,
         address: str,
+        key: str | None,
         *,
         on_up: Callable[[str], None],
         on_command: Callable[[str, commands.ToGateway], None],
@@ -74,7 +77,11 @@ class Dealer:
         self._timer = asyncio.get_running_loop().call_later(
             settings.hello_timeout_seconds, self._not_welcome
         )
-        sockets.connect(self._socket, address)
+        try:
+            sockets.connect(self._socket, address, key.encode() if key else None)
+        except MeshError:
+            self.close()
+            raise
         self.send(commands.Hello(commands.VERSION, gateway))
 
     def send(self, command: commands.ToWorker) -> None:

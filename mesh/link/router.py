@@ -10,12 +10,14 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh.errors import NodeError, WireError
+from mesh.addresses import reachable
+from mesh.errors import WireError
 from mesh.link import commands
 from mesh.link.batches import Batches
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq import sockets
+from mesh.zeromq.curve import LINKS, keys_of
 from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.link")
@@ -29,6 +31,7 @@ class Router:
 
     Attributes:
         address: where gateways connect.
+        key: the public CURVE key that they have to expect there, in Z85, if there is one.
         on_up: called with (link, gateway id) when a gateway says hello.
         on_command: called with (link, command).
         on_down: called with the link when a gateway is gone.
@@ -45,15 +48,12 @@ class Router:
         self._links: dict[bytes, Batches] = {}
         self._gateways: dict[bytes, str] = {}
         self._timer: asyncio.TimerHandle | None = None
+        reachable(settings.bind, settings.advertise_host)  # before there is a socket to close again
         self._socket = sockets.link_router(context, settings)
-        self._monitor = sockets.monitor(self._socket, zmq.EVENT_DISCONNECTED)
-        try:
-            self.address = sockets.bind(self._socket, settings.bind)
-        except NodeError:  # an open socket would keep its context from ending
-            self._socket.disable_monitor()
-            self._monitor.close()
-            self._socket.close()
-            raise
+        bound, self._monitor = sockets.bound(self._socket, settings.bind, LINKS)
+        self.address = reachable(bound, settings.advertise_host)
+        keys = keys_of(self._socket)
+        self.key = keys.public.decode() if keys is not None else None
         self._drain = Drain(self._socket, self._message)
         self._monitor_drain = Drain(self._monitor, self._disconnected)
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as SourceError
 
+from mesh.addresses import is_local, needs_keys
 from mesh.errors import SettingsError
 from mesh.settings.rooms import PREFIX, Room, Settings
 
@@ -61,6 +62,8 @@ def explain(
     for room, name, description in _fields():
         origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
         value = getattr(getattr(settings, room), name)
+        if isinstance(value, Path):
+            value = str(value)
         if (room, name) in SECRET:
             value = "(hidden)" if value else value
         rows.append(Explained(f"{room}.{name}", _environment(room, name), value, origin, description))
@@ -115,9 +118,23 @@ def _build(layers: Layers) -> Settings:
         settings = Settings(**merged)
     except ValidationError as error:
         wrong += [_sentence(each, layers) for each in error.errors()]
+    else:
+        wrong += _without_keys(settings)
     if wrong:
         raise SettingsError("\n".join(dict.fromkeys(wrong)))
     return settings
+
+
+def _without_keys(settings: Settings) -> list[str]:
+    """One line per address to listen on that needs keys where there are none."""
+    if settings.security.node_key is not None:
+        return []
+    binds = {"link": settings.link.bind, "zeromq": settings.zeromq.bind}
+    return [
+        str(needs_keys(address, _environment(room, "bind")))
+        for room, address in binds.items()
+        if address is not None and not is_local(address)
+    ]
 
 
 def _unknown_variables() -> list[str]:

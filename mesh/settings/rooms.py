@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from mesh.addresses import check_address, require_local_bind
+from mesh.addresses import check_address
 from mesh.errors import SettingsError
 from mesh.telemetry.filters import DEFAULT_FILTER
 
@@ -35,17 +36,15 @@ HighWaterMark = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a C int
 MessageBytes = Annotated[int, Field(le=2**63 - 1)]  # an int64
 
 
-def _local_bind(address: str) -> str:
-    """An address to listen on that other machines cannot reach."""
+def _address(address: str) -> str:
     try:
         check_address(address, "")
-        require_local_bind(address, "")
     except SettingsError as error:
         raise ValueError(str(error).removeprefix(": ")) from None
     return address
 
 
-LocalBind = Annotated[str, AfterValidator(_local_bind)]
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class Room(BaseModel):
@@ -103,8 +102,11 @@ class BusSettings(Room):
 class LinkSettings(Room):
     """Between gateways and workers."""
 
-    bind: LocalBind = Field(
+    bind: Address = Field(
         "tcp://127.0.0.1:*", description="where a worker listens for gateways; * lets the kernel choose"
+    )
+    advertise_host: str | None = Field(
+        None, description="the host that gateways connect to, where `bind` listens on all addresses"
     )
     heartbeat_seconds: Heartbeat = Field(1.0, description="between ZeroMQ heartbeats")
     heartbeat_timeout_seconds: Heartbeat = Field(
@@ -236,7 +238,7 @@ class LongPollSettings(Room):
 class ZeroMQSettings(Room):
     """Clients over plain ZeroMQ."""
 
-    bind: LocalBind | None = Field(
+    bind: Address | None = Field(
         None,
         description="where a gateway listens for ZeroMQ clients, tcp:// or ipc://; not at all if not set",
     )
@@ -255,11 +257,15 @@ class DrainSettings(Room):
 
 
 class SecuritySettings(Room):
-    """Secrets."""
+    """Secrets and keys."""
 
     secret_key: SecretStr | None = Field(
         None, description="signs tokens; equal on all nodes, at least 20 bytes; random if not set"
     )
+    node_key: Path | None = Field(
+        None, description="this process's own CURVE pair, a file of `mesh keys`; no CURVE if not set"
+    )
+    keys: Path = Field(Path("keys"), description="directory of the CURVE keys that are accepted")
 
     @field_validator("secret_key")
     @classmethod

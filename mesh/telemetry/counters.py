@@ -12,6 +12,7 @@ COUNTERS: Mapping[str, str] = {
     "bus_messages_malformed": "bus messages that were not of our protocol",
     "channels_crashed": "channels ended by an exception",
     "connections_refused": "WebSocket requests refused",
+    "curve_keys_refused": "connections to ZeroMQ listeners refused because of their CURVE key",
     "frames_malformed": "client messages that closed their connection with 1002, 1007, 1009 or 1011",
     "handlers_failed": "messages whose handling failed by an error of ours, logged with a traceback",
     "hold_timeouts": "commands that waited in vain for the broadcast before them",

@@ -6,8 +6,11 @@ messages of any size, drop silently at 1,000 messages and never notice a dead pe
 
 import zmq
 
+from mesh.addresses import is_local, needs_keys
 from mesh.errors import NodeError
 from mesh.settings import BusSettings, LinkSettings, ZeroMQSettings
+from mesh.zeromq.curve import keys_of
+from mesh.zeromq.keys import NODES
 
 LINGER_MS = 500
 """What was sent before a node stops has this long to leave."""
@@ -82,18 +85,43 @@ def client_router(
     return socket
 
 
+def bound(socket: zmq.Socket[bytes], address: str, domain: str) -> tuple[str, zmq.Socket[bytes]]:
+    """Bind a ROUTER; returns its address, and a monitor of who disconnects. Raises as `bind`."""
+    watcher = monitor(socket, zmq.EVENT_DISCONNECTED)
+    try:
+        return bind(socket, address, domain), watcher
+    except Exception:  # an open socket would keep its context from ending
+        socket.disable_monitor()
+        watcher.close()
+        socket.close()
+        raise
+
+
 def monitor(socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
     """A socket that reports connection events of `socket`."""
     return socket.get_monitor_socket(events)
 
 
-def bind(socket: zmq.Socket[bytes], address: str) -> str:
+def bind(socket: zmq.Socket[bytes], address: str, domain: str) -> str:
     """Bind, and return the address with the port that the kernel chose.
+
+    Over TCP as a CURVE server, if the socket's context has keys; `domain`, one of BUS, LINKS and CLIENTS
+    (mesh.zeromq.curve), says which keys may connect.
 
     Raises:
         NodeError: if the address is occupied or cannot be used.
+        SettingsError: if it is beyond this machine and there are no keys.
     """
     _prepare(socket, address)
+    keys = keys_of(socket)
+    if keys is None:
+        if not is_local(address):
+            raise needs_keys(address, "cannot listen")
+    elif address.startswith("tcp://"):
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody to answer for a key means no
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
@@ -101,13 +129,29 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")
 
 
-def connect(socket: zmq.Socket[bytes], address: str) -> None:
-    """Connect.
+def connect(socket: zmq.Socket[bytes], address: str, server_key: bytes | None) -> None:
+    """Connect; over TCP with CURVE, if the socket's context has keys.
+
+    `server_key` is the public key, in Z85, of whom to expect there.
 
     Raises:
-        NodeError: if the address cannot be used.
+        NodeError: if the address cannot be used, or only one side has keys.
+        SettingsError: if it is beyond this machine and there are no keys.
     """
     _prepare(socket, address)
+    keys = keys_of(socket)
+    if keys is None:
+        if not is_local(address):
+            raise needs_keys(address, "cannot connect")
+        if server_key is not None and address.startswith("tcp://"):
+            raise NodeError(f"{address} wants CURVE, but this process has no MESH_SECURITY__NODE_KEY")
+    elif address.startswith("tcp://"):
+        if server_key is None or keys.role(server_key) != NODES:
+            said = f"the key {server_key.decode()}, which is no node's" if server_key else "no key"
+            raise NodeError(f"{address} has {said}; this process connects only to those in keys/nodes")
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
     try:
         socket.connect(address)
     except zmq.ZMQError as error:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.addresses import check_address, is_local, require_local_bind, subscribe_address
+from mesh.addresses import check_address, is_local, reachable, subscribe_address
 from mesh.errors import SettingsError
 
 
@@ -51,10 +51,20 @@ def test_the_subscribers_side_is_the_next_port_or_path():
      ("ipc://x", True), ("inproc://x", True), ("tcp://0.0.0.0:1", False), ("tcp://*:1", False), ("tcp://10.0.0.1:1", False),
      ("tcp://[::]:1", False), ("tcp://example.com:1", False)],
 )  # fmt: skip
-def test_only_addresses_of_this_machine_may_be_listened_on(address, local):
+def test_addresses_of_this_machine_are_told_from_others(address, local):
     assert is_local(address) is local
-    if local:
-        require_local_bind(address, "S")
-    else:
-        with pytest.raises(SettingsError, match="CURVE"):
-            require_local_bind(address, "S")
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "named"),
+    [("tcp://10.0.0.1:5", None, "tcp://10.0.0.1:5"), ("tcp://0.0.0.0:5", "worker-1", "tcp://worker-1:5"),
+     ("tcp://[::]:5", "fd00::1", "tcp://[fd00::1]:5"), ("ipc:///run/w", "worker-1", "ipc:///run/w")],
+)  # fmt: skip
+def test_what_listens_on_all_addresses_is_named_by_one(bound, host, named):
+    assert reachable(bound, host) == named
+
+
+@pytest.mark.parametrize("bound", ["tcp://0.0.0.0:5", "tcp://*:5", "tcp://[::]:5"])
+def test_what_listens_on_all_addresses_must_be_told_its_name(bound):
+    with pytest.raises(SettingsError, match="MESH_LINK__ADVERTISE_HOST"):
+        reachable(bound, None)

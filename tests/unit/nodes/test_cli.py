@@ -50,7 +50,7 @@ def test_settings_can_be_read_by_a_program():
             2,
             "mesh: MESH_GATEWAY__PROT: unknown",
         ),
-        (["proxy", "--bind", "tcp://0.0.0.0:7777"], {}, 2, "mesh: MESH_BUS__PROXIES: listening on"),
+        (["proxy", "--bind", "tcp://0.0.0.0:7777"], {}, 2, "mesh: cannot listen: 'tcp://0.0.0.0:7777'"),
         (["proxy", "--bind", "nonsense"], {}, 2, "mesh: MESH_BUS__PROXIES: "),
         (["worker", "examples.conformance", "--log-level", "loud"], {}, 2, "mesh: MESH_LOG__LEVEL: 'loud'"),
     ],

@@ -1,0 +1,196 @@
+"""The files of CURVE keys: made, listed, rotated and read. `mesh keys` is their command.
+
+    keys/nodes/NAME.key            public: a node, may join the bus and the links
+    keys/programs/NAME.key         public: a program on the bus that is no node
+    keys/secret/NAME.key_secret    a pair, for NAME alone; mode 0600
+
+The format is ZeroMQ's certificate file, ZPL (ZeroMQ RFC 4), as czmq and pyzmq write it. A key is 32 bytes,
+written as 40 characters of Z85 (ZeroMQ RFC 32).
+"""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq.auth
+
+from mesh.errors import SettingsError
+
+NODES = "nodes"
+PROGRAMS = "programs"
+SECRETS = "secret"
+PROXY = "proxy"
+"""The name of the key that all proxies share: nodes have to know it before they connect."""
+PREVIOUS = ".previous"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_Z85 = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")
+
+
+class Key(NamedTuple):
+    """One public key.
+
+    Attributes:
+        name: whose.
+        role: NODES or PROGRAMS.
+        public: in Z85.
+        secret: the file of the pair, if it lies in this directory.
+        made: seconds since the epoch.
+    """
+
+    name: str
+    role: str
+    public: bytes
+    secret: Path | None
+    made: float
+
+
+class KeyDirectory:
+    """A directory of keys.
+
+    Args:
+        path: of the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def generate(self, name: str, role: str = NODES) -> Key:
+        """Make a pair.
+
+        Raises:
+            SettingsError: if there is such a key, or the name or directory cannot be used.
+        """
+        _check_name(name)
+        if self._find(name) is not None:
+            raise SettingsError(f"{self.path} has a key {name!r}; `mesh keys rotate {name}` renews it")
+        return self._make(name, role)
+
+    def rotate(self, name: str) -> Key:
+        """Make a new pair; the old public key is accepted on, as NAME.previous, until it is revoked.
+
+        Raises:
+            SettingsError: if there is no such key.
+        """
+        public = self._public_file(name)
+        if public is None:
+            raise self._unknown(name)
+        os.replace(public, public.with_name(f"{name}{PREVIOUS}.key"))
+        return self._make(name, public.parent.name)
+
+    def revoke(self, name: str) -> None:
+        """Accept a key no longer; connections that it has are not ended.
+
+        Raises:
+            SettingsError: if there is no such key.
+        """
+        public = self._public_file(name)
+        if public is None:
+            raise self._unknown(name)
+        public.unlink()
+        self._secret_file(name).unlink(missing_ok=True)
+
+    def list(self) -> list[Key]:
+        """All public keys, by role and name. Files that are no keys are an error.
+
+        Raises:
+            SettingsError: naming the file that cannot be read.
+        """
+        return [
+            Key(file.stem, role, read_public(file), self._secret_of(file.stem), file.stat().st_mtime)
+            for role in (NODES, PROGRAMS)
+            for file in sorted((self.path / role).glob("*.key"))
+        ]
+
+    def roles(self) -> dict[bytes, str]:
+        """Public key → role. Raises as `list`."""
+        return {key.public: key.role for key in reversed(self.list())}
+
+    def public(self, role: str, name: str) -> bytes:
+        """One public key.
+
+        Raises:
+            SettingsError: if there is none.
+        """
+        return read_public(self.path / role / f"{name}.key")
+
+    def _make(self, name: str, role: str) -> Key:
+        secrets = self.path / SECRETS
+        try:
+            secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.path / role).mkdir(parents=True, exist_ok=True)
+            before = os.umask(0o077)
+            try:
+                made, secret = map(Path, zmq.auth.create_certificates(secrets, f".{name}.new"))
+            finally:
+                os.umask(before)
+            made.chmod(0o644)
+            os.replace(secret, self._secret_file(name))
+            public = self.path / role / f"{name}.key"
+            os.replace(made, public)
+        except OSError as error:
+            raise SettingsError(f"cannot write keys to {self.path}: {error.strerror or error}") from None
+        return Key(name, role, read_public(public), self._secret_file(name), public.stat().st_mtime)
+
+    def _find(self, name: str) -> Path | None:
+        secret = self._secret_of(name)
+        return self._public_file(name) or secret
+
+    def _public_file(self, name: str) -> Path | None:
+        _check_name(name)
+        files = (self.path / role / f"{name}.key" for role in (NODES, PROGRAMS))
+        return next((file for file in files if file.exists()), None)
+
+    def _secret_file(self, name: str) -> Path:
+        return self.path / SECRETS / f"{name}.key_secret"
+
+    def _secret_of(self, name: str) -> Path | None:
+        file = self._secret_file(name)
+        return file if file.exists() else None
+
+    def _unknown(self, name: str) -> SettingsError:
+        return SettingsError(f"no key {name!r} in {self.path}; `mesh keys list` shows those there are")
+
+
+def read_public(file: Path) -> bytes:
+    """The public key in a file.
+
+    Raises:
+        SettingsError: if it cannot be read or holds none.
+    """
+    return _load(file)[0]
+
+
+def read_pair(file: Path) -> tuple[bytes, bytes]:
+    """Public and secret key in a file that nobody else may read.
+
+    Raises:
+        SettingsError: if it cannot be read, holds no secret key, or others can read it.
+    """
+    public, secret = _load(file)
+    if secret is None:
+        raise SettingsError(f"{file} holds no secret key; want keys/secret/NAME.key_secret")
+    mode = file.stat().st_mode
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SettingsError(f"{file} can be read by others (mode {mode & 0o777:o}); run `chmod 600 {file}`")
+    return public, secret
+
+
+def _load(file: Path) -> tuple[bytes, bytes | None]:
+    try:
+        public, secret = zmq.auth.load_certificate(file)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"cannot read the key {file}: {error}; `mesh keys generate NAME` makes one"
+        ) from None
+    for key in (public, secret or public):
+        if not _Z85.match(key):
+            raise SettingsError(f"{file}: not a key; want 40 characters of Z85")
+    return public, secret
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.match(name):
+        raise SettingsError(f"{name!r} cannot name a key; want 1 to 64 letters, digits, `-`, `_`, `.`")

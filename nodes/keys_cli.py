@@ -1,0 +1,89 @@
+"""`mesh keys`: the CURVE keys of a mesh's nodes and of programs on its bus."""
+
+import json as jsonlib
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mesh.zeromq.keys import NODES, PREVIOUS, PROGRAMS, PROXY, Key, KeyDirectory
+
+keys = typer.Typer(no_args_is_help=True, help="Make, list and rotate CURVE keys.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of a node or a program, e.g. proxy, gateway-1.")]
+Directory = Annotated[Path, typer.Option("--keys", help="The directory of the keys.")]
+DIRECTORY = Path("keys")
+
+
+@keys.command()
+def generate(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="E.g. proxy gateway-1 worker-1.")],
+    directory: Directory = DIRECTORY,
+    program: Annotated[
+        bool, typer.Option("--program", help="A program on the bus, not a node: no links to workers.")
+    ] = False,
+) -> None:
+    """Make key pairs. All proxies share the one that is named `proxy`.
+
+    Example: [bold]mesh keys generate proxy gateway-1 worker-1[/bold]
+    """
+    for name in names:
+        _made(KeyDirectory(directory).generate(name, PROGRAMS if program else NODES))
+
+
+@keys.command("list")
+def list_keys(
+    directory: Directory = DIRECTORY,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the keys that are accepted.
+
+    Example: [bold]mesh keys list[/bold]
+    """
+    found = KeyDirectory(directory).list()
+    if json:
+        for key in found:
+            text = {"name": key.name, "role": _role(key), "public": key.public.decode(), "made": key.made}
+            typer.echo(jsonlib.dumps({**text, "secret": str(key.secret) if key.secret else None}))
+        return
+    table = Table("name", "role", "made", "pair")
+    table.add_column("public key", no_wrap=True)
+    for key in found:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.made))
+        table.add_row(key.name, _role(key), made, "here" if key.secret else "", key.public.decode())
+    Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+@keys.command()
+def rotate(name: Name, directory: Directory = DIRECTORY) -> None:
+    """Replace a key pair. The old key stays accepted until `mesh keys revoke NAME.previous`.
+
+    Example: [bold]mesh keys rotate gateway-1[/bold]
+    """
+    _made(KeyDirectory(directory).rotate(name))
+    if name == PROXY:
+        typer.echo("nodes take it up when they connect again: restart the proxies with it, one by one")
+    typer.echo(f"then: mesh keys revoke {name}{PREVIOUS}")
+
+
+@keys.command()
+def revoke(name: Name, directory: Directory = DIRECTORY) -> None:
+    """Accept a key no longer: new connections are refused within a second.
+
+    Connections that it has stay; stop the node or program itself.
+
+    Example: [bold]mesh keys revoke billing[/bold]
+    """
+    KeyDirectory(directory).revoke(name)
+
+
+def _made(key: Key) -> None:
+    typer.echo(f"{key.name}: {key.public.decode()}")
+    typer.echo(f"  for itself alone: MESH_SECURITY__NODE_KEY={key.secret}")
+
+
+def _role(key: Key) -> Literal["node", "program"]:
+    return "node" if key.role == NODES else "program"
