@@ -102,7 +102,7 @@ class Hub:
         self._numbers = count(1)
         self._channels: dict[int, ChannelState] = {}
         self._ids: dict[str, dict[Client, None]] = {}
-        self._order = Order(self._carry_out_command, hold_seconds)
+        self._order = Order(self._carry_out_command, hold_seconds, bus.delivered)
         workers.on_command = self._command
         workers.on_lost = self._worker_lost
         workers.on_placeable = self._place
@@ -209,7 +209,7 @@ class Hub:
             self._keep_behind(header.origin, sender)
         self._deliver(topic, header, data)
         if self._workers.linked(header.origin):
-            self._order.passed(header.origin, header.sequence)
+            self._order.passed(header.origin, topic, header.sequence)
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """To this gateway's clients only. Raises PayloadError for what is neither an object nor bytes."""
@@ -252,14 +252,14 @@ class Hub:
             # What the channel broadcast before it sent this command goes out before it.
             self._catch_up(worker, self._workers.received(worker) - 1)
         if isinstance(command, commands.Broadcast):
-            self._order.follow(worker, command.after, command)
+            self._order.follow(worker, command.topic, command.after, command)
             return
         channel = self._channels.get(command.channel)
         if channel is None or channel.worker != worker:
             return  # ended here already
         after = getattr(command, "after", 0)
         if after > channel.since:
-            self._order.follow(worker, after, command)
+            self._order.follow(worker, channel.topic, after, command)
         else:
             self._carry_out_command(worker, command)
         if worker in self._behind:

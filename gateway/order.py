@@ -5,59 +5,71 @@ waits here until that broadcast has passed, a bounded time at most.
 """
 
 import asyncio
-import heapq
-from itertools import count
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.order")
 
+GIVEN_UP = 10_000
+"""Topics of which is remembered that a broadcast did not come."""
+
 
 class Order:
     """Keeps commands behind the broadcasts they must follow.
 
-    `after` never falls from one command of a channel to its next, so commands that wait leave in the
-    order they came.
+    Broadcasts of one origin to one topic come in order, those to different topics need not (they may come
+    through different proxies); so what waits, waits by origin and topic. `after` never falls from one
+    command of a channel to its next, so commands that wait leave in the order they came.
+
+    Args:
+        release: takes (origin, command).
+        hold_seconds: a command waits at most.
+        delivered: whether a broadcast, by (origin, number), has come.
     """
 
-    def __init__(self, release: Any, hold_seconds: float) -> None:
+    def __init__(self, release: Any, hold_seconds: float, delivered: Callable[[str, int], bool]) -> None:
         self._release = release
         self._hold_seconds = hold_seconds
-        self._passed: dict[str, int] = {}
-        self._waiting: dict[str, list[tuple[int, int, float, Any]]] = {}
-        self._arrivals = count()
+        self._delivered = delivered
+        self._waiting: dict[tuple[str, str], deque[tuple[int, float, Any]]] = {}
+        self._given_up: dict[tuple[str, str], int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def passed(self, origin: str, sequence: int) -> None:
-        """A broadcast of `origin` was delivered."""
-        self._passed[origin] = sequence
-        if origin in self._waiting:
-            self._release_up_to(origin, sequence)
+    def passed(self, origin: str, topic: str, sequence: int) -> None:
+        """A broadcast was delivered."""
+        if self._waiting and (origin, topic) in self._waiting:
+            self._release_up_to((origin, topic), sequence)
 
-    def follow(self, origin: str, after: int, command: Any) -> None:
-        """Carry out `command` once number `after` of `origin` has passed."""
-        if after <= self._passed.get(origin, 0):
+    def follow(self, origin: str, topic: str, after: int, command: Any) -> None:
+        """Carry out `command` once number `after` of `origin`, a broadcast to `topic`, has passed."""
+        key = (origin, topic)
+        if not after or (
+            key not in self._waiting
+            and (after <= self._given_up.get(key, 0) or self._delivered(origin, after))
+        ):
             self._release(origin, command)
             return
         now = asyncio.get_running_loop().time()
-        entry = (after, next(self._arrivals), now + self._hold_seconds, command)
-        heapq.heappush(self._waiting.setdefault(origin, []), entry)
+        self._waiting.setdefault(key, deque()).append((after, now + self._hold_seconds, command))
         if self._timer is None:
             self._expire_later(self._hold_seconds)
 
     def forget(self, origin: str) -> None:
         """`origin` is gone: what waits goes out, nothing more will pass."""
-        if origin in self._waiting:
-            self._release_up_to(origin, max(entry[0] for entry in self._waiting[origin]))
-        self._passed.pop(origin, None)
+        for key in [each for each in self._waiting if each[0] == origin]:
+            self._release_up_to(key, None)
+        for key in [each for each in self._given_up if each[0] == origin]:
+            del self._given_up[key]
 
-    def _release_up_to(self, origin: str, sequence: int) -> None:
-        waiting = self._waiting[origin]
-        while waiting and waiting[0][0] <= sequence:
-            self._release(origin, heapq.heappop(waiting)[3])
+    def _release_up_to(self, key: tuple[str, str], sequence: int | None) -> None:
+        waiting = self._waiting[key]
+        while waiting and (sequence is None or waiting[0][0] <= sequence):
+            self._release(key[0], waiting.popleft()[2])
         if not waiting:
-            del self._waiting[origin]
+            self._waiting.pop(key, None)
 
     def _expire_later(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
@@ -65,13 +77,15 @@ class Order:
     def _expire(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        for origin, waiting in list(self._waiting.items()):
-            late = [entry[0] for entry in waiting if entry[2] <= now]
+        for key, waiting in list(self._waiting.items()):
+            late = [after for after, deadline, _ in waiting if deadline <= now]
             if late:
                 counters.count("hold_timeouts", len(late))
-                log.warning("a broadcast did not pass in time", origin=origin, commands=len(late))
-                self._passed[origin] = max(self._passed.get(origin, 0), max(late))
-                self._release_up_to(origin, max(late))
+                log.warning("a broadcast did not pass in time", origin=key[0], commands=len(late))
+                if len(self._given_up) >= GIVEN_UP:
+                    self._given_up.clear()
+                self._given_up[key] = late[-1]
+                self._release_up_to(key, late[-1])
         if self._waiting:
-            nearest = min(entry[2] for waiting in self._waiting.values() for entry in waiting)
+            nearest = min(waiting[0][1] for waiting in self._waiting.values())
             self._expire_later(max(0.001, nearest - now))

@@ -24,20 +24,21 @@ from mesh.zeromq.curve import new_context
 TIMEOUT_SECONDS = 5.0
 
 
-def connect(proxy: str | None = None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> "Connection":
+def connect(*proxies: str, timeout_seconds: float = TIMEOUT_SECONDS) -> "Connection":
     """Connect to the mesh from a program that is no node.
 
         async with mesh.connect("tcp://127.0.0.1:5550") as pubsub:
             await pubsub.broadcast("room:1", "new_msg", {"body": "good morning"})
 
     Args:
-        proxy: the proxy's address; by default that of the settings (MESH_BUS__PROXIES, mesh.toml).
-        timeout_seconds: the proxy has to answer, whenever it is waited for.
+        proxies: the addresses of all proxies; by default those of the settings (MESH_BUS__PROXIES,
+            mesh.toml).
+        timeout_seconds: a proxy has to answer, whenever it is waited for.
 
     Raises:
         SettingsError: for an address that is none, or a setting that is unusable.
     """
-    return Connection(proxy, timeout_seconds)
+    return Connection(proxies, timeout_seconds)
 
 
 class Connection:
@@ -46,12 +47,13 @@ class Connection:
     Entering it raises UnreachableError if no proxy answers.
     """
 
-    def __init__(self, proxy: str | None, timeout_seconds: float) -> None:
-        flags = {"bus": {"proxies": [proxy] if proxy is not None else None}}
+    def __init__(self, proxies: tuple[str, ...], timeout_seconds: float) -> None:
+        flags = {"bus": {"proxies": list(proxies) or None}}
         self._settings = load(flags=flags)
         self._timeout_seconds = timeout_seconds
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._bus: Bus | None = None
+        self._placement = Placement()
 
     async def __aenter__(self) -> Self:
         """Connect; returns when the proxy has answered.
@@ -67,6 +69,8 @@ class Connection:
             bus = self._bus = Bus(self._context, f"script-{secrets.token_hex(8)}", self._settings.bus)
             bus.subscriptions.confirm = self._confirm
             bus.subscribe(topics.exact(topics.of_node(bus.node)))
+            bus.subscribe(topics.exact(topics.NODES))
+            bus.subscriber.on_announcement = self._heard
             bus.start()
             await self._confirm()
         except BaseException:
@@ -120,29 +124,29 @@ class Connection:
 
     async def nodes(self, seconds: float) -> list[Announcement]:
         """The nodes that announce themselves within so many seconds; each does so every second."""
-        bus = self._open()
-        placement = Placement()
-
-        def heard(data: bytes) -> None:
-            try:
-                announcement = decode(data)
-            except WireError:
-                return  # not a node of this version
-            if announcement.state != "lost":  # said by another node, which may be wrong
-                placement.heard(announcement, 0.0)
-
-        bus.subscriber.on_announcement = heard
-        bus.subscribe(topics.exact(topics.NODES))
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            bus.unsubscribe(topics.exact(topics.NODES))
-        return placement.nodes()
+        self._open()
+        self._placement = Placement()
+        await asyncio.sleep(seconds)
+        return self._placement.nodes()
 
     @property
     def node_id(self) -> str:
         """Where `direct_broadcast` finds this connection."""
         return self._open().node
+
+    def _heard(self, data: bytes) -> None:
+        try:
+            announcement = decode(data)
+        except WireError:
+            return  # not a node of this version
+        if announcement.state == "lost":
+            return  # said by another node, which may be wrong
+        self._placement.heard(announcement, 0.0)
+        publisher = self._open().publisher
+        if announcement.state == "down":
+            publisher.gone(announcement.node)
+        elif announcement.proxies is not None:
+            publisher.hears(announcement.node, announcement.proxies)
 
     def _open(self) -> Bus:
         if self._bus is None:

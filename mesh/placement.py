@@ -27,6 +27,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         link: a worker's address for links.
         routes: a worker's (mount, pattern) pairs.
         key: a worker's public CURVE key, in Z85, if it has one.
+        proxies: those it hears; None if it does not say.
     """
 
     version: int = VERSION
@@ -36,6 +37,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     link: str | None = None
     routes: tuple[tuple[str, str], ...] = ()
     key: str | None = None
+    proxies: tuple[str, ...] | None = None
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -61,7 +61,10 @@ class BusAdapter(Protocol):
         """Undo one `subscribe`."""
 
     def when_subscribed(self, callback: Callable[[], None]) -> None:
-        """Call back once all subscriptions made so far are in force at the proxy."""
+        """Call back once all subscriptions made so far are in force at every proxy that is there."""
+
+    def delivered(self, origin: str, sequence: int) -> bool:
+        """Whether this broadcast of another node has come, or will not come any more."""
 
 
 LocalBroadcast = Callable[[str, str, Any], None]

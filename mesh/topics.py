@@ -14,6 +14,8 @@ SYNC = "$sync"
 """Prefix of the topics on which barrier probes travel."""
 PRESENCE = "$presence"
 """Prefix of the topics on which the replicas of a Tracker speak."""
+MOVES = "$moves"
+"""Where publishers say from where on topics come through another proxy."""
 ONCE = "$once"
 """Where gateways tell each other of Idempotency-Keys."""
 NODE = "$node"
@@ -54,6 +56,11 @@ def check_pattern(pattern: object) -> str:
     if "*" in text[:-1]:
         raise TopicError(f"pattern {text!r} has a '*' that is not at its end; want 'room:1' or 'room:*'")
     return text
+
+
+def of_sync(node: str) -> str:
+    """The topic of the probes by which one node finds out which proxies work."""
+    return f"{SYNC}:{node}"
 
 
 def of_node(node: str) -> str:

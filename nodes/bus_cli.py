@@ -14,7 +14,10 @@ from mesh import payloads
 from mesh.errors import PayloadError
 from mesh.placement import Announcement
 
-Proxy = Annotated[str | None, typer.Option(help="The proxy's address; by default that of the settings.")]
+Proxy = Annotated[
+    list[str] | None,
+    typer.Option(help="A proxy's address, repeatable: all there are. By default those of the settings."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 LISTEN_SECONDS = 1.5
@@ -34,7 +37,7 @@ def tail(
     console = Console(soft_wrap=True, highlight=False)
 
     async def follow() -> None:
-        async with mesh.connect(proxy) as pubsub, pubsub.subscribe(topic) as broadcasts:
+        async with mesh.connect(*(proxy or ())) as pubsub, pubsub.subscribe(topic) as broadcasts:
             seen = 0
             async for each in broadcasts:
                 if json:
@@ -69,7 +72,7 @@ def broadcast(
         raise PayloadError(f"payload {payload[:80]!r} is not JSON: {error}") from None
 
     async def send() -> None:
-        async with mesh.connect(proxy) as pubsub:
+        async with mesh.connect(*(proxy or ())) as pubsub:
             await pubsub.broadcast(topic, event, value)
 
     _run(send())
@@ -82,7 +85,7 @@ def nodes(proxy: Proxy = None, json: Json = False) -> None:
     """
 
     async def listen() -> list[Announcement]:
-        async with mesh.connect(proxy) as pubsub:
+        async with mesh.connect(*(proxy or ())) as pubsub:
             return await pubsub.nodes(LISTEN_SECONDS)
 
     found = sorted(_run(listen()), key=lambda each: (each.kind, each.node))

@@ -34,8 +34,8 @@ App = Annotated[
 Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 lets the kernel choose.")]
 Proxy = Annotated[
-    str | None,
-    typer.Option(help="The proxy's address, e.g. tcp://127.0.0.1:5550 or ipc:///run/mesh/proxy."),
+    list[str] | None,
+    typer.Option(help="A proxy's address, e.g. tcp://127.0.0.1:5550 or ipc:///run/mesh/proxy; repeatable."),
 ]
 Config = Annotated[Path | None, typer.Option(help="A TOML file; by default ./mesh.toml if there is one.")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
@@ -130,7 +130,9 @@ def proxy(
     """
     from nodes import proxy as node
 
-    node.run(_settings("proxy", None, config, _flags(log_level, log_format, bus=_bus(bind))))
+    node.run(
+        _settings("proxy", None, config, _flags(log_level, log_format, bus=_bus([bind] if bind else None)))
+    )
 
 
 @app.command()
@@ -138,7 +140,7 @@ def cluster(
     application_spec: App,
     gateways: Annotated[int, typer.Option(min=1, help="Gateways; they share the port.")] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Workers.")] = 2,
-    proxies: Annotated[int, typer.Option(min=1, max=1, help="Proxies; one for now.")] = 1,
+    proxies: Annotated[int, typer.Option(min=1, max=16, help="Proxies; with two, one may die.")] = 1,
     host: Host = None,
     port: Port = None,
     status_file: Annotated[
@@ -156,11 +158,10 @@ def cluster(
     """
     from nodes import cluster as node
 
-    del proxies  # the option's bounds have checked it
     endpoint = application.load(application_spec)
     flags = _flags(log_level, log_format, gateway={"host": host, "port": port})
     settings = _settings("cluster", endpoint, config, flags)
-    sys.exit(node.run(application_spec, settings, gateways, workers, status_file))
+    sys.exit(node.run(application_spec, settings, gateways, workers, proxies, status_file))
 
 
 @app.command()
@@ -233,8 +234,8 @@ def _fail(error: MeshError, code: int) -> None:
     sys.exit(code)
 
 
-def _bus(address: str | None) -> dict[str, Any]:
-    return {"proxies": [address] if address else None}
+def _bus(addresses: list[str] | None) -> dict[str, Any]:
+    return {"proxies": addresses or None}
 
 
 def _flags(level: str | None, format: str | None, **rooms: dict[str, Any]) -> dict[str, dict[str, Any]]:

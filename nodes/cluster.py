@@ -1,4 +1,4 @@
-"""A cluster on one machine: one proxy, workers and gateways, each a process, supervised."""
+"""A cluster on one machine: proxies, workers and gateways, each a process, supervised."""
 
 import asyncio
 import json
@@ -18,14 +18,21 @@ from nodes.supervisor import STOP_SECONDS, Child, Supervisor
 log = get_logger("nodes.cluster")
 
 
-def run(app_spec: str, settings: Settings, gateways: int, workers: int, status_file: Path | None) -> int:
+def run(
+    app_spec: str,
+    settings: Settings,
+    gateways: int,
+    workers: int,
+    proxies: int,
+    status_file: Path | None,
+) -> int:
     """Run a cluster until SIGINT or SIGTERM; returns the exit code.
 
     Raises:
         NodeError: if a port is occupied, or the status file cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="mesh-") as directory:  # mode 0700
-        cluster = Cluster(app_spec, settings, gateways, workers, Path(directory), status_file)
+        cluster = Cluster(app_spec, settings, gateways, workers, proxies, Path(directory), status_file)
         try:
             return asyncio.run(cluster.run())
         finally:
@@ -44,6 +51,7 @@ class Cluster:
         settings: Settings,
         gateways: int,
         workers: int,
+        proxies: int,
         directory: Path,
         status_file: Path | None,
     ) -> None:
@@ -51,13 +59,16 @@ class Cluster:
         self._settings = settings
         self._directory = directory
         self._status_file = status_file
-        self._proxy_address = f"ipc://{directory / 'proxy'}"
+        self._addresses = [f"ipc://{directory / f'proxy.{number}'}" for number in range(1, proxies + 1)]
         self._held: list[socket.socket] = []
         host, port = settings.gateway.host, settings.gateway.port
         self._port = self._hold(host, port)
         own = [port + number if port else 0 for number in range(1, gateways + 1)]
         self._own_ports = [self._hold(host, each) for each in own]
-        self._proxy = self._child("proxy", [], {}, 2)
+        self._proxies = [
+            self._child("proxy", ["--bind", address], {}, 2, f"proxy.{number}")
+            for number, address in enumerate(self._addresses, 1)
+        ]
         self._workers = [self._worker(number) for number in range(1, workers + 1)]
         self._gateways = [self._gateway(number) for number in range(1, gateways + 1)]
 
@@ -67,7 +78,7 @@ class Cluster:
         Raises:
             NodeError: if the status file cannot be written at the start.
         """
-        children = [self._proxy, *self._workers, *self._gateways]
+        children = [*self._proxies, *self._workers, *self._gateways]
         self._begin_status()
         patience = self._settings.drain.shutdown_seconds + STOP_SECONDS
         supervisor = Supervisor(children, self._update_status, patience)
@@ -80,9 +91,8 @@ class Cluster:
             for child, port in zip(self._gateways, self._own_ports, strict=True)
         ]
         workers = str(len(self._workers))
-        banner.show(
-            "cluster", self._app_spec, [*rows, ("workers", workers), ("proxy", self._proxy_address)]
-        )
+        proxies = [("proxy", address) for address in self._addresses]
+        banner.show("cluster", self._app_spec, [*rows, ("workers", workers), *proxies])
         return await supervisor.run()
 
     def close(self) -> None:
@@ -139,7 +149,7 @@ class Cluster:
         return {
             **environment(self._settings),
             "MESH_CONFIG": os.devnull,  # a file that we were told not to read must not stop the nodes
-            "MESH_BUS__PROXIES": self._proxy_address,
+            "MESH_BUS__PROXIES": ",".join(self._addresses),
             "MESH_SECURITY__SECRET_KEY": lifecycle.secret(self._settings),
             "PYTHONUNBUFFERED": "1",
         }
@@ -168,9 +178,14 @@ class Cluster:
     def _write_status(self) -> None:
         if self._status_file is None:
             return
+        proxies = [
+            {"name": each.name, "pid": each.pid, "address": address}
+            for each, address in zip(self._proxies, self._addresses, strict=True)
+        ]
         status = {
             "url": self._url(self._port),
-            "proxy": {"name": self._proxy.name, "pid": self._proxy.pid, "address": self._proxy_address},
+            "proxy": proxies[0],
+            "proxies": proxies,
             "workers": [{"name": each.name, "pid": each.pid} for each in self._workers],
             "gateways": [
                 {"name": each.name, "pid": each.pid, "url": self._url(port)}

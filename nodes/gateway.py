@@ -207,7 +207,7 @@ class GatewayNode:
             "topics": topics,
             "unsent_bytes": self.hub.unsent_bytes(),
             "links": self.workers.links,
-            "bus_connected": int(self.bus.publisher.connected and not self.bus.watch.away),
+            "bus_connected": int(self.bus.publisher.connected),
             "bus_backlog_messages": self.bus.publisher.backlog,
             "loop_lag_seconds": self.prober.lag_seconds,
         }

@@ -6,6 +6,7 @@ import threading
 import zmq
 
 from mesh.addresses import publish_address, subscribe_address
+from mesh.errors import SettingsError
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
@@ -25,6 +26,11 @@ class ProxyNode:
 
     def __init__(self, settings: Settings, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
         self.settings = settings
+        if len(settings.bus.proxies) > 1:
+            raise SettingsError(
+                f"MESH_BUS__PROXIES names {len(settings.bus.proxies)} proxies; say with --bind which of"
+                " them this one is"
+            )
         (self.address,) = settings.bus.proxies
         self._owns_context = context is None
         self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)

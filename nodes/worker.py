@@ -143,7 +143,7 @@ class WorkerNode:
 
     async def _last_broadcasts(self) -> None:
         """What was broadcast last must not be overtaken by the end of the links."""
-        if self.bus is None or self.bus.watch.away or not self.bus.publisher.connected:
+        if self.bus is None or not self.bus.publisher.connected:
             return
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
@@ -163,7 +163,7 @@ class WorkerNode:
             "topics": topics_here,
             "mailbox_messages": self.channels.waiting(),
             "links": self.router.links,
-            "bus_connected": int(self.bus.publisher.connected and not self.bus.watch.away),
+            "bus_connected": int(self.bus.publisher.connected),
             "bus_backlog_messages": self.bus.publisher.backlog,
             "loop_lag_seconds": self.prober.lag_seconds,
         }

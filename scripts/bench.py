@@ -146,7 +146,7 @@ def cluster(directory: Path, gateways: int) -> Iterator[Server]:
 
 def pids_of(status: dict[str, Any]) -> list[int]:
     """Of all nodes of a cluster."""
-    return [node["pid"] for node in [status["proxy"], *status["workers"], *status["gateways"]]]
+    return [node["pid"] for node in [*status["proxies"], *status["workers"], *status["gateways"]]]
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ class Announcer:
         self._last = float("-inf")
         subscriber.subscribe(topics.exact(topics.NODES))
         subscriber.on_announcement = self._heard
+        publisher.on_change = self._changed
 
     def start(self) -> None:
         """Announce now, and again and again."""
@@ -77,8 +78,13 @@ class Announcer:
         self._timer = loop.call_later(self._announce_seconds, self._tick)
 
     def _announce(self, state: Literal["up", "down"]) -> None:
-        announcement = msgspec.structs.replace(self._announcement, state=state)
+        proxies = self._publisher.proxies
+        announcement = msgspec.structs.replace(self._announcement, state=state, proxies=proxies)
         self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(announcement))
+
+    def _changed(self) -> None:
+        if self._timer is not None:
+            self._announce("up")  # publishers use the proxies that everybody hears
 
     def _heard(self, data: bytes) -> None:
         try:
@@ -95,8 +101,11 @@ class Announcer:
         now = asyncio.get_running_loop().time()
         new = self.placement.heard(announcement, now)
         if announcement.state == "down":
+            self._publisher.gone(announcement.node)
             self.on_down(announcement)
             return
+        if announcement.proxies is not None:
+            self._publisher.hears(announcement.node, announcement.proxies)
         if new:
             log.debug("node is up", node=announcement.node, kind=announcement.kind)
             if self._timer is not None:

@@ -1,15 +1,15 @@
-"""Tells when subscriptions are in force: a probe through the proxy.
+"""Tells when subscriptions are in force: a probe through every proxy.
 
-A subscription travels to the proxy on its own; broadcasts published before it arrives are lost. So
-after the subscriptions in question we subscribe to a fresh `$sync` topic and publish on it until the
-probe comes back: the proxy takes subscriptions of one connection in order, so by then it has them all.
+A subscription travels to the proxies on its own; broadcasts published before it arrives are lost. So
+after the subscriptions in question we subscribe to a fresh `$sync` topic and publish on it until the probe
+comes back from each proxy that is there: a proxy takes subscriptions of one connection in order, so by then
+it has them all.
 """
 
 import asyncio
 from collections.abc import Callable
 
 from mesh import topics
-from mesh.bus.frames import PROBE
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.pubsub import BusAdapter
@@ -31,12 +31,13 @@ class Barrier:
         self._waiting: list[Callable[[], None]] = []
         self._probed: list[Callable[[], None]] = []
         self._topic = ""
+        self._echoed: set[str] = set()
         self._number = 0
         self._retry: asyncio.TimerHandle | None = None
         self._started = 0.0
         self._warned = False
         self._scheduled = False
-        subscriber.on_probe = self._echo
+        publisher.on_lost = self._check
 
     def when_complete(self, callback: Callable[[], None]) -> None:
         """Call back once every subscription made before this call is in force."""
@@ -60,6 +61,7 @@ class Barrier:
         self._probed, self._waiting = self._waiting, []
         self._number += 1
         self._topic = f"{topics.SYNC}:{self._publisher.origin}:{self._number}"
+        self._echoed.clear()
         self._subscriber.subscribe(topics.exact(self._topic))
         self._started = asyncio.get_running_loop().time()
         self._warned = False
@@ -67,7 +69,9 @@ class Barrier:
 
     def _probe(self, retry_seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self._publisher.publish_kind(PROBE, self._topic)
+        for lane in self._publisher.lanes:
+            if str(lane.index) not in self._echoed:
+                self._publisher.probe(self._topic, lane)
         self._retry = loop.call_later(
             retry_seconds, self._probe, min(2 * retry_seconds, LAST_RETRY_SECONDS)
         )
@@ -76,12 +80,23 @@ class Barrier:
             self._warned = True
             log.warning("the bus does not answer: joins wait", seconds=round(waited, 1))
 
-    def _echo(self, topic: str) -> None:
-        if topic != self._topic:
+    def echo(self, topic: str, lane: str) -> None:
+        """A probe has come back."""
+        if topic == self._topic:
+            self._echoed.add(lane)
+            self._check()
+
+    def _check(self) -> None:
+        """All proxies that are there have answered, and at least one."""
+        waiting = any(
+            not lane.away and str(lane.index) not in self._echoed for lane in self._publisher.lanes
+        )
+        if waiting or not self._echoed:
             return
         if self._retry is not None:
             self._retry.cancel()
-        self._subscriber.unsubscribe(topics.exact(topic))
+        self._subscriber.unsubscribe(topics.exact(self._topic))
+        self._echoed.clear()
         self._topic = ""
         callbacks, self._probed = self._probed, []
         for callback in callbacks:

@@ -5,52 +5,41 @@ from collections.abc import Callable
 import zmq
 
 from mesh import topics
-from mesh.addresses import publish_address, subscribe_address
 from mesh.bus.barrier import Barrier, subscribed
-from mesh.bus.frames import DIRECT, encode_direct
+from mesh.bus.frames import DIRECT, Header, encode_direct
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.bus.subscriptions import Subscription, Subscriptions
-from mesh.bus.watch import ConnectionWatch
 from mesh.messages import Sender
 from mesh.settings import BusSettings
 from mesh.zeromq import sockets
-from mesh.zeromq.curve import keys_of
+from mesh.zeromq.resolve import resolve
 
 
 class Bus:
-    """Connects a node to the proxy.
+    """Connects a node to all proxies.
 
     Attributes:
-        address: of the proxy, for messages.
-        watch: of the publisher's connection to it.
+        proxies: their addresses.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], node: str, settings: BusSettings) -> None:
-        (proxy,) = settings.proxies
-        self.address = proxy
-        publisher = sockets.bus_publisher(context, settings)
-        subscriber = sockets.bus_subscriber(context, settings)
-        self.watch = ConnectionWatch(publisher)
-        try:
-            keys = keys_of(publisher)
-            key = keys.proxy() if keys is not None and proxy.startswith("tcp://") else None
-            sockets.connect(publisher, publish_address(proxy), key)
-            sockets.connect(subscriber, subscribe_address(proxy), key)
-        except BaseException:  # open sockets would keep their context from ending
-            self.watch.close()
-            publisher.close()
-            subscriber.close()
-            raise
-        self.publisher = Publisher(publisher, node, settings.backlog_messages)
-        self.subscriber = Subscriber(subscriber)
+        self.proxies = resolve(settings.proxies)
+        self.publisher = Publisher(context, node, settings, self.proxies)
+        self.subscriber = Subscriber(sockets.bus_subscriber(context, settings), self.proxies)
         self.barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
         self.subscriptions = Subscriptions(self.subscribe, self.unsubscribe, lambda: subscribed(self))
         self.subscriber.listeners += (self.subscriptions.deliver,)
+        self.subscriber.subscribe(topics.exact(topics.of_sync(node)))
+        self.subscriber.on_probe = self._echo
+        self.subscriber.on_deaf = self._deaf
 
     def start(self) -> None:
-        """Begin to send and receive."""
-        self.watch.start()
+        """Begin to send and receive.
+
+        Raises:
+            MeshError: if an address or a key cannot be used; `close` is still to be called.
+        """
         self.publisher.start()
         self.subscriber.start()
 
@@ -59,7 +48,6 @@ class Bus:
         self.subscriptions.close()
         self.barrier.close()
         self.subscriber.close()
-        self.watch.close()
         self.publisher.close()
 
     @property
@@ -94,5 +82,19 @@ class Bus:
         self.subscriber.unsubscribe(subscription)
 
     def when_subscribed(self, callback: Callable[[], None]) -> None:
-        """Call back once all subscriptions made so far are in force at the proxy."""
+        """Call back once all subscriptions made so far are in force at every proxy that is there."""
         self.barrier.when_complete(callback)
+
+    def delivered(self, origin: str, sequence: int) -> bool:
+        """Whether this broadcast has come, or will not come any more."""
+        return self.subscriber.delivered(origin, sequence)
+
+    def _echo(self, topic: str, header: Header) -> None:
+        if header.origin == self.node:
+            self.publisher.echoed(header.event, header.sequence)
+            self.barrier.echo(topic, header.event)
+
+    def _deaf(self, proxy: str) -> None:
+        for lane in self.publisher.lanes:
+            if lane.address == proxy:
+                self.publisher.deaf(lane)

@@ -1,7 +1,8 @@
-"""Publishing that waits until the proxy has it: for those who would otherwise exit, or answer, too early.
+"""Publishing that waits until a proxy has it: for those who would otherwise exit, or answer, too early.
 
 A probe is published behind the messages and comes back through the proxy (mesh/bus/barrier.py): the proxy
-takes what one connection sends in order, so by then it has taken the messages.
+takes what one connection sends in order, so by then it has taken the messages. If it dies instead, they go
+through another, or through the same when it is back.
 """
 
 import asyncio
@@ -13,19 +14,20 @@ from mesh.errors import UnreachableError
 
 
 async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: float) -> None:
-    """Call `publish` once the proxy is there; return when the proxy has what it published.
+    """Call `publish` once a proxy is there; return when proxies have what it published.
 
     Raises:
         UnreachableError: saying whether anything was published.
     """
-    publisher, watch = bus.publisher, bus.watch
-    if watch.away or not publisher.connected:
+    publisher = bus.publisher
+    if not publisher.connected:
         try:
             await confirm(bus, timeout_seconds)
         except UnreachableError as error:
             raise UnreachableError(f"nothing was published: {error}") from None
-    dropped, interruptions = publisher.dropped, watch.interruptions
+    dropped, first = publisher.dropped, publisher.sequence + 1
     publish()
+    last = publisher.sequence
     if publisher.dropped > dropped:
         raise UnreachableError(
             "the bus is overloaded: its backlog is full and messages were dropped", lost=True
@@ -33,19 +35,16 @@ async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: floa
     try:
         async with asyncio.timeout(timeout_seconds):
             await subscribed(bus)
+            while publisher.is_pending(first, last):  # a proxy was lost meanwhile
+                await subscribed(bus)
     except TimeoutError:
         raise UnreachableError(
             f"the bus did not confirm within {timeout_seconds:g} s; the message may be delivered yet"
         ) from None
-    watch.look()
-    if watch.interruptions > interruptions:
-        raise UnreachableError(
-            "the proxy went away while the message was on its way to it; it may be lost", lost=True
-        )
 
 
 async def confirm(bus: Bus, timeout_seconds: float) -> None:
-    """Return once the proxy is there and has every subscription made so far.
+    """Return once a proxy is there and has every subscription made so far.
 
     Raises:
         UnreachableError: if that takes longer than `timeout_seconds`.
@@ -55,6 +54,6 @@ async def confirm(bus: Bus, timeout_seconds: float) -> None:
             await subscribed(bus)
     except TimeoutError:
         raise UnreachableError(
-            f"no proxy answered at {bus.address} within {timeout_seconds:g} s; is it running"
+            f"no proxy answered at {', '.join(bus.proxies)} within {timeout_seconds:g} s; is it running"
             " (`mesh proxy`), and is this its address (MESH_BUS__PROXIES)?"
         ) from None

@@ -27,13 +27,16 @@ DIRECT = 7
 ONCE = 8
 """An Idempotency-Key that a gateway has used, for the others; `event` is the key's digest."""
 
+MOVE = 9
+"""From here on some topics of this origin come through another proxy (mesh/bus/moves.py)."""
+
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
     """The second frame.
 
     Attributes:
         version: of this layout; others are not read.
-        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT or ONCE; others are
+        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT, ONCE or MOVE; others are
             ignored.
         origin: id of the node that published it.
         sequence: the origin's number of the message, rising by one with each it publishes.

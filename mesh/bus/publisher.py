@@ -1,27 +1,47 @@
-"""Numbers broadcasts and sends them to the proxy.
+"""Numbers what a node publishes and sends it, each topic through one of the proxies.
 
-The proxy subscribes to everything; its subscription, read from our XPUB, tells that it is there.
-While it is not, or its queue is full, messages wait in a bounded backlog; what does not fit is
+A proxy is used while every live node hears it (they say so in their announcements). When one is lost, what
+may be lost with it is sent again through the others, under the same numbers; receivers drop what they have
+had. When one comes back, markers tell receivers where its share of the topics begins (mesh/bus/moves.py).
+While no proxy is there, or a queue is full, messages wait in a bounded backlog; what does not fit is
 dropped, counted and logged.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+import msgspec
 import zmq
 
 from mesh import telemetry, topics
-from mesh.bus.frames import BROADCAST, DIRECT, ONCE, VERSION, Header, encode_header
+from mesh.bus.frames import (
+    ANNOUNCEMENT,
+    BROADCAST,
+    DIRECT,
+    MOVE,
+    ONCE,
+    PROBE,
+    VERSION,
+    Header,
+    encode_header,
+)
+from mesh.bus.lane import Lane
+from mesh.bus.sequence import Message
 from mesh.messages import Sender
+from mesh.placement import choose
+from mesh.settings import BusSettings
 from mesh.telemetry import counters, get_logger, stats
-from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.bus")
 
 RETRY_SECONDS = 0.005
+TICK_SECONDS = 0.25
+"""Between two probes of each proxy."""
+FIRST_PROBE_SECONDS = 0.001
+REMEMBERED_TOPICS = 10_000
 KEPT = frozenset({BROADCAST, DIRECT, ONCE})
-"""Kinds of messages that wait for the proxy; the others are repeated anyway."""
+"""Kinds of messages that must not be lost; the others are repeated anyway."""
 
 
 class Publisher:
@@ -30,41 +50,70 @@ class Publisher:
     Attributes:
         origin: the node's id.
         sequence: number of the last message published.
+        lanes: one for each proxy.
         on_broadcast: called with (topic, sequence) for each broadcast numbered.
-        connected: whether the proxy is there.
+        on_change: called when the proxies that this node hears have changed.
+        on_lost: called when one is known not to be there.
         dropped: how many messages did not fit into the backlog.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], origin: str, backlog_messages: int) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        origin: str,
+        settings: BusSettings,
+        proxies: Collection[str],
+    ) -> None:
         self.origin = origin
         self.sequence = 0
         self.on_broadcast: Callable[[str, int], None] | None = None
-        self._socket = socket
-        self._drain = Drain(socket, self._subscription)
-        self.connected = False
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
         self.dropped = 0
-        self._backlog: deque[list[bytes]] = deque()
-        self._backlog_messages = backlog_messages
+        self.lanes = [
+            Lane(context, settings, address, index, on_connected=self._connected, on_lost=self._lost)
+            for index, address in enumerate(proxies)
+        ]
+        self._settings = settings
+        self._nodes: dict[str, float] = {}
+        self._usable: list[Lane] = []
+        self._by_topic: dict[str, Lane] = {}
+        self._backlog: deque[Message] = deque()
         self._retry: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticked = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether a proxy is there."""
+        return any(lane.heard for lane in self.lanes)
 
     @property
     def backlog(self) -> int:
-        """How many broadcasts wait for it."""
+        """How many broadcasts wait for one."""
         return len(self._backlog)
 
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Those that this node hears."""
+        return tuple(lane.address for lane in self.lanes if lane.heard)
+
     def start(self) -> None:
-        """Begin to watch for the proxy."""
-        self._drain.start()
+        """Connect to the proxies. Raises MeshError if an address or a key cannot be used."""
+        for lane in self.lanes:
+            lane.open()
+        self._tick()
 
     def close(self) -> None:
         """Stop; what waits in the backlog is lost, and said so."""
         if self._backlog:
             log.warning("messages not sent at stop", messages=len(self._backlog))
             counters.count("bus_backlog_dropped", len(self._backlog))
-        if self._retry is not None:
-            self._retry.cancel()
-        self._drain.close()
-        self._socket.close()
+        for timer in (self._retry, self._timer):
+            if timer is not None:
+                timer.cancel()
+        for lane in self.lanes:
+            lane.close()
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and queue it; returns its number."""
@@ -85,51 +134,183 @@ class Publisher:
         data: bytes = b"",
         sender: Sender | None = None,
     ) -> int:
-        """As `publish`, for announcements and probes as well: those are repeated anyway, not kept."""
+        """As `publish`, for messages of any kind."""
         self.sequence = sequence = self.sequence + 1
         header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, sender))
         frames = [topics.exact(topic), header, data]
-        sent = self.connected and not self._backlog and self._send(frames)
-        if not sent and kind in KEPT:
-            self._keep(frames)
+        if kind in KEPT:
+            message = Message(sequence, topic, frames)
+            lane = None if self._backlog else self._lane(topic)
+            if lane is None or not lane.send_kept(message):
+                self._keep(message)
+        elif kind == ANNOUNCEMENT:  # who has lost a proxy must hear it through another
+            for each in self.lanes:
+                each.send(frames)
+        else:
+            lane = self._lane(topic)
+            if lane is not None:
+                lane.send(frames)
         return sequence
 
-    def _send(self, frames: list[bytes]) -> bool:
-        try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        else:
-            return True
-        finally:
-            self._drain.look_again()
+    def probe(self, topic: str, lane: Lane) -> int:
+        """Publish a probe through one proxy, behind all that was sent through it; returns its number."""
+        self.sequence = sequence = self.sequence + 1
+        header = Header(VERSION, PROBE, self.origin, sequence, str(lane.index), 0)
+        lane.probe(sequence, [topics.exact(topic), encode_header(header), b""])
+        return sequence
 
-    def _keep(self, frames: list[bytes]) -> None:
-        if len(self._backlog) >= self._backlog_messages:
+    def echoed(self, index: str, sequence: int) -> None:
+        """A probe has come back: its proxy has taken all that was sent before it."""
+        if not index.isdecimal() or int(index) >= len(self.lanes):
+            return
+        lane = self.lanes[int(index)]
+        if lane.echoed(sequence):
+            self.on_change()
+            self._choose()
+
+    def deaf(self, lane: Lane) -> None:
+        """What comes back from a proxy is interrupted: whether it works has to be found out anew."""
+        if lane.heard:
+            lane.deaf()
+            self._connected(lane)
+            self._lost(lane)
+
+    def is_pending(self, first: int, last: int) -> bool:
+        """Whether no proxy has confirmed one of the messages with these numbers yet."""
+        return any(first <= each.sequence <= last for each in self._backlog) or any(
+            lane.sent.untaken(first, last) for lane in self.lanes
+        )
+
+    # Who hears which proxy
+
+    def hears(self, node: str, proxies: Collection[str]) -> None:
+        """A node has announced which proxies it hears."""
+        self._nodes[node] = asyncio.get_running_loop().time()
+        for lane in self.lanes:
+            if lane.address in proxies:
+                lane.listeners.add(node)
+            else:
+                lane.listeners.discard(node)
+        self._choose()
+
+    def gone(self, node: str) -> None:
+        """A node is no more: nothing depends on what it hears."""
+        if self._nodes.pop(node, None) is not None:
+            for lane in self.lanes:
+                lane.listeners.discard(node)
+            self._choose()
+
+    def _choose(self) -> None:
+        """Use the proxies that everybody hears; send again what went through one that is used no more."""
+        here = [lane for lane in self.lanes if lane.heard]
+        now = asyncio.get_running_loop().time()
+        everybody = [lane for lane in here if self._nodes.keys() <= lane.listeners]
+        patience = self._settings.listeners_seconds
+        usable = everybody or [lane for lane in here if now - lane.heard_since > patience]
+        if usable == self._usable:
+            return
+        before, self._usable = self._usable, usable
+        self._by_topic.clear()
+        log.debug("proxies in use", proxies=[lane.address for lane in usable])
+        kept = [lane for lane in before if lane in usable]
+        gained = [lane for lane in usable if lane not in before]
+        if kept and gained:
+            self._mark(kept, gained)
+        self._send_again([lane for lane in self.lanes if lane not in usable])
+
+    def _lane(self, topic: str) -> Lane | None:
+        usable = self._usable
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        lane = self._by_topic.get(topic)
+        if lane is None:
+            by_address = {each.address: each for each in usable}
+            lane = by_address[choose(topic, by_address) or ""]
+            if len(self._by_topic) >= REMEMBERED_TOPICS:
+                self._by_topic.clear()
+            self._by_topic[topic] = lane
+        return lane
+
+    def _mark(self, kept: list[Lane], gained: list[Lane]) -> None:
+        """Tell receivers that topics move: from here on, wait for what still comes the old ways."""
+        self.sequence = boundary = self.sequence + 1
+        header = encode_header(Header(VERSION, MOVE, self.origin, boundary, "", 0))
+        for lane in (*kept, *gained):
+            data = msgspec.msgpack.encode((len(kept), lane in kept))
+            lane.send([topics.exact(topics.MOVES), header, data])
+
+    def _send_again(self, lanes: list[Lane]) -> None:
+        lost = [message for lane in lanes for message in lane.sent.take_all()]
+        if lost:
+            log.warning("messages are sent again, a proxy may have lost them", messages=len(lost))
+            counters.count("bus_messages_resent", len(lost))
+            self._backlog = deque(sorted((*lost, *self._backlog)))
+        self._flush()
+
+    # Time
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        late = now - self._ticked > 4 * TICK_SECONDS  # we were frozen: nothing can be said of others
+        self._ticked = now
+        topic = topics.of_sync(self.origin)
+        for lane in self.lanes:
+            lane.sent.tick(now)
+            if lane.connected:
+                self.probe(topic, lane)
+            silent = lane.heard and now - lane.heard_at > self._settings.proxy_timeout_seconds
+            if silent and not late and len(self._usable) > 1:
+                log.warning("proxy does not answer", proxy=lane.address)
+                lane.lose()
+        patience = self._settings.node_down_seconds
+        for node in [each for each, heard in self._nodes.items() if now - heard > patience and not late]:
+            self.gone(node)
+        self._choose()
+        self._timer = loop.call_later(TICK_SECONDS, self._tick)
+
+    def _connected(self, lane: Lane) -> None:
+        self._first_probe(lane, lane.interruptions, FIRST_PROBE_SECONDS)
+
+    def _first_probe(self, lane: Lane, interruptions: int, seconds: float) -> None:
+        if lane.heard or not lane.connected or lane.interruptions != interruptions:
+            return
+        self.probe(topics.of_sync(self.origin), lane)
+        again = min(2 * seconds, TICK_SECONDS)
+        asyncio.get_running_loop().call_later(seconds, self._first_probe, lane, interruptions, again)
+
+    def _lost(self, _lane: Lane) -> None:
+        self.on_lost()
+        self.on_change()
+        self._choose()
+
+    # What waits
+
+    def _keep(self, message: Message) -> None:
+        if len(self._backlog) >= self._settings.backlog_messages:
             if not counters.value("bus_backlog_dropped"):
-                log.error("bus backlog is full: messages are dropped", limit=self._backlog_messages)
+                log.error(
+                    "bus backlog is full: messages are dropped", limit=self._settings.backlog_messages
+                )
             counters.count("bus_backlog_dropped")
             self.dropped += 1
             return
-        self._backlog.append(frames)
-        if self.connected and self._retry is None:
+        self._backlog.append(message)
+        if self._usable and self._retry is None:
             self._retry_later()
 
     def _retry_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._retry = loop.call_later(RETRY_SECONDS, self._flush)
+        self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._flush_again)
+
+    def _flush_again(self) -> None:
+        self._retry = None
+        self._flush()
 
     def _flush(self) -> None:
-        self._retry = None
-        while self._backlog and self.connected:
-            if not self._send(self._backlog[0]):
-                self._retry_later()
+        while self._backlog and self._usable:
+            lane = self._lane(self._backlog[0].topic)
+            if lane is None or not lane.send_kept(self._backlog[0]):
+                if self._retry is None:
+                    self._retry_later()
                 return
             self._backlog.popleft()
-
-    def _subscription(self, frames: list[bytes]) -> None:
-        connected = frames[0][:1] == b"\x01"
-        if connected != self.connected:
-            self.connected = connected
-            log.debug("proxy is there" if connected else "proxy is gone", backlog=len(self._backlog))
-            self._flush()

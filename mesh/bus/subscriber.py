@@ -1,21 +1,50 @@
-"""Subscriptions of one node, and what arrives for them.
+"""Subscriptions of one node, and what arrives for them through all proxies.
 
-Bytes that are not a bus message are counted, logged and dropped; nobody else notices.
+What comes a second time, because its publisher sent it again through another proxy, is dropped. Bytes that
+are not a bus message are counted, logged and dropped; nobody else notices.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from mesh import topics
-from mesh.bus.frames import ANNOUNCEMENT, BROADCAST, DIRECT, PROBE, Header, decode_direct, decode_header
+from mesh.addresses import subscribe_address
+from mesh.bus.frames import (
+    ANNOUNCEMENT,
+    BROADCAST,
+    DIRECT,
+    MOVE,
+    ONCE,
+    PROBE,
+    Header,
+    decode_direct,
+    decode_header,
+)
+from mesh.bus.moves import Moves
+from mesh.bus.sequence import REMEMBERED_SECONDS, Duplicates
 from mesh.errors import MeshError, WireError
 from mesh.telemetry import counters, get_logger
+from mesh.zeromq import sockets
+from mesh.zeromq.curve import proxy_key
 from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.bus")
 
+REFUSED_SECONDS = 1.0
+"""libzmq does not try again after a failed handshake; we do, after this, with the key of that moment."""
+
 _RESERVED = topics.RESERVED.encode()
+_ONCE_ONLY = frozenset({BROADCAST, DIRECT, ONCE})
+_FAILED = frozenset(
+    {
+        zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+        zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+        zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+    }
+)
 
 
 class Subscriber:
@@ -25,27 +54,51 @@ class Subscriber:
         on_broadcast: called with (topic, header, payload) for each broadcast.
         listeners: likewise, before it.
         on_announcement: called with the payload of each node's announcement.
-        on_probe: called with the topic of each probe.
+        on_probe: called with (topic, header) of each probe.
+        on_deaf: called with the address of a proxy whose connection has ended.
         on_other: by kind of message: called with (header, payload).
     """
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], proxies: Collection[str]) -> None:
         self.on_broadcast: Callable[[str, Header, bytes], None] = lambda *_: None
         self.listeners: tuple[Callable[[str, Header, bytes], None], ...] = ()
         self.on_announcement: Callable[[bytes], None] = lambda _: None
-        self.on_probe: Callable[[str], None] = lambda _: None
+        self.on_probe: Callable[[str, Header], None] = lambda *_: None
+        self.on_deaf: Callable[[str], None] = lambda _: None
         self.on_other: dict[int, Callable[[Header, bytes], None]] = {}
         self._socket = socket
+        self._proxies = {subscribe_address(proxy): proxy for proxy in proxies}
+        self._monitor = sockets.monitor(socket, zmq.EVENT_DISCONNECTED | sum(_FAILED))
         self._drain = Drain(socket, self._message)
+        self._monitor_drain = Drain(self._monitor, self._connection)
         self._counts: dict[bytes, int] = {}
+        self._announced: dict[str, int] = {}
+        self._duplicates = Duplicates()
+        self._moves = Moves(self._deliver)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.subscribe(topics.exact(topics.MOVES))
 
     def start(self) -> None:
-        """Begin to read."""
+        """Connect and begin to read.
+
+        Raises:
+            MeshError: if an address or a key cannot be used.
+        """
         self._drain.start()
+        self._monitor_drain.start()
+        self._tick()
+        for address, proxy in self._proxies.items():
+            sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
 
     def close(self) -> None:
         """Stop."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._moves.close()
+        self._monitor_drain.close()
         self._drain.close()
+        self._socket.disable_monitor()
+        self._monitor.close()
         self._socket.close()
 
     def subscribe(self, subscription: bytes) -> None:
@@ -66,6 +119,10 @@ class Subscriber:
         self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
         self._drain.look_again()
 
+    def delivered(self, origin: str, sequence: int) -> bool:
+        """Whether this message has come, or will not come any more."""
+        return self._duplicates.has(origin, sequence)
+
     def _message(self, frames: list[bytes]) -> None:
         try:
             if len(frames) != 3:
@@ -77,19 +134,67 @@ class Subscriber:
             header = decode_header(second)
             if header.kind == DIRECT:
                 topic, data = decode_direct(data)
+            elif header.kind == MOVE:
+                return self._moves.marker(header, data)
         except MeshError as error:
             counters.count("bus_messages_malformed")
             log.warning("bus message dropped", reason=str(error))
             return
-        if header.kind in (BROADCAST, DIRECT):
-            for listen in self.listeners:
-                listen(topic, header, data)
-            self.on_broadcast(topic, header, data)
-        elif header.kind == ANNOUNCEMENT:
-            self.on_announcement(data)
+        if header.kind not in _ONCE_ONLY:
+            self._of_the_mesh(topic, header, data)
+        elif not self._moves.under_way or not self._moves.hold(topic, header, data):
+            self._deliver(topic, header, data)
+
+    def _deliver(self, topic: str, header: Header, data: bytes) -> None:
+        if not self._duplicates.is_new(header.origin, header.sequence):
+            counters.count("bus_duplicates_dropped")
+            return
+        if header.kind == ONCE:
+            return self._of_the_mesh(topic, header, data)
+        for listen in self.listeners:
+            listen(topic, header, data)
+        self.on_broadcast(topic, header, data)
+
+    def _of_the_mesh(self, topic: str, header: Header, data: bytes) -> None:
+        if header.kind == ANNOUNCEMENT:
+            # They come through every proxy; a slow one must not bring back what was.
+            if header.sequence >= self._announced.get(header.origin, 0):
+                self._announced[header.origin] = header.sequence
+                self.on_announcement(data)
         elif header.kind == PROBE:
-            self.on_probe(topic)
+            self.on_probe(topic, header)
         else:
             handle = self.on_other.get(header.kind)
             if handle is not None:  # a kind this node has no use for, or of a later version
                 handle(header, data)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._duplicates.tick(loop.time())
+        if len(self._announced) > 10_000:
+            self._announced.clear()
+        self._timers["tick"] = loop.call_later(REMEMBERED_SECONDS, self._tick)
+
+    def _connection(self, frames: list[bytes]) -> None:
+        event = parse_monitor_message(frames)
+        address = event["endpoint"].decode(errors="replace")
+        proxy = self._proxies.get(address)
+        if proxy is None:
+            return
+        self.on_deaf(proxy)
+        if event["event"] in _FAILED and address not in self._timers:
+            loop = asyncio.get_running_loop()
+            self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)
+
+    def _again(self, address: str, proxy: str) -> None:
+        del self._timers[address]
+        try:
+            self._socket.disconnect(address)
+        except zmq.ZMQError:
+            pass  # libzmq has given it up itself
+        try:
+            sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
+        except MeshError as error:
+            log.error("cannot connect to the proxy", proxy=proxy, reason=str(error))
+            loop = asyncio.get_running_loop()
+            self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)

@@ -22,6 +22,7 @@ from mesh.errors import SettingsError
 from mesh.telemetry.filters import DEFAULT_FILTER
 
 PREFIX = "MESH_"
+MAX_PROXIES = 16
 MAX_SECONDS = 2_000_000
 """23 days: ZeroMQ counts milliseconds in a C int."""
 
@@ -70,12 +71,18 @@ class BusSettings(Room):
 
     proxies: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
         ["tcp://127.0.0.1:5550"],
-        description="the proxy's address; its subscribers' side is the next port, or the path + .sub",
+        description="all proxies' addresses; a subscribers' side is the next port, or the path + .sub",
     )
     announce_seconds: Seconds = Field(1.0, description="between two announcements of a node")
     node_down_seconds: Seconds = Field(5.0, description="of silence, then a node counts as gone")
     probe_timeout_seconds: Seconds = Field(
         2.0, description="without an answer of the bus, then a warning is logged"
+    )
+    proxy_timeout_seconds: Seconds = Field(
+        2.0, description="a proxy may be silent while there are others, then those are used"
+    )
+    listeners_seconds: Seconds = Field(
+        2.0, description="the only proxy is back, then broadcasts go on, whoever has not found it yet"
     )
     max_message_bytes: MessageBytes = Field(16_000_000, ge=1_000, description="of one frame on the bus")
     high_water_mark: HighWaterMark = Field(10_000, description="messages queued in each ZeroMQ socket")
@@ -88,14 +95,15 @@ class BusSettings(Room):
     @field_validator("proxies")
     @classmethod
     def _check_proxies(cls, proxies: list[str]) -> list[str]:
-        if len(proxies) != 1:
-            raise ValueError(f"{len(proxies)} proxies; this version works with exactly one")
-        try:
-            check_address(proxies[0], "")
-        except SettingsError as error:
-            raise ValueError(str(error).removeprefix(": ")) from None
-        if proxies[0].endswith(":*") or proxies[0] == "ipc://*":
-            raise ValueError("a proxy needs a fixed address, because every node connects to it")
+        if not 1 <= len(set(proxies)) == len(proxies) <= MAX_PROXIES:
+            raise ValueError(f"want 1 to {MAX_PROXIES} proxies, each once")
+        for proxy in proxies:
+            try:
+                check_address(proxy, "")
+            except SettingsError as error:
+                raise ValueError(str(error).removeprefix(": ")) from None
+            if proxy.endswith(":*") or proxy == "ipc://*":
+                raise ValueError("a proxy needs a fixed address, because every node connects to it")
         return proxies
 
 

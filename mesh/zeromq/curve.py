@@ -131,6 +131,16 @@ def new_context(security: SecuritySettings) -> NodeContext:
     return context
 
 
+def proxy_key(socket: zmq.Socket[bytes], proxy: str) -> bytes | None:
+    """The public key to expect of a proxy; None where there is no CURVE.
+
+    Raises:
+        SettingsError: if there are keys, but not that one.
+    """
+    keys = keys_of(socket)
+    return keys.proxy() if keys is not None and proxy.startswith("tcp://") else None
+
+
 def keys_of(socket: zmq.Socket[bytes]) -> Keys | None:
     """The keys of a socket's context."""
     return getattr(socket.context, "keys", None)

@@ -25,6 +25,8 @@ def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> 
     socket = _socket(context, zmq.XPUB, bus.max_message_bytes, bus.high_water_mark)
     _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
     socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full queue shows as EAGAIN, never as a silent loss
+    # A connection that broke is over: what it did not send goes another way. A new one gets a new socket.
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
     return socket
 
 

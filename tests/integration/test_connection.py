@@ -12,6 +12,7 @@ import mesh
 from mesh import Broadcast
 from mesh.bus import delivery
 from mesh.bus.barrier import subscribed
+from mesh.bus.sequence import Message
 from mesh.errors import (
     ChannelError,
     NodeError,
@@ -179,7 +180,7 @@ def test_a_proxy_that_went_away_is_told_and_a_new_one_is_found():
         async with proxy(address):
             connection = mesh.connect(address, timeout_seconds=0.3)
             pubsub = await connection.__aenter__()
-        await until(lambda: pubsub._bus.watch.away)
+        await until(lambda: not pubsub._bus.publisher.connected)
         with pytest.raises(UnreachableError, match="nothing was published: no proxy answered"):
             await pubsub.broadcast("room:1", "lost", {})
         with pytest.raises(UnreachableError, match="no proxy answered"):
@@ -198,22 +199,28 @@ def test_a_proxy_that_went_away_is_told_and_a_new_one_is_found():
     asyncio.run(scenario())
 
 
-def test_a_proxy_that_dies_with_the_message_is_told():
+def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
     async def scenario():
         address = free_address()
-        with zmq.Context() as context, bus(address, "node") as node:
+        got = []
+        with zmq.Context() as context, bus(address, "node") as node, bus(address, "other") as other:
+            other.subscriber.on_broadcast = lambda topic, header, data: got.append(header.event)
+            other.subscribe(b"room:1")
             takes_and_dies = context.socket(zmq.SUB)
             takes_and_dies.setsockopt(zmq.SUBSCRIBE, b"room:1")
             takes_and_dies.bind(address)
-            # Polled, because a socket greets its peers only when it is used.
-            await until(lambda: takes_and_dies.poll(0) or node.publisher.connected)
             publish = functools.partial(node.publish, "room:1", "e", 0, b"{}", None)
+            await until(lambda: takes_and_dies.poll(0) or node.publisher.lanes[0].connected)
+            node.publisher.lanes[0].heard = True  # as if it passed probes on
+            node.publisher._choose()
             delivering = asyncio.create_task(delivery.deliver(node, publish, 10.0))
             await until(lambda: takes_and_dies.poll(0))
             takes_and_dies.close()
             async with proxy(address):
-                with pytest.raises(UnreachableError, match="may be lost"):
-                    await delivering
+                await delivering
+                await until(lambda: got)
+                await subscribed(other)
+        assert got == ["e"]
 
     asyncio.run(scenario())
 
@@ -224,8 +231,10 @@ def test_a_backlog_that_is_full_is_told():
             await subscribed(node)
 
             def publish_too_much():
-                node.publisher._backlog_messages = 0
-                node.publisher._backlog.append([b"x\x00", b"", b""])
+                node.publisher._settings = node.publisher._settings.model_copy(
+                    update={"backlog_messages": 0}
+                )
+                node.publisher._backlog.append(Message(0, "x", [b"x\x00", b"", b""]))
                 node.publish("room:1", "e", 0, b"{}", None)
 
             with pytest.raises(UnreachableError, match="overloaded"):

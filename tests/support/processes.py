@@ -87,11 +87,12 @@ def serve(directory, app, *arguments, env=None):
 class Cluster:
     """`mesh cluster` and what its status file says."""
 
-    def __init__(self, directory, app, gateways=2, workers=2, env=None):
+    def __init__(self, directory, app, gateways=2, workers=2, proxies=1, env=None):
         self.status_file = Path(directory) / "status.json"
         self.process = Process(
             directory,
             "cluster", app, "--port", "0", "--gateways", str(gateways), "--workers", str(workers),
+            "--proxies", str(proxies),
             "--status-file", str(self.status_file),
             env={"MESH_LOG__LEVEL": "debug", **(env or {})},
         )  # fmt: skip
@@ -107,7 +108,7 @@ class Cluster:
         if not self.status_file.exists():
             return False
         status = self.status
-        return all(node["pid"] for node in [status["proxy"], *status["workers"], *status["gateways"]])
+        return all(node["pid"] for node in [*status["proxies"], *status["workers"], *status["gateways"]])
 
     @property
     def status(self):
@@ -123,13 +124,13 @@ class Cluster:
 
     def kill(self, kind, index=0, number=signal.SIGKILL):
         """Send a signal to one node; returns its pid."""
-        pid = self.status[kind]["pid"] if kind == "proxy" else self.status[kind][index]["pid"]
+        pid = self.status["proxies" if kind == "proxy" else kind][index]["pid"]
         os.kill(pid, number)
         return pid
 
     def wait_restarted(self, kind, index, old_pid):
         def restarted():
-            node = self.status[kind] if kind == "proxy" else self.status[kind][index]
+            node = self.status["proxies" if kind == "proxy" else kind][index]
             return node["pid"] not in (None, old_pid)
 
         until_sync(restarted)
@@ -143,9 +144,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(directory, app, gateways=2, workers=2, env=None):
+def cluster(directory, app, gateways=2, workers=2, proxies=1, env=None):
     """A cluster; at the end it must stop cleanly and leave no process."""
-    running = Cluster(directory, app, gateways, workers, env)
+    running = Cluster(directory, app, gateways, workers, proxies, env)
     try:
         running.wait_started()
         yield running

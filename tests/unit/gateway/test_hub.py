@@ -28,7 +28,7 @@ class User(SocketHandler):
 
 class Bus:
     def __init__(self):
-        self.subscribed = []
+        self.subscribed, self.came = [], set()
 
     def subscribe(self, subscription):
         self.subscribed.append(subscription)
@@ -38,6 +38,9 @@ class Bus:
 
     def when_subscribed(self, callback):
         callback()
+
+    def delivered(self, origin, sequence):
+        return (origin, sequence) in self.came
 
 
 class Workers:
@@ -97,6 +100,7 @@ class Gateway:
         self.hub._command(WORKER, command)
 
     def broadcast(self, sequence, event, sender=None, topic="room:1"):
+        self.bus.came.add((WORKER, sequence))
         self.hub.broadcast(topic, Header(VERSION, BROADCAST, WORKER, sequence, event, JSON, sender), b"{}")
 
     def events(self):

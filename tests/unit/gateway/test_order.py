@@ -17,14 +17,26 @@ def released():
 
 
 def make(released, hold_seconds=60.0):
-    return Order(lambda origin, command: released.append(command), hold_seconds)
+    delivered = set()
+    order = Order(
+        lambda origin, command: released.append(command),
+        hold_seconds,
+        lambda origin, sequence: (origin, sequence) in delivered,
+    )
+    order.delivered = delivered
+    return order
+
+
+def passed(order, origin, topic, sequence):
+    order.delivered.add((origin, sequence))
+    order.passed(origin, topic, sequence)
 
 
 def test_a_command_whose_broadcast_has_passed_goes_at_once(released):
     async def scenario():
         order = make(released)
-        order.passed("w", 5)
-        order.follow("w", 5, "a")
+        passed(order, "w", "room:1", 5)
+        order.follow("w", "room:1", 5, "a")
         assert released == ["a"]
 
     run(scenario())
@@ -33,12 +45,12 @@ def test_a_command_whose_broadcast_has_passed_goes_at_once(released):
 def test_a_command_waits_for_its_broadcast_and_others_pass_it(released):
     async def scenario():
         order = make(released)
-        order.follow("w", 7, "late")
-        order.follow("other", 0, "x")
-        order.passed("w", 6)
-        order.follow("w", 6, "early")
+        order.follow("w", "room:1", 7, "late")
+        order.follow("other", "room:1", 0, "x")
+        passed(order, "w", "room:2", 6)
+        order.follow("w", "room:2", 6, "early")
         assert released == ["x", "early"]
-        order.passed("w", 7)
+        passed(order, "w", "room:1", 7)
         assert released == ["x", "early", "late"]
 
     run(scenario())
@@ -48,10 +60,10 @@ def test_commands_of_one_channel_leave_in_the_order_they_came(released):
     async def scenario():
         order = make(released)
         for n, after in enumerate([3, 3, 4, 4, 4, 6]):
-            order.follow("w", after, n)
-        order.passed("w", 4)
+            order.follow("w", "room:1", after, n)
+        passed(order, "w", "room:1", 4)
         assert released == [0, 1, 2, 3, 4]
-        order.passed("w", 9)
+        passed(order, "w", "room:1", 9)
         assert released == [0, 1, 2, 3, 4, 5]
 
     run(scenario())
@@ -60,11 +72,11 @@ def test_commands_of_one_channel_leave_in_the_order_they_came(released):
 def test_a_broadcast_that_never_comes_delays_a_command_for_a_bounded_time(released):
     async def scenario():
         order = make(released, hold_seconds=0.01)
-        order.follow("w", 7, "a")
+        order.follow("w", "room:1", 7, "a")
         async with asyncio.timeout(5):
             while not released:
                 await asyncio.sleep(0.001)
-        order.follow("w", 7, "b")
+        order.follow("w", "room:1", 7, "b")
         assert released == ["a", "b"]
 
     run(scenario())
@@ -73,9 +85,22 @@ def test_a_broadcast_that_never_comes_delays_a_command_for_a_bounded_time(releas
 def test_a_worker_that_is_gone_releases_what_waited(released):
     async def scenario():
         order = make(released)
-        order.follow("w", 7, "a")
-        order.follow("w", 8, "b")
+        order.follow("w", "room:1", 7, "a")
+        order.follow("w", "room:1", 8, "b")
         order.forget("w")
         assert released == ["a", "b"]
+
+    run(scenario())
+
+
+def test_a_later_broadcast_to_another_topic_may_come_first_and_releases_nothing(released):
+    async def scenario():
+        order = make(released)
+        passed(order, "w", "room:2", 9)
+        order.follow("w", "room:1", 7, "a")
+        passed(order, "w", "room:2", 10)
+        assert released == []
+        passed(order, "w", "room:1", 7)
+        assert released == ["a"]
 
     run(scenario())

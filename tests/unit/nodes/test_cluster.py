@@ -25,7 +25,7 @@ def make(tmp_path):
 
     def cluster(gateways=2, workers=1, status_file=None, **gateway):
         loaded = settings.load(flags={"gateway": {"port": 0, **gateway}})
-        made.append(Cluster("app:endpoint", loaded, gateways, workers, tmp_path, status_file))
+        made.append(Cluster("app:endpoint", loaded, gateways, workers, 2, tmp_path, status_file))
         return made[-1]
 
     yield cluster
@@ -34,7 +34,7 @@ def make(tmp_path):
 
 
 def children(cluster):
-    return [cluster._proxy, *cluster._workers, *cluster._gateways]
+    return [*cluster._proxies, *cluster._workers, *cluster._gateways]
 
 
 def test_gateways_share_one_port_and_have_one_each(make):
@@ -64,7 +64,7 @@ def test_a_worker_that_starts_again_listens_on_a_fresh_path(make):
 
 def test_gateways_stop_before_workers_and_workers_before_the_proxy(make):
     cluster = make()
-    ranks = [cluster._gateways[0].stop_rank, cluster._workers[0].stop_rank, cluster._proxy.stop_rank]
+    ranks = [cluster._gateways[0].stop_rank, cluster._workers[0].stop_rank, cluster._proxies[0].stop_rank]
     assert ranks == sorted(set(ranks))
 
 
@@ -90,7 +90,7 @@ def test_a_status_file_that_cannot_be_written_stops_before_anything_starts(make,
     cluster = make(status_file=tmp_path / "missing" / "status.json")
     with pytest.raises(NodeError, match="cannot write"):
         asyncio.run(cluster.run())
-    assert [child.starts for child in children(cluster)] == [0, 0, 0, 0]
+    assert [child.starts for child in children(cluster)] == [0, 0, 0, 0, 0]
 
 
 def test_a_status_file_that_cannot_be_written_later_is_a_warning(make, tmp_path):

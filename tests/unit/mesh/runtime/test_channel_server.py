@@ -43,6 +43,9 @@ class Bus:
     def when_subscribed(self, callback):
         callback()
 
+    def delivered(self, origin, sequence):
+        return False
+
 
 class Room(Channel):
     intercept = ("secret",)

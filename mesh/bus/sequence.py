@@ -1,0 +1,137 @@
+"""Messages by their numbers: which have come already, and which to send again when a proxy is lost.
+
+A message keeps its (origin, sequence) when it is sent again through another proxy, so receivers drop what
+they have had. Pure: time is an argument, in seconds of any one clock.
+"""
+
+from collections import deque
+from itertools import islice
+from typing import NamedTuple
+
+REMEMBERED = 131_072
+"""Messages of one origin after which the older half of what is remembered of it goes."""
+REMEMBERED_SECONDS = 15.0
+"""Likewise; well above the time in which a proxy that answers no more is given up."""
+
+RESENT = 65_536
+"""Messages that are kept for one proxy to be sent again, at most."""
+RESENT_BYTES = 64_000_000
+"""Likewise, of payloads."""
+RESENT_SECONDS = 1.0
+"""What a proxy has taken for certain is kept on for this long: it may not have passed it on."""
+
+
+class _Origin:
+    """What has come of one origin."""
+
+    __slots__ = ("floor", "older", "recent", "since")
+
+    def __init__(self, now: float) -> None:
+        self.recent: set[int] = set()
+        self.older: set[int] = set()
+        self.floor = 0
+        self.since = now
+
+    def has(self, sequence: int) -> bool:
+        return sequence in self.recent or sequence in self.older or sequence <= self.floor
+
+    def forget_older(self, now: float) -> None:
+        if self.older:
+            self.floor = max(self.floor, max(self.older))
+        self.older, self.recent, self.since = self.recent, set(), now
+
+
+class Duplicates:
+    """Tells a message that comes for the first time from one that has come before."""
+
+    def __init__(self) -> None:
+        self._origins: dict[str, _Origin] = {}
+        self._now = 0.0
+
+    def is_new(self, origin: str, sequence: int) -> bool:
+        """Whether the message has not come before; from now on it has."""
+        of = self._origins.get(origin)
+        if of is None:
+            of = self._origins[origin] = _Origin(self._now)
+        elif of.has(sequence):
+            return False
+        of.recent.add(sequence)
+        if len(of.recent) > REMEMBERED:
+            of.forget_older(self._now)
+        return True
+
+    def has(self, origin: str, sequence: int) -> bool:
+        """Whether the message has come, or is so old that it will not be taken any more."""
+        of = self._origins.get(origin)
+        return of is not None and of.has(sequence)
+
+    def tick(self, now: float) -> None:
+        """Time passes: forget what nobody will send again, and origins of which nothing comes."""
+        self._now = now
+        for origin, of in list(self._origins.items()):
+            if now - of.since > REMEMBERED_SECONDS:
+                if of.recent or of.older:
+                    of.forget_older(now)
+                elif now - of.since > 20 * REMEMBERED_SECONDS:
+                    del self._origins[origin]
+
+
+class Message(NamedTuple):
+    """One that was published."""
+
+    sequence: int
+    topic: str
+    frames: list[bytes]
+
+
+class Sent:
+    """What was sent through one proxy and may have been lost with it. Positions count what was added."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._taken = 0
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def add(self, message: Message) -> None:
+        """It was sent, after all those before."""
+        self.position += 1
+        self._messages.append(message)
+        self._bytes += len(message.frames[2])
+        if len(self._messages) > RESENT or self._bytes > RESENT_BYTES:
+            self._drop()
+
+    def taken(self, position: int) -> None:
+        """The proxy has taken everything up to this position."""
+        self._taken = max(self._taken, position)
+
+    def tick(self, now: float) -> None:
+        """Time passes: forget what was taken, and passed on since."""
+        self._marks.append((now, self.position))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - RESENT_SECONDS:
+            self._marks.popleft()
+        when, old = self._marks[0]
+        safe = min(old, self._taken) if when <= now - RESENT_SECONDS else 0
+        for _ in range(len(self._messages) - (self.position - safe)):
+            self._drop()
+
+    def untaken(self, first: int, last: int) -> bool:
+        """Whether the proxy has not confirmed one of the messages with these numbers."""
+        untaken = self.position - self._taken
+        newest = islice(reversed(self._messages), untaken)
+        return any(first <= each.sequence <= last for each in newest)
+
+    def take_all(self) -> list[Message]:
+        """Everything that may be lost, to be sent again elsewhere."""
+        messages = list(self._messages)
+        self._messages.clear()
+        self._marks.clear()
+        self._bytes = 0
+        return messages
+
+    def _drop(self) -> None:
+        self._bytes -= len(self._messages.popleft().frames[2])

@@ -1,0 +1,148 @@
+"""Two proxies: each may die, freeze and come back, and nobody misses, doubles or misorders a broadcast."""
+
+import asyncio
+import signal
+
+import pytest
+
+import mesh
+from tests.support.processes import cluster
+from tests.support.until import until
+from tests.support.websocket import PhoenixClient, run
+
+APP = "examples.conformance:endpoint"
+TOPICS = [f"room:{number}" for number in range(12)]
+
+
+class Load:
+    """A program that publishes numbers to every topic, and a client at each gateway that reads them."""
+
+    def __init__(self, running):
+        self.running = running
+        self.published = dict.fromkeys(TOPICS, 0)
+        self.got = []
+        self.ended = False
+
+    async def __aenter__(self):
+        addresses = [each["address"] for each in self.running.status["proxies"]]
+        self.pubsub = await mesh.connect(*addresses, timeout_seconds=20).__aenter__()
+        self.readers = []
+        for url in self.running.urls:
+            client = await PhoenixClient.connect(url)
+            for topic in TOPICS:
+                assert (await client.join(topic))[0] == "ok"
+            got = {topic: [] for topic in TOPICS}
+            self.got.append(got)
+            self.readers.append(asyncio.create_task(self._read(client, got)))
+        self.writers = [asyncio.create_task(self._write(topic)) for topic in TOPICS]
+        return self
+
+    async def __aexit__(self, *exception):
+        self.ended = True
+        try:
+            await asyncio.gather(*self.writers)
+            if exception[0] is None:
+                await until(self._all_read, 20)
+        finally:
+            for reader in self.readers:
+                reader.cancel()
+            await self.pubsub.__aexit__(None, None, None)
+        for got in self.got:
+            for topic in TOPICS:
+                assert got[topic] == list(range(1, self.published[topic] + 1)), topic
+
+    def _all_read(self):
+        return all(len(got[topic]) >= self.published[topic] for got in self.got for topic in TOPICS)
+
+    async def _write(self, topic):
+        while not self.ended:
+            self.published[topic] += 1
+            await self.pubsub.broadcast(topic, "n", {"n": self.published[topic]})
+
+    async def _read(self, client, got):
+        while True:
+            _, _, topic, event, payload = await client.next(60)
+            assert event == "n", (topic, event, payload)
+            got[topic].append(payload["n"])
+
+    async def more(self, count=30):
+        """Until every topic has so many more broadcasts."""
+        goal = {topic: self.published[topic] + count for topic in TOPICS}
+        await until(lambda: all(self.published[topic] >= goal[topic] for topic in TOPICS), 30)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with cluster(tmp_path_factory.mktemp("proxies"), APP, proxies=2) as each:
+        yield each
+
+
+def test_a_proxy_that_is_killed_costs_nothing(running):
+    async def scenario():
+        async with Load(running) as load:
+            for index in (0, 1):
+                await load.more()
+                old = running.kill("proxy", index)
+                await load.more()
+                await asyncio.to_thread(running.wait_restarted, "proxy", index, old)
+                publisher = load.pubsub._bus.publisher
+                await until(lambda publisher=publisher: len(publisher._usable) == 2)
+                await load.more()
+
+    run(scenario())
+
+
+def test_a_frozen_proxy_delays_and_costs_nothing(running):
+    async def scenario():
+        async with Load(running) as load:
+            publisher = load.pubsub._bus.publisher
+            await load.more()
+            running.kill("proxy", 0, signal.SIGSTOP)
+            try:
+                await until(lambda: len(publisher._usable) == 1)
+                await load.more()
+            finally:
+                running.kill("proxy", 0, signal.SIGCONT)
+            await until(lambda: len(publisher._usable) == 2)
+            await load.more()
+
+    run(scenario())
+
+
+def test_the_only_proxy_may_be_killed_too(tmp_path):
+    with cluster(tmp_path, APP, proxies=1) as alone:
+
+        async def scenario():
+            async with Load(alone) as load:
+                for _ in range(2):
+                    await load.more()
+                    old = alone.kill("proxy")
+                    await asyncio.to_thread(alone.wait_restarted, "proxy", 0, old)
+                    await load.more()
+
+        run(scenario())
+
+
+def test_topics_are_spread_over_both_proxies(running):
+    async def scenario():
+        async with Load(running) as load:
+            publisher = load.pubsub._bus.publisher
+            await until(lambda: len(publisher._usable) == 2)
+            assert {publisher._lane(topic).index for topic in TOPICS} == {0, 1}
+            await load.more()
+
+    run(scenario())
+
+
+def test_joins_work_while_a_proxy_is_away(running):
+    async def scenario():
+        clients = [await PhoenixClient.connect(url) for url in running.urls]
+        old = running.kill("proxy", 1)
+        for number in range(20):
+            for client in clients:
+                assert (await client.join(f"room:away-{number}"))[0] == "ok"
+            clients[0].cast(f"room:away-{number}", "new_msg", {"n": number})
+            assert (await clients[1].event("new_msg"))[4] == {"n": number}
+        await asyncio.to_thread(running.wait_restarted, "proxy", 1, old)
+
+    run(scenario())
