@@ -93,13 +93,21 @@ def nodes(proxy: Proxy = None, json: Json = False) -> None:
         for each in found:
             routes = [{"mount": path, "route": pattern} for path, pattern in each.routes]
             typer.echo(
-                jsonlib.dumps({"node": each.node, "kind": each.kind, "link": each.link, "routes": routes})
+                jsonlib.dumps(
+                    {
+                        "node": each.node,
+                        "kind": each.kind,
+                        "link": each.link,
+                        "routes": routes,
+                        "proxies": each.proxies,
+                    }
+                )
             )
         return
-    table = Table("node", "kind", "link", "routes")
+    table = Table("node", "kind", "link", "routes", "hears")
     for each in found:
         routes_text = "\n".join(f"{path} {pattern}" for path, pattern in each.routes)
-        table.add_row(each.node, each.kind, each.link or "", routes_text)
+        table.add_row(each.node, each.kind, each.link or "", routes_text, "\n".join(each.proxies or ()))
     Console().print(table)
 
 

@@ -18,6 +18,7 @@ HANDSHAKE_MS = 5_000
 """A peer that connects and says nothing, or garbage, is cut off after this."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1_000
+NEVER_MS = 24 * 3600 * 1000
 
 
 def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
@@ -25,8 +26,7 @@ def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> 
     socket = _socket(context, zmq.XPUB, bus.max_message_bytes, bus.high_water_mark)
     _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
     socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full queue shows as EAGAIN, never as a silent loss
-    # A connection that broke is over: what it did not send goes another way. A new one gets a new socket.
-    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    _once(socket)  # a connection that broke is over: what it did not send goes another way
     return socket
 
 
@@ -61,9 +61,7 @@ def link_dealer(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> 
     """A gateway's end of a link to one worker."""
     socket = _socket(context, zmq.DEALER, link.max_message_bytes, link.high_water_mark)
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
-    socket.setsockopt(zmq.IMMEDIATE, 1)  # a queue for an absent worker would hide its absence
-    # A link that broke is over: the worker has ended its channels. A new one gets a new socket.
-    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    _once(socket)  # a link that broke is over: the worker has ended its channels
     return socket
 
 
@@ -184,6 +182,16 @@ def _socket(
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     return socket
+
+
+def _once(socket: zmq.Socket[bytes]) -> None:
+    """Do not take up again a connection that broke; the next one has a new socket.
+
+    Not by an interval of -1, and not with IMMEDIATE: then libzmq drops, with the connection, what was
+    received and not read yet, such as the last replies of a worker that stops.
+    """
+    socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 0)
 
 
 def _heartbeat(socket: zmq.Socket[bytes], interval: float, timeout: float) -> None:

@@ -1,0 +1,49 @@
+"""A link over real sockets."""
+
+import asyncio
+import time
+
+import msgspec
+import zmq
+
+from mesh import settings
+from mesh.link import commands
+from mesh.link.dealer import Dealer
+from tests.support.until import until
+
+
+def test_the_last_words_of_a_worker_are_heard_by_a_busy_gateway():
+    async def scenario():
+        heard, down = [], []
+        with zmq.Context() as ours, zmq.Context() as theirs:
+            router = theirs.socket(zmq.ROUTER)
+            router.bind("tcp://127.0.0.1:*")
+            dealer = Dealer(
+                ours,
+                settings.load().link,
+                "gateway",
+                "worker",
+                router.getsockopt_string(zmq.LAST_ENDPOINT),
+                None,
+                on_up=lambda worker: None,
+                on_command=lambda worker, command: heard.append(command),
+                on_down=down.append,
+            )
+
+            def say(command):
+                router.send_multipart([link, msgspec.msgpack.encode([command])])
+
+            await until(lambda: router.poll(0))
+            link, _ = router.recv_multipart()
+            say(commands.Welcome(commands.VERSION, "worker"))
+            await until(lambda: dealer.up)
+            for channel in range(50):
+                say(commands.Crashed(channel, 0))
+            router.close(10_000)
+            theirs.term()  # returns when all is sent
+            time.sleep(0.1)  # the gateway is busy meanwhile
+            assert not heard
+            await until(lambda: down)
+            assert [command.channel for command in heard] == list(range(50))
+
+    asyncio.run(scenario())
