@@ -8,7 +8,7 @@ intercept (does it reach them through handle_out?).
 
 from typing import Any, NamedTuple
 
-from gateway.session import ChannelState
+from gateway.channel_state import ChannelState
 from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError

@@ -6,24 +6,16 @@ must follow a broadcast waits until that broadcast has passed, a bounded time at
 
 import asyncio
 import heapq
+import time
 from itertools import count
 from typing import Any
 
+from gateway.actions import Action, Activate, Close, Drop, Forward, Pause, Resume, Send, Start
+from gateway.channel_state import ChannelState
 from gateway.fanout import Fanout
+from gateway.limits import socket_limits
 from gateway.order import Order
-from gateway.session import (
-    Action,
-    Activate,
-    ChannelState,
-    Close,
-    Drop,
-    Forward,
-    Pause,
-    Resume,
-    Send,
-    Session,
-    Start,
-)
+from gateway.session import Session
 from gateway.transports.base import Encoding, Transport
 from gateway.workers import Workers
 from mesh import payloads, telemetry, topics
@@ -35,7 +27,7 @@ from mesh.link import commands
 from mesh.messages import DISCONNECT, Sender
 from mesh.mount import Mount
 from mesh.pubsub import BusAdapter
-from mesh.settings import GatewaySettings
+from mesh.settings import GatewaySettings, LimitSettings
 from mesh.telemetry import get_logger, stats
 
 log = get_logger("gateway.hub")
@@ -91,6 +83,7 @@ class Hub:
         workers: Workers,
         settings: GatewaySettings,
         hold_seconds: float,
+        limits: LimitSettings | None = None,
     ) -> None:
         self.clients: dict[Client, None] = {}
         self._bus = bus
@@ -98,6 +91,8 @@ class Hub:
         self._settings = settings
         self._gateway = gateway
         self._fanout = Fanout(gateway)
+        self._limits = limits or LimitSettings()
+        self._now = time.monotonic
         self._behind: dict[str, list[tuple[int, int]]] = {}
         self._numbers = count(1)
         self._channels: dict[int, ChannelState] = {}
@@ -119,6 +114,7 @@ class Hub:
             self._numbers.__next__,
             self._settings.max_channels_per_socket,
             self._settings.max_pending_bytes,
+            socket_limits(self._limits, mount.routes, self._now),
         )
         self.clients[client] = None
         stats.connections += 1

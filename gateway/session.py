@@ -7,8 +7,11 @@ Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+from gateway.actions import Action, Activate, Close, Drop, Forward, Pause, Resume, Send, Start
+from gateway.channel_state import ChannelState, Joining
+from gateway.limits import Limits
 from mesh import telemetry
 from mesh.channel import Channel
 from mesh.errors import CloseCode, DecodeError, EncodeError
@@ -16,7 +19,7 @@ from mesh.link import commands
 from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message
 from mesh.payloads import EMPTY
 from mesh.routes import Route, RouteTable
-from mesh.serializers.base import Frame, Serializer
+from mesh.serializers.base import Serializer
 from mesh.telemetry import counters, get_logger
 from mesh.topics import is_reserved
 
@@ -32,106 +35,6 @@ MAX_TOPIC_BYTES = 4_096
 """A topic becomes a subscription in the proxy; Phoenix has no bound, but nobody needs more."""
 
 
-class Joining:
-    """What a channel needs only while its join is pending."""
-
-    __slots__ = ("join", "pending", "pending_bytes", "replaces")
-
-    def __init__(self, join: Message, replaces: "ChannelState | None") -> None:
-        self.join = join
-        self.replaces = replaces
-        self.pending: list[Message] = []
-        self.pending_bytes = 0
-
-
-class ChannelState:
-    """One channel of one client, as the gateway sees it.
-
-    Attributes:
-        number: names it on the links and in broadcast headers; unique in this gateway.
-        join_ref: as the client sent it.
-        push_join_ref: what its pushes carry: join_ref, or the join's ref if that was null.
-        worker: id of the worker that runs it, None until it is placed.
-        joining: None once it is joined.
-        since: bus number of its worker when it joined.
-        intercepts: events that reach it through handle_out.
-        client: the hub's, opaque here.
-    """
-
-    __slots__ = (
-        "client", "intercepts", "join_ref", "joining", "number", "push_join_ref", "route", "since",
-        "topic", "worker",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        number: int,
-        route: Route[type[Channel]],
-        join: Message,
-        client: Any,
-        replaces: "ChannelState | None" = None,
-    ) -> None:
-        self.number = number
-        self.topic: str = join.topic
-        self.join_ref = join.join_ref
-        self.push_join_ref = join.ref if join.join_ref is None else join.join_ref
-        self.route = route
-        self.worker: str | None = None
-        self.joining: Joining | None = Joining(join, replaces)
-        self.since = 0
-        self.intercepts: frozenset[str] = frozenset()
-        self.client = client
-
-
-class Send(NamedTuple):
-    """Send a frame to the client."""
-
-    frame: Frame
-
-
-class Start(NamedTuple):
-    """Subscribe to the channel's topic; once that is in force, send its JOIN to a worker."""
-
-    channel: ChannelState
-
-
-class Forward(NamedTuple):
-    """Send a command to the channel's worker."""
-
-    channel: ChannelState
-    command: commands.ToWorker
-
-
-class Activate(NamedTuple):
-    """The channel is joined: deliver the broadcasts held for it, and those to come."""
-
-    channel: ChannelState
-
-
-class Drop(NamedTuple):
-    """The channel is over."""
-
-    channel: ChannelState
-
-
-class Close(NamedTuple):
-    """Close the connection."""
-
-    code: int
-    reason: str
-
-
-class Pause(NamedTuple):
-    """Read no more from the client until Resume."""
-
-
-class Resume(NamedTuple):
-    """Read again."""
-
-
-Action = Send | Start | Forward | Activate | Drop | Close | Pause | Resume
-
-
 class Session:
     """The channels of one client.
 
@@ -142,10 +45,11 @@ class Session:
         next_number: gives each channel its number.
         max_channels: bound of joined and joining channels.
         max_pending_bytes: bound of what waits for pending joins; over it reading pauses.
+        limits: of its rates; None for none.
     """
 
     __slots__ = (
-        "_client", "_max_channels", "_max_pending_bytes", "_next_number", "_paused",
+        "_client", "_limits", "_max_channels", "_max_pending_bytes", "_next_number", "_paused",
         "_pending_bytes", "_routes", "_serializer", "channels",
     )  # fmt: skip
 
@@ -157,6 +61,7 @@ class Session:
         next_number: Callable[[], int],
         max_channels: int,
         max_pending_bytes: int,
+        limits: Limits | None = None,
     ) -> None:
         self.channels: dict[str, ChannelState] = {}
         self._serializer = serializer
@@ -167,6 +72,7 @@ class Session:
         self._max_pending_bytes = max_pending_bytes
         self._pending_bytes = 0
         self._paused = False
+        self._limits = limits
 
     # What the client says
 
@@ -177,6 +83,10 @@ class Session:
         except DecodeError as error:
             counters.count("frames_malformed")
             return [Close(CloseCode.INTERNAL_ERROR, str(error))]
+        if self._limits is not None:
+            too_much = self._limits.check(message, len(data), self.channels.get)
+            if too_much is not None:
+                return self._reply(message.join_ref, message.ref, message.topic, "error", too_much)
         return self._handle(message)
 
     def _handle(self, message: Message) -> list[Action]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import zmq
 
-from gateway.session import ChannelState
+from gateway.channel_state import ChannelState
 from mesh.bus.announcer import Announcer
 from mesh.errors import MeshError
 from mesh.link import commands

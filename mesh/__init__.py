@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mesh.channel import TIMEOUT, Channel, RemoteChannel, Reply, SocketRef, error, ok, on, refuse
+from mesh.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, Reply, SocketRef, error, ok, on, refuse
 from mesh.endpoint import Endpoint
 from mesh.errors import MeshError
 from mesh.messages import Broadcast
@@ -23,6 +23,7 @@ __all__ = [
     "MeshError",
     "Mount",
     "Presence",
+    "RateLimit",
     "RemoteChannel",
     "Reply",
     "Route",

@@ -133,6 +133,29 @@ class ChannelContext(Protocol):
         """No longer."""
 
 
+@dataclass(frozen=True)
+class RateLimit:
+    """So many pushes a second, `burst` of them at once.
+
+        class RoomChannel(Channel):
+            rate_limit = RateLimit(per_second=10, burst=20)
+
+    A push that is too much does not reach the channel; it is answered with an error:
+    `{"reason": "rate limited", "limit": "pushes", "retry_after_ms": 100}`.
+
+    Raises:
+        ChannelError: if per_second is not above 0, or burst not at least 1.
+    """
+
+    per_second: float
+    burst: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would let nothing through."""
+        if not (self.per_second > 0 and self.burst >= 1):
+            raise ChannelError(f"{self}: want per_second above 0 and burst at least 1")
+
+
 class Channel:
     """Subclass it, declare it in `SocketHandler.channels`. Callbacks may be `def` or `async def`.
 
@@ -152,6 +175,7 @@ class Channel:
     Attributes:
         intercept: events whose broadcasts go through `handle_out` instead of straight to the client.
         spread: "topic": all members of a topic on one worker; "socket": spread over all workers.
+        rate_limit: pushes that one client may send to one such channel; None for no limit.
         log_join: level of the line for each join; None for none.
         log_handle_in: level of the line for each event handled; None for none.
         topic: what was joined.
@@ -161,6 +185,7 @@ class Channel:
 
     intercept: ClassVar[Collection[str]] = ()
     spread: ClassVar[Literal["topic", "socket"]] = "topic"
+    rate_limit: ClassVar["RateLimit | None"] = None
     handlers: ClassVar[dict[str, str]] = {}
     log_join: ClassVar[str | None] = "debug"
     log_handle_in: ClassVar[str | None] = "debug"
@@ -174,6 +199,8 @@ class Channel:
             raise ChannelError(f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out")
         if cls.spread not in ("topic", "socket"):
             raise ChannelError(f"{cls.__name__}.spread is {cls.spread!r}; want 'topic' or 'socket'")
+        if cls.rate_limit is not None and not isinstance(cls.rate_limit, RateLimit):
+            raise ChannelError(f"{cls.__name__}.rate_limit is {cls.rate_limit!r}; want a mesh.RateLimit")
         check_level(cls, "log_join")
         check_level(cls, "log_handle_in")
 

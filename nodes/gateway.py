@@ -95,7 +95,9 @@ class GatewayNode:
             settings.gateway.worker_wait_seconds,
             settings.gateway.max_joins_waiting,
         )
-        self.hub = Hub(self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds)
+        self.hub = Hub(
+            self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits
+        )
         bus.subscriber.on_broadcast = self.hub.broadcast
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))

@@ -33,6 +33,7 @@ _PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)+\Z")
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 # 0 ms would mean "no heartbeats" to ZeroMQ.
 Heartbeat = Annotated[float, Field(ge=0.001, le=MAX_SECONDS)]
+Rate = Annotated[float, Field(gt=0, le=1e12)]
 HighWaterMark = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a C int
 MessageBytes = Annotated[int, Field(le=2**63 - 1)]  # an int64
 
@@ -154,6 +155,17 @@ class GatewaySettings(Room):
         5.0, ge=0, le=MAX_SECONDS, description="a join waits for a worker to appear"
     )
     max_joins_waiting: int = Field(100_000, ge=0, description="joins that wait for a worker")
+
+
+class LimitSettings(Room):
+    """What one socket may send; a channel class's own is `Channel.rate_limit`."""
+
+    pushes_per_second: Rate | None = Field(None, description="of one socket; unlimited if not set")
+    push_burst: float = Field(50.0, ge=1, description="pushes at once")
+    joins_per_second: Rate | None = Field(None, description="of one socket; unlimited if not set")
+    join_burst: float = Field(50.0, ge=1, description="joins at once")
+    bytes_per_second: Rate | None = Field(None, description="of one socket; unlimited if not set")
+    byte_burst: float = Field(1_000_000.0, ge=1, description="bytes at once")
 
 
 class WorkerSettings(Room):
@@ -316,6 +328,7 @@ class Settings(BaseSettings):
     bus: BusSettings = Field(default_factory=BusSettings)
     link: LinkSettings = Field(default_factory=LinkSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     longpoll: LongPollSettings = Field(default_factory=LongPollSettings)

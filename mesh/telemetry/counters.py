@@ -22,6 +22,7 @@ COUNTERS: Mapping[str, str] = {
     "link_messages_malformed": "link messages that were not of our protocol",
     "longpoll_lines_dropped": "messages beyond the 100th of one long-poll request",
     "mailboxes_overflowed": "channels ended because their mailbox was full",
+    "messages_rate_limited": "pushes and joins refused because their client sends too many",
     "messages_unencodable": "pushes skipped because the client's protocol cannot carry them",
     "presence_callbacks_failed": "calls of fetch or handle_metas that raised",
     "presence_diffs_unencodable": "presence diffs dropped because fetch made them too large or no JSON",

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from gateway.channel_state import ChannelState
 from gateway.fanout import Fanout
-from gateway.session import ChannelState
 from gateway.transports.base import Encoding
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.channel import Channel

@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.session import (
-    Activate,
-    ChannelState,
-    Close,
-    Drop,
-    Forward,
-    Pause,
-    Resume,
-    Send,
-    Session,
-    Start,
-)
+from gateway.actions import Activate, Close, Drop, Forward, Pause, Resume, Send, Start
+from gateway.channel_state import ChannelState
+from gateway.session import Session
 from mesh.channel import Channel
 from mesh.link import commands
 from mesh.messages import BINARY, JSON

@@ -8,8 +8,8 @@ import mesh
 
 def test_the_public_names_are_these():
     assert sorted(mesh.__all__) == [
-        "Broadcast", "Channel", "ConnectInfo", "Endpoint", "MeshError", "Mount", "Presence", "RemoteChannel", "Reply",
-        "Route",        "SessionCookie", "Socket", "SocketHandler", "SocketRef", "TIMEOUT", "connect", "error", "ok", "on",
+        "Broadcast", "Channel", "ConnectInfo", "Endpoint", "MeshError", "Mount", "Presence", "RateLimit", "RemoteChannel",
+        "Reply", "Route", "SessionCookie", "Socket", "SocketHandler", "SocketRef", "TIMEOUT", "connect", "error", "ok", "on",
         "refuse",
     ]  # fmt: skip
     assert all(hasattr(mesh, name) for name in mesh.__all__)

@@ -1,0 +1,70 @@
+"""One channel of one client, as its gateway sees it."""
+
+from typing import Any
+
+from gateway.bucket import TokenBucket
+from mesh.channel import Channel
+from mesh.messages import Message
+from mesh.routes import Route
+
+
+class Joining:
+    """What a channel needs only while its join is pending."""
+
+    __slots__ = ("join", "pending", "pending_bytes", "replaces")
+
+    def __init__(self, join: Message, replaces: "ChannelState | None") -> None:
+        self.join = join
+        self.replaces = replaces
+        self.pending: list[Message] = []
+        self.pending_bytes = 0
+
+
+class ChannelState:
+    """One channel of one client, as the gateway sees it.
+
+    Attributes:
+        number: names it on the links and in broadcast headers; unique in this gateway.
+        join_ref: as the client sent it.
+        push_join_ref: what its pushes carry: join_ref, or the join's ref if that was null.
+        worker: id of the worker that runs it, None until it is placed.
+        joining: None once it is joined.
+        since: bus number of its worker when it joined.
+        intercepts: events that reach it through handle_out.
+        client: the hub's, opaque here.
+        pushes: what its class's rate limit leaves, once it has pushed.
+    """
+
+    __slots__ = (
+        "client",
+        "intercepts",
+        "join_ref",
+        "joining",
+        "number",
+        "push_join_ref",
+        "pushes",
+        "route",
+        "since",
+        "topic",
+        "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        route: Route[type[Channel]],
+        join: Message,
+        client: Any,
+        replaces: "ChannelState | None" = None,
+    ) -> None:
+        self.number = number
+        self.topic: str = join.topic
+        self.join_ref = join.join_ref
+        self.push_join_ref = join.ref if join.join_ref is None else join.join_ref
+        self.route = route
+        self.worker: str | None = None
+        self.joining: Joining | None = Joining(join, replaces)
+        self.since = 0
+        self.intercepts: frozenset[str] = frozenset()
+        self.client = client
+        self.pushes: TokenBucket | None = None
