@@ -22,16 +22,14 @@ from tests.support.c_client import (
     OK,
     PROGRAMS,
     REFUSED,
-    STRICT,
     TIMEOUT,
     Program,
     compile_c,
     driver,
-    pkg_config,
 )
 from tests.support.fake_gateway import FakeGateway, curve_relay
 from tests.support.http import broadcast
-from tests.support.processes import cluster, serve
+from tests.support.processes import ROOT, cluster, serve
 
 LIBRARY = CLIENT / "channelmesh.c"
 INVALID, STATE, EXISTS, FULL, TOO_BIG, NOT_JSON = -1, -3, -7, -9, -10, -11
@@ -182,18 +180,28 @@ def test_make_says_what_is_missing(tmp_path):
     assert "libzmq was not found by false: install libzmq3-dev" in done.stderr
 
 
-def test_the_program_on_the_readmes_page_compiles(tmp_path):
-    page = (CLIENT / "README.md").read_text()
-    for number, block in enumerate(page.split("```c\n")[1:]):
+PAGES = [CLIENT / "README.md", ROOT / "docs" / "guides" / "clients.md"]
+BLOCKS = [block.split("```")[0] for page in PAGES for block in page.read_text().split("```c\n")[1:]]
+
+
+def test_code_on_our_pages_compiles(tmp_path):
+    assert len(BLOCKS) >= 3
+    for number, block in enumerate(BLOCKS):
         source = tmp_path / f"block{number}.c"
-        source.write_text(block.split("```")[0])
-        done = subprocess.run(
-            ["cc", *STRICT, *pkg_config("--cflags"), f"-I{CLIENT}", "-fsyntax-only", source],
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-        assert done.returncode == 0, done.stderr
+        source.write_text(block)
+        compile_c(tmp_path, f"block{number}.o", source, flags=["-c"])
+
+
+def test_programs_on_our_pages_do_what_they_say(tmp_path):
+    programs = [each for each in BLOCKS if "int main(" in each]
+    assert programs
+    env = {"MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    with serve(tmp_path, "examples.chat:endpoint", env=env):
+        for number, block in enumerate(programs):
+            source = tmp_path / f"program{number}.c"
+            source.write_text(block.replace("tcp://127.0.0.1:4010", env["MESH_ZEROMQ__BIND"]))
+            lines = output(compile_c(tmp_path, f"program{number}", source, LIBRARY)).decode().splitlines()
+            assert lines == ["join: ok {}", "room:lobby new_msg: hello from C", "push: ok {}"]
 
 
 # A conversation
