@@ -29,6 +29,9 @@
 #define SEND_LEVELS 512
 #define MAX_LEVELS 1024
 #define LINGER_MS 500
+/* A connection that broke is over, and the next has a new socket. Not -1: then libzmq ends the socket's pipe as
+ * soon as the connection breaks, with all that was received and not read yet. */
+#define NEVER_MS (24 * 3600 * 1000)
 #define ZMQ_HEARTBEAT_MS 5000
 #define ZMQ_HEARTBEAT_TIMEOUT_MS 15000
 /* Messages read in one turn: others in the caller's loop get theirs. */
@@ -1240,7 +1243,7 @@ static int set_options(cm_client *c)
     void *s = c->dealer;
     int64_t largest = c->options.max_receive_bytes > INT64_MAX ? INT64_MAX : (int64_t)c->options.max_receive_bytes;
     if (set_int(s, ZMQ_LINGER, 0) || zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &largest, sizeof largest) ||
-        set_int(s, ZMQ_RECONNECT_IVL, -1) || /* a connection that broke is over: the next has a new socket */
+        set_int(s, ZMQ_RECONNECT_IVL, NEVER_MS) ||
         set_int(s, ZMQ_HANDSHAKE_IVL, c->options.timeout_ms) || set_int(s, ZMQ_CONNECT_TIMEOUT, c->options.timeout_ms) ||
         set_int(s, ZMQ_HEARTBEAT_IVL, ZMQ_HEARTBEAT_MS) || set_int(s, ZMQ_HEARTBEAT_TIMEOUT, ZMQ_HEARTBEAT_TIMEOUT_MS) ||
         (strchr(c->address, '[') && set_int(s, ZMQ_IPV6, 1)))
@@ -1257,8 +1260,9 @@ static int watch(cm_client *c)
     char name[80];
     snprintf(name, sizeof name, "inproc://channelmesh-%p-%lu", (void *)c, c->session);
     if (zmq_socket_monitor(c->dealer, name,
-                           ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH))
+                           ZMQ_EVENT_CLOSED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_DISCONNECTED |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_AUTH))
         return -1;
     c->monitor = zmq_socket(c->context, ZMQ_PAIR);
     if (!c->monitor) {
@@ -1463,7 +1467,8 @@ static const char *meaning(unsigned event)
 {
     switch (event) {
     case ZMQ_EVENT_DISCONNECTED: return "the connection broke";
-    case ZMQ_EVENT_CLOSED: return "nobody listens there";
+    case ZMQ_EVENT_CLOSED:
+    case ZMQ_EVENT_CONNECT_RETRIED: return "nobody listens there";
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return "the handshake failed; has the gateway another key?";
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
         return "the handshake failed; no ZeroMQ, or CURVE on one side only?";

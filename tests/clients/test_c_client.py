@@ -30,6 +30,7 @@ from tests.support.c_client import (
 from tests.support.fake_gateway import FakeGateway, curve_relay
 from tests.support.http import broadcast
 from tests.support.processes import ROOT, cluster, serve
+from tests.support.until import until_sync
 
 LIBRARY = CLIENT / "channelmesh.c"
 INVALID, STATE, EXISTS, FULL, TOO_BIG, NOT_JSON = -1, -3, -7, -9, -10, -11
@@ -607,6 +608,36 @@ def test_an_end_without_sense_is_an_end(program, gateway, content):
         gateway.recv(b"O")
         gateway.send(b"R", content)
         assert client.next("end")[:3] == [REFUSED, "0", "refused"]
+
+
+def ended_at_both_sides(port):
+    """Whether no program holds a connection to that port any more."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return not any(line[2].endswith(f":{port:04X}") and line[3] in ("01", "08") for line in lines)
+
+
+def test_the_last_words_of_a_gateway_are_heard_by_a_busy_client(program):
+    gateway = FakeGateway()
+    with driver(program, gateway.address) as client:
+        try:
+            client.ok("connect")
+            gateway.opened()
+            client.ok("join", "room:1", "{}")
+            join = gateway.joined()
+            client.next("join", "room:1", "ok")
+            client.ok("hold")
+            for number in range(50):
+                gateway.say(None, None, "room:1", "event", number)
+            gateway.say(join[0], None, "room:1", "last", {})
+            gateway.send(b"C", b'{"code":1012,"reason":"stops"}')
+            gateway.socket.close(10_000)
+        finally:
+            gateway.context.term()
+        until_sync(lambda: ended_at_both_sides(int(gateway.address.rpartition(":")[2])))
+        client.do("go on")
+        client.event("room:1", "last")
+        assert client.next("end")[:3] == [ENDED, "1012", "stops"]
+        assert len(client.reports("event")) == 51
 
 
 def test_bounds_are_kept(program, gateway):

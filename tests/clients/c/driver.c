@@ -20,7 +20,7 @@ struct driver {
     cm_client *client;
     cm_channel *channels[MAX_CHANNELS];
     int leave_refused;
-    int quit;
+    int quit, hold; /* hold: let the client rest until the next command */
 };
 
 static void report_payload(const cm_payload *payload)
@@ -148,6 +148,7 @@ static void command(struct driver *driver, char *line)
         if (at)
             *at++ = 0;
     }
+    driver->hold = !strcmp(field[0], "hold");
     channel = count > 1 ? find(driver, field[1]) : NULL;
     if (!strcmp(field[0], "connect"))
         status = cm_connect(driver->client);
@@ -165,6 +166,8 @@ static void command(struct driver *driver, char *line)
         status = push(driver, field, count);
     else if (!strcmp(field[0], "quit"))
         driver->quit = 1;
+    else if (driver->hold)
+        status = CM_OK;
     printf("status\t%d\t%s\n", status, status == CM_OK ? "" : cm_detail(driver->client));
 }
 
@@ -257,13 +260,14 @@ int main(int argc, char **argv)
     while (!driver.quit && status == CM_OK) {
         struct pollfd polled[1 + CM_MAX_FDS] = {{STDIN_FILENO, POLLIN, 0}};
         int fds[CM_MAX_FDS], count = cm_fds(driver.client, fds);
+        count = driver.hold ? 0 : count;
         for (int i = 0; i < count; i++)
             polled[1 + i] = (struct pollfd){fds[i], POLLIN, 0};
-        if (poll(polled, (nfds_t)(1 + count), cm_wait_ms(driver.client)) < 0)
+        if (poll(polled, (nfds_t)(1 + count), driver.hold ? -1 : cm_wait_ms(driver.client)) < 0)
             break;
         if (polled[0].revents && !read_commands(&driver, &buffer, &used, &room))
             break;
-        status = cm_poll(driver.client, 0);
+        status = driver.hold ? CM_OK : cm_poll(driver.client, 0);
     }
     if (status != CM_OK)
         printf("failed\t%d\t%s\n", status, cm_detail(driver.client));
