@@ -114,7 +114,7 @@ const char *cm_detail(const cm_client *client);
 int cm_connect(cm_client *client);
 
 /* Say goodbye and stay away. Channels remain and are joined again after the next cm_connect; only those
- * being left are closed. No callback comes of it. */
+ * being left are closed. Neither on_end nor on_error comes of it. */
 int cm_disconnect(cm_client *client);
 
 /* Replace the connection parameters, from the next attempt on: a new token, for example in on_end. */

@@ -95,6 +95,10 @@ def test_numbers_where_the_locale_has_a_comma(build):
     assert output(compile_c(build, "comma", PROGRAMS / "comma.c")) == b"ok\n"
 
 
+def test_each_allocation_may_fail(build):
+    assert output(compile_c(build, "memory", PROGRAMS / "memory.c")) == b"ok\n"
+
+
 @pytest.fixture(scope="module")
 def fuzz(build):
     return compile_c(build, "fuzz", PROGRAMS / "fuzz.c")
