@@ -1,4 +1,4 @@
-"""Node, phoenix.js and a browser, as they come from npm and apt."""
+"""Node, phoenix.js, a browser and a C compiler, as they come from npm and apt."""
 
 import shutil
 from pathlib import Path
@@ -11,6 +11,10 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session", autouse=True)
 def installed():
     missing = [] if (HERE / "node_modules" / "phoenix").is_dir() else ["npm ci --prefix tests/clients"]
-    missing += [f"install {each}" for each in ("node", "chromium") if not shutil.which(each)]
+    missing += [
+        f"install {each}"
+        for each in ("node", "chromium", "cc", "make", "pkg-config")
+        if not shutil.which(each)
+    ]
     if missing:
         pytest.fail(f"these tests need: {', '.join(missing)} (scripts/test.sh does all of it)")

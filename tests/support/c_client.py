@@ -1,0 +1,179 @@
+"""The C client: compiled as a user would with every warning an error, and driven line by line."""
+
+import contextlib
+import json
+import shlex
+import subprocess
+import threading
+from pathlib import Path
+
+from tests.support.processes import ROOT
+
+CLIENT = ROOT / "clients" / "c"
+PROGRAMS = ROOT / "tests" / "clients" / "c"
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+SANITIZED = [
+    "-g",
+    "-O1",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+]
+SECONDS = 20
+
+OK, ERROR, OTHER, TIMEOUT, CLOSED = "1", "2", "3", "4", "5"
+"""Kinds of replies."""
+LOST, REFUSED, ENDED = "1", "2", "3"
+"""Kinds of a connection's end."""
+
+
+def pkg_config(option):
+    done = subprocess.run(["pkg-config", option, "libzmq"], capture_output=True, text=True, check=True)
+    return shlex.split(done.stdout)
+
+
+def compile_c(directory, name, *sources, flags=SANITIZED):
+    """One program; returns where it lies."""
+    program = Path(directory) / name
+    command = [
+        "cc",
+        *STRICT,
+        *flags,
+        f"-I{CLIENT}",
+        *pkg_config("--cflags"),
+        *map(str, sources),
+        "-o",
+        program,
+    ]
+    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=55)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+class Program:
+    """A program whose lines are waited for; its errors count as failures."""
+
+    def __init__(self, *command):
+        self.lines = []
+        self._unread = []
+        self._over = False
+        self._changed = threading.Condition()
+        self.popen = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.popen.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._unread.append(self.lines[-1])
+                self._changed.notify_all()
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def write(self, line):
+        self.popen.stdin.write(line + "\n")
+        self.popen.stdin.flush()
+
+    def wait(self, matches, seconds=SECONDS):
+        """Take the first line that matches and was not taken yet."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._over or any(map(matches, self._unread)), seconds), (
+                self.lines[-50:]
+            )
+            for index, line in enumerate(self._unread):
+                if matches(line):
+                    return self._unread.pop(index)
+            raise AssertionError("\n".join(self.lines[-100:]))
+
+    def end(self):
+        """No more input; returns the exit code."""
+        with contextlib.suppress(BrokenPipeError):
+            self.popen.stdin.close()
+        try:
+            return self.popen.wait(SECONDS)
+        finally:
+            self.kill()
+
+    def kill(self):
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait(10)
+        self._reader.join(10)
+        self.popen.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.popen.stdin.close()
+
+
+class Driver(Program):
+    """tests/clients/c/driver.c."""
+
+    def do(self, *fields):
+        """(status, detail) of a command."""
+        self.write("\t".join(map(str, fields)))
+        line = self.wait(lambda line: line.startswith("status\t"))
+        _, status, detail = line.split("\t")
+        return int(status), detail
+
+    def ok(self, *fields):
+        assert self.do(*fields) == (0, "")
+
+    def next(self, *fields):
+        """The rest of the next report that starts with these fields."""
+        line = self.wait(lambda line: line.split("\t")[: len(fields)] == list(fields))
+        return line.split("\t")[len(fields) :]
+
+    def opened(self):
+        self.ok("connect")
+        self.next("open")
+
+    def join(self, topic, payload="{}"):
+        """(status, response)."""
+        self.ok("join", topic, payload)
+        return self.answered("join", topic)
+
+    def answered(self, *fields):
+        status, kind, data = self.next(*fields)
+        return status, json.loads(data) if kind == "text" else bytes.fromhex(data)
+
+    def push(self, topic, event, payload, timeout=0, name="push"):
+        """(kind, status, response) of a reply; bytes as payload are pushed as such."""
+        self.begin_push(topic, event, payload, timeout, name)
+        return self.reply(name)
+
+    def begin_push(self, topic, event, payload, timeout=0, name="push"):
+        binary = isinstance(payload, bytes)
+        text = payload.hex() if binary else json.dumps(payload)
+        self.ok("bytes" if binary else "push", topic, event, text, timeout, name)
+
+    def reply(self, name="push"):
+        kind, status, form, data = self.next("reply", name)
+        return kind, status, json.loads(data) if form == "text" else bytes.fromhex(data)
+
+    def event(self, topic, event):
+        form, data = self.next("event", topic, event)
+        return json.loads(data) if form == "text" else bytes.fromhex(data)
+
+    def reports(self, kind):
+        """All so far."""
+        with self._changed:
+            return [line.split("\t")[1:] for line in self.lines if line.split("\t")[0] == kind]
+
+
+@contextlib.contextmanager
+def driver(program, address, **options):
+    """A client; at the end it must have freed everything, each reply called once."""
+    made = Driver(program, f"address={address}", *(f"{name}={value}" for name, value in options.items()))
+    try:
+        yield made
+        assert made.end() == 0, made.lines[-50:]
+        assert "freed" in made.lines, made.lines[-50:]
+    finally:
+        made.kill()
