@@ -4,6 +4,8 @@ Options set later have no effect (libzmq #4532), and libzmq's defaults wait for 
 messages of any size, drop silently at 1,000 messages and never notice a dead peer.
 """
 
+from typing import NamedTuple
+
 import zmq
 
 from mesh.errors import NodeError
@@ -15,6 +17,17 @@ HANDSHAKE_MS = 5_000
 """A peer that connects and says nothing, or garbage, is cut off after this."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1_000
+
+CLIENT_HEARTBEAT_SECONDS = 5.0
+CLIENT_HIGH_WATER_MARK = 1_000
+
+
+class ClientCurve(NamedTuple):
+    """The keys of an encrypted connection, 40 bytes of Z85 each: the server's, and this client's own pair."""
+
+    server_key: bytes
+    public_key: bytes
+    secret_key: bytes
 
 
 def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
@@ -79,6 +92,22 @@ def client_router(
     socket = _socket(context, zmq.ROUTER, largest, settings.high_water_mark)
     _heartbeat(socket, settings.heartbeat_seconds, settings.heartbeat_timeout_seconds)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead client fails and tells
+    return socket
+
+
+def client_dealer(
+    context: zmq.Context[zmq.Socket[bytes]], max_message_bytes: int, curve: ClientCurve | None
+) -> zmq.Socket[bytes]:
+    """A ZeroMQ client's end of its connection to a gateway."""
+    socket = _socket(context, zmq.DEALER, max_message_bytes, CLIENT_HIGH_WATER_MARK)
+    _heartbeat(socket, CLIENT_HEARTBEAT_SECONDS, 3 * CLIENT_HEARTBEAT_SECONDS)
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # a queue for an absent gateway would hide its absence
+    # A connection that broke is over: the gateway has forgotten this client. A new one gets a new socket.
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    if curve is not None:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public_key)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret_key)
     return socket
 
 
