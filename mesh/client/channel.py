@@ -71,8 +71,8 @@ class ClientChannel:
     async def join(self) -> Any:
         """Join; returns the response. Once only; callbacks set up before see everything.
 
-        From now on the channel is joined again by itself, after a crash and on a new connection, until it is
-        left or closed. If this first join fails, the channel is closed.
+        From now on the channel is joined again by itself, after a crash and on a new connection, until it
+        is left or closed. If this first join fails, the channel is closed.
 
         Raises:
             JoinRefused: with the response.
@@ -138,7 +138,7 @@ class ClientChannel:
         """
         if inspect.iscoroutinefunction(callback):
             raise ChannelError(
-                f"the callback of {event!r} is a coroutine function; to wait, use `async for` over the channel"
+                f"the callback of {event!r} is a coroutine function; where you must wait, use `async for`"
             )
         callbacks = self._callbacks.setdefault(event, [])
         callbacks.append(callback)
@@ -207,11 +207,10 @@ class ClientChannel:
             return
         if len(self._queue) >= self._max_queued:
             self._queue.popleft()
-            if self._read and not self.dropped & (self.dropped - 1):  # once in 1, 2, 4, 8 … times
-                log.warning(
-                    "events not read in time are dropped", topic=self.topic, dropped=self.dropped + 1
-                )
             self.dropped += 1
+            # Without a loop nobody misses them. The 1st, 2nd, 4th, 8th … is logged.
+            if self._read and not self.dropped & (self.dropped - 1):
+                log.warning("events not read in time are dropped", topic=self.topic, dropped=self.dropped)
         self._queue.append(Event(event, payload))
         self._wake()
 

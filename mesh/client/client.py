@@ -30,7 +30,7 @@ from mesh.errors import (
     PushLost,
     PushTimeout,
 )
-from mesh.messages import JOIN
+from mesh.messages import JOIN, check_name
 from mesh.serializers.base import Frame
 from mesh.telemetry import get_logger, log_to_logging
 
@@ -105,13 +105,13 @@ class Client:
     ) -> None:
         if format not in ("json", "msgpack"):
             raise ClientError(f"format {format!r} is unknown; want 'json' or 'msgpack'")
-        self.address = address
+        self.address = address.partition("?")[0]  # what follows may be secret
         self._options = Options(
-            timeout_seconds,
-            heartbeat_seconds,
-            tuple(reconnect_seconds),
-            tuple(rejoin_seconds),
-            max_buffered,
+            timeout_seconds=timeout_seconds,
+            heartbeat_seconds=heartbeat_seconds,
+            reconnect_seconds=tuple(reconnect_seconds),
+            rejoin_seconds=tuple(rejoin_seconds),
+            max_buffered=max_buffered,
         )
         self._params = params
         self._format: wire.Format = format
@@ -175,6 +175,10 @@ class Client:
         self._feed(protocol.Stop())
         if self._timer is not None:
             self._timer.cancel()
+        # Whoever is cancelled here has ended everything all the same.
+        await asyncio.shield(asyncio.ensure_future(self._finish()))
+
+    async def _finish(self) -> None:
         while self._tasks:
             await asyncio.wait(list(self._tasks))
         await self._connector.aclose()
@@ -192,7 +196,7 @@ class Client:
         """Call `callback(code, reason)` whenever an open connection has ended; 1006 if it was cut."""
         return self._hook("close", callback)
 
-    def on_error(self, callback: Callable[[MeshError], object]) -> Callable[[], None]:
+    def on_error(self, callback: Callable[[Exception], object]) -> Callable[[], None]:
         """Call `callback(error)` whenever a try to connect or to join again fails; it goes on trying."""
         return self._hook("error", callback)
 
@@ -206,8 +210,7 @@ class Client:
             params: for the channel's `join`; or a function, which is asked at every join.
             max_queued: events that wait to be read; by default the client's.
         """
-        if not isinstance(topic, str):
-            raise ClientError(f"topic {topic!r} is not a string")
+        check_name(topic, "topic")
         queued = self._max_queued if max_queued is None else max_queued
         return ClientChannel(self, topic, params, self._options.timeout_seconds, queued)
 
@@ -229,7 +232,8 @@ class Client:
     ) -> Any:
         await self._room()
         timeout = self._options.timeout_seconds if timeout_seconds is None else timeout_seconds
-        push = protocol.PushState(channel._core, event, payload, timeout)
+        ready = wire.prepare(self._format, channel.topic, event, payload)
+        push = protocol.PushState(channel._core, event, ready, timeout)
         reply = self._pushes[push] = self._loop_of(channel).create_future()
         try:
             self._feed(protocol.Push(push))
@@ -241,7 +245,8 @@ class Client:
     async def _cast(self, channel: ClientChannel, event: str, payload: Any) -> None:
         await self._room()
         self._loop_of(channel)
-        push = protocol.PushState(channel._core, event, payload, self._options.timeout_seconds, False)
+        ready = wire.prepare(self._format, channel.topic, event, payload)
+        push = protocol.PushState(channel._core, event, ready, self._options.timeout_seconds, False)
         failed = self._pushes[push] = self._loop.create_future()
         try:
             self._feed(protocol.Push(push))
@@ -309,10 +314,8 @@ class Client:
             params = self._channels[core]._join_params()
             message = protocol.Send(ref, ref, core.topic, JOIN, {} if params is None else params)
             self._send(message)
-        except Exception as error:
-            self._tell_problem("the parameters of a join cannot be sent", error, core.topic)
-            self._channels[core]._not_joined(error)
-            self._loop.call_soon(self._feed, protocol.Leave(core))
+        except Exception as error:  # of the application's function, whatever it is
+            self._not_joined(core, error, "the parameters of a join cannot be sent; trying again")
 
     def _deliver(self, action: protocol.Deliver) -> None:
         self._channels[action.channel]._delivered(action.event, action.payload)
@@ -366,12 +369,15 @@ class Client:
         sentence = f"the join of {core.topic!r} was not answered within {core.timeout:g} seconds"
         self._not_joined(core, JoinTimeout(sentence))
 
-    def _not_joined(self, core: protocol.ChannelState, error: MeshError) -> None:
+    def _not_joined(
+        self, core: protocol.ChannelState, error: Exception, sentence: str = "cannot join; trying again"
+    ) -> None:
         channel = self._channels[core]
-        if channel._first is not None and not channel._first.done():
-            channel._not_joined(error)
-        else:
-            self._tell("error", error)
+        if channel._first is None or channel._first.done():
+            return self._tell_problem(sentence, error, core.topic)
+        channel._not_joined(error)
+        if core.state == "joining":  # the first join cannot even be sent
+            self._loop.call_soon(self._feed, protocol.Leave(core))
 
     def _changed(self, action: protocol.Changed) -> None:
         channel = self._channels[action.channel]

@@ -8,13 +8,9 @@ from typing import Any
 from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
-from tornado.websocket import (
-    WebSocketClientConnection,
-    WebSocketClosedError,
-    WebSocketError,
-    websocket_connect,
-)
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError
 
 from mesh.client.base import CUT, ConnectionEnded
 from mesh.errors import ConnectError, ConnectRefused
@@ -49,8 +45,9 @@ class WebSocketConnector:
         max_message_bytes: int,
     ) -> None:
         self._address = address
+        self._where = address.partition("?")[0]  # what follows may be secret
         self._headers = dict(headers)
-        self._ssl = ssl
+        self._ssl = ssl or (ssl_module.create_default_context() if address.startswith("wss:") else None)
         self._auth_token = auth_token
         self._timeout_seconds = timeout_seconds
         self._max_message_bytes = max_message_bytes
@@ -61,29 +58,34 @@ class WebSocketConnector:
         protocols = None if token is None else ["phoenix", bearer(token)]
         request = HTTPRequest(
             url_of(self._address, params),
-            headers=self._headers,
+            headers=HTTPHeaders(self._headers),
             ssl_options=self._ssl,
+            validate_cert=True,
             connect_timeout=self._timeout_seconds,
             request_timeout=self._timeout_seconds,
+            follow_redirects=False,
+            decompress_response=False,
+            allow_nonstandard_methods=False,
         )
+        # Not `websocket_connect`: it would go on connecting after a cancellation, out of reach.
         before = asyncio.all_tasks()
-        opening = asyncio.ensure_future(
-            websocket_connect(request, max_message_size=self._max_message_bytes, subprotocols=protocols)
+        websocket = WebSocketClientConnection(
+            request, max_message_size=self._max_message_bytes, subprotocols=protocols
         )
         tasks = asyncio.all_tasks() - before
         try:
-            return WebSocketConnection(await asyncio.shield(opening))
+            return WebSocketConnection(await websocket.connect_future)
         except HTTPClientError as error:
             if error.code == TIMED_OUT:
-                raise ConnectError(f"{self._address} does not answer: {error.message}") from None
+                raise ConnectError(f"{self._where} does not answer: {error.message}") from None
             raise ConnectRefused(error.code, _reason(error)) from None
         except (OSError, StreamClosedError, WebSocketError) as error:
             # Certificate errors are OSErrors too: ssl.SSLError.
-            raise ConnectError(f"{self._address} cannot be reached: {error}") from None
+            raise ConnectError(f"{self._where} cannot be reached: {error}") from None
         except asyncio.CancelledError:
-            opening.add_done_callback(_discard)
-            for task in tasks - {opening}:
+            for task in tasks:
                 task.cancel()
+            _abort(websocket)
             raise
 
     async def aclose(self) -> None:
@@ -97,6 +99,7 @@ class WebSocketConnection:
         self._websocket = websocket
         protocol = websocket.protocol
         assert protocol is not None
+        assert protocol.stream is not None
         self._stream = protocol.stream
 
     async def send(self, frame: Frame) -> None:
@@ -170,7 +173,9 @@ def _reason(error: HTTPClientError) -> str:
     return body[:200] or error.message
 
 
-def _discard(opening: "asyncio.Future[WebSocketClientConnection]") -> None:
-    """It opened after nobody wanted it any longer."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+def _abort(websocket: WebSocketClientConnection) -> None:
+    """Nobody wants it any longer; it may be connecting, asking, or open by now."""
+    websocket.close()
+    stream = getattr(websocket, "stream", None)
+    if stream is not None:
+        stream.close()

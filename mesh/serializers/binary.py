@@ -45,8 +45,8 @@ def encode_client_push(join_ref: Any, ref: Any, topic: str, event: str, data: by
 def decode_server(data: bytes) -> tuple[int, list[str], bytes]:
     """Read what a server sends: (kind, fields, data).
 
-    The fields are join_ref, topic, event of a push; join_ref, ref, topic, status of a reply; topic, event of
-    a broadcast.
+    The fields of a push are join_ref, topic, event; of a reply join_ref, ref, topic, status; of a broadcast
+    topic, event.
 
     Raises:
         DecodeError: for another kind, truncation, or fields that are not UTF-8.

@@ -23,7 +23,7 @@ CLIENT_HIGH_WATER_MARK = 1_000
 
 
 class ClientCurve(NamedTuple):
-    """The keys of an encrypted connection, 40 bytes of Z85 each: the server's, and this client's own pair."""
+    """The keys of a client's encrypted connection, 40 bytes of Z85 each: the server's, and its own pair."""
 
     server_key: bytes
     public_key: bytes

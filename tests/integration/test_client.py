@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import socket
 
 import pytest
 
@@ -42,13 +43,15 @@ def address(server, request):
 
 
 @pytest.fixture(params=["json", "msgpack"])
-def format(request):
+def encoding(request):
     return request.param
 
 
-async def no_task_is_left():
-    """Nothing runs but the test itself."""
-    await until(lambda: len(asyncio.all_tasks()) <= 2)  # run's and the test's own may be two
+@pytest.fixture
+def silent():
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
 
 
 async def next_of(channel, seconds=10):
@@ -56,10 +59,10 @@ async def next_of(channel, seconds=10):
         return await anext(aiter(channel))
 
 
-def test_a_conversation(address, format):
+def test_a_conversation(address, encoding):
     async def scenario():
         before = asyncio.all_tasks()
-        async with Client(address, params={"user_id": "7"}, format=format) as client:
+        async with Client(address, params={"user_id": "7"}, format=encoding) as client:
             room = await client.join("room:lobby", {"name": "ana"})
             assert room.response == {"topic": "room:lobby"}
             assert room.state == "joined"
@@ -69,7 +72,9 @@ def test_a_conversation(address, format):
             with pytest.raises(PushError) as failed:
                 await room.push("fail", {})
             assert (failed.value.status, failed.value.response) == ("error", {"reason": "bad"})
-            with pytest.raises(PushTimeout, match=r"'noreply' on 'room:lobby' was not answered within 0.05"):
+            with pytest.raises(
+                PushTimeout, match=r"'noreply' on 'room:lobby' was not answered within 0.05"
+            ):
                 await room.push("noreply", {}, timeout_seconds=0.05)
             await room.cast("new_msg", {"n": 1})
             assert await next_of(room) == ("new_msg", {"n": 1})
@@ -112,10 +117,9 @@ def test_who_is_not_let_in_is_told(server, transport):
             async with Client(server[transport], params={"token": "bad"}):
                 pass
         assert refused.value.status == 403
+        elsewhere = server[transport].replace("/socket", "/other")
         with pytest.raises(ConnectRefused) as refused:
-            path = "/other"
-            address = server["http"].replace("http", "ws") + path
-            async with Client(address if transport == "websocket" else server["zeromq"], path=path):
+            async with Client(elsewhere, path="/other"):
                 pass
         assert refused.value.status == 404
         assert asyncio.all_tasks() == before
@@ -123,7 +127,9 @@ def test_who_is_not_let_in_is_told(server, transport):
     run(scenario())
 
 
-@pytest.mark.parametrize("address", ["ws://127.0.0.1:1/socket", "tcp://127.0.0.1:1", "ipc:///nowhere/at/all"])
+@pytest.mark.parametrize(
+    "address", ["ws://127.0.0.1:1/socket", "tcp://127.0.0.1:1", "ipc:///nowhere/at/all"]
+)
 def test_a_server_that_is_not_there(address):
     async def scenario():
         before = asyncio.all_tasks()
@@ -141,7 +147,10 @@ def test_a_server_that_is_not_there(address):
         ({"address": "http://localhost"}, "want ws://"),
         ({"address": "ws://:7"}, "no usable host"),
         ({"address": "tcp://localhost"}, "not a ZeroMQ address"),
-        ({"address": "tcp://localhost:5560", "auth_token": "t"}, "auth_token: there is no such thing over ZeroMQ"),
+        (
+            {"address": "tcp://localhost:5560", "auth_token": "t"},
+            "auth_token: there is no such thing over ZeroMQ",
+        ),
         ({"server_key": "k" * 40}, "server_key: there is no such thing over WebSocket"),
         ({"address": "tcp://localhost:5560", "server_key": "short"}, "40 characters of Z85"),
         ({"address": "tcp://localhost:5560", "public_key": "k" * 40}, "without a server_key"),
@@ -196,16 +205,18 @@ def test_what_is_not_read_in_time_is_dropped_the_oldest_first_and_counted(addres
 
 
 def test_presence_follows_who_comes_and_goes(server, address):
+    topic = f"presence:{address.partition(':')[0]}"
+
     async def scenario():
         async with Client(address, params={"user_id": "ana"}) as client:
-            channel = await client.join("presence:1")
+            channel = await client.join(topic)
             presence = channel.presence()
             told = []
             presence.on_join(lambda key, before, came: told.append(("join", key)))
             presence.on_leave(lambda key, now, left: told.append(("leave", key)))
             await until(lambda: list(presence.state) == ["ana"])
             async with Client(server["websocket"], params={"user_id": "bo"}) as other:
-                await other.join("presence:1")
+                await other.join(topic)
                 await until(lambda: sorted(presence.state) == ["ana", "bo"])
             await until(lambda: list(presence.state) == ["ana"])
             assert told[-2:] == [("join", "bo"), ("leave", "bo")]
@@ -293,12 +304,10 @@ def test_a_cancelled_join_push_and_loop_leave_nothing(address):
 
 
 @pytest.mark.parametrize("scheme", ["ws", "tcp"])
-def test_a_cancelled_connect_leaves_nothing(scheme):
+def test_a_cancelled_connect_leaves_nothing(scheme, silent):
     async def scenario():
-        silent = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
-        port = silent.sockets[0].getsockname()[1]
         before = asyncio.all_tasks()
-        entering = asyncio.ensure_future(Client(f"{scheme}://127.0.0.1:{port}").__aenter__())
+        entering = asyncio.ensure_future(Client(f"{scheme}://127.0.0.1:{silent}").__aenter__())
         await until(lambda: len(asyncio.all_tasks() - before) > 1)
         await asyncio.sleep(0.05)
         entering.cancel()
@@ -307,20 +316,16 @@ def test_a_cancelled_connect_leaves_nothing(scheme):
         await until(lambda: entering not in asyncio.all_tasks())
         ours = {each for each in asyncio.all_tasks() - before if "mesh" in each.get_name()}
         assert not ours
-        silent.close()
 
     run(scenario())
 
 
-def test_a_server_that_does_not_answer_is_given_up(server):
+def test_a_server_that_does_not_answer_is_given_up(silent):
     async def scenario():
-        silent = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
-        port = silent.sockets[0].getsockname()[1]
         for scheme in ("ws", "tcp"):
             with pytest.raises(ConnectError, match="does not answer"):
-                async with Client(f"{scheme}://127.0.0.1:{port}", connect_timeout_seconds=0.2):
+                async with Client(f"{scheme}://127.0.0.1:{silent}", connect_timeout_seconds=0.2):
                     pass
-        silent.close()
 
     run(scenario())
 
