@@ -165,7 +165,7 @@ class ZeroMQConnection:
             try:
                 self._socket.send_multipart((kind, data), zmq.NOBLOCK)
             except zmq.Again:
-                # Not connected yet, or the gateway does not read: IMMEDIATE queues nothing then.
+                # The gateway does not read; the heartbeats find out whether it is there.
                 self._drain.look_again()
                 await asyncio.sleep(RETRY_SECONDS)
             else:

@@ -99,9 +99,9 @@ def client_dealer(
     context: zmq.Context[zmq.Socket[bytes]], max_message_bytes: int, curve: ClientCurve | None
 ) -> zmq.Socket[bytes]:
     """A ZeroMQ client's end of its connection to a gateway."""
+    # Not IMMEDIATE: when the connection ends it drops what has come and is not read yet, e.g. the reason.
     socket = _socket(context, zmq.DEALER, max_message_bytes, CLIENT_HIGH_WATER_MARK)
     _heartbeat(socket, CLIENT_HEARTBEAT_SECONDS, 3 * CLIENT_HEARTBEAT_SECONDS)
-    socket.setsockopt(zmq.IMMEDIATE, 1)  # a queue for an absent gateway would hide its absence
     # A connection that broke is over: the gateway has forgotten this client. A new one gets a new socket.
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     if curve is not None:

@@ -3,9 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import os
+import signal
 import socket
+import ssl
 
 import pytest
+import zmq
 
 from mesh.client import (
     ChannelClosed,
@@ -17,7 +21,9 @@ from mesh.client import (
     PushError,
     PushTimeout,
 )
+from mesh.client import session as protocol
 from mesh.errors import ChannelError, PayloadError
+from tests.support import relay
 from tests.support.processes import serve
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, run
@@ -392,3 +398,93 @@ def test_a_client_is_used_once(address):
             await client.aclose()
 
     run(scenario())
+
+
+def test_an_auth_token_travels_as_that_of_phoenix_js(tmp_path):
+    with serve(tmp_path, "tests.support.mounts_app:endpoint") as (_, url):
+        tokens = iter(["t0ken/?", "second"])
+
+        async def scenario():
+            address = url.replace("http", "ws") + "/auth/websocket"
+            headers = {"X-Device": "7"}
+            async with Client(address, auth_token=lambda: next(tokens), headers=headers, **QUICK) as client:
+                opened = []
+                client.on_open(lambda: opened.append(1))
+                info = await client.join("info:1")
+                told = await info.push("me")
+                assert (told["auth_token"], told["x_headers"]) == ("t0ken/?", {"x-device": "7"})
+                client._link.task.cancel()  # as if the connection was lost
+                client._link = None
+                client._feed(protocol.Closed("lost"))
+                await until(lambda: opened)
+                assert (await info.push("me"))["auth_token"] == "second"
+
+        run(scenario())
+
+
+def test_over_tls_the_certificate_is_checked(server, tmp_path):
+    cert, key = relay.certificate(tmp_path)
+
+    async def scenario():
+        host, port = server["http"].removeprefix("http://").split(":")
+        async with relay.tls(cert, key, host, int(port)) as encrypted:
+            address = f"wss://127.0.0.1:{encrypted}/socket"
+            with pytest.raises(ConnectError, match="certificate verify failed"):
+                async with Client(address):
+                    pass
+            trusting = ssl.create_default_context(cafile=str(cert))
+            async with Client(address, ssl=trusting) as client:
+                room = await client.join("room:tls")
+                assert await room.push("echo", {"a": 1}) == {"a": 1}
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["new pair", "own pair"])
+def test_over_zeromq_with_curve_keys(server, own):
+    public, secret = [key.decode() for key in zmq.curve_keypair()]
+    other, _ = [key.decode() for key in zmq.curve_keypair()]
+    mine = [key.decode() for key in zmq.curve_keypair()]
+    pair = {"public_key": mine[0], "secret_key": mine[1]} if own else {}
+
+    async def scenario():
+        async with relay.curve(secret.encode(), server["zeromq"]) as address:
+            async with Client(address, server_key=public, **pair) as client:
+                room = await client.join("room:curve")
+                assert await room.push("bin", b"\x00") == b"\x00"
+            for keys in ({"server_key": other}, {}):
+                with pytest.raises(ConnectError):
+                    async with Client(address, connect_timeout_seconds=1, **keys):
+                        pass
+
+    run(scenario())
+
+
+def test_a_heartbeat_keeps_the_connection_and_a_missing_answer_ends_it(tmp_path):
+    env = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "1", "MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    with serve(tmp_path, "examples.conformance:endpoint", env=env) as (process, url):
+
+        async def scenario():
+            async with (
+                Client(url.replace("http", "ws") + "/socket", heartbeat_seconds=0.2, **QUICK) as one,
+                Client(env["MESH_ZEROMQ__BIND"], heartbeat_seconds=0.2, **QUICK) as two,
+            ):
+                closes, opens, rooms = [], [], []
+                for client in (one, two):
+                    client.on_close(lambda code, reason: closes.append(reason))
+                    client.on_open(lambda: opens.append(1))
+                    rooms.append(await client.join("room:beat"))
+                started = asyncio.get_running_loop().time()
+                await until(lambda: asyncio.get_running_loop().time() - started > 2)
+                assert closes == []
+                os.kill(process.pid, signal.SIGSTOP)
+                try:
+                    await until(lambda: len(closes) >= 2)
+                finally:
+                    os.kill(process.pid, signal.SIGCONT)
+                assert set(closes) == {"heartbeat timeout"}
+                await until(lambda: len(opens) >= 2)
+                for room in rooms:
+                    assert await room.push("echo", {"a": 1}) == {"a": 1}
+
+        run(scenario())
