@@ -20,11 +20,22 @@ MeshError
 │   ├── WebSocketError       a client's bytes break RFC 6455; carries the close code
 │   └── WireError            bytes on the bus or a link that are not of our protocol
 ├── EncodeError              a message that a serializer cannot express
+├── ClientError              what a program asked of `mesh.client` did not succeed
+│   ├── ConnectError         the server cannot be reached, or the connection was lost
+│   ├── ConnectRefused       the server does not let this client in; carries status and reason
+│   ├── JoinRefused          the channel refused the join; carries its response
+│   ├── JoinTimeout          the join was not answered in time
+│   ├── PushError            the channel replied with another status than ok; carries its response
+│   ├── PushTimeout          a push was not answered in time
+│   ├── PushLost             channel or connection ended before the reply: handled or not, nobody knows
+│   ├── ChannelClosed        the channel is left or closed
+│   └── BufferFull           more waits to be sent than may wait
 ├── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
 └── UnreachableError         the bus does not answer: what was to be published may not have been
 """
 
 from enum import IntEnum
+from typing import Any
 
 
 class MeshError(Exception):
@@ -109,6 +120,67 @@ class WireError(RemoteProtocolError):
 
 class EncodeError(MeshError):
     """A serializer cannot express a message (bytes for a V1 client, a field over 255 bytes)."""
+
+
+class ClientError(MeshError):
+    """What a program asked of `mesh.client` did not succeed."""
+
+
+class ConnectError(ClientError):
+    """The server cannot be reached, or the connection to it was lost."""
+
+
+class ConnectRefused(ClientError):  # noqa: N818
+    """The server does not let this client in.
+
+    Attributes:
+        status: as of HTTP, also over ZeroMQ: 403 by the application or for its vsn, 404 no such socket,
+            500 the application raised, 503 too many clients.
+        reason: the server's, may be empty.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"the server refused the connection: {status} {reason}".rstrip())
+        self.status = status
+        self.reason = reason
+
+
+class JoinRefused(ClientError):  # noqa: N818
+    """The channel refused the join; `response` is its reason."""
+
+    def __init__(self, topic: str, response: Any) -> None:
+        super().__init__(f"{topic!r} cannot be joined: {response!r}")
+        self.topic = topic
+        self.response = response
+
+
+class JoinTimeout(ClientError):  # noqa: N818
+    """The join was not answered in time."""
+
+
+class PushError(ClientError):
+    """The channel replied with `status`, which is not ok, and `response`."""
+
+    def __init__(self, topic: str, event: str, status: str, response: Any) -> None:
+        super().__init__(f"{event!r} on {topic!r} was answered {status}: {response!r}")
+        self.status = status
+        self.response = response
+
+
+class PushTimeout(ClientError):  # noqa: N818
+    """A push was not answered in time; it may be handled all the same."""
+
+
+class PushLost(ClientError):  # noqa: N818
+    """Channel or connection ended before the reply: the push was handled or not, nobody knows."""
+
+
+class ChannelClosed(ClientError):  # noqa: N818
+    """The channel is left or closed: join again."""
+
+
+class BufferFull(ClientError):  # noqa: N818
+    """More waits to be sent than may wait (`max_buffered`)."""
 
 
 class NodeError(MeshError):

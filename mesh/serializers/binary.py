@@ -10,6 +10,7 @@ from mesh.messages import BINARY, Message
 
 PUSH, REPLY, BROADCAST = 0, 1, 2
 FIELD_BYTES = 255
+_SERVER_FIELDS = {PUSH: 3, REPLY: 4, BROADCAST: 2}
 
 
 def decode_push(data: bytes) -> Message:
@@ -34,6 +35,36 @@ def decode_push(data: bytes) -> Message:
     except UnicodeDecodeError as error:
         raise DecodeError(f"V2 binary push: {error}") from None
     return Message(join_ref, ref, topic, event, BINARY, data[d:])
+
+
+def encode_client_push(join_ref: Any, ref: Any, topic: str, event: str, data: bytes) -> bytes:
+    """Kind 0 as a client sends it, with a ref. Raises EncodeError if a field is longer than 255 bytes."""
+    return _pack(PUSH, (_ref(join_ref), _ref(ref), _field(topic), _field(event)), data)
+
+
+def decode_server(data: bytes) -> tuple[int, list[str], bytes]:
+    """Read what a server sends: (kind, fields, data).
+
+    The fields of a push are join_ref, topic, event; of a reply join_ref, ref, topic, status; of a broadcast
+    topic, event.
+
+    Raises:
+        DecodeError: for another kind, truncation, or fields that are not UTF-8.
+    """
+    count = _SERVER_FIELDS.get(data[0]) if data else None
+    if count is None or len(data) < 1 + count:
+        raise DecodeError(f"not a V2 binary message: starts with {data[:5].hex(' ')!r}")
+    start = 1 + count
+    fields = []
+    for size in data[1 : 1 + count]:
+        fields.append(data[start : start + size])
+        start += size
+    if start > len(data):
+        raise DecodeError(f"V2 binary message of {len(data)} bytes announces fields up to byte {start}")
+    try:
+        return data[0], [str(each, "utf-8") for each in fields], data[start:]
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"V2 binary message: {error}") from None
 
 
 def encode_reply(join_ref: Any, ref: Any, topic: Any, status: str, data: bytes) -> bytes:

@@ -4,6 +4,8 @@ Options set later have no effect (libzmq #4532), and libzmq's defaults wait for 
 messages of any size, drop silently at 1,000 messages and never notice a dead peer.
 """
 
+from typing import NamedTuple
+
 import zmq
 
 from mesh.addresses import is_local, needs_keys
@@ -19,6 +21,17 @@ HANDSHAKE_MS = 5_000
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1_000
 NEVER_MS = 24 * 3600 * 1000
+
+CLIENT_HEARTBEAT_SECONDS = 5.0
+CLIENT_HIGH_WATER_MARK = 1_000
+
+
+class ClientCurve(NamedTuple):
+    """The keys of a client's encrypted connection, 40 bytes of Z85 each: the server's, and its own pair."""
+
+    server_key: bytes
+    public_key: bytes
+    secret_key: bytes
 
 
 def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
@@ -97,6 +110,20 @@ def bound(socket: zmq.Socket[bytes], address: str, domain: str) -> tuple[str, zm
         raise
 
 
+def client_dealer(
+    context: zmq.Context[zmq.Socket[bytes]], max_message_bytes: int, curve: ClientCurve | None
+) -> zmq.Socket[bytes]:
+    """A ZeroMQ client's end of its connection to a gateway."""
+    socket = _socket(context, zmq.DEALER, max_message_bytes, CLIENT_HIGH_WATER_MARK)
+    _heartbeat(socket, CLIENT_HEARTBEAT_SECONDS, 3 * CLIENT_HEARTBEAT_SECONDS)
+    _once(socket)  # a connection that broke is over: the gateway has forgotten this client
+    if curve is not None:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public_key)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret_key)
+    return socket
+
+
 def monitor(socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
     """A socket that reports connection events of `socket`."""
     return socket.get_monitor_socket(events)
@@ -152,6 +179,20 @@ def connect(socket: zmq.Socket[bytes], address: str, server_key: bytes | None) -
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
+    _connect(socket, address)
+
+
+def connect_client(socket: zmq.Socket[bytes], address: str) -> None:
+    """Connect a client's DEALER.
+
+    Raises:
+        NodeError: if the address cannot be used.
+    """
+    _prepare(socket, address)
+    _connect(socket, address)
+
+
+def _connect(socket: zmq.Socket[bytes], address: str) -> None:
     try:
         socket.connect(address)
     except zmq.ZMQError as error:

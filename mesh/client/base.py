@@ -1,0 +1,55 @@
+"""The contract of a client's transport.
+
+connector = WebSocketConnector(address, …)
+connection = await connector.connect({"token": "…", "vsn": "2.0.0"})
+await connection.send(Frame(b'["1","1","room:1","phx_join",{}]', False))
+frame = await connection.recv()
+await connection.close(1000, "")
+await connector.aclose()
+"""
+
+from typing import Any, Protocol
+
+from mesh.errors import ConnectError
+from mesh.serializers.base import Frame
+
+
+class ConnectionEnded(ConnectError):  # noqa: N818
+    """The connection is over; `code` is as of WebSocket, 1006 if it was cut."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the connection was closed: {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+CUT = 1006
+"""The connection ended without a close (RFC 6455 §7.4.1)."""
+
+
+class Connection(Protocol):
+    """One open connection."""
+
+    async def send(self, frame: Frame) -> None:
+        """Returns when it has left this process, or nearly so. Raises ConnectionEnded."""
+
+    async def recv(self) -> Frame:
+        """The next message. Raises ConnectionEnded."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye, and free everything; returns within a second or so."""
+
+
+class Connector(Protocol):
+    """Opens connections to one server."""
+
+    async def connect(self, params: dict[str, Any]) -> Connection:
+        """Open one; cancelled, it leaves nothing behind.
+
+        Raises:
+            ConnectRefused: if the server answers and says no.
+            ConnectError: if it does not answer.
+        """
+
+    async def aclose(self) -> None:
+        """Free what connections share."""

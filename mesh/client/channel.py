@@ -1,0 +1,244 @@
+"""One channel, from its client's side: what `Client.join` gives."""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from mesh.client import session as protocol
+from mesh.client.presence import Presence
+from mesh.errors import ChannelClosed, ChannelError
+from mesh.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from mesh.client.client import Client
+
+log = get_logger("mesh.client")
+
+Callback = Callable[[Any], object]
+OnState = Callable[[str, str], object]
+
+
+class Event(NamedTuple):
+    """A push or broadcast of the server."""
+
+    event: str
+    payload: Any
+
+
+class ClientChannel:
+    """One topic.
+
+        room = await client.join("room:lobby", {"name": "ana"})
+        reply = await room.push("new_msg", {"body": "hi"})
+        async for event, payload in room:
+            print(event, payload)
+
+    Events with a callback (`on`) go to that; all others wait for the loop, `max_queued` at most: then the
+    oldest is dropped, counted in `dropped`, and logged.
+
+    Attributes:
+        topic: joined.
+        response: to the last join.
+        dropped: events that were not read in time.
+    """
+
+    def __init__(
+        self, client: "Client", topic: str, params: Any, timeout_seconds: float, max_queued: int
+    ) -> None:
+        self.topic = topic
+        self.response: Any = None
+        self.dropped = 0
+        self._client = client
+        self._params = params
+        self._core = protocol.ChannelState(topic, timeout_seconds)
+        self._used = False
+        self._max_queued = max_queued
+        self._queue: deque[Event] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._read = False
+        self._callbacks: dict[str, list[Callback]] = {}
+        self._state_callbacks: list[OnState] = []
+        self._first: asyncio.Future[Any] | None = None
+        self._over: asyncio.Future[None] | None = None
+
+    @property
+    def state(self) -> str:
+        """`joining`, `joined`, `errored` (it will be joined again by itself), `leaving` or `closed`."""
+        return self._core.state
+
+    async def join(self) -> Any:
+        """Join; returns the response. Once only; callbacks set up before see everything.
+
+        From now on the channel is joined again by itself, after a crash and on a new connection, until it
+        is left or closed. If this first join fails, the channel is closed.
+
+        Raises:
+            JoinRefused: with the response.
+            JoinTimeout: if no answer came in time.
+            ChannelClosed: if it was left, or joined before, or the client is closed.
+        """
+        if self._used:
+            raise ChannelClosed(f"{self.topic!r} was joined before; make another with client.channel")
+        self._used = True
+        loop = asyncio.get_running_loop()
+        first = self._first = loop.create_future()
+        self._over = loop.create_future()
+        self._client._join(self)
+        try:
+            return await first
+        except asyncio.CancelledError:
+            self._client._feed(protocol.Leave(self._core))
+            raise
+
+    async def push(self, event: str, payload: Any = None, timeout_seconds: float | None = None) -> Any:
+        """Send an event and return the response of its reply, which must be ok.
+
+        While the channel is not joined it waits, and the time starts anew when it is sent.
+
+        Args:
+            event: of the push.
+            payload: any JSON value, or bytes.
+            timeout_seconds: for the reply; by default the client's.
+
+        Raises:
+            PushError: for a reply with another status; it has `status` and `response`.
+            PushTimeout: if no reply came in time, e.g. because the channel sends none: use `cast`.
+            PushLost: if channel or connection ended before the reply.
+            ChannelClosed: if the channel is left or closed.
+            BufferFull: if too many wait for the channel to be joined.
+            PayloadError: if the payload is neither.
+        """
+        return await self._client._push(self, event, payload, timeout_seconds)
+
+    async def cast(self, event: str, payload: Any = None) -> None:
+        """Send an event that gets no reply; returns when it is on its way, or waits to be sent.
+
+        Raises:
+            ChannelClosed: if the channel is left or closed.
+            BufferFull: if too many wait for the channel to be joined.
+            PayloadError: if the payload is neither JSON nor bytes.
+        """
+        await self._client._cast(self, event, payload)
+
+    async def leave(self) -> None:
+        """Leave; returns when the server has answered, or after the time-out. The loop ends."""
+        self._client._feed(protocol.Leave(self._core))
+        if self._over is not None:
+            await asyncio.shield(self._over)
+
+    def on(self, event: str, callback: Callback) -> Callable[[], None]:
+        """Call `callback(payload)` for each such event, in order; returns what takes it back.
+
+        What came before and nobody has read is given to it at once. An exception in it is logged.
+
+        Raises:
+            ChannelError: for a coroutine function: in the loop, `async for`, one may wait.
+        """
+        if inspect.iscoroutinefunction(callback):
+            raise ChannelError(
+                f"the callback of {event!r} is a coroutine function; where you must wait, use `async for`"
+            )
+        callbacks = self._callbacks.setdefault(event, [])
+        callbacks.append(callback)
+        missed = [each for each in self._queue if each.event == event]
+        if missed:
+            self._queue = deque(each for each in self._queue if each.event != event)
+            for each in missed:
+                self._call(callback, each.payload, event=event)
+
+        def off() -> None:
+            if callback in callbacks:
+                callbacks.remove(callback)
+            if not callbacks and self._callbacks.get(event) is callbacks:
+                del self._callbacks[event]
+
+        return off
+
+    def on_state(self, callback: OnState) -> Callable[[], None]:
+        """Call `callback(state, reason)` whenever `state` changes; returns what takes it back."""
+        self._state_callbacks.append(callback)
+        return lambda: self._state_callbacks.remove(callback) if callback in self._state_callbacks else None
+
+    def presence(self, state: str = "presence_state", diff: str = "presence_diff") -> Presence:
+        """Who is there: kept current as long as the channel lives. The arguments are the events' names."""
+        made = Presence()
+        self.on(state, lambda payload: made.synced(payload, self._core.join_ref))
+        self.on(diff, lambda payload: made.changed(payload, self._core.join_ref))
+        return made
+
+    def __aiter__(self) -> Self:
+        self._read = True
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._queue:
+            if self._used and self._core.state == "closed":
+                raise StopAsyncIteration
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting
+            finally:
+                if waiting in self._waiting:
+                    self._waiting.remove(waiting)
+        return self._queue.popleft()
+
+    async def __aenter__(self) -> Self:
+        """Join, unless it is; `leave` at the end."""
+        if not self._used:
+            await self.join()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.leave()
+
+    # From the client
+
+    def _join_params(self) -> Any:
+        return self._params() if callable(self._params) else self._params
+
+    def _delivered(self, event: str, payload: Any) -> None:
+        callbacks = self._callbacks.get(event)
+        if callbacks:
+            for callback in list(callbacks):
+                self._call(callback, payload, event=event)
+            return
+        if len(self._queue) >= self._max_queued:
+            self._queue.popleft()
+            self.dropped += 1
+            # Without a loop nobody misses them. The 1st, 2nd, 4th, 8th … is logged.
+            if self._read and not self.dropped & (self.dropped - 1):
+                log.warning("events not read in time are dropped", topic=self.topic, dropped=self.dropped)
+        self._queue.append(Event(event, payload))
+        self._wake()
+
+    def _joined(self, response: Any) -> None:
+        self.response = response
+        if self._first is not None and not self._first.done():
+            self._first.set_result(response)
+
+    def _not_joined(self, error: Exception) -> None:
+        if self._first is not None and not self._first.done():
+            self._first.set_exception(error)
+
+    def _changed(self, state: str, reason: str) -> None:
+        if state == "closed":
+            self._not_joined(ChannelClosed(f"{self.topic!r}: {reason}"))
+            if self._over is not None and not self._over.done():
+                self._over.set_result(None)
+            self._wake()
+        for callback in list(self._state_callbacks):
+            self._call(callback, state, reason, event=state)
+
+    def _wake(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def _call(self, callback: Callable[..., object], *arguments: Any, event: str) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:  # whatever it is, the other callbacks are not to blame
+            log.error("a callback raised", topic=self.topic, callback=event, exc_info=error)

@@ -1,0 +1,38 @@
+"""How long a client waits, how often it tries again, how much may wait."""
+
+from dataclasses import dataclass
+
+from mesh.errors import ClientError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times in seconds; the defaults are those of phoenix.js.
+
+    Attributes:
+        timeout_seconds: for the answer to a join, a push or a leave.
+        heartbeat_seconds: between heartbeats; one without an answer for as long ends the connection.
+        reconnect_seconds: before each try to connect again; the last is repeated.
+        rejoin_seconds: before each try to join again; the last is repeated.
+        max_buffered: pushes that wait for one channel to be joined.
+    """
+
+    timeout_seconds: float = 10.0
+    heartbeat_seconds: float = 30.0
+    reconnect_seconds: tuple[float, ...] = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0)
+    rejoin_seconds: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0)
+    max_buffered: int = 1_000
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_seconds", "heartbeat_seconds"):
+            if not getattr(self, name) > 0:
+                raise ClientError(f"{name} is {getattr(self, name)!r}; want more than 0 seconds")
+        for name in ("reconnect_seconds", "rejoin_seconds"):
+            steps = getattr(self, name)
+            if not steps or any(not step >= 0 for step in steps):
+                raise ClientError(f"{name} is {steps!r}; want one or more waits of at least 0 seconds")
+
+
+def step(steps: tuple[float, ...], tries: int) -> float:
+    """How long to wait before the try of that number, from 1."""
+    return steps[min(tries, len(steps)) - 1]

@@ -1,0 +1,181 @@
+"""A client's connection over WebSocket, by Tornado: the only file of `mesh` that knows it."""
+
+import asyncio
+import base64
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote_plus, urlsplit, urlunsplit
+
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httputil import HTTPHeaders
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError
+
+from mesh.client.base import CUT, ConnectionEnded
+from mesh.errors import ConnectError, ConnectRefused
+from mesh.serializers.base import Frame
+
+BEARER = "base64url.bearer.phx."
+CLOSE_SECONDS = 1.0
+"""The server has this long to answer our close."""
+TIMED_OUT = 599
+"""What Tornado calls the status of a server that did not answer in time."""
+
+
+class WebSocketConnector:
+    """Opens WebSockets to one mount.
+
+    Args:
+        address: of the mount, e.g. `ws://localhost:4000/socket`.
+        headers: of the request.
+        ssl: for `wss://`; by default the system's certificates.
+        auth_token: asked for each connection; sent as a sub-protocol, as phoenix.js does.
+        timeout_seconds: for the connection to open.
+        max_message_bytes: a longer message of the server closes the connection.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        headers: Mapping[str, str],
+        ssl: ssl_module.SSLContext | None,
+        auth_token: Callable[[], Awaitable[str | None]],
+        timeout_seconds: float,
+        max_message_bytes: int,
+    ) -> None:
+        self._address = address
+        self._where = address.partition("?")[0]  # what follows may be secret
+        self._headers = dict(headers)
+        self._ssl = ssl or (ssl_module.create_default_context() if address.startswith("wss:") else None)
+        self._auth_token = auth_token
+        self._timeout_seconds = timeout_seconds
+        self._max_message_bytes = max_message_bytes
+
+    async def connect(self, params: dict[str, Any]) -> "WebSocketConnection":
+        """Open one."""
+        token = await self._auth_token()
+        protocols = None if token is None else ["phoenix", bearer(token)]
+        request = HTTPRequest(
+            url_of(self._address, params),
+            headers=HTTPHeaders(self._headers),
+            ssl_options=self._ssl,
+            validate_cert=True,
+            connect_timeout=self._timeout_seconds,
+            request_timeout=self._timeout_seconds,
+            follow_redirects=False,
+            decompress_response=False,
+            allow_nonstandard_methods=False,
+        )
+        # Not `websocket_connect`: it would go on connecting after a cancellation, out of reach.
+        before = asyncio.all_tasks()
+        websocket = WebSocketClientConnection(
+            request, max_message_size=self._max_message_bytes, subprotocols=protocols
+        )
+        tasks = asyncio.all_tasks() - before
+        try:
+            return WebSocketConnection(await websocket.connect_future)
+        except HTTPClientError as error:
+            if error.code == TIMED_OUT:
+                raise ConnectError(f"{self._where} does not answer: {error.message}") from None
+            raise ConnectRefused(error.code, _reason(error)) from None
+        except (OSError, StreamClosedError, WebSocketError) as error:
+            # Certificate errors are OSErrors too: ssl.SSLError.
+            raise ConnectError(f"{self._where} cannot be reached: {error}") from None
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            _abort(websocket)
+            raise
+
+    async def aclose(self) -> None:
+        """Nothing is shared."""
+
+
+class WebSocketConnection:
+    """One open WebSocket."""
+
+    def __init__(self, websocket: WebSocketClientConnection) -> None:
+        self._websocket = websocket
+        protocol = websocket.protocol
+        assert protocol is not None
+        assert protocol.stream is not None
+        self._stream = protocol.stream
+
+    async def send(self, frame: Frame) -> None:
+        """Returns when the kernel has it."""
+        try:
+            await self._websocket.write_message(
+                frame.data if frame.binary else frame.data.decode(), binary=frame.binary
+            )
+        except (WebSocketClosedError, StreamClosedError):
+            raise self._ended() from None
+
+    async def recv(self) -> Frame:
+        """The next message."""
+        message = await self._websocket.read_message()
+        if message is None:
+            raise self._ended()
+        if isinstance(message, str):
+            return Frame(message.encode(), False)
+        return Frame(message, True)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame, and wait a moment for the answer."""
+        self._websocket.close(code, reason)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while not self._stream.closed() and await self._websocket.read_message() is not None:
+                    pass
+        except TimeoutError:
+            pass
+        finally:
+            self._stream.close()
+
+    def _ended(self) -> ConnectionEnded:
+        return ConnectionEnded(self._websocket.close_code or CUT, self._websocket.close_reason or "")
+
+
+def bearer(token: str) -> str:
+    """The sub-protocol that carries a token. Source: phoenix.js, btoa without padding."""
+    return BEARER + base64.b64encode(token.encode()).decode().replace("=", "")
+
+
+def url_of(address: str, params: dict[str, Any]) -> str:
+    """Where to connect: `/websocket` and the parameters are appended; nested ones as `a[b]=c`."""
+    parts = urlsplit(address)
+    path = parts.path.rstrip("/")
+    if not path.endswith("/websocket"):
+        path += "/websocket"
+    pairs = [f"{quote_plus(name)}={quote_plus(value)}" for name, value in _flat(params)]
+    query = "&".join(([parts.query] if parts.query else []) + pairs)
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Source: phoenix.js, Ajax.serialize; booleans and null as JavaScript writes them."""
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, (list, tuple)):
+        inner = dict(enumerate(value)).items()
+    else:
+        text = {True: "true", False: "false", None: "null"}[value] if _is_word(value) else str(value)
+        return [(name, text)]
+    return [pair for key, each in inner for pair in _flat(each, f"{name}[{key}]" if name else str(key))]
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _reason(error: HTTPClientError) -> str:
+    body = error.response.body.decode(errors="replace").strip() if error.response is not None else ""
+    return body[:200] or error.message
+
+
+def _abort(websocket: WebSocketClientConnection) -> None:
+    """Nobody wants it any longer; it may be connecting, asking, or open by now."""
+    websocket.close()
+    stream = getattr(websocket, "stream", None)
+    if stream is not None:
+        stream.close()

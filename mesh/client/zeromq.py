@@ -1,0 +1,216 @@
+"""A client's connection over plain ZeroMQ: a DEALER to a gateway (docs/protocol.md §1.2)."""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import msgspec
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from mesh.client.base import CUT, ConnectionEnded
+from mesh.errors import ConnectError, ConnectRefused
+from mesh.serializers.base import Frame
+from mesh.zeromq import sockets
+from mesh.zeromq.drain import Drain
+
+OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
+UNKNOWN = 4000
+"""Close code: the gateway does not know this client."""
+RETRY_SECONDS = 0.005
+
+_FAILURES = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
+_HANDSHAKE_FAILURES = _FAILURES & ~(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+_encode = msgspec.json.Encoder().encode
+
+
+class ZeroMQConnector:
+    """Opens connections to one gateway.
+
+    Args:
+        address: `zeromq.bind` of the gateway, e.g. `tcp://127.0.0.1:5560`.
+        path: of the socket's mount there.
+        curve: keys, if the gateway wants CURVE.
+        timeout_seconds: for the gateway to answer.
+        max_message_bytes: a longer message of the gateway ends the connection.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        path: str,
+        curve: sockets.ClientCurve | None,
+        timeout_seconds: float,
+        max_message_bytes: int,
+    ) -> None:
+        self._address = address
+        self._path = path
+        self._curve = curve
+        self._timeout_seconds = timeout_seconds
+        self._max_message_bytes = max_message_bytes
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+
+    async def connect(self, params: dict[str, Any]) -> "ZeroMQConnection":
+        """Open one."""
+        if self._context is None:
+            self._context = zmq.Context()
+        connection = ZeroMQConnection(self._context, self._address, self._max_message_bytes, self._curve)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await connection.open(self._path, params)
+        except TimeoutError:
+            connection.free()
+            keys = "with this server_key" if self._curve else "without CURVE keys"
+            raise ConnectError(
+                f"{self._address} does not answer {keys} within {self._timeout_seconds:g} seconds"
+            ) from None
+        except ConnectionEnded as error:
+            connection.free()
+            raise ConnectError(f"{self._address} cannot be reached: {error.reason}") from None
+        except BaseException:
+            connection.free()
+            raise
+        return connection
+
+    async def aclose(self) -> None:
+        """End the context; what was sent before has half a second to leave."""
+        context, self._context = self._context, None
+        if context is not None:
+            await asyncio.shield(asyncio.to_thread(context.term))
+
+
+class ZeroMQConnection:
+    """One DEALER, which is never connected again."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        max_message_bytes: int,
+        curve: sockets.ClientCurve | None,
+    ) -> None:
+        self._messages: deque[list[bytes]] = deque()
+        self._arrived = asyncio.Event()
+        self._end: ConnectionEnded | None = None
+        self._freed = False
+        self._socket = sockets.client_dealer(context, max_message_bytes, curve)
+        self._monitor = sockets.monitor(self._socket, _FAILURES)
+        self._drain = Drain(self._socket, self._received)
+        self._monitor_drain = Drain(self._monitor, self._failed)
+        try:
+            sockets.connect_client(self._socket, address)
+        except BaseException:
+            self.free()
+            raise
+        self._drain.start()
+        self._monitor_drain.start()
+
+    async def open(self, path: str, params: dict[str, Any]) -> None:
+        """Ask to be let in. Raises ConnectRefused, ConnectionEnded."""
+        await self._say(OPEN, _encode({"path": path, "params": params}))
+        while True:
+            kind, data = await self._next()
+            if kind == OPEN:
+                return
+            content = _content(data)
+            if kind == REFUSED:
+                raise ConnectRefused(_integer(content.get("status"), 0), str(content.get("reason", "")))
+            if kind == CLOSE and content.get("code") != UNKNOWN:
+                raise _closed(content)
+
+    async def send(self, frame: Frame) -> None:
+        """Returns when ZeroMQ has it."""
+        await self._say(BINARY if frame.binary else TEXT, frame.data)
+
+    async def recv(self) -> Frame:
+        """The next message."""
+        while True:
+            kind, data = await self._next()
+            if kind in (TEXT, BINARY):
+                return Frame(data, kind == BINARY)
+            if kind == CLOSE:
+                raise _closed(_content(data))
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye."""
+        del code, reason
+        if not self._freed and self._end is None:
+            try:
+                self._socket.send_multipart((CLOSE, b""), zmq.NOBLOCK)
+            except zmq.ZMQError:
+                pass  # then the gateway learns it from the connection's end
+        self.free()
+
+    def free(self) -> None:
+        """Close the sockets."""
+        if self._freed:
+            return
+        self._freed = True
+        self._end = self._end or ConnectionEnded(CUT, "closed by us")
+        self._arrived.set()
+        self._drain.close()
+        self._monitor_drain.close()
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
+
+    async def _say(self, kind: bytes, data: bytes) -> None:
+        while self._end is None:
+            try:
+                self._socket.send_multipart((kind, data), zmq.NOBLOCK)
+            except zmq.Again:
+                # The gateway does not read; the heartbeats find out whether it is there.
+                self._drain.look_again()
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._drain.look_again()
+                return
+        raise self._end
+
+    async def _next(self) -> tuple[bytes, bytes]:
+        while not self._messages:
+            if self._end is not None:
+                raise self._end
+            self._arrived.clear()
+            await self._arrived.wait()
+        frames = self._messages.popleft()
+        return frames[0], frames[1] if len(frames) > 1 else b""
+
+    def _received(self, frames: list[bytes]) -> None:
+        self._messages.append(frames)
+        self._arrived.set()
+
+    def _failed(self, frames: list[bytes]) -> None:
+        event = parse_monitor_message(frames)["event"]
+        if event & _HANDSHAKE_FAILURES:
+            reason = "the handshake failed (does the gateway want other CURVE keys?)"
+        elif event == zmq.EVENT_CLOSED:
+            reason = "nobody listens there"
+        else:
+            self._drain.read_now()  # what came before the end
+            reason = "the connection was cut"
+        if self._end is None:
+            self._end = ConnectionEnded(CUT, reason)
+        self._arrived.set()
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    try:
+        content = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _closed(content: dict[str, Any]) -> ConnectionEnded:
+    return ConnectionEnded(_integer(content.get("code"), CUT), str(content.get("reason", "")))
+
+
+def _integer(value: Any, default: int) -> int:
+    return value if isinstance(value, int) else default
