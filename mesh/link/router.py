@@ -3,6 +3,9 @@
 ROUTER does not tell when a peer goes. The socket's monitor does, without saying which; so then every
 gateway gets a Ping, and sending it to the dead one fails. The monitor may be quicker than the socket
 itself, so there are several Pings, and one every second in any case.
+
+A worker that was frozen for longer than the gateways' patience must not carry out what they sent before
+they gave it up: on waking it first finds out, by Pings, which links are still there.
 """
 
 import asyncio
@@ -24,6 +27,8 @@ log = get_logger("mesh.link")
 
 PING_SECONDS = 1.0
 PINGS_AFTER_DISCONNECT_SECONDS = (0.0, 0.01, 0.1)
+WAKING_SECONDS = 0.25
+"""For libzmq to notice which connections have ended meanwhile."""
 
 
 class Router:
@@ -48,6 +53,10 @@ class Router:
         self._links: dict[bytes, Batches] = {}
         self._gateways: dict[bytes, str] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._patience = settings.heartbeat_timeout_seconds
+        self._awake = asyncio.get_running_loop().time()
+        self._waking: asyncio.TimerHandle | None = None
+        self._held: list[list[bytes]] = []
         reachable(settings.bind, settings.advertise_host)  # before there is a socket to close again
         self._socket = sockets.link_router(context, settings)
         bound, self._monitor = sockets.bound(self._socket, settings.bind, LINKS)
@@ -85,8 +94,9 @@ class Router:
             batches.flush()
             batches.closed = True
         self._links.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._waking):
+            if timer is not None:
+                timer.cancel()
         self._drain.close()
         self._monitor_drain.close()
         self._socket.disable_monitor()
@@ -94,6 +104,32 @@ class Router:
         self._socket.close()
 
     def _message(self, frames: list[bytes]) -> None:
+        if self._was_frozen():
+            self._held.append(frames)
+        else:
+            self._batch(frames)
+
+    def _was_frozen(self) -> bool:
+        """Whether this process stood still for so long that gateways may have given it up."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now - self._awake > self._patience and self._waking is None:
+            log.warning("this worker was frozen", seconds=round(now - self._awake, 1))
+            self._ping()
+            self._waking = loop.call_later(WAKING_SECONDS, self._woken)
+        self._awake = now
+        return self._waking is not None
+
+    def _woken(self) -> None:
+        for batches in list(self._links.values()):
+            batches.add(commands.Ping())
+            batches.flush()
+        self._waking = None
+        held, self._held = self._held, []
+        for frames in held:
+            self._batch(frames)
+
+    def _batch(self, frames: list[bytes]) -> None:
         if len(frames) != 2:
             self._malformed(f"link message of {len(frames)} frames; want 2")
             return
@@ -106,7 +142,7 @@ class Router:
         for command in received:
             if isinstance(command, commands.Hello):
                 self._hello(link, command)
-            else:
+            elif link in self._links:
                 self.on_command(link, command)
 
     def _hello(self, link: bytes, hello: commands.Hello) -> None:
@@ -147,6 +183,7 @@ class Router:
             loop.call_later(seconds, self._ping)
 
     def _ping_again(self) -> None:
+        self._was_frozen()
         self._ping()
         self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping_again)
 
