@@ -217,8 +217,10 @@ export class ZeroMQTransport extends EventTarget {
   #opened(idleMs) {
     this.#clearTimers()
     this.readyState = OPEN
+    const silent = () => performance.now() - this.#heardAt > idleMs
+    const giveUp = () => silent() && this.#lost(`${this.address} has been silent for ${idleMs} ms`)
     const probe = () => {
-      if (performance.now() - this.#heardAt > idleMs) this.#lost(`${this.address} has been silent for ${idleMs} ms`)
+      if (silent()) setImmediate(giveUp) // if it was us who slept, what came meanwhile is read first
       else this.#push("P", "")
     }
     this.#timers.push(setInterval(probe, Math.min(idleMs / PROBES, NEVER_MS)))
