@@ -88,7 +88,12 @@ export class ZeroMQTransport extends EventTarget {
       this.addEventListener(type, (event) => this[`on${type}`]?.(event))
     }
     this.#watch()
-    this.#dealer.connect(address)
+    try {
+      this.#dealer.connect(address)
+    } catch (error) {
+      this.#dealer.close() // else it would keep the process alive
+      throw new SyntaxError(`cannot connect to '${address}': ${error.message}`, { cause: error })
+    }
     this.#push("O", JSON.stringify({ path, params }))
     this.#read()
     const { openTimeoutMs } = this.#options

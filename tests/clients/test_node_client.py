@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.test_phoenix_js import survive
-from tests.support.processes import cluster, node
+from tests.support.processes import cluster, node, serve
 from tests.support.proxy import free_address
 from tests.support.until import until_sync
 
@@ -104,6 +104,12 @@ def test_presence_of_phoenix_js_over_zeromq(programs, running):
 
 def test_our_own_socket_channel_and_presence_and_the_process_ends_by_itself(programs, running):
     run(programs / "node_client" / "live.mjs", running[1][0])
+
+
+def test_a_socket_that_has_nothing_to_say_stays_open(programs, tmp_path):
+    env = {**ANY_PORT, "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "3"}
+    with serve(tmp_path, CONFORMANCE, env=env) as (server, _):
+        run(programs / "node_client" / "idle.mjs", server.wait_for(ADDRESS)[1])
 
 
 def test_curve_before_a_real_gateway(programs, running):

@@ -16,7 +16,9 @@ try {
   problem(error)
   process.exit(1)
 }
-socket.onClose(() => console.log("* the connection is lost; it comes back by itself"))
+socket.onClose(() => {
+  if (socket.state !== "closed") console.log("* the connection is lost; it comes back by itself")
+})
 
 const channel = socket.channel(`room:${room}`)
 const presence = new Presence(channel)

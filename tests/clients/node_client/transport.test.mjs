@@ -238,6 +238,32 @@ test("a connection that ends is 1006, after all that came before", async () => {
   assert.equal(seen.length, 503)
 })
 
+test("a gateway that does not know its client any more, and one that comes back, are opened anew", async () => {
+  const gateway = await Gateway.at()
+  const connecting = connect(gateway.address)
+  await gateway.open()
+  const socket = await connecting
+  const codes = []
+  socket.onClose(({ code }) => codes.push(code))
+  await gateway.say("C", '{"code":4000,"reason":"this gateway does not know you; open first"}')
+  const first = gateway.client
+  await gateway.open()
+  assert.notDeepEqual(gateway.client, first)
+  gateway.close()
+  while (codes.length < 3) await new Promise((resolve) => setTimeout(resolve, 5)) // lost, and tried in vain
+  const again = await Gateway.at(gateway.address)
+  await again.open()
+  while (socket.state !== "open") await new Promise((resolve) => setTimeout(resolve, 5))
+  assert.deepEqual(codes.slice(0, 3), [4000, 1006, 1006])
+  socket.disconnect()
+})
+
+test("an address that ZeroMQ does not take is refused at once", async () => {
+  const address = `ipc:///${"x".repeat(300)}`
+  assert.throws(() => new ZeroMQTransport("zeromq:/socket", [], { address }), /cannot connect to 'ipc:\/\/\/xxx/)
+  await assert.rejects(connect(address), /cannot connect to/)
+})
+
 test("nobody there is an error and a close", async () => {
   for (const address of ["tcp://127.0.0.1:9", `ipc://${join(tmpdir(), randomUUID())}:`]) {
     const { seen, ended } = made({ address })
