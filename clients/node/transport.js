@@ -106,8 +106,8 @@ export class ZeroMQTransport extends EventTarget {
     if (this.readyState === CONNECTING) throw new DOMException("not open yet", "InvalidStateError")
     if (this.readyState !== OPEN) return
     if (typeof data === "string") this.#push("T", data)
-    else if (data instanceof ArrayBuffer) this.#push("B", Buffer.from(data.slice(0)))
-    else if (ArrayBuffer.isView(data)) this.#push("B", Buffer.from(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)))
+    else if (data instanceof ArrayBuffer) this.#push("B", new Uint8Array(data))
+    else if (ArrayBuffer.isView(data)) this.#push("B", new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     else throw new TypeError(`text or bytes can be sent, not ${Object.prototype.toString.call(data)}`)
   }
 
@@ -233,7 +233,7 @@ export class ZeroMQTransport extends EventTarget {
   }
 
   #push(kind, content) {
-    const data = Buffer.from(content)
+    const data = Buffer.from(content) // a copy: the caller may change its bytes at once
     this.bufferedAmount += data.length
     const { maxBufferedBytes } = this.#options
     if (this.bufferedAmount > maxBufferedBytes && kind !== "C") {

@@ -214,6 +214,18 @@ test("close sends what was sent before, then C, and hears nothing more", async (
   assert.equal(transport.readyState, ZeroMQTransport.CLOSED)
 })
 
+test("what has arrived when it is closed is not heard any more", async () => {
+  const { gateway, transport, seen, ended } = await opened()
+  const heard = transport.onmessage
+  transport.onmessage = (event) => {
+    heard(event)
+    transport.close()
+  }
+  for (let n = 0; n < 50; n++) await gateway.say("T", String(n)).catch(() => {}) // it may be gone by now
+  await ended
+  assert.deepEqual(seen, [["open"], ["message", "0"], ["close", 1000]])
+})
+
 test("a client closes with a code that a client may use", async () => {
   const { transport } = await opened()
   assert.throws(() => transport.close(1012), { name: "InvalidAccessError" })
