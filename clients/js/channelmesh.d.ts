@@ -1,13 +1,16 @@
 export type Payload = object | ArrayBuffer | ArrayBufferView
-export type Params = Record<string, string | number | boolean> | (() => Record<string, string | number | boolean>)
+export type Param = string | number | boolean | null | undefined | Param[] | { [name: string]: Param }
+export type Params = Record<string, Param> | (() => Record<string, Param>)
 export type JoinParams = object | (() => object)
 export type Unsubscribe = () => void
 
 export interface SocketOptions {
   /** Sent with every connection as query parameters; a function is called each time. */
   params?: Params
-  /** A WebSocket class; by default the browser's. */
-  transport?: new (url: string) => any
+  /** Sent with every connection apart from the address, which is logged; a function is called each time. */
+  authToken?: string | (() => string)
+  /** A class like WebSocket; by default the browser's. */
+  transport?: new (url: string, protocols?: string[]) => any
   /** Between heartbeats, and for the answer to one. Default 30000. */
   heartbeatIntervalMs?: number
   /** For the reply to a join or a push. Default 10000. */
@@ -16,6 +19,11 @@ export interface SocketOptions {
   reconnectAfterMs?: (tries: number) => number
   /** Milliseconds before the n-th try (from 1) to join again. */
   rejoinAfterMs?: (tries: number) => number
+  /** Instead of JSON and Phoenix's binary frames, e.g. msgpack. */
+  encode?: (message: Message) => string | ArrayBuffer | ArrayBufferView
+  decode?: (data: any) => Message
+  /** Called with "open" and the URL, "push" and "receive" and a message, "close" and the event. */
+  logger?: ((kind: "open" | "push" | "receive" | "close", data: any) => void) | null
 }
 
 /** One connection, which carries any number of channels and comes back by itself. */
@@ -27,12 +35,16 @@ export class Socket {
   readonly url: string
   connect(): void
   /** Disconnect and stay so until `connect` is called again. */
-  disconnect(): void
+  disconnect(code?: number, reason?: string): void
+  /** Milliseconds to the server and back; rejects when the connection ends, or is not open now. */
+  ping(): Promise<number>
   channel(topic: string, params?: JoinParams): Channel
   onOpen(callback: () => void): Unsubscribe
   onClose(callback: (event: { code: number; reason: string }) => void): Unsubscribe
   /** The connection's error events, and frames that cannot be read. */
-  onError(callback: (event: unknown) => void): Unsubscribe
+  onError(callback: (event: any) => void): Unsubscribe
+  /** Each message that comes, behind its channel. */
+  onMessage(callback: (message: Message) => void): Unsubscribe
 }
 
 /** One topic. Made by `socket.channel`. */
@@ -44,15 +56,21 @@ export interface Channel {
    * when that was refused or has not come in time, for want of a connection too; it goes on trying all the same.
    * Set up `on` before: events may follow at once.
    */
-  join(): Promise<any>
+  join(timeoutMs?: number): Promise<any>
   on(event: string, callback: (payload: any) => void): Unsubscribe
+  /** The reply of each join, of those after a crash or a lost connection too. */
+  onJoin(callback: (response: any) => void): Unsubscribe
+  /** A join was refused; the channel asks again until `leave`. */
+  onRefused(callback: (error: ChannelError) => void): Unsubscribe
+  /** Closed for good. */
   onClose(callback: () => void): Unsubscribe
+  /** Crashed, or lost its connection; it comes back by itself. */
   onError(callback: (reason: object) => void): Unsubscribe
   /** Send, once joined, and wait for the reply; rejects with a ChannelError for other statuses than ok. */
   push(event: string, payload?: Payload, timeoutMs?: number): Promise<any>
   /** Send, once joined, what gets no reply; throws if the channel was closed. */
   cast(event: string, payload?: Payload): void
-  leave(): Promise<void>
+  leave(timeoutMs?: number): Promise<void>
 }
 
 /** `status` is the reply's, or "timeout", "disconnected", "crashed", "closed". */

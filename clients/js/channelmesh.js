@@ -2,12 +2,13 @@
  * A small client for Phoenix Channels and Channelmesh: one ES module, no build step.
  *
  * It speaks Phoenix's V2 protocol as phoenix.js does, with promises where phoenix.js has receive hooks.
- * Runs in browsers and, given a WebSocket class, in Node.
+ * Runs in browsers and, given a WebSocket class or ZeroMQ (clients/node), in Node.
  */
 
 const RECONNECT_MS = [10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000]
 const REJOIN_MS = [1000, 2000, 5000, 10000]
 const STAY_AWAY = 1000 // a server's close with this code is meant for good, as for phoenix.js
+const TOKEN_PREFIX = "base64url.bearer.phx."
 
 const backOff = (steps) => (tries) => steps[Math.min(tries, steps.length) - 1]
 
@@ -54,8 +55,9 @@ export class Socket {
   #reconnectTimer = null
   #heartbeatTimer = null
   #heartbeatRef = null
+  #pings = new Map()
   #wanted = false
-  #listeners = { open: new Listeners(), close: new Listeners(), error: new Listeners() }
+  #listeners = { open: new Listeners(), close: new Listeners(), error: new Listeners(), message: new Listeners() }
 
   constructor(endpoint, options = {}) {
     this.#endpoint = endpoint
@@ -66,8 +68,12 @@ export class Socket {
       timeoutMs: 10000,
       reconnectAfterMs: backOff(RECONNECT_MS),
       rejoinAfterMs: backOff(REJOIN_MS),
+      encode,
+      decode,
+      logger: null,
       ...options,
     }
+    this.#followPage()
   }
 
   /** "open", "connecting" (also between two tries), or "closed" until `connect` is called. */
@@ -82,9 +88,7 @@ export class Socket {
     base.protocol = base.protocol.replace("http", "ws")
     base.pathname = `${base.pathname.replace(/\/$/, "")}/websocket`
     const params = valueOf(this.#options.params)
-    for (const [name, value] of Object.entries({ ...params, vsn: "2.0.0" })) {
-      base.searchParams.set(name, value)
-    }
+    for (const [name, value] of flat({ ...params, vsn: "2.0.0" })) base.searchParams.set(name, value)
     return base.href
   }
 
@@ -94,10 +98,22 @@ export class Socket {
   }
 
   /** Disconnect and stay so until `connect` is called again. */
-  disconnect() {
+  disconnect(code = 1000, reason = "") {
     this.#wanted = false
     clearTimeout(this.#reconnectTimer)
-    this.#giveUp(1000, "")
+    this.#giveUp(code, reason)
+  }
+
+  /** Milliseconds to the server and back; rejects when the connection ends, or is not open now. */
+  ping() {
+    if (this.state !== "open") return Promise.reject(new Error("no connection to ping"))
+    const ref = this._nextRef()
+    const since = performance.now()
+    const pinging = promise()
+    pinging.promise.catch(() => {}) // whoever does not wait for it need not handle its failure
+    this.#pings.set(ref, { ...pinging, answered: () => pinging.resolve(performance.now() - since) })
+    this._send([null, ref, "phoenix", "heartbeat", {}])
+    return pinging.promise
   }
 
   /** A channel on `topic`; `params` (or what the function returns) go with every join. */
@@ -119,6 +135,11 @@ export class Socket {
     return this.#listeners.error.add(callback)
   }
 
+  /** Call back with each message that comes, [join_ref, ref, topic, event, payload], behind its channel. */
+  onMessage(callback) {
+    return this.#listeners.message.add(callback)
+  }
+
   // For channels.
 
   get _options() {
@@ -131,7 +152,9 @@ export class Socket {
 
   /** Send now; what comes too late for a closing connection is lost with it. */
   _send(message) {
-    if (this.state === "open") this.#websocket.send(encode(message))
+    if (this.state !== "open") return
+    this.#log("push", message)
+    this.#websocket.send(this.#options.encode(message))
   }
 
   _remove(channel) {
@@ -140,7 +163,7 @@ export class Socket {
 
   #open() {
     clearTimeout(this.#reconnectTimer)
-    const websocket = new this.#options.transport(this.url)
+    const websocket = this.#transport()
     this.#websocket = websocket
     websocket.binaryType = "arraybuffer"
     const ifCurrent = (react) => (event) => websocket === this.#websocket && react(event)
@@ -150,8 +173,35 @@ export class Socket {
     websocket.onmessage = ifCurrent(({ data }) => this.#received(data))
   }
 
+  #transport() {
+    const { transport, authToken } = this.#options
+    if (!authToken) return new transport(this.url)
+    // btoa takes no other characters; what a server made is of these.
+    return new transport(this.url, ["phoenix", TOKEN_PREFIX + btoa(valueOf(authToken)).replace(/=/g, "")])
+  }
+
+  /** A page that is shown again does not wait for its next try; one that is put away closes, so that it can be kept. */
+  #followPage() {
+    const { addEventListener: listen, document: page } = globalThis
+    if (!listen || !page) return
+    const now = () => {
+      if (this.#wanted && this.#websocket === null) this.#open()
+    }
+    page.addEventListener("visibilitychange", () => page.visibilityState === "visible" && now())
+    listen("pagehide", () => {
+      if (!this.#wanted) return
+      this.disconnect()
+      listen("pageshow", () => this.connect(), { once: true })
+    })
+  }
+
+  #log(kind, message) {
+    this.#options.logger?.(kind, message)
+  }
+
   #opened() {
     this.#tries = 0
+    this.#log("open", this.url)
     for (const channel of this.#channels) channel._socketOpened()
     this.#scheduleHeartbeat()
     this.#listeners.open.call()
@@ -159,7 +209,10 @@ export class Socket {
 
   #closed(event) {
     this.#websocket = null
+    this.#log("close", event)
     clearTimeout(this.#heartbeatTimer)
+    for (const { reject } of this.#pings.values()) reject(new Error("the connection ended before the ping's answer"))
+    this.#pings.clear()
     if (event.code === STAY_AWAY) this.#wanted = false
     if (this.#wanted) this.#reconnectLater()
     for (const channel of [...this.#channels]) channel._socketClosed()
@@ -182,13 +235,17 @@ export class Socket {
   #received(data) {
     let message
     try {
-      message = decode(data)
+      message = this.#options.decode(data)
     } catch (error) {
       return this.#listeners.error.call(error)
     }
+    this.#log("receive", message)
     const [, ref] = message
     if (ref !== null && ref === this.#heartbeatRef) this.#scheduleHeartbeat()
     for (const channel of [...this.#channels]) channel._received(message)
+    this.#listeners.message.call(message)
+    this.#pings.get(ref)?.answered()
+    this.#pings.delete(ref)
   }
 
   #scheduleHeartbeat() {
@@ -213,7 +270,8 @@ class Channel {
   #pending = new Map()
   #buffer = []
   #events = new Map()
-  #listeners = { close: new Listeners(), error: new Listeners() }
+  #listeners = { join: new Listeners(), refused: new Listeners(), close: new Listeners(), error: new Listeners() }
+  #joinTimeoutMs
   #rejoinTimer = null
   #tries = 0
   #joining = null
@@ -233,12 +291,13 @@ class Channel {
    * in time, for want of a connection too; it goes on trying all the same.
    * Set up `on` before: events may follow at once.
    */
-  join() {
+  join(timeoutMs = this.#socket._options.timeoutMs) {
     if (this.#joining) throw new Error(`${this.topic} was joined already; make another channel`)
+    this.#joinTimeoutMs = timeoutMs
     const joining = (this.#joining = promise())
     this.#sendJoin()
     const late = () => joining.reject(new ChannelError(this.topic, "timeout"))
-    const timer = setTimeout(late, this.#socket._options.timeoutMs)
+    const timer = setTimeout(late, timeoutMs)
     const settled = () => clearTimeout(timer)
     joining.promise.then(settled, settled) // whoever does not wait for the first join need not handle its failure
     return joining.promise
@@ -248,6 +307,16 @@ class Channel {
   on(event, callback) {
     if (!this.#events.has(event)) this.#events.set(event, new Listeners())
     return this.#events.get(event).add(callback)
+  }
+
+  /** Call back with the reply of each join, of those after a crash or a lost connection too. */
+  onJoin(callback) {
+    return this.#listeners.join.add(callback)
+  }
+
+  /** Call back with a ChannelError when a join was refused; the channel asks again until `leave`. */
+  onRefused(callback) {
+    return this.#listeners.refused.add(callback)
   }
 
   /** Call back when the channel is closed for good. */
@@ -275,8 +344,8 @@ class Channel {
   }
 
   /** Leave for good; resolves when the server has said so, or the connection is gone. */
-  leave() {
-    this.#leaving ??= this.#leave()
+  leave(timeoutMs = this.#socket._options.timeoutMs) {
+    this.#leaving ??= this.#leave(timeoutMs)
     return this.#leaving
   }
 
@@ -313,7 +382,7 @@ class Channel {
     const ref = this.#socket._nextRef()
     this.#joinRef = ref
     this.state = "joining"
-    this.#expect(ref, this.#socket._options.timeoutMs, (reply) => this.#joinAnswered(ref, reply))
+    this.#expect(ref, this.#joinTimeoutMs, (reply) => this.#joinAnswered(ref, reply))
     this.#socket._send([ref, ref, this.topic, "phx_join", valueOf(this.#params)])
   }
 
@@ -326,8 +395,10 @@ class Channel {
       this.#socket._send([ref, this.#socket._nextRef(), this.topic, "phx_leave", {}])
     }
     this.state = "errored"
-    this.#joining.reject(new ChannelError(this.topic, status, response))
+    const error = new ChannelError(this.topic, status, response)
+    this.#joining.reject(error)
     this.#rejoinLater()
+    if (status !== "timeout") this.#listeners.refused.call(error)
   }
 
   #joined(response) {
@@ -335,6 +406,7 @@ class Channel {
     this.state = "joined"
     for (const message of this.#buffer.splice(0)) this.#sendWhenJoined(message)
     this.#joining.resolve(response)
+    this.#listeners.join.call(response)
   }
 
   #crashed(reason) {
@@ -353,13 +425,13 @@ class Channel {
     }, wait)
   }
 
-  async #leave() {
+  async #leave(timeoutMs) {
     if (this.state === "closed" && this.#joining) return // by the server
     clearTimeout(this.#rejoinTimer)
     this.state = "leaving"
     if (this.#joinRef !== null && this.#socket.state === "open") {
       const ref = this.#socket._nextRef()
-      const left = new Promise((answered) => this.#expect(ref, this.#socket._options.timeoutMs, answered))
+      const left = new Promise((answered) => this.#expect(ref, timeoutMs, answered))
       this.#socket._send([this.#joinRef, ref, this.topic, "phx_leave", {}])
       await left
     }
@@ -382,7 +454,7 @@ class Channel {
     if (this.state === "joined") return this.#socket._send(message)
     if (this.#joining === null) throw new Error(`join ${this.topic} before pushing to it`)
     if (this.state === "closed" || this.state === "leaving") throw new ChannelError(this.topic, "closed")
-    encode(message) // what cannot be encoded fails here, with its caller
+    this.#socket._options.encode(message) // what cannot be encoded fails here, with its caller
     this.#buffer.push([ref, event, payload])
   }
 
@@ -454,6 +526,15 @@ function binary(payload) {
   if (payload instanceof ArrayBuffer) return new Uint8Array(payload)
   if (ArrayBuffer.isView(payload)) return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)
   return null
+}
+
+/** Parameters as a query string carries them: `{ a: { b: 1 } }` is `a[b]=1`, as phoenix.js writes it. */
+function* flat(params, parent) {
+  for (const [key, value] of Object.entries(params)) {
+    const name = parent === undefined ? key : `${parent}[${key}]`
+    if (value !== null && typeof value === "object") yield* flat(value, name)
+    else if (value !== null && value !== undefined) yield [name, value]
+  }
 }
 
 const valueOf = (value) => (typeof value === "function" ? value() : value)

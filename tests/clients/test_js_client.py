@@ -20,3 +20,8 @@ def test_the_client_alone():
 def test_the_client_against_a_server(tmp_path):
     with serve(tmp_path, "examples.conformance:endpoint") as (_, url):
         run("node", HERE / "live.mjs", url)
+
+
+def test_auth_tokens_nested_parameters_and_msgpack(tmp_path):
+    with serve(tmp_path, "tests.support.mounts_app:endpoint") as (_, url):
+        run("node", HERE / "options.mjs", url)

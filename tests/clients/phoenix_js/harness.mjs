@@ -1,5 +1,6 @@
 // What the scripts share: the real phoenix.js over the real WebSocket of `ws`, promises, assertions.
 // node SCRIPT PACKAGE URL [URL]: PACKAGE is phoenix, phoenix-1-8-6 or phoenix-1-7. LONGPOLL=1: by long-poll.
+// ZEROMQ="ADDRESS ADDRESS": over plain ZeroMQ, to the gateway at the first address for the first URL, and so on.
 import assert from "node:assert/strict"
 import { createRequire } from "node:module"
 import WebSocket from "ws"
@@ -13,6 +14,8 @@ if (name === "phoenix-1-7") { // in 2024 it expected a browser's globals
 }
 const { Socket, LongPoll, Presence } = require(name)
 export const overLongPoll = Boolean(process.env.LONGPOLL)
+const addresses = process.env.ZEROMQ?.split(" ")
+const zeromq = addresses && (await import("channelmesh-node"))
 export const release = name
 
 export { assert, Presence, WebSocket }
@@ -21,9 +24,18 @@ export const httpUrl = a
 
 const sockets = []
 
+/** Where the gateway of that URL is, and the transport that goes there. */
+function way(url) {
+  if (!zeromq) return [url.replace(/^http/, "ws") + "/socket", overLongPoll ? LongPoll : WebSocket]
+  const address = addresses[urls.indexOf(url)] ?? addresses[0]
+  if (address.startsWith("tcp:")) return [`${address}/socket`, zeromq.ZeroMQTransport]
+  return ["zeromq:/socket", zeromq.zeromqTransport({ address })]
+}
+
 export function connect(base = a, params = {}, options = {}) {
-  const socket = new Socket(base.replace(/^http/, "ws") + "/socket", {
-    transport: overLongPoll ? LongPoll : WebSocket,
+  const [endPoint, transport] = way(base)
+  const socket = new Socket(endPoint, {
+    transport,
     params,
     timeout: 5000,
     ...options,

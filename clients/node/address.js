@@ -1,0 +1,78 @@
+/**
+ * What a URL says about a gateway's ZeroMQ port: where it is, which socket is meant, its parameters.
+ *
+ * tcp://HOST:PORT/socket?…, ipc://PATH:/socket?… (as nginx writes it), or zeromq:/socket?… where the address is known
+ * otherwise. phoenix.js and our own Socket put `/websocket` behind the socket's path; that is taken off.
+ */
+
+const FORM = "tcp://HOST:PORT or ipc://PATH"
+const MAX_DEPTH = 32
+
+/** {address, path, params} of a URL; `address`, if given, counts instead of the URL's. Throws a SyntaxError. */
+export function locate(url, address) {
+  const [whole, query = ""] = split(String(url), "?")
+  const [scheme, where] = split(whole, ":")
+  if (address !== undefined) return { address: checked(address), ...opening(where ?? "", query) }
+  const parts = { tcp: tcpParts, ipc: ipcParts }[scheme]?.(where)
+  if (!parts) {
+    throw new SyntaxError(`'${url}' says no ZeroMQ address; want tcp://HOST:PORT/MOUNT, ipc://PATH:/MOUNT, or the option address`)
+  }
+  return { address: checked(parts[0]), ...opening(parts[1], query) }
+}
+
+/** The address itself, if ZeroMQ can connect to one of that form. Throws a SyntaxError. */
+export function checked(address) {
+  const port = /^tcp:\/\/[^/\s]+:(\d{1,5})$/.exec(address)?.[1]
+  if ((port && Number(port) > 0 && Number(port) < 65536) || /^ipc:\/\/[^\0]+$/.test(address)) return address
+  throw new SyntaxError(`'${address}' is not a ZeroMQ address (want ${FORM})`)
+}
+
+function opening(path, query) {
+  const mount = decodeURI(path.replace(/^\/\/[^/]*/, "")).replace(/\/websocket\/?$/, "").replace(/\/+$/, "")
+  return { path: mount || "/", params: decodeQuery(query) }
+}
+
+function tcpParts(where) {
+  const [, host, path] = /^\/\/([^/]*)(\/.*)?$/.exec(where) ?? []
+  return host && [`tcp://${host}`, path ?? ""]
+}
+
+function ipcParts(where) {
+  const at = where.lastIndexOf(":/")
+  return where.startsWith("//") && at > 2 && [`ipc:${decodeURI(where.slice(0, at))}`, where.slice(at + 1)]
+}
+
+/** As the gateway reads a WebSocket's query string: `a[b]=c` nests, `a[]=1` is a list; values are strings. */
+export function decodeQuery(query) {
+  const params = Object.create(null) // any name may be a key
+  for (const pair of query.split("&").filter(Boolean)) {
+    const [name, value = ""] = split(pair, "=")
+    assign(params, keysOf(unquote(name)), unquote(value))
+  }
+  return params
+}
+
+const unquote = (text) => decodeURIComponent(text.replaceAll("+", " "))
+
+function keysOf(name) {
+  const [, head, rest] = /^([^[]+)\[(.*)\]$/s.exec(name) ?? [null, name]
+  const keys = rest === undefined ? [head] : [head, ...rest.split("][")]
+  if (keys.length > MAX_DEPTH) throw new SyntaxError(`a parameter nested ${keys.length} deep; at most ${MAX_DEPTH}`)
+  return keys
+}
+
+function assign(into, [key, ...inner], value) {
+  const name = Array.isArray(into) ? into.length : key
+  if (!inner.length) into[name] = value
+  else {
+    const empty = inner[0] === "" ? [] : Object.create(null)
+    const known = into[name]
+    const fits = typeof known === "object" && Array.isArray(known) === Array.isArray(empty)
+    assign((into[name] = fits ? known : empty), inner, value)
+  }
+}
+
+function split(text, by) {
+  const at = text.indexOf(by)
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + by.length)]
+}

@@ -1,0 +1,1 @@
+../js/channelmesh.d.ts

@@ -1,0 +1,90 @@
+import { Socket as AnySocket, SocketOptions as AnySocketOptions } from "./channelmesh.js"
+
+export { ChannelError } from "./channelmesh.js"
+export type { Channel, JoinParams, Message, Params, Payload, Unsubscribe } from "./channelmesh.js"
+export { Presence } from "./presence.js"
+export type { Meta, OnePresence, PresenceOptions } from "./presence.js"
+
+/** CURVE keys are 40 characters of Z85. */
+export interface ConnectionOptions {
+  /** The gateway's public key; without it the connection is not encrypted. */
+  serverKey?: string
+  /** The client's own keys; a fresh pair for each connection by default. */
+  publicKey?: string
+  secretKey?: string
+  /** For the gateway's answer to the opening. Default 10000. */
+  openTimeoutMs?: number
+  /** Of what ZeroMQ has not taken; beyond that the connection is closed with 1013. Default 16000000. */
+  maxBufferedBytes?: number
+  /** Of one message from the gateway; a longer one ends the connection. Default 64000000. */
+  maxMessageBytes?: number
+}
+
+export interface TransportOptions extends ConnectionOptions {
+  /** Of the gateway, instead of the URL's: tcp://HOST:PORT or ipc://PATH. The URL is then zeromq:/MOUNT. */
+  address?: string
+}
+
+export interface SocketOptions extends Omit<AnySocketOptions, "transport" | "authToken">, ConnectionOptions {
+  /** Of the socket's mount. Default "/socket". */
+  path?: string
+}
+
+/** One connection to the gateway at `address`, tcp://HOST:PORT or ipc://PATH; it comes back by itself. */
+export class Socket extends AnySocket {
+  constructor(address: string, options?: SocketOptions)
+  onError(callback: (event: TransportError | Error) => void): () => void
+}
+
+/**
+ * A Socket that is open. Rejects with a RefusedError when the gateway says no, and with a ConnectionError when none has
+ * answered within `timeoutMs` (10 s). Once open, it comes back by itself.
+ */
+export function connect(address: string, options?: SocketOptions): Promise<Socket>
+
+/** A transport class with these options: `new Socket(url, { transport: zeromqTransport({ … }) })`. */
+export function zeromqTransport(options?: TransportOptions): new (url: string, protocols?: string[]) => ZeroMQTransport
+
+export interface TransportError extends Event {
+  readonly error: RefusedError | ConnectionError
+  readonly message: string
+}
+
+export interface TransportClose extends Event {
+  readonly code: number
+  readonly reason: string
+  readonly wasClean: boolean
+}
+
+/** A connection that looks like a WebSocket. URL: tcp://HOST:PORT/MOUNT?…, ipc://PATH:/MOUNT?…, or zeromq:/MOUNT?…. */
+export class ZeroMQTransport extends EventTarget {
+  static readonly CONNECTING: 0
+  static readonly OPEN: 1
+  static readonly CLOSING: 2
+  static readonly CLOSED: 3
+  constructor(url: string, protocols?: string[], options?: TransportOptions)
+  readonly url: string
+  readonly address: string
+  readonly readyState: 0 | 1 | 2 | 3
+  readonly bufferedAmount: number
+  binaryType: string
+  onopen: ((event: Event) => void) | null
+  onmessage: ((event: MessageEvent) => void) | null
+  onerror: ((event: TransportError) => void) | null
+  onclose: ((event: TransportClose) => void) | null
+  send(data: string | ArrayBuffer | ArrayBufferView): void
+  close(code?: number, reason?: string): void
+}
+
+/** The gateway does not let this client in. */
+export class RefusedError extends Error {
+  constructor(status: number, reason: string)
+  /** 400, 403, 404, 500 or 503. */
+  readonly status: number
+  readonly reason: string
+}
+
+/** No connection, or none any more. */
+export class ConnectionError extends Error {
+  constructor(message: string)
+}

@@ -1,0 +1,59 @@
+/**
+ * Channels in Node over plain ZeroMQ: `connect` to a gateway, `channel`, `await join()`, `await push()`.
+ *
+ * Socket and Channel are those of the browser client (clients/js), with ZeroMQ beneath; zeromqTransport puts it beneath
+ * phoenix.js as well.
+ */
+import { ChannelError, Socket as AnySocket } from "./channelmesh.js"
+import { Presence } from "./presence.js"
+import { ConnectionError, RefusedError, ZeroMQTransport, zeromqTransport } from "./transport.js"
+
+export { ChannelError, ConnectionError, Presence, RefusedError, ZeroMQTransport, zeromqTransport }
+
+/** One connection to the gateway at `address`, tcp://HOST:PORT or ipc://PATH; it comes back by itself. */
+export class Socket extends AnySocket {
+  constructor(address, options = {}) {
+    const { path = "/socket", serverKey, publicKey, secretKey, openTimeoutMs, maxBufferedBytes, maxMessageBytes, ...rest } = options
+    if (!String(path).startsWith("/")) throw new TypeError(`path '${path}' must be that of a socket, e.g. /socket`)
+    if (rest.authToken) throw new TypeError("authToken does not travel over ZeroMQ; put the token into params")
+    const transport = zeromqTransport({
+      address: String(address), serverKey, publicKey, secretKey, openTimeoutMs, maxBufferedBytes, maxMessageBytes,
+    })
+    super(`zeromq:${path}`, { ...rest, transport })
+  }
+}
+
+/**
+ * A Socket that is open. Rejects with a RefusedError when the gateway says no, and with a ConnectionError when none has
+ * answered within `timeoutMs` (10 s); until then it tries again and again. Once open, it comes back by itself.
+ */
+export function connect(address, options = {}) {
+  const socket = new Socket(address, options)
+  const { timeoutMs = 10_000 } = options
+  return new Promise((resolve, reject) => {
+    let last = "no answer"
+    const settled = (settle, value) => {
+      clearTimeout(timer)
+      offs.forEach((off) => off())
+      settle(value)
+    }
+    const fail = (error) => {
+      socket.disconnect()
+      settled(reject, error)
+    }
+    const late = () => fail(new ConnectionError(`${address}: not connected within ${timeoutMs} ms (timeoutMs): ${last}`))
+    const timer = setTimeout(late, timeoutMs)
+    const offs = [
+      socket.onOpen(() => settled(resolve, socket)),
+      socket.onError(({ error, message }) => {
+        if (error instanceof RefusedError) fail(error)
+        else last = message
+      }),
+    ]
+    try {
+      socket.connect()
+    } catch (error) {
+      fail(error)
+    }
+  })
+}
