@@ -6,6 +6,7 @@ joins still pending (it is held), channels just joined (is it older than the joi
 intercept (does it reach them through handle_out?).
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gateway.channel_state import ChannelState
@@ -67,6 +68,17 @@ class Fanout:
 
     def __contains__(self, topic: str) -> bool:
         return topic in self._topics
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._topics)
+
+    def members(self, topic: str) -> int:
+        """The channels that are joined to a topic."""
+        members = self._topics.get(topic)
+        if members is None:
+            return 0
+        held = sum(channel.joining is None for channel in members.held)
+        return sum(map(len, members.plain.values())) + len(members.careful) + held
 
     def hold(self, channel: ChannelState) -> bool:
         """Hold broadcasts for a channel until `release`; returns whether the topic is new here."""

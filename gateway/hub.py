@@ -128,6 +128,14 @@ class Hub:
             clients[client.transport.name] = clients.get(client.transport.name, 0) + 1
         return clients, len(self._channels), len(self._fanout)
 
+    def topics(self) -> list[str]:
+        """The topics that have a member here, or somebody who is joining."""
+        return list(self._fanout)
+
+    def members(self, topic: str) -> int:
+        """The channels here that are joined to a topic."""
+        return self._fanout.members(topic)
+
     def unsent_bytes(self) -> int:
         """What waits for all clients together."""
         return sum(client.outbox.unsent_bytes for client in self.clients)

@@ -11,8 +11,10 @@ from typing import Any, Self
 import zmq
 
 from mesh import topics
-from mesh.bus import delivery
+from mesh.bus import delivery, topic_counts
 from mesh.bus.bus import Bus
+from mesh.bus.calls import Calls
+from mesh.bus.topic_counts import MAX_TOPICS, TOPICS, GatewayTopics, Question
 from mesh.errors import UnreachableError, WireError
 from mesh.messages import DISCONNECT
 from mesh.placement import Announcement, Placement, decode
@@ -128,6 +130,34 @@ class Connection:
         self._placement = Placement()
         await asyncio.sleep(seconds)
         return self._placement.nodes()
+
+    async def topics(self, pattern: str, seconds: float, limit: int = MAX_TOPICS) -> list[GatewayTopics]:
+        """The live topics of every gateway that announces itself within so many seconds.
+
+        Args:
+            pattern: a topic, or the start of topics and `*`.
+            seconds: to find the gateways, and again for their answers.
+            limit: of topics from one gateway: those with the most members, at most 1,000.
+
+        Raises:
+            TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
+        """
+        topics.check_pattern(pattern)
+        question = Question(pattern.removesuffix("*"), not pattern.endswith("*"), limit)
+        gateways = [each.node for each in await self.nodes(seconds) if each.kind == "gateway"]
+        calls = Calls(self._open(), self.node_id)
+
+        async def ask(gateway: str) -> GatewayTopics:
+            try:
+                data = await calls.call(gateway, TOPICS, topic_counts.encode(question), seconds)
+                return GatewayTopics(gateway, topic_counts.decode_answer(data))
+            except (TimeoutError, WireError):
+                return GatewayTopics(gateway, None)
+
+        try:
+            return await asyncio.gather(*map(ask, gateways))
+        finally:
+            calls.close()
 
     @property
     def node_id(self) -> str:

@@ -53,7 +53,7 @@ def tail(
                 if seen == count:
                     return
 
-    _run(follow())
+    run(follow())
 
 
 def broadcast(
@@ -66,16 +66,13 @@ def broadcast(
 
     Example: [bold]mesh broadcast room:lobby new_msg '{"body": "hi"}'[/bold]
     """
-    try:
-        value = jsonlib.loads(payload)
-    except ValueError as error:
-        raise PayloadError(f"payload {payload[:80]!r} is not JSON: {error}") from None
+    value = parse_json(payload)
 
     async def send() -> None:
         async with mesh.connect(*(proxy or ())) as pubsub:
             await pubsub.broadcast(topic, event, value)
 
-    _run(send())
+    run(send())
 
 
 def nodes(proxy: Proxy = None, json: Json = False) -> None:
@@ -88,7 +85,7 @@ def nodes(proxy: Proxy = None, json: Json = False) -> None:
         async with mesh.connect(*(proxy or ())) as pubsub:
             return await pubsub.nodes(LISTEN_SECONDS)
 
-    found = sorted(_run(listen()), key=lambda each: (each.kind, each.node))
+    found = sorted(run(listen()), key=lambda each: (each.kind, each.node))
     if json:
         for each in found:
             routes = [{"mount": path, "route": pattern} for path, pattern in each.routes]
@@ -111,6 +108,14 @@ def nodes(proxy: Proxy = None, json: Json = False) -> None:
     Console().print(table)
 
 
+def parse_json(text: str) -> Any:
+    """A payload that somebody typed. Raises PayloadError."""
+    try:
+        return jsonlib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(f"payload {text[:80]!r} is not JSON: {error}") from None
+
+
 def payloads_text(payload: Any) -> str:
     """A payload as one line; bytes by their length."""
     if isinstance(payload, bytes):
@@ -123,7 +128,8 @@ def _json(each: Any) -> str:
     return jsonlib.dumps({"topic": each.topic, "event": each.event, "payload": payload})
 
 
-def _run(work: Any) -> Any:
+def run(work: Any) -> Any:
+    """Run a coroutine; Ctrl-C ends it without a word."""
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from mesh import settings as settings_module
 from mesh.endpoint import Endpoint
-from mesh.errors import MeshError, NodeError, UnreachableError
+from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
 from mesh.settings import Settings
 from mesh.telemetry import configure_logging
-from nodes import application, banner, bus_cli, keys_cli
+from nodes import application, banner, bus_cli, client_cli, keys_cli, topics_cli
 from nodes.generators import cli as generators
 
 app = typer.Typer(
@@ -197,8 +197,13 @@ def settings(
     Console().print(table)
 
 
-for command in (bus_cli.tail, bus_cli.broadcast, bus_cli.nodes, generators.new):
-    app.command()(command)
+app.command()(bus_cli.tail)
+app.command()(bus_cli.broadcast)
+app.command()(bus_cli.nodes)
+app.command()(topics_cli.topics)
+app.command()(client_cli.join)
+app.command()(client_cli.push)
+app.command()(generators.new)
 app.add_typer(generators.gen, name="gen")
 app.add_typer(keys_cli.keys, name="keys")
 
@@ -212,11 +217,12 @@ def version() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what goes wrong is one readable line and an exit code.
 
-    Exit codes: 2 for settings, application and usage; 1 for a node that cannot run.
+    Exit codes: 2 for settings, application and usage; 1 for a node that cannot run, and for a client
+    that is not let in or gets an error.
     """
     try:
         app(arguments, prog_name="mesh")
-    except (NodeError, UnreachableError) as error:
+    except (NodeError, UnreachableError, ClientError) as error:
         _fail(error, 1)
     except MeshError as error:
         _fail(error, 2)

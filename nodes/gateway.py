@@ -12,12 +12,14 @@ from gateway.http.application import make_application
 from gateway.http.health import Checks
 from gateway.http.publish import PublishApi
 from gateway.hub import Hub
+from gateway.live_topics import LiveTopics
 from gateway.transports.connection import WebSockets
 from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
 from gateway.workers import Workers
 from mesh import placement, telemetry
+from mesh.bus import topic_counts
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
@@ -102,6 +104,7 @@ class GatewayNode:
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, self.id)
+        calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub).answer
         bus.start()
         bus.when_subscribed(announcer.start)  # not before the answers can be heard
         self._websockets = WebSockets(self.hub, settings.gateway)

@@ -19,6 +19,7 @@ from tests.support.proxy import free_address
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/chat/README.md"]
+PAGES += [ROOT / "examples/python_client/README.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -43,8 +44,12 @@ def is_script(source):
     return "mesh.connect(" in source
 
 
+def is_client(source):
+    return "mesh.client" in source
+
+
 def is_application(source):
-    return not is_test(source) and not is_script(source)
+    return not is_test(source) and not is_script(source) and not is_client(source)
 
 
 @pytest.mark.parametrize("source", [each for each in blocks("python") if is_application(each.values[0])])
@@ -86,6 +91,22 @@ def test_scripts_speak_with_each_other(tmp_path):
             printed = watcher.stdout.read()
         assert watcher.returncode == 0
         assert printed.splitlines()[-1] == "price:tea closed {}", printed
+
+
+def test_clients_speak_with_the_chat(tmp_path):
+    bind = f"ipc://{tmp_path}/clients"
+    with serve(tmp_path, "examples.chat:endpoint", env={"MESH_ZEROMQ__BIND": bind}) as (_, url):
+        printed = []
+        for source in (each.values[0] for each in blocks("python") if is_client(each.values[0])):
+            source = source.replace("ws://localhost:4000", url.replace("http", "ws"))
+            command = [sys.executable, "-W", "error", "-c", source.replace("tcp://127.0.0.1:5560", bind)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+            assert (done.returncode, done.stderr) == (0, "")
+            printed.append(done.stdout.splitlines())
+    assert printed[0][-1] == "ana hello"
+    assert "here: ana" in printed[0]
+    reason = "a message is a text of 1 to 2000 characters, not 0"
+    assert printed[1] == ["joining ", "joined ", reason, "leaving left", "closed left"]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mesh.client import session as protocol
-from mesh.client.presence import Presence
+from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
 from mesh.telemetry import get_logger
 
@@ -161,9 +161,26 @@ class ClientChannel:
         self._state_callbacks.append(callback)
         return lambda: self._state_callbacks.remove(callback) if callback in self._state_callbacks else None
 
-    def presence(self, state: str = "presence_state", diff: str = "presence_diff") -> Presence:
-        """Who is there: kept current as long as the channel lives. The arguments are the events' names."""
+    def presence(
+        self,
+        state: str = "presence_state",
+        diff: str = "presence_diff",
+        on_join: OnJoin | None = None,
+        on_leave: OnLeave | None = None,
+    ) -> Presence:
+        """Who is there: kept current as long as the channel lives.
+
+        Args:
+            state: the event that says who is there.
+            diff: the event that says who came and went.
+            on_join: as `Presence.on_join`; given here it also hears of those who are there already.
+            on_leave: as `Presence.on_leave`.
+        """
         made = Presence()
+        if on_join is not None:
+            made.on_join(on_join)
+        if on_leave is not None:
+            made.on_leave(on_leave)
         self.on(state, lambda payload: made.synced(payload, self._core.join_ref))
         self.on(diff, lambda payload: made.changed(payload, self._core.join_ref))
         return made

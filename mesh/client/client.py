@@ -29,6 +29,7 @@ from mesh.errors import (
     PushError,
     PushLost,
     PushTimeout,
+    SettingsError,
 )
 from mesh.messages import JOIN, check_name
 from mesh.serializers.base import Frame
@@ -78,7 +79,7 @@ class Client:
         wait_for_server: enter even if the server cannot be reached yet, as soon as it can.
 
     Raises:
-        ClientError: for an address, a key or an option that cannot be used.
+        SettingsError: for an address, a key or an option that cannot be used.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Client:
         wait_for_server: bool = False,
     ) -> None:
         if format not in ("json", "msgpack"):
-            raise ClientError(f"format {format!r} is unknown; want 'json' or 'msgpack'")
+            raise SettingsError(f"format {format!r} is unknown; want 'json' or 'msgpack'")
         self.address = address.partition("?")[0]  # what follows may be secret
         self._options = Options(
             timeout_seconds=timeout_seconds,
@@ -393,7 +394,7 @@ class Client:
         params = await _value(self._params)
         given = {} if params is None else params
         if not isinstance(given, dict):
-            raise ClientError(f"params are {given!r}; want a dict, or a function that returns one")
+            raise SettingsError(f"params are {given!r}; want a dict, or a function that returns one")
         extra = {"vsn": VSN} if self._format == "json" else {"vsn": VSN, "format": self._format}
         return {**given, **extra}
 

@@ -10,7 +10,7 @@ from mesh.addresses import check_address
 from mesh.client.base import Connector
 from mesh.client.websocket import WebSocketConnector
 from mesh.client.zeromq import ZeroMQConnector
-from mesh.errors import ClientError, SettingsError
+from mesh.errors import SettingsError
 from mesh.zeromq.sockets import ClientCurve
 
 KEY_CHARACTERS = 40
@@ -32,7 +32,7 @@ def make_connector(
     """The connector of an address.
 
     Raises:
-        ClientError: if the address cannot be used, or an option not with it.
+        SettingsError: if the address cannot be used, or an option not with it.
     """
     scheme, separator, _ = address.partition("://")
     if separator and scheme in ("ws", "wss"):
@@ -43,13 +43,10 @@ def make_connector(
         )
     if separator and scheme in ("tcp", "ipc"):
         _require_none("over ZeroMQ", auth_token=auth_token, headers=headers, ssl=ssl)
-        try:
-            check_address(address, "address")
-        except SettingsError as error:
-            raise ClientError(str(error)) from None
+        check_address(address, "address")
         curve = _curve(server_key, public_key, secret_key)
         return ZeroMQConnector(address, path, curve, timeout_seconds, max_message_bytes)
-    raise ClientError(
+    raise SettingsError(
         f"address {address!r}: want ws://HOST:PORT/PATH, wss://…, tcp://HOST:PORT or ipc://PATH"
     )
 
@@ -65,13 +62,13 @@ def _check_url(address: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise ClientError(f"address {address!r} has no usable host and port; want ws://HOST:PORT/PATH")
+        raise SettingsError(f"address {address!r} has no usable host and port; want ws://HOST:PORT/PATH")
 
 
 def _require_none(where: str, **options: object) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise ClientError(f"{', '.join(given)}: there is no such thing {where}")
+        raise SettingsError(f"{', '.join(given)}: there is no such thing {where}")
 
 
 def _curve(server_key: str | None, public_key: str | None, secret_key: str | None) -> ClientCurve | None:
@@ -79,7 +76,7 @@ def _curve(server_key: str | None, public_key: str | None, secret_key: str | Non
         _require_none("without a server_key", public_key=public_key, secret_key=secret_key)
         return None
     if (public_key is None) is not (secret_key is None):
-        raise ClientError("public_key and secret_key are a pair: give both, or none for a new pair")
+        raise SettingsError("public_key and secret_key are a pair: give both, or none for a new pair")
     if public_key is None or secret_key is None:
         public, secret = zmq.curve_keypair()
     else:
@@ -90,7 +87,7 @@ def _curve(server_key: str | None, public_key: str | None, secret_key: str | Non
 def _key(name: str, key: str) -> bytes:
     if len(key) != KEY_CHARACTERS or not key.isascii():
         shown = f"{key[:4]}…" if name != "secret_key" else "…"
-        raise ClientError(
+        raise SettingsError(
             f"{name} {shown!r} has {len(key)} characters; a CURVE key is {KEY_CHARACTERS} characters of Z85"
         )
     return key.encode()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mesh.errors import ClientError
+from mesh.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("timeout_seconds", "heartbeat_seconds"):
             if not getattr(self, name) > 0:
-                raise ClientError(f"{name} is {getattr(self, name)!r}; want more than 0 seconds")
+                raise SettingsError(f"{name} is {getattr(self, name)!r}; want more than 0 seconds")
         for name in ("reconnect_seconds", "rejoin_seconds"):
             steps = getattr(self, name)
             if not steps or any(not step >= 0 for step in steps):
-                raise ClientError(f"{name} is {steps!r}; want one or more waits of at least 0 seconds")
+                raise SettingsError(f"{name} is {steps!r}; want one or more waits of at least 0 seconds")
 
 
 def step(steps: tuple[float, ...], tries: int) -> float:

@@ -42,8 +42,10 @@ class Presence:
         self._on_leave = callback
 
     def on_sync(self, callback: Callable[[], object]) -> None:
-        """Call back after each change."""
+        """Call back after each change; at once, if the state has come already."""
         self._on_sync = callback
+        if self._join_ref is not None:
+            callback()
 
     def list(self, choose: Callable[[str, Entry], T] | None = None) -> list[Any]:
         """The entries, or what `choose` makes of each key and entry; oldest first."""

@@ -446,9 +446,10 @@ class Session:
             return []
         if message.topic == HEARTBEAT_TOPIC:
             return self._heard(message, now)
+        if not isinstance(message.topic, str) or not isinstance(message.event, str):
+            return []
         actions: list[Action] = []
-        topic = message.topic if isinstance(message.topic, str) else ""
-        for channel in list(self._channels.get(topic, ())):
+        for channel in list(self._channels.get(message.topic, ())):
             # phoenix.js: isMember. What carries an older join_ref is for a channel that is gone.
             if message.join_ref is None or message.join_ref == channel.join_ref:
                 handle = _MESSAGES.get(message.event, Session._delivered)
@@ -462,7 +463,7 @@ class Session:
         return []
 
     def _delivered(self, channel: ChannelState, message: Received, _now: float) -> list[Action]:
-        if channel.state not in ("joined", "joining") or not isinstance(message.event, str):
+        if channel.state not in ("joined", "joining"):
             return []
         return [Deliver(channel, message.event, message.payload)]
 

@@ -22,7 +22,7 @@ from mesh.client import (
     PushTimeout,
 )
 from mesh.client import session as protocol
-from mesh.errors import ChannelError, PayloadError
+from mesh.errors import ChannelError, PayloadError, SettingsError
 from tests.support import relay
 from tests.support.processes import serve
 from tests.support.until import until
@@ -167,7 +167,7 @@ def test_a_server_that_is_not_there(address):
     ],
 )
 def test_what_cannot_be_is_said_at_once(options, sentence):
-    with pytest.raises(ClientError, match=sentence):
+    with pytest.raises(SettingsError, match=sentence):
         Client(**options)
 
 
@@ -347,7 +347,7 @@ def test_params_may_be_functions_that_wait_and_nest(server):
             presence = channel.presence()
             await until(lambda: list(presence.state) == ["ä&ö"])
             assert "extra" not in client.address
-        with pytest.raises(ClientError, match="params are 7"):
+        with pytest.raises(SettingsError, match="params are 7"):
             async with Client(server["websocket"], params=lambda: 7):
                 pass
 

@@ -1,0 +1,63 @@
+"""Chat with the browser page from a terminal: python examples/python_client/chat.py --user Ana
+
+Prints what is said and who is there, and sends the lines of stdin.
+"""
+
+import argparse
+import asyncio
+import sys
+
+from mesh.client import Client, ClientChannel, ClientError, PushError
+
+
+async def chat(address: str, user: str, room: str) -> None:
+    """Be `user` in `room` until the end of stdin."""
+    async with Client(address, params={"user": user, "tab": "terminal"}) as client:
+        client.on_close(lambda code, reason: print("* no connection; it comes back by itself"))
+        client.on_open(lambda: print("* connected again"))
+        channel = await client.join(f"room:{room}")
+        presence = channel.presence()
+        presence.on_sync(lambda: print("* here:", ", ".join(presence.state)))
+        channel.on("new_msg", lambda message: print(f"{message['user']}: {message['body']}"))
+        channel.on("typing", lambda message: None)
+        await send_lines(channel)
+
+
+async def send_lines(channel: ClientChannel) -> None:
+    """Until the end of stdin."""
+    lines = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(lines)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    try:
+        while line := await lines.readline():
+            if body := line.decode(errors="replace").strip():
+                await send(channel, body)
+    finally:
+        transport.close()
+
+
+async def send(channel: ClientChannel, body: str) -> None:
+    """Say something."""
+    try:
+        await channel.push("new_msg", {"body": body})
+    except PushError as error:
+        print("* not sent:", error.response.get("reason"))
+    except ClientError as error:
+        print("* perhaps not sent:", error)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Chat from a terminal.")
+    parser.add_argument(
+        "address", nargs="?", default="ws://localhost:4000/socket", help="or tcp://…, ipc://…"
+    )
+    parser.add_argument("--user", required=True)
+    parser.add_argument("--room", default="lobby")
+    options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)
+    try:
+        asyncio.run(chat(options.address, options.user, options.room))
+    except KeyboardInterrupt:
+        pass
+    except ClientError as problem:
+        sys.exit(f"chat: {problem}")

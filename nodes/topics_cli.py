@@ -1,0 +1,67 @@
+"""`mesh topics`: which topics have members, on which gateways."""
+
+import json as jsonlib
+from collections import defaultdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import mesh
+from mesh.bus.topic_counts import MAX_TOPICS, GatewayTopics
+from nodes.bus_cli import LISTEN_SECONDS, Json, Proxy, run
+
+Limit = Annotated[int, typer.Option(min=1, max=MAX_TOPICS, help="Topics shown, those with most members.")]
+
+
+def topics(
+    pattern: Annotated[str, typer.Argument(metavar="[TOPIC]", help="'room:*'; by default all.")] = "*",
+    proxy: Proxy = None,
+    json: Json = False,
+    limit: Limit = 100,
+) -> None:
+    """List live topics and their members on each gateway, those with most members first.
+
+    Example: [bold]mesh topics 'room:*'[/bold]
+    """
+
+    async def ask() -> list[GatewayTopics]:
+        async with mesh.connect(*(proxy or ())) as pubsub:
+            return await pubsub.topics(pattern, LISTEN_SECONDS, limit)
+
+    answers = run(ask()) or []
+    members: dict[str, dict[str, int]] = defaultdict(dict)
+    for gateway, answer in answers:
+        for topic, count in answer.counts if answer is not None else ():
+            members[topic][gateway] = count
+    rows = sorted(members.items(), key=lambda row: (-sum(row[1].values()), row[0]))
+    _print(rows[:limit], json)
+    problems = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    for gateway, answer in answers:
+        if answer is not None and answer.total > len(answer.counts):
+            problems.print(
+                f"mesh: cut: {gateway} has {answer.total} such topics and told of {len(answer.counts)};"
+                " raise --limit or narrow the pattern",
+                style="yellow",
+            )
+    if len(rows) > limit:
+        problems.print(f"mesh: cut: {len(rows)} topics, {limit} shown (--limit)", style="yellow")
+    silent = [gateway for gateway, answer in answers if answer is None]
+    for gateway in silent:
+        problems.print(f"mesh: {gateway} did not answer within {LISTEN_SECONDS:g} seconds", style="red")
+    if silent:
+        raise typer.Exit(1)
+
+
+def _print(rows: list[tuple[str, dict[str, int]]], json: bool) -> None:
+    if json:
+        for topic, gateways in rows:
+            row = {"topic": topic, "members": sum(gateways.values()), "gateways": gateways}
+            typer.echo(jsonlib.dumps(row))
+        return
+    table = Table("topic", "members", "gateways")
+    for topic, gateways in rows:
+        each = "\n".join(f"{gateway} {count}" for gateway, count in sorted(gateways.items()))
+        table.add_row(topic, str(sum(gateways.values())), each)
+    Console(markup=False).print(table)

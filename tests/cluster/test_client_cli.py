@@ -1,0 +1,159 @@
+"""mesh join, mesh push, mesh topics, against a real cluster."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.processes import ROOT, cluster, serve
+from tests.support.proxy import free_address
+from tests.support.websocket import PhoenixClient, run
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint") as each:
+        yield each
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """(the WebSocket's address, that of ZeroMQ clients)"""
+    directory = tmp_path_factory.mktemp("serve")
+    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients"}
+    with serve(directory, "examples.conformance:endpoint", env=env) as (_, url):
+        yield url.replace("http", "ws") + "/socket", env["MESH_ZEROMQ__BIND"]
+
+
+def mesh(*arguments, code=0):
+    command = [sys.executable, "-m", "nodes", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "nodes", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("transport", [0, 1], ids=["websocket", "zeromq"])
+def test_a_push_prints_its_reply(server, transport):
+    address = server[transport]
+    assert mesh("push", address, "room:1", "echo", '{"a": [1]}').stdout == '{"a":[1]}\n'
+    assert mesh("push", address, "room:1", "echo").stdout == "{}\n"
+    done = mesh("push", address, "room:1", "echo", '{"a": 1}', "--json", "--format", "msgpack")
+    assert json.loads(done.stdout) == {"status": "ok", "response": {"a": 1}}
+    done = mesh("push", address, "room:1", "fail", code=1)
+    assert (done.stdout, "answered error" in done.stderr) == ('{"reason":"bad"}\n', True)
+    assert mesh("push", address, "room:1", "new_msg", "--no-reply").stdout == ""
+    done = mesh("push", address, "room:1", "noreply", "--timeout", "0.1", code=1)
+    assert "not answered within 0.1 seconds" in done.stderr
+
+
+def test_what_cannot_be_is_one_line_and_an_exit_code(server):
+    address = server[0]
+    assert "unauthorized" in mesh("push", address, "room:private", "echo", code=1).stderr
+    assert "403" in mesh("push", address, "room:1", "echo", "--param", "token=bad", code=1).stderr
+    assert "cannot be reached" in mesh("join", "ws://127.0.0.1:1/socket", "room:1", code=1).stderr
+    assert "is not JSON" in mesh("push", address, "room:1", "echo", "{", code=2).stderr
+    assert "want [ADDRESS] TOPIC EVENT" in mesh("push", address, "room:1", code=2).stderr
+    assert "want [ADDRESS] TOPIC" in mesh("join", "room:1", "room:2", code=2).stderr
+    assert "NAME=VALUE" in mesh("join", address, "room:1", "--param", "x", code=2).stderr
+    assert "not a ZeroMQ address" in mesh("join", "tcp://here", "room:1", code=2).stderr
+
+
+@pytest.mark.parametrize("transport", [0, 1], ids=["websocket", "zeromq"])
+def test_join_prints_what_comes_and_pushes_what_stdin_says(server, transport):
+    address = server[transport]
+    process = start("join", address, "room:join", "--json", "--count", "2")
+    with process:
+        process.stdin.write('echo {"a": 1}\n\nnew_msg {\nnew_msg {"n": 1}\nfail\nnew_msg {"n": 2}')
+        process.stdin.close()
+        lines = [json.loads(line) for line in process.stdout]
+        errors = process.stderr.read()
+        assert process.wait(20) == 0, errors
+    events = [each["payload"] for each in lines if "payload" in each]
+    assert events == [{"n": 1}, {"n": 2}]
+    assert {"topic": "room:join", "event": "echo", "status": "ok", "response": {"a": 1}} in lines
+    assert {
+        "topic": "room:join",
+        "event": "fail",
+        "status": "error",
+        "response": {"reason": "bad"},
+    } in lines
+    assert "'{' is not JSON" in errors
+    assert "room:join: joined" in errors
+
+
+def test_join_is_readable_and_shows_who_is_there(server):
+    process = start("join", server[0], "presence:join", "--presence", "--param", "user_id=ana")
+    with process:
+        assert "presence:join here: ana" in process.stdout.readline()
+
+        async def scenario():
+            client = await PhoenixClient.connect(
+                server[0].replace("ws", "http").removesuffix("/socket"), "user_id=bo"
+            )
+            await client.join("presence:join")
+            await client.event("presence_state")
+
+        run(scenario())
+        assert "presence:join here: ana, bo" in process.stdout.readline()
+        assert "presence:join here: ana\n" in process.stdout.readline()
+        process.terminate()
+
+    process = start("join", server[0], "room:readable", "--count", "1")
+    with process:
+        process.stdin.write('new_msg {"body": "[b]hi[/b]"}\n')
+        process.stdin.flush()
+        assert 'room:readable new_msg {"body":"[b]hi[/b]"}' in process.stdout.read()
+        assert process.wait(20) == 0
+
+
+def test_topics_are_counted_on_every_gateway(running):
+    proxy = running.status["proxy"]["address"]
+
+    async def scenario():
+        clients = [await PhoenixClient.connect(url) for url in (*running.urls, running.urls[0])]
+        for client in clients:
+            assert (await client.join("room:busy"))[0] == "ok"
+        for number in range(3):
+            await clients[0].join(f"room:{number}")
+        await clients[0].join("bench:1")
+
+        listed = [
+            json.loads(line)
+            for line in mesh("topics", "room:*", "--proxy", proxy, "--json").stdout.splitlines()
+        ]
+        assert [(each["topic"], each["members"]) for each in listed] == [
+            ("room:busy", 3),
+            ("room:0", 1),
+            ("room:1", 1),
+            ("room:2", 1),
+        ]
+        assert sorted(listed[0]["gateways"].values()) == [1, 2]
+        everything = mesh("topics", "--proxy", proxy).stdout
+        assert "bench:1" in everything
+        assert "gateway-" in everything
+        one = mesh("topics", "bench:1", "--proxy", proxy, "--json").stdout.splitlines()
+        assert [json.loads(line)["topic"] for line in one] == ["bench:1"]
+        cut = mesh("topics", "room:*", "--proxy", proxy, "--limit", "1", "--json")
+        assert json.loads(cut.stdout)["topic"] == "room:busy"
+        assert "has 4 such topics and told of 1" in cut.stderr
+        await clients[0].push("bench:1", "phx_leave")
+        assert mesh("topics", "bench:*", "--proxy", proxy, "--json").stdout == ""
+
+    run(scenario())
+    assert "starts with '$'" in mesh("topics", "$nodes", "--proxy", proxy, code=2).stderr
+    assert "no proxy answered" in mesh("topics", "--proxy", free_address(), code=1).stderr
