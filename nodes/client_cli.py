@@ -203,6 +203,7 @@ class _Printer:
     def __init__(self, topic: str, json: bool) -> None:
         self._topic = topic
         self._json = json
+        self._here: dict[str, int] | None = None
         self._out = Console(soft_wrap=True, highlight=False, markup=False)
         self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -218,6 +219,9 @@ class _Printer:
     def presence(self, state: dict[str, Any]) -> None:
         """Who is there."""
         counts = {key: len(entry["metas"]) for key, entry in state.items()}
+        if counts == self._here:
+            return  # e.g. the diff of one's own join, after the state
+        self._here = counts
         if self._json:
             return self._line({"topic": self._topic, "presence": counts})
         self._stamp()
