@@ -32,6 +32,7 @@ class Barrier:
         self._probed: list[Callable[[], None]] = []
         self._topic = ""
         self._echoed: set[str] = set()
+        self._covered: list[bytes] = []
         self._number = 0
         self._retry: asyncio.TimerHandle | None = None
         self._started = 0.0
@@ -62,6 +63,7 @@ class Barrier:
         self._number += 1
         self._topic = f"{topics.SYNC}:{self._publisher.origin}:{self._number}"
         self._echoed.clear()
+        self._covered = self._subscriber.not_in_force()
         self._subscriber.subscribe(topics.exact(self._topic))
         self._started = asyncio.get_running_loop().time()
         self._warned = False
@@ -96,6 +98,7 @@ class Barrier:
         if self._retry is not None:
             self._retry.cancel()
         self._subscriber.unsubscribe(topics.exact(self._topic))
+        self._subscriber.in_force(self._covered)
         self._echoed.clear()
         self._topic = ""
         callbacks, self._probed = self._probed, []

@@ -54,11 +54,21 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     sender: Sender | None = None
 
 
+class Received(Header, array_like=True, frozen=True):
+    """A header that has come.
+
+    Attributes:
+        age: milliseconds since it was first published, if it is sent again; else None.
+    """
+
+    age: int | None = None
+
+
 encode_header = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Header).decode
+_decode = msgspec.msgpack.Decoder(Received).decode
 
 
-def decode_header(frame: bytes) -> Header:
+def decode_header(frame: bytes) -> Received:
     """Read a second frame.
 
     Raises:
@@ -71,6 +81,12 @@ def decode_header(frame: bytes) -> Header:
     if header.version != VERSION:
         raise WireError(f"bus header of version {header.version}; this node speaks {VERSION}")
     return header
+
+
+def encode_again(frame: bytes, age: int) -> bytes:
+    """The second frame of a message that is sent again, from the first one's."""
+    header = _decode(frame)
+    return encode_header(msgspec.structs.replace(header, age=age))
 
 
 def encode_direct(topic: str, data: bytes) -> bytes:

@@ -6,11 +6,13 @@ subscription, read from our XPUB, tells that it is there.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import zmq
 
 from mesh.addresses import publish_address
+from mesh.bus.frames import encode_again
 from mesh.bus.sequence import Message, Sent
 from mesh.errors import MeshError
 from mesh.settings import BusSettings
@@ -121,7 +123,11 @@ class Lane:
 
     def send_kept(self, message: Message) -> bool:
         """As `send`, and remember it until the proxy has certainly passed it on."""
-        if not self.send(message.frames):
+        topic, header, data = message.frames
+        if message.again:
+            # With its age: who subscribed after it was published must not get it behind newer ones.
+            header = encode_again(header, int((time.monotonic() - message.published) * 1000))
+        if not self.send([topic, header, data]):
             return False
         self.sent.add(message)
         return True

@@ -8,6 +8,7 @@ dropped, counted and logged.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Collection
 
@@ -82,6 +83,7 @@ class Publisher:
         self._retry: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ticked = 0.0
+        self._clock = time.monotonic
 
     @property
     def connected(self) -> bool:
@@ -139,7 +141,7 @@ class Publisher:
         header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, sender))
         frames = [topics.exact(topic), header, data]
         if kind in KEPT:
-            message = Message(sequence, topic, frames)
+            message = Message(sequence, topic, frames, self._clock())
             lane = None if self._backlog else self._lane(topic)
             if lane is None or not lane.send_kept(message):
                 self._keep(message)
@@ -240,7 +242,7 @@ class Publisher:
             lane.send([topics.exact(topics.MOVES), header, data])
 
     def _send_again(self, lanes: list[Lane]) -> None:
-        lost = [message for lane in lanes for message in lane.sent.take_all()]
+        lost = [message._replace(again=True) for lane in lanes for message in lane.sent.take_all()]
         if lost:
             log.warning("messages are sent again, a proxy may have lost them", messages=len(lost))
             counters.count("bus_messages_resent", len(lost))

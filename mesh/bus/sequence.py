@@ -77,11 +77,21 @@ class Duplicates:
 
 
 class Message(NamedTuple):
-    """One that was published."""
+    """One that was published.
+
+    Attributes:
+        sequence: its number.
+        topic: its topic.
+        frames: as it was sent.
+        published: when, in seconds.
+        again: whether it was sent before, and that may have been in vain.
+    """
 
     sequence: int
     topic: str
     frames: list[bytes]
+    published: float
+    again: bool = False
 
 
 class Sent:

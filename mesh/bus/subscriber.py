@@ -5,6 +5,7 @@ are not a bus message are counted, logged and dropped; nobody else notices.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 
 import zmq
@@ -36,6 +37,7 @@ log = get_logger("mesh.bus")
 REFUSED_SECONDS = 1.0
 """libzmq does not try again after a failed handshake; we do, after this, with the key of that moment."""
 
+NOT_YET = float("inf")
 _RESERVED = topics.RESERVED.encode()
 _ONCE_ONLY = frozenset({BROADCAST, DIRECT, ONCE})
 _FAILED = frozenset(
@@ -72,6 +74,8 @@ class Subscriber:
         self._drain = Drain(socket, self._message)
         self._monitor_drain = Drain(self._monitor, self._connection)
         self._counts: dict[bytes, int] = {}
+        self._prefixes: set[bytes] = set()
+        self._young: dict[bytes, float] = {}
         self._announced: dict[str, int] = {}
         self._duplicates = Duplicates()
         self._moves = Moves(self._deliver)
@@ -106,6 +110,9 @@ class Subscriber:
         count = self._counts.get(subscription, 0)
         self._counts[subscription] = count + 1
         if not count:
+            self._young[subscription] = NOT_YET
+            if not subscription.endswith(topics.TERMINATOR):
+                self._prefixes.add(subscription)
             self._socket.setsockopt(zmq.SUBSCRIBE, subscription)
             self._drain.look_again()
 
@@ -116,8 +123,21 @@ class Subscriber:
             self._counts[subscription] = count
             return
         del self._counts[subscription]
+        self._young.pop(subscription, None)
+        self._prefixes.discard(subscription)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
         self._drain.look_again()
+
+    def not_in_force(self) -> list[bytes]:
+        """Subscriptions of which nobody knows yet whether the proxies have them."""
+        return [subscription for subscription, since in self._young.items() if since == NOT_YET]
+
+    def in_force(self, subscriptions: Collection[bytes]) -> None:
+        """The proxies have these."""
+        now = time.monotonic()
+        for subscription in subscriptions:
+            if self._young.get(subscription) == NOT_YET:
+                self._young[subscription] = now
 
     def delivered(self, origin: str, sequence: int) -> bool:
         """Whether this message has come, or will not come any more."""
@@ -140,10 +160,23 @@ class Subscriber:
             counters.count("bus_messages_malformed")
             log.warning("bus message dropped", reason=str(error))
             return
+        if header.age is not None and self._is_older_than_its_subscription(first, header.age):
+            counters.count("bus_duplicates_dropped")
+            return
         if header.kind not in _ONCE_ONLY:
             self._of_the_mesh(topic, header, data)
         elif not self._moves.under_way or not self._moves.hold(topic, header, data):
             self._deliver(topic, header, data)
+
+    def _is_older_than_its_subscription(self, frame: bytes, age: int) -> bool:
+        """Whether a message that is sent again was published before anybody here could have it.
+
+        It would come behind newer ones that have come already.
+        """
+        published = time.monotonic() - age / 1000
+        since = (self._young.get(frame, 0.0) if frame in self._counts else NOT_YET,)
+        prefixes = (self._young.get(each, 0.0) for each in self._prefixes if frame.startswith(each))
+        return published < min(*since, *prefixes, NOT_YET)
 
     def _deliver(self, topic: str, header: Header, data: bytes) -> None:
         if not self._duplicates.is_new(header.origin, header.sequence):
@@ -171,6 +204,9 @@ class Subscriber:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         self._duplicates.tick(loop.time())
+        long_ago = time.monotonic() - REMEMBERED_SECONDS
+        for subscription in [each for each, since in self._young.items() if since < long_ago]:
+            del self._young[subscription]
         if len(self._announced) > 10_000:
             self._announced.clear()
         self._timers["tick"] = loop.call_later(REMEMBERED_SECONDS, self._tick)

@@ -206,6 +206,7 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
         with zmq.Context() as context, bus(address, "node") as node, bus(address, "other") as other:
             other.subscriber.on_broadcast = lambda topic, header, data: got.append(header.event)
             other.subscribe(b"room:1")
+            other.subscriber.in_force([b"room:1"])  # as if it had been so before
             takes_and_dies = context.socket(zmq.SUB)
             takes_and_dies.setsockopt(zmq.SUBSCRIBE, b"room:1")
             takes_and_dies.bind(address)
@@ -234,7 +235,7 @@ def test_a_backlog_that_is_full_is_told():
                 node.publisher._settings = node.publisher._settings.model_copy(
                     update={"backlog_messages": 0}
                 )
-                node.publisher._backlog.append(Message(0, "x", [b"x\x00", b"", b""]))
+                node.publisher._backlog.append(Message(0, "x", [b"x\x00", b"", b""], 0.0))
                 node.publish("room:1", "e", 0, b"{}", None)
 
             with pytest.raises(UnreachableError, match="overloaded"):

@@ -1,5 +1,6 @@
 """mesh/bus/frames.py: the header, and the example of docs/protocol.md."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +9,10 @@ from mesh.bus.frames import (
     BROADCAST,
     VERSION,
     Header,
+    Received,
     decode_direct,
     decode_header,
+    encode_again,
     encode_direct,
     encode_header,
 )
@@ -34,7 +37,10 @@ SENDERS = st.none() | st.builds(
     )
 )
 def test_a_header_round_trips(header):
-    assert decode_header(encode_header(header)) == header
+    assert decode_header(encode_header(header)) == Received(
+        *msgspec.structs.astuple(header)[:6], header.sender
+    )
+    assert decode_header(encode_again(encode_header(header), 1234)).age == 1234
 
 
 @given(st.binary(max_size=40))

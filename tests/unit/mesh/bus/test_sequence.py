@@ -8,7 +8,7 @@ from mesh.bus.sequence import Duplicates, Message, Sent
 
 
 def message(number, size=2):
-    return Message(number, "room:1", [b"room:1\x00", b"", b"x" * size])
+    return Message(number, "room:1", [b"room:1\x00", b"", b"x" * size], 0.0)
 
 
 def numbers(messages):

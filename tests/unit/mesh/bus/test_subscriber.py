@@ -1,0 +1,99 @@
+"""mesh/bus/subscriber.py: what is sent again reaches those who could have had it, and nobody else."""
+
+import asyncio
+
+import pytest
+import zmq
+
+from mesh import settings, topics
+from mesh.bus import subscriber as module
+from mesh.bus.frames import BROADCAST, VERSION, Header, encode_again, encode_header
+from mesh.bus.subscriber import Subscriber
+from mesh.zeromq import sockets
+
+
+@pytest.fixture
+def hearing(monkeypatch):
+    """A subscriber, the clock's time to be set, and what came."""
+
+    class Hearing:
+        now = 100.0
+
+        def __init__(self):
+            self.came = []
+
+        async def __aenter__(self):
+            self.context = zmq.Context()
+            self.subscriber = Subscriber(sockets.bus_subscriber(self.context, settings.load().bus), ())
+            self.subscriber.on_broadcast = lambda topic, header, data: self.came.append(header.sequence)
+            return self
+
+        async def __aexit__(self, *exception):
+            self.subscriber.close()
+            self.context.term()
+
+        def message(self, sequence, age=None, topic="room:1", origin="a"):
+            header = encode_header(Header(VERSION, BROADCAST, origin, sequence, "e", 0))
+            if age is not None:
+                header = encode_again(header, int(age * 1000))
+            self.subscriber._message([topics.exact(topic), header, b"{}"])
+
+    made = Hearing()
+    monkeypatch.setattr(module.time, "monotonic", lambda: made.now)
+    return made
+
+
+def scenario(test):
+    def run(hearing):
+        async def main():
+            async with hearing:
+                await test(hearing)
+
+        asyncio.run(main())
+
+    run.__name__ = test.__name__
+    return run
+
+
+@scenario
+async def test_what_comes_twice_is_delivered_once(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.message(1)
+    hearing.message(1)
+    hearing.message(1, origin="b")
+    assert hearing.came == [1, 1]
+
+
+@scenario
+async def test_what_was_published_before_the_subscription_is_not_delivered_when_it_is_sent_again(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.message(1, age=0.0)
+    assert hearing.came == [], "the subscription is not known to be in force"
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.now += 1.0
+    hearing.message(7)
+    hearing.message(5, age=1.5)
+    assert hearing.came == [7], "it would come behind a newer one"
+    hearing.message(6, age=0.5)
+    assert hearing.came == [7, 6], "but what was lost since is"
+
+
+@scenario
+async def test_an_older_subscription_to_a_prefix_counts_as_well(hearing):
+    hearing.subscriber.subscribe(b"room:")
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.now += 10.0
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.message(5, age=1.0)
+    assert hearing.came == [5]
+
+
+@scenario
+async def test_a_subscription_of_long_ago_needs_no_memory(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.now += 100.0
+    hearing.subscriber._tick()
+    assert not hearing.subscriber._young
+    hearing.message(5, age=3.0)
+    assert hearing.came == [5]
