@@ -9,11 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mesh.errors import NodeError
+from mesh.errors import MeshError, NodeError
 from mesh.settings import Settings, environment
 from mesh.telemetry import get_logger
 from nodes import banner, lifecycle
 from nodes.supervisor import STOP_SECONDS, Child, Supervisor
+from nodes.wholeness import until_whole
 
 log = get_logger("nodes.cluster")
 
@@ -61,6 +62,7 @@ class Cluster:
         self._status_file = status_file
         self._addresses = [f"ipc://{directory / f'proxy.{number}'}" for number in range(1, proxies + 1)]
         self._held: list[socket.socket] = []
+        self._rolling: asyncio.Task[None] | None = None
         host, port = settings.gateway.host, settings.gateway.port
         self._port = self._hold(host, port)
         own = [port + number if port else 0 for number in range(1, gateways + 1)]
@@ -85,6 +87,7 @@ class Cluster:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, supervisor.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._roll, supervisor)
         rows = [("open", self._url(self._port))]
         rows += [
             (child.name, self._url(port))
@@ -93,7 +96,31 @@ class Cluster:
         workers = str(len(self._workers))
         proxies = [("proxy", address) for address in self._addresses]
         banner.show("cluster", self._app_spec, [*rows, ("workers", workers), *proxies])
-        return await supervisor.run()
+        try:
+            return await supervisor.run()
+        finally:
+            if self._rolling is not None:
+                self._rolling.cancel()
+
+    def _roll(self, supervisor: Supervisor) -> None:
+        """SIGHUP: restart every node, one by one, while the others work."""
+        if self._rolling is not None and not self._rolling.done():
+            log.warning("a rolling restart is under way already")
+            return
+        self._rolling = asyncio.get_running_loop().create_task(self._restart_all(supervisor))
+
+    async def _restart_all(self, supervisor: Supervisor) -> None:
+        gateways = [self._url(port) for port in self._own_ports]
+
+        async def whole() -> None:
+            await until_whole(self._addresses, gateways, len(self._workers))
+
+        try:
+            await supervisor.roll(whole)
+        except MeshError as error:
+            log.error("rolling restart given up", reason=str(error))
+        else:
+            log.info("rolling restart done")
 
     def close(self) -> None:
         """Give the ports back."""
@@ -161,7 +188,8 @@ class Cluster:
 
     def _url(self, port: int) -> str:
         host = self._settings.gateway.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "https" if self._settings.gateway.tls_certificate is not None else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def _begin_status(self) -> None:
         try:

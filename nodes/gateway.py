@@ -28,7 +28,7 @@ from mesh.errors import NodeError
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
 from mesh.zeromq.curve import new_context
-from nodes import banner, lifecycle
+from nodes import banner, lifecycle, tls
 from nodes.admin import AdminServer, health_routes
 from nodes.health import Prober
 from nodes.metrics import Gauges
@@ -80,6 +80,7 @@ class GatewayNode:
         """
         settings = self.settings
         self.endpoint.configure(lifecycle.secret(settings))
+        certificate = tls.context(settings.gateway)
         listeners = self._bind()
         self.bus = bus = Bus(self._context, self.id, settings.bus)
         self.announcer = announcer = Announcer(
@@ -136,6 +137,7 @@ class GatewayNode:
             self.zeromq_address = self._zeromq.address
         self._server = HTTPServer(
             application,
+            ssl_options=certificate,
             idle_connection_timeout=settings.gateway.handshake_timeout_seconds,
             body_timeout=settings.gateway.handshake_timeout_seconds,
             max_body_size=MAX_BODY_BYTES,
@@ -224,7 +226,8 @@ class GatewayNode:
             listeners += _listen(gateway.host, gateway.own_port, gateway.reuse_port)
         ports = dict.fromkeys(each.getsockname()[1] for each in listeners)
         host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-        self.addresses = [f"http://{host}:{port}" for port in ports]
+        scheme = "https" if gateway.tls_certificate is not None else "http"
+        self.addresses = [f"{scheme}://{host}:{port}" for port in ports]
         return listeners
 
 

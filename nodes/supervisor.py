@@ -5,7 +5,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -34,6 +34,7 @@ class Child:
         command: makes the argument list, anew for each start.
         environment: makes the variables that are added to ours, anew for each start.
         stop_rank: children of a lower rank are stopped first.
+        started: set when it was started, again.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Child:
     stop_rank: int = 0
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
+    started: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def pid(self) -> int | None:
@@ -74,6 +76,28 @@ class Supervisor:
     def stop(self) -> None:
         """End `run`: stop all children in order."""
         self._stopping.set()
+
+    async def roll(self, whole: Callable[[], Awaitable[None]]) -> None:
+        """Restart every child, one by one, the last to be stopped first.
+
+        `whole` returns when everything works again; if it raises, the rest is left as it is.
+        """
+        for child in sorted(self.children, key=lambda each: -each.stop_rank):
+            await whole()
+            process = child.process
+            if process is None or process.returncode is not None or self._stopping.is_set():
+                continue  # it is being restarted anyway
+            self._say(child, "rolling restart")
+            child.started.clear()
+            process.terminate()
+            try:
+                async with asyncio.timeout(self._stop_seconds):
+                    await process.wait()
+            except TimeoutError:
+                self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
+                process.kill()
+            await child.started.wait()
+        await whole()
 
     async def run(self) -> int:
         """Start and restart; returns the exit code for the supervisor itself."""
@@ -116,6 +140,7 @@ class Supervisor:
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
         child.starts += 1
+        child.started.set()
         self._say(child, f"started, pid {process.pid}")
         self._changed()
         await self._print(child, process)

@@ -5,8 +5,8 @@
 Starts `mesh cluster`, programs that publish numbers to topics over the bus, a client that pushes numbers
 and has each acknowledged, and clients at every gateway that read them. Then, by a schedule made from the
 seed, it kills (SIGKILL), freezes (SIGSTOP, SIGCONT) and restarts (SIGTERM) nodes of every kind, one at a
-time. At the end it says of each reader and topic what was sent while it was joined, and what was lost,
-doubled or out of order; exit code 1 if anything was.
+time, and has all of them restarted one by one (SIGHUP to the cluster). At the end it says what was sent
+while readers were joined, and what was lost, doubled or out of order; exit code 1 if anything was.
 
 A reader is owed what was published after it saw its join answered, and confirmed before it saw its channel
 or connection end; if that was because its gateway was frozen, before the gateway froze. Nobody is owed what
@@ -40,6 +40,7 @@ GRACE_SECONDS = 0.5
 """What was confirmed so shortly before a channel's end may have been on its way: nobody could say."""
 FREEZE_SECONDS = 4.0
 FAULTS = {
+    "roll": signal.SIGHUP,
     "kill": signal.SIGKILL,
     "freeze": signal.SIGSTOP,
     "restart": signal.SIGTERM,
@@ -77,7 +78,7 @@ class Fault:
     @property
     def name(self) -> str:
         """What and whom, as in the table."""
-        return f"{self.what} {self.kind.removesuffix('s').replace('proxie', 'proxy')}"
+        return f"{self.what} {self.kind.removesuffix('s').replace('proxie', 'proxy')}".strip()
 
 
 class Cluster:
@@ -133,6 +134,15 @@ class Cluster:
         except OSError:
             return False
         return True
+
+    def pids(self) -> set[int | None]:
+        """Of every node."""
+        status = self.status()
+        return {node["pid"] for kind in KINDS for node in status[kind]}
+
+    def roll(self) -> None:
+        """SIGHUP: restart every node, one by one."""
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """SIGTERM, and wait."""
@@ -294,6 +304,9 @@ class Verdict:
 
 async def inflict(cluster: Cluster, fault: Fault) -> None:
     """Do it, and wait until the cluster is whole again."""
+    if fault.what == "roll":
+        await roll(cluster, fault)
+        return
     node = cluster.status()[fault.kind][fault.index]
     fault.at = time.monotonic()
     os.kill(node["pid"], FAULTS[fault.what])
@@ -310,17 +323,30 @@ async def inflict(cluster: Cluster, fault: Fault) -> None:
     fault.over = time.monotonic()
 
 
+async def roll(cluster: Cluster, fault: Fault) -> None:
+    """Have every node restarted, one by one."""
+    before = cluster.pids()
+    fault.at = time.monotonic()
+    cluster.roll()
+    async with asyncio.timeout(240):
+        while None in (pids := cluster.pids()) or pids & before:
+            await asyncio.sleep(0.2)
+    await cluster.up()
+    fault.over = time.monotonic()
+
+
 def schedule(options: argparse.Namespace) -> "AsyncIterator[Fault]":
     """Faults without end: every combination once in random order, then again."""
     chance = random.Random(options.seed)
 
     async def faults() -> AsyncIterator[Fault]:
         while True:
-            deck = [(what, kind) for what in options.faults for kind in KINDS]
+            deck = [(what, kind) for what in options.faults if what != "roll" for kind in KINDS]
+            deck += [("roll", "")] if "roll" in options.faults else []
             chance.shuffle(deck)
             for what, kind in deck:
                 await asyncio.sleep(chance.uniform(0.5, 2.0))
-                yield Fault(what, kind, chance.randrange(getattr(options, kind)))
+                yield Fault(what, kind, chance.randrange(getattr(options, kind)) if kind else 0)
 
     return faults()
 
@@ -425,7 +451,9 @@ def main() -> None:
     parser.add_argument("--proxies", type=int, default=2)
     parser.add_argument("--topics", type=int, default=12)
     parser.add_argument("--rate", type=float, default=200, help="messages a second, of each publisher")
-    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
+    parser.add_argument(
+        "--faults", nargs="+", choices=list(FAULTS), default=["kill", "freeze", "restart", "roll"]
+    )
     parser.add_argument("--json", type=Path, help="write the result there")
     parser.add_argument("--plot", type=Path, help="write a plot there (needs matplotlib)")
     parser.add_argument("--log", type=Path, help="keep the cluster's log there")

@@ -138,6 +138,10 @@ class GatewaySettings(Room):
     own_port: int | None = Field(
         None, ge=0, le=65_535, description="a second port, of this gateway alone; 0 lets the kernel choose"
     )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the chain: then clients connect by https and wss only"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its key; in that of the chain if not set")
     url_host: str = Field(
         "localhost", min_length=1, description="the host of the pages that may connect (Origin check)"
     )

@@ -4,25 +4,32 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.processes import ROOT
 
 
-def test_nothing_is_lost_doubled_or_misordered_while_nodes_die(tmp_path):
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("seconds", "faults"), [(8, ["kill", "restart"]), (1, ["roll"])], ids=["nodes die", "rolling restart"]
+)
+def test_nothing_is_lost_doubled_or_misordered(tmp_path, seconds, faults):
     result = tmp_path / "chaos.json"
     command = [
         "scripts/chaos.py",
-        "--seconds=10",
+        f"--seconds={seconds}",
         "--seed=7",
         f"--json={result}",
         "--faults",
-        "kill",
-        "restart",
+        *faults,
     ]
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=170
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     chaos = json.loads(result.read_text())
-    assert chaos["publishers"]["bus"]["delivered"] > 500
-    assert chaos["publishers"]["pushes"]["delivered"] > 500
-    assert chaos["worst_gap_ms"], "somebody was killed"
+    for publisher in ("bus", "pushes"):
+        assert chaos["publishers"][publisher]["delivered"] > 500
+    assert chaos["worst_gap_ms"], "something was done to somebody"
+    if faults == ["roll"]:
+        assert chaos["unacknowledged"] == 0, "nobody notices a rolling restart"
