@@ -1,4 +1,4 @@
-"""docs/phoenix-parity.md: every number has its row, every test named there exists."""
+"""docs/phoenix-parity.md and docs/security.md: every number has its row, every test named there exists."""
 
 import ast
 import importlib
@@ -55,6 +55,12 @@ def test_a_row_says_what_how_and_where_it_is_shown(number, cells):
     for path, name, scenario in TEST.findall(shown):
         assert name in functions(path), f"{path} has no {name}"
         assert not scenario or scenario in scenarios(path), f"{path} runs no scenario {scenario}"
+
+
+def test_the_tests_that_the_page_on_security_names_exist():
+    named = TEST.findall((ROOT / "docs/security.md").read_text())
+    assert len(named) > 20
+    assert [f"{path}::{name}" for path, name, _ in named if name not in functions(path)] == []
 
 
 def test_the_settings_it_names_exist():

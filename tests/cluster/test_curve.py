@@ -9,6 +9,9 @@ import sys
 import pytest
 import zmq
 
+from mesh import settings
+from mesh.zeromq import sockets
+from mesh.zeromq.curve import BUS, new_context
 from mesh.zeromq.keys import PROGRAMS, KeyDirectory
 from tests.support.processes import ROOT, node
 from tests.support.proxy import two_ports_in_a_row
@@ -202,3 +205,22 @@ def test_keys_are_made_and_listed_from_a_terminal(tmp_path):
     plain = mesh("list")
     assert listed[1]["public"] in plain
     assert "previous" not in plain
+
+
+def test_without_somebody_to_answer_for_keys_nobody_gets_in(tmp_path):
+    keys = KeyDirectory(tmp_path / "keys")
+    own = keys.generate("proxy")
+    flags = {"security": {"node_key": str(own.secret), "keys": str(keys.path)}}
+    context = new_context(settings.load(flags=flags).security)
+    listener = context.socket(zmq.ROUTER)
+    try:
+        address = sockets.bind(listener, "tcp://127.0.0.1:*", BUS)
+        pair = (own.public, zmq_secret(own))
+        with stranger(zmq.DEALER, address, own.public, pair) as monitor:
+            assert outcome(monitor) == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        context._authenticator.stop()  # as if its thread had died
+        with stranger(zmq.DEALER, address, own.public, pair) as monitor:
+            assert outcome(monitor) != zmq.EVENT_HANDSHAKE_SUCCEEDED
+    finally:
+        listener.close(0)
+        context.term()

@@ -188,6 +188,16 @@ def test_any_event_on_a_topic_not_joined_is_unmatched_but_a_leave_is_ok():
     ]
 
 
+@pytest.mark.parametrize("topic", ["$nodes", "$node:x", "$presence:p", "$", "room:\x00"])
+def test_topics_of_the_mesh_are_unmatched(topic):
+    session = Session(
+        V2JSON(), RouteTable([Route("*", Room)]), "client", itertools.count(1).__next__, 100, 10_000
+    )
+    ((_, _, _, _, payload),) = sent(say(session, "1", "1", topic, "phx_join", {}))
+    assert payload == {"status": "error", "response": UNMATCHED}
+    assert not session.channels
+
+
 def test_five_numbers_are_a_message_to_an_unmatched_topic():
     assert sent(make().received(b"[1,2,3,4,5]", False)) == [reply(None, 2, 3, "error", UNMATCHED)]
 
