@@ -71,6 +71,7 @@ class WorkerNode:
         self.channels = channels = Channels(self.endpoint, bus, router.send, settings.worker)
         router.on_up = channels.gateway_up
         router.on_down = channels.gateway_down
+        router.on_gone = bus.publisher.gone
         router.on_command = channels.handle
         self.presences = channels.presences = presences = Presences(
             self.endpoint.presences,

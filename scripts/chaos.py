@@ -252,7 +252,7 @@ class Load:
 
     def _end(self, stay: Stay) -> float:
         for fault in self.freezes:
-            if fault.at < stay.until < fault.over:
+            if fault.at < stay.until < fault.over + 1.0:
                 return fault.at
         return stay.until
 

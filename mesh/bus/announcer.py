@@ -62,6 +62,7 @@ class Announcer:
 
     def report_lost(self, node: str) -> None:
         """Tell the others that our link to a worker has ended by itself."""
+        self._publisher.gone(node)
         lost = Announcement(node=node, kind="worker", state="lost")
         self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from mesh import topics
+from mesh.bus.lane import Lane
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.pubsub import BusAdapter
@@ -31,7 +32,7 @@ class Barrier:
         self._waiting: list[Callable[[], None]] = []
         self._probed: list[Callable[[], None]] = []
         self._topic = ""
-        self._echoed: set[str] = set()
+        self._echoed: set[Lane] = set()
         self._covered: list[bytes] = []
         self._number = 0
         self._retry: asyncio.TimerHandle | None = None
@@ -72,7 +73,7 @@ class Barrier:
     def _probe(self, retry_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         for lane in self._publisher.lanes:
-            if str(lane.index) not in self._echoed:
+            if lane not in self._echoed:
                 self._publisher.probe(self._topic, lane)
         self._retry = loop.call_later(
             retry_seconds, self._probe, min(2 * retry_seconds, LAST_RETRY_SECONDS)
@@ -82,7 +83,7 @@ class Barrier:
             self._warned = True
             log.warning("the bus does not answer: joins wait", seconds=round(waited, 1))
 
-    def echo(self, topic: str, lane: str) -> None:
+    def echo(self, topic: str, lane: Lane) -> None:
         """A probe has come back."""
         if topic == self._topic:
             self._echoed.add(lane)
@@ -90,9 +91,7 @@ class Barrier:
 
     def _check(self) -> None:
         """All proxies that are there have answered, and at least one."""
-        waiting = any(
-            not lane.away and str(lane.index) not in self._echoed for lane in self._publisher.lanes
-        )
+        waiting = any(not lane.away and lane not in self._echoed for lane in self._publisher.lanes)
         if waiting or not self._echoed:
             return
         if self._retry is not None:

@@ -7,6 +7,7 @@ import zmq
 from mesh import topics
 from mesh.bus.barrier import Barrier, subscribed
 from mesh.bus.frames import DIRECT, Header, encode_direct
+from mesh.bus.lane import Lane
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.bus.subscriptions import Subscription, Subscriptions
@@ -30,6 +31,9 @@ class Bus:
         self.barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
         self.subscriptions = Subscriptions(self.subscribe, self.unsubscribe, lambda: subscribed(self))
         self.subscriber.listeners += (self.subscriptions.deliver,)
+        self._fresh: dict[int, str] = {}
+        self._fresh_count = 0
+        self.publisher.fresh_topic = self._fresh_topic
         self.subscriber.subscribe(topics.exact(topics.of_sync(node)))
         self.subscriber.on_probe = self._echo
         self.subscriber.on_deaf = self._deaf
@@ -89,10 +93,35 @@ class Bus:
         """Whether this broadcast has come, or will not come any more."""
         return self.subscriber.delivered(origin, sequence)
 
+    def _fresh_topic(self, lane: Lane) -> str:
+        """Subscribed last, so that its echo says that a new connection has all subscriptions.
+
+        One that was subscribed before is not proof: libzmq repeats them in an order of its own.
+        """
+        self._forget_fresh(lane)
+        self._fresh_count += 1
+        topic = self._fresh[lane.index] = f"{topics.of_sync(self.node)}:{lane.index}:{self._fresh_count}"
+        self.subscriber.subscribe(topics.exact(topic))
+        return topic
+
+    def _forget_fresh(self, lane: Lane) -> None:
+        topic = self._fresh.pop(lane.index, None)
+        if topic is not None:
+            self.subscriber.unsubscribe(topics.exact(topic))
+
     def _echo(self, topic: str, header: Header) -> None:
-        if header.origin == self.node:
-            self.publisher.echoed(header.event, header.sequence)
-            self.barrier.echo(topic, header.event)
+        if header.origin != self.node or not header.event.isdecimal():
+            return
+        index = int(header.event)
+        if index >= len(self.publisher.lanes):
+            return
+        lane = self.publisher.lanes[index]
+        if not lane.heard and topic != self._fresh.get(index):
+            return
+        self.publisher.echoed(lane, header.sequence)
+        if lane.heard:
+            self._forget_fresh(lane)
+            self.barrier.echo(topic, lane)
 
     def _deaf(self, proxy: str) -> None:
         for lane in self.publisher.lanes:

@@ -41,6 +41,8 @@ TICK_SECONDS = 0.25
 """Between two probes of each proxy."""
 FIRST_PROBE_SECONDS = 0.001
 REMEMBERED_TOPICS = 10_000
+SILENT_ANNOUNCEMENTS = 2.5
+"""A node that has missed so many is not waited for when a proxy is back."""
 KEPT = frozenset({BROADCAST, DIRECT, ONCE})
 """Kinds of messages that must not be lost; the others are repeated anyway."""
 
@@ -55,6 +57,7 @@ class Publisher:
         on_broadcast: called with (topic, sequence) for each broadcast numbered.
         on_change: called when the proxies that this node hears have changed.
         on_lost: called when one is known not to be there.
+        fresh_topic: gives a topic that was subscribed just now, to find out whether a proxy is heard.
         dropped: how many messages did not fit into the backlog.
     """
 
@@ -70,6 +73,7 @@ class Publisher:
         self.on_broadcast: Callable[[str, int], None] | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
+        self.fresh_topic: Callable[[Lane], str] = lambda _: topics.of_sync(origin)
         self.dropped = 0
         self.lanes = [
             Lane(context, settings, address, index, on_connected=self._connected, on_lost=self._lost)
@@ -161,12 +165,9 @@ class Publisher:
         lane.probe(sequence, [topics.exact(topic), encode_header(header), b""])
         return sequence
 
-    def echoed(self, index: str, sequence: int) -> None:
+    def echoed(self, lane: Lane, sequence: int) -> None:
         """A probe has come back: its proxy has taken all that was sent before it."""
-        if not index.isdecimal() or int(index) >= len(self.lanes):
-            return
-        lane = self.lanes[int(index)]
-        if lane.echoed(sequence):
+        if lane.connected and lane.echoed(sequence):
             self.on_change()
             self._choose()
 
@@ -259,27 +260,27 @@ class Publisher:
         topic = topics.of_sync(self.origin)
         for lane in self.lanes:
             lane.sent.tick(now)
-            if lane.connected:
+            if lane.heard:
                 self.probe(topic, lane)
             silent = lane.heard and now - lane.heard_at > self._settings.proxy_timeout_seconds
             if silent and not late and len(self._usable) > 1:
                 log.warning("proxy does not answer", proxy=lane.address)
                 lane.lose()
-        patience = self._settings.node_down_seconds
+        patience = SILENT_ANNOUNCEMENTS * self._settings.announce_seconds
         for node in [each for each, heard in self._nodes.items() if now - heard > patience and not late]:
             self.gone(node)
         self._choose()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     def _connected(self, lane: Lane) -> None:
-        self._first_probe(lane, lane.interruptions, FIRST_PROBE_SECONDS)
+        self._first_probe(lane, lane.interruptions, self.fresh_topic(lane), FIRST_PROBE_SECONDS)
 
-    def _first_probe(self, lane: Lane, interruptions: int, seconds: float) -> None:
+    def _first_probe(self, lane: Lane, interruptions: int, topic: str, seconds: float) -> None:
         if lane.heard or not lane.connected or lane.interruptions != interruptions:
             return
-        self.probe(topics.of_sync(self.origin), lane)
+        self.probe(topic, lane)
         again = min(2 * seconds, TICK_SECONDS)
-        asyncio.get_running_loop().call_later(seconds, self._first_probe, lane, interruptions, again)
+        asyncio.get_running_loop().call_later(seconds, self._first_probe, lane, interruptions, topic, again)
 
     def _lost(self, _lane: Lane) -> None:
         self.on_lost()

@@ -40,6 +40,7 @@ class Router:
         on_up: called with (link, gateway id) when a gateway says hello.
         on_command: called with (link, command).
         on_down: called with the link when a gateway is gone.
+        on_gone: called with that gateway's id.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Router:
         self.on_up: Callable[[bytes, str], None] = lambda *_: None
         self.on_command: Callable[[bytes, commands.ToWorker], None] = lambda *_: None
         self.on_down: Callable[[bytes], None] = lambda _: None
+        self.on_gone: Callable[[str], None] = lambda _: None
         self._worker = worker
         self._max_batches = settings.high_water_mark
         self._links: dict[bytes, Batches] = {}
@@ -195,8 +197,10 @@ class Router:
         batches = self._links.pop(link, None)
         if batches is not None:
             batches.closed = True
-            log.warning("gateway is gone", gateway=self._gateways.pop(link, ""))
+            gateway = self._gateways.pop(link, "")
+            log.warning("gateway is gone", gateway=gateway)
             self.on_down(link)
+            self.on_gone(gateway)
 
     def _malformed(self, reason: str) -> None:
         counters.count("link_messages_malformed")
