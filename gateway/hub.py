@@ -250,7 +250,7 @@ class Hub:
     # The workers
 
     def _command(self, worker: str, command: commands.ToGateway) -> None:
-        if isinstance(command, (commands.Welcome, commands.Ping)):
+        if isinstance(command, (commands.Welcome, commands.Ping, commands.Incompatible)):
             return
         if worker in self._behind:
             # What the channel broadcast before it sent this command goes out before it.

@@ -52,6 +52,7 @@ class Workers:
         self._worker_wait_seconds = worker_wait_seconds
         self._max_joins_waiting = max_joins_waiting
         self._dealers: dict[str, Dealer] = {}
+        self._incompatible: set[str] = set()
         self._routes: dict[tuple[str, str], list[str]] = {}
         self._waiting: dict[ChannelState, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -112,7 +113,7 @@ class Workers:
     def _announced(self, announcement: Announcement) -> None:
         if announcement.kind != "worker" or announcement.link is None:
             return
-        if announcement.node in self._dealers:
+        if announcement.node in self._dealers or announcement.node in self._incompatible:
             return
         try:
             self._dealers[announcement.node] = Dealer(
@@ -125,6 +126,7 @@ class Workers:
                 on_up=self._up,
                 on_command=lambda worker, command: self.on_command(worker, command),
                 on_down=self._down,
+                on_incompatible=self._not_ours,
             )
         except MeshError as error:
             log.error("cannot link to worker", worker=announcement.node, reason=str(error))
@@ -162,6 +164,12 @@ class Workers:
         self._announcer.report_lost(worker)
         log.warning("worker is gone", worker=worker)
         self.on_lost(worker)
+
+    def _not_ours(self, worker: str) -> None:
+        """It speaks other versions: no link, until it starts anew under another id."""
+        self._dealers.pop(worker, None)
+        live = {each.node for each in self._announcer.placement.nodes()}
+        self._incompatible = {each for each in self._incompatible if each in live} | {worker}
 
     def _unroute(self, worker: str) -> None:
         for route, workers in list(self._routes.items()):

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from mesh.errors import WireError
+from mesh.versions import Versions
 
 VERSION = 1
 
@@ -28,6 +29,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         routes: a worker's (mount, pattern) pairs.
         key: a worker's public CURVE key, in Z85, if it has one.
         proxies: those it hears; None if it does not say.
+        versions: of bus headers that it reads; None: 1 only.
     """
 
     version: int = VERSION
@@ -38,6 +40,12 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[tuple[str, str], ...] = ()
     key: str | None = None
     proxies: tuple[str, ...] | None = None
+    versions: Versions | None = None
+
+    @property
+    def reads(self) -> Versions:
+        """The versions of bus headers that it reads."""
+        return self.versions or Versions(1, 1)
 
 
 encode = msgspec.msgpack.Encoder().encode

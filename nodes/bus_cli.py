@@ -97,14 +97,22 @@ def nodes(proxy: Proxy = None, json: Json = False) -> None:
                         "link": each.link,
                         "routes": routes,
                         "proxies": each.proxies,
+                        "versions": each.reads,
                     }
                 )
             )
         return
-    table = Table("node", "kind", "link", "routes", "hears")
+    table = Table("node", "kind", "link", "routes", "hears", "bus version")
     for each in found:
         routes_text = "\n".join(f"{path} {pattern}" for path, pattern in each.routes)
-        table.add_row(each.node, each.kind, each.link or "", routes_text, "\n".join(each.proxies or ()))
+        table.add_row(
+            each.node,
+            each.kind,
+            each.link or "",
+            routes_text,
+            "\n".join(each.proxies or ()),
+            str(each.reads),
+        )
     Console().print(table)
 
 

@@ -7,14 +7,18 @@ from typing import Literal
 import msgspec
 
 from mesh import placement, topics
-from mesh.bus.frames import ANNOUNCEMENT
+from mesh.bus.frames import ANNOUNCEMENT, READ
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.errors import WireError
 from mesh.placement import Announcement, Placement
 from mesh.telemetry import counters, get_logger
+from mesh.versions import common
 
 log = get_logger("mesh.nodes")
+
+MAX_OTHER_VERSIONS = 1_000
+"""Nodes of which is remembered that it was said."""
 
 
 class Announcer:
@@ -45,6 +49,7 @@ class Announcer:
         self._node_down_seconds = node_down_seconds
         self._timer: asyncio.TimerHandle | None = None
         self._last = float("-inf")
+        self._other_versions: set[str] = set()
         subscriber.subscribe(topics.exact(topics.NODES))
         subscriber.on_announcement = self._heard
         publisher.on_change = self._changed
@@ -74,14 +79,34 @@ class Announcer:
             for silent in self.placement.expire(now, self._node_down_seconds):
                 log.warning("node fell silent", node=silent.node, kind=silent.kind)
                 self.on_down(silent)
+                self._agree()
         self._last = now
         self._announce("up")
         self._timer = loop.call_later(self._announce_seconds, self._tick)
 
     def _announce(self, state: Literal["up", "down"]) -> None:
         proxies = self._publisher.proxies
-        announcement = msgspec.structs.replace(self._announcement, state=state, proxies=proxies)
+        announcement = msgspec.structs.replace(
+            self._announcement, state=state, proxies=proxies, versions=READ
+        )
         self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(announcement))
+
+    def _agree(self) -> None:
+        """Publish in the newest version that all live nodes read."""
+        read = [each.reads for each in self.placement.nodes()]
+        self._publisher.version = common((READ, *read)) or READ.newest
+
+    def _other_version(self, announcement: Announcement) -> None:
+        if announcement.node not in self._other_versions:
+            if len(self._other_versions) >= MAX_OTHER_VERSIONS:
+                self._other_versions.clear()
+            self._other_versions.add(announcement.node)
+            log.error(
+                "node reads other versions of the bus: upgrade one of the two; it is ignored",
+                node=announcement.node,
+                theirs=str(announcement.reads),
+                ours=str(READ),
+            )
 
     def _changed(self) -> None:
         if self._timer is not None:
@@ -96,11 +121,16 @@ class Announcer:
             return
         if announcement.node == self._announcement.node:
             return
+        if common((READ, announcement.reads)) is None:
+            self._other_version(announcement)
+            return
         if announcement.state == "lost":
             self.on_lost(announcement.node)
             return
         now = asyncio.get_running_loop().time()
         new = self.placement.heard(announcement, now)
+        if new or announcement.state == "down":
+            self._agree()
         if announcement.state == "down":
             self._publisher.gone(announcement.node)
             self.on_down(announcement)

@@ -10,8 +10,12 @@ import msgspec
 from mesh import topics
 from mesh.errors import WireError
 from mesh.messages import Sender
+from mesh.versions import Versions
 
 VERSION = 1
+"""Of this layout, the only one so far. Announcements keep it for ever, so that any node reads them."""
+READ = Versions(1, 1)
+"""Versions of headers that this node reads."""
 
 BROADCAST = 1
 ANNOUNCEMENT = 2
@@ -78,8 +82,8 @@ def decode_header(frame: bytes) -> Received:
         header = _decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not a bus header: {error}") from None
-    if header.version != VERSION:
-        raise WireError(f"bus header of version {header.version}; this node speaks {VERSION}")
+    if not READ.oldest <= header.version <= READ.newest:
+        raise WireError(f"bus header of version {header.version}; this node reads {READ}")
     return header
 
 

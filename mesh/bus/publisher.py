@@ -23,6 +23,7 @@ from mesh.bus.frames import (
     MOVE,
     ONCE,
     PROBE,
+    READ,
     VERSION,
     Header,
     encode_header,
@@ -53,6 +54,7 @@ class Publisher:
     Attributes:
         origin: the node's id.
         sequence: number of the last message published.
+        version: of the headers it publishes.
         lanes: one for each proxy.
         on_broadcast: called with (topic, sequence) for each broadcast numbered.
         on_change: called when the proxies that this node hears have changed.
@@ -70,6 +72,7 @@ class Publisher:
     ) -> None:
         self.origin = origin
         self.sequence = 0
+        self.version = READ.newest
         self.on_broadcast: Callable[[str, int], None] | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
@@ -142,7 +145,8 @@ class Publisher:
     ) -> int:
         """As `publish`, for messages of any kind."""
         self.sequence = sequence = self.sequence + 1
-        header = encode_header(Header(VERSION, kind, self.origin, sequence, event, codec, sender))
+        version = VERSION if kind == ANNOUNCEMENT else self.version
+        header = encode_header(Header(version, kind, self.origin, sequence, event, codec, sender))
         frames = [topics.exact(topic), header, data]
         if kind in KEPT:
             message = Message(sequence, topic, frames, self._clock())
@@ -161,7 +165,7 @@ class Publisher:
     def probe(self, topic: str, lane: Lane) -> int:
         """Publish a probe through one proxy, behind all that was sent through it; returns its number."""
         self.sequence = sequence = self.sequence + 1
-        header = Header(VERSION, PROBE, self.origin, sequence, str(lane.index), 0)
+        header = Header(self.version, PROBE, self.origin, sequence, str(lane.index), 0)
         lane.probe(sequence, [topics.exact(topic), encode_header(header), b""])
         return sequence
 
@@ -237,7 +241,7 @@ class Publisher:
     def _mark(self, kept: list[Lane], gained: list[Lane]) -> None:
         """Tell receivers that topics move: from here on, wait for what still comes the old ways."""
         self.sequence = boundary = self.sequence + 1
-        header = encode_header(Header(VERSION, MOVE, self.origin, boundary, "", 0))
+        header = encode_header(Header(self.version, MOVE, self.origin, boundary, "", 0))
         for lane in (*kept, *gained):
             data = msgspec.msgpack.encode((len(kept), lane in kept))
             lane.send([topics.exact(topics.MOVES), header, data])

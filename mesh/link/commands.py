@@ -12,19 +12,33 @@ from typing import Any, Union
 import msgspec
 
 from mesh.errors import WireError
+from mesh.versions import Versions
 
-VERSION = 1
+SPOKEN = Versions(1, 1)
+"""Of the link protocol."""
 
 
 class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
-    """Gateway → worker: the first command on a link."""
+    """Gateway → worker: the first command on a link.
+
+    Attributes:
+        version: the newest that the gateway speaks.
+        gateway: its id.
+        oldest: that it speaks; None: that one only.
+    """
 
     version: int
     gateway: str
+    oldest: int | None = None
+
+    @property
+    def versions(self) -> Versions:
+        """Those that the gateway speaks."""
+        return Versions(self.version if self.oldest is None else self.oldest, self.version)
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """Worker → gateway: the answer; from now on the link carries channels."""
+    """Worker → gateway: the answer; from now on the link carries channels, in this version."""
 
     version: int
     worker: str
@@ -146,8 +160,15 @@ class Broadcast(msgspec.Struct, array_like=True, tag=14, frozen=True):
     data: bytes
 
 
+class Incompatible(msgspec.Struct, array_like=True, tag=15, frozen=True):
+    """Worker → gateway: the answer to a Hello in whose versions it does not speak; it speaks these."""
+
+    oldest: int
+    newest: int
+
+
 ToWorker = Union[Hello, Join, Push, Leave, Replace, SocketDown]
-ToGateway = Union[Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping, Broadcast]
+ToGateway = Union[Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping, Broadcast, Incompatible]
 
 encode_batch = msgspec.msgpack.Encoder().encode
 _decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode

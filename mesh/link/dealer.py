@@ -14,6 +14,7 @@ from mesh.link import commands
 from mesh.link.batches import Batches
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
+from mesh.versions import Versions
 from mesh.zeromq import sockets
 from mesh.zeromq.drain import Drain
 
@@ -41,6 +42,7 @@ class Dealer:
         on_up: called when the worker has welcomed us.
         on_command: called with (worker, command).
         on_down: called with the worker, once, when the link has ended by itself.
+        on_incompatible: called with the worker when it speaks other versions; the link is closed.
 
     Attributes:
         up: whether the worker has welcomed us.
@@ -59,6 +61,7 @@ class Dealer:
         on_up: Callable[[str], None],
         on_command: Callable[[str, commands.ToGateway], None],
         on_down: Callable[[str], None],
+        on_incompatible: Callable[[str], None],
     ) -> None:
         self.worker = worker
         self.up = False
@@ -66,6 +69,7 @@ class Dealer:
         self._on_up = on_up
         self._on_command = on_command
         self._on_down = on_down
+        self._on_incompatible = on_incompatible
         self._closed = False
         self._socket = sockets.link_dealer(context, settings)
         self._monitor = sockets.monitor(self._socket, _EVENTS)
@@ -82,7 +86,7 @@ class Dealer:
         except MeshError:
             self.close()
             raise
-        self.send(commands.Hello(commands.VERSION, gateway))
+        self.send(commands.Hello(commands.SPOKEN.newest, gateway, commands.SPOKEN.oldest))
 
     def send(self, command: commands.ToWorker) -> None:
         """Send a command with this tick's batch."""
@@ -129,18 +133,37 @@ class Dealer:
             self.received += 1
             if isinstance(command, commands.Welcome):
                 self._welcome(command)
+            elif isinstance(command, commands.Incompatible):
+                self._incompatible(Versions(command.oldest, command.newest))
             else:
                 self._on_command(self.worker, command)
 
     def _welcome(self, welcome: commands.Welcome) -> None:
-        if welcome.version != commands.VERSION or welcome.worker != self.worker:
-            log.warning("not the worker that was announced", worker=self.worker, got=welcome.worker)
+        spoken = commands.SPOKEN.oldest <= welcome.version <= commands.SPOKEN.newest
+        if not spoken or welcome.worker != self.worker:
+            log.warning(
+                "not the worker that was announced, or of no version that we speak",
+                worker=self.worker,
+                got=welcome.worker,
+                version=welcome.version,
+            )
             self._down()
             return
         self._timer.cancel()
         self.up = True
         log.debug("linked to worker", worker=self.worker)
         self._on_up(self.worker)
+
+    def _incompatible(self, theirs: Versions) -> None:
+        counters.count("links_incompatible")
+        log.error(
+            "worker speaks other versions of the link: upgrade one of the two; no channel goes there",
+            worker=self.worker,
+            theirs=str(theirs),
+            ours=str(commands.SPOKEN),
+        )
+        self.close()
+        self._on_incompatible(self.worker)
 
     def _event(self, frames: list[bytes]) -> None:
         event = int.from_bytes(frames[0][:2], "little")

@@ -19,6 +19,7 @@ from mesh.link import commands
 from mesh.link.batches import Batches
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
+from mesh.versions import common
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import LINKS, keys_of
 from mesh.zeromq.drain import Drain
@@ -148,8 +149,9 @@ class Router:
                 self.on_command(link, command)
 
     def _hello(self, link: bytes, hello: commands.Hello) -> None:
-        if hello.version != commands.VERSION:
-            self._malformed(f"gateway speaks link version {hello.version}; want {commands.VERSION}")
+        version = common((commands.SPOKEN, hello.versions))
+        if version is None:
+            self._incompatible(link, hello)
             return
         if link in self._links:
             return
@@ -161,8 +163,18 @@ class Router:
         )
         self._gateways[link] = hello.gateway
         self.on_up(link, hello.gateway)
-        self.send(link, commands.Welcome(commands.VERSION, self._worker))
+        self.send(link, commands.Welcome(version, self._worker))
         log.debug("gateway linked", gateway=hello.gateway)
+
+    def _incompatible(self, link: bytes, hello: commands.Hello) -> None:
+        counters.count("links_incompatible")
+        log.error(
+            "gateway speaks other versions of the link: upgrade one of the two",
+            gateway=hello.gateway,
+            theirs=str(hello.versions),
+            ours=str(commands.SPOKEN),
+        )
+        self._send(link, commands.encode_batch([commands.Incompatible(*commands.SPOKEN)]))
 
     def _send(self, link: bytes, batch: bytes) -> bool:
         try:

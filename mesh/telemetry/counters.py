@@ -18,6 +18,7 @@ COUNTERS: Mapping[str, str] = {
     "frames_malformed": "client messages that closed their connection with 1002, 1007, 1009 or 1011",
     "handlers_failed": "messages whose handling failed by an error of ours, logged with a traceback",
     "hold_timeouts": "commands that waited in vain for the broadcast before them",
+    "links_incompatible": "links that did not come about because the two sides speak other versions",
     "link_commands_unencodable": "link commands dropped because they could not be encoded",
     "link_messages_malformed": "link messages that were not of our protocol",
     "longpoll_lines_dropped": "messages beyond the 100th of one long-poll request",

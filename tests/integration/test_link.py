@@ -28,6 +28,7 @@ def test_the_last_words_of_a_worker_are_heard_by_a_busy_gateway():
                 on_up=lambda worker: None,
                 on_command=lambda worker, command: heard.append(command),
                 on_down=down.append,
+                on_incompatible=down.append,
             )
 
             def say(command):
@@ -35,7 +36,7 @@ def test_the_last_words_of_a_worker_are_heard_by_a_busy_gateway():
 
             await until(lambda: router.poll(0))
             link, _ = router.recv_multipart()
-            say(commands.Welcome(commands.VERSION, "worker"))
+            say(commands.Welcome(commands.SPOKEN.newest, "worker"))
             await until(lambda: dealer.up)
             for channel in range(50):
                 say(commands.Crashed(channel, 0))

@@ -8,6 +8,7 @@ const proxy = process.argv[2]
 const id = `node-worker-${process.pid}-${Date.now()}`
 const JSON_CODEC = 0
 const [HELLO, WELCOME, JOIN, PUSH, LEAVE, REPLACE, SOCKET_DOWN, JOINED, REFUSED, REPLY, PUSHED, CLOSED] = Array(12).keys()
+const INCOMPATIBLE = 15
 const json = (value) => Buffer.from(JSON.stringify(value))
 
 const router = new Router({ mandatory: true, linger: 0 })
@@ -58,7 +59,8 @@ function command(link, number, channel, ...rest) {
 }
 
 const handlers = {
-  [HELLO](link, version, gateway) {
+  [HELLO](link, version, gateway, oldest = version) {
+    if (oldest > 1) return send(router, [link.identity, encode([[INCOMPATIBLE, 1, 1]])])
     link.gateway = gateway
     send(router, [link.identity, encode([[WELCOME, 1, id]])])
     link.sent++

@@ -11,7 +11,7 @@ TEXT = st.text(max_size=8)
 REF = st.none() | TEXT | st.integers(-5, 5)
 DATA = st.binary(max_size=8)
 TO_WORKER = st.one_of(
-    st.builds(commands.Hello, NUMBER, TEXT),
+    st.builds(commands.Hello, NUMBER, TEXT, st.none() | NUMBER),
     st.builds(commands.Join, NUMBER, TEXT, TEXT, REF, st.none() | TEXT, TEXT, TEXT, DATA, NUMBER, DATA),
     st.builds(commands.Push, NUMBER, REF, REF, NUMBER, DATA),
     st.builds(commands.Leave, NUMBER, REF),
@@ -27,6 +27,7 @@ TO_GATEWAY = st.one_of(
     st.builds(commands.Closed, NUMBER, NUMBER),
     st.builds(commands.Crashed, NUMBER, NUMBER),
     st.builds(commands.Ping),
+    st.builds(commands.Incompatible, NUMBER, NUMBER),
 )
 
 
@@ -50,6 +51,6 @@ def test_garbage_is_a_wire_error_and_nothing_else(data):
 
 
 def test_the_documented_bytes():
-    assert commands.encode_batch([commands.Hello(1, "g")]).hex(" ") == "91 93 00 01 a1 67"
+    assert commands.encode_batch([commands.Hello(1, "g", 1)]).hex(" ") == "91 94 00 01 a1 67 01"
     push = commands.Push(1, "2", "e", 0, b"{}")
     assert commands.encode_batch([push]).hex(" ") == "91 96 03 01 a1 32 a1 65 00 c4 02 7b 7d"
