@@ -21,6 +21,7 @@ from mesh.bus.frames import (
     ONCE,
     PROBE,
     Header,
+    Received,
     decode_direct,
     decode_header,
 )
@@ -76,6 +77,7 @@ class Subscriber:
         self._counts: dict[bytes, int] = {}
         self._prefixes: set[bytes] = set()
         self._young: dict[bytes, float] = {}
+        self._first: dict[bytes, dict[str, int]] = {}
         self._announced: dict[str, int] = {}
         self._duplicates = Duplicates()
         self._moves = Moves(self._deliver)
@@ -124,6 +126,7 @@ class Subscriber:
             return
         del self._counts[subscription]
         self._young.pop(subscription, None)
+        self._first.pop(subscription, None)
         self._prefixes.discard(subscription)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
         self._drain.look_again()
@@ -160,7 +163,9 @@ class Subscriber:
             counters.count("bus_messages_malformed")
             log.warning("bus message dropped", reason=str(error))
             return
-        if header.age is not None and self._is_older_than_its_subscription(first, header.age):
+        if first in self._young:
+            self._first.setdefault(first, {}).setdefault(header.origin, header.sequence)
+        if header.age is not None and self._is_older_than_its_subscription(first, header):
             counters.count("bus_duplicates_dropped")
             return
         if header.kind not in _ONCE_ONLY:
@@ -168,12 +173,16 @@ class Subscriber:
         elif not self._moves.under_way or not self._moves.hold(topic, header, data):
             self._deliver(topic, header, data)
 
-    def _is_older_than_its_subscription(self, frame: bytes, age: int) -> bool:
+    def _is_older_than_its_subscription(self, frame: bytes, header: Received) -> bool:
         """Whether a message that is sent again was published before anybody here could have it.
 
-        It would come behind newer ones that have come already.
+        It would come behind newer ones that have come already. Its age tells, up to the time that it was on
+        its way; and the first that came to a new subscription.
         """
-        published = time.monotonic() - age / 1000
+        assert header.age is not None
+        published = time.monotonic() - header.age / 1000
+        if header.sequence < self._first.get(frame, {}).get(header.origin, 0):
+            published = 0.0
         since = (self._young.get(frame, 0.0) if frame in self._counts else NOT_YET,)
         prefixes = (self._young.get(each, 0.0) for each in self._prefixes if frame.startswith(each))
         return published < min(*since, *prefixes, NOT_YET)
@@ -207,6 +216,7 @@ class Subscriber:
         long_ago = time.monotonic() - REMEMBERED_SECONDS
         for subscription in [each for each, since in self._young.items() if since < long_ago]:
             del self._young[subscription]
+            self._first.pop(subscription, None)
         if len(self._announced) > 10_000:
             self._announced.clear()
         self._timers["tick"] = loop.call_later(REMEMBERED_SECONDS, self._tick)

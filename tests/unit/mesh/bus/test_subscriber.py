@@ -97,3 +97,16 @@ async def test_a_subscription_of_long_ago_needs_no_memory(hearing):
     assert not hearing.subscriber._young
     hearing.message(5, age=3.0)
     assert hearing.came == [5]
+
+
+@scenario
+async def test_what_is_older_than_the_first_that_came_is_not_delivered_however_young_it_says_it_is(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.message(7)
+    hearing.message(3, origin="b")
+    hearing.message(6, age=0.0)
+    hearing.message(8, age=0.0)
+    hearing.subscriber.unsubscribe(topics.exact("room:1"))
+    assert not hearing.subscriber._first
+    assert hearing.came == [7, 3, 8]
