@@ -166,6 +166,7 @@ class Lane:
     def close(self) -> None:
         """Stop; what was sent has a moment to leave."""
         self._closed = True
+        self.connected = self.heard = False
         self._shut(sockets.LINGER_MS)
 
     def _subscription(self, frames: list[bytes]) -> None:
