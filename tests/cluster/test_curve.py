@@ -224,3 +224,28 @@ def test_without_somebody_to_answer_for_keys_nobody_gets_in(tmp_path):
     finally:
         listener.close(0)
         context.term()
+
+
+def test_the_proxies_key_is_rotated_and_the_other_nodes_need_no_restart(tmp_path):
+    mesh = Mesh(tmp_path)
+    bind = ["--bind", f"tcp://127.0.0.1:{mesh.port}"]
+    with (
+        node(tmp_path, "worker", APP, env=mesh.env("worker")),
+        node(tmp_path, "gateway", APP, "--port", "0", env=mesh.env("gateway")) as gateway,
+    ):
+
+        async def talks(text):
+            async with asyncio.timeout(30):
+                client = await PhoenixClient.connect(gateway.url())
+                while (await client.join(f"room:{text}"))[0] != "ok":
+                    pass  # no worker yet
+                client.cast(f"room:{text}", "new_msg", {"text": text})
+                assert (await client.event("new_msg"))[4] == {"text": text}
+
+        with node(tmp_path, "proxy", *bind, env=mesh.env("proxy")):
+            gateway.wait_for("linked to worker")
+            run(talks("before"))
+        mesh.keys.rotate("proxy")
+        mesh.keys.revoke("proxy.previous")
+        with node(tmp_path, "proxy", *bind, env=mesh.env("proxy")):
+            run(talks("after"))
