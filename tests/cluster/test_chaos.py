@@ -31,5 +31,3 @@ def test_nothing_is_lost_doubled_or_misordered(tmp_path, seconds, faults):
     for publisher in ("bus", "pushes"):
         assert chaos["publishers"][publisher]["delivered"] > 500
     assert chaos["worst_gap_ms"], "something was done to somebody"
-    if faults == ["roll"]:
-        assert chaos["unacknowledged"] == 0, "nobody notices a rolling restart"
