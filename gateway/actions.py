@@ -19,6 +19,18 @@ class Start(NamedTuple):
     channel: ChannelState
 
 
+class Place(NamedTuple):
+    """Send what the channel takes along to another worker."""
+
+    channel: ChannelState
+
+
+class Drains(NamedTuple):
+    """A worker stops: no more channels go there."""
+
+    worker: str
+
+
 class Forward(NamedTuple):
     """Send a command to the channel's worker."""
 
@@ -46,11 +58,19 @@ class Close(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Read no more from the client until Resume."""
+    """Read no more from the client until Resume.
+
+    Attributes:
+        channel: whose worker asks for that; None: too much waits for pending joins.
+    """
+
+    channel: ChannelState | None = None
 
 
 class Resume(NamedTuple):
-    """Read again."""
+    """Read again, as far as the Pause with the same `channel` goes."""
+
+    channel: ChannelState | None = None
 
 
-Action = Send | Start | Forward | Activate | Drop | Close | Pause | Resume
+Action = Send | Start | Place | Drains | Forward | Activate | Drop | Close | Pause | Resume

@@ -4,7 +4,9 @@ from typing import Any
 
 from gateway.bucket import TokenBucket
 from mesh.channel import Channel
-from mesh.messages import Message
+from mesh.link.commands import Moved
+from mesh.messages import JOIN, JSON, Message
+from mesh.payloads import EMPTY
 from mesh.routes import Route
 
 
@@ -20,6 +22,20 @@ class Joining:
         self.pending_bytes = 0
 
 
+class Moving(Joining):
+    """What a channel needs while it moves from its worker to another: it is joined all the time.
+
+    Attributes:
+        moved: what its worker gave for the next one; None until then.
+    """
+
+    __slots__ = ("moved",)
+
+    def __init__(self, channel: "ChannelState") -> None:
+        super().__init__(Message(channel.join_ref, None, channel.topic, JOIN, JSON, EMPTY), None)
+        self.moved: Moved | None = None
+
+
 class ChannelState:
     """One channel of one client, as the gateway sees it.
 
@@ -28,7 +44,7 @@ class ChannelState:
         join_ref: as the client sent it.
         push_join_ref: what its pushes carry: join_ref, or the join's ref if that was null.
         worker: id of the worker that runs it, None until it is placed.
-        joining: None once it is joined.
+        joining: None once it is joined, unless it moves.
         since: bus number of its worker when it joined.
         intercepts: events that reach it through handle_out.
         client: the hub's, opaque here.
@@ -68,3 +84,13 @@ class ChannelState:
         self.intercepts: frozenset[str] = frozenset()
         self.client = client
         self.pushes: TokenBucket | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether the client has seen its join answered."""
+        return self.joining is None or type(self.joining) is Moving
+
+    @property
+    def moved(self) -> Moved | None:
+        """What its last worker gave for the next one, while no other runs it."""
+        return self.joining.moved if type(self.joining) is Moving else None

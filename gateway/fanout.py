@@ -1,53 +1,34 @@
 """Topic → the local subscribers of it; one ready frame per serializer.
 
-The hot path: a broadcast is encoded once for each encoding in use among a topic's members and the same
-bytes are put into every member's outbox. Channels that need a second look at each broadcast stand apart:
-joins still pending (it is held), channels just joined (is it older than the join?), channels that
-intercept (does it reach them through handle_out?).
+The hot path: a broadcast is encoded once for each encoding in use among a topic's members (and route, if
+they came by several) and the same bytes are put into every member's outbox. Channels that need a second
+look at each broadcast stand apart (members.py).
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from gateway.channel_state import ChannelState
+from gateway.ledger import (
+    BEFORE_JOIN,
+    CHANNEL_ENDED,
+    HELD_OVERFLOW,
+    INTERCEPTED,
+    JOIN_FAILED,
+    SENDER,
+    UNENCODABLE,
+    Ledger,
+    Tally,
+)
+from gateway.members import Held, Members
 from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError
 from mesh.link import commands
+from mesh.messages import JSON
 from mesh.telemetry import counters, get_logger, stats
 
 log = get_logger("gateway.fanout")
-
-
-class Held(NamedTuple):
-    """A broadcast that waits: for a join to be answered, for `behind` commands to have come."""
-
-    origin: str
-    sequence: int
-    event: str
-    frame: Any
-    behind: int
-
-
-class Members:
-    """The channels of one topic on this gateway.
-
-    Attributes:
-        plain: by encoding: channel → its client's outbox.
-        careful: joined channels that need a look at each broadcast.
-        held: channels for which broadcasts wait → those broadcasts: their join is pending, or something
-            else must reach the client first.
-    """
-
-    __slots__ = ("careful", "held", "plain")
-
-    def __init__(self) -> None:
-        self.plain: dict[Encoding, dict[ChannelState, Any]] = {}
-        self.careful: dict[ChannelState, None] = {}
-        self.held: dict[ChannelState, list[Held]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.plain or self.careful or self.held)
 
 
 class Fanout:
@@ -56,12 +37,18 @@ class Fanout:
     Args:
         gateway: this gateway's id, to know the channels that a broadcast_from skips.
         max_held: broadcasts held for one pending join; over it the client is closed as too slow.
+
+    Attributes:
+        routes: by pattern: what became of the broadcasts to topics joined by it, since the start.
+        tracing: takes a ledger and a broadcast, returns the ledger to be used for it; None: nobody traces.
     """
 
     def __init__(self, gateway: str, max_held: int = 10_000) -> None:
         self._gateway = gateway
         self._max_held = max_held
         self._topics: dict[str, Members] = {}
+        self.routes: dict[str, Tally] = {}
+        self.tracing: Callable[[Ledger, Header, int], Ledger] | None = None
 
     def __len__(self) -> int:
         return len(self._topics)
@@ -75,22 +62,24 @@ class Fanout:
     def members(self, topic: str) -> int:
         """The channels that are joined to a topic."""
         members = self._topics.get(topic)
-        if members is None:
-            return 0
-        held = sum(channel.joining is None for channel in members.held)
-        return sum(map(len, members.plain.values())) + len(members.careful) + held
+        return members.joined if members is not None else 0
+
+    def ledgers(self, topic: str) -> list[Ledger]:
+        """What became of the broadcasts to a topic while it had members here."""
+        members = self._topics.get(topic)
+        return list(members.ledgers.values()) if members is not None else []
 
     def hold(self, channel: ChannelState) -> bool:
         """Hold broadcasts for a channel until `release`; returns whether the topic is new here."""
         members = self._topics.get(channel.topic)
+        new = members is None
         if members is None:
             members = self._topics[channel.topic] = Members()
-            members.held[channel] = []
-            return True
         if channel not in members.held:
-            self._remove(members, channel)
+            if not members.remove(channel):
+                members.count_in(channel, self.routes)
             members.held[channel] = []
-        return False
+        return new
 
     def release(self, channel: ChannelState, received: int) -> bool:
         """Deliver what is held for a joined channel; `received` commands have come from its worker.
@@ -106,9 +95,14 @@ class Fanout:
             if held.behind > received:
                 del waiting[:index]
                 return False
-            if _wants(channel, held.event, held.origin, held.sequence):
+            held.ledger.hold(-1)
+            reason = _filtered(channel, held.event, held.origin, held.sequence)
+            if reason is None:
                 stats.deliveries += 1
+                held.ledger.queue(1)
                 channel.client.outbox.send(held.frame)
+            else:
+                held.ledger.filter(reason)
         del members.held[channel]
         members.careful[channel] = None
         return True
@@ -118,37 +112,45 @@ class Fanout:
         held = self._topics[channel.topic].held
         held[channel] = [each._replace(behind=0) for each in held.get(channel, ())]
 
-    def drop(self, channel: ChannelState) -> bool:
-        """Forget a channel; returns whether its topic has nobody left here."""
+    def drop(self, channel: ChannelState, reason: str | None = None) -> bool:
+        """Forget a channel; returns whether its topic has nobody left here.
+
+        Args:
+            channel: left, or its client is gone.
+            reason: what is held for it is not delivered; by default because the join failed, or it ended.
+        """
         members = self._topics.get(channel.topic)
         if members is None:
             return False
-        self._remove(members, channel)
+        for held in members.held.get(channel, ()):
+            held.ledger.hold(-1)
+            held.ledger.drop(reason or (CHANNEL_ENDED if channel.joining is None else JOIN_FAILED))
+        if members.remove(channel):
+            members.count_out(channel)
         if members:
             return False
         del self._topics[channel.topic]
         return True
 
-    def _remove(self, members: Members, channel: ChannelState) -> None:
-        members.held.pop(channel, None)
-        members.careful.pop(channel, None)
-        group = members.plain.get(channel.client.encoding)
-        if group is not None and group.pop(channel, None) is not None and not group:
-            del members.plain[channel.client.encoding]
-
     def deliver(self, topic: str, header: Header, data: bytes) -> None:
         """Put a broadcast into the outboxes of the topic's members."""
         members = self._topics.get(topic)
         if members is None:
+            stats.broadcasts_unneeded += 1
             return
+        traced = self._arrive(members, header, len(data))
         sender = header.sender
         ours = sender is not None and sender.skip and sender.gateway == self._gateway
         skipped = sender.channel if sender is not None and ours else None
-        for encoding, group in members.plain.items():
-            frame = self._encode(encoding, topic, header, data)
+        for (encoding, ledger), group in members.plain.items():
+            if traced is not None:
+                ledger = traced[ledger]
+            frame = self._encode(encoding, ledger, header, data)
             if frame is None:
+                ledger.drop(UNENCODABLE, len(group))
                 continue
             stats.deliveries += len(group)
+            ledger.queue(len(group))
             if skipped is None:
                 for outbox in group.values():
                     outbox.send(frame)
@@ -156,89 +158,138 @@ class Fanout:
                 for channel, outbox in group.items():
                     if channel.number != skipped:
                         outbox.send(frame)
+                    else:
+                        stats.deliveries -= 1
+                        ledger.queue(-1)
+                        ledger.filter(SENDER)
         if members.careful or members.held:
-            self._deliver_carefully(members, topic, header, data, skipped)
+            self._deliver_carefully(members, header, data, skipped, traced)
+
+    def _arrive(self, members: Members, header: Header, size: int) -> dict[Ledger, Ledger] | None:
+        """Count the members there are now; returns the ledgers to be used instead, if somebody traces."""
+        if self.tracing is None:
+            for ledger in members.ledgers.values():
+                ledger.arrive(ledger.members)
+            return None
+        traced = {ledger: self.tracing(ledger, header, size) for ledger in members.ledgers.values()}
+        for ledger, each in traced.items():
+            each.arrive(ledger.members)
+        return traced
 
     def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
         """To those members of a topic that `worker` runs: it came over the link, like their pushes."""
         members = self._topics.get(broadcast.topic)
         if members is None:
             return
-        for encoding, group in members.plain.items():
-            frame = self._encode(encoding, broadcast.topic, broadcast, broadcast.data)
-            if frame is not None:
-                for channel, outbox in group.items():
-                    if channel.worker == worker:
-                        stats.deliveries += 1
-                        outbox.send(frame)
+        for (encoding, ledger), group in members.plain.items():
+            frame = self._encode(encoding, ledger, broadcast, broadcast.data)
+            for channel, outbox in group.items():
+                if channel.worker == worker:
+                    self._send_local(ledger, frame, outbox)
         for channel in (*members.careful, *members.held):
-            if channel.worker != worker or channel.joining is not None:
+            if channel.worker != worker or not channel.joined:
                 continue
-            if broadcast.event not in channel.intercepts:
-                encoding = channel.client.encoding
-                frame = self._encode(encoding, broadcast.topic, broadcast, broadcast.data)
-                if frame is not None:
-                    stats.deliveries += 1
-                    channel.client.outbox.send(frame)
+            ledger = members.ledger(channel)
+            if broadcast.event in channel.intercepts:
+                ledger.expect(1)
+                ledger.filter(INTERCEPTED)
+            else:
+                frame = self._encode(channel.client.encoding, ledger, broadcast, broadcast.data)
+                self._send_local(ledger, frame, channel.client.outbox)
+
+    def _send_local(self, ledger: Ledger, frame: Any, outbox: Any) -> None:
+        ledger.expect(1)
+        if frame is None:
+            ledger.drop(UNENCODABLE)
+            return
+        stats.deliveries += 1
+        ledger.queue(1)
+        outbox.send(frame)
 
     def _deliver_carefully(
-        self, members: Members, topic: str, header: Header, data: bytes, skipped: int | None
+        self,
+        members: Members,
+        header: Header,
+        data: bytes,
+        skipped: int | None,
+        traced: dict[Ledger, Ledger] | None,
     ) -> None:
-        frames: dict[Encoding, Any] = {}
+        frames: dict[tuple[Encoding, Ledger], Any] = {}
         for channel in (*members.careful, *members.held):
+            own = members.ledger(channel)
+            ledger = own if traced is None else traced[own]
             encoding = channel.client.encoding
-            if encoding not in frames:
-                frames[encoding] = self._encode(encoding, topic, header, data)
-            frame = frames[encoding]
-            if frame is None or channel.number == skipped:
+            key = (encoding, ledger)
+            if key not in frames:
+                frames[key] = self._encode(encoding, ledger, header, data)
+            frame = frames[key]
+            if channel.number == skipped:
+                ledger.filter(SENDER)
+                continue
+            if frame is None:
+                ledger.drop(UNENCODABLE)
                 continue
             held = members.held.get(channel)
             if held is not None:
-                self._keep(channel, held, header, frame)
+                self._keep(channel, held, header, frame, ledger)
                 continue
-            if _wants(channel, header.event, header.origin, header.sequence):
+            reason = _filtered(channel, header.event, header.origin, header.sequence)
+            if reason is None:
                 stats.deliveries += 1
+                ledger.queue(1)
                 channel.client.outbox.send(frame)
+            else:
+                ledger.filter(reason)
             if header.origin == channel.worker and header.sequence > channel.since:
-                self._promote(members, channel)
+                members.promote(channel, own)
 
-    def _promote(self, members: Members, channel: ChannelState) -> None:
-        """From now on every broadcast is younger than the join."""
-        if channel.intercepts:
-            return
-        del members.careful[channel]
-        client = channel.client
-        members.plain.setdefault(client.encoding, {})[channel] = client.outbox
-
-    def _keep(self, channel: ChannelState, held: list[Held], header: Header, frame: Any) -> None:
+    def _keep(
+        self, channel: ChannelState, held: list[Held], header: Header, frame: Any, ledger: Ledger
+    ) -> None:
         if len(held) >= self._max_held:
+            for each in held:
+                each.ledger.hold(-1)
+                each.ledger.drop(HELD_OVERFLOW)
             held.clear()
+            ledger.drop(HELD_OVERFLOW)
             channel.client.transport.close_slow(self._max_held)
             return
+        ledger.hold()
         sender = header.sender
         own = sender is not None and sender[:2] == (self._gateway, channel.number)
         behind = sender.behind if sender is not None and own else 0
-        held.append(Held(header.origin, header.sequence, header.event, frame, behind))
+        held.append(Held(header.origin, header.sequence, header.event, frame, behind, ledger))
 
     def _encode(
-        self, encoding: Encoding, topic: str, header: Header | commands.Broadcast, data: bytes
+        self, encoding: Encoding, ledger: Ledger, header: Header | commands.Broadcast, data: bytes
     ) -> Any:
         try:
-            frame = encoding.serializer.encode_broadcast(topic, header.event, header.codec, data)
+            if header.codec == JSON and not data.isascii():
+                _check_utf8(data)
+            frame = encoding.serializer.encode_broadcast(ledger.topic, header.event, header.codec, data)
         except EncodeError as error:
             counters.count("broadcasts_unencodable")
             log.warning(
                 "broadcast skipped for some clients",
-                topic=topic,
+                topic=ledger.topic,
                 broadcast=header.event,
                 serializer=encoding.serializer.name,
                 reason=str(error),
             )
             return None
-        return encoding.ready(frame)
+        return encoding.broadcast(encoding.ready(frame), ledger, header.event)
 
 
-def _wants(channel: ChannelState, event: str, origin: str, sequence: int) -> bool:
+def _check_utf8(data: bytes) -> None:
+    """A program on the bus may say anything; a browser that gets such text closes its connection."""
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        raise EncodeError(f"the payload is not UTF-8: {error}") from None
+
+
+def _filtered(channel: ChannelState, event: str, origin: str, sequence: int) -> str | None:
+    """Why a broadcast is not for a channel, None if it is."""
     if event in channel.intercepts:
-        return False
-    return origin != channel.worker or sequence > channel.since
+        return INTERCEPTED
+    return None if origin != channel.worker or sequence > channel.since else BEFORE_JOIN

@@ -4,65 +4,49 @@ Between a worker's command and its session stands the order guarantee (docs/prot
 must follow a broadcast waits until that broadcast has passed, a bounded time at most.
 """
 
-import asyncio
-import heapq
 import time
 from itertools import count
 from typing import Any
 
-from gateway.actions import Action, Activate, Close, Drop, Forward, Pause, Resume, Send, Start
+from gateway.actions import (
+    Action,
+    Activate,
+    Close,
+    Drains,
+    Drop,
+    Forward,
+    Pause,
+    Place,
+    Resume,
+    Send,
+    Start,
+)
+from gateway.broadcast_order import BroadcastOrder
 from gateway.channel_state import ChannelState
+from gateway.client import Client
 from gateway.fanout import Fanout
+from gateway.ledger import CLIENT_GONE
 from gateway.limits import socket_limits
 from gateway.order import Order
+from gateway.reading import JOIN, Reading, Reason
 from gateway.session import Session
-from gateway.transports.base import Encoding, Transport
+from gateway.slow_topics import SlowTopics
+from gateway.socket_ids import SocketIds
+from gateway.subscribing import Subscribing
+from gateway.transports.base import GONE
 from gateway.workers import Workers
 from mesh import payloads, telemetry, topics
-from mesh.bus.barrier import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
 from mesh.errors import CloseCode
 from mesh.link import commands
-from mesh.messages import DISCONNECT, Sender
+from mesh.messages import DISCONNECT
 from mesh.mount import Mount
 from mesh.pubsub import BusAdapter
 from mesh.settings import GatewaySettings, LimitSettings
-from mesh.telemetry import get_logger, stats
+from mesh.telemetry import counters, get_logger, stats
 
 log = get_logger("gateway.hub")
-
-ID_WAIT_SECONDS = 2.0
-
-
-class Client:
-    """One connected, authenticated client.
-
-    Attributes:
-        mount: path of its socket mount.
-        id: what its handler's `id` returned.
-        assigns: its handler's assigns, msgpack.
-        outbox: takes what `encoding.ready` makes.
-    """
-
-    __slots__ = ("assigns", "encoding", "id", "mount", "outbox", "session", "transport")
-
-    def __init__(
-        self,
-        mount: str,
-        id: str | None,
-        assigns: bytes,
-        encoding: Encoding,
-        transport: Transport,
-        outbox: Any,
-    ) -> None:
-        self.mount = mount
-        self.id = id
-        self.assigns = assigns
-        self.encoding = encoding
-        self.transport = transport
-        self.outbox = outbox
-        self.session: Session
 
 
 class Hub:
@@ -74,6 +58,12 @@ class Hub:
         workers: where channels run.
         settings: of the gateway.
         hold_seconds: how long a command may wait for the broadcast before it.
+
+    Attributes:
+        clients: all of them.
+        fanout: delivers broadcasts, and counts what becomes of them.
+        socket_ids: the clients by id.
+        reading: which of them are not read from, and why.
     """
 
     def __init__(
@@ -86,20 +76,26 @@ class Hub:
         limits: LimitSettings | None = None,
     ) -> None:
         self.clients: dict[Client, None] = {}
+        self.fanout = Fanout(gateway)
+        self.socket_ids = SocketIds(bus)
+        self.reading = Reading()
+        self._gateway = gateway
         self._bus = bus
         self._workers = workers
         self._settings = settings
-        self._gateway = gateway
-        self._fanout = Fanout(gateway)
         self._limits = limits or LimitSettings()
-        self._now = time.monotonic
-        self._behind: dict[str, list[tuple[int, int]]] = {}
         self._numbers = count(1)
         self._channels: dict[int, ChannelState] = {}
-        self._ids: dict[str, dict[Client, None]] = {}
-        self._order = Order(self._carry_out_command, hold_seconds, bus.delivered)
+        self._slow = SlowTopics(workers.tell_all, settings)
+        self._order = Order(self._in_order, hold_seconds, bus.delivered, lambda: bus.unread)
+        self._broadcast_order = BroadcastOrder(self.fanout, self._channels, workers.received)
+        self._subscribing = Subscribing(
+            bus, settings.bus_wait_seconds, settings.max_joins_waiting, self._place, self._unplaceable
+        )
         workers.on_command = self._command
+        workers.on_linked = self._worker_linked
         workers.on_lost = self._worker_lost
+        workers.on_behind = self._worker_behind
         workers.on_placeable = self._place
         workers.on_unplaceable = self._unplaceable
 
@@ -114,47 +110,22 @@ class Hub:
             self._numbers.__next__,
             self._settings.max_channels_per_socket,
             self._settings.max_pending_bytes,
-            socket_limits(self._limits, mount.routes, self._now),
+            socket_limits(self._limits, mount.routes, time.monotonic),
         )
         self.clients[client] = None
         stats.connections += 1
-        if client.id is not None:
-            self._ids.setdefault(client.id, {})[client] = None
+        self.socket_ids.add(client)
 
     def counts(self) -> tuple[dict[str, float], int, int]:
         """(clients by transport, channels, topics)."""
         clients: dict[str, float] = {"websocket": 0, "longpoll": 0, "zeromq": 0}
         for client in self.clients:
             clients[client.transport.name] = clients.get(client.transport.name, 0) + 1
-        return clients, len(self._channels), len(self._fanout)
-
-    def topics(self) -> list[str]:
-        """The topics that have a member here, or somebody who is joining."""
-        return list(self._fanout)
-
-    def members(self, topic: str) -> int:
-        """The channels here that are joined to a topic."""
-        return self._fanout.members(topic)
+        return clients, len(self._channels), len(self.fanout)
 
     def unsent_bytes(self) -> int:
         """What waits for all clients together."""
         return sum(client.outbox.unsent_bytes for client in self.clients)
-
-    async def subscribe_id(self, socket_id: str) -> None:
-        """Before a client with this id is taken in: no `disconnect` for it is missed after this.
-
-        Returns as well when the bus does not answer in time: better to let the client in.
-        """
-        self._bus.subscribe(topics.exact(socket_id))
-        try:
-            async with asyncio.timeout(ID_WAIT_SECONDS):
-                await subscribed(self._bus)
-        except TimeoutError:
-            log.warning("id topic not subscribed in time", socket_id=socket_id)
-
-    def unsubscribe_id(self, socket_id: str) -> None:
-        """Undo one `subscribe_id`."""
-        self._bus.unsubscribe(topics.exact(socket_id))
 
     def received(self, client: Client, data: bytes, binary: bool) -> None:
         """A message of a client."""
@@ -165,8 +136,9 @@ class Hub:
         """A client is gone; its channels end with this reason."""
         if self.clients.pop(client, self) is self:
             return
-        if client.id is not None:
-            self._forget_id(client.id, client)
+        self.socket_ids.remove(client)
+        self.reading.forget(client)
+        self._slow.forget(client)
         if telemetry.attached("socket_disconnected"):
             metadata = {"transport": client.transport.name, "socket_id": client.id, "reason": reason}
             telemetry.emit("socket_disconnected", {}, metadata)
@@ -174,35 +146,20 @@ class Hub:
         for channel in list(client.session.channels.values()):
             old = channel.joining.replaces if channel.joining is not None else None
             for each in (channel, old) if old is not None else (channel,):
+                if each.worker is None and each.moved is not None:
+                    counters.count("channels_not_moved")
+                    log.warning("the client of a channel that moves is gone", topic=each.topic)
                 if each.worker is not None:
                     by_worker.setdefault(each.worker, []).append(each.number)
-                self._drop(each)
-        client.session.channels.clear()
+                self._drop(each, CLIENT_GONE)
+        client.session.close()
+        client.transport = GONE  # no circle is left: its memory is free without a garbage collection
         for worker, numbers in by_worker.items():
             self._workers.send(worker, commands.SocketDown(numbers, reason))
 
     def sockets(self) -> list[SocketInfo]:
         """Every client there is, with its channels."""
-        return [
-            SocketInfo(
-                client.mount,
-                client.id,
-                client.transport.name,
-                client.encoding.serializer.name,
-                {
-                    topic: "joined" if channel.joining is None else "joining"
-                    for topic, channel in client.session.channels.items()
-                },
-            )
-            for client in self.clients
-        ]
-
-    def _forget_id(self, socket_id: str, client: Client) -> None:
-        same = self._ids[socket_id]
-        del same[client]
-        if not same:
-            del self._ids[socket_id]
-        self.unsubscribe_id(socket_id)
+        return [client.info() for client in self.clients]
 
     # The bus
 
@@ -210,7 +167,7 @@ class Hub:
         """A broadcast from the bus."""
         sender = header.sender
         if sender is not None and sender.gateway == self._gateway and not sender.skip:
-            self._keep_behind(header.origin, sender)
+            self._broadcast_order.keep(header.origin, sender)
         self._deliver(topic, header, data)
         if self._workers.linked(header.origin):
             self._order.passed(header.origin, topic, header.sequence)
@@ -221,42 +178,22 @@ class Hub:
         self._deliver(topic, Header(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
 
     def _deliver(self, topic: str, header: Header, data: bytes) -> None:
-        self._fanout.deliver(topic, header, data)
-        if header.event == DISCONNECT and topic in self._ids:
-            for client in list(self._ids[topic]):
+        self.fanout.deliver(topic, header, data)
+        if header.event == DISCONNECT:
+            for client in self.socket_ids.clients(topic):
                 client.transport.close(CloseCode.GOING_AWAY, "disconnected")
                 self.disconnected(client, "disconnected")
 
-    def _keep_behind(self, worker: str, sender: Sender) -> None:
-        """A channel broadcasts what its own client must get after commands still on their way."""
-        if sender.behind <= self._workers.received(worker):
-            return
-        channel = self._channels.get(sender.channel)
-        if channel is not None and channel.worker == worker:
-            self._fanout.hold(channel)
-            entry = (sender.behind, channel.number)
-            heapq.heappush(self._behind.setdefault(worker, []), entry)
-
-    def _catch_up(self, worker: str, received: int) -> None:
-        """So many commands have come: broadcasts that had to follow them go out."""
-        waiting = self._behind[worker]
-        while waiting and waiting[0][0] <= received:
-            channel = self._channels.get(heapq.heappop(waiting)[1])
-            if channel is not None and channel.joining is None:
-                self._fanout.release(channel, received)
-        if not waiting:
-            del self._behind[worker]
-
     # The workers
 
-    def _command(self, worker: str, command: commands.ToGateway) -> None:
-        if isinstance(command, (commands.Welcome, commands.Ping, commands.Incompatible)):
-            return
-        if worker in self._behind:
+    def _command(self, worker: str, command: Any) -> None:
+        if worker in self._broadcast_order.waiting:
             # What the channel broadcast before it sent this command goes out before it.
-            self._catch_up(worker, self._workers.received(worker) - 1)
-        if isinstance(command, commands.Broadcast):
-            self._order.follow(worker, command.topic, command.after, command)
+            self._broadcast_order.catch_up(worker, self._workers.received(worker) - 1)
+        handler = _COMMANDS[type(command)]
+        if handler is None:
+            if type(command) is commands.Broadcast:
+                self._order.follow(worker, command.topic, command.after, command)
             return
         channel = self._channels.get(command.channel)
         if channel is None or channel.worker != worker:
@@ -265,27 +202,41 @@ class Hub:
         if after > channel.since:
             self._order.follow(worker, channel.topic, after, command)
         else:
-            self._carry_out_command(worker, command)
-        if worker in self._behind:
-            self._catch_up(worker, self._workers.received(worker))
+            self._carry_out(channel.client, handler(channel.client.session, channel, command))
+        if worker in self._broadcast_order.waiting:
+            self._broadcast_order.catch_up(worker, self._workers.received(worker))
 
-    def _carry_out_command(self, worker: str, command: Any) -> None:
-        if isinstance(command, commands.Broadcast):
-            self._fanout.deliver_local(worker, command)
+    def _in_order(self, worker: str, command: Any) -> None:
+        """A command that had to follow a broadcast."""
+        if type(command) is commands.Broadcast:
+            self.fanout.deliver_local(worker, command)
             return
         channel = self._channels.get(command.channel)
-        if channel is None or channel.worker != worker:
+        if channel is not None and channel.worker == worker:
+            handler = _COMMANDS[type(command)]
+            self._carry_out(channel.client, handler(channel.client.session, channel, command))
+
+    def _worker_behind(self, worker: str, much: bool) -> None:
+        """Much waits for a worker: who has a channel there is not read from until that is no longer so."""
+        if not much:
+            self.reading.resume_all(("link", worker))
             return
-        session = channel.client.session
-        handler = _COMMANDS[type(command)]
-        self._carry_out(channel.client, handler(session, channel, command))
+        log.warning("worker is behind: its clients are not read from", worker=worker)
+        for client in {each.client for each in self._channels.values() if each.worker == worker}:
+            self.reading.pause(client, ("link", worker))
+
+    def _worker_linked(self, worker: str) -> None:
+        for topic in self._slow:
+            self._workers.tell(worker, commands.TopicPaused(topic))
 
     def _worker_lost(self, worker: str) -> None:
+        self.reading.resume_all(("link", worker))
         self._order.forget(worker)
-        self._behind.pop(worker, None)
+        self._broadcast_order.forget(worker)
         for channel in [each for each in self._channels.values() if each.worker == worker]:
             if channel.joining is not None:
-                self._fanout.forget_order(channel)
+                self.fanout.hold(channel)
+                self.fanout.forget_order(channel)
             self._carry_out(channel.client, channel.client.session.lost(channel))
 
     def _unplaceable(self, channel: ChannelState) -> None:
@@ -310,46 +261,47 @@ class Hub:
         """Subscribe first, then join: what the channel broadcasts from its first moment on arrives."""
         channel = action.channel
         self._channels[channel.number] = channel
-        if self._fanout.hold(channel):
+        if self.fanout.hold(channel):
             self._bus.subscribe(topics.exact(channel.topic))
-        self._bus.when_subscribed(lambda: self._place(channel))
+        self._subscribing.wait(channel)
+
+    def _drains(self, client: Client, action: Drains) -> None:
+        self._workers.drains(action.worker)
+
+    def _place_action(self, client: Client, action: Place) -> None:
+        self.reading.resume(client, ("channel", action.channel.number))  # it was the old worker's wish
+        self._place(action.channel)
 
     def _place(self, channel: ChannelState) -> None:
-        joining, client = channel.joining, channel.client
-        if joining is None or channel.number not in self._channels or channel.worker is not None:
+        client = channel.client
+        if channel.joining is None or channel.number not in self._channels or channel.worker is not None:
             return
         key = client.id or f"{id(client):x}"
         worker = self._workers.place(client.mount, channel, key)
         if worker is None:
             return
         channel.worker = worker
-        join = joining.join
-        command = commands.Join(
-            channel.number,
-            client.mount,
-            channel.topic,
-            channel.push_join_ref,
-            client.id,
-            client.transport.name,
-            client.encoding.serializer.name,
-            client.assigns,
-            join.codec,
-            join.data,
-        )
-        self._workers.send(worker, command)
+        self._workers.send(worker, client.join(channel))
+        if self._workers.behind(worker):
+            self.reading.pause(client, ("link", worker))
 
     def _activate(self, client: Client, action: Activate) -> None:
         channel = action.channel
-        self._fanout.release(channel, self._workers.received(channel.worker or ""))
+        self.fanout.hold(channel)  # if it moved: it may intercept other events there
+        self._slow.activated(client, channel)
+        self.fanout.release(channel, self._workers.received(channel.worker or ""))
 
     def _drop_action(self, client: Client, action: Drop) -> None:
         self._drop(action.channel)
 
-    def _drop(self, channel: ChannelState) -> None:
+    def _drop(self, channel: ChannelState, reason: str | None = None) -> None:
         if self._channels.pop(channel.number, None) is None:
             return
         self._workers.forget(channel)
-        if self._fanout.drop(channel):
+        self._subscribing.forget(channel)
+        self._slow.dropped(channel)
+        self.reading.resume(channel.client, ("channel", channel.number))
+        if self.fanout.drop(channel, reason):
             self._bus.unsubscribe(topics.exact(channel.topic))
 
     def _close(self, client: Client, action: Close) -> None:
@@ -358,16 +310,22 @@ class Hub:
         self.disconnected(client, "closed")
 
     def _pause(self, client: Client, action: Pause) -> None:
-        client.transport.pause()
+        self.reading.pause(client, _reason(action.channel))
 
     def _resume(self, client: Client, action: Resume) -> None:
-        client.transport.resume()
+        self.reading.resume(client, _reason(action.channel))
+
+
+def _reason(channel: ChannelState | None) -> Reason:
+    return JOIN if channel is None else ("channel", channel.number)
 
 
 _ACTIONS: dict[type[Any], Any] = {
     Send: Hub._send,
     Forward: Hub._forward,
     Start: Hub._start,
+    Place: Hub._place_action,
+    Drains: Hub._drains,
     Activate: Hub._activate,
     Drop: Hub._drop_action,
     Close: Hub._close,
@@ -382,4 +340,10 @@ _COMMANDS: dict[type[Any], Any] = {
     commands.Pushed: Session.pushed,
     commands.Closed: lambda session, channel, _: session.closed(channel),
     commands.Crashed: lambda session, channel, _: session.crashed(channel),
+    commands.Moved: Session.moved,
+    commands.Moving: lambda session, channel, _: session.moving(channel),
+    commands.Broadcast: None,  # for members of a topic
+    commands.Ping: None,
+    commands.PushesPaused: lambda _session, channel, _: [Pause(channel)],
+    commands.PushesResumed: lambda _session, channel, _: [Resume(channel)],
 }

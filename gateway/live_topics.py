@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 
-from gateway.hub import Hub
+from gateway.fanout import Fanout
 from mesh.bus import topic_counts
 from mesh.bus.topic_counts import MAX_TOPICS, TopicCounts
 from mesh.errors import WireError
@@ -16,10 +16,10 @@ TOPICS_PER_TURN = 5_000
 
 
 class LiveTopics:
-    """Answers for one hub."""
+    """Answers for one gateway."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, fanout: Fanout) -> None:
+        self._fanout = fanout
 
     async def answer(self, data: bytes) -> bytes:
         """The call's answer; what cannot be read is answered with nothing."""
@@ -29,12 +29,12 @@ class LiveTopics:
             counters.count("bus_messages_malformed")
             log.warning("call dropped", call=topic_counts.TOPICS, reason=str(error))
             return topic_counts.encode(TopicCounts([], 0))
-        names = [question.prefix] if question.exact else self._hub.topics()
+        names = [question.prefix] if question.exact else list(self._fanout)
         found = []
         for number, name in enumerate(names):
             if number % TOPICS_PER_TURN == TOPICS_PER_TURN - 1:
                 await asyncio.sleep(0)
-            if name.startswith(question.prefix) and (count := self._hub.members(name)):
+            if name.startswith(question.prefix) and (count := self._fanout.members(name)):
                 found.append((name, count))
         limit = max(0, min(question.limit, MAX_TOPICS))
         most = heapq.nsmallest(limit, found, key=lambda each: (-each[1], each[0]))

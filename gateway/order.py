@@ -13,6 +13,8 @@ from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.order")
 
+HOLDS = 20
+"""What waits may be among broadcasts that nobody has read yet: so many times as long, then."""
 GIVEN_UP = 10_000
 """Topics of which is remembered that a broadcast did not come."""
 
@@ -26,14 +28,22 @@ class Order:
 
     Args:
         release: takes (origin, command).
-        hold_seconds: a command waits at most.
+        hold_seconds: a command waits at most, or HOLDS times as long while `unread`.
         delivered: whether a broadcast, by (origin, number), has come.
+        unread: whether more broadcasts have come than could be handled yet.
     """
 
-    def __init__(self, release: Any, hold_seconds: float, delivered: Callable[[str, int], bool]) -> None:
+    def __init__(
+        self,
+        release: Any,
+        hold_seconds: float,
+        delivered: Callable[[str, int], bool],
+        unread: Callable[[], bool],
+    ) -> None:
         self._release = release
         self._hold_seconds = hold_seconds
         self._delivered = delivered
+        self._unread = unread
         self._waiting: dict[tuple[str, str], deque[tuple[int, float, Any]]] = {}
         self._given_up: dict[tuple[str, str], int] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -77,8 +87,9 @@ class Order:
     def _expire(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
+        patience = HOLDS * self._hold_seconds if self._unread() else 0.0
         for key, waiting in list(self._waiting.items()):
-            late = [after for after, deadline, _ in waiting if deadline <= now]
+            late = [after for after, deadline, _ in waiting if deadline + patience <= now]
             if late:
                 counters.count("hold_timeouts", len(late))
                 log.warning("a broadcast did not pass in time", origin=key[0], commands=len(late))
@@ -88,4 +99,4 @@ class Order:
                 self._release_up_to(key, late[-1])
         if self._waiting:
             nearest = min(waiting[0][1] for waiting in self._waiting.values())
-            self._expire_later(max(0.001, nearest - now))
+            self._expire_later(max(self._hold_seconds / 4 if patience else 0.001, nearest - now))

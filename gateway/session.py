@@ -9,8 +9,20 @@ Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
 from collections.abc import Callable
 from typing import Any
 
-from gateway.actions import Action, Activate, Close, Drop, Forward, Pause, Resume, Send, Start
-from gateway.channel_state import ChannelState, Joining
+from gateway.actions import (
+    Action,
+    Activate,
+    Close,
+    Drains,
+    Drop,
+    Forward,
+    Pause,
+    Place,
+    Resume,
+    Send,
+    Start,
+)
+from gateway.channel_state import ChannelState, Joining, Moving
 from gateway.limits import Limits
 from mesh import telemetry
 from mesh.channel import Channel
@@ -150,6 +162,11 @@ class Session:
             return None
         return self._routes.find(topic)
 
+    def close(self) -> None:
+        """The client is gone: forget it and its channels."""
+        self.channels.clear()
+        self._client = None
+
     # What a worker says
 
     def joined(self, channel: ChannelState, joined: commands.Joined) -> list[Action]:
@@ -158,8 +175,10 @@ class Session:
         if joining is None:
             return []
         channel.joining = None
-        channel.since = joined.since
         channel.intercepts = frozenset(joined.intercepts)
+        if type(joining) is Moving:
+            return [Activate(channel), *self._release(joining)]
+        channel.since = joined.since
         actions = self._answer_join(channel, joining, "ok", joined.codec, joined.data)
         actions.append(Activate(channel))
         return actions + self._release(joining)
@@ -169,6 +188,8 @@ class Session:
         joining = channel.joining
         if joining is None:
             return []
+        if type(joining) is Moving:
+            return self.crashed(channel)
         actions = self._answer_join(channel, joining, "error", codec, data)
         actions += self._drop(channel)
         return actions + self._release(joining)
@@ -211,20 +232,47 @@ class Session:
         return self._ended(channel, ERROR, CHANNEL_CRASH)
 
     def lost(self, channel: ChannelState) -> list[Action]:
-        """The channel's worker is gone: a pending join goes to another, a joined channel crashed."""
-        if channel.joining is not None:
+        """The channel's worker is gone: a pending join goes to another, a joined channel crashed.
+
+        One that moves is lost with the worker it comes from, not with the one it goes to.
+        """
+        if not channel.joined:
             channel.worker = None
             return [Start(channel)]
+        if channel.moved is not None:
+            channel.worker = None
+            return [Place(channel)]
         return self.crashed(channel)
 
+    def moving(self, channel: ChannelState) -> list[Action]:
+        """Its worker stops and would give the channel away: from now on what the client sends waits."""
+        if channel.joining is not None or self.channels.get(channel.topic) is not channel:
+            return []  # it is about to end
+        channel.joining = Moving(channel)
+        return [Drains(channel.worker or ""), Forward(channel, commands.Handover(channel.number))]
+
+    def moved(self, channel: ChannelState, moved: commands.Moved) -> list[Action]:
+        """Its worker has let go of the channel."""
+        if type(channel.joining) is not Moving:
+            return []
+        channel.joining.moved = moved
+        channel.worker = None
+        channel.since = 0
+        return [Place(channel)]
+
     def _ended(self, channel: ChannelState, event: str, data: bytes) -> list[Action]:
-        if channel.joining is not None:  # and its join will never be answered
+        if not channel.joined:  # and its join will never be answered
             return self.refused(channel, JSON, JOIN_CRASHED)
         current = self.channels.get(channel.topic)
         if current is not channel:
             return self._replaced(channel, current)
         frame = self._serializer.encode_end(channel.join_ref, channel.topic, event, data)
-        return [Send(frame), *self._drop(channel)]
+        actions = [Send(frame), *self._drop(channel)]
+        if channel.joining is not None:
+            if event == ERROR:
+                counters.count("channels_not_moved")
+            actions += self._release(channel.joining)
+        return actions
 
     def _replaced(self, old: ChannelState, new: ChannelState | None) -> list[Action]:
         """The old channel of a second join has ended: now the new one may start."""

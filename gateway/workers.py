@@ -10,6 +10,7 @@ from collections.abc import Callable
 import zmq
 
 from gateway.channel_state import ChannelState
+from gateway.waiting import Waiting
 from mesh.bus.announcer import Announcer
 from mesh.errors import MeshError
 from mesh.link import commands
@@ -20,8 +21,6 @@ from mesh.telemetry import get_logger
 
 log = get_logger("gateway.workers")
 
-EXPIRE_SECONDS = 0.25
-
 
 class Workers:
     """The workers a gateway is linked to.
@@ -31,6 +30,8 @@ class Workers:
         on_lost: called with the worker's id when it is gone.
         on_placeable: called with a channel that waited, now that there may be a worker for it.
         on_unplaceable: called with a channel that has waited too long.
+        on_linked: called with a worker whose link is up.
+        on_behind: called with (worker, whether much waits for it) when that changes.
     """
 
     def __init__(
@@ -46,26 +47,35 @@ class Workers:
         self.on_lost: Callable[[str], None] = lambda _: None
         self.on_placeable: Callable[[ChannelState], None] = lambda _: None
         self.on_unplaceable: Callable[[ChannelState], None] = lambda _: None
+        self.on_linked: Callable[[str], None] = lambda _: None
+        self.on_behind: Callable[[str, bool], None] = lambda *_: None
         self._context = context
         self._gateway = gateway
         self._settings = settings
-        self._worker_wait_seconds = worker_wait_seconds
         self._max_joins_waiting = max_joins_waiting
         self._dealers: dict[str, Dealer] = {}
         self._incompatible: set[str] = set()
         self._routes: dict[tuple[str, str], list[str]] = {}
-        self._waiting: dict[ChannelState, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = Waiting(worker_wait_seconds, self._late)
         self._announcer = announcer
         announcer.on_up = self._announced
         announcer.on_down = self._gone
 
     def place(self, mount: str, channel: ChannelState, socket_key: str) -> str | None:
         """The worker for a channel; None: it waits, and the hub is called again."""
+        deadline = self._waiting.deadlines.pop(channel, None)
         route = channel.route
         candidates = self._routes.get((mount, route.pattern))
+        if candidates and channel.moved is not None:
+            candidates = [each for each in candidates if self._dealers[each].version >= commands.MOVES]
+            if not candidates:  # only older ones, which would not know what it takes along
+                asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)
+                return None
         if not candidates:
-            self._wait(channel)
+            if len(self._waiting.deadlines) < self._max_joins_waiting:
+                self._waiting.add(channel, deadline)
+            else:
+                asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)
             return None
         key = channel.topic if route.channel.spread == "topic" else socket_key
         return choose(key, candidates)
@@ -76,6 +86,27 @@ class Workers:
         if dealer is not None:
             dealer.send(command)
 
+    def tell_all(self, command: commands.TopicPaused | commands.TopicResumed) -> None:
+        """Queue a command for every worker whose link is up and of a version that has it."""
+        for worker in self._dealers:
+            self.tell(worker, command)
+
+    def tell(self, worker: str, command: commands.TopicPaused | commands.TopicResumed) -> None:
+        """Queue it for one, likewise."""
+        dealer = self._dealers.get(worker)
+        if dealer is not None and dealer.up and dealer.version >= commands.BACK_PRESSURE:
+            dealer.send(command)
+
+    def behind(self, worker: str) -> bool:
+        """Whether much waits for a worker."""
+        dealer = self._dealers.get(worker)
+        return dealer is not None and dealer.behind
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for all workers together."""
+        return sum(dealer.waiting_bytes for dealer in self._dealers.values())
+
     @property
     def links(self) -> int:
         """How many links are up."""
@@ -84,6 +115,11 @@ class Workers:
     def serves(self, mount: str, pattern: str) -> bool:
         """Whether a worker is there for this route."""
         return bool(self._routes.get((mount, pattern)))
+
+    def unheard(self) -> list[str]:
+        """Linked workers that take joins, but of which nothing comes on the bus: no broadcast either."""
+        routed = {worker for workers in self._routes.values() for worker in workers}
+        return sorted(worker for worker in routed if self._announcer.placement.get(worker) is None)
 
     def linked(self, worker: str) -> bool:
         """Whether there is a link to this node."""
@@ -94,15 +130,17 @@ class Workers:
         dealer = self._dealers.get(worker)
         return dealer.received if dealer is not None else 0
 
+    def drains(self, worker: str) -> None:
+        """It says on its link that it stops, before the bus says so: no new joins."""
+        self._unroute(worker)
+
     def forget(self, channel: ChannelState) -> None:
         """The channel no longer waits."""
-        self._waiting.pop(channel, None)
+        self._waiting.deadlines.pop(channel, None)
 
     def close(self) -> None:
         """End all links."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._waiting.clear()
+        self._waiting.deadlines.clear()
         for dealer in list(self._dealers.values()):
             dealer.close()
         self._dealers.clear()
@@ -127,6 +165,7 @@ class Workers:
                 on_command=lambda worker, command: self.on_command(worker, command),
                 on_down=self._down,
                 on_incompatible=self._not_ours,
+                on_behind=lambda worker, much: self.on_behind(worker, much),
             )
         except MeshError as error:
             log.error("cannot link to worker", worker=announcement.node, reason=str(error))
@@ -138,8 +177,8 @@ class Workers:
             return
         for route in announcement.routes:
             self._routes.setdefault(route, []).append(worker)
-        waiting, self._waiting = self._waiting, {}
-        for channel in waiting:
+        self.on_linked(worker)
+        for channel in list(self._waiting.deadlines):
             self.on_placeable(channel)
 
     def _gone(self, announcement: Announcement) -> None:
@@ -161,7 +200,8 @@ class Workers:
         dealer.close()
         self._unroute(worker)
         self._announcer.placement.forget(worker)
-        self._announcer.report_lost(worker)
+        if dealer.was_up:  # a worker that only we cannot reach is not lost
+            self._announcer.report_lost(worker)
         log.warning("worker is gone", worker=worker)
         self.on_lost(worker)
 
@@ -178,26 +218,7 @@ class Workers:
             if not workers:
                 del self._routes[route]
 
-    # Joins that wait
-
-    def _wait(self, channel: ChannelState) -> None:
-        now = asyncio.get_running_loop().time()
-        if len(self._waiting) >= self._max_joins_waiting:
-            asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)
-            return
-        self._waiting.setdefault(channel, now + self._worker_wait_seconds)
-        if self._timer is None:
-            self._expire_later()
-
-    def _expire_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(EXPIRE_SECONDS, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        now = asyncio.get_running_loop().time()
-        for channel in [each for each, deadline in self._waiting.items() if deadline <= now]:
-            del self._waiting[channel]
+    def _late(self, channels: list[ChannelState]) -> None:
+        for channel in channels:
             log.warning("no worker for a join", topic=channel.topic, route=channel.route.pattern)
             self.on_unplaceable(channel)
-        if self._waiting:
-            self._expire_later()

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mesh.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, Reply, SocketRef, error, ok, on, refuse
+from mesh.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, on
 from mesh.endpoint import Endpoint
 from mesh.errors import MeshError
 from mesh.messages import Broadcast
 from mesh.mount import Mount, SessionCookie
 from mesh.presence import Presence
+from mesh.replies import Reply, SocketRef, error, ok, refuse
 from mesh.routes import Route
 from mesh.socket import ConnectInfo, Socket, SocketHandler
 

@@ -12,7 +12,7 @@ from mesh.errors import SettingsError
 IPC_PATH_BYTES = 107
 """sockaddr_un holds no more."""
 
-_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9.*_-]+):(\*|\d{1,5})\Z")
+_TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9.*_-]+):(\*|[0-9]{1,5})\Z")
 _ALL = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104  (compared with, not bound to)
 _WANTED = "want tcp://HOST:PORT or ipc://PATH"
 
@@ -26,7 +26,7 @@ def check_address(address: str, setting: str) -> str:
     if address.startswith("inproc://") and len(address) > len("inproc://"):
         return address
     if address.startswith("ipc://") and len(address) > len("ipc://"):
-        size = len(address[len("ipc://") :].encode())
+        size = len(address[len("ipc://") :].encode("utf-8", "surrogateescape"))
         if size > IPC_PATH_BYTES - len(".sub"):
             raise SettingsError(
                 f"{setting}: the path in {address!r} is {size} bytes; a socket's path has at most"

@@ -1,51 +1,22 @@
 """Channel: the application's class; one instance per (socket, topic), its callbacks one at a time.
 
-Source: Phoenix.Channel. A Channel opens nothing: what it sends goes to a `ChannelContext`, which the
-worker fills in (mesh/runtime/channel_server.py) and a test may replace.
+Source: Phoenix.Channel. A Channel opens nothing: what it sends goes to its ChannelContext.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
+from mesh.assigns import Assign, Assigns, assign
+from mesh.channel_context import ChannelContext
 from mesh.errors import ChannelError, UnhandledEventError
+from mesh.replies import Reply, SocketRef
 
 if TYPE_CHECKING:
-    from mesh.messages import Sender
     from mesh.socket import Socket
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a handler returns to answer a push; `ok()` and `error()` make one."""
-
-    payload: Any = None
-    status: str = "ok"
-
-
-def ok(payload: Any = None) -> Reply:
-    """A reply of status ok: any JSON value, or bytes; without payload `{}`."""
-    return Reply(payload, "ok")
-
-
-def error(payload: Any = None) -> Reply:
-    """A reply of status error; from `join` it refuses."""
-    return Reply(payload, "error")
-
-
-def refuse(reason: Any = None) -> Reply:
-    """Refuse a join or a connection: `refuse("unauthorized")` is `error({"reason": "unauthorized"})`."""
-    return Reply({"reason": reason} if isinstance(reason, str) else reason, "error")
-
-
-@dataclass(frozen=True, slots=True)
-class SocketRef:
-    """Names one push of the client, so that it can be replied to later, from anywhere."""
-
-    topic: str
-    ref: Any
+SlowConsumer = Literal["close", "drop_oldest", "latest_only", "pause_publisher"]
 
 
 def on(*events: str) -> Callable[[Handler], Handler]:
@@ -74,18 +45,6 @@ class Timeout:
 TIMEOUT = Timeout()
 """What `handle_info` gets after the silence that `Channel.timeout` asked for."""
 
-Assigns = dict[str, Any]
-
-
-Assign = Mapping[str, Any] | Callable[[Assigns], Mapping[str, Any]] | None
-"""What `assign` takes: values, or a function that makes them of the assigns there are."""
-
-
-def assign(assigns: Assigns, values: Assign, more: Assigns) -> Assigns:
-    """Merge values into assigns; returns these."""
-    assigns.update((values(assigns) if callable(values) else values) or {}, **more)
-    return assigns
-
 
 class Sent:
     """What broadcast, push and reply return: already done, and awaitable for symmetry."""
@@ -97,40 +56,6 @@ class Sent:
 
 
 SENT = Sent()
-
-
-class ChannelContext(Protocol):
-    """What a channel needs of the worker that runs it."""
-
-    def push(self, event: str, payload: Any) -> None:
-        """To this client."""
-
-    def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
-        """To a push of this client; None is the one being handled."""
-
-    def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
-        """To all members of the topic."""
-
-    def sender(self) -> "Sender":
-        """Names this channel as one that must not get a broadcast."""
-
-    def socket_ref(self) -> SocketRef:
-        """The push being handled."""
-
-    def stop(self, reason: str) -> None:
-        """End the channel after the current callback."""
-
-    def send(self, message: Any, delay_seconds: float) -> None:
-        """Queue `message` for `handle_info`."""
-
-    def timeout(self, seconds: float) -> None:
-        """Queue TIMEOUT for `handle_info` after so much silence."""
-
-    def subscribe(self, topic: str) -> Awaitable[None]:
-        """Deliver broadcasts on `topic` to `handle_info`."""
-
-    def unsubscribe(self, topic: str) -> None:
-        """No longer."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +100,11 @@ class Channel:
     Attributes:
         intercept: events whose broadcasts go through `handle_out` instead of straight to the client.
         spread: "topic": all members of a topic on one worker; "socket": spread over all workers.
+        slow_consumer: when a client reads too slowly: "close": it is closed, over
+            `gateway.max_unsent_bytes`; "drop_oldest": it misses the oldest broadcasts; "latest_only": of
+            each event it gets the newest; "pause_publisher": the topic's channels handle no pushes until it
+            has caught up (docs/operations.md, "Slow readers").
+        max_behind_messages: with "drop_oldest", broadcasts of a topic that wait for one client.
         rate_limit: pushes that one client may send to one such channel; None for no limit.
         log_join: level of the line for each join; None for none.
         log_handle_in: level of the line for each event handled; None for none.
@@ -185,6 +115,8 @@ class Channel:
 
     intercept: ClassVar[Collection[str]] = ()
     spread: ClassVar[Literal["topic", "socket"]] = "topic"
+    slow_consumer: ClassVar[SlowConsumer] = "close"
+    max_behind_messages: ClassVar[int] = 1_000
     rate_limit: ClassVar["RateLimit | None"] = None
     handlers: ClassVar[dict[str, str]] = {}
     log_join: ClassVar[str | None] = "debug"
@@ -197,8 +129,11 @@ class Channel:
             raise ChannelError(f"{cls.__name__}.intercept is a string; want a tuple of events")
         if cls.intercept and cls.handle_out is Channel.handle_out:
             raise ChannelError(f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out")
+        if cls.snapshot is not Channel.snapshot and cls.restore is Channel.restore:
+            raise ChannelError(f"{cls.__name__} has snapshot without restore; another worker needs both")
         if cls.spread not in ("topic", "socket"):
             raise ChannelError(f"{cls.__name__}.spread is {cls.spread!r}; want 'topic' or 'socket'")
+        _check_slow_consumer(cls)
         if cls.rate_limit is not None and not isinstance(cls.rate_limit, RateLimit):
             raise ChannelError(f"{cls.__name__}.rate_limit is {cls.rate_limit!r}; want a mesh.RateLimit")
         check_level(cls, "log_join")
@@ -242,6 +177,30 @@ class Channel:
                 stops), "mailbox_overflow", "normal" or what was given to `stop`; an exception after a
                 crash.
         """
+
+    def snapshot(self) -> Any:
+        """Give what another worker needs to go on: this worker stops, and the client shall not notice.
+
+        A class that defines it, and `restore`, offers to move. It runs after all messages that had come,
+        and is the channel's last callback here: `terminate` does not run. The assigns, subscriptions and
+        presences of the channel move by themselves, what waits in `send` and `timeout` does not.
+
+        Returns:
+            A dict of what msgpack carries, `worker.max_snapshot_bytes` at most. None: this channel does
+            not move; it ends with "shutdown" and its client joins anew.
+        """
+        return None
+
+    def restore(self, state: dict[str, Any]) -> Any:
+        """Go on from what `snapshot` gave, on another worker; instead of `join` and `after_join`.
+
+        The client is joined all the time, so it may push, broadcast, and use `send` and `timeout`. What it
+        sent meanwhile follows. If it raises, the client gets `phx_error` and joins anew.
+
+        Args:
+            state: as the `snapshot` of an older version of this class may have made it, too.
+        """
+        raise ChannelError(f"{type(self).__name__} has no restore")
 
     # What a channel can do
 
@@ -341,6 +300,14 @@ def check_level(cls: type, name: str) -> None:
     level = getattr(cls, name)
     if level not in LEVELS:
         raise ChannelError(f"{cls.__name__}.{name} is {level!r}; want one of {LEVELS}")
+
+
+def _check_slow_consumer(cls: type[Channel]) -> None:
+    policies, most = get_args(SlowConsumer), cls.max_behind_messages
+    if cls.slow_consumer not in policies:
+        raise ChannelError(f"{cls.__name__}.slow_consumer is {cls.slow_consumer!r}; want one of {policies}")
+    if type(most) is not int or most < 1:
+        raise ChannelError(f"{cls.__name__}.max_behind_messages is {most!r}; want an int of at least 1")
 
 
 def _collect_handlers(cls: type[Channel]) -> dict[str, str]:

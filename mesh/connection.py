@@ -15,6 +15,8 @@ from mesh.bus import delivery, topic_counts
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
 from mesh.bus.topic_counts import MAX_TOPICS, TOPICS, GatewayTopics, Question
+from mesh.bus.tracer import Tracer
+from mesh.bus.traces import MAX_MESSAGES, Trace
 from mesh.errors import UnreachableError, WireError
 from mesh.messages import DISCONNECT
 from mesh.placement import Announcement, Placement, decode
@@ -156,6 +158,36 @@ class Connection:
 
         try:
             return await asyncio.gather(*map(ask, gateways))
+        finally:
+            calls.close()
+
+    async def trace(
+        self,
+        topic: str,
+        find_seconds: float,
+        seconds: float,
+        count: int = 1,
+        publish: tuple[str, Any] | None = None,
+    ) -> Trace:
+        """What becomes of the next messages on a topic, at every gateway that announces itself.
+
+        Args:
+            topic: what to follow.
+            find_seconds: to find the gateways, and for each of their answers.
+            seconds: to wait for the messages, and until nothing of them waits any more.
+            count: of messages, at most 100.
+            publish: (event, payload) to be published so often; by default others' messages are waited for.
+
+        Raises:
+            TopicError, PayloadError, ChannelError, UnreachableError: as `broadcast`.
+        """
+        topics.check(topic)
+        gateways = [each.node for each in await self.nodes(find_seconds) if each.kind == "gateway"]
+        calls = Calls(self._open(), self.node_id)
+        try:
+            return await Tracer(self._open(), calls, gateways, find_seconds).follow(
+                topic, seconds, min(count, MAX_MESSAGES), publish, self._deliver
+            )
         finally:
             calls.close()
 

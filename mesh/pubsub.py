@@ -63,6 +63,10 @@ class BusAdapter(Protocol):
     def when_subscribed(self, callback: Callable[[], None]) -> None:
         """Call back once all subscriptions made so far are in force at every proxy that is there."""
 
+    @property
+    def unread(self) -> bool:
+        """Whether more has come than could be handled yet."""
+
     def delivered(self, origin: str, sequence: int) -> bool:
         """Whether this broadcast of another node has come, or will not come any more."""
 

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mesh.channel import Assign, Assigns, Channel, Reply, assign, check_level
+from mesh.assigns import Assign, Assigns, assign
+from mesh.channel import Channel, check_level
 from mesh.errors import RouteError
+from mesh.replies import Reply
 from mesh.routes import Route, RouteTable
 
 

@@ -1,4 +1,7 @@
-"""A node's own HTTP port for operators: /metrics, /healthz, /readyz. Off unless configured; loopback."""
+"""What a node has for operators: an HTTP port with /metrics, /healthz, /readyz, and a stall monitor.
+
+The port is off unless configured, and on loopback; the monitor logs without it, too.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +14,7 @@ from gateway.http.health import Checks, HealthHandler, MetricsHandler, ReadyHand
 from mesh.errors import NodeError
 from mesh.settings import AdminSettings
 from nodes import metrics
+from nodes.stalls import StallMonitor
 
 
 def health_routes(node: str, kind: str, checks: Callable[[], Checks]) -> list[tuple[Any, ...]]:
@@ -22,7 +26,7 @@ def health_routes(node: str, kind: str, checks: Callable[[], Checks]) -> list[tu
 
 
 class AdminServer:
-    """Listens if the settings say so.
+    """Watches the event loop, and listens if the settings say so.
 
     Attributes:
         address: its URL, or empty.
@@ -35,23 +39,41 @@ class AdminServer:
         kind: str,
         checks: Callable[[], Checks],
         gauges: Callable[[], metrics.Gauges],
+        by_route: metrics.Routes | None = None,
     ) -> None:
         self.address = ""
         self._server: HTTPServer | None = None
-        if settings.port is None:
-            return
+        self._stalls = StallMonitor(settings.stall_warning_seconds)
+        if settings.port is not None:
+            self._listen(settings, settings.port, node, kind, checks, gauges, by_route)
+        self._stalls.start()
+
+    def _listen(
+        self,
+        settings: AdminSettings,
+        port: int,
+        node: str,
+        kind: str,
+        checks: Callable[[], Checks],
+        gauges: Callable[[], metrics.Gauges],
+        by_route: metrics.Routes | None,
+    ) -> None:
 
         def all_gauges() -> metrics.Gauges:
             ready = not any(problem is not None for problem in checks().values())
-            return {**gauges(), "ready": int(ready)}
+            stalls = {
+                "loop_stall_seconds": self._stalls.take_worst(),
+                "loop_stall_cpu_seconds": self._stalls.take_worst_cpu(),
+            }
+            return {**gauges(), **stalls, "ready": int(ready)}
 
         routes = health_routes(node, kind, checks)
-        routes.append(("/metrics", MetricsHandler, {"registry": metrics.registry(all_gauges)}))
+        routes.append(("/metrics", MetricsHandler, {"registry": metrics.registry(all_gauges, by_route)}))
         try:
-            sockets = bind_sockets(settings.port, settings.host)
+            sockets = bind_sockets(port, settings.host)
         except OSError as error:
             raise NodeError(
-                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error};"
+                f"cannot listen on {settings.host}:{port}: {error.strerror or error};"
                 " choose another admin.port"
             ) from None
         self._server = HTTPServer(Application(routes))
@@ -60,6 +82,7 @@ class AdminServer:
         self.address = f"http://{host}:{sockets[0].getsockname()[1]}"
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen and watch no more."""
+        self._stalls.close()
         if self._server is not None:
             self._server.stop()

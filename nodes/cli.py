@@ -13,7 +13,7 @@ from mesh.endpoint import Endpoint
 from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
 from mesh.settings import Settings
 from mesh.telemetry import configure_logging
-from nodes import application, banner, bus_cli, client_cli, keys_cli, topics_cli
+from nodes import application, banner, bus_cli, client_cli, keys_cli, topics_cli, trace_cli, wait_cli
 from nodes.generators import cli as generators
 
 app = typer.Typer(
@@ -201,6 +201,8 @@ app.command()(bus_cli.tail)
 app.command()(bus_cli.broadcast)
 app.command()(bus_cli.nodes)
 app.command()(topics_cli.topics)
+app.command()(trace_cli.trace)
+app.command()(wait_cli.wait)
 app.command()(client_cli.join)
 app.command()(client_cli.push)
 app.command()(generators.new)

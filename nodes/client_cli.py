@@ -57,14 +57,7 @@ def join(
     """
     address, (topic,) = _split(words, 1, "TOPIC")
     body = parse_json(payload)
-    client = Client(
-        address,
-        params=_params(param),
-        path=path,
-        server_key=server_key,
-        format=format,
-        timeout_seconds=timeout,
-    )
+    client = _client(address, param, path, server_key, format, timeout)
     printer = _Printer(topic, json)
     reads = interactive or not sys.stdin.isatty()
 
@@ -105,14 +98,7 @@ def push(
     address, (topic, event, *rest) = _split(words, 2, "TOPIC EVENT [JSON]", optional=1)
     body = parse_json(rest[0]) if rest else {}
     joined_with = parse_json(payload)
-    client = Client(
-        address,
-        params=_params(param),
-        path=path,
-        server_key=server_key,
-        format=format,
-        timeout_seconds=timeout,
-    )
+    client = _client(address, param, path, server_key, format, timeout)
     printer = _Printer(topic, json)
 
     async def send() -> None:
@@ -129,6 +115,24 @@ def push(
             await channel.leave()  # answered after the push was handled
 
     run(send())
+
+
+def _client(
+    address: str,
+    param: list[str] | None,
+    path: str,
+    server_key: str | None,
+    format: Literal["json", "msgpack"],
+    timeout: float,
+) -> Client:
+    return Client(
+        address,
+        params=_params(param),
+        path=path,
+        server_key=server_key,
+        format=format,
+        timeout_seconds=timeout,
+    )
 
 
 async def _print_events(channel: ClientChannel, printer: "_Printer", count: int | None) -> None:

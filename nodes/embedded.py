@@ -45,8 +45,12 @@ class EmbeddedNode:
         await self.worker.start()
         await self.gateway.start()
         gateway = self.gateway
+        assert gateway.bus is not None
+        assert self.worker.channels is not None
+        # One event loop for all: channels must not publish faster than the gateway passes it on.
+        gateway.bus.subscriber.on_unread(self.worker.channels.runners.slow_down)
         admin = gateway.settings.admin
-        self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, self.gauges)
+        self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, self.gauges, gateway.routes)
 
     async def aclose(self) -> None:
         """Stop all three."""
@@ -72,7 +76,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
         rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("serve", app_spec, rows)
 
-    lifecycle.run(lambda: EmbeddedNode(endpoint, settings), started)
+    lifecycle.run(lambda: EmbeddedNode(endpoint, settings), started, settings)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,28 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 
 import zmq
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from gateway.drain import drain
-from gateway.http.application import make_application
+from gateway.http.application import handshakes, make_application
 from gateway.http.health import Checks
 from gateway.http.publish import PublishApi
 from gateway.hub import Hub
+from gateway.ledger import Tally
 from gateway.live_topics import LiveTopics
+from gateway.trace import Traces
 from gateway.transports.connection import WebSockets
+from gateway.transports.door import Door
 from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
 from gateway.workers import Workers
 from mesh import placement, telemetry
-from mesh.bus import topic_counts
+from mesh.bus import topic_counts, traces
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
@@ -70,7 +74,9 @@ class GatewayNode:
         self._longpoll: LongPoll | None = None
         self._zeromq: ZeroMQClients | None = None
         self._calls: Calls | None = None
+        self._traces: Traces | None = None
         self._server: HTTPServer | None = None
+        self._door: Door | None = None
 
     async def start(self) -> None:
         """Connect to the bus, then listen.
@@ -105,10 +111,12 @@ class GatewayNode:
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, self.id)
-        calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub).answer
+        calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
+        self._websockets = WebSockets(self.hub, settings.gateway)
+        self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)
+        calls.answers[traces.TRACE] = self._traces.answer
         bus.start()
         bus.when_subscribed(announcer.start)  # not before the answers can be heard
-        self._websockets = WebSockets(self.hub, settings.gateway)
         sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
         self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
         self.prober = Prober(bus, settings.admin.ready_seconds)
@@ -123,7 +131,9 @@ class GatewayNode:
             health_routes(self.id, "gateway", self.checks),
         )
         if self._owns_context:
-            self.admin = AdminServer(settings.admin, self.id, "gateway", self.checks, self.gauges)
+            self.admin = AdminServer(
+                settings.admin, self.id, "gateway", self.checks, self.gauges, self.routes
+            )
         if settings.zeromq.bind is not None:
             self._zeromq = ZeroMQClients(
                 self._context,
@@ -143,7 +153,13 @@ class GatewayNode:
             max_body_size=MAX_BODY_BYTES,
             max_buffer_size=MAX_BODY_BYTES,
         )
-        self._server.add_sockets(listeners)
+        if certificate is not None:
+            self._server.add_sockets(listeners)
+        else:
+            ways = handshakes(self.endpoint, "websocket", settings.gateway)
+            seconds = settings.gateway.handshake_timeout_seconds
+            self._door = Door(self._server, self._websockets, ways, seconds)
+            self._door.add_sockets(listeners)
         self._tell("node_started")
 
     def _tell(self, event: str) -> None:
@@ -153,6 +169,8 @@ class GatewayNode:
         """Listen no more, send all clients away with 1012, end the links, say goodbye."""
         if self.prober is not None:
             self.prober.draining = True
+        if self._door is not None:
+            self._door.close()
         if self._server is not None:
             self._server.stop()
         if self._longpoll is not None:
@@ -177,6 +195,8 @@ class GatewayNode:
                 pass  # an HTTP client that does not hang up ends with the process
         if self._calls is not None:
             self._calls.close()
+        if self._traces is not None:
+            self._traces.close()
         if self.admin is not None:
             self.admin.close()
         if self.prober is not None:
@@ -189,7 +209,7 @@ class GatewayNode:
         self._tell("node_stopped")
 
     def checks(self) -> Checks:
-        """What `/readyz` asks: the bus, and a worker for every route."""
+        """What `/readyz` asks: the bus, a worker for every route, and whether their broadcasts come."""
         assert self.prober is not None
         assert self.workers is not None
         missing = [
@@ -198,8 +218,10 @@ class GatewayNode:
             for route in mount.routes.routes
             if not self.workers.serves(path, route.pattern)
         ]
+        unheard = self.workers.unheard()
         problem = f"no worker for {', '.join(missing)}" if missing else None
-        return {**self.prober.checks(), "workers": problem}
+        silent = f"linked, but not heard on the bus: {', '.join(unheard)}" if unheard else None
+        return {**self.prober.checks(), "workers": problem, "broadcasts": silent}
 
     def gauges(self) -> Gauges:
         """What `/metrics` asks."""
@@ -213,11 +235,20 @@ class GatewayNode:
             "open_channels": channels,
             "topics": topics,
             "unsent_bytes": self.hub.unsent_bytes(),
+            "readers_paused": self.hub.reading.counts(),
+            "link_queue_bytes": self.workers.waiting_bytes,
             "links": self.workers.links,
             "bus_connected": int(self.bus.publisher.connected),
             "bus_backlog_messages": self.bus.publisher.backlog,
             "loop_lag_seconds": self.prober.lag_seconds,
         }
+
+    def routes(self) -> Mapping[str, Tally]:
+        """What became of broadcasts, by route; what has not left yet is sent or waits."""
+        assert self.hub is not None
+        if self._websockets is not None:
+            self._websockets.flusher.flush()
+        return self.hub.fanout.routes
 
     def _bind(self) -> list[socket.socket]:
         gateway = self.settings.gateway
@@ -250,7 +281,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
         rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("gateway", app_spec, rows)
 
-    lifecycle.run(lambda: GatewayNode(endpoint, settings), started)
+    lifecycle.run(lambda: GatewayNode(endpoint, settings), started, settings)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
+from nodes.descriptors import make_room
+from nodes.event_loop import EventLoop
+from nodes.garbage import GarbageCollection
 
 log = get_logger("nodes")
 
@@ -35,16 +38,23 @@ def secret(settings: Settings) -> str:
     return configured.get_secret_value() if configured is not None else _RANDOM_SECRET
 
 
-def run(make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None]) -> None:
+def run(
+    make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None], settings: Settings
+) -> None:
     """Run a node until SIGINT or SIGTERM. `started` is called once it is up.
 
     Raises:
         NodeError: if it cannot start.
     """
-    asyncio.run(_run(make, started))
+    make_room()
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        runner.run(_run(make, started, settings))
 
 
-async def _run(make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None]) -> None:
+async def _run(
+    make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None], settings: Settings
+) -> None:
+    garbage = GarbageCollection(settings.gc)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -55,7 +65,9 @@ async def _run(make: Callable[[], Node], started: Callable[[Node], Awaitable[Non
         waiting = started(node)
         if waiting is not None:
             await waiting
+        garbage.start()
         await stop.wait()
         log.info("stopping")
     finally:
+        garbage.close()
         await node.aclose()

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.ledger import DROPPED, FILTERED, Tally
 from mesh.telemetry import COUNTERS, counters, stats
 from mesh.telemetry.counters import Histogram
 
@@ -17,6 +18,9 @@ TOTALS: Mapping[str, str] = {
     "replies": "replies sent by channels",
     "channel_pushes": "pushes sent by channels",
     "broadcasts": "broadcasts published by this node",
+    "loop_stalls": "times that callbacks held up the event loop for more than 20 ms",
+    "bus_received": "broadcasts that came over the bus, each once",
+    "broadcasts_unneeded": "those that came for a topic of which nobody here is a member",
 }
 """Attributes of `stats` that are exported as mesh_<name>_total."""
 
@@ -26,28 +30,48 @@ GAUGES: Mapping[str, str] = {
     "topics": "topics with members on this node",
     "unsent_bytes": "what waits for clients that read too slowly, all together",
     "mailbox_messages": "messages that wait for channels, all together",
+    "mailbox_bytes": "pushes and broadcasts that wait for channels, all together",
+    "topics_held": "topics whose pushes wait here for a slow client of some gateway",
+    "readers_paused": "clients that are not read from now, by reason: join, channel, link",
+    "link_queue_bytes": "what waits for the other sides of the links, all together",
     "links": "links to workers (in a gateway) or of gateways (in a worker) that are up",
     "bus_connected": "whether the proxy has this node's publisher: 1 or 0",
     "bus_backlog_messages": "broadcasts kept while the proxy is away",
     "loop_lag_seconds": "how late the event loop was at the last probe",
+    "loop_stall_cpu_seconds": "the most that the node itself ran of such a time: the rest it waited",
+    "loop_stall_seconds": "the longest that callbacks held up the event loop since the last scrape",
     "ready": "whether /readyz says 200: 1 or 0",
 }
 """What a node's `gauges` may say, exported as mesh_<name>."""
 
+FATES: Mapping[str, str] = {
+    "fanout_messages_total": "broadcasts to topics with members on this gateway, by route",
+    "fanout_expected_total": "those members, summed over these broadcasts",
+    "fanout_total": "what became of it for each member, by route, result and reason",
+    "fanout_waiting": "broadcasts that wait for a member now, by route and reason",
+}
+"""Of a gateway, exported as mesh_<name>: expected = what became of it + what waits (gateway/ledger.py)."""
+
 HISTOGRAMS: Mapping[str, str] = {
     "join_seconds": "from a join's arrival in the worker to its answer",
     "handle_in_seconds": "of the handler of a client's event",
+    "loop_turn_seconds": "how long the turns of the event loop took",
 }
 
 Gauges = Mapping[str, float | Mapping[str, float]]
-"""name → value, or transport → value."""
+"""name → value, or label → value."""
+LABELS: Mapping[str, str] = {"open_connections": "transport", "readers_paused": "reason"}
+
+Routes = Callable[[], Mapping[str, Tally]]
+"""route → what became of the broadcasts to its topics."""
 
 
 class NodeCollector(Collector):
-    """Reads a node's counts. `gauges` is asked at each scrape."""
+    """Reads a node's counts. `gauges` and `routes`, which a gateway has, are asked at each scrape."""
 
-    def __init__(self, gauges: Callable[[], Gauges]) -> None:
+    def __init__(self, gauges: Callable[[], Gauges], routes: Routes | None = None) -> None:
         self._gauges = gauges
+        self._routes = routes
 
     def collect(self) -> Iterable[Metric]:
         """Every metric."""
@@ -65,21 +89,42 @@ class NodeCollector(Collector):
             yield _histogram(f"mesh_{name}", meaning, getattr(stats, name))
         for name, value in self._gauges().items():
             yield _gauge(f"mesh_{name}", GAUGES[name], value)
+        if self._routes is not None:
+            yield from _fates(self._routes())
 
 
-def registry(gauges: Callable[[], Gauges]) -> CollectorRegistry:
+def registry(gauges: Callable[[], Gauges], routes: Routes | None = None) -> CollectorRegistry:
     """A registry of one node."""
     made = CollectorRegistry()
-    made.register(NodeCollector(gauges))
+    made.register(NodeCollector(gauges, routes))
     return made
+
+
+def _fates(routes: Mapping[str, Tally]) -> Iterable[Metric]:
+    texts = iter(FATES.values())
+    messages = CounterMetricFamily("mesh_fanout_messages", next(texts), labels=["route"])
+    expected = CounterMetricFamily("mesh_fanout_expected", next(texts), labels=["route"])
+    became = CounterMetricFamily("mesh_fanout", next(texts), labels=["route", "result", "reason"])
+    waiting = GaugeMetricFamily("mesh_fanout_waiting", next(texts), labels=["route", "reason"])
+    for route, tally in routes.items():
+        messages.add_metric([route], tally.messages)
+        expected.add_metric([route], tally.expected)
+        became.add_metric([route, "delivered", ""], tally.delivered)
+        for reason in FILTERED:
+            became.add_metric([route, "filtered", reason], tally.filtered.get(reason, 0))
+        for reason in DROPPED:
+            became.add_metric([route, "dropped", reason], tally.dropped.get(reason, 0))
+        waiting.add_metric([route, "held"], tally.held)
+        waiting.add_metric([route, "unsent"], tally.unsent)
+    return messages, expected, became, waiting
 
 
 def _gauge(name: str, meaning: str, value: float | Mapping[str, float]) -> Metric:
     if not isinstance(value, Mapping):
         return GaugeMetricFamily(name, meaning, value=value)
-    family = GaugeMetricFamily(name, meaning, labels=["transport"])
-    for transport, number in value.items():
-        family.add_metric([transport], number)
+    family = GaugeMetricFamily(name, meaning, labels=[LABELS[name.removeprefix("mesh_")]])
+    for label, number in value.items():
+        family.add_metric([label], number)
     return family
 
 

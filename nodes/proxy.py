@@ -90,7 +90,7 @@ def run(settings: Settings) -> None:
         ]
         banner.show("proxy", "", rows)
 
-    lifecycle.run(lambda: ProxyNode(settings), started)
+    lifecycle.run(lambda: ProxyNode(settings), started, settings)
 
 
 if __name__ == "__main__":

@@ -89,13 +89,7 @@ class Supervisor:
                 continue  # it is being restarted anyway
             self._say(child, "rolling restart")
             child.started.clear()
-            process.terminate()
-            try:
-                async with asyncio.timeout(self._stop_seconds):
-                    await process.wait()
-            except TimeoutError:
-                self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
-                process.kill()
+            await self._end(child, process)
             await child.started.wait()
         await whole()
 
@@ -171,8 +165,13 @@ class Supervisor:
         process = child.process
         if process is None or process.returncode is not None:
             return
-        process.terminate()
         printing = asyncio.create_task(self._print(child, process))
+        await self._end(child, process)
+        await printing
+
+    async def _end(self, child: Child, process: asyncio.subprocess.Process) -> None:
+        """SIGTERM, then SIGKILL; returns when it has ended."""
+        process.terminate()
         try:
             async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
@@ -180,7 +179,6 @@ class Supervisor:
             self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
             process.kill()
             await process.wait()
-        await printing
 
 
 def _how_it_ended(code: int) -> str:

@@ -14,23 +14,26 @@ LISTEN_SECONDS = 1.2
 """Every node announces itself each second."""
 
 
-async def until_whole(proxies: Sequence[str], gateways: Sequence[str], workers: int) -> None:
+async def until_whole(
+    proxies: Sequence[str], gateways: Sequence[str], workers: int, seconds: float = PATIENCE_SECONDS
+) -> None:
     """Return once all these nodes work together.
 
     Args:
         proxies: their addresses.
         gateways: the URL of each one's own port.
         workers: how many there are.
+        seconds: that it may take.
 
     Raises:
-        NodeError: if that takes longer than a minute.
+        NodeError: if it takes longer.
     """
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS), connect(*proxies) as connection:
+        async with asyncio.timeout(seconds), connect(*proxies) as connection:
             while not await _is_whole(connection, proxies, gateways, workers):
                 pass  # listening took its time
     except TimeoutError:
-        raise NodeError(f"the cluster is not whole after {PATIENCE_SECONDS:g} seconds") from None
+        raise NodeError(f"the cluster is not whole after {seconds:g} seconds") from None
 
 
 async def _is_whole(

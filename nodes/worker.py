@@ -26,6 +26,8 @@ from nodes.metrics import Gauges
 log = get_logger("nodes.worker")
 
 CONFIRM_SECONDS = 0.5
+FOLLOWED_SECONDS = 1.0
+"""For another worker to track the presences of channels that moved there."""
 
 
 class WorkerNode:
@@ -68,22 +70,25 @@ class WorkerNode:
         self.router = router = Router(self._context, self.id, settings.link)
         self.link_address = router.address
         self.bus = bus = Bus(self._context, self.id, settings.bus)
-        self.channels = channels = Channels(self.endpoint, bus, router.send, settings.worker)
+        self.channels = channels = Channels(
+            self.endpoint, bus, router.send, settings.worker, router.version
+        )
         router.on_up = channels.gateway_up
         router.on_down = channels.gateway_down
         router.on_gone = bus.publisher.gone
         router.on_command = channels.handle
+        router.on_behind = channels.hold_link
         self.presences = channels.presences = presences = Presences(
             self.endpoint.presences,
             self.id,
             bus.publisher.publish_kind,
             settings.presence,
-            channels.local_broadcast,
+            channels.members.local_broadcast,
         )
-        bus.subscriber.on_broadcast = channels.broadcast
+        bus.subscriber.on_broadcast = channels.members.broadcast
         bus.subscriber.on_other[TRACKER] = presences.handle
-        bus.publisher.on_broadcast = channels.published
-        self.endpoint.bind(PubSub(bus, channels.local_broadcast))
+        bus.publisher.on_broadcast = channels.members.published
+        self.endpoint.bind(PubSub(bus, channels.members.local_broadcast))
         for pattern in channels.intercepted_patterns():
             bus.subscribe(topics.prefix(pattern))
         for topic in (topics.of_node(self.id), *presences.topics()):
@@ -102,7 +107,8 @@ class WorkerNode:
             settings.bus.node_down_seconds,
         )
         announcer.on_lost = presences.lost
-        announcer.on_down = lambda announcement: presences.lost(announcement.node)
+        announcer.on_accused = presences.answer
+        announcer.on_down = self._node_down
         bus.start()
         router.start()
         bus.when_subscribed(presences.start)
@@ -114,23 +120,38 @@ class WorkerNode:
         bus.when_subscribed(self.background.start)
         self._tell("node_started")
 
+    def _node_down(self, announcement: placement.Announcement) -> None:
+        """One that said goodbye still tells itself who leaves, and who only moves."""
+        if self.presences is not None and announcement.state != "down":
+            self.presences.lost(announcement.node)
+
     def _tell(self, event: str) -> None:
         telemetry.emit(event, {}, {"node": self.id, "kind": "worker"})
 
     async def aclose(self) -> None:
-        """Say goodbye, end every channel so that its client joins elsewhere, end the links."""
+        """Say goodbye, give away the channels that can move, end the others, end the links.
+
+        The clients of those that end join elsewhere.
+        """
         if self.prober is not None:
             self.prober.draining = True
         if self.announcer is not None:
             self.announcer.close()
         await self.background.aclose()
+        if self.presences is not None:
+            self.presences.tell()
+            await self._last_broadcasts()
         if self.channels is not None:
+            await self.channels.move_away(self.settings.drain.shutdown_seconds)
             await self.channels.aclose()
         if self.presences is not None:
+            await self.presences.followed(FOLLOWED_SECONDS)
             self.presences.close()
         await self._last_broadcasts()
         if self.router is not None:
             self.router.close()
+        if self.channels is not None:
+            self.channels.links_closed()
         if self.admin is not None:
             self.admin.close()
         if self.prober is not None:
@@ -163,6 +184,9 @@ class WorkerNode:
             "open_channels": channels,
             "topics": topics_here,
             "mailbox_messages": self.channels.waiting(),
+            "mailbox_bytes": self.channels.waiting_bytes(),
+            "link_queue_bytes": self.router.waiting_bytes,
+            "topics_held": len(self.channels.holds),
             "links": self.router.links,
             "bus_connected": int(self.bus.publisher.connected),
             "bus_backlog_messages": self.bus.publisher.backlog,
@@ -180,7 +204,7 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
         rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
         banner.show("worker", app_spec, rows)
 
-    lifecycle.run(lambda: WorkerNode(endpoint, settings), started)
+    lifecycle.run(lambda: WorkerNode(endpoint, settings), started, settings)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs the whole suite; arguments go to pytest.
+# Installs what the tests need and runs the whole suite; arguments go to pytest (`-n 0`: in one process).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,7 @@ command -v node >/dev/null && command -v npm >/dev/null || need_apt+=(nodejs npm
 command -v chromium >/dev/null || need_apt+=(chromium)
 command -v cc >/dev/null || need_apt+=(gcc libc6-dev)
 command -v make >/dev/null || need_apt+=(make)
+command -v ip >/dev/null || need_apt+=(iproute2)
 command -v pkg-config >/dev/null || need_apt+=(pkg-config)
 pkg-config --exists 'libzmq >= 4.3' 2>/dev/null || need_apt+=(libzmq3-dev)
 if [ ${#need_apt[@]} -gt 0 ]; then
@@ -25,4 +26,5 @@ if [ ${#need_apt[@]} -gt 0 ]; then
 fi
 npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
 
-exec .venv/bin/python -m pytest "$@"
+processes=$(($(nproc) + 1)) # most tests wait for others' timers
+exec .venv/bin/python -m pytest -n $((processes < 8 ? processes : 8)) "$@"

@@ -150,7 +150,11 @@ def test_the_telemetry_guide_names_exactly_what_there_is():
     )
     named = {name for name, _ in rows}
     totals = {f"mesh_{name}_total" for name in (*metrics.TOTALS, "joins", *COUNTERS)}
-    expected = totals | {f"mesh_{name}" for name in (*metrics.GAUGES, *metrics.HISTOGRAMS)} | set(EVENTS)
+    expected = (
+        totals
+        | {f"mesh_{name}" for name in (*metrics.GAUGES, *metrics.HISTOGRAMS, *metrics.FATES)}
+        | set(EVENTS)
+    )
     assert named == expected
     for name, meaning in EVENTS.items():
         assert (name, meaning) in rows

@@ -32,8 +32,11 @@
 /* A connection that broke is over, and the next has a new socket. Not -1: then libzmq ends the socket's pipe as
  * soon as the connection breaks, with all that was received and not read yet. */
 #define NEVER_MS (24 * 3600 * 1000)
-#define ZMQ_HEARTBEAT_MS 5000
-#define ZMQ_HEARTBEAT_TIMEOUT_MS 15000
+/* TCP finds out whether the gateway is there, and the channels' heartbeats whether it is awake. Not ZeroMQ's
+ * heartbeats: with them libzmq 4.3.5 aborts the process when a connection ends while its queue of received
+ * messages is full (its issue 4364). */
+#define KEEPALIVE_SECONDS 5
+#define KEEPALIVE_PROBES 2
 /* Messages read in one turn: others in the caller's loop get theirs. */
 #define BATCH 1000
 #define FIELD_BYTES 255
@@ -1245,7 +1248,9 @@ static int set_options(cm_client *c)
     if (set_int(s, ZMQ_LINGER, 0) || zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &largest, sizeof largest) ||
         set_int(s, ZMQ_RECONNECT_IVL, NEVER_MS) ||
         set_int(s, ZMQ_HANDSHAKE_IVL, c->options.timeout_ms) || set_int(s, ZMQ_CONNECT_TIMEOUT, c->options.timeout_ms) ||
-        set_int(s, ZMQ_HEARTBEAT_IVL, ZMQ_HEARTBEAT_MS) || set_int(s, ZMQ_HEARTBEAT_TIMEOUT, ZMQ_HEARTBEAT_TIMEOUT_MS) ||
+        set_int(s, ZMQ_TCP_KEEPALIVE, 1) || set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_SECONDS) ||
+        set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_SECONDS) || set_int(s, ZMQ_TCP_KEEPALIVE_CNT, KEEPALIVE_PROBES) ||
+        set_int(s, ZMQ_TCP_MAXRT, KEEPALIVE_SECONDS * (KEEPALIVE_PROBES + 1) * 1000) ||
         (strchr(c->address, '[') && set_int(s, ZMQ_IPV6, 1)))
         return -1;
     if (!c->server_key[0])

@@ -20,6 +20,7 @@ const TRY_AGAIN_LATER = 1013
 
 const LINGER_MS = 500 // what was sent before the end has this long to leave
 const NEVER_MS = 2 ** 31 - 1
+const KEEPALIVE_SECONDS = 5
 const PROBES = 3 // signs of life in one idle time-out: two of them may be lost or late
 const LONGEST_REASON = 123 // bytes, as in a WebSocket's close
 
@@ -140,8 +141,13 @@ export class ZeroMQTransport extends EventTarget {
       linger: LINGER_MS,
       reconnectInterval: NEVER_MS, // -1 would throw away what has arrived but was not read when the connection ended
       handshakeInterval: 5000,
-      heartbeatInterval: 5000,
-      heartbeatTimeout: 15000,
+      // Not ZeroMQ's heartbeats: with them libzmq 4.3.5 aborts the process when a connection ends while its queue
+      // of received messages is full (its issue 4364). TCP finds out whether the gateway is there.
+      tcpKeepalive: 1,
+      tcpKeepaliveIdle: KEEPALIVE_SECONDS,
+      tcpKeepaliveInterval: KEEPALIVE_SECONDS,
+      tcpKeepaliveCount: 2,
+      tcpMaxRetransmitTimeout: 3000 * KEEPALIVE_SECONDS,
       maxMessageSize: maxMessageBytes,
       ipv6: this.address.includes("["),
       ...curve,

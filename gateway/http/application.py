@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tornado.web import Application, StaticFileHandler
 
@@ -34,16 +34,13 @@ def make_application(
         ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
     """
     handlers: list[tuple[Any, ...]] = []
-    for mount in endpoint.mounts.values():
-        rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
-        origin = OriginCheck(rule, settings.url_host)
-        if mount.websocket:
-            given: dict[str, Any] = {"websockets": websockets}
-            given["handshake"] = Handshake(mount, "websocket", origin)
-            handlers.append((path_pattern(mount.path) + "/websocket", WebSocketHandler, given))
-        if mount.longpoll:
-            given = {"longpoll": longpoll, "handshake": Handshake(mount, "longpoll", origin)}
-            handlers.append((path_pattern(mount.path) + "/longpoll", LongPollHandler, given))
+    given: dict[str, Any]
+    for handshake in handshakes(endpoint, "websocket", settings):
+        given = {"websockets": websockets, "handshake": handshake}
+        handlers.append((path_pattern(handshake.mount.path) + "/websocket", WebSocketHandler, given))
+    for handshake in handshakes(endpoint, "longpoll", settings):
+        given = {"longpoll": longpoll, "handshake": handshake}
+        handlers.append((path_pattern(handshake.mount.path) + "/longpoll", LongPollHandler, given))
     if api is not None:
         handlers += publish.routes(api, endpoint)
     handlers += endpoint.http
@@ -52,6 +49,18 @@ def make_application(
     for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):
         handlers.append(_static(prefix, directory))
     return Application(handlers, endpoint=endpoint)
+
+
+def handshakes(
+    endpoint: Endpoint, transport: Literal["websocket", "longpoll"], settings: GatewaySettings
+) -> list[Handshake]:
+    """Of the mounts that can be reached by a transport, in the order in which they were declared."""
+    found = []
+    for mount in endpoint.mounts.values():
+        if getattr(mount, transport):
+            rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
+            found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host)))
+    return found
 
 
 def _static(prefix: str, directory: Path) -> tuple[Any, ...]:

@@ -73,5 +73,5 @@ def decode(data: bytes) -> tuple[bytes, int]:
     """Read it. Raises WireError."""
     try:
         return _decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not an Idempotency-Key's fingerprint: {error}") from None

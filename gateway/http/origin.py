@@ -40,6 +40,7 @@ class OriginCheck:
         try:
             parsed = urlsplit(origin)
             parsed.port  # noqa: B018  (raises for a port that is no number)
+            own = _parts(urlsplit(f"{scheme}://{host}")) if self._rule == "conn" else None
         except ValueError:
             return False
         if not parsed.hostname:
@@ -47,7 +48,7 @@ class OriginCheck:
         if self._rule is True:
             return _same_host(parsed.hostname, self._url_host)
         if self._rule == "conn":
-            return _parts(parsed) == _parts(urlsplit(f"{scheme}://{host}"))
+            return _parts(parsed) == own
         return any(_matches(parsed, pattern) for pattern in self._patterns)
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mesh import telemetry, topics
-from mesh.channel import Reply
 from mesh.errors import MeshError, RemoteProtocolError, TopicError
 from mesh.mount import Mount
+from mesh.replies import Reply
 from mesh.serializers.base import Serializer
 from mesh.serializers.registry import DEFAULT_VSN, negotiate
 from mesh.socket import ConnectInfo, SocketHandler
@@ -52,31 +52,56 @@ async def admit(
     mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
 ) -> Admitted:
     """Ask the mount's handler. Raises RefusedError; what the application's own code raises goes through."""
+    answer = ask(mount, info, params, subprotocol)
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
+def ask(
+    mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
+) -> Admitted | Awaitable[Admitted]:
+    """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
     try:
         serializer = negotiate(params.get("vsn", DEFAULT_VSN), params.get("format"))
     except RemoteProtocolError as error:
         log.warning("connection refused", reason=str(error))
         raise RefusedError(403) from None
-    handler = mount.handler()
-    started = perf_counter()
-    if not await _connect(handler, params, info):
-        _tell(started, handler, info.transport, serializer, None, params, "refused")
+    asked = _Asked(mount.handler(), info.transport, serializer, params, subprotocol, perf_counter())
+    result = asked.handler.connect(params, info)
+    return _later(asked, result) if isinstance(result, Awaitable) else _judge(asked, result)
+
+
+class _Asked(NamedTuple):
+    """A handler, and what it was asked with."""
+
+    handler: SocketHandler
+    transport: str
+    serializer: Serializer
+    params: dict[str, Any]
+    subprotocol: str | None
+    started: float
+
+
+async def _later(asked: _Asked, result: Awaitable[Any]) -> Admitted:
+    return _judge(asked, await result)
+
+
+def _judge(asked: _Asked, result: Any) -> Admitted:
+    handler = asked.handler
+    if not _accepts(handler, result):
+        _tell(asked, None, "refused")
         raise RefusedError(403)
     try:
         socket_id = _check_id(handler)
-        admitted = Admitted(serializer, socket_id, _encode_assigns(handler.assigns), subprotocol)
+        assigns = _encode_assigns(handler.assigns)
     except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
         log.warning("connection refused", handler=type(handler).__name__, reason=str(error))
         raise RefusedError(403) from None
-    _tell(started, handler, info.transport, serializer, socket_id, params, "ok")
-    return admitted
+    _tell(asked, socket_id, "ok")
+    return Admitted(asked.serializer, socket_id, assigns, asked.subprotocol)
 
 
-async def _connect(handler: SocketHandler, params: dict[str, Any], info: ConnectInfo) -> bool:
-    """Whether the application accepts. An exception in it is a 500, as in Phoenix."""
-    result = handler.connect(params, info)
-    if isinstance(result, Awaitable):
-        result = await result
+def _accepts(handler: SocketHandler, result: Any) -> bool:
+    """Whether the application accepts. An exception in its `connect` is a 500, as in Phoenix."""
     if result is False or (isinstance(result, Reply) and result.status == "error"):
         return False
     if result is not None and result is not True:
@@ -89,20 +114,13 @@ async def _connect(handler: SocketHandler, params: dict[str, Any], info: Connect
     return True
 
 
-def _tell(
-    started: float,
-    handler: SocketHandler,
-    transport: str,
-    serializer: Serializer,
-    socket_id: str | None,
-    params: dict[str, Any],
-    result: str,
-) -> None:
-    duration = perf_counter() - started
+def _tell(asked: _Asked, socket_id: str | None, result: str) -> None:
+    handler = asked.handler
+    duration = perf_counter() - asked.started
     metadata = {
         "handler": type(handler).__name__,
-        "transport": transport,
-        "serializer": serializer.name,
+        "transport": asked.transport,
+        "serializer": asked.serializer.name,
         "socket_id": socket_id,
     }
     if handler.log and telemetry.enabled(handler.log):
@@ -110,7 +128,7 @@ def _tell(
             "connected" if result == "ok" else "connection refused",
             **metadata,
             milliseconds=telemetry.milliseconds(duration),
-            params=telemetry.filtered(params),
+            params=telemetry.filtered(asked.params),
         )
     if telemetry.attached("socket_connected"):
         telemetry.emit("socket_connected", {"duration": duration}, {**metadata, "result": result})

@@ -7,6 +7,9 @@ for each message, and `hub.disconnected(client, reason)` when the client is gone
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gateway.backlog import broadcast_frame
+from gateway.ledger import Ledger
+from gateway.unsent import Mark
 from mesh.serializers.base import Frame, Serializer
 
 
@@ -14,17 +17,30 @@ class Encoding:
     """A serializer, and how a transport makes its frames ready to be sent.
 
     One instance per combination: clients that share it are sent the same bytes.
+
+    Attributes:
+        ready: makes a frame ready.
+        broadcast: lets what `ready` made of a broadcast say so (gateway/backlog.py).
     """
 
-    __slots__ = ("ready", "serializer")
+    __slots__ = ("broadcast", "ready", "serializer")
 
-    def __init__(self, serializer: Serializer, ready: Callable[[Frame], Any]) -> None:
+    def __init__(
+        self,
+        serializer: Serializer,
+        ready: Callable[[Frame], Any],
+        broadcast: Callable[[Any, Ledger, str], Any] = broadcast_frame,
+    ) -> None:
         self.serializer = serializer
         self.ready = ready
+        self.broadcast = broadcast
 
 
 class OutboxContract(Protocol):
     """Where what is sent to a client goes."""
+
+    mark: Mark | None
+    """Looked at when something waits for the client; the hub sets it."""
 
     def send(self, frame: Any) -> None:
         """Queue what `Encoding.ready` made; never waits."""
@@ -50,3 +66,24 @@ class Transport(Protocol):
 
     def resume(self) -> None:
         """Read again."""
+
+
+class NoTransport:
+    """The transport of a client that is gone: whatever is asked of it, nothing happens."""
+
+    name = "none"
+
+    def close(self, code: int, reason: str) -> None:
+        """It is closed."""
+
+    def close_slow(self, unsent: int) -> None:
+        """It is closed."""
+
+    def pause(self) -> None:
+        """Nothing is read any more."""
+
+    def resume(self) -> None:
+        """Nothing is read any more."""
+
+
+GONE = NoTransport()

@@ -7,8 +7,11 @@ A connection reads and writes its socket directly: one callback per readable soc
 import asyncio
 import socket
 import ssl
+from collections import Counter
 
-from gateway.hub import Client, Hub
+from gateway.client import Client
+from gateway.hub import Hub
+from gateway.ledger import SLOW_CLIENT
 from gateway.outbox import WOULD_BLOCK, Flusher, Outbox
 from gateway.transports.frames import BINARY, CLOSE, PING, PONG, FrameReader, close_code, close_frame, ready
 from mesh.errors import CloseCode, WebSocketError
@@ -93,7 +96,12 @@ class Connection:
         self._linger: asyncio.TimerHandle | None = None
         self.heard = self._loop.time()
         self.outbox = Outbox(
-            sockets.flusher, sock, sockets.settings.max_unsent_bytes, self._too_slow, self._broken
+            sockets.flusher,
+            sock,
+            sockets.settings.max_unsent_bytes,
+            self._too_slow,
+            self._broken,
+            self._stalled,
         )
 
     def start(self, first: bytes) -> None:
@@ -106,6 +114,8 @@ class Connection:
     # Reading
 
     def _readable(self) -> None:
+        if self._paused and not self._closing:  # since it was scheduled
+            return
         try:
             data = self._sock.recv(READ_BYTES)
         except WOULD_BLOCK:
@@ -118,7 +128,11 @@ class Connection:
             return  # after our close frame whatever comes is read and forgotten
         self._received(data)
         # TLS: what it has decrypted already does not make the descriptor readable again.
-        if isinstance(self._sock, ssl.SSLSocket) and not self._closing and self._sock.pending():
+        self._read_on()
+
+    def _read_on(self) -> None:
+        paused = self._closing or self._paused
+        if isinstance(self._sock, ssl.SSLSocket) and not paused and self._sock.pending():
             self._loop.call_soon(self._readable)
 
     def _received(self, data: bytes) -> None:
@@ -177,6 +191,7 @@ class Connection:
             self._paused = False
             self.heard = self._loop.time()
             self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._read_on()
 
     def time_out(self) -> None:
         """The client was silent for too long."""
@@ -198,6 +213,7 @@ class Connection:
 
     def _shut_down(self) -> None:
         """Say that nothing more follows; a plain close could destroy what the client has not read."""
+        self.outbox.flush()
         if self.outbox.empty and self._sock.fileno() >= 0:
             try:
                 self._sock.shutdown(socket.SHUT_WR)
@@ -218,7 +234,11 @@ class Connection:
             return
         counters.count("slow_clients_closed")
         log.warning("slow client closed", socket_id=self.client.id, unsent=unsent)
+        self.outbox.discard(SLOW_CLIENT)
         self._broken()
+
+    def _stalled(self, dropped: Counter[str]) -> None:
+        log.warning("a slow client missed broadcasts", socket_id=self.client.id, **dropped)
 
     def _hang_up(self) -> None:
         if self._linger is not None:

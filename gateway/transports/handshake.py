@@ -6,15 +6,15 @@ Source: Phoenix.Socket.Transport.
 
 import hmac
 from base64 import b64decode
-from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPServerRequest, parse_cookie
 
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
-from gateway.transports.admission import Admitted, RefusedError, admit
+from gateway.transports.admission import Admitted, RefusedError, ask
+from gateway.transports.upgrade_request import UpgradeRequest
 from mesh.errors import RemoteProtocolError
 from mesh.mount import Mount
 from mesh.socket import ConnectInfo
@@ -25,6 +25,8 @@ log = get_logger("gateway.handshake")
 BEARER = "base64url.bearer.phx."
 TRACE_HEADERS = ("traceparent", "tracestate")
 
+Request = HTTPServerRequest | UpgradeRequest
+
 
 class Handshake:
     """The checks of one mount and transport."""
@@ -34,7 +36,7 @@ class Handshake:
         self._transport = transport
         self._origin = origin
 
-    def check_origin(self, request: HTTPServerRequest) -> None:
+    def check_origin(self, request: Request) -> None:
         """Raises RefusedError for a page of another site."""
         origin = request.headers.get("origin")
         if not self._origin.allows(origin, request.protocol, request.host):
@@ -43,6 +45,14 @@ class Handshake:
 
     async def admit(self, request: HTTPServerRequest, path_params: Mapping[str, str]) -> Admitted:
         """Ask everything. Raises RefusedError; what the application's own code raises goes through."""
+        peer = request.connection.context.address  # type: ignore[union-attr]
+        answer = self.ask(request, path_params, peer)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def ask(
+        self, request: Request, path_params: Mapping[str, str], peer: Any
+    ) -> Admitted | Awaitable[Admitted]:
+        """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
         self.check_origin(request)
         try:
             params = decode_query(request.query) | dict(path_params)
@@ -50,10 +60,10 @@ class Handshake:
             raise RefusedError(400, str(error)) from None
         token, offers = self._auth_token(request)
         subprotocol = self._subprotocol(offers)
-        info = self._connect_info(request, params, token)
-        return await admit(self.mount, info, params, subprotocol)
+        info = self._connect_info(request, params, token, peer)
+        return ask(self.mount, info, params, subprotocol)
 
-    def _auth_token(self, request: HTTPServerRequest) -> tuple[str | None, list[str]]:
+    def _auth_token(self, request: Request) -> tuple[str | None, list[str]]:
         """(phoenix.js's authToken, the sub-protocols offered beside it)."""
         header = ",".join(request.headers.get_list("sec-websocket-protocol"))
         offers = [each.strip() for each in header.split(",") if each.strip()]
@@ -77,9 +87,8 @@ class Handshake:
         return common
 
     def _connect_info(
-        self, request: HTTPServerRequest, params: dict[str, Any], token: str | None
+        self, request: Request, params: dict[str, Any], token: str | None, peer: Any
     ) -> ConnectInfo:
-        peer = request.connection.context.address  # type: ignore[union-attr]
         headers = {name.lower(): value for name, value in request.headers.get_all()}
         return ConnectInfo(
             transport=self._transport,
@@ -94,13 +103,15 @@ class Handshake:
             extra=self.mount.connect_info,
         )
 
-    def _session(self, request: HTTPServerRequest, params: dict[str, Any]) -> Mapping[str, Any] | None:
+    def _session(self, request: Request, params: dict[str, Any]) -> Mapping[str, Any] | None:
         """Without the right CSRF token there is no session, and the connection goes on."""
         wanted = self.mount.session
-        cookie = request.cookies.get(wanted.name) if wanted is not None else None
-        if wanted is None or cookie is None:
+        if wanted is None:
             return None
-        session = wanted.load(cookie.value)
+        cookie = parse_cookie(request.headers.get("cookie") or "").get(wanted.name)
+        if cookie is None:
+            return None
+        session = wanted.load(cookie)
         if session is None or not wanted.check_csrf:
             return session
         given, own = params.get("_csrf_token"), session.get(wanted.csrf_key)
@@ -114,7 +125,7 @@ def _decode_bearer(bearer: str) -> str:
     text = bearer.removeprefix(BEARER).replace("-", "+").replace("_", "/")
     try:
         return b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")
-    except (Base64Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, not UTF-8
         log.warning("connection refused", reason="the auth token is not base64")
         raise RefusedError(500) from None
 

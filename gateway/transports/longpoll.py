@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-import msgspec
 from tornado.web import RequestHandler
 
-from gateway.hub import Client, Hub
+from gateway.client import Client
+from gateway.hub import Hub
+from gateway.transports import longpoll_calls
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.handshake import Handshake
+from gateway.transports.longpoll_calls import CANCEL, POLL, POST, UNREAD, encode
 from gateway.transports.longpoll_sessions import ENCODINGS, LongPollSession, LongPollSessions
 from mesh import tokens
 from mesh.bus.calls import Calls
-from mesh.errors import TokenError
+from mesh.errors import TokenError, WireError
 from mesh.mount import Mount
 from mesh.settings import LongPollSettings
 from mesh.telemetry import counters, get_logger
@@ -32,13 +34,6 @@ MAX_LINES = 100
 """Of one POST, as in Phoenix; clients send no more since 1.7.22 and 1.8.6. The rest is counted."""
 MAX_BASE64_CHARACTERS = 10_000_000
 SALT = "longpoll"
-POLL, CANCEL, UNREAD = "longpoll.poll", "longpoll.cancel", "longpoll.unread"
-POST = "longpoll.post"
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_poll = msgspec.msgpack.Decoder(list[bytes] | None).decode
-_decode_unread = msgspec.msgpack.Decoder(tuple[str, list[bytes]]).decode
-_decode_post = msgspec.msgpack.Decoder(tuple[str, list[tuple[bytes, bool]]]).decode
 
 
 class LongPoll:
@@ -127,8 +122,8 @@ class LongPoll:
         limit = self.settings.window_seconds + self.settings.relay_timeout_seconds
         call = asyncio.ensure_future(self._calls.call(gateway, POLL, session_id.encode(), limit))
         try:
-            return _messages_of(await asyncio.shield(call))
-        except (TimeoutError, msgspec.MsgspecError):
+            return longpoll_calls.decode_polled(await asyncio.shield(call))
+        except (TimeoutError, WireError):
             return None
         except asyncio.CancelledError:
             self._calls.tell(gateway, CANCEL, session_id.encode())
@@ -139,9 +134,12 @@ class LongPoll:
         """The answer crossed the cancellation: its messages must wait for the next poll."""
         if answered.cancelled() or answered.exception() is not None:
             return
-        messages = _messages_of(answered.result())
+        try:
+            messages = longpoll_calls.decode_polled(answered.result())
+        except WireError:
+            return  # no messages that could be given back
         if messages:
-            self._calls.tell(gateway, UNREAD, _encode((session_id, messages)))
+            self._calls.tell(gateway, UNREAD, encode((session_id, messages)))
 
     async def post(self, gateway: str, session_id: str, messages: list[tuple[bytes, bool]]) -> int:
         """Hand over a client's messages; returns the status to answer."""
@@ -150,16 +148,17 @@ class LongPoll:
             return await session.post(messages) if session is not None else 410
         try:
             limit = self.settings.window_seconds + self.settings.relay_timeout_seconds
-            data = _encode((session_id, messages))
-            return int(await self._calls.call(gateway, POST, data, limit))
-        except (TimeoutError, ValueError):
+            data = encode((session_id, messages))
+            return longpoll_calls.decode_status(await self._calls.call(gateway, POST, data, limit))
+        except (TimeoutError, WireError):
             return 410
 
     # For other gateways
 
     async def _answer_poll(self, data: bytes) -> bytes:
         session = self.sessions.get(data.decode("utf-8", "replace"))
-        return _encode(await session.poll() if session is not None else None)
+        messages = await session.poll() if session is not None else None
+        return encode(None if messages is None else list(map(bytes, messages)))  # no BroadcastFrames
 
     async def _answer_cancel(self, data: bytes) -> bytes:
         session = self.sessions.get(data.decode("utf-8", "replace"))
@@ -168,7 +167,11 @@ class LongPoll:
         return b""
 
     async def _answer_unread(self, data: bytes) -> bytes:
-        session_id, messages = _decode_unread(data)
+        try:
+            session_id, messages = longpoll_calls.decode_unread(data)
+        except WireError as error:
+            _malformed(error)
+            return b""
         session = self.sessions.get(session_id)
         if session is not None:
             session.give_back(messages)
@@ -176,8 +179,9 @@ class LongPoll:
 
     async def _answer_post(self, data: bytes) -> bytes:
         try:
-            session_id, messages = _decode_post(data)
-        except msgspec.MsgspecError:
+            session_id, messages = longpoll_calls.decode_post(data)
+        except WireError as error:
+            _malformed(error)
             return b"410"
         session = self.sessions.get(session_id)
         return b"%d" % (await session.post(messages) if session is not None else 410)
@@ -251,7 +255,7 @@ class LongPollHandler(RequestHandler):
         if place is None:
             return self._answer(410)
         _, gateway, session_id = place
-        self._answer(await self._longpoll.post(gateway, session_id, _messages(self.request)))
+        self._answer(await self._longpoll.post(gateway, session_id, messages_of(self.request)))
 
     def _find(self) -> tuple[str, str, str] | None:
         """(token, gateway, session id) of the session this request names."""
@@ -277,15 +281,24 @@ class LongPollHandler(RequestHandler):
         if admitted.serializer not in ENCODINGS:
             log.warning("connection refused", reason="long-poll carries no binary frames: format=json")
             raise RefusedError(403)
+        self._check_room()
+        if admitted.socket_id is not None:
+            socket_ids = self._longpoll.hub.socket_ids
+            await socket_ids.subscribe(admitted.socket_id)
+            try:
+                self._check_room()  # others may have come meanwhile
+            except RefusedError:
+                socket_ids.unsubscribe(admitted.socket_id)
+                raise
+        self._answer(410, self._longpoll.open(admitted, self._handshake.mount))
+
+    def _check_room(self) -> None:
         if self._longpoll.draining:
             self.set_header("Connection", "close")
             raise RefusedError(503)
         if self._longpoll.sessions.full:
             log.error("too many long-poll sessions", limit=self._longpoll.settings.max_sessions)
             raise RefusedError(503)
-        if admitted.socket_id is not None:
-            await self._longpoll.hub.subscribe_id(admitted.socket_id)
-        self._answer(410, self._longpoll.open(admitted, self._handshake.mount))
 
     def _refuse(self, refused: RefusedError) -> None:
         counters.count("connections_refused")
@@ -306,12 +319,12 @@ class LongPollHandler(RequestHandler):
             self.finish(b'{"status":%d,"token":"%b","messages":[%b]}' % (status, token.encode(), listed))
 
 
-def _messages_of(answer: bytes) -> list[bytes] | None:
-    messages: list[bytes] | None = _decode_poll(answer)
-    return messages
+def _malformed(error: WireError) -> None:
+    counters.count("bus_messages_malformed")
+    log.warning("question about a session dropped", reason=str(error))
 
 
-def _messages(request: Any) -> list[tuple[bytes, bool]]:
+def messages_of(request: Any) -> list[tuple[bytes, bool]]:
     """(bytes, whether binary) of each message in a POST."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-ndjson":

@@ -10,8 +10,12 @@ from typing import Any
 
 import msgspec
 
-from gateway.hub import Client, Hub
+from gateway.backlog import Backlog, lost
+from gateway.client import Client
+from gateway.hub import Hub
+from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
 from gateway.transports.base import Encoding
+from gateway.unsent import Mark
 from mesh.errors import CloseCode, EncodeError
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import SERIALIZERS
@@ -53,6 +57,11 @@ class TextOnly:
 def _text(frame: Frame) -> Frame:
     if frame.binary:
         raise EncodeError("long-poll cannot carry bytes to a client")
+    if not frame.data.isascii():
+        try:
+            str(frame.data, "utf-8")
+        except UnicodeDecodeError as error:  # of a program on the bus: nothing decodes its payloads
+            raise EncodeError(f"the payload is not UTF-8: {error}") from None
     return frame
 
 
@@ -77,8 +86,8 @@ class LongPollSession:
     """
 
     __slots__ = (
-        "_loop", "_messages", "_resumed", "_sessions", "_unsent_bytes", "_waiting", "_waking",
-        "client", "heard", "id", "over",
+        "_backlog", "_loop", "_resumed", "_sessions", "_waiting", "_waking",
+        "client", "heard", "id", "mark", "over",
     )  # fmt: skip
 
     name = "longpoll"
@@ -87,11 +96,11 @@ class LongPollSession:
         self.id = secrets.token_urlsafe(16)
         self.client: Client
         self.over = False
+        self.mark: Mark | None = None
         self._sessions = sessions
         self._loop = asyncio.get_running_loop()
         self.heard = self._loop.time()
-        self._messages: list[bytes] = []
-        self._unsent_bytes = 0
+        self._backlog: Backlog[bytes] = Backlog()
         self._waiting: asyncio.Future[bool] | None = None
         self._waking = False
         self._resumed: asyncio.Future[None] | None = None
@@ -107,7 +116,7 @@ class LongPollSession:
         self.heard = float("inf")
         waiting: asyncio.Future[bool] | None = None
         try:
-            if not self._messages and not self.over:
+            if not self._backlog and not self.over:
                 waiting = self._waiting = self._loop.create_future()
                 await asyncio.wait([waiting], timeout=self._sessions.longpoll.window_seconds)
                 if waiting.done() and waiting.result():
@@ -124,18 +133,20 @@ class LongPollSession:
 
     def give_back(self, messages: list[bytes]) -> None:
         """What an earlier poll took reached nobody: it comes first in the next one."""
-        self._messages[:0] = messages
-        self._unsent_bytes += sum(map(len, messages))
+        plain = [bytes(message) for message in messages]
+        self._backlog.put_back([(message, message) for message in plain])
         self._wake()
 
     async def post(self, messages: list[tuple[bytes, bool]]) -> int:
         """Messages of the client, in order; returns the status to answer."""
         window = self._sessions.longpoll.window_seconds
-        for data, binary in messages:
+        for number, (data, binary) in enumerate(messages):
             if self._resumed is not None:
                 await asyncio.wait([self._resumed], timeout=window)
-                if self._resumed is not None:
-                    return 408  # as in Phoenix the rest is dropped
+                if self._resumed is not None:  # as in Phoenix the rest is dropped
+                    counters.count("longpoll_lines_dropped", len(messages) - number)
+                    log.warning("long-poll messages dropped", socket_id=self.client.id, seconds=window)
+                    return 408
             if self.over:
                 return 410
             if len(data) > self._sessions.gateway.max_frame_bytes:
@@ -151,17 +162,21 @@ class LongPollSession:
     @property
     def unsent_bytes(self) -> int:
         """What no poll has taken."""
-        return self._unsent_bytes
+        return self._backlog.size
 
     def send(self, message: bytes) -> None:
         """Keep a message for the next poll, or answer the one that waits."""
         if self.over:
+            lost(message, CLIENT_GONE)
             return
-        self._messages.append(message)
-        self._unsent_bytes += len(message)
-        if self._unsent_bytes > self._sessions.gateway.max_unsent_bytes:
-            self.close_slow(self._unsent_bytes)
-        elif self._waiting is not None and not self._waking:
+        backlog, limit = self._backlog, self._sessions.gateway.max_unsent_bytes
+        backlog.add(message, message, behind=self._waiting is None)
+        if backlog.size > limit and not backlog.trim(limit):
+            self.close_slow(backlog.size)
+            return
+        if self.mark is not None:
+            self.mark.look(backlog.size)
+        if self._waiting is not None and not self._waking:
             self._waking = True
             self._loop.call_soon(self._wake)
 
@@ -173,7 +188,7 @@ class LongPollSession:
         self.over = True
         self._wake()
         self.resume()
-        self._sessions.ended(self, keep=bool(self._messages))
+        self._sessions.ended(self, keep=bool(self._backlog))
 
     def close_slow(self, unsent: int) -> None:
         """The client does not poll."""
@@ -191,10 +206,14 @@ class LongPollSession:
             resumed.set_result(None)
 
     def _take(self) -> list[bytes] | None:
-        messages, self._messages = self._messages, []
-        self._unsent_bytes = 0
-        if messages or not self.over:
-            return messages
+        backlog = self._backlog
+        if backlog.dropped:
+            log.warning("a slow client missed broadcasts", socket_id=self.client.id, **backlog.dropped)
+            backlog.dropped.clear()
+        if self.mark is not None:
+            self.mark.look(0)
+        if backlog or not self.over:
+            return [backlog.pop() for _ in range(len(backlog))]
         self._sessions.ended(self, keep=False)
         return None
 
@@ -206,11 +225,16 @@ class LongPollSession:
     def _close_slow(self, unsent: int) -> None:
         if not self.over:
             counters.count("slow_clients_closed")
+            self.discard(SLOW_CLIENT)
             self._end(f"{unsent} bytes wait for a client that does not poll (gateway.max_unsent_bytes)")
+
+    def discard(self, reason: str = CLIENT_GONE) -> None:
+        """Nobody will poll for what is here."""
+        self._backlog.clear(reason)
 
     def _end(self, reason: str) -> None:
         log.warning("long-poll session ended", socket_id=self.client.id, reason=reason)
-        self._messages = []
+        self.discard()
         self.close(CloseCode.INTERNAL_ERROR, reason)
         self._sessions.hub.disconnected(self.client, "closed")
 
@@ -255,12 +279,15 @@ class LongPollSessions:
     def close(self) -> None:
         """Forget all."""
         self._timer.cancel()
+        for session in self._sessions.values():
+            session.discard()
         self._sessions.clear()
 
     def _expire(self) -> None:
         oldest = self._loop.time() - SILENT_WINDOWS * self.longpoll.window_seconds
         for session in [each for each in self._sessions.values() if each.heard < oldest]:
             del self._sessions[session.id]
+            session.discard()
             if not session.over:
                 session.over = True
                 session.resume()

@@ -5,10 +5,12 @@ from hashlib import sha1
 
 from tornado.httputil import HTTPHeaders
 
+from gateway.transports.upgrade_request import Headers
+
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def problem(headers: HTTPHeaders) -> str | None:
+def problem(headers: HTTPHeaders | Headers) -> str | None:
     """Why these headers cannot upgrade, or None if they can."""
     if "host" not in headers:
         return "'host' header is absent"
@@ -25,7 +27,7 @@ def problem(headers: HTTPHeaders) -> str | None:
     return None
 
 
-def response(headers: HTTPHeaders, subprotocol: str | None = None) -> bytes:
+def response(headers: HTTPHeaders | Headers, subprotocol: str | None = None) -> bytes:
     """The 101 that accepts the upgrade."""
     key = headers["sec-websocket-key"].encode("latin-1")
     accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())

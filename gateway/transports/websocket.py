@@ -10,13 +10,14 @@ import socket
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 
-from gateway.hub import Client
+from gateway.client import Client
 from gateway.transports import upgrade
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.base import Encoding
 from gateway.transports.connection import READ_BYTES, Connection, WebSockets
 from gateway.transports.frames import BINARY, TEXT, ready
 from gateway.transports.handshake import Handshake
+from mesh.mount import Mount
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import BY_NAME
 from mesh.telemetry import counters, get_logger
@@ -65,25 +66,32 @@ class WebSocketHandler(RequestHandler):
         hub = self._websockets.hub
         socket_id = admitted.socket_id
         if socket_id is not None:
-            await hub.subscribe_id(socket_id)
+            await hub.socket_ids.subscribe(socket_id)
         answer = upgrade.response(self.request.headers, admitted.subprotocol)
         try:
             sock, first = _take_over(self.detach(), answer)
         except (StreamClosedError, OSError, AttributeError):  # the client has gone meanwhile
             if socket_id is not None:
-                hub.unsubscribe_id(socket_id)
+                hub.socket_ids.unsubscribe(socket_id)
             return
-        connection = Connection(self._websockets, sock)
-        connection.client = Client(
-            self._handshake.mount.path,
-            socket_id,
-            admitted.assigns,
-            ENCODINGS[admitted.serializer],
-            connection,
-            connection.outbox,
-        )
-        hub.connect(connection.client, self._handshake.mount)
-        connection.start(first)
+        begin(self._websockets, self._handshake.mount, admitted, sock, first)
+
+
+def begin(
+    websockets: WebSockets, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes
+) -> None:
+    """The client has its 101: from now on it is the hub's. `first` came behind its request."""
+    connection = Connection(websockets, sock)
+    connection.client = Client(
+        mount.path,
+        admitted.socket_id,
+        admitted.assigns,
+        ENCODINGS[admitted.serializer],
+        connection,
+        connection.outbox,
+    )
+    websockets.hub.connect(connection.client, mount)
+    connection.start(first)
 
 
 def _take_over(stream: IOStream, answer: bytes) -> tuple[socket.socket, bytes]:

@@ -12,7 +12,10 @@ from typing import Any
 import msgspec
 import zmq
 
-from gateway.hub import Client, Hub
+from gateway.backlog import broadcast_frame, lost
+from gateway.client import Client
+from gateway.hub import Hub
+from gateway.ledger import CLIENT_GONE, Ledger
 from gateway.transports.admission import RefusedError, admit
 from gateway.transports.base import Encoding
 from gateway.transports.zeromq_client import BINARY, CLOSE, OPEN, PING, REFUSED, TEXT, ZeroMQClient
@@ -43,7 +46,13 @@ def _ready(frame: Frame) -> tuple[bytes, bytes]:
     return (BINARY if frame.binary else TEXT), frame.data
 
 
-ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in BY_NAME.values()}
+def _broadcast(frames: tuple[bytes, bytes], ledger: Ledger, event: str) -> tuple[bytes, bytes]:
+    return frames[0], broadcast_frame(frames[1], ledger, event)
+
+
+ENCODINGS: dict[Serializer, Encoding] = {
+    each: Encoding(each, _ready, _broadcast) for each in BY_NAME.values()
+}
 
 
 class Opening(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,6 +64,14 @@ class Opening(msgspec.Struct, forbid_unknown_fields=True):
 
 _decode_opening = msgspec.json.Decoder(Opening).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def read_opening(data: bytes) -> Opening:
+    """What a client opens with. Raises RefusedError for anything else."""
+    try:
+        return _decode_opening(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise RefusedError(400, f"want JSON: path, params: {error}") from None
 
 
 class ZeroMQClients:
@@ -87,7 +104,9 @@ class ZeroMQClients:
         self._probing = False
         self._socket = sockets.client_router(context, settings, gateway.max_frame_bytes)
         self.address, self._monitor = sockets.bound(self._socket, bind, CLIENTS)
+        self._gone: list[ZeroMQClient] = []
         self._drain = Drain(self._socket, self._message)
+        self._drain.on_behind = lambda behind: None if behind else self._end_gone()
         self._monitor_drain = Drain(self._monitor, self._disconnected)
         self._timer = self._loop.call_later(CHECK_SECONDS, self._check_idle)
 
@@ -125,7 +144,11 @@ class ZeroMQClients:
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._loop.call_soon(client.gone)
+            self._drain.look_again()  # what it said before it went is read first
+            if not self._gone:
+                self._loop.call_soon(self._end_gone)
+            self._gone.append(client)
+            lost(frames[1], CLIENT_GONE)
             return True
         else:
             return True
@@ -183,10 +206,10 @@ class ZeroMQClients:
             log.error("connect raised", exc_info=error)
             return self._refuse(client, 500, "connect raised")
         if admitted.socket_id is not None:
-            await self.hub.subscribe_id(admitted.socket_id)
+            await self.hub.socket_ids.subscribe(admitted.socket_id)
         if client.over:  # gone meanwhile
             if admitted.socket_id is not None:
-                self.hub.unsubscribe_id(admitted.socket_id)
+                self.hub.socket_ids.unsubscribe(admitted.socket_id)
             return
         encoding = ENCODINGS[admitted.serializer]
         client.client = Client(mount.path, admitted.socket_id, admitted.assigns, encoding, client, client)
@@ -196,10 +219,7 @@ class ZeroMQClients:
         client.resume()
 
     def _find(self, data: bytes) -> tuple[Mount, dict[str, Any]]:
-        try:
-            opening = _decode_opening(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise RefusedError(400, f"want JSON: path, params: {error}") from None
+        opening = read_opening(data)
         for pattern, mount in self._mounts:
             match = pattern.fullmatch(opening.path)
             if match is not None and mount.zeromq:
@@ -248,6 +268,13 @@ class ZeroMQClients:
             client.end(code, reason)
 
     # Who is still there
+
+    def _end_gone(self) -> None:
+        if self._drain.behind:
+            return  # when all is read
+        gone, self._gone = self._gone, []
+        for client in gone:
+            client.gone()
 
     def _flush(self) -> None:
         self._retry = None

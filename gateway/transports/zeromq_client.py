@@ -4,7 +4,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gateway.hub import Client
+from gateway.backlog import Backlog, lost
+from gateway.client import Client
+from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
+from gateway.unsent import Mark
 from mesh.errors import CloseCode
 from mesh.telemetry import counters, get_logger
 
@@ -26,8 +29,8 @@ class ZeroMQClient:
     """
 
     __slots__ = (
-        "_paused", "_pending", "_pending_bytes", "_unsent", "client", "clients", "heard", "identity",
-        "over", "unsent_bytes",
+        "_ended", "_paused", "_pending", "_pending_bytes", "_unsent", "client", "clients", "heard",
+        "identity", "mark", "over",
     )  # fmt: skip
 
     name = "zeromq"
@@ -38,8 +41,9 @@ class ZeroMQClient:
         self.identity = identity
         self.heard = asyncio.get_running_loop().time()
         self.over = False
-        self.unsent_bytes = 0
-        self._unsent: deque[tuple[bytes, bytes]] = deque()
+        self.mark: Mark | None = None
+        self._unsent: Backlog[tuple[bytes, bytes]] | None = None
+        self._ended = CLIENT_GONE
         self._paused = True  # until it is let in
         self._pending: deque[tuple[bytes, bool]] = deque()
         self._pending_bytes = 0
@@ -68,31 +72,51 @@ class ZeroMQClient:
     def gone(self) -> None:
         """Nobody is there any more."""
         if not self.over:
-            self.over = True
-            self.clients.forget(self)
+            self._over()
             if self.client is not None:
                 self.clients.hub.disconnected(self.client, "closed")
 
     # Outbox
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What ZeroMQ has not taken."""
+        return self._unsent.size if self._unsent is not None else 0
+
     def send(self, frames: tuple[bytes, bytes]) -> None:
         """Send, or keep what ZeroMQ does not take now."""
+        unsent = self._unsent
         if self.over:
+            lost(frames[1], self._ended)
             return
-        if not self._unsent and self.clients.send(self, frames):
-            return
-        self._unsent.append(frames)
-        self.unsent_bytes += len(frames[1])
-        if self.unsent_bytes > self.clients.gateway.max_unsent_bytes:
-            self.close_slow(self.unsent_bytes)
+        if unsent is None:
+            if self.clients.send(self, frames):
+                return
+            unsent = self._unsent = Backlog()
+        unsent.add(frames, frames[1])
+        limit = self.clients.gateway.max_unsent_bytes
+        if unsent.size > limit and not unsent.trim(limit):
+            self.close_slow(unsent.size)
+        elif self.mark is not None:
+            self.mark.look(unsent.size)
 
     def flush(self) -> bool:
         """Send what was kept; returns whether nothing is left."""
-        while self._unsent and not self.over:
-            if not self.clients.send(self, self._unsent[0]):
+        unsent = self._unsent
+        while unsent and not self.over:
+            if not self.clients.send(self, next(iter(unsent))):
                 return False
-            self.unsent_bytes -= len(self._unsent.popleft()[1])
+            unsent.pop()
+            if self.mark is not None:
+                self.mark.look(unsent.size)
+        self._caught_up()
         return True
+
+    def _caught_up(self) -> None:
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None and unsent.dropped:
+            socket_id = self.client.id if self.client is not None else None
+            log.warning("a slow client missed broadcasts", socket_id=socket_id, **unsent.dropped)
 
     # Transport
 
@@ -101,8 +125,7 @@ class ZeroMQClient:
         if not self.over:
             self.flush()
             self.clients.say(self.identity, CLOSE, {"code": int(code), "reason": reason})
-            self.over = True
-            self.clients.forget(self)
+            self._over()
 
     def close_slow(self, unsent: int) -> None:
         """It does not read."""
@@ -120,8 +143,16 @@ class ZeroMQClient:
             self._pending_bytes -= len(data) + 100
             self.clients.hub.received(self.client, data, binary)
 
+    def _over(self) -> None:
+        self.over = True
+        if self._unsent is not None:
+            self._unsent.clear(self._ended)
+            self._caught_up()
+        self.clients.forget(self)
+
     def _end_slow(self, unsent: int) -> None:
         if not self.over:
+            self._ended = SLOW_CLIENT
             counters.count("slow_clients_closed")
             log.warning("slow client closed", socket_id=self.client and self.client.id, unsent=unsent)
             self.gone()

@@ -29,6 +29,7 @@ class Announcer:
         on_up: called with each announcement of a live node.
         on_down: called with the announcement of a node that said goodbye or fell silent.
         on_lost: called with the id of a node whose link to some other node has ended.
+        on_accused: called when that is said of this node, which lives.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Announcer:
         self.on_up: Callable[[Announcement], None] = lambda _: None
         self.on_down: Callable[[Announcement], None] = lambda _: None
         self.on_lost: Callable[[str], None] = lambda _: None
+        self.on_accused: Callable[[], None] = lambda: None
         self._publisher = publisher
         self._announcement = announcement
         self._announce_seconds = announce_seconds
@@ -120,6 +122,8 @@ class Announcer:
             log.warning("announcement dropped", reason=str(error))
             return
         if announcement.node == self._announcement.node:
+            if announcement.state == "lost":
+                self.on_accused()
             return
         if common((READ, announcement.reads)) is None:
             self._other_version(announcement)

@@ -16,6 +16,9 @@ from mesh.settings import BusSettings
 from mesh.zeromq import sockets
 from mesh.zeromq.resolve import resolve
 
+MOVE_SECONDS = 3.0
+"""After a proxy is given up, until what went through it has been sent again and has come."""
+
 
 class Bus:
     """Connects a node to all proxies.
@@ -27,7 +30,11 @@ class Bus:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], node: str, settings: BusSettings) -> None:
         self.proxies = resolve(settings.proxies)
         self.publisher = Publisher(context, node, settings, self.proxies)
-        self.subscriber = Subscriber(sockets.bus_subscriber(context, settings), self.proxies)
+        self.subscriber = Subscriber(
+            sockets.bus_subscriber(context, settings),
+            self.proxies,
+            settings.proxy_timeout_seconds + MOVE_SECONDS,
+        )
         self.barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
         self.subscriptions = Subscriptions(self.subscribe, self.unsubscribe, lambda: subscribed(self))
         self.subscriber.listeners += (self.subscriptions.deliver,)
@@ -88,6 +95,11 @@ class Bus:
     def when_subscribed(self, callback: Callable[[], None]) -> None:
         """Call back once all subscriptions made so far are in force at every proxy that is there."""
         self.barrier.when_complete(callback)
+
+    @property
+    def unread(self) -> bool:
+        """Whether more has come than could be handled yet."""
+        return self.subscriber.unread
 
     def delivered(self, origin: str, sequence: int) -> bool:
         """Whether this broadcast has come, or will not come any more."""

@@ -13,6 +13,7 @@ import msgspec
 from mesh import topics
 from mesh.bus.bus import Bus
 from mesh.bus.frames import ANSWER, CALL, Header
+from mesh.errors import WireError
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("mesh.bus")
@@ -21,6 +22,14 @@ Answer = Callable[[bytes], Awaitable[bytes]]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
+
+
+def decode(data: bytes) -> tuple[int, bytes]:
+    """The number of a question, and what is asked or answered. Raises WireError for anything else."""
+    try:
+        return _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not a question and not an answer: {error}") from None
 
 
 class Calls:
@@ -96,8 +105,8 @@ class Calls:
 
     def _read(self, header: Header, data: bytes) -> tuple[int, bytes] | None:
         try:
-            return _decode(data)
-        except msgspec.MsgspecError as error:
+            return decode(data)
+        except WireError as error:
             counters.count("bus_messages_malformed")
             log.warning("call dropped", call=header.event, origin=header.origin, reason=str(error))
             return None

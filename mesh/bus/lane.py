@@ -13,7 +13,7 @@ import zmq
 
 from mesh.addresses import publish_address
 from mesh.bus.frames import encode_again
-from mesh.bus.sequence import Message, Sent
+from mesh.bus.sequence import RESENT_SECONDS, Message, Sent
 from mesh.errors import MeshError
 from mesh.settings import BusSettings
 from mesh.telemetry import get_logger
@@ -72,7 +72,8 @@ class Lane:
         self.heard = False
         self.away = False
         self.interruptions = 0
-        self.sent = Sent()
+        # A proxy takes what it cannot pass on to a node that is cut off from it, until that node says so.
+        self.sent = Sent(RESENT_SECONDS + settings.proxy_timeout_seconds)
         self.listeners: set[str] = set()
         self.heard_at = self.heard_since = 0.0
         self._probes: dict[int, int] = {}

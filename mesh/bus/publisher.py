@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 
-import msgspec
 import zmq
 
 from mesh import telemetry, topics
@@ -29,6 +28,7 @@ from mesh.bus.frames import (
     encode_header,
 )
 from mesh.bus.lane import Lane
+from mesh.bus.markers import Markers
 from mesh.bus.sequence import Message
 from mesh.messages import Sender
 from mesh.placement import choose
@@ -85,6 +85,8 @@ class Publisher:
         self._settings = settings
         self._nodes: dict[str, float] = {}
         self._usable: list[Lane] = []
+        self._unsettled = False
+        self._markers = Markers()
         self._by_topic: dict[str, Lane] = {}
         self._backlog: deque[Message] = deque()
         self._retry: asyncio.TimerHandle | None = None
@@ -106,6 +108,11 @@ class Publisher:
     def proxies(self) -> tuple[str, ...]:
         """Those that this node hears."""
         return tuple(lane.address for lane in self.lanes if lane.heard)
+
+    def proxy_of(self, topic: str) -> str:
+        """The proxy through which a topic goes now; empty if none is there."""
+        lane = self._lane(topic)
+        return lane.address if lane is not None else ""
 
     def start(self) -> None:
         """Connect to the proxies. Raises MeshError if an address or a key cannot be used."""
@@ -214,6 +221,8 @@ class Publisher:
         everybody = [lane for lane in here if self._nodes.keys() <= lane.listeners]
         patience = self._settings.listeners_seconds
         usable = everybody or [lane for lane in here if now - lane.heard_since > patience]
+        if self._backlog:  # what waits was published before any marker that could be sent now
+            usable = [lane for lane in usable if lane in self._usable] or usable
         if usable == self._usable:
             return
         before, self._usable = self._usable, usable
@@ -223,6 +232,7 @@ class Publisher:
         gained = [lane for lane in usable if lane not in before]
         if kept and gained:
             self._mark(kept, gained)
+        self._unsettled = self._unsettled or len(kept) < len(before)
         self._send_again([lane for lane in self.lanes if lane not in usable])
 
     def _lane(self, topic: str) -> Lane | None:
@@ -242,9 +252,7 @@ class Publisher:
         """Tell receivers that topics move: from here on, wait for what still comes the old ways."""
         self.sequence = boundary = self.sequence + 1
         header = encode_header(Header(self.version, MOVE, self.origin, boundary, "", 0))
-        for lane in (*kept, *gained):
-            data = msgspec.msgpack.encode((len(kept), lane in kept))
-            lane.send([topics.exact(topics.MOVES), header, data])
+        self._markers.send(header, kept, gained, asyncio.get_running_loop().time())
 
     def _send_again(self, lanes: list[Lane]) -> None:
         lost = [message._replace(again=True) for lane in lanes for message in lane.sent.take_all()]
@@ -270,6 +278,7 @@ class Publisher:
             if silent and not late and len(self._usable) > 1:
                 log.warning("proxy does not answer", proxy=lane.address)
                 lane.lose()
+        self._markers.repeat(now)
         patience = SILENT_ANNOUNCEMENTS * self._settings.announce_seconds
         for node in [each for each, heard in self._nodes.items() if now - heard > patience and not late]:
             self.gone(node)
@@ -321,3 +330,6 @@ class Publisher:
                     self._retry_later()
                 return
             self._backlog.popleft()
+        if self._unsettled and self._usable:  # what went through a lost proxy has been sent again
+            self._unsettled = False
+            self._mark(self._usable, [])

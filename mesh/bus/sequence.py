@@ -13,12 +13,16 @@ REMEMBERED = 131_072
 REMEMBERED_SECONDS = 15.0
 """Likewise; well above the time in which a proxy that answers no more is given up."""
 
+REMEMBERED_ORIGINS_SECONDS = 3600.0
+"""An origin of which nothing comes: after a cut it sends again what has come before it."""
+
 RESENT = 65_536
 """Messages that are kept for one proxy to be sent again, at most."""
 RESENT_BYTES = 64_000_000
 """Likewise, of payloads."""
 RESENT_SECONDS = 1.0
-"""What a proxy has taken for certain is kept on for this long: it may not have passed it on."""
+"""What a proxy has taken for certain is kept on for this long: it may not have passed it on. By a node, for
+longer by the time in which another node finds out that it hears a proxy no more (mesh/bus/lane.py)."""
 
 
 class _Origin:
@@ -72,7 +76,7 @@ class Duplicates:
             if now - of.since > REMEMBERED_SECONDS:
                 if of.recent or of.older:
                     of.forget_older(now)
-                elif now - of.since > 20 * REMEMBERED_SECONDS:
+                elif now - of.since > REMEMBERED_ORIGINS_SECONDS:
                     del self._origins[origin]
 
 
@@ -95,10 +99,15 @@ class Message(NamedTuple):
 
 
 class Sent:
-    """What was sent through one proxy and may have been lost with it. Positions count what was added."""
+    """What was sent through one proxy and may have been lost with it. Positions count what was added.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: what the proxy has taken is kept for so long.
+    """
+
+    def __init__(self, seconds: float = RESENT_SECONDS) -> None:
         self.position = 0
+        self._seconds = seconds
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._taken = 0
@@ -122,10 +131,10 @@ class Sent:
     def tick(self, now: float) -> None:
         """Time passes: forget what was taken, and passed on since."""
         self._marks.append((now, self.position))
-        while len(self._marks) > 1 and self._marks[1][0] <= now - RESENT_SECONDS:
+        while len(self._marks) > 1 and self._marks[1][0] <= now - self._seconds:
             self._marks.popleft()
         when, old = self._marks[0]
-        safe = min(old, self._taken) if when <= now - RESENT_SECONDS else 0
+        safe = min(old, self._taken) if when <= now - self._seconds else 0
         for _ in range(len(self._messages) - (self.position - safe)):
             self._drop()
 

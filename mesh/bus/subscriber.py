@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from mesh import topics
+from mesh import topics, turns
 from mesh.addresses import subscribe_address
 from mesh.bus.frames import (
     ANNOUNCEMENT,
@@ -28,7 +28,7 @@ from mesh.bus.frames import (
 from mesh.bus.moves import Moves
 from mesh.bus.sequence import REMEMBERED_SECONDS, Duplicates
 from mesh.errors import MeshError, WireError
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import counters, get_logger, stats
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import proxy_key
 from mesh.zeromq.drain import Drain
@@ -39,6 +39,8 @@ REFUSED_SECONDS = 1.0
 """libzmq does not try again after a failed handshake; we do, after this, with the key of that moment."""
 
 NOT_YET = float("inf")
+TURN_SECONDS = 2 * turns.TURN_SECONDS
+"""What comes from the bus goes before what waits for it, as replies do, and what makes more of it."""
 _RESERVED = topics.RESERVED.encode()
 _ONCE_ONLY = frozenset({BROADCAST, DIRECT, ONCE})
 _FAILED = frozenset(
@@ -53,6 +55,11 @@ _FAILED = frozenset(
 class Subscriber:
     """One node's ear on the bus.
 
+    Args:
+        socket: a SUB.
+        proxies: their addresses.
+        move_seconds: what comes another way waits at most so long for what was sent before it.
+
     Attributes:
         on_broadcast: called with (topic, header, payload) for each broadcast.
         listeners: likewise, before it.
@@ -62,7 +69,7 @@ class Subscriber:
         on_other: by kind of message: called with (header, payload).
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], proxies: Collection[str]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], proxies: Collection[str], move_seconds: float) -> None:
         self.on_broadcast: Callable[[str, Header, bytes], None] = lambda *_: None
         self.listeners: tuple[Callable[[str, Header, bytes], None], ...] = ()
         self.on_announcement: Callable[[bytes], None] = lambda _: None
@@ -72,7 +79,7 @@ class Subscriber:
         self._socket = socket
         self._proxies = {subscribe_address(proxy): proxy for proxy in proxies}
         self._monitor = sockets.monitor(socket, zmq.EVENT_DISCONNECTED | sum(_FAILED))
-        self._drain = Drain(socket, self._message)
+        self._drain = Drain(socket, self._message, turn_seconds=TURN_SECONDS)
         self._monitor_drain = Drain(self._monitor, self._connection)
         self._counts: dict[bytes, int] = {}
         self._prefixes: set[bytes] = set()
@@ -80,7 +87,7 @@ class Subscriber:
         self._first: dict[bytes, dict[str, int]] = {}
         self._announced: dict[str, int] = {}
         self._duplicates = Duplicates()
-        self._moves = Moves(self._deliver)
+        self._moves = Moves(self._deliver, move_seconds)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.subscribe(topics.exact(topics.MOVES))
 
@@ -106,6 +113,15 @@ class Subscriber:
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
+
+    @property
+    def unread(self) -> bool:
+        """Whether more has come than could be handled yet."""
+        return self._drain.behind
+
+    def on_unread(self, callback: Callable[[bool], None]) -> None:
+        """Call back with `unread` when it changes."""
+        self._drain.on_behind = callback
 
     def subscribe(self, subscription: bytes) -> None:
         """Receive what starts with these bytes; as often as it is undone."""
@@ -193,6 +209,7 @@ class Subscriber:
             return
         if header.kind == ONCE:
             return self._of_the_mesh(topic, header, data)
+        stats.bus_received += 1
         for listen in self.listeners:
             listen(topic, header, data)
         self.on_broadcast(topic, header, data)
@@ -227,6 +244,8 @@ class Subscriber:
         proxy = self._proxies.get(address)
         if proxy is None:
             return
+        counters.count("bus_interruptions")
+        log.warning("connection to a proxy ended: nothing comes through it now", proxy=proxy)
         self.on_deaf(proxy)
         if event["event"] in _FAILED and address not in self._timers:
             loop = asyncio.get_running_loop()

@@ -47,7 +47,7 @@ def decode_question(data: bytes) -> Question:
     """Raises WireError for anything else."""
     try:
         return _decode_question(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not a question for topics: {error}") from None
 
 
@@ -55,5 +55,5 @@ def decode_answer(data: bytes) -> TopicCounts:
     """Raises WireError for anything else."""
     try:
         return _decode_answer(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not an answer with topics: {error}") from None

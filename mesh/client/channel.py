@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from mesh.client import session as protocol
+from mesh.client import events
+from mesh.client.channel_state import ChannelState
 from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
 from mesh.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from mesh.client.client import Client
+    from mesh.client.driver import Driver
 
 log = get_logger("mesh.client")
 
@@ -45,14 +46,14 @@ class ClientChannel:
     """
 
     def __init__(
-        self, client: "Client", topic: str, params: Any, timeout_seconds: float, max_queued: int
+        self, driver: "Driver", topic: str, params: Any, timeout_seconds: float, max_queued: int
     ) -> None:
         self.topic = topic
         self.response: Any = None
         self.dropped = 0
-        self._client = client
+        self._driver = driver
         self._params = params
-        self._core = protocol.ChannelState(topic, timeout_seconds)
+        self._core = ChannelState(topic, timeout_seconds)
         self._used = False
         self._max_queued = max_queued
         self._queue: deque[Event] = deque()
@@ -85,11 +86,11 @@ class ClientChannel:
         loop = asyncio.get_running_loop()
         first = self._first = loop.create_future()
         self._over = loop.create_future()
-        self._client._join(self)
+        self._driver.join(self)
         try:
             return await first
         except asyncio.CancelledError:
-            self._client._feed(protocol.Leave(self._core))
+            self._driver.feed(events.Leave(self._core))
             raise
 
     async def push(self, event: str, payload: Any = None, timeout_seconds: float | None = None) -> Any:
@@ -110,7 +111,7 @@ class ClientChannel:
             BufferFull: if too many wait for the channel to be joined.
             PayloadError: if the payload is neither.
         """
-        return await self._client._push(self, event, payload, timeout_seconds)
+        return await self._driver.push(self, event, payload, timeout_seconds)
 
     async def cast(self, event: str, payload: Any = None) -> None:
         """Send an event that gets no reply; returns when it is on its way, or waits to be sent.
@@ -120,11 +121,11 @@ class ClientChannel:
             BufferFull: if too many wait for the channel to be joined.
             PayloadError: if the payload is neither JSON nor bytes.
         """
-        await self._client._cast(self, event, payload)
+        await self._driver.cast(self, event, payload)
 
     async def leave(self) -> None:
         """Leave; returns when the server has answered, or after the time-out. The loop ends."""
-        self._client._feed(protocol.Leave(self._core))
+        self._driver.feed(events.Leave(self._core))
         if self._over is not None:
             await asyncio.shield(self._over)
 
@@ -211,7 +212,7 @@ class ClientChannel:
     async def __aexit__(self, *exception: object) -> None:
         await self.leave()
 
-    # From the client
+    # From the driver
 
     def _join_params(self) -> Any:
         return self._params() if callable(self._params) else self._params

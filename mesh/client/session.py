@@ -1,218 +1,34 @@
 """One client's connection and channels: every protocol decision, without I/O.
 
-`mesh.client.client` feeds what happens, with the time, and carries out the actions returned, in order;
+`mesh.client.driver` feeds what happens, with the time, and carries out the actions returned, in order;
 it feeds a Tick when `deadline` is reached. Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js.
 Two things differ: a push whose channel or connection ended before its reply fails at once (PushLost)
 instead of by its time-out, and a first join that fails closes its channel instead of being tried again.
 """
 
-import heapq
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from mesh.client import events
+from mesh.client.actions import (
+    Action,
+    Changed,
+    Connect,
+    Deliver,
+    Disconnect,
+    Failed,
+    Joined,
+    JoinTimedOut,
+    Refused,
+    Replied,
+    Send,
+    SendJoin,
+)
+from mesh.client.channel_state import ChannelState, PushState
 from mesh.client.options import Options, step
+from mesh.client.timers import Timers
 from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, LEAVE, REPLY
-
-State = Literal["closed", "joining", "joined", "errored", "leaving"]
-Why = Literal["timeout", "lost", "closed", "full"]
-
-
-class ChannelState:
-    """One channel.
-
-    Attributes:
-        topic: of the channel.
-        state: as in phoenix.js: closed, joining, joined, errored (it will be joined again), leaving.
-        join_ref: of the last join that was sent.
-        timeout: for joins, in seconds.
-    """
-
-    __slots__ = (
-        "answer_by", "buffer", "first_by", "join_ref", "leave_by", "leave_ref", "rejoin_at", "sent",
-        "state", "timeout", "topic", "tries",
-    )  # fmt: skip
-
-    def __init__(self, topic: str, timeout: float) -> None:
-        self.topic = topic
-        self.state: State = "closed"
-        self.join_ref: str | None = None
-        self.timeout = timeout
-        self.tries = 0
-        self.leave_ref: str | None = None
-        self.buffer: dict[PushState, None] = {}
-        self.sent: dict[str, PushState] = {}
-        self.first_by: float | None = None
-        self.answer_by: float | None = None
-        self.rejoin_at: float | None = None
-        self.leave_by: float | None = None
-
-
-class PushState:
-    """One push; with `wants_reply` False nobody waits for the reply."""
-
-    __slots__ = ("channel", "due", "event", "payload", "ref", "timeout", "wants_reply")
-
-    def __init__(
-        self, channel: ChannelState, event: str, payload: Any, timeout: float, wants_reply: bool = True
-    ) -> None:
-        self.channel = channel
-        self.event = event
-        self.payload = payload
-        self.timeout = timeout
-        self.wants_reply = wants_reply
-        self.ref: str | None = None
-        self.due: float | None = None
-
-
-# Events
-
-
-class Start(NamedTuple):
-    """Connect, and stay connected."""
-
-
-class Opened(NamedTuple):
-    """The connection that Connect asked for is open."""
-
-
-class Closed(NamedTuple):
-    """It ended, or could not be opened."""
-
-    reason: str
-
-
-class Received(NamedTuple):
-    """A message came."""
-
-    join_ref: Any
-    ref: Any
-    topic: Any
-    event: Any
-    payload: Any
-
-
-class Join(NamedTuple):
-    """Join a channel that is closed."""
-
-    channel: ChannelState
-
-
-class Leave(NamedTuple):
-    """Leave a channel."""
-
-    channel: ChannelState
-
-
-class Push(NamedTuple):
-    """Send a push, now or as soon as its channel is joined."""
-
-    push: PushState
-
-
-class Forget(NamedTuple):
-    """Nobody waits for this push any longer; unsent, it is not sent."""
-
-    push: PushState
-
-
-class Stop(NamedTuple):
-    """Close everything, for good."""
-
-
-class Tick(NamedTuple):
-    """Time has passed."""
-
-
-Event = Start | Opened | Closed | Received | Join | Leave | Push | Forget | Stop | Tick
-
-
-# Actions
-
-
-class Connect(NamedTuple):
-    """Open a connection, instead of any before."""
-
-
-class Disconnect(NamedTuple):
-    """Close the connection."""
-
-    code: int
-    reason: str
-
-
-class Send(NamedTuple):
-    """Send a message."""
-
-    join_ref: str | None
-    ref: str
-    topic: str
-    event: str
-    payload: Any
-
-
-class SendJoin(NamedTuple):
-    """Send a channel's join, with its parameters as they are now."""
-
-    channel: ChannelState
-    ref: str
-
-
-class Deliver(NamedTuple):
-    """A push or broadcast for the application."""
-
-    channel: ChannelState
-    event: str
-    payload: Any
-
-
-class Replied(NamedTuple):
-    """The reply to a push."""
-
-    push: PushState
-    status: str
-    response: Any
-
-
-class Failed(NamedTuple):
-    """A push gets no reply."""
-
-    push: PushState
-    why: Why
-
-
-class Joined(NamedTuple):
-    """A join, the first or a later one, succeeded."""
-
-    channel: ChannelState
-    response: Any
-
-
-class Refused(NamedTuple):
-    """A join was refused; if it was the first, the channel is closed."""
-
-    channel: ChannelState
-    response: Any
-
-
-class JoinTimedOut(NamedTuple):
-    """A join was not answered in time; if it was the first, the channel is closed."""
-
-    channel: ChannelState
-
-
-class Changed(NamedTuple):
-    """A channel's state is another."""
-
-    channel: ChannelState
-    state: State
-    reason: str
-
-
-Action = (
-    Connect | Disconnect | Send | SendJoin | Deliver | Replied | Failed | Joined | Refused | JoinTimedOut
-    | Changed
-)  # fmt: skip
 
 
 class Session:
@@ -233,28 +49,31 @@ class Session:
         self._refs = count(1)
         self._heartbeat_ref: str | None = None
         self._channels: dict[str, list[ChannelState]] = {}
-        self._timers: list[tuple[float, int, Any, str]] = []
-        self._numbers = count()
+        self._timers = Timers()
+        self._arm = self._timers.arm
 
-    def handle(self, event: Event, now: float) -> list[Action]:
+    def handle(self, event: events.Event, now: float) -> list[Action]:
         """What follows from `event`, which happened at `now`, in seconds of any clock."""
         return _HANDLERS[type(event)](self, event, now)
 
     @property
     def deadline(self) -> float | None:
         """When the next Tick is due."""
-        timers = self._timers
-        while timers and getattr(timers[0][2], timers[0][3]) != timers[0][0]:
-            heapq.heappop(timers)  # taken back meanwhile
-        return timers[0][0] if timers else None
+        return self._timers.next
+
+    def _tick(self, _event: events.Tick, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for of, name in self._timers.due(now):
+            actions += _DUE[name](self, of, now)
+        return actions
 
     # The connection
 
-    def _start(self, _event: Start, _now: float) -> list[Action]:
+    def _start(self, _event: events.Start, _now: float) -> list[Action]:
         self._wanted = True
         return [Connect()]
 
-    def _opened(self, _event: Opened, now: float) -> list[Action]:
+    def _opened(self, _event: events.Opened, now: float) -> list[Action]:
         self.connected = True
         self._tries = 0
         self.reconnect_at = None
@@ -268,7 +87,7 @@ class Session:
                 actions += self._rejoin(channel, now)
         return actions
 
-    def _closed(self, event: Closed, now: float) -> list[Action]:
+    def _closed(self, event: events.Closed, now: float) -> list[Action]:
         if not self._wanted:
             return []
         self.connected = False
@@ -282,7 +101,7 @@ class Session:
         self._arm(self, "reconnect_at", now + step(self._options.reconnect_seconds, self._tries))
         return actions
 
-    def _stop(self, _event: Stop, _now: float) -> list[Action]:
+    def _stop(self, _event: events.Stop, _now: float) -> list[Action]:
         self._wanted = False
         self.reconnect_at = self.heartbeat_at = self.heartbeat_by = None
         actions: list[Action] = []
@@ -301,11 +120,11 @@ class Session:
 
     def _heartbeat_missed(self, _session: "Session", now: float) -> list[Action]:
         reason = "heartbeat timeout"
-        return [Disconnect(1000, reason), *self._closed(Closed(reason), now)]
+        return [Disconnect(1000, reason), *self._closed(events.Closed(reason), now)]
 
     # Channels
 
-    def _join(self, event: Join, now: float) -> list[Action]:
+    def _join(self, event: events.Join, now: float) -> list[Action]:
         channel = event.channel
         self._channels.setdefault(channel.topic, []).append(channel)
         self._arm(channel, "first_by", now + channel.timeout)
@@ -318,7 +137,7 @@ class Session:
         actions: list[Action] = []
         for other in list(self._channels.get(channel.topic, ())):
             if other is not channel and other.state in ("joined", "joining"):
-                actions += self._leave(Leave(other), now)  # phoenix.js: leaveOpenTopic
+                actions += self._leave(events.Leave(other), now)  # phoenix.js: leaveOpenTopic
         channel.state = "joining"
         channel.join_ref = self._ref()
         channel.rejoin_at = None
@@ -330,7 +149,7 @@ class Session:
             channel.tries += 1
             self._arm(channel, "rejoin_at", now + step(self._options.rejoin_seconds, channel.tries))
 
-    def _leave(self, event: Leave, now: float) -> list[Action]:
+    def _leave(self, event: events.Leave, now: float) -> list[Action]:
         channel = event.channel
         if channel.state in ("closed", "leaving"):
             return []
@@ -339,11 +158,11 @@ class Session:
         leave = self._send_leave(channel)
         if channel.state == "joining":
             return [leave, *self._end(channel, "left")]
-        actions = [leave, *self._fail_all(channel, "closed")]
+        failed = [Failed(push, "closed") for push in channel.take_all()]
         channel.leave_ref = leave.ref
         channel.state = "leaving"
         self._arm(channel, "leave_by", now + channel.timeout)
-        return [*actions, Changed(channel, "leaving", "left")]
+        return [leave, *failed, Changed(channel, "leaving", "left")]
 
     def _send_leave(self, channel: ChannelState) -> Send:
         return Send(channel.join_ref, self._ref(), channel.topic, LEAVE, {})
@@ -357,10 +176,11 @@ class Session:
         channel.state = "errored"
         channel.answer_by = None
         self._schedule_rejoin(channel, now)
-        return [*self._fail_sent(channel, "lost"), Changed(channel, "errored", reason)]
+        lost = [Failed(push, "lost") for push in channel.take_sent()]
+        return [*lost, Changed(channel, "errored", reason)]
 
     def _end(self, channel: ChannelState, reason: str) -> list[Action]:
-        failed = self._fail_all(channel, "closed")
+        failed = [Failed(push, "closed") for push in channel.take_all()]
         channel.state = "closed"
         channel.first_by = channel.answer_by = channel.rejoin_at = channel.leave_by = None
         others = self._channels.get(channel.topic, [])
@@ -390,7 +210,7 @@ class Session:
 
     # Pushes
 
-    def _push(self, event: Push, now: float) -> list[Action]:
+    def _push(self, event: events.Push, now: float) -> list[Action]:
         push = event.push
         channel = push.channel
         if channel.state in ("closed", "leaving"):
@@ -413,35 +233,17 @@ class Session:
             push.due = None
         return Send(channel.join_ref, push.ref, channel.topic, push.event, push.payload)
 
-    def _forget(self, event: Forget, _now: float) -> list[Action]:
-        self._drop(event.push)
+    def _forget(self, event: events.Forget, _now: float) -> list[Action]:
+        event.push.channel.forget(event.push)
         return []
 
     def _overdue_push(self, push: PushState, _now: float) -> list[Action]:
-        self._drop(push)
+        push.channel.forget(push)
         return [Failed(push, "timeout")]
-
-    def _drop(self, push: PushState) -> None:
-        push.due = None
-        push.channel.buffer.pop(push, None)
-        if push.ref is not None:
-            push.channel.sent.pop(push.ref, None)
-
-    def _fail_sent(self, channel: ChannelState, why: Why) -> list[Action]:
-        lost, channel.sent = channel.sent, {}
-        for push in lost.values():
-            push.due = None
-        return [Failed(push, why) for push in lost.values()]
-
-    def _fail_all(self, channel: ChannelState, why: Why) -> list[Action]:
-        waiting, channel.buffer = channel.buffer, {}
-        for push in waiting:
-            push.due = None
-        return [*self._fail_sent(channel, why), *(Failed(push, why) for push in waiting)]
 
     # Messages
 
-    def _received(self, message: Received, now: float) -> list[Action]:
+    def _received(self, message: events.Received, now: float) -> list[Action]:
         if not self.connected:
             return []
         if message.topic == HEARTBEAT_TOPIC:
@@ -456,18 +258,18 @@ class Session:
                 actions += handle(self, channel, message, now)
         return actions
 
-    def _heard(self, message: Received, now: float) -> list[Action]:
+    def _heard(self, message: events.Received, now: float) -> list[Action]:
         if message.ref is not None and message.ref == self._heartbeat_ref:
             self._heartbeat_ref = self.heartbeat_by = None
             self._arm(self, "heartbeat_at", now + self._options.heartbeat_seconds)
         return []
 
-    def _delivered(self, channel: ChannelState, message: Received, _now: float) -> list[Action]:
+    def _delivered(self, channel: ChannelState, message: events.Received, _now: float) -> list[Action]:
         if channel.state not in ("joined", "joining"):
             return []
         return [Deliver(channel, message.event, message.payload)]
 
-    def _replied(self, channel: ChannelState, message: Received, now: float) -> list[Action]:
+    def _replied(self, channel: ChannelState, message: events.Received, now: float) -> list[Action]:
         reply = message.payload
         if not isinstance(reply, dict) or not isinstance(reply.get("status"), str):
             return []
@@ -504,29 +306,11 @@ class Session:
         self._schedule_rejoin(channel, now)
         return [Refused(channel, response), Changed(channel, "errored", "refused")]
 
-    def _channel_closed(self, channel: ChannelState, _message: Received, _now: float) -> list[Action]:
+    def _channel_closed(self, channel: ChannelState, _: events.Received, _now: float) -> list[Action]:
         return self._end(channel, "left" if channel.state == "leaving" else "closed by the server")
 
-    def _channel_crashed(self, channel: ChannelState, _message: Received, now: float) -> list[Action]:
+    def _channel_crashed(self, channel: ChannelState, _: events.Received, now: float) -> list[Action]:
         return self._error(channel, "the channel crashed", now)
-
-    # Time
-
-    def _arm(self, of: Any, name: str, when: float) -> None:
-        """Set a deadline, which is an attribute of what it is for; to take it back, set that to None."""
-        setattr(of, name, when)
-        heapq.heappush(self._timers, (when, next(self._numbers), of, name))
-
-    def _tick(self, _event: Tick, now: float) -> list[Action]:
-        actions: list[Action] = []
-        while self._timers and self._timers[0][0] <= now:
-            when, _, of, name = heapq.heappop(self._timers)
-            if getattr(of, name) == when:
-                setattr(of, name, None)
-                actions += _DUE[name](self, of, now)
-        return actions
-
-    # Helpers
 
     def _ref(self) -> str:
         return str(next(self._refs))
@@ -536,18 +320,18 @@ class Session:
 
 
 _HANDLERS: dict[type[Any], Callable[[Session, Any, float], list[Action]]] = {
-    Start: Session._start,
-    Opened: Session._opened,
-    Closed: Session._closed,
-    Received: Session._received,
-    Join: Session._join,
-    Leave: Session._leave,
-    Push: Session._push,
-    Forget: Session._forget,
-    Stop: Session._stop,
-    Tick: Session._tick,
+    events.Start: Session._start,
+    events.Opened: Session._opened,
+    events.Closed: Session._closed,
+    events.Received: Session._received,
+    events.Join: Session._join,
+    events.Leave: Session._leave,
+    events.Push: Session._push,
+    events.Forget: Session._forget,
+    events.Stop: Session._stop,
+    events.Tick: Session._tick,
 }
-_MESSAGES: dict[Any, Callable[[Session, ChannelState, Received, float], list[Action]]] = {
+_MESSAGES: dict[Any, Callable[[Session, ChannelState, events.Received, float], list[Action]]] = {
     REPLY: Session._replied,
     CLOSE: Session._channel_closed,
     ERROR: Session._channel_crashed,

@@ -5,7 +5,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from mesh import payloads
-from mesh.client.session import Received, Send
+from mesh.client.actions import Send
+from mesh.client.events import Received
 from mesh.errors import DecodeError
 from mesh.messages import BINARY, JSON, MSGPACK, REPLY, check_name
 from mesh.serializers import binary as binary_frames

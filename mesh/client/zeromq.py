@@ -29,6 +29,9 @@ _FAILURES = (
 _HANDSHAKE_FAILURES = _FAILURES & ~(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
 _encode = msgspec.json.Encoder().encode
 
+GOODBYE_MS = 5_000
+"""A gateway that is busy takes what was sent before the end; one that is gone is not waited for."""
+
 
 class ZeroMQConnector:
     """Opens connections to one gateway.
@@ -79,7 +82,7 @@ class ZeroMQConnector:
         return connection
 
     async def aclose(self) -> None:
-        """End the context; what was sent before has half a second to leave."""
+        """End the context; what was sent before has GOODBYE_MS to leave."""
         context, self._context = self._context, None
         if context is not None:
             await asyncio.shield(asyncio.to_thread(context.term))
@@ -145,10 +148,11 @@ class ZeroMQConnection:
                 self._socket.send_multipart((CLOSE, b""), zmq.NOBLOCK)
             except zmq.ZMQError:
                 pass  # then the gateway learns it from the connection's end
+            return self.free(GOODBYE_MS)
         self.free()
 
-    def free(self) -> None:
-        """Close the sockets."""
+    def free(self, linger_ms: int = sockets.LINGER_MS) -> None:
+        """Close the sockets; what was sent has so long to leave."""
         if self._freed:
             return
         self._freed = True
@@ -158,7 +162,7 @@ class ZeroMQConnection:
         self._monitor_drain.close()
         self._socket.disable_monitor()
         self._monitor.close()
-        self._socket.close()
+        self._socket.close(linger_ms)
 
     async def _say(self, kind: bytes, data: bytes) -> None:
         while self._end is None:

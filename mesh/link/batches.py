@@ -1,21 +1,57 @@
 """Gathers the commands of one event-loop tick into one ZeroMQ message.
 
-A full queue on the way keeps the commands here, in order; over the bound the link is given up,
-because a peer that far behind would only serve stale channels.
+A full queue on the way keeps the commands here, in order. Over a mark in bytes the owner is told, so that
+it makes no more of them (docs/operations.md, "Limits"), and again at half of it. A peer that is too far
+behind, or takes nothing for too long, is given up: it would only serve stale channels.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mesh.link.commands import encode_batch
+from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("mesh.link")
 
 BATCH_BYTES = 1_000_000
-"""Payload bytes after which a batch leaves before the tick ends: far below MAXMSGSIZE."""
+"""Bytes after which a batch leaves before the tick ends: far below MAXMSGSIZE."""
+COMMAND_BYTES = 64
+"""What a command counts beside its payload."""
 RETRY_SECONDS = 0.002
+BATCHES_PER_TURN = 16
+"""Read before the event loop gets a turn: a peer is told to wait before much more has come."""
+
+
+class Bounds(NamedTuple):
+    """How far behind a peer may be."""
+
+    max_batches: int
+    max_bytes: int
+    pause_bytes: int
+    max_seconds: float
+
+    def problem(self, batches: int, size: int, seconds: float) -> str | None:
+        """Why a peer must be given up that has taken nothing for so long, and for which so much waits."""
+        if batches > self.max_batches:
+            return f"{batches} batches wait (link.high_water_mark)"
+        if size > self.max_bytes:
+            return f"{size} bytes wait (link.max_queued_bytes)"
+        if seconds > self.max_seconds:
+            return f"nothing taken for {seconds:.1f} s (link.heartbeat_timeout_seconds)"
+        return None
+
+
+def bounds(settings: LinkSettings) -> Bounds:
+    """As set."""
+    return Bounds(
+        settings.high_water_mark,
+        settings.max_queued_bytes,
+        min(settings.pause_bytes, settings.max_queued_bytes),
+        settings.heartbeat_timeout_seconds,
+    )
 
 
 class Batches:
@@ -23,45 +59,61 @@ class Batches:
 
     Args:
         send: sends one batch; False if it cannot be sent now.
-        overflow: called when more than `max_batches` wait.
-        max_batches: bound of what waits.
+        overflow: called with the reason when the peer is too far behind.
+        bounds: of what waits.
         placeholder: sent instead of a command that cannot be encoded.
+        on_behind: called with whether more waits than `bounds.pause_bytes`, when that changes.
 
     Attributes:
+        behind: whether more waits than that, or did and has not fallen to half of it yet.
         closed: whether the link is over and nothing more is sent.
         count: commands added so far.
     """
 
     __slots__ = (
-        "_bytes", "_commands", "_encoded", "_max_batches", "_overflow", "_placeholder", "_scheduled",
-        "_send", "closed", "count",
+        "_blocked_since", "_bounds", "_bytes", "_commands", "_encoded", "_encoded_bytes", "_on_behind",
+        "_overflow", "_placeholder", "_scheduled", "_send", "behind", "closed", "count",
     )  # fmt: skip
 
     def __init__(
         self,
         send: Callable[[bytes], bool],
-        overflow: Callable[[], None],
-        max_batches: int,
+        overflow: Callable[[str], None],
+        bounds: Bounds,
         placeholder: Any = None,
+        on_behind: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        self.behind = False
         self.closed = False
         self.count = 0
         self._send = send
         self._overflow = overflow
-        self._max_batches = max_batches
+        self._bounds = bounds
         self._placeholder = placeholder
+        self._on_behind = on_behind
         self._commands: list[Any] = []
-        self._encoded: list[bytes] = []
+        self._encoded: deque[bytes] = deque()
+        self._encoded_bytes = 0
         self._bytes = 0
+        self._blocked_since: float | None = None
         self._scheduled = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What ZeroMQ has not taken yet."""
+        return self._encoded_bytes + self._bytes
 
     def add(self, command: Any) -> None:
         """Send `command` with this tick's batch."""
         self.count += 1
         self._commands.append(command)
-        self._bytes += len(getattr(command, "data", b"")) + len(getattr(command, "assigns", b""))
+        self._bytes += (
+            COMMAND_BYTES + len(getattr(command, "data", b"")) + len(getattr(command, "assigns", b""))
+        )
         if self._bytes > BATCH_BYTES:
             self._encode()
+            if not self.behind and self.waiting_bytes > self._bounds.pause_bytes:
+                self._tell(True)  # now: before the next flush the same callbacks could make much more
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)
@@ -71,28 +123,57 @@ class Batches:
         self._scheduled = False
         if self.closed:
             return
+        encoded = self._encoded
         self._encode()
-        while self._encoded:
-            if not self._send(self._encoded[0]):
-                break
-            self._encoded.pop(0)
-        if self.closed or not self._encoded:
+        while encoded:
+            if not self._send(encoded[0]):
+                self._blocked()
+                return
+            self._encoded_bytes -= len(encoded.popleft())
+            self._blocked_since = None
+            if not encoded:
+                self._encode()  # what gathered while the way was blocked
+        if self.behind and not self.closed:
+            self._tell(False)
+
+    def _blocked(self) -> None:
+        """Try again soon, unless the peer is too far behind."""
+        if self.closed:
             return
-        if len(self._encoded) > self._max_batches:
-            self._overflow()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._blocked_since is None:
+            self._blocked_since = now
+        problem = self._bounds.problem(len(self._encoded), self.waiting_bytes, now - self._blocked_since)
+        if problem is not None:
+            self._overflow(problem)
             return
+        mark = self._bounds.pause_bytes
+        if not self.behind and self.waiting_bytes > mark:
+            self._tell(True)
+        elif self.behind and self.waiting_bytes <= mark // 2:
+            self._tell(False)
         self._scheduled = True
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, self.flush)
+        loop.call_later(RETRY_SECONDS, self.flush)
+
+    def _tell(self, behind: bool) -> None:
+        self.behind = behind
+        self._on_behind(behind)
 
     def _encode(self) -> None:
+        """Make a batch. While others wait only a full one: fewer and larger ones leave the sooner."""
+        if self._encoded and self._bytes <= BATCH_BYTES:
+            return
         commands, self._commands = self._commands, []
         self._bytes = 0
         if not commands:
             return
         try:
-            self._encoded.append(encode_batch(commands))
+            batches = [encode_batch(commands)]
         except Exception:  # a command that cannot be encoded must cost no other its batch
-            self._encoded += [self._encode_alone(command) for command in commands]
+            batches = [self._encode_alone(command) for command in commands]
+        self._encoded += batches
+        self._encoded_bytes += sum(map(len, batches))
 
     def _encode_alone(self, command: Any) -> bytes:
         try:

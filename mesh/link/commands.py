@@ -14,8 +14,11 @@ import msgspec
 from mesh.errors import WireError
 from mesh.versions import Versions
 
-SPOKEN = Versions(1, 1)
+SPOKEN = Versions(1, 2)
 """Of the link protocol."""
+
+MOVES = 2
+"""The version of a link over which channels move."""
 
 
 class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
@@ -45,7 +48,10 @@ class Welcome(msgspec.Struct, array_like=True, tag=1, frozen=True):
 
 
 class Join(msgspec.Struct, array_like=True, tag=2, frozen=True):
-    """Gateway → worker: start a channel. `assigns` is msgpack."""
+    """Gateway → worker: start a channel. `assigns` is msgpack.
+
+    With `moved` (version 2) the channel is joined already: `assigns` and `data` are those of its Moved.
+    """
 
     channel: int
     mount: str
@@ -57,6 +63,7 @@ class Join(msgspec.Struct, array_like=True, tag=2, frozen=True):
     assigns: bytes
     codec: int
     data: bytes
+    moved: bool = False
 
 
 class Push(msgspec.Struct, array_like=True, tag=3, frozen=True):
@@ -167,8 +174,62 @@ class Incompatible(msgspec.Struct, array_like=True, tag=15, frozen=True):
     newest: int
 
 
-ToWorker = Union[Hello, Join, Push, Leave, Replace, SocketDown]
-ToGateway = Union[Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping, Broadcast, Incompatible]
+class Moved(msgspec.Struct, array_like=True, tag=16, frozen=True):
+    """Worker → gateway: the channel's state, for another worker; this one no longer runs it.
+
+    `assigns` is a msgpack map; `data` is read by workers only (mesh/runtime/luggage.py).
+    """
+
+    channel: int
+    after: int
+    assigns: bytes
+    data: bytes
+
+
+class PushesPaused(msgspec.Struct, array_like=True, tag=17, frozen=True):
+    """Worker → gateway, version 2: much waits in this channel's mailbox; read no more from its client."""
+
+    channel: int
+
+
+class PushesResumed(msgspec.Struct, array_like=True, tag=18, frozen=True):
+    """Worker → gateway, version 2: read from the channel's client again."""
+
+    channel: int
+
+
+class TopicPaused(msgspec.Struct, array_like=True, tag=19, frozen=True):
+    """Gateway → worker, version 2: a client is behind; handle no pushes of channels on this topic."""
+
+    topic: str
+
+
+class TopicResumed(msgspec.Struct, array_like=True, tag=20, frozen=True):
+    """Gateway → worker, version 2: nobody here is behind any longer."""
+
+    topic: str
+
+
+class Moving(msgspec.Struct, array_like=True, tag=21, frozen=True):
+    """Worker → gateway: this worker stops, the channel can move. Answered by Handover."""
+
+    channel: int
+
+
+class Handover(msgspec.Struct, array_like=True, tag=22, frozen=True):
+    """Gateway → worker: the last command for this channel. Answered by Moved, or by its end."""
+
+    channel: int
+
+
+BACK_PRESSURE = 2
+"""The version of a link from which on pushes and topics are paused."""
+
+ToWorker = Union[Hello, Join, Push, Leave, Replace, SocketDown, Handover, TopicPaused, TopicResumed]
+ToGateway = Union[
+    Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping, Broadcast, Incompatible, Moved, Moving,
+    PushesPaused, PushesResumed,
+]  # fmt: skip
 
 encode_batch = msgspec.msgpack.Encoder().encode
 _decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode

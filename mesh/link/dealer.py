@@ -11,7 +11,7 @@ import zmq
 
 from mesh.errors import MeshError, WireError
 from mesh.link import commands
-from mesh.link.batches import Batches
+from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.versions import Versions
@@ -42,11 +42,14 @@ class Dealer:
         on_up: called when the worker has welcomed us.
         on_command: called with (worker, command).
         on_down: called with the worker, once, when the link has ended by itself.
+        on_behind: called with (worker, whether much waits for it) when that changes.
         on_incompatible: called with the worker when it speaks other versions; the link is closed.
 
     Attributes:
         up: whether the worker has welcomed us.
+        was_up: likewise, and still after the end.
         received: commands that came on this link, Welcome included.
+        version: of the link protocol that both speak; 0 until the worker has welcomed us.
     """
 
     def __init__(
@@ -62,10 +65,12 @@ class Dealer:
         on_command: Callable[[str, commands.ToGateway], None],
         on_down: Callable[[str], None],
         on_incompatible: Callable[[str], None],
+        on_behind: Callable[[str, bool], None] = lambda *_: None,
     ) -> None:
         self.worker = worker
-        self.up = False
+        self.up = self.was_up = False
         self.received = 0
+        self.version = 0
         self._on_up = on_up
         self._on_command = on_command
         self._on_down = on_down
@@ -73,9 +78,14 @@ class Dealer:
         self._closed = False
         self._socket = sockets.link_dealer(context, settings)
         self._monitor = sockets.monitor(self._socket, _EVENTS)
-        self._drain = Drain(self._socket, self._message)
+        self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
         self._monitor_drain = Drain(self._monitor, self._event)
-        self._batches = Batches(self._send, self._down, settings.high_water_mark)
+        self._batches = Batches(
+            self._send,
+            self._too_far_behind,
+            bounds(settings),
+            on_behind=lambda much: on_behind(worker, much),
+        )
         self._drain.start()
         self._monitor_drain.start()
         self._timer = asyncio.get_running_loop().call_later(
@@ -91,6 +101,16 @@ class Dealer:
     def send(self, command: commands.ToWorker) -> None:
         """Send a command with this tick's batch."""
         self._batches.add(command)
+
+    @property
+    def behind(self) -> bool:
+        """Whether much waits for the worker."""
+        return self._batches.behind
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What ZeroMQ has not taken yet."""
+        return self._batches.waiting_bytes
 
     def close(self) -> None:
         """Send what there is and end the link."""
@@ -150,7 +170,8 @@ class Dealer:
             self._down()
             return
         self._timer.cancel()
-        self.up = True
+        self.up = self.was_up = True
+        self.version = welcome.version
         log.debug("linked to worker", worker=self.worker)
         self._on_up(self.worker)
 
@@ -171,6 +192,11 @@ class Dealer:
             self._batches.flush()
         else:
             self._down()
+
+    def _too_far_behind(self, reason: str) -> None:
+        counters.count("links_given_up")
+        log.error("worker is too far behind: the link is given up", worker=self.worker, reason=reason)
+        self._down()
 
     def _not_welcome(self) -> None:
         log.warning("worker does not answer", worker=self.worker)

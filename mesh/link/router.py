@@ -16,7 +16,7 @@ import zmq
 from mesh.addresses import reachable
 from mesh.errors import WireError
 from mesh.link import commands
-from mesh.link.batches import Batches
+from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.versions import common
@@ -42,6 +42,7 @@ class Router:
         on_command: called with (link, command).
         on_down: called with the link when a gateway is gone.
         on_gone: called with that gateway's id.
+        on_behind: called with (link, whether much waits for its gateway) when that changes.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class Router:
         self.on_command: Callable[[bytes, commands.ToWorker], None] = lambda *_: None
         self.on_down: Callable[[bytes], None] = lambda _: None
         self.on_gone: Callable[[str], None] = lambda _: None
+        self.on_behind: Callable[[bytes, bool], None] = lambda *_: None
         self._worker = worker
-        self._max_batches = settings.high_water_mark
+        self._bounds = bounds(settings)
         self._links: dict[bytes, Batches] = {}
         self._gateways: dict[bytes, str] = {}
+        self._versions: dict[bytes, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._patience = settings.heartbeat_timeout_seconds
         self._awake = asyncio.get_running_loop().time()
@@ -66,13 +69,22 @@ class Router:
         self.address = reachable(bound, settings.advertise_host)
         keys = keys_of(self._socket)
         self.key = keys.public.decode() if keys is not None else None
-        self._drain = Drain(self._socket, self._message)
+        self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
         self._monitor_drain = Drain(self._monitor, self._disconnected)
 
     @property
     def links(self) -> int:
         """How many gateways are linked."""
         return len(self._links)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What ZeroMQ has not taken yet, of all links."""
+        return sum(batches.waiting_bytes for batches in self._links.values())
+
+    def version(self, link: bytes) -> int:
+        """Of a link; 0 if it is gone."""
+        return self._versions.get(link, 0)
 
     def start(self) -> None:
         """Begin to read."""
@@ -157,10 +169,12 @@ class Router:
             return
         self._links[link] = Batches(
             lambda batch: self._send(link, batch),
-            lambda: self._lost(link),
-            self._max_batches,
+            lambda reason: self._too_far_behind(link, reason),
+            self._bounds,
             commands.Ping(),
+            lambda much: self.on_behind(link, much),
         )
+        self._versions[link] = version
         self._gateways[link] = hello.gateway
         self.on_up(link, hello.gateway)
         self.send(link, commands.Welcome(version, self._worker))
@@ -205,7 +219,14 @@ class Router:
         for batches in list(self._links.values()):
             batches.add(commands.Ping())
 
+    def _too_far_behind(self, link: bytes, reason: str) -> None:
+        counters.count("links_given_up")
+        gateway = self._gateways.get(link, "")
+        log.error("gateway is too far behind: the link is given up", gateway=gateway, reason=reason)
+        self._lost(link)
+
     def _lost(self, link: bytes) -> None:
+        self._versions.pop(link, None)
         batches = self._links.pop(link, None)
         if batches is not None:
             batches.closed = True

@@ -1,13 +1,12 @@
 """The life of one channel: join → callbacks → terminate, one callback at a time.
 
-Mail arrives from the link, from the bus (intercepted and subscribed broadcasts) and from the channel
-itself; `run` handles it in order.
+What comes waits in its mailbox (mailbox.py), and `run` handles it in order; what its callbacks say goes out
+by context.py; ending.py has the ways in which it ends.
 Source: Phoenix.Channel.Server.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from mesh.channel import Channel
 from mesh.errors import ChannelError
 from mesh.link import commands
 from mesh.runtime import telling
-from mesh.runtime.context import WorkerContext
+from mesh.runtime.ending import Ending
+from mesh.runtime.luggage import Luggage, pack, pack_assigns, unpack
 from mesh.runtime.mail import End, Info, Out, Stop
 from mesh.runtime.returns import join_reply, push_reply
 from mesh.telemetry import counters, get_logger
@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 log = get_logger("mesh.channel")
 
-MAILS_PER_TURN = 256
-"""Of one channel, before the event loop and the others get a turn."""
+MAILS_PER_RUN = 8
+"""Of one channel, before the others have their turn."""
+MAILS_PER_HURRIED_RUN = 256
+"""Of one that moves as soon as its mailbox is empty: more than come meanwhile."""
 JOIN_CRASHED = {"reason": "join crashed"}
 
 
-class ChannelServer(WorkerContext):
-    """One channel and its mailbox. Implements Work."""
+class ChannelServer(Ending):
+    """One channel. Implements Work."""
 
-    __slots__ = ("_finished", "_mailbox", "intercepts", "task")
+    __slots__ = ("_hurries", "intercepts", "mount")
 
     def __init__(
         self,
@@ -45,90 +47,57 @@ class ChannelServer(WorkerContext):
         socket: Any,
     ) -> None:
         super().__init__(channels, link, join)
-        self.task: asyncio.Task[None] | None = None
         self.channel = channel(self, socket, join.topic, join.join_ref)
+        self.mount = join.mount
         self.intercepts = frozenset(channel.intercept)
-        self._finished: asyncio.Future[None] | None = None
-        self._mailbox: deque[Any] = deque()
+        self._hurries = False
         self._mailbox.append(join)
-        self._schedule()
+        self._running = True
+        channels.runners.submit(self)
 
     @property
     def status(self) -> str:
         """What ChannelInfo says of it."""
-        if self._ended or any(type(mail) is commands.Leave for mail in self._mailbox):
+        if self._ended or self.leaving:
             return "leaving"
         return "joined" if self._joined else "joining"
-
-    @property
-    def waiting(self) -> int:
-        """Messages in the mailbox."""
-        return len(self._mailbox)
 
     @property
     def waits(self) -> bool:
         """Whether there will be mail by a timer."""
         return bool(self._timers or self._silence)
 
-    # Mail
+    def begin_move(self) -> bool:
+        """Ask the gateway to send no more; False if this channel cannot move."""
+        if self._ended or not self._joined or type(self.channel).snapshot is Channel.snapshot:
+            return False
+        self._send(commands.Moving(self.number))
+        return True
 
-    def post(self, mail: Any) -> None:
-        """Queue mail for this channel; over the bound the channel crashes, nobody else notices."""
-        if self._ended:
-            return
-        if len(self._mailbox) >= self.channels.settings.max_mailbox_messages:
-            self._overflow()
-            return
-        self._mailbox.append(mail)
-        if not self._running:
-            self._schedule()
-
-    def replace(self) -> None:
-        """The client joined anew: end at once, as Phoenix kills the old channel.
-
-        A leave that came before gets its answer first, if the callbacks before it end in time.
-        """
-        if any(type(mail) is commands.Leave for mail in self._mailbox):
-            delay = self.channels.settings.kill_seconds
-            asyncio.get_running_loop().call_later(delay, self._kill, "duplicate_join", commands.Closed)
-            return
-        self._kill("duplicate_join", commands.Closed)
-
-    def end(self, reason: str) -> None:
-        """The client is gone: end after the mail that came before."""
+    def take_back(self, reason: str) -> None:
+        """It has moved, but its client was gone before: end here."""
         self._gone = True
-        if self._joined:
-            self.post(End(reason))
-        else:  # nobody waits for this join any longer
-            self._kill(reason, None)
-
-    def shut_down(self) -> None:
-        """The worker stops: end at once; the client gets `phx_error` and joins another worker.
-
-        A join under way is not answered: when the link ends, its gateway sends it to another worker.
-        """
-        self._kill("shutdown", commands.Crashed if self._joined else None)
-
-    def run(self) -> Coroutine[Any, Any, None]:
-        """Handle the mail there is. Never raises, but for cancellation after the channel's end."""
-        return self._run()
+        counters.count("channels_not_moved")
+        self.channels.spawn(self._finish(reason))
 
     def _schedule(self) -> None:
         self._running = True
         self.channels.runners.submit(self)
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Handle some of the mail there is. Never raises, but for cancellation after the channel's end."""
         mailbox = self._mailbox
-        handled = 0
+        most = 1 if self.channels.runners.slow else MAILS_PER_RUN
         try:
-            while mailbox and not self._ended:
-                handled += 1
-                if handled % MAILS_PER_TURN == 0:  # a channel that sends itself messages without end
-                    await asyncio.sleep(0)
+            for _ in range(MAILS_PER_HURRIED_RUN if self._hurries else most):
+                if not mailbox or self._ended:
+                    break
                 mail = mailbox.popleft()
                 if self._silence_seconds is not None:
                     self._end_silence()
                 await HANDLERS[type(mail)](self, mail)
+                if self._pausing:
+                    self._look_at_low_marks()
                 if self._stop_reason is not None and not self._ended:
                     await self._stop(self._stop_reason)
         except asyncio.CancelledError:
@@ -138,16 +107,26 @@ class ChannelServer(WorkerContext):
         except Exception as error:
             await self._crash(error)
         finally:
-            self._running = False
-            if self._silence_seconds is not None and not self._ended:
-                loop = asyncio.get_running_loop()
-                self._silence = loop.call_later(self._silence_seconds, self._silent)
-            if self._finished is not None:
-                self._finished.set_result(None)
+            if mailbox and not self._ended:
+                self._schedule()
+            else:
+                self._rest()
+
+    def _rest(self) -> None:
+        """Until there is mail again."""
+        self._running = False
+        if self._silence_seconds is not None and not self._ended:
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(self._silence_seconds, self._silent)
+        if self._finished is not None:
+            self._finished.set_result(None)
 
     # Handling mail
 
     async def _handle_join(self, join: commands.Join) -> None:
+        if join.moved:
+            await self._move_in(join)
+            return
         started = perf_counter()
         payload = None
         try:
@@ -197,7 +176,7 @@ class ChannelServer(WorkerContext):
     def _accept(self, codec: int, data: bytes) -> None:
         self._joined = True
         since = self.channels.bus.sequence
-        self.members = self.channels.add_member(self)
+        self.members = self.channels.members.add(self)
         intercepts = tuple(self.intercepts)
         self._send(commands.Joined(self.number, intercepts, since, codec, data))
 
@@ -205,7 +184,69 @@ class ChannelServer(WorkerContext):
         self._send(commands.Refused(self.number, codec, data))
         await self._finish(reason)
 
+    async def _move_in(self, join: commands.Join) -> None:
+        """Go on with a channel that another worker ran; what fails crashes it."""
+        luggage = unpack(join.data)
+        self._joined = True
+        since = self.channels.bus.sequence
+        self.members = self.channels.members.add(self)
+        for out in self.channels.members.missed(self, luggage.seen):
+            self.post(out)
+        await asyncio.gather(*map(self.subscribe, luggage.subscriptions))
+        self.channels.move_in(self, luggage.tracked)
+        result = self.channel.restore(luggage.state)
+        if result is not None and hasattr(result, "__await__"):
+            result = await result
+        self._expect_none("restore", result)
+        if self._ended:  # killed, and it would not end
+            return
+        counters.count("channels_restored")
+        self._send(commands.Joined(self.number, tuple(self.intercepts), since, 0, payloads.EMPTY))
+
+    async def _handle_handover(self, handover: commands.Handover) -> None:
+        """The gateway sends no more: once the mailbox is empty the channel can go."""
+        self._put_back()  # pushes that were held here are handled here
+        if self._mailbox:
+            self._mailbox.append(handover)
+            self._hurries = True  # else broadcasts that keep coming would keep it from ever being empty
+            return
+        seen = self.channels.members.seen(self)
+        state = self.channel.snapshot()
+        if state is not None and hasattr(state, "__await__"):
+            state = await state
+        if self._ended or self._gone or self._stop_reason is not None:
+            return
+        if state is None:
+            await self._end(commands.Crashed, "shutdown")
+            return
+        await self._move_out(state, seen)
+
+    async def _move_out(self, state: Any, seen: dict[str, int]) -> None:
+        name, channels = type(self.channel).__name__, self.channels
+        tracked, topics = channels.tracked(self), tuple(self._subscriptions or ())
+        most = channels.settings.max_snapshot_bytes
+        data = pack(name, Luggage(state, topics, tracked, seen), most)
+        assigns = pack_assigns(name, self.channel.assigns, channels.assigns_of(self))
+        self._ended = True
+        self._drop_mail()
+        self._send(commands.Moved(self.number, self._after(), assigns, data))
+        channels.move_out(self)
+        telling.moved(self.channel)
+        self._release()
+
+    def _drop_mail(self) -> None:
+        """What came while an async snapshot ran."""
+        lost = sum(type(mail) is Info for mail in self._mailbox)  # broadcasts are heard by the next worker
+        if lost:
+            counters.count("messages_not_moved", lost)
+            log.warning("messages to a channel that moves are dropped", topic=self.topic, messages=lost)
+        self._mailbox.clear()
+
     async def _handle_push(self, push: commands.Push) -> None:
+        if self._held is not None:
+            self._held.append(push)
+            return
+        self._bytes -= len(push.data)
         started = perf_counter()
         self._ref = push.ref
         self._handling = True
@@ -226,11 +267,8 @@ class ChannelServer(WorkerContext):
         self._handling = False
         telling.handled(channel, started, event, payload)
 
-    async def _handle_leave(self, leave: commands.Leave) -> None:
-        self._send(commands.Reply(self.number, self._after(), leave.ref, "ok", 0, payloads.EMPTY))
-        await self._end(commands.Closed, "left")
-
     async def _handle_out(self, out: Out) -> None:
+        self._bytes -= len(out.data)
         payload = payloads.decode(out.codec, out.data)
         result = self.channel.handle_out(out.event, payload)
         if result is not None and hasattr(result, "__await__"):
@@ -251,57 +289,12 @@ class ChannelServer(WorkerContext):
             result = await result
         self._expect_none("handle_info", result)
 
-    async def _handle_end(self, end: End) -> None:
-        await self._end(None, end.reason)
-
-    async def _handle_stop(self, stop: Stop) -> None:
-        await self._stop(stop.reason)
-
     def _expect_none(self, callback: str, result: Any) -> None:
         if result is not None:
             raise ChannelError(
                 f"{type(self.channel).__name__}.{callback} returned {result!r}; expected None:"
                 " there is no push to reply to"
             )
-
-    # The end
-
-    async def _stop(self, reason: str) -> None:
-        if reason in ("normal", "shutdown") or reason.startswith("shutdown:"):
-            await self._end(commands.Closed, reason)
-            return
-        log.error("channel stopped", topic=self.topic, socket_id=self.channel.socket.id, reason=reason)
-        await self._end(commands.Crashed, reason)
-
-    async def _crash(self, error: Exception) -> None:
-        if self._ended:
-            return
-        telling.crashed(self.channel, error)
-        await self._end(commands.Crashed, error)
-
-    async def _end(
-        self, command: type[commands.Closed] | type[commands.Crashed] | None, reason: Any
-    ) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        if command is not None:
-            self._send(command(self.number, self._after()))
-        await self._finish(reason)
-
-    async def _finish(self, reason: Any) -> None:
-        """Forget everything, run `terminate`."""
-        self._ended = True
-        self._mailbox.clear()
-        self._release()
-        telling.ended(self.channel, reason)
-        try:
-            result = self.channel.terminate(reason)
-            if result is not None and hasattr(result, "__await__"):
-                await result
-        except Exception as error:
-            log.error("terminate crashed", topic=self.topic, exc_info=error)
-        self.channels.untrack(self)
 
     def _release(self) -> None:
         self.channels.remove(self)
@@ -311,51 +304,12 @@ class ChannelServer(WorkerContext):
         for topic in list(self._subscriptions or ()):
             self.unsubscribe(topic)
 
-    def _kill(
-        self,
-        reason: str,
-        command: type[commands.Closed] | type[commands.Crashed] | None,
-    ) -> None:
-        """End without handling the mail that waits; what suspends is cancelled."""
-        if self._ended:
-            return
-        self._ended = True
-        self._mailbox.clear()
-        if self.task is not None and self.task is not asyncio.current_task():
-            self.task.cancel()
-        self.channels.spawn(self._after_kill(reason, command))
-
-    async def _after_kill(
-        self, reason: str, command: type[commands.Closed] | type[commands.Crashed] | None
-    ) -> None:
-        try:
-            async with asyncio.timeout(self.channels.settings.kill_seconds):
-                if self._running:
-                    self._finished = asyncio.get_running_loop().create_future()
-                    await asyncio.shield(self._finished)
-                await self._finish(reason)
-        except TimeoutError:
-            log.error("callback did not end in time", topic=self.topic, reason=reason)
-            self._release()
-            self.channels.untrack(self)
-        if command is not None:
-            self._send(command(self.number, self._after()))
-
-    def _overflow(self) -> None:
-        counters.count("mailboxes_overflowed")
-        log.error(
-            "mailbox is full: the channel ends",
-            topic=self.topic,
-            socket_id=self.channel.socket.id,
-            limit=self.channels.settings.max_mailbox_messages,
-        )
-        self._kill("mailbox_overflow", commands.Crashed)
-
 
 HANDLERS: dict[type[Any], Any] = {
     commands.Join: ChannelServer._handle_join,
     commands.Push: ChannelServer._handle_push,
     commands.Leave: ChannelServer._handle_leave,
+    commands.Handover: ChannelServer._handle_handover,
     Out: ChannelServer._handle_out,
     Info: ChannelServer._handle_info,
     End: ChannelServer._handle_end,

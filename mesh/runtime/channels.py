@@ -1,26 +1,27 @@
-"""All channels of a worker: by link and number, by topic. Takes link commands, gives link commands."""
+"""All channels of a worker, by link and number. Takes link commands, gives link commands."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
-from mesh import payloads, topics
-from mesh.bus.barrier import subscribed
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh import payloads
 from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
-from mesh.errors import DecodeError
+from mesh.errors import WireError
 from mesh.link import commands
-from mesh.messages import Broadcast
-from mesh.pubsub import BusAdapter, PubSub
+from mesh.pubsub import PubSub
 from mesh.routes import Route
 from mesh.runtime.channel_server import ChannelServer
 from mesh.runtime.context import WorkerContext
-from mesh.runtime.mail import Info, Out
+from mesh.runtime.holds import Holds, marks
+from mesh.runtime.luggage import Tracked
+from mesh.runtime.members import Bus, Members
+from mesh.runtime.moving import Moves
 from mesh.runtime.presences import Presences
+from mesh.runtime.recent import Recent
 from mesh.runtime.runners import Runners
 from mesh.settings import WorkerSettings
 from mesh.socket import Socket
@@ -33,29 +34,12 @@ _decode_assigns = msgspec.msgpack.Decoder(dict[str, Any]).decode
 NO_ROUTE = {"reason": "unmatched topic"}
 
 
-class Bus(BusAdapter, Protocol):
-    """A bus that tells the number of the last message it published."""
-
-    @property
-    def sequence(self) -> int:
-        """The last number given."""
-
-
-class TopicMembers:
-    """The joined channels of one topic on this worker.
-
-    Attributes:
-        servers: the channels.
-        sequence: bus number of this worker's last broadcast to the topic.
-        links: by link: how many of the channels it carries, and the bus number when the first joined.
-    """
-
-    __slots__ = ("links", "sequence", "servers")
-
-    def __init__(self) -> None:
-        self.servers: dict[ChannelServer, None] = {}
-        self.sequence = 0
-        self.links: dict[bytes, tuple[int, int]] = {}
+def decode_assigns(data: bytes) -> dict[str, Any]:
+    """What a JOIN carries of its socket's assigns. Raises WireError for anything else."""
+    try:
+        return _decode_assigns(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not the assigns of a socket: {error}") from None
 
 
 class Channels:
@@ -66,6 +50,12 @@ class Channels:
         bus: where broadcasts go.
         send: queues a command for the gateway behind a link; returns how many it has sent there.
         settings: of the worker.
+        version: of the link protocol on a link.
+
+    Attributes:
+        marks: how much may wait for one channel before its client is not read from.
+        holds: which channels handle no pushes now.
+        members: the joined channels by topic, for broadcasts.
     """
 
     def __init__(
@@ -74,18 +64,23 @@ class Channels:
         bus: Bus,
         send: Callable[[bytes, commands.ToGateway], int],
         settings: WorkerSettings,
+        version: Callable[[bytes], int] = lambda _: commands.SPOKEN.newest,
     ) -> None:
         self.endpoint = endpoint
         self.bus = bus
         self.pubsub = PubSub(bus)
         self.send = send
         self.settings = settings
+        self.marks = marks(settings)
+        self.holds = Holds()
+        self._version = version
         self.runners = Runners()
         self.presences: Presences | None = None
+        self.moves = Moves(version, settings.kill_seconds)
+        recent = Recent.of([route.channel for _, route in self._own_routes()])
+        self.members = Members(bus, send, self.holds, recent)
         self._gateways: dict[bytes, str] = {}
         self._by_link: dict[bytes, dict[int, ChannelServer]] = {}
-        self._members: dict[str, TopicMembers] = {}
-        self._subscribers: dict[str, dict[WorkerContext, None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[tuple[str, str]]:
@@ -116,6 +111,9 @@ class Channels:
         servers = self._by_link.pop(link, {})
         for server in list(servers.values()):
             server.end("closed")
+        self.moves.settle(link)
+        for topic in self.holds.forget(link):
+            self.members.hold(topic)
 
     def gateway_of(self, link: bytes) -> str:
         """The id of the gateway behind a link; empty if it is gone."""
@@ -127,10 +125,12 @@ class Channels:
         if servers is None:
             log.warning("command on a link without hello ignored", command=type(command).__name__)
             return
-        if isinstance(command, (commands.Push, commands.Leave)):
+        if isinstance(command, (commands.Push, commands.Leave, commands.Handover)):
             server = servers.get(command.channel)
             if server is None:
                 counters.count("pushes_without_channel")
+            elif type(command) is commands.Push:
+                server.post_sized(command)
             else:
                 server.post(command)
         elif isinstance(command, commands.Join):
@@ -141,20 +141,52 @@ class Channels:
                 self.send(link, commands.Closed(command.channel, 0))
             else:
                 server.replace()
+        elif isinstance(command, commands.TopicPaused):
+            self.holds.pause_topic(command.topic, link)
+            self.members.hold(command.topic)
+        elif isinstance(command, commands.TopicResumed):
+            self.holds.resume_topic(command.topic, link)
+            self.members.hold(command.topic)
         elif isinstance(command, commands.SocketDown):
             for number in command.channels:
                 server = servers.get(number)
                 if server is not None:
                     server.end(command.reason)
+                    continue
+                moved = self.moves.take_back(link, number)
+                if moved is not None:
+                    moved.take_back(command.reason)
+
+    # Back-pressure (docs/protocol.md §3.3)
+
+    def hold_link(self, link: bytes, held: bool) -> None:
+        """Much waits for a gateway: its channels handle no pushes until that is no longer so."""
+        self.holds.hold_link(link, held)
+        for server in list(self._by_link.get(link, {}).values()):
+            server.hold(self.holds.held(server.topic, link))
+
+    def pause_pushes(self, link: bytes, number: int) -> bool:
+        """Ask a gateway not to read from a channel's client; False if it does not understand that."""
+        if self._version(link) < commands.BACK_PRESSURE:
+            return False
+        self.send(link, commands.PushesPaused(number))
+        return True
+
+    def resume_pushes(self, link: bytes, number: int) -> None:
+        """Undo it."""
+        self.send(link, commands.PushesResumed(number))
 
     def _join(self, link: bytes, servers: dict[int, ChannelServer], join: commands.Join) -> None:
+        if self.moves.begun:
+            return  # when the link ends, its gateway sends it to another worker
         route = self._route(join)
         if route is None:
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
             return
         try:
-            assigns = _decode_assigns(join.assigns) | _copy(dict(route.assigns))
-        except (msgspec.MsgspecError, TypeError):
+            assigns, given = decode_assigns(join.assigns), _copy(dict(route.assigns))
+            assigns = given | assigns if join.moved else assigns | given
+        except (WireError, TypeError):
             log.error("join with unreadable assigns refused", topic=join.topic)
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
             return
@@ -171,83 +203,21 @@ class Channels:
         route = mount.routes.find(join.topic) if mount is not None else None
         return None if route is None or issubclass(route.channel, RemoteChannel) else route
 
-    # From the bus
-
-    def published(self, topic: str, sequence: int) -> None:
-        """This worker broadcast to `topic`: what its members are sent now must follow that."""
-        members = self._members.get(topic)
-        if members is not None:
-            members.sequence = sequence
-
-    def broadcast(self, topic: str, header: Header, data: bytes) -> None:
-        """A broadcast for the channels that intercept its event or subscribed to its topic."""
-        members = self._members.get(topic)
-        if members is not None:
-            self._intercept(members, header, data)
-        subscribers = self._subscribers.get(topic)
-        if subscribers:
-            self._inform(subscribers, topic, header, data)
-
-    def _intercept(self, members: TopicMembers, header: Header, data: bytes) -> None:
-        event, sender = header.event, header.sender
-        skipped = sender if sender is not None and sender.skip else None
-        for server in members.servers:
-            if event not in server.intercepts:
-                continue
-            if skipped is not None and skipped[:2] == (self.gateway_of(server.link), server.number):
-                continue
-            server.post(Out(event, header.codec, data))
-
-    def _inform(
-        self, subscribers: dict[WorkerContext, None], topic: str, header: Header, data: bytes
-    ) -> None:
-        sender = header.sender if header.sender is not None and header.sender.skip else None
-        for server in subscribers:
-            if sender is not None and sender[:2] == (self.gateway_of(server.link), server.number):
-                continue
-            try:
-                payload = payloads.decode(header.codec, data)
-            except DecodeError as error:
-                counters.count("bus_messages_malformed")
-                log.warning("broadcast dropped", topic=topic, origin=header.origin, reason=str(error))
-                return
-            server.post(Info(Broadcast(topic, header.event, payload)))
-
-    def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
-        """To the members of `topic` that this worker serves, and to its channels that subscribed to it.
-
-        It does not travel on the bus.
-
-        Raises:
-            PayloadError: if the payload is neither an object nor bytes.
-        """
-        members, subscribers = self._members.get(topic), self._subscribers.get(topic)
-        if members is None and subscribers is None:
-            return
-        codec, data = payloads.encode_object(payload)
-        if subscribers is not None:
-            self._inform(subscribers, topic, Header(VERSION, BROADCAST, "", 0, event, codec), data)
-        if members is None:
-            return
-        for link, (_, since) in members.links.items():
-            # Older broadcasts than the first member there may never have reached that gateway.
-            after = members.sequence if members.sequence > since else 0
-            self.send(link, commands.Broadcast(topic, after, event, codec, data))
-        for server in members.servers:
-            if event in server.intercepts:
-                server.post(Out(event, codec, data))
-
     def server(self, link: bytes, number: int) -> ChannelServer | None:
         """The channel of that number on a link, while it lives."""
         return self._by_link.get(link, {}).get(number)
 
     def counts(self) -> tuple[int, int]:
         """(channels, topics with members)."""
-        return sum(map(len, self._by_link.values())), len(self._members)
+        return sum(map(len, self._by_link.values())), len(self.members)
 
     def waiting(self) -> int:
         """Messages that wait in all mailboxes together."""
         return sum(server.waiting for each in self._by_link.values() for server in each.values())
+
+    def waiting_bytes(self) -> int:
+        """Of the pushes and broadcasts that wait in all mailboxes together."""
+        return sum(server.waiting_bytes for each in self._by_link.values() for server in each.values())
 
     def busy(self) -> bool:
         """Whether some callback runs or waits, or is about to."""
@@ -256,56 +226,54 @@ class Channels:
 
     # For channel servers
 
-    def add_member(self, server: ChannelServer) -> TopicMembers:
-        """The channel has joined."""
-        members = self._members.get(server.topic)
-        if members is None:
-            members = self._members[server.topic] = TopicMembers()
-        members.servers[server] = None
-        carried, since = members.links.get(server.link, (0, self.bus.sequence))
-        members.links[server.link] = carried + 1, since
-        return members
-
     def remove(self, server: ChannelServer) -> None:
         """The channel has ended."""
+        self.moves.over(server)
         servers = self._by_link.get(server.link)
         if servers is not None and servers.get(server.number) is server:
             del servers[server.number]
-        members = server.members
-        if members is None:
-            return
-        if members.servers.pop(server, self) is self:
-            return
-        carried, since = members.links[server.link]
-        if carried > 1:
-            members.links[server.link] = carried - 1, since
-        else:
-            del members.links[server.link]
-        if not members.servers and self._members.get(server.topic) is members:
-            del self._members[server.topic]
+        self.members.remove(server)
 
-    def subscribe(self, server: WorkerContext, topic: str) -> "asyncio.Future[None]":
-        """Deliver broadcasts on `topic` to the channel; done when none is missed any longer."""
-        topics.check(topic)
-        subscribers = self._subscribers.setdefault(topic, {})
-        if not subscribers:
-            self.bus.subscribe(topics.exact(topic))
-        subscribers[server] = None
-        return subscribed(self.bus)
-
-    def unsubscribe(self, server: WorkerContext, topic: str) -> None:
-        """Undo `subscribe`."""
-        subscribers = self._subscribers.get(topic)
-        if subscribers is None or subscribers.pop(server, self) is self:
-            return
-        if not subscribers:
-            del self._subscribers[topic]
-            self.bus.unsubscribe(topics.exact(topic))
-
-    def untrack(self, server: ChannelServer) -> None:
+    def untrack(self, server: WorkerContext) -> None:
         """The channel has ended: it is present nowhere."""
         if self.presences is not None:
             self.presences.untrack_all(server)
+
+    # For channels that move
+
+    async def move_away(self, seconds: float) -> None:
+        """The worker stops: give to others the channels that can move, in so many seconds at the most.
+
+        No more joins are taken.
+        """
+        await self.moves.run(
+            [each for servers in self._by_link.values() for each in servers.values()], seconds
+        )
+
+    def assigns_of(self, server: ChannelServer) -> Mapping[str, Any]:
+        """Those of its route."""
+        mount = self.endpoint.mounts[server.mount]
+        route = mount.routes.find(server.topic)
+        return route.assigns if route is not None else {}
+
+    def tracked(self, server: ChannelServer) -> tuple[Tracked, ...]:
+        """Its presences."""
+        return self.presences.tracked(server) if self.presences is not None else ()
+
+    def move_in(self, server: ChannelServer, tracked: tuple[Tracked, ...]) -> None:
+        """It has come: it is present here."""
+        if self.presences is not None:
+            self.presences.move_in(server, tracked)
+
+    def move_out(self, server: ChannelServer) -> None:
+        """It has gone: it will be present elsewhere."""
+        self.moves.moved(server)
+        if self.presences is not None:
+            self.presences.move_out(server)
+
+    def links_closed(self) -> None:
+        """The links have ended, the last of a worker that stops: what has moved away is forgotten."""
+        self.moves.settle_all()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run the end of a channel that was killed."""

@@ -11,16 +11,18 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from mesh import payloads
-from mesh.channel import TIMEOUT, Channel, Reply, SocketRef
+from mesh.channel import TIMEOUT, Channel
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_name
+from mesh.replies import Reply, SocketRef
 from mesh.runtime.mail import Info, Stop
 from mesh.serializers import binary as binary_frames
 from mesh.telemetry import stats
 
 if TYPE_CHECKING:
-    from mesh.runtime.channels import Channels, TopicMembers
+    from mesh.runtime.channels import Channels
+    from mesh.runtime.members import TopicMembers
 
 
 class WorkerContext(ABC):
@@ -90,6 +92,10 @@ class WorkerContext(ABC):
         """Names this channel as one that must not get a broadcast."""
         return Sender(self.channels.gateway_of(self.link), self.number, True, self._last_sent)
 
+    def named_by(self, sender: Sender) -> bool:
+        """Whether it was this channel."""
+        return sender[:2] == (self.channels.gateway_of(self.link), self.number)
+
     def socket_ref(self) -> SocketRef:
         """The push being handled."""
         if not self._handling:
@@ -146,7 +152,7 @@ class WorkerContext(ABC):
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on `topic` to `handle_info`."""
-        future = self.channels.subscribe(self, topic)
+        future = self.channels.members.subscribe(self, topic)
         if self._subscriptions is None:
             self._subscriptions = set()
         self._subscriptions.add(topic)
@@ -156,7 +162,7 @@ class WorkerContext(ABC):
         """No longer."""
         if self._subscriptions and topic in self._subscriptions:
             self._subscriptions.discard(topic)
-            self.channels.unsubscribe(self, topic)
+            self.channels.members.unsubscribe(self, topic)
 
     # Sending
 

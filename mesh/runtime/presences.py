@@ -1,199 +1,20 @@
-"""The presences of a worker: each Presence of the endpoint with its tracker.
-
-Changes become a `presence_diff` for the members this worker serves: at once, but what follows on the same
-topic within `diff_seconds` is gathered, so that a thousand joins do not make a thousand diffs for each of
-a thousand members. Diffs of one presence go out in order, also when `fetch` is async.
-"""
+"""The presences of a worker: each Presence of the endpoint, by name; what comes for all of them."""
 
 import asyncio
-from base64 import urlsafe_b64encode
-from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator
-from hashlib import blake2b
-from itertools import count, islice
-from time import time_ns
-from typing import Any
+from collections.abc import Hashable, Iterable
 
-from mesh import payloads
 from mesh.bus.frames import Header
-from mesh.errors import PayloadError
-from mesh.presence import DIFF, Presence
+from mesh.presence import Presence
+from mesh.runtime.luggage import Tracked
+from mesh.runtime.presence_server import LocalBroadcast, PresenceServer
 from mesh.settings import PresenceSettings
-from mesh.telemetry import counters, get_logger
-from mesh.tracker.state import Change, Meta
-from mesh.tracker.tracker import Publish, Tracker
+from mesh.telemetry import get_logger
+from mesh.tracker.tracker import Publish
 
 log = get_logger("mesh.presence")
 
-MAX_META_BYTES = 10_000
-KEYS_PER_DIFF = 2_000
-"""A node that comes back brings all it has: that must not become one message beyond all bounds."""
-
-LocalBroadcast = Callable[[str, str, Any], None]
-Steps = Generator[Awaitable[Any], Any, Any]
-"""Yields what must be awaited, and is sent the result; without anything to await it runs through."""
-
-
-class PresenceServer:
-    """One Presence on one worker. Implements PresenceContext."""
-
-    def __init__(
-        self,
-        presence: Presence,
-        node: str,
-        publish: Publish,
-        settings: PresenceSettings,
-        local_broadcast: LocalBroadcast,
-    ) -> None:
-        self.presence = presence
-        self.tracker = Tracker(presence.name, node, publish, settings, self._changed)
-        self._local_broadcast = local_broadcast
-        self._diff_seconds = settings.diff_seconds
-        self._refs = _refs(node)
-        self._gathering: dict[str, list[Change]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._diffs: deque[tuple[str, list[Change]]] = deque()
-        self._task: asyncio.Task[None] | None = None
-        self._informs = type(presence).handle_metas is not Presence.handle_metas
-
-    def close(self) -> None:
-        """Say goodbye and stop."""
-        for timer in self._timers.values():
-            timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-        self.tracker.close()
-        self.presence.bind(None)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a diff is still to come."""
-        return self._task is not None or any(self._gathering.values())
-
-    # PresenceContext
-
-    def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> str:
-        """Begin."""
-        ref = next(self._refs)
-        self.tracker.track(owner, topic, key, _checked(meta) | {"phx_ref": ref})
-        return ref
-
-    def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
-        """Replace."""
-        ref = next(self._refs)
-
-        def make(old: Meta) -> Meta:
-            return _checked(meta(dict(old))) | {"phx_ref": ref, "phx_ref_prev": old["phx_ref"]}
-
-        self.tracker.update(owner, topic, key, make)
-        return ref
-
-    def untrack(self, owner: Hashable, topic: str, key: str) -> None:
-        """End."""
-        self.tracker.untrack(owner, topic, key)
-
-    def untrack_all(self, owner: Hashable) -> None:
-        """End all."""
-        self.tracker.untrack_all(owner)
-
-    def on_topic(self, topic: str) -> dict[str, list[Meta]]:
-        """Everybody on `topic`."""
-        return self.tracker.on_topic(topic)
-
-    def of_key(self, topic: str, key: str) -> list[Meta]:
-        """One key."""
-        return self.tracker.of_key(topic, key)
-
-    # Diffs
-
-    def _changed(self, changes: list[Change]) -> None:
-        by_topic: dict[str, list[Change]] = {}
-        for change in changes:
-            by_topic.setdefault(change.topic, []).append(change)
-        for topic, each in by_topic.items():
-            gathering = self._gathering.get(topic)
-            if gathering is not None:
-                gathering += each
-                continue
-            self._gathering[topic] = []
-            self._close_later(topic)
-            self._emit(topic, each)
-
-    def _close_later(self, topic: str) -> None:
-        loop = asyncio.get_running_loop()
-        self._timers[topic] = loop.call_later(self._diff_seconds, self._gathered, topic)
-
-    def _gathered(self, topic: str) -> None:
-        changes = self._gathering.pop(topic)
-        del self._timers[topic]
-        if changes:
-            self._gathering[topic] = []
-            self._close_later(topic)
-            self._emit(topic, changes)
-
-    def _emit(self, topic: str, changes: list[Change]) -> None:
-        self._diffs.append((topic, changes))
-        if self._task is not None:
-            return  # behind the diffs whose fetch is under way
-        steps = self._send_diffs()
-        try:
-            waiting = steps.send(None)
-        except StopIteration:
-            return
-        self._task = asyncio.get_running_loop().create_task(_go_on(steps, waiting), name="presence diffs")
-        self._task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("presence diff lost", presence=self.presence.name, exc_info=task.exception())
-
-    def _send_diffs(self) -> Steps:
-        while self._diffs:
-            topic, changes = self._diffs.popleft()
-            for part in _parts(changes):
-                joins = yield from self._fetched(topic, part, True)
-                leaves = yield from self._fetched(topic, part, False)
-                diff = {"joins": joins, "leaves": leaves}
-                try:
-                    self._local_broadcast(topic, DIFF, diff)
-                except PayloadError as error:
-                    counters.count("presence_diffs_unencodable")
-                    log.error("presence diff dropped", topic=topic, reason=str(error))
-                yield from self._inform(topic, diff)
-
-    def _fetched(self, topic: str, changes: Iterable[Change], joined: bool) -> Steps:
-        found: dict[str, dict[str, Any]] = {}
-        for change in changes:
-            if change.joined is joined:
-                found.setdefault(change.key, {"metas": []})["metas"].append(change.meta)
-        if not found:
-            return found
-        result = yield from self._call("fetch", self.presence.fetch, topic, found)
-        return found if result is None else result
-
-    def _inform(self, topic: str, diff: dict[str, Any]) -> Steps:
-        if self._informs:
-            now = self.tracker.on_topic(topic)
-            yield from self._call("handle_metas", self.presence.handle_metas, topic, diff, now)
-
-    def _call(self, name: str, callback: Callable[..., Any], topic: str, *arguments: Any) -> Steps:
-        """Call the application's; an error in it is logged and costs this call only."""
-        try:
-            result = callback(topic, *arguments)
-            if hasattr(result, "__await__"):
-                result = yield result
-        except Exception as error:
-            counters.count("presence_callbacks_failed")
-            log.error(
-                "presence callback failed",
-                presence=self.presence.name,
-                callback=name,
-                topic=topic,
-                exc_info=error,
-            )
-            return None
-        return result
+FOLLOWED_SECONDS = 0.01
+"""Between two looks whether presences that moved are tracked elsewhere."""
 
 
 class Presences:
@@ -246,56 +67,49 @@ class Presences:
         if server is not None:
             server.tracker.handle(header.origin, data)
 
+    def answer(self) -> None:
+        """A gateway believes that this node died."""
+        for server in self._servers.values():
+            server.tracker.answer()
+
     def lost(self, node: str) -> None:
-        """A node died."""
+        """A node died, or somebody believes so."""
         for server in self._servers.values():
             server.tracker.lost(node)
 
     def untrack_all(self, owner: Hashable) -> None:
         """A channel ended."""
         for server in self._servers.values():
-            server.tracker.untrack_all(owner)
+            server.untrack_all(owner)
 
+    def tell(self) -> None:
+        """Channels are about to move: where they go, all that is tracked here must be known."""
+        for server in self._servers.values():
+            server.tracker.tell()
 
-def _refs(node: str) -> Iterator[str]:
-    """16 characters: 8 bytes of the clock, 2 of the node, 2 of a counter: unique, and never used again."""
-    mark = blake2b(node.encode(), digest_size=2).digest()
-    for number in count():
-        yield urlsafe_b64encode(
-            time_ns().to_bytes(8, "big") + mark + (number % 65_536).to_bytes(2, "big")
-        ).decode()
-
-
-def _checked(meta: Meta) -> Meta:
-    """As every replica will see it: plain JSON values."""
-    codec, data = payloads.encode_object(meta)
-    if len(data) > MAX_META_BYTES:
-        raise PayloadError(
-            f"a meta of {len(data)} bytes; every worker keeps it, so {MAX_META_BYTES} may be"
+    def tracked(self, owner: Hashable) -> tuple[Tracked, ...]:
+        """All that `owner` tracks."""
+        return tuple(
+            Tracked(name, *each) for name, server in self._servers.items() for each in server.tracked(owner)
         )
-    result: Meta = payloads.decode(codec, data)
-    return result
 
+    def move_in(self, owner: Hashable, tracked: Iterable[Tracked]) -> None:
+        """A channel has come from another worker, which tracked this for it."""
+        for each in tracked:
+            server = self._servers.get(each.presence)
+            if server is not None:  # else the new version of the application has it no more
+                server.move_in(owner, each.topic, each.key, each.meta)
 
-def _parts(changes: list[Change]) -> Iterator[list[Change]]:
-    """All changes of a key stay together: a leave and a join of it must not become two diffs."""
-    by_key: dict[str, list[Change]] = {}
-    for change in changes:
-        by_key.setdefault(change.key, []).append(change)
-    keys = iter(by_key.values())
-    while part := list(islice(keys, KEYS_PER_DIFF)):
-        yield [change for each in part for change in each]
+    def move_out(self, owner: Hashable) -> None:
+        """A channel goes to another worker, which will track the same."""
+        for server in self._servers.values():
+            server.move_out(owner)
 
-
-async def _go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
-    """Drive `_send_diffs` on from its first wait; its callbacks run in this task."""
-    try:
-        while True:
-            try:
-                result = await waiting
-            except Exception as error:
-                waiting = steps.throw(error)
-            else:
-                waiting = steps.send(result)
-    except StopIteration:
-        return
+    async def followed(self, seconds: float) -> None:
+        """Wait until other workers track what moved out, for so long at the most."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not all(server.followed for server in self._servers.values()):
+            if asyncio.get_running_loop().time() > deadline:
+                log.warning("presences of channels that moved leave: no worker tracks them yet")
+                return
+            await asyncio.sleep(FOLLOWED_SECONDS)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from mesh.channel import Channel, Reply
+from mesh.channel import Channel
 from mesh.errors import ChannelError
+from mesh.replies import Reply
 
 
 def join_reply(channel: Channel, result: Any) -> Reply:

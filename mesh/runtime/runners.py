@@ -10,10 +10,11 @@ import asyncio
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from time import perf_counter
 from typing import Any, Protocol
 
-WORK_PER_TURN = 256
-"""Pieces of work before the event loop gets a turn: above that the latency of others rises."""
+from mesh.turns import TURN_SECONDS
+
 CLOSE_SECONDS = 1.0
 IDLE_RUNNERS = 64
 """Suspended callbacks need a runner each; of those no longer needed this many are kept."""
@@ -25,7 +26,7 @@ class Work(Protocol):
     task: asyncio.Task[None] | None
 
     def run(self) -> Coroutine[Any, Any, None]:
-        """Do all there is to do now."""
+        """Do some of what there is to do; may submit itself again for the rest."""
 
 
 class Runners:
@@ -33,16 +34,25 @@ class Runners:
 
     Attributes:
         active: pieces of work submitted and not done.
+        slow: as `slow_down` was told.
     """
 
     def __init__(self) -> None:
         self.active = 0
+        self.slow = False
         self._queue: deque[Work] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         # The one runner that is awake and will look at the queue; None: nobody will.
         self._pump: asyncio.Task[None] | object | None = None
         self._closing = False
+
+    def slow_down(self, slow: bool) -> None:
+        """One piece of work in each turn of the event loop, or as many as there is time for.
+
+        ChannelServer makes it one message.
+        """
+        self.slow = slow
 
     def submit(self, work: Work) -> None:
         """Run `work` soon. Work submitted twice runs twice: the caller keeps track."""
@@ -101,7 +111,7 @@ class Runners:
             await waiter
 
     async def _work(self, task: asyncio.Task[None]) -> None:
-        done = 0
+        end = perf_counter() + TURN_SECONDS
         while self._queue and self._pump is task:
             work = self._queue.popleft()
             work.task = task
@@ -116,9 +126,10 @@ class Runners:
             self.active -= 1
             if self._pump is None:
                 self._pump = task
-            done += 1
-            if done % WORK_PER_TURN == 0:
+                end = perf_counter() + TURN_SECONDS
+            elif self.slow or perf_counter() > end:
                 await asyncio.sleep(0)
+                end = perf_counter() + TURN_SECONDS
 
 
 @types.coroutine

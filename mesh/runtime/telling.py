@@ -47,8 +47,14 @@ def crashed(channel: Channel, error: Exception) -> None:
         telemetry.emit("channel_crashed", {}, {**_metadata(channel), "error": error})
 
 
+def moved(channel: Channel) -> None:
+    """The channel goes on elsewhere; `terminate` does not run."""
+    counters.count("channels_moved")
+    ended(channel, "moved")
+
+
 def ended(channel: Channel, reason: Any) -> None:
-    """The channel is over; `terminate` is about to run."""
+    """The channel is over here; unless it moved, `terminate` is about to run."""
     if telemetry.attached("channel_ended"):
         telemetry.emit("channel_ended", {}, {**_metadata(channel), "reason": reason})
 

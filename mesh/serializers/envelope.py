@@ -1,4 +1,4 @@
-"""What may stand beside the payload of a client's message.
+"""V2's five elements, and what may stand beside the payload of a message of any version.
 
 join_ref, ref and event travel on a link, as msgpack, together with the commands of other clients, and
 ref comes back in a reply. JSON permits integers of any size and nests far deeper than that way allows,
@@ -7,6 +7,8 @@ so what does not fit is refused here, where it costs its sender only.
 
 from typing import Any
 
+import msgspec
+
 from mesh.errors import DecodeError
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
@@ -14,6 +16,16 @@ MAX_LEVELS = 16
 """Of nested arrays and objects; clients in use send strings, integers and null."""
 MAX_PAYLOAD_LEVELS = 512
 """Half of what the JSON library can write: a handler may wrap a payload and send it on."""
+
+
+class V2(msgspec.Struct, array_like=True):
+    """V2's five elements. Extra ones are ignored, fewer are an error: as in Phoenix."""
+
+    join_ref: Any
+    ref: Any
+    topic: Any
+    event: Any
+    payload: msgspec.Raw
 
 
 def check(*fields: Any) -> None:

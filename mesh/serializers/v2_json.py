@@ -15,20 +15,8 @@ from mesh.serializers import envelope as envelopes
 from mesh.serializers.base import Frame
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(envelopes.V2).decode
 _decode_payload = msgspec.json.Decoder().decode
-
-
-class _Envelope(msgspec.Struct, array_like=True):
-    """Extra elements are ignored, fewer than five are an error: as in Phoenix."""
-
-    join_ref: Any
-    ref: Any
-    topic: Any
-    event: Any
-    payload: msgspec.Raw
-
-
-_decode = msgspec.json.Decoder(_Envelope).decode
 
 
 class V2JSON:

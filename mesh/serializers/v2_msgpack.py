@@ -13,16 +13,7 @@ from mesh.messages import BINARY, JSON, MSGPACK, REPLY, Message
 from mesh.serializers import envelope as envelopes
 from mesh.serializers.base import Frame
 
-
-class _Envelope(msgspec.Struct, array_like=True):
-    join_ref: Any
-    ref: Any
-    topic: Any
-    event: Any
-    payload: msgspec.Raw
-
-
-_decode = msgspec.msgpack.Decoder(_Envelope).decode
+_decode = msgspec.msgpack.Decoder(envelopes.V2).decode
 _decode_payload = msgspec.msgpack.Decoder(ext_hook=lambda code, _: _no_extension(code)).decode
 _decode_json = msgspec.json.Decoder().decode
 _encode = msgspec.msgpack.Encoder().encode

@@ -10,6 +10,7 @@ from mesh.settings.rooms import (
     ApiSettings,
     BusSettings,
     DrainSettings,
+    GarbageSettings,
     GatewaySettings,
     LimitSettings,
     LinkSettings,
@@ -17,10 +18,10 @@ from mesh.settings.rooms import (
     LongPollSettings,
     PresenceSettings,
     SecuritySettings,
-    Settings,
     WorkerSettings,
     ZeroMQSettings,
 )
+from mesh.settings.settings import Settings
 
 __all__ = [
     "AdminSettings",
@@ -28,6 +29,7 @@ __all__ = [
     "BusSettings",
     "DrainSettings",
     "Explained",
+    "GarbageSettings",
     "GatewaySettings",
     "LimitSettings",
     "LinkSettings",

@@ -1,12 +1,10 @@
 """What can be set: one model per room, units in the names."""
 
-import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,38 +13,30 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from mesh.addresses import check_address
-from mesh.errors import SettingsError
+from mesh.settings.values import (
+    MAX_SECONDS,
+    Address,
+    Heartbeat,
+    HighWaterMark,
+    Keepalive,
+    MessageBytes,
+    Rate,
+    Seconds,
+    Texts,
+    address,
+    split,
+)
 from mesh.telemetry.filters import DEFAULT_FILTER
 
-PREFIX = "MESH_"
 MAX_PROXIES = 16
-MAX_SECONDS = 2_000_000
-"""23 days: ZeroMQ counts milliseconds in a C int."""
+MAX_SNAPSHOT_BYTES = 8_000_000
+"""As a payload: well below what links carry."""
 
 MIN_KEY_CHARACTERS = 16
 _API_KEY = re.compile(rf"[!-+\--~]{{{MIN_KEY_CHARACTERS},256}}\Z")
 _PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)+\Z")
-
-Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
-# 0 ms would mean "no heartbeats" to ZeroMQ.
-Heartbeat = Annotated[float, Field(ge=0.001, le=MAX_SECONDS)]
-Rate = Annotated[float, Field(gt=0, le=1e12)]
-HighWaterMark = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a C int
-MessageBytes = Annotated[int, Field(le=2**63 - 1)]  # an int64
-
-
-def _address(address: str) -> str:
-    try:
-        check_address(address, "")
-    except SettingsError as error:
-        raise ValueError(str(error).removeprefix(": ")) from None
-    return address
-
-
-Address = Annotated[str, AfterValidator(_address)]
 
 
 class Room(BaseModel):
@@ -55,22 +45,10 @@ class Room(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
-def _split(value: Any) -> Any:
-    """From the environment a list comes as text: `a,b`, or JSON as for pydantic's other lists."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"not a JSON list: {error}") from None
-    return [each.strip() for each in value.split(",") if each.strip()]
-
-
 class BusSettings(Room):
     """The broadcast plane."""
 
-    proxies: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+    proxies: Texts = Field(
         ["tcp://127.0.0.1:5550"],
         description="all proxies' addresses; a subscribers' side is the next port, or the path + .sub",
     )
@@ -99,10 +77,7 @@ class BusSettings(Room):
         if not 1 <= len(set(proxies)) == len(proxies) <= MAX_PROXIES:
             raise ValueError(f"want 1 to {MAX_PROXIES} proxies, each once")
         for proxy in proxies:
-            try:
-                check_address(proxy, "")
-            except SettingsError as error:
-                raise ValueError(str(error).removeprefix(": ")) from None
+            address(proxy)
             if proxy.endswith(":*") or proxy == "ipc://*":
                 raise ValueError("a proxy needs a fixed address, because every node connects to it")
         return proxies
@@ -127,6 +102,12 @@ class LinkSettings(Room):
     )
     max_message_bytes: MessageBytes = Field(64_000_000, ge=2_000_000, description="of one batch")
     high_water_mark: HighWaterMark = Field(1_000, description="batches queued in each direction")
+    pause_bytes: int = Field(
+        8_000_000, ge=1, description="queued for a peer, then nobody is read from for whom more would be"
+    )
+    max_queued_bytes: int = Field(
+        64_000_000, ge=1_000_000, description="queued for a peer, then the link is given up"
+    )
 
 
 class GatewaySettings(Room):
@@ -155,10 +136,21 @@ class GatewaySettings(Room):
     max_pending_bytes: int = Field(
         1_000_000, ge=1, description="of messages that wait for pending joins, then reading pauses"
     )
+    pause_publisher_bytes: int = Field(
+        1_000_000, ge=1, description="a client may be behind, then `pause_publisher` topics wait for it"
+    )
+    pause_publisher_seconds: Seconds = Field(
+        10.0, description="they wait for one client, then it is closed as too slow"
+    )
     worker_wait_seconds: float = Field(
         5.0, ge=0, le=MAX_SECONDS, description="a join waits for a worker to appear"
     )
-    max_joins_waiting: int = Field(100_000, ge=0, description="joins that wait for a worker")
+    bus_wait_seconds: Seconds = Field(
+        5.0, description="a join waits for the bus to take its topic, then it is refused"
+    )
+    max_joins_waiting: int = Field(
+        100_000, ge=0, description="joins that wait for a worker, and as many for the bus"
+    )
 
 
 class LimitSettings(Room):
@@ -178,18 +170,30 @@ class WorkerSettings(Room):
     max_mailbox_messages: int = Field(
         10_000, ge=1, description="that wait for one channel, then it crashes"
     )
+    max_mailbox_bytes: int = Field(
+        64_000_000, ge=1, description="of pushes and broadcasts that wait for one channel, then it crashes"
+    )
+    pause_mailbox_messages: int = Field(
+        1_000, ge=1, description="that wait for one channel, then its client is not read from"
+    )
+    pause_mailbox_bytes: int = Field(
+        2_000_000, ge=1, description="that wait for one channel, then its client is not read from"
+    )
     kill_seconds: Seconds = Field(
         5.0, description="a callback may run on when its channel is replaced or stopped"
     )
     join_timeout_seconds: Seconds | None = Field(
         None, description="a join may take, then it is refused; unbounded if not set"
     )
+    max_snapshot_bytes: int = Field(
+        1_000_000, ge=1, le=MAX_SNAPSHOT_BYTES, description="of one channel that moves to another worker"
+    )
 
 
 class ApiSettings(Room):
     """Publishing over HTTP."""
 
-    keys: Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)] = Field(
+    keys: Annotated[list[SecretStr], NoDecode, BeforeValidator(split)] = Field(
         [], description="any of which lets a program publish; without one the API is off"
     )
     path: str = Field("/api", description="before /broadcast, /broadcast_batch and /disconnect")
@@ -267,8 +271,12 @@ class ZeroMQSettings(Room):
         description="where a gateway listens for ZeroMQ clients, tcp:// or ipc://; not at all if not set",
     )
     max_clients: int = Field(50_000, ge=1, description="connected to one gateway at a time")
-    heartbeat_seconds: Heartbeat = Field(5.0, description="between ZeroMQ heartbeats")
-    heartbeat_timeout_seconds: Heartbeat = Field(15.0, description="without a sign of a client")
+    keepalive_seconds: Keepalive = Field(
+        5, description="of silence, then TCP asks whether a client is there"
+    )
+    keepalive_timeout_seconds: Keepalive = Field(
+        15, description="without an answer to TCP, then a client is gone"
+    )
     high_water_mark: HighWaterMark = Field(1_000, description="messages queued for one client by ZeroMQ")
 
 
@@ -304,10 +312,10 @@ class LogSettings(Room):
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least to log")
     format: Literal["console", "json", "logfmt"] = Field("console", description="of a line")
-    filter_parameters: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+    filter_parameters: Texts = Field(
         list(DEFAULT_FILTER), description="parameters whose names contain one of these are hidden"
     )
-    keep_parameters: Annotated[list[str] | None, NoDecode, BeforeValidator(_split)] = Field(
+    keep_parameters: Annotated[list[str] | None, NoDecode, BeforeValidator(split)] = Field(
         None, description="if set, all parameters but these are hidden"
     )
 
@@ -320,37 +328,15 @@ class AdminSettings(Room):
     ready_seconds: Seconds = Field(
         3.0, description="since the last round trip through the bus, then a node is not ready"
     )
-
-
-class Settings(BaseSettings):
-    """Everything a node can be told."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", validate_default=True
+    stall_warning_seconds: Seconds = Field(
+        0.25, description="that callbacks may hold up the event loop, then a warning is logged"
     )
 
-    bus: BusSettings = Field(default_factory=BusSettings)
-    link: LinkSettings = Field(default_factory=LinkSettings)
-    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
-    limits: LimitSettings = Field(default_factory=LimitSettings)
-    worker: WorkerSettings = Field(default_factory=WorkerSettings)
-    api: ApiSettings = Field(default_factory=ApiSettings)
-    longpoll: LongPollSettings = Field(default_factory=LongPollSettings)
-    zeromq: ZeroMQSettings = Field(default_factory=ZeroMQSettings)
-    drain: DrainSettings = Field(default_factory=DrainSettings)
-    security: SecuritySettings = Field(default_factory=SecuritySettings)
-    presence: PresenceSettings = Field(default_factory=PresenceSettings)
-    admin: AdminSettings = Field(default_factory=AdminSettings)
-    log: LogSettings = Field(default_factory=LogSettings)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands over, in its order; nothing is read behind its back."""
-        return (init_settings,)
+class GarbageSettings(Room):
+    """Python's garbage collection in a node's process."""
+
+    full_seconds: Seconds | None = Field(
+        600.0,
+        description="between two full collections, which stop the node; not set: as Python does it",
+    )

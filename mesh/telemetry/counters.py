@@ -4,34 +4,45 @@ from bisect import bisect_left
 from collections.abc import Mapping
 
 COUNTERS: Mapping[str, str] = {
+    "accepts_failed": "times that a gateway could accept no connection, for want of descriptors or memory",
     "api_messages_published": "messages published over HTTP",
     "api_requests_refused": "requests to publish over HTTP answered with 4xx or 503",
     "background_tasks_failed": "background tasks of the application that raised, and were started again",
     "broadcasts_unencodable": "broadcasts skipped for clients whose protocol cannot carry them",
     "bus_backlog_dropped": "bus messages dropped because the backlog was full or the node stopped",
     "bus_duplicates_dropped": "bus messages that had come before, through another proxy",
+    "bus_interruptions": "connections to a proxy that ended: for a while nothing came through it",
     "bus_messages_malformed": "bus messages that were not of our protocol",
     "bus_messages_resent": "bus messages sent again because the proxy that had them was lost",
+    "bus_moves_expired": "waits for what came another way that ended without it: an order may be wrong",
     "channels_crashed": "channels ended by an exception",
+    "channels_moved": "channels that this worker gave to another when it stopped",
+    "channels_not_moved": "channels that could not move to another worker, or whose client left meanwhile",
+    "channels_restored": "channels that this worker took over from another that stopped",
     "connections_refused": "WebSocket requests refused",
     "curve_keys_refused": "connections to ZeroMQ listeners refused because of their CURVE key",
     "frames_malformed": "client messages that closed their connection with 1002, 1007, 1009 or 1011",
     "handlers_failed": "messages whose handling failed by an error of ours, logged with a traceback",
     "hold_timeouts": "commands that waited in vain for the broadcast before them",
+    "joins_without_bus": "joins refused because the bus did not take their topic in time",
+    "links_given_up": "links ended because the other side was too far behind, or took nothing",
     "links_incompatible": "links that did not come about because the two sides speak other versions",
     "link_commands_unencodable": "link commands dropped because they could not be encoded",
     "link_messages_malformed": "link messages that were not of our protocol",
-    "longpoll_lines_dropped": "messages beyond the 100th of one long-poll request",
+    "longpoll_lines_dropped": "messages of a long-poll request: beyond the 100th, or behind a long pause",
     "mailboxes_overflowed": "channels ended because their mailbox was full",
+    "messages_not_moved": "messages of a channel to itself that came while its async snapshot ran",
     "messages_rate_limited": "pushes and joins refused because their client sends too many",
     "messages_unencodable": "pushes skipped because the client's protocol cannot carry them",
     "presence_callbacks_failed": "calls of fetch or handle_metas that raised",
     "presence_diffs_unencodable": "presence diffs dropped because fetch made them too large or no JSON",
     "pushes_without_channel": "pushes and leaves for channels that had ended",
+    "readers_paused": "times that a client was no longer read from because much of it waits",
     "replies_unencodable": "replies skipped because the client's protocol cannot carry them",
     "slow_clients_closed": "connections ended because the client read too slowly",
     "stale_messages_ignored": "messages with the join_ref of an earlier join",
     "subscription_broadcasts_dropped": "broadcasts dropped because a subscription was not read in time",
+    "topics_paused": "times that a topic's publishers had to wait for a client of this gateway",
     "zeromq_floods_closed": "ZeroMQ clients closed because too much waited for their pending joins",
 }
 """Every count there is, and what it counts."""
@@ -91,8 +102,12 @@ class Stats:
         replies: replies sent by channels.
         channel_pushes: pushes sent by channels.
         broadcasts: broadcasts published by this node.
+        bus_received: broadcasts that came over the bus, each once.
+        broadcasts_unneeded: broadcasts to a topic of which nobody here is a member.
         join_seconds: from a JOIN's arrival in the worker to its answer.
         handle_in_seconds: of a push's handler.
+        loop_stalls: times that the event loop was held up for more than 20 ms.
+        loop_turn_seconds: how long the turns of the event loop took.
     """
 
     def __init__(self) -> None:
@@ -105,8 +120,12 @@ class Stats:
         self.replies = 0
         self.channel_pushes = 0
         self.broadcasts = 0
+        self.bus_received = 0
+        self.broadcasts_unneeded = 0
         self.join_seconds = Histogram()
         self.handle_in_seconds = Histogram()
+        self.loop_stalls = 0
+        self.loop_turn_seconds = Histogram()
 
 
 stats = Stats()

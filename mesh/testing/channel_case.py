@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from mesh import payloads, topics
-from mesh.channel import Reply
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, MeshError, TopicError
 from mesh.messages import Broadcast
 from mesh.mount import Mount
 from mesh.pubsub import PubSub
+from mesh.replies import Reply
 from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
 from mesh.serializers.registry import BY_NAME
@@ -92,7 +92,7 @@ class ChannelCase:
             self._local_broadcast,
         )
         bus.on_broadcast = gateway.broadcast
-        bus.on_published = channels.published
+        bus.on_published = channels.members.published
         gateway.connect(channels)
         self.endpoint.configure(SECRET)
         self.endpoint.bind(PubSub(bus, self._local_broadcast))
@@ -241,7 +241,7 @@ class ChannelCase:
             raise AssertionError(f"{event!r} was broadcast on {found.topic!r} with {found.payload!r}")
 
     def _local_broadcast(self, topic: str, event: str, payload: Any) -> None:
-        self._channels.local_broadcast(topic, event, payload)
+        self._channels.members.local_broadcast(topic, event, payload)
         self.bus.hear(topic, event, *payloads.encode_object(payload))
 
     # The event loop

@@ -60,6 +60,11 @@ class MemoryBus:
         """At once: nothing can be missed."""
         callback()
 
+    @property
+    def unread(self) -> bool:
+        """Never."""
+        return False
+
     def delivered(self, origin: str, sequence: int) -> bool:
         """Always: what is published is delivered at once."""
         return True

@@ -165,7 +165,7 @@ class MemoryGateway:
     def broadcast(self, topic: str, header: Header, data: bytes) -> None:
         """A broadcast, for clients and worker."""
         self._deliver(topic, header.event, header.codec, data, header.sender)
-        self.channels.broadcast(topic, header, data)
+        self.channels.members.broadcast(topic, header, data)
         if header.event == DISCONNECT:
             for client in [each for each in self.clients if each.id == topic]:
                 client.gone("disconnected")

@@ -28,10 +28,14 @@ class Replicas:
 
     def lost(self, replica: str) -> bool:
         """Somebody saw it die; returns whether it was up until now."""
-        if replica not in self._heard or replica in self._down:
+        if not self.is_up(replica):
             return False
         self._down.add(replica)
         return True
+
+    def is_up(self, replica: str) -> bool:
+        """Whether it was heard, and not lost since."""
+        return replica in self._heard and replica not in self._down
 
     def up(self) -> list[str]:
         """Those that are up."""

@@ -9,6 +9,7 @@ Source: Phoenix.Tracker.State (delta-state OR-set; Almeida et al., "Delta State 
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -68,14 +69,14 @@ class State:
 
     Args:
         replica: this one's id.
-        max_log: operations of its own kept for deltas; who is further behind gets all entries.
+        max_log: operations of its own remembered for deltas; who is further behind gets all entries.
     """
 
     def __init__(self, replica: str, max_log: int = 10_000) -> None:
         self.replica = replica
         self._own = _Replica(visible=True)
         self._replicas: dict[str, _Replica] = {replica: self._own}
-        self._log: deque[tuple[int, Entry | int]] = deque()
+        self._log: deque[int] = deque()  # of each of the last operations: the dot it removed, or 0
         self._max_log = max_log
         self._topics: dict[str, dict[str, dict[tuple[str, int], Meta]]] = {}
 
@@ -89,7 +90,7 @@ class State:
     def add(self, topic: str, key: str, meta: Meta) -> Entry:
         """A new entry of this replica."""
         entry = Entry(self._tick(), topic, key, meta)
-        self._remember(entry)
+        self._remember(0)
         self._insert(self.replica, self._own, entry)
         return entry
 
@@ -113,22 +114,24 @@ class State:
         """What somebody who knows this replica up to `since` must merge, in this order."""
         if since >= self.clock:
             return []
-        if not self._log or self._log[0][0] > since + 1:
+        behind = self.clock - since
+        if behind > len(self._log):
             return self._everything(max_entries)
-        ops = [op for clock, op in self._log if clock > since]
+        ops = list(islice(self._log, len(self._log) - behind, None))
         if len(ops) > max_entries and len(ops) > 2 * len(self._own.entries):
             return self._everything(max_entries)
         return self._recent(since, ops, max_entries)
 
-    def _recent(self, since: int, ops: list[Entry | int], max_ops: int) -> list[Delta]:
+    def _recent(self, since: int, ops: list[int], max_ops: int) -> list[Delta]:
         deltas = []
         alive = self._own.entries
         for start in range(0, len(ops), max_ops):
             part = ops[start : start + max_ops]
-            removed = tuple(op for op in part if isinstance(op, int))
-            added = tuple(op for op in part if isinstance(op, Entry) and op.clock in alive)
-            deltas.append(Delta(since, since + len(part), added, removed))
-            since += len(part)
+            end = since + len(part)
+            removed = tuple(dot for dot in part if dot)
+            added = tuple(alive[dot] for dot in range(since + 1, end + 1) if dot in alive)
+            deltas.append(Delta(since, end, added, removed))
+            since = end
         return deltas
 
     def _everything(self, max_entries: int) -> list[Delta]:
@@ -146,8 +149,8 @@ class State:
         self._own.clock += 1
         return self._own.clock
 
-    def _remember(self, op: Entry | int) -> None:
-        self._log.append((self._own.clock, op))
+    def _remember(self, removed: int) -> None:
+        self._log.append(removed)
         if len(self._log) > self._max_log:
             self._log.popleft()
 

@@ -22,6 +22,8 @@ log = get_logger("mesh.tracker")
 
 REQUEST_AGAIN_SECONDS = 0.5
 """A request or its answer may be lost; nobody is asked more often than this."""
+ANSWER_SECONDS = 0.2
+"""A replica that somebody lost sight of may say that it lives: the cut may be theirs alone."""
 
 
 class Publish(Protocol):
@@ -63,9 +65,11 @@ class Tracker:
         self._requested: dict[str, float] = {}
         self._clocks: dict[str, int] = {}
         self._returning: set[str] = set()
+        self._accused: dict[str, asyncio.TimerHandle] = {}
         self._soon: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last_beat = 0.0
+        self._woken = float("-inf")
 
     # Life
 
@@ -77,7 +81,7 @@ class Tracker:
 
     def close(self) -> None:
         """Say goodbye: the others forget this replica at once."""
-        for timer in (self._soon, self._timer):
+        for timer in (self._soon, self._timer, *self._accused.values()):
             if timer is not None:
                 timer.cancel()
         self._soon = self._timer = None
@@ -130,6 +134,11 @@ class Tracker:
             self._on_changes([_left(self._state.remove(clock)) for clock in owned.values()])
             self._tell_soon()
 
+    def tracked(self, owner: Hashable) -> list[tuple[str, str, Meta]]:
+        """(topic, key, meta) of all that `owner` tracks."""
+        owned = self._owned.get(owner, {})
+        return [(topic, key, self._state.entry(clock).meta) for (topic, key), clock in owned.items()]
+
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
         """Everybody on `topic`: key → metas."""
         return self._state.topic(topic)
@@ -145,6 +154,12 @@ class Tracker:
         return Change(True, topic, key, meta)
 
     # Speaking
+
+    def tell(self) -> None:
+        """Tell the others now what they do not know yet."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._tell()
 
     def _tell_soon(self) -> None:
         if self._soon is None and self._timer is not None:
@@ -176,6 +191,7 @@ class Tracker:
         frozen = self._frozen(now)
         self._last_beat = now
         if frozen:
+            self._woken = now
             self._replicas.resume(now)
             return self._beat_later()
         self._gossip()
@@ -206,6 +222,7 @@ class Tracker:
             counters.count("bus_messages_malformed")
             log.warning("tracker message dropped", tracker=self.name, replica=replica, reason=str(error))
             return
+        self._acquit(replica)
         if isinstance(message, Goodbye):
             self._replicas.forget(replica)
             self._forget(replica)
@@ -222,9 +239,26 @@ class Tracker:
             self._catch_up(replica)
 
     def lost(self, replica: str) -> None:
-        """Somebody saw a node die."""
+        """Somebody saw a node die, or lost sight of it: unless it speaks at once, its presences leave."""
+        if replica not in self._accused and self._replicas.is_up(replica):
+            loop = asyncio.get_running_loop()
+            self._accused[replica] = loop.call_later(ANSWER_SECONDS, self._does_not_answer, replica)
+
+    def answer(self) -> None:
+        """Somebody believes that this node died: tell all that it lives, if it did not just wake up."""
+        now = asyncio.get_running_loop().time()
+        if not self._frozen(now) and now - self._woken > self._settings.heartbeat_seconds:
+            self._gossip()
+
+    def _does_not_answer(self, replica: str) -> None:
+        del self._accused[replica]
         if self._replicas.lost(replica):
             self._hide(replica)
+
+    def _acquit(self, replica: str) -> None:
+        timer = self._accused.pop(replica, None)
+        if timer is not None:
+            timer.cancel()
 
     def _hear(self, replica: str, gossip: Gossip) -> None:
         if gossip.hello:

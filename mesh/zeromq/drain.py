@@ -7,11 +7,13 @@ ZMQ_FD and ZMQ_EVENTS).
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import cast
 
 import zmq
 
 from mesh.telemetry import counters, get_logger
+from mesh.turns import TURN_SECONDS
 
 log = get_logger("mesh.zeromq")
 
@@ -20,9 +22,28 @@ MESSAGES_PER_TURN = 1024
 
 
 class Drain:
-    """Feeds every message of a socket to `handle`; an error in it costs that message only."""
+    """Feeds every message of a socket to `handle`; an error in it costs that message only.
 
-    def __init__(self, socket: zmq.Socket[bytes], handle: Callable[[list[bytes]], None]) -> None:
+    Args:
+        per_turn: messages before the event loop gets a turn.
+        turn_seconds: likewise, seconds.
+
+    Attributes:
+        behind: whether the last turn left messages unread.
+        on_behind: called with it when it changes.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        handle: Callable[[list[bytes]], None],
+        per_turn: int = MESSAGES_PER_TURN,
+        turn_seconds: float = TURN_SECONDS,
+    ) -> None:
+        self.behind = False
+        self.on_behind: Callable[[bool], None] = lambda _: None
+        self._per_turn = per_turn
+        self._turn_seconds = turn_seconds
         self._socket = socket
         self._handle = handle
         self._descriptor = int(socket.getsockopt(zmq.FD))
@@ -32,7 +53,7 @@ class Drain:
 
     def start(self) -> None:
         """Begin to read."""
-        self._loop.add_reader(self._descriptor, self._ready)
+        self._loop.add_reader(self._descriptor, self._readable)
         self.look_again()
 
     def close(self) -> None:
@@ -51,8 +72,14 @@ class Drain:
             self._loop.call_soon(self._ready)
 
     def read_now(self) -> None:
-        """Read what has arrived, at once: before closing a socket whose peer is gone."""
+        """Read all that has arrived, at once: before closing a socket whose peer is gone."""
         self._ready()
+        while self.behind and not self._closed:
+            self._ready()
+
+    def _readable(self) -> None:
+        if not self._scheduled:  # else this turn had its share, or will have
+            self._ready()
 
     def _ready(self) -> None:
         self._scheduled = False
@@ -60,8 +87,11 @@ class Drain:
             return
         socket, handle = self._socket, self._handle
         option = cast(Callable[[int], int], socket.getsockopt)
-        for _ in range(MESSAGES_PER_TURN):
+        end = perf_counter() + self._turn_seconds
+        for _ in range(self._per_turn):
             if not option(zmq.EVENTS) & zmq.POLLIN:
+                if self.behind:
+                    self._tell(False)
                 return
             frames = socket.recv_multipart(zmq.NOBLOCK)
             try:
@@ -71,4 +101,12 @@ class Drain:
                 log.error("handling a message failed", exc_info=error)
             if self._closed:
                 return  # by what was handled
+            if perf_counter() > end:
+                break
+        if not self.behind:
+            self._tell(True)
         self.look_again()
+
+    def _tell(self, behind: bool) -> None:
+        self.behind = behind
+        self.on_behind(behind)

@@ -181,6 +181,8 @@ def read_pair(file: Path) -> tuple[bytes, bytes]:
 def _load(file: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(file)
+    except IndexError:
+        raise SettingsError(f"{file} is cut short; `mesh keys generate NAME` makes one") from None
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"cannot read the key {file}: {error}; `mesh keys generate NAME` makes one"

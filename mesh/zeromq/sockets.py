@@ -18,11 +18,18 @@ LINGER_MS = 500
 """What was sent before a node stops has this long to leave."""
 HANDSHAKE_MS = 5_000
 """A peer that connects and says nothing, or garbage, is cut off after this."""
+CONNECT_MS = 2_000
+"""A connection that is not there by then is tried anew: the kernel would wait longer from try to try, and
+find a network that is whole again up to two minutes late."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1_000
 NEVER_MS = 24 * 3600 * 1000
+LINK_QUEUE_BATCHES = 16
+"""In each ZeroMQ queue of a link; the rest waits where its bytes are counted (mesh/link/batches.py)."""
+LINK_RECEIVED_BATCHES = 256
+"""Likewise, in a worker's queue of what one gateway sends."""
 
-CLIENT_HEARTBEAT_SECONDS = 5.0
+CLIENT_KEEPALIVE_SECONDS = 5
 CLIENT_HIGH_WATER_MARK = 1_000
 
 
@@ -72,7 +79,7 @@ def proxy_backend(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> 
 
 def link_dealer(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> zmq.Socket[bytes]:
     """A gateway's end of a link to one worker."""
-    socket = _socket(context, zmq.DEALER, link.max_message_bytes, link.high_water_mark)
+    socket = _socket(context, zmq.DEALER, link.max_message_bytes, _link_queue(link))
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
     _once(socket)  # a link that broke is over: the worker has ended its channels
     return socket
@@ -80,10 +87,17 @@ def link_dealer(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> 
 
 def link_router(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> zmq.Socket[bytes]:
     """A worker's end of the links from all gateways."""
-    socket = _socket(context, zmq.ROUTER, link.max_message_bytes, link.high_water_mark)
+    socket = _socket(context, zmq.ROUTER, link.max_message_bytes, _link_queue(link))
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
+    # libzmq aborts a process in which a full queue and the end of its connection meet (its issue 4364), as
+    # they did in workers that woke from a freeze: what gateways had sent until then must fit.
+    socket.setsockopt(zmq.RCVHWM, min(link.high_water_mark, LINK_RECEIVED_BATCHES))
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead gateway fails and tells
     return socket
+
+
+def _link_queue(link: LinkSettings) -> int:
+    return min(link.high_water_mark, LINK_QUEUE_BATCHES)
 
 
 def client_router(
@@ -93,7 +107,7 @@ def client_router(
     # A longer message ends its sender's connection; the close with a reason comes before that.
     largest = max(2 * max_frame_bytes, 1_000_000)
     socket = _socket(context, zmq.ROUTER, largest, settings.high_water_mark)
-    _heartbeat(socket, settings.heartbeat_seconds, settings.heartbeat_timeout_seconds)
+    _keepalive(socket, settings.keepalive_seconds, settings.keepalive_timeout_seconds)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead client fails and tells
     return socket
 
@@ -115,7 +129,7 @@ def client_dealer(
 ) -> zmq.Socket[bytes]:
     """A ZeroMQ client's end of its connection to a gateway."""
     socket = _socket(context, zmq.DEALER, max_message_bytes, CLIENT_HIGH_WATER_MARK)
-    _heartbeat(socket, CLIENT_HEARTBEAT_SECONDS, 3 * CLIENT_HEARTBEAT_SECONDS)
+    _keepalive(socket, CLIENT_KEEPALIVE_SECONDS, 3 * CLIENT_KEEPALIVE_SECONDS)
     _once(socket)  # a connection that broke is over: the gateway has forgotten this client
     if curve is not None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key)
@@ -220,6 +234,7 @@ def _socket(
     socket.setsockopt(zmq.SNDHWM, high_water_mark)
     socket.setsockopt(zmq.RCVHWM, high_water_mark)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     return socket
@@ -238,3 +253,16 @@ def _once(socket: zmq.Socket[bytes]) -> None:
 def _heartbeat(socket: zmq.Socket[bytes], interval: float, timeout: float) -> None:
     socket.setsockopt(zmq.HEARTBEAT_IVL, int(interval * 1000))
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(timeout * 1000))
+
+
+def _keepalive(socket: zmq.Socket[bytes], interval: int, timeout: int) -> None:
+    """Between clients and gateways TCP finds out who is there, and the channels' heartbeats who is awake.
+
+    Not ZeroMQ's heartbeats: with them libzmq 4.3.5 aborts the process when a connection ends while its
+    queue of received messages is full (its issue 4364), as that of a program that is busy may be.
+    """
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, interval)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, interval)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, max(1, timeout // interval - 1))
+    socket.setsockopt(zmq.TCP_MAXRT, timeout * 1000)

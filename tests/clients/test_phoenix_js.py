@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import cluster, serve
+from tests.support.processes import ORDER, cluster, serve
 
 SCRIPTS = Path(__file__).parent / "phoenix_js"
 RELEASES = ["phoenix", "phoenix-1-8-6", "phoenix-1-7"]
+pytestmark = pytest.mark.timeout(120)
+
 CONFORMANCE = "examples.conformance:endpoint"
 APPS = "tests.support.apps:endpoint"
 
@@ -21,7 +23,7 @@ def node(script, package, *urls, **env):
         ["node", SCRIPTS / script, package, *urls],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=110,
         env={**os.environ, **env},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -42,13 +44,13 @@ def clustered(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def embedded_apps(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("serve"), APPS) as (_, url):
+    with serve(tmp_path_factory.mktemp("serve"), APPS, env=ORDER) as (_, url):
         yield [url]
 
 
 @pytest.fixture(scope="module")
 def clustered_apps(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("cluster"), APPS) as running:
+    with cluster(tmp_path_factory.mktemp("cluster"), APPS, env=ORDER) as running:
         yield running.urls
 
 
@@ -96,19 +98,19 @@ def test_order_and_slow_joins_in_a_cluster(clustered_apps, package):
 
 
 @pytest.mark.parametrize("package", RELEASES)
-def test_phoenix_js_comes_back_when_a_worker_or_its_gateway_dies(tmp_path, package):
-    with cluster(tmp_path, CONFORMANCE) as running:
-        client = subprocess.Popen(
-            ["node", SCRIPTS / "survive.mjs", package, running.urls[0]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        with client:
-            try:
-                survive(running, client)
-            finally:
-                client.kill()
+def test_phoenix_js_comes_back_when_a_worker_or_its_gateway_dies(clusters, package):
+    running = clusters(CONFORMANCE)
+    client = subprocess.Popen(
+        ["node", SCRIPTS / "survive.mjs", package, running.urls[0]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with client:
+        try:
+            survive(running, client)
+        finally:
+            client.kill()
 
 
 def survive(running, client):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.support.processes import cluster
+from tests.support.processes import ORDER, cluster
 
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("cluster"), "tests.support.apps:endpoint") as running:
+    with cluster(tmp_path_factory.mktemp("cluster"), "tests.support.apps:endpoint", env=ORDER) as running:
         yield running
 
 

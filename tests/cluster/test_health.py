@@ -8,7 +8,7 @@ import signal
 from prometheus_client.parser import text_string_to_metric_families
 
 from mesh.telemetry import COUNTERS
-from nodes.metrics import GAUGES, HISTOGRAMS, TOTALS
+from nodes.metrics import FATES, GAUGES, HISTOGRAMS, TOTALS
 from tests.support.http import request
 from tests.support.processes import cluster, node, serve
 from tests.support.until import until_sync
@@ -90,7 +90,7 @@ def test_embedded_health_and_what_it_counts(tmp_path):
             assert seen["mesh_messages_in_total",] == 8
             names = {name[0] for name in seen}
             assert {f"mesh_{name}_total" for name in (*TOTALS, *COUNTERS)} <= names
-            assert {f"mesh_{name}" for name in GAUGES} <= names
+            assert {f"mesh_{name}" for name in (*GAUGES, *FATES)} <= names
             assert {f"mesh_{name}_bucket" for name in HISTOGRAMS} <= names
 
         run(scenario())
@@ -159,3 +159,22 @@ def test_a_draining_gateway_says_so_to_operators(tmp_path):
 
         run(scenario())
         assert process.popen.wait(10) == 0
+
+
+def test_a_channel_that_blocks_its_node_is_exported_and_logged(tmp_path):
+    env = {"MESH_ADMIN__PORT": "0", "MESH_ADMIN__STALL_WARNING_SECONDS": "0.1"}
+    with serve(tmp_path, "tests.support.apps:endpoint", env=env) as (process, url):
+        operators = admin(process)
+
+        async def scenario():
+            client = await PhoenixClient.connect(url)
+            await client.join("slow:1")
+            await client.push("slow:1", "block", {"seconds": 0.5})
+            await client.push("slow:1", "block", {"seconds": 0.0})
+
+        run(scenario())
+        process.wait_for("the event loop was held up")
+        seen = metrics(operators)
+        assert seen["mesh_loop_stall_seconds",] >= 0.4
+        assert seen["mesh_loop_stalls_total",] >= 1
+        assert seen["mesh_loop_turn_seconds_count",] >= 1

@@ -9,16 +9,14 @@ import pytest
 
 from tests.support.http import broadcast
 from tests.support.longpoll import LongPoll, LongPollClient, http
-from tests.support.processes import cluster
 from tests.support.websocket import PhoenixClient, open_connection, run
 
 QUICK = {"MESH_LONGPOLL__WINDOW_SECONDS": "1", "MESH_LONGPOLL__RELAY_TIMEOUT_SECONDS": "0.5"}
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint", env=QUICK) as each:
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters("examples.conformance:endpoint", **QUICK)
 
 
 def test_every_request_may_come_to_another_gateway(running):
@@ -62,37 +60,33 @@ def test_a_relayed_poll_whose_client_hung_up_loses_nothing(running):
     run(scenario())
 
 
-def test_when_the_holder_is_frozen_or_dead_the_session_is_gone_in_bounded_time(tmp_path):
-    with cluster(tmp_path, "examples.conformance:endpoint", env=QUICK) as running:
-
-        async def scenario():
-            for number in (signal.SIGSTOP, signal.SIGKILL):
-                session = await LongPoll([running.urls[0]]).open()
-                session.bases = [running.urls[1]]
-                pid = running.kill("gateways", 0, number)
-                try:
-                    assert await session.post("[]") == {"status": 410}
-                    answer = (await session.get()).json
-                    assert answer["status"] == 410
-                    assert answer["token"] != session.token
-                finally:
-                    if number == signal.SIGSTOP:
-                        os.kill(pid, signal.SIGCONT)
-
-        run(scenario())
-
-
-def test_a_gateway_that_stops_ends_its_sessions_and_begins_none(tmp_path):
-    with cluster(tmp_path, "examples.conformance:endpoint", env=QUICK) as running:
-
-        async def scenario():
+def test_when_the_holder_is_frozen_or_dead_the_session_is_gone_in_bounded_time(running):
+    async def scenario():
+        for number in (signal.SIGSTOP, signal.SIGKILL):
             session = await LongPoll([running.urls[0]]).open()
-            poll = asyncio.create_task(session.get())
-            await http(running.urls[0], "GET", "/unknown")
-            running.kill("gateways", 0, signal.SIGTERM)
-            answer = (await poll).json
-            assert answer == {"status": 500}, "phoenix.js comes again, elsewhere"
             session.bases = [running.urls[1]]
-            assert (await session.get()).json["status"] == 410
+            pid = running.kill("gateways", 0, number)
+            try:
+                assert await session.post("[]") == {"status": 410}
+                answer = (await session.get()).json
+                assert answer["status"] == 410
+                assert answer["token"] != session.token
+            finally:
+                if number == signal.SIGSTOP:
+                    os.kill(pid, signal.SIGCONT)
 
-        run(scenario())
+    run(scenario())
+
+
+def test_a_gateway_that_stops_ends_its_sessions_and_begins_none(running):
+    async def scenario():
+        session = await LongPoll([running.urls[0]]).open()
+        poll = asyncio.create_task(session.get())
+        await http(running.urls[0], "GET", "/unknown")
+        running.kill("gateways", 0, signal.SIGTERM)
+        answer = (await poll).json
+        assert answer == {"status": 500}, "phoenix.js comes again, elsewhere"
+        session.bases = [running.urls[1]]
+        assert (await session.get()).json["status"] == 410
+
+    run(scenario())

@@ -109,6 +109,56 @@ def test_a_frozen_proxy_delays_and_costs_nothing(running):
     run(scenario())
 
 
+def test_a_proxy_that_freezes_while_the_other_comes_back_costs_no_order(running):
+    """Topics move to the one that is back while what was sent before is stuck in the other."""
+
+    async def scenario():
+        writer, reader = [await PhoenixClient.connect(url) for url in running.urls]
+        for topic in TOPICS:
+            for client in (writer, reader):
+                assert (await client.join(topic))[0] == "ok"
+        got = {topic: [] for topic in TOPICS}
+        sent = 0
+
+        async def write():
+            nonlocal sent
+            while True:
+                sent += 1
+                for topic in TOPICS:
+                    writer.cast(topic, "new_msg", {"n": sent})
+                await asyncio.sleep(0.01)  # the pace
+
+        async def read():
+            while True:
+                _, _, topic, _, payload = await reader.event("new_msg", 60)
+                got[topic].append(payload["n"])
+
+        async def hear_oneself():
+            while True:
+                await writer.next(60)
+
+        async def more():
+            goal = sent + 30
+            await until(lambda: all(numbers[-1:] > [goal] for numbers in got.values()), 30)
+
+        tasks = [asyncio.create_task(each()) for each in (write, read, hear_oneself)]
+        await more()
+        old = running.kill("proxy", 0)
+        await asyncio.to_thread(running.wait_restarted, "proxy", 0, old)
+        running.kill("proxy", 1, signal.SIGSTOP)
+        try:
+            await more()
+        finally:
+            running.kill("proxy", 1, signal.SIGCONT)
+        await more()
+        for task in tasks:
+            task.cancel()
+        for numbers in got.values():
+            assert numbers == list(range(1, len(numbers) + 1))
+
+    run(scenario(), 100)
+
+
 def test_the_only_proxy_may_be_killed_too(tmp_path):
     with cluster(tmp_path, APP, proxies=1) as alone:
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.processes import serve
+from tests.support.processes import ORDER, serve
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +15,10 @@ def conformance(tmp_path_factory):
 @pytest.fixture(scope="session")
 def apps(tmp_path_factory):
     """(process, url) of tests.support.apps."""
-    env = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2", "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "1"}
+    env = {
+        "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2",
+        "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "1",
+        **ORDER,
+    }
     with serve(tmp_path_factory.mktemp("serve"), "tests.support.apps:endpoint", env=env) as running:
         yield running

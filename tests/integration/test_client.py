@@ -20,8 +20,8 @@ from mesh.client import (
     JoinRefused,
     PushError,
     PushTimeout,
+    events,
 )
-from mesh.client import session as protocol
 from mesh.errors import ChannelError, PayloadError, SettingsError
 from tests.support import relay
 from tests.support.processes import serve
@@ -110,7 +110,7 @@ def test_a_refused_join_closes_the_channel(address):
             with pytest.raises(JoinRefused) as refused:
                 await client.join("nope:1")
             assert refused.value.response == {"reason": "unmatched topic"}
-            assert client._channels == {}
+            assert client._driver._channels == {}
 
     run(scenario())
 
@@ -272,7 +272,7 @@ def test_a_payload_that_cannot_be_sent_harms_nobody(address):
             with pytest.raises(PayloadError):
                 await client.join("room:other", {"x": object()})
             assert await room.push("echo", {"a": 1}) == {"a": 1}
-            assert len(client._channels) == 1
+            assert len(client._driver._channels) == 1
 
     run(scenario())
 
@@ -294,13 +294,13 @@ def test_a_cancelled_join_push_and_loop_leave_nothing(address):
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            assert (client._pushes, room._core.sent, list(room._waiting)) == ({}, {}, [])
+            assert (client._driver._pushes.waiting, room._core.sent, list(room._waiting)) == ({}, {}, [])
             task = asyncio.ensure_future(client.join("room:other"))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert [each.topic for each in client._channels.values()] == ["room:cancel"]
+            assert [each.topic for each in client._driver._channels.values()] == ["room:cancel"]
             assert await room.push("echo", {"a": 1}) == {"a": 1}
             assert asyncio.all_tasks() == idle
         assert asyncio.all_tasks() == before
@@ -413,9 +413,8 @@ def test_an_auth_token_travels_as_that_of_phoenix_js(tmp_path):
                 info = await client.join("info:1")
                 told = await info.push("me")
                 assert (told["auth_token"], told["x_headers"]) == ("t0ken/?", {"x-device": "7"})
-                client._link.task.cancel()  # as if the connection was lost
-                client._link = None
-                client._feed(protocol.Closed("lost"))
+                client._driver._hang_up(1006, "")  # as if the connection was lost
+                client._driver.feed(events.Closed("lost"))
                 await until(lambda: opened)
                 assert (await info.push("me"))["auth_token"] == "second"
 

@@ -288,8 +288,10 @@ def test_sessions_are_bounded_and_a_client_is_told_to_come_later(tmp_path):
     ):
 
         async def scenario():
-            for _ in range(2):
-                await LongPoll([url]).open()
+            # With an id: what it is subscribed to is waited for, and the others come meanwhile.
+            sessions = [LongPoll([url], f"vsn=2.0.0&user_id={number}") for number in range(10)]
+            answers = await asyncio.gather(*(each.get() for each in sessions))
+            assert sorted(each.json["status"] for each in answers) == [410] * 2 + [500] * 8
             assert (await LongPoll([url]).get()).json == {"status": 500}
 
         run(scenario())

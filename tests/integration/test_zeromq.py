@@ -9,15 +9,13 @@ import pytest
 
 from tests.support import scenarios
 from tests.support.http import broadcast
-from tests.support.processes import Process, cluster, serve
+from tests.support.processes import ORDER, Process, cluster, serve
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, run
 from tests.support.zeromq import Closed, Dealer, ZeroMQClient, closed
 
 QUICK = {
     "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2",
-    "MESH_ZEROMQ__HEARTBEAT_SECONDS": "0.2",
-    "MESH_ZEROMQ__HEARTBEAT_TIMEOUT_SECONDS": "0.6",
     "MESH_ZEROMQ__MAX_CLIENTS": "30",
 }
 
@@ -33,7 +31,7 @@ def conformance(tmp_path_factory):
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory):
     directory = tmp_path_factory.mktemp("serve")
-    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*", **QUICK}
+    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*", **QUICK, **ORDER}
     with serve(directory, "tests.support.apps:endpoint", env=env) as (process, url):
         yield process, url, process.wait_for(r"zeromq\s+(\S+)")[1]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 from tornado.websocket import WebSocketHandler
 
@@ -51,6 +52,11 @@ class SlowChannel(Channel):
     @on("slow")
     async def slow(self, payload):
         await asyncio.sleep(payload["seconds"])
+        return ok(payload)
+
+    @on("block")
+    def block(self, payload):
+        time.sleep(payload["seconds"])
         return ok(payload)
 
     @on("echo")

@@ -1,5 +1,6 @@
 """Real nodes in real processes."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -9,22 +10,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nodes.wholeness import until_whole
+from tests.support.http import request
 from tests.support.until import until_sync
 
 ROOT = Path(__file__).parents[2]
 OUR_FAULT = "handling a message failed"
 """What a node logs when its own code raised; no test may provoke that."""
+ORDER = {"MESH_LINK__HOLD_SECONDS": "10"}
+"""For tests of the order of broadcasts and replies: by default a late broadcast is waited for a quarter of a second."""
 URL = re.compile(r"http://[^\s/]+:\d+")
 
 
 class Process:
     """`mesh …` as a child; what it prints goes to a file."""
 
-    def __init__(self, directory, *arguments, env=None):
+    def __init__(self, directory, *arguments, env=None, within=()):
         self.log_file = Path(directory) / f"{arguments[0]}-{len(list(Path(directory).iterdir()))}.log"
         with self.log_file.open("w") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "nodes", *arguments],
+                [*within, sys.executable, "-m", "nodes", *arguments],
                 cwd=ROOT,
                 env={**os.environ, "COLUMNS": "300", **(env or {})},
                 stdout=log,
@@ -67,9 +72,12 @@ class Process:
 
 
 @contextlib.contextmanager
-def node(directory, *arguments, env=None):
-    """One `mesh …` command, as `node(path, "proxy")`; at the end it must stop cleanly."""
-    process = Process(directory, *arguments, env=env)
+def node(directory, *arguments, env=None, within=()):
+    """One `mesh …` command, as `node(path, "proxy")`; at the end it must stop cleanly.
+
+    `within` is a command that runs it elsewhere.
+    """
+    process = Process(directory, *arguments, env=env, within=within)
     try:
         yield process
     finally:
@@ -120,7 +128,34 @@ class Cluster:
 
     def wait_linked(self, links):
         """Until that many links between gateways and workers have come up since the start."""
-        until_sync(lambda: self.process.log().count("linked to worker") >= links)
+        until_sync(lambda: self.links() >= links)
+
+    def links(self):
+        """How many have come up since the start."""
+        return self.process.log().count("linked to worker")
+
+    def wait_whole(self):
+        """Until all nodes work together, after what was done to some; they need an `admin.port`."""
+        proxies = [each["address"] for each in self.status["proxies"]]
+        asyncio.run(until_whole(proxies, self.urls, len(self.status["workers"]), 30))
+        until_sync(lambda: all(map(self._all_linked, ("workers", "gateways"))))
+
+    def _all_linked(self, kind):
+        wanted = len(self.status["gateways" if kind == "workers" else "workers"])
+        return all(self.metric(each["name"], "links") == wanted for each in self.status[kind])
+
+    def metric(self, name, metric):
+        """Of the node of this name; None while it starts again."""
+        try:
+            body = request(f"{self.admin(name)}/metrics")[1]
+        except OSError:
+            return None
+        return float(re.search(rf"^mesh_{metric} (\S+)", body, re.M)[1])
+
+    def admin(self, name):
+        """Where the node of this name answers operators."""
+        urls = rf"^{re.escape(name)} +│ +admin +(http://\S+)"
+        return until_sync(lambda: re.findall(urls, self.log(), re.M))[-1]
 
     def kill(self, kind, index=0, number=signal.SIGKILL):
         """Send a signal to one node; returns its pid."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 
 import zmq
@@ -11,14 +12,19 @@ from mesh.bus.bus import Bus
 from mesh.errors import NodeError
 from nodes.proxy import ProxyNode
 
+_chance = random.SystemRandom()  # hypothesis seeds the other one, the same in each process
+
 
 def two_ports_in_a_row():
-    """A proxy listens on one port and the next."""
+    """A proxy listens on one port and the next.
+
+    The kernel gives these to nobody who asks for any port, so they stay free until they are used.
+    """
     while True:
+        port = _chance.randrange(10_000, 32_000, 2)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue

@@ -39,8 +39,10 @@ def run(scenario, seconds=45):
     asyncio.run(guarded())
 
 
-async def open_connection(host, port):
-    reader, writer = await asyncio.open_connection(host, port)
+async def open_connection(host, port, sock=None):
+    """`sock` is connected already."""
+    to = {"host": host, "port": port} if sock is None else {"sock": sock}
+    reader, writer = await asyncio.open_connection(**to)
     _open.append(writer)
     return reader, writer
 
@@ -89,10 +91,10 @@ class RawWebSocket:
         self.close_reason = ""
 
     @classmethod
-    async def connect(cls, url, headers=None, method="GET", offer=()):
+    async def connect(cls, url, headers=None, method="GET", offer=(), sock=None):
         """Raises Refused with what the server answers; `offer` are the sub-protocols."""
         parts = urlsplit(url)
-        reader, writer = await open_connection(parts.hostname, parts.port)
+        reader, writer = await open_connection(parts.hostname, parts.port, sock)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         sent = {"Host": parts.netloc, **HANDSHAKE, **(headers or {})}
         if offer:
@@ -172,9 +174,9 @@ class PhoenixClient:
     join_refs: dict = field(default_factory=dict)
 
     @classmethod
-    async def connect(cls, base, query="", headers=None):
+    async def connect(cls, base, query="", headers=None, sock=None):
         url = f"{base}/socket/websocket?vsn=2.0.0{'&' + query if query else ''}"
-        return cls(await RawWebSocket.connect(url, headers))
+        return cls(await RawWebSocket.connect(url, headers, sock=sock))
 
     def ref(self):
         self.refs += 1

@@ -40,6 +40,15 @@ async function say(page, body) {
   throw new Error(`not sent: ${body}`)
 }
 
+async function stillHere(page, name) {
+  for (let tries = 0; tries < 8; tries++) { // the other page may not have joined again yet: it misses what is said
+    await say(page, `${name} is still here ${tries}`)
+    const both = [ana, bo].map((each) => each.waitForSelector(says(name, `${name} is still here ${tries}`), { state: "attached", timeout: 2000 }))
+    if ((await Promise.allSettled(both)).every(({ status }) => status === "fulfilled")) return
+  }
+  throw new Error(`the other page does not hear ${name}`)
+}
+
 async function both(selector) {
   for (const page of [ana, bo]) await page.waitForSelector(selector, { state: "attached" })
 }
@@ -94,8 +103,7 @@ const input = createInterface({ input: process.stdin })
 console.log("kill a worker")
 await input.question("")
 for (const [page, name] of [[ana, "Ana"], [bo, "Bo <b>"]]) {
-  await say(page, `${name} is still here`)
-  await both(says(name, `${name} is still here`))
+  await stillHere(page, name)
 }
 await both('#people [data-user="Ana"]')
 await both('#people [data-user="Bo <b>"]')

@@ -172,7 +172,6 @@ test("a join that times out is left and tried again", async () => {
 
 test("a heartbeat without answer ends the connection", async () => {
   const [, wire] = connected({ heartbeatIntervalMs: 5, reconnectAfterMs: () => 0 })
-  await new Promise((resolve) => setTimeout(resolve, 30))
+  while (Wire.all.length < 2) await new Promise((resolve) => setTimeout(resolve, 1)) // for as long as a test may take
   assert.equal(wire.last()[3], "heartbeat")
-  assert.ok(Wire.all.length >= 2)
 })

@@ -6,7 +6,7 @@ import { connect } from "channelmesh-node"
 
 const [address] = process.argv.slice(2)
 const socket = await connect(address)
-const rooms = Array.from({ length: 8 }, (_, n) => socket.channel(`room:${n}`))
+const rooms = Array.from({ length: 24 }, (_, n) => socket.channel(`room:${n}`))
 let errors = 0
 let joins = 0
 let codes = []

@@ -11,6 +11,7 @@ from mesh.messages import BINARY, JSON, Message, Sender
 from mesh.routes import Route
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
+from mesh.telemetry import counters
 
 V2 = Encoding(V2JSON(), lambda frame: frame.data)
 V1 = Encoding(V1JSON(), lambda frame: frame.data)
@@ -154,3 +155,13 @@ def test_a_channels_own_broadcast_waits_for_the_commands_before_it_and_others_wa
     assert fanout.release(one, 9)
     fanout.deliver("room:1", header(5), b"{}")
     assert one.client.outbox == two.client.outbox
+
+
+def test_a_broadcast_that_is_not_utf8_reaches_nobody_whose_connection_it_would_end():
+    fanout = Fanout("g")
+    one = joined(fanout, 1)
+    before = counters.value("broadcasts_unencodable")
+    fanout.deliver("room:1", header(1), b'{"a":"\xe4"}')
+    fanout.deliver("room:1", header(2), '{"a":"ä"}'.encode())
+    assert one.client.outbox == ['[null,null,"room:1","e",{"a":"ä"}]'.encode()]
+    assert counters.value("broadcasts_unencodable") == before + 1

@@ -83,23 +83,43 @@ def test_a_fragmented_message_is_put_together_around_a_ping():
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
-        (client_frame(TEXT, b"x", rsv=4), 1002),
-        (client_frame(TEXT, b"x", rsv=1), 1002),
-        (client_frame(3, b"x"), 1002),
-        (client_frame(0xB, b"x"), 1002),
-        (client_frame(CONTINUATION, b"x"), 1002),
-        (client_frame(TEXT, b"x", fin=False) + client_frame(TEXT, b"y"), 1002),
-        (client_frame(PING, b"x", fin=False), 1002),
-        (client_frame(PING, b"x" * 126), 1002),
-        (b"\x81\x01x", 1002),
-        (client_frame(TEXT, b"xxxxx", length=b"\xfe\x00\x05"), 1002),
-        (client_frame(TEXT, b"", length=b"\xff" + (5).to_bytes(8, "big")), 1002),
-        (client_frame(TEXT, b"", length=b"\xff" + b"\xff" * 8), 1002),
-        (client_frame(TEXT, b"\xff\xfe"), 1007),
-        (client_frame(TEXT, b"\xed\xa0\x80"), 1007),
-        (client_frame(TEXT, b"\xc3", fin=False) + client_frame(CONTINUATION, b"("), 1007),
-        (client_frame(TEXT, b"", length=b"\xff" + (1_000_001).to_bytes(8, "big")), 1009),
-        (client_frame(TEXT, b"x" * 600_000, fin=False) + client_frame(CONTINUATION, b"x" * 600_000), 1009),
+        pytest.param(client_frame(TEXT, b"x", rsv=4), 1002, id="first reserved bit"),
+        pytest.param(client_frame(TEXT, b"x", rsv=1), 1002, id="last reserved bit"),
+        pytest.param(client_frame(3, b"x"), 1002, id="unknown message"),
+        pytest.param(client_frame(0xB, b"x"), 1002, id="unknown control frame"),
+        pytest.param(client_frame(CONTINUATION, b"x"), 1002, id="continuation of nothing"),
+        pytest.param(
+            client_frame(TEXT, b"x", fin=False) + client_frame(TEXT, b"y"),
+            1002,
+            id="message within a message",
+        ),
+        pytest.param(client_frame(PING, b"x", fin=False), 1002, id="fragmented ping"),
+        pytest.param(client_frame(PING, b"x" * 126), 1002, id="long ping"),
+        pytest.param(b"\x81\x01x", 1002, id="not masked"),
+        pytest.param(
+            client_frame(TEXT, b"xxxxx", length=b"\xfe\x00\x05"), 1002, id="short length in two bytes"
+        ),
+        pytest.param(
+            client_frame(TEXT, b"", length=b"\xff" + (5).to_bytes(8, "big")),
+            1002,
+            id="short length in eight bytes",
+        ),
+        pytest.param(client_frame(TEXT, b"", length=b"\xff" + b"\xff" * 8), 1002, id="length of 64 bits"),
+        pytest.param(client_frame(TEXT, b"\xff\xfe"), 1007, id="no UTF-8"),
+        pytest.param(client_frame(TEXT, b"\xed\xa0\x80"), 1007, id="surrogate"),
+        pytest.param(
+            client_frame(TEXT, b"\xc3", fin=False) + client_frame(CONTINUATION, b"("),
+            1007,
+            id="UTF-8 broken between fragments",
+        ),
+        pytest.param(
+            client_frame(TEXT, b"", length=b"\xff" + (1_000_001).to_bytes(8, "big")), 1009, id="too long"
+        ),
+        pytest.param(
+            client_frame(TEXT, b"x" * 600_000, fin=False) + client_frame(CONTINUATION, b"x" * 600_000),
+            1009,
+            id="too long together",
+        ),
     ],
 )
 def test_a_client_that_breaks_the_protocol_is_answered_with_the_right_code(frame, code):

@@ -1,135 +1,25 @@
 """gateway/hub.py: sessions, fan-out, links and bus together, with all of them replaced by lists."""
 
-import asyncio
-import json
-
-from gateway.hub import Client, Hub
-from gateway.transports.base import Encoding
-from mesh import Channel, SocketHandler
-from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
 from mesh.link import commands
 from mesh.messages import JSON, Sender
-from mesh.mount import Mount
-from mesh.serializers.v2_json import V2JSON
-from mesh.settings import GatewaySettings
+from tests.support.hub import WORKER, Gateway, scenario_with
 
-WORKER = "w"
-ENCODING = Encoding(V2JSON(), lambda frame: json.loads(frame.data))
-
-
-class Room(Channel):
-    pass
-
-
-class User(SocketHandler):
-    channels = {"room:*": Room}
-
-
-class Bus:
-    def __init__(self):
-        self.subscribed, self.came = [], set()
-
-    def subscribe(self, subscription):
-        self.subscribed.append(subscription)
-
-    def unsubscribe(self, subscription):
-        self.subscribed.remove(subscription)
-
-    def when_subscribed(self, callback):
-        callback()
-
-    def delivered(self, origin, sequence):
-        return (origin, sequence) in self.came
-
-
-class Workers:
-    def __init__(self):
-        self.count, self.sent = 0, []
-
-    def place(self, mount, channel, key):
-        return WORKER
-
-    def send(self, worker, command):
-        self.sent.append(command)
-
-    def received(self, worker):
-        return self.count
-
-    def linked(self, worker):
-        return worker == WORKER
-
-    def forget(self, channel): ...
-
-
-class Outbox(list):
-    send = list.append
-
-
-class Transport:
-    name = "websocket"
-
-    def __init__(self):
-        self.closed = []
-
-    def close(self, code, reason):
-        self.closed.append(code)
-
-
-class Gateway:
-    """A hub with one client."""
-
-    def __init__(self):
-        self.bus, self.workers = Bus(), Workers()
-        self.hub = Hub("g", self.bus, self.workers, GatewaySettings(), 60.0)
-        self.mount = Mount(User).at("/socket")
-        self.client = self.connect()
-
-    def connect(self, socket_id=None):
-        client = Client("/socket", socket_id, b"\x80", ENCODING, Transport(), Outbox())
-        if socket_id:
-            self.bus.subscribe(socket_id.encode() + b"\0")
-        self.hub.connect(client, self.mount)
-        return client
-
-    def say(self, *message):
-        self.hub.received(self.client, json.dumps(message).encode(), False)
-
-    def hear(self, command):
-        self.workers.count += 1
-        self.hub._command(WORKER, command)
-
-    def broadcast(self, sequence, event, sender=None, topic="room:1"):
-        self.bus.came.add((WORKER, sequence))
-        self.hub.broadcast(topic, Header(VERSION, BROADCAST, WORKER, sequence, event, JSON, sender), b"{}")
-
-    def events(self):
-        return [message[3] for message in self.client.outbox]
-
-
-def scenario(test):
-    def run():
-        async def main():
-            test(Gateway())
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    return run
+scenario = scenario_with(Gateway)
 
 
 @scenario
 def test_what_a_channel_broadcasts_right_after_its_join_follows_the_answer_and_its_own_pushes(gateway):
     gateway.say("1", "1", "room:1", "phx_join", {})
     # the bus is quicker than the link: the broadcast was made after Joined and one push
-    gateway.broadcast(1, "after", Sender("g", 1, False, 2))
+    gateway.broadcast(1, "after", sender=Sender("g", 1, False, 2))
     assert gateway.events() == []
     gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
     assert gateway.events() == ["phx_reply"]
     gateway.hear(commands.Pushed(1, 0, "pushed", JSON, b"{}"))
     assert gateway.events() == ["phx_reply", "pushed", "after"]
     for sequence in (2, 3):
-        gateway.broadcast(sequence, "later", Sender("g", 1, False, 2))
+        gateway.broadcast(sequence, "later", sender=Sender("g", 1, False, 2))
         gateway.hear(commands.Pushed(1, sequence, "pushed", JSON, b"{}"))
     assert gateway.events() == ["phx_reply", "pushed", "after", "later", "pushed", "later", "pushed"]
 
@@ -137,7 +27,7 @@ def test_what_a_channel_broadcasts_right_after_its_join_follows_the_answer_and_i
 @scenario
 def test_a_broadcast_that_waits_for_the_join_alone_goes_out_with_its_answer(gateway):
     gateway.say("1", "1", "room:1", "phx_join", {})
-    gateway.broadcast(1, "after", Sender("g", 1, False, 1))
+    gateway.broadcast(1, "after", sender=Sender("g", 1, False, 1))
     gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
     assert gateway.events() == ["phx_reply", "after"]
     gateway.hear(commands.Pushed(1, 1, "pushed", JSON, b"{}"))
@@ -174,9 +64,11 @@ def test_a_lost_worker_crashes_joined_channels_and_moves_pending_joins(gateway):
 @scenario
 def test_what_a_dead_worker_left_behind_does_not_hold_up_the_next_join(gateway):
     gateway.say("1", "1", "room:1", "phx_join", {})
-    gateway.broadcast(1, "after", Sender("g", 1, False, 9))  # Joined and the rest died with the worker
+    gateway.broadcast(
+        1, "after", sender=Sender("g", 1, False, 9)
+    )  # Joined and the rest died with the worker
     gateway.hub._worker_lost(WORKER)
-    gateway.workers.count = 0
+    gateway.workers.counts[WORKER] = 0
     gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
     gateway.broadcast(2, "later")
     assert gateway.events() == ["phx_reply", "after", "later"]
@@ -184,19 +76,19 @@ def test_what_a_dead_worker_left_behind_does_not_hold_up_the_next_join(gateway):
 
 @scenario
 def test_disconnect_on_an_id_closes_its_sockets_only(gateway):
-    mine, other = gateway.connect("users:1"), gateway.connect("users:2")
+    mine, other = gateway.connect("users:1").transport, gateway.connect("users:2").transport
     gateway.broadcast(1, "something", topic="users:1")
-    assert mine.transport.closed == []
+    assert mine.closed == []
     gateway.broadcast(2, "disconnect", topic="users:1")
-    assert (mine.transport.closed, other.transport.closed) == ([1001], [])
+    assert (mine.closed, other.closed) == ([1001], [])
     assert gateway.bus.subscribed == [b"users:2\0"]
 
 
 @scenario
 def test_a_local_disconnect_closes_the_sockets_of_this_gateway(gateway):
-    mine = gateway.connect("users:1")
+    mine = gateway.connect("users:1").transport
     gateway.hub.local_broadcast("users:1", "disconnect", {})
-    assert mine.transport.closed == [1001]
+    assert mine.closed == [1001]
 
 
 @scenario
@@ -209,3 +101,87 @@ def test_the_clients_and_their_channels_can_be_listed(gateway):
         SocketInfo("/socket", None, "websocket", "v2_json", {"room:1": "joined", "room:2": "joining"}),
         SocketInfo("/socket", "users:1", "websocket", "v2_json", {}),
     ]
+
+
+def join(gateway, topic, number):
+    gateway.say("1", "1", topic, "phx_join", {})
+    gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
+
+
+@scenario
+def test_a_client_is_not_read_from_until_no_channel_asks_for_that(gateway):
+    join(gateway, "room:1", 1)
+    join(gateway, "room:2", 2)
+    transport = gateway.client.transport
+    gateway.hear(commands.PushesPaused(1))
+    gateway.hear(commands.PushesPaused(2))
+    gateway.hear(commands.PushesPaused(2))
+    assert transport.paused
+    assert gateway.hub.reading.counts() == {"join": 0, "channel": 1, "link": 0}
+    gateway.hear(commands.PushesResumed(1))
+    gateway.hear(commands.PushesResumed(1))
+    assert transport.paused
+    gateway.hear(commands.PushesResumed(2))
+    assert not transport.paused
+    gateway.hear(commands.PushesPaused(1))
+    gateway.hear(commands.Crashed(1, 0))  # a channel that is over asks for nothing
+    assert not transport.paused
+
+
+@scenario
+def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gateway):
+    join(gateway, "room:1", 1)
+    idle = gateway.connect()
+    gateway.workers.slow = True
+    gateway.workers.on_behind(WORKER, True)
+    assert gateway.client.transport.paused
+    assert not idle.transport.paused
+    gateway.hub.received(idle, b'["1","1","room:1","phx_join",{}]', False)
+    assert idle.transport.paused
+    gateway.hub.disconnected(idle, "closed")
+    gateway.workers.on_behind(WORKER, False)
+    assert not gateway.client.transport.paused
+    assert gateway.hub.reading.counts()["link"] == 0
+
+
+@scenario
+def test_a_client_that_is_behind_pauses_its_topics_until_it_has_caught_up(gateway):
+    join(gateway, "paced:1", 1)
+    join(gateway, "room:1", 2)
+    mark = gateway.client.outbox.mark
+    gateway.workers.sent.clear()
+    mark.look(10_000_000)
+    assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
+    join(gateway, "paced:2", 3)
+    assert gateway.workers.sent[-1] == commands.TopicPaused("paced:2")
+    gateway.workers.sent.clear()
+    gateway.workers.on_linked("a new worker")
+    assert gateway.workers.sent == [commands.TopicPaused("paced:1"), commands.TopicPaused("paced:2")]
+    mark.look(700_000)
+    mark.look(400_000)
+    assert gateway.workers.sent[2:] == [commands.TopicResumed("paced:1"), commands.TopicResumed("paced:2")]
+    mark.look(10_000_000)
+    gateway.hub.disconnected(gateway.client, "closed")
+    assert commands.TopicResumed("paced:2") in gateway.workers.sent[6:]
+    assert gateway.client.outbox.mark is None, "no circle is left"
+
+
+@scenario
+def test_a_topic_goes_on_when_the_last_of_its_slow_clients_has_caught_up(gateway):
+    other = gateway.connect()
+    join(gateway, "paced:1", 1)
+    gateway.hub.received(other, b'["1","1","paced:1","phx_join",{}]', False)
+    gateway.hear(commands.Joined(2, (), 0, JSON, b"{}"))
+    gateway.workers.sent.clear()
+    gateway.client.outbox.mark.look(10_000_000)
+    other.outbox.mark.look(10_000_000)
+    gateway.client.outbox.mark.look(0)
+    assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
+    gateway.hub.disconnected(other, "closed")
+    assert gateway.workers.sent[1] == commands.TopicResumed("paced:1")
+
+
+@scenario
+def test_only_classes_that_say_so_have_a_mark(gateway):
+    join(gateway, "room:1", 1)
+    assert gateway.client.outbox.mark is None

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.order import Order
+from gateway.order import HOLDS, Order
+from tests.support.until import until
+from tests.support.virtual_time import run_virtually
 
 
 def run(coroutine):
@@ -16,12 +18,13 @@ def released():
     return []
 
 
-def make(released, hold_seconds=60.0):
+def make(released, hold_seconds=60.0, unread=lambda: False):
     delivered = set()
     order = Order(
         lambda origin, command: released.append(command),
         hold_seconds,
         lambda origin, sequence: (origin, sequence) in delivered,
+        unread,
     )
     order.delivered = delivered
     return order
@@ -80,6 +83,25 @@ def test_a_broadcast_that_never_comes_delays_a_command_for_a_bounded_time(releas
         assert released == ["a", "b"]
 
     run(scenario())
+
+
+def test_what_may_stand_unread_in_the_bus_is_waited_for_longer(released):
+    async def scenario():
+        unread, looks = True, []
+        order = make(released, hold_seconds=0.02, unread=lambda: looks.append(1) or unread)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        order.follow("w", "room:1", 7, "a")
+        await until(lambda: released)
+        assert loop.time() - began >= HOLDS * 0.02
+        looks.clear()
+        order.follow("w", "room:1", 8, "b")
+        await until(lambda: len(looks) == 3)
+        assert released == ["a"]
+        unread = False
+        await until(lambda: released == ["a", "b"])
+
+    run_virtually(scenario())
 
 
 def test_a_worker_that_is_gone_releases_what_waited(released):

@@ -5,14 +5,15 @@ import socket
 
 import pytest
 
-from gateway.outbox import Flusher, Outbox
+from gateway.outbox import FLUSHES_PER_LOOK, Flusher, Outbox
+from gateway.unsent import Mark
 from tests.support.until import until
 
 
 class Pair:
     """An outbox, and the other end."""
 
-    def __init__(self, max_unsent_bytes=1_000_000):
+    def __init__(self, max_unsent_bytes=1_000_000, flusher=None):
         ours, self.theirs = socket.socketpair()
         ours.setblocking(False)
         self.theirs.setblocking(False)
@@ -21,7 +22,11 @@ class Pair:
         self.ours = ours
         self.overflows, self.errors = [], []
         self.outbox = Outbox(
-            Flusher(), ours, max_unsent_bytes, self.overflows.append, lambda: self.errors.append(1)
+            flusher or Flusher(),
+            ours,
+            max_unsent_bytes,
+            self.overflows.append,
+            lambda: self.errors.append(1),
         )
 
     def received(self):
@@ -72,6 +77,31 @@ async def test_what_is_queued_in_one_tick_leaves_at_its_end_in_order(make):
 
 
 @scenario
+async def test_many_outboxes_leave_others_their_turn(make):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.outbox.TURN_SECONDS", 0.0)
+        flusher = Flusher()
+        pairs = [make(1_000_000, flusher) for _ in range(2 * FLUSHES_PER_LOOK + 1)]
+        for pair in pairs:
+            pair.outbox.send(b"1")
+        await asyncio.sleep(0)
+        assert [pair.outbox.empty for pair in pairs].count(True) == FLUSHES_PER_LOOK
+        for pair in pairs:
+            pair.outbox.send(b"2")
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert [pair.received() for pair in pairs] == [b"12"] * len(pairs)
+    assert all(pair.outbox.empty for pair in pairs)
+    pairs[0].outbox.send(b"3")
+    pairs[1].outbox.send(b"3")
+    flusher.flush()
+    assert pairs[1].received() == b"3"
+    pairs[1].outbox.send(b"4")
+    await asyncio.sleep(0)
+    assert pairs[1].received() == b"4"
+
+
+@scenario
 async def test_what_the_kernel_does_not_take_follows_when_it_does(make):
     pair = make()
     sent = b"".join(bytes([n % 251]) * 1000 for n in range(500))
@@ -105,3 +135,24 @@ async def test_a_broken_connection_is_told_once(make):
         pair.outbox.send(b"x")
         await asyncio.sleep(0)
     assert pair.errors == [1]
+
+
+@scenario
+async def test_the_mark_tells_when_much_waits_and_when_little_is_left(make):
+    pair, told = make(10_000_000), []
+    pair.outbox.mark = Mark(1_000_000, told.append)
+    pair.outbox.send(b"x" * 100)
+    await until(lambda: pair.outbox.empty)
+    assert told == []
+    for _ in range(30):
+        pair.outbox.send(b"x" * 100_000)
+        await asyncio.sleep(0)
+    assert told == [True]
+    received = []
+    while not pair.outbox.empty:
+        received.append(len(pair.received()))
+        if pair.outbox.unsent_bytes > 500_000:
+            assert told == [True]
+        await asyncio.sleep(0)
+    assert told == [True, False]
+    assert pair.overflows == []

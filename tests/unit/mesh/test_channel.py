@@ -136,3 +136,13 @@ def test_replies_say_their_status():
     assert error() == Reply(None, "error")
     assert refuse("no") == Reply({"reason": "no"}, "error")
     assert refuse({"code": 1}) == Reply({"code": 1}, "error")
+
+
+def test_a_policy_for_slow_consumers_that_is_none_is_refused_when_the_class_is_made():
+    with pytest.raises(ChannelError, match=r"Wrong.slow_consumer is 'drop'; want one of \('close', "):
+        type("Wrong", (Channel,), {"slow_consumer": "drop"})
+    for number in (0, -1, 1.5, True, None):
+        with pytest.raises(ChannelError, match=r"max_behind_messages is .*; want an int of at least 1"):
+            type("Wrong", (Channel,), {"max_behind_messages": number})
+    right = type("Right", (Channel,), {"slow_consumer": "latest_only", "max_behind_messages": 1})
+    assert type("Sub", (right,), {}).slow_consumer == "latest_only"

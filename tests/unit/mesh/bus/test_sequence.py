@@ -46,7 +46,10 @@ def test_what_came_lately_is_told_apart_by_its_number_alone():
 def test_an_origin_of_which_nothing_comes_costs_nothing():
     duplicates = Duplicates()
     duplicates.is_new("a", 1)
-    for seconds in range(16, 1000, 16):
+    for seconds in range(16, 3600, 16):
+        duplicates.tick(seconds)
+    assert not duplicates.is_new("a", 1), "after a long cut its origin may send it again"
+    for seconds in range(3600, 8000, 16):
         duplicates.tick(seconds)
     assert duplicates._origins == {}
 

@@ -24,7 +24,7 @@ def hearing(monkeypatch):
 
         async def __aenter__(self):
             self.context = zmq.Context()
-            self.subscriber = Subscriber(sockets.bus_subscriber(self.context, settings.load().bus), ())
+            self.subscriber = Subscriber(sockets.bus_subscriber(self.context, settings.load().bus), (), 1.0)
             self.subscriber.on_broadcast = lambda topic, header, data: self.came.append(header.sequence)
             return self
 

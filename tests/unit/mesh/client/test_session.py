@@ -5,33 +5,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mesh.client.options import Options, step
-from mesh.client.session import (
+from mesh.client.actions import (
     Changed,
-    ChannelState,
-    Closed,
     Connect,
     Deliver,
     Disconnect,
     Failed,
-    Forget,
-    Join,
     Joined,
     JoinTimedOut,
-    Leave,
-    Opened,
-    Push,
-    PushState,
-    Received,
     Refused,
     Replied,
     Send,
     SendJoin,
-    Session,
-    Start,
-    Stop,
-    Tick,
 )
+from mesh.client.channel_state import ChannelState, PushState
+from mesh.client.events import Closed, Forget, Join, Leave, Opened, Push, Received, Start, Stop, Tick
+from mesh.client.options import Options, step
+from mesh.client.session import Session
 from mesh.errors import SettingsError
 
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from mesh import payloads
 from mesh.client import wire
-from mesh.client.session import Received, Send
+from mesh.client.actions import Send
+from mesh.client.events import Received
 from mesh.errors import ChannelError, DecodeError, EncodeError, PayloadError
 from mesh.serializers.base import Frame
 from mesh.serializers.registry import MSGPACK, negotiate

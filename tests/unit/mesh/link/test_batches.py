@@ -3,16 +3,20 @@
 import asyncio
 
 from mesh.link import commands
-from mesh.link.batches import BATCH_BYTES, Batches
+from mesh.link.batches import BATCH_BYTES, Batches, Bounds
 from mesh.telemetry import counters
+from tests.support.until import until
 
 
 class Wire:
     """Takes batches, or refuses them as a full queue does."""
 
-    def __init__(self, max_batches=10, placeholder=None):
-        self.full, self.sent, self.overflows = False, [], []
-        self.batches = Batches(self.send, lambda: self.overflows.append(1), max_batches, placeholder)
+    def __init__(self, placeholder=None, **bounds):
+        self.full, self.sent, self.overflows, self.behind = False, [], [], []
+        bounds = Bounds(
+            **{"max_batches": 10, "max_bytes": 10**9, "pause_bytes": 10**9, "max_seconds": 60.0, **bounds}
+        )
+        self.batches = Batches(self.send, self.overflows.append, bounds, placeholder, self.behind.append)
 
     def send(self, batch):
         if not self.full:
@@ -70,14 +74,50 @@ async def test_what_a_full_queue_refuses_follows_in_order():
 
 @scenario
 async def test_a_peer_too_far_behind_is_given_up():
-    wire = Wire(max_batches=2)
+    for bounds, named in (
+        ({"max_batches": 2}, "high_water_mark"),
+        ({"max_bytes": 3 * BATCH_BYTES, "max_batches": 1_000_000}, "max_queued_bytes"),
+        ({"max_seconds": 0.02}, "heartbeat_timeout_seconds"),
+    ):
+        wire = Wire(**bounds)
+        wire.full = True
+        wire.batches.add(pushed(1))
+        async with asyncio.timeout(5):
+            while not wire.overflows:
+                if "max_seconds" not in bounds:
+                    wire.batches.add(pushed(1, data=b"x" * BATCH_BYTES))
+                await asyncio.sleep(0)
+        wire.batches.closed = True
+        assert named in wire.overflows[0]
+
+
+@scenario
+async def test_who_makes_the_commands_is_told_at_the_mark_and_at_half_of_it():
+    wire = Wire(pause_bytes=4 * BATCH_BYTES)
     wire.full = True
-    async with asyncio.timeout(5):
-        while not wire.overflows:
-            wire.batches.add(pushed(1))
-            wire.batches.flush()
-            await asyncio.sleep(0)
-    wire.batches.closed = True
+    for number in range(6):
+        wire.batches.add(pushed(number, data=b"x" * BATCH_BYTES))
+    assert wire.behind == [True], "before the tick ends"
+    await until(lambda: wire.batches.waiting_bytes > 6 * BATCH_BYTES)
+    wire.full = False
+    await until(lambda: wire.behind == [True, False])
+    assert not wire.batches.behind
+    assert wire.batches.waiting_bytes == 0
+    assert [each.channel for batch in wire.sent for each in batch] == list(range(6))
+
+
+@scenario
+async def test_what_gathers_while_the_way_is_blocked_leaves_in_few_batches():
+    wire = Wire()
+    wire.full = True
+    for number in range(50):
+        wire.batches.add(pushed(number))
+        await asyncio.sleep(0.0)
+        wire.batches.flush()
+    wire.full = False
+    await until(lambda: sum(map(len, wire.sent)) == 50)
+    assert len(wire.sent) == 2
+    assert [each.channel for batch in wire.sent for each in batch] == list(range(50))
 
 
 @scenario

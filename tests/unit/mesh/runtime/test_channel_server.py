@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import tracemalloc
 
 import msgspec
@@ -13,43 +14,21 @@ from mesh.debug import ChannelInfo
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, Sender
 from mesh.runtime import telling
+from mesh.runtime.channel_server import MAILS_PER_RUN
 from mesh.runtime.channels import Channels
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters, logs
+from tests.support.bus import NumberingBus
 from tests.support.until import until
 from tests.support.virtual_time import run_virtually
 
 LINK = b"link"
 
 
-class Bus:
-    def __init__(self):
-        self.sequence = 0
-        self.published = []
-        self.subscribed = []
-
-    def publish(self, topic, event, codec, data, sender):
-        self.sequence += 1
-        self.published.append((topic, event, sender))
-        self.channels.published(topic, self.sequence)
-        return self.sequence
-
-    def subscribe(self, subscription):
-        self.subscribed.append(subscription)
-
-    def unsubscribe(self, subscription):
-        self.subscribed.remove(subscription)
-
-    def when_subscribed(self, callback):
-        callback()
-
-    def delivered(self, origin, sequence):
-        return False
-
-
 class Room(Channel):
     intercept = ("secret",)
     ended = []
+    gate = None
 
     @on("echo")
     def echo(self, payload):
@@ -59,6 +38,15 @@ class Room(Channel):
     def both(self, payload):
         self.broadcast("news", payload)
         return {}
+
+    @on("wait")
+    async def wait(self, payload):
+        Room.gate = asyncio.Event()
+        await Room.gate.wait()
+
+    @on("toil")
+    def toil(self, payload):
+        time.sleep(0.01)
 
     @on("flood")
     def flood(self, payload):
@@ -173,13 +161,14 @@ class Worker:
     """Channels with a gateway linked."""
 
     def __init__(self, **settings):
-        self.bus, self.sent = Bus(), []
+        self.bus, self.sent = NumberingBus(), []
         self.channels = Channels(
             Endpoint({"/socket": User}), self.bus, self.send, WorkerSettings(**settings)
         )
         self.bus.channels = self.channels
         self.channels.gateway_up(LINK, "g")
         Room.ended.clear()
+        Room.gate = None
         Patient.heard.clear()
 
     def send(self, link, command):
@@ -238,8 +227,8 @@ async def test_an_intercepted_broadcast_reaches_the_members_but_not_its_sender(w
     worker.join(3, "room:2")
     await worker.wait(commands.Joined, 3)
     header = Header(VERSION, BROADCAST, "w", 9, "secret", JSON, Sender("g", 1, True))
-    worker.channels.broadcast("room:1", header, b'{"k":1}')
-    worker.channels.broadcast("room:1", Header(VERSION, BROADCAST, "w", 10, "open", JSON), b"{}")
+    worker.channels.members.broadcast("room:1", header, b'{"k":1}')
+    worker.channels.members.broadcast("room:1", Header(VERSION, BROADCAST, "w", 10, "open", JSON), b"{}")
     await worker.wait(commands.Pushed)
     assert [each.channel for each in worker.sent if isinstance(each, commands.Pushed)] == [2]
 
@@ -279,6 +268,20 @@ async def test_a_channel_that_sends_itself_messages_without_end_holds_up_nobody(
     for number in range(20):
         worker.push("echo", number=2, ref=str(number))
         await worker.wait(commands.Reply, number + 1)
+
+
+@scenario()
+async def test_channels_take_turns_however_much_waits_for_one(worker):
+    for number in (1, 2):
+        worker.join(number)
+        await worker.wait(commands.Joined, number)
+    for number in range(3 * MAILS_PER_RUN):
+        worker.push("echo", ref=str(number))
+    worker.push("echo", number=2)
+    await worker.wait(commands.Reply, 3 * MAILS_PER_RUN + 1)
+    replies = [each for each in worker.sent if isinstance(each, commands.Reply)]
+    assert [each.channel for each in replies].index(2) == MAILS_PER_RUN
+    assert [int(each.ref) for each in replies if each.channel == 1] == list(range(3 * MAILS_PER_RUN))
 
 
 @scenario()
@@ -445,7 +448,7 @@ async def test_a_join_that_outlives_its_client_leaves_nothing(worker):
     worker.do(commands.SocketDown([1], "closed"))
     await until(lambda: ("terminate", "closed") in Patient.heard, 5)
     assert worker.sent == []
-    assert worker.channels._members == {}
+    assert len(worker.channels.members) == 0
 
 
 @scenario()
@@ -565,9 +568,9 @@ async def test_a_local_broadcast_reaches_members_and_channels_that_subscribed(wo
     await worker.wait(commands.Joined, 2)
     worker.push("listen", b'{"topic":"room:1"}', number=2)
     await worker.wait(commands.Reply)
-    worker.channels.local_broadcast("room:1", "news", {"n": 1})
-    worker.channels.local_broadcast("room:1", "secret", {"n": 2})
-    worker.channels.local_broadcast("room:2", "news", {"n": 3})
+    worker.channels.members.local_broadcast("room:1", "news", {"n": 1})
+    worker.channels.members.local_broadcast("room:1", "secret", {"n": 2})
+    worker.channels.members.local_broadcast("room:2", "news", {"n": 3})
     await until(lambda: len(Patient.heard) == 3, 5)
     assert Patient.heard[1:] == [
         Broadcast("room:1", "news", {"n": 1}),
@@ -623,3 +626,165 @@ def test_joins_and_events_are_logged_at_the_level_their_class_says(monkeypatch):
     ]
     assert lines[0][2]["params"] == {"token": "[FILTERED]"}
     assert lines[0][2]["milliseconds"] >= 0
+
+
+def paces(worker):
+    """What the worker has asked of its gateway."""
+    return [
+        type(each) for each in worker.sent if type(each) in (commands.PushesPaused, commands.PushesResumed)
+    ]
+
+
+@scenario(pause_mailbox_messages=10)
+async def test_a_full_mailbox_pauses_its_client_until_half_of_it_is_left(worker):
+    worker.join()
+    await worker.wait(commands.Joined)
+    worker.push("wait")
+    await until(lambda: Room.gate is not None)
+    for number in range(10):
+        worker.push("echo", ref=str(number))
+    assert paces(worker) == []
+    worker.push("echo", ref="10")
+    worker.push("echo", ref="11")
+    assert paces(worker) == [commands.PushesPaused]
+    Room.gate.set()
+    await worker.wait(commands.Reply, 12)
+    assert paces(worker) == [commands.PushesPaused, commands.PushesResumed]
+    replies = [each for each in worker.sent if isinstance(each, (commands.Reply, commands.PushesResumed))]
+    assert replies.index(commands.PushesResumed(1)) == 7
+
+
+@scenario(pause_mailbox_bytes=1_000)
+async def test_so_do_few_large_messages(worker):
+    worker.join()
+    await worker.wait(commands.Joined)
+    worker.push("wait")
+    await until(lambda: Room.gate is not None)
+    for _ in range(3):
+        worker.push("echo", b'["' + b"x" * 400 + b'"]')
+    assert paces(worker) == [commands.PushesPaused]
+    assert worker.channels.waiting_bytes() > 1_000
+    Room.gate.set()
+    await worker.wait(commands.PushesResumed)
+    await worker.wait(commands.Reply, 3)
+    assert worker.channels.waiting_bytes() == 0
+
+
+@scenario(max_mailbox_bytes=2_000)
+async def test_more_bytes_than_may_wait_end_the_channel(worker):
+    before = counters.value("mailboxes_overflowed")
+    worker.join()
+    await worker.wait(commands.Joined)
+    worker.push("hang")
+    await asyncio.sleep(0)
+    for _ in range(6):
+        worker.push("echo", b'["' + b"x" * 400 + b'"]')
+    await worker.wait(commands.Crashed)
+    assert counters.value("mailboxes_overflowed") == before + 1
+
+
+@scenario(pause_mailbox_messages=2)
+async def test_a_gateway_of_version_1_is_not_asked(worker):
+    worker.channels._version = lambda link: 1
+    worker.join()
+    await worker.wait(commands.Joined)
+    worker.push("wait")
+    await until(lambda: Room.gate is not None)
+    for number in range(6):
+        worker.push("echo", ref=str(number))
+    Room.gate.set()
+    await worker.wait(commands.Reply, 6)
+    assert paces(worker) == []
+
+
+@scenario()
+async def test_pushes_on_a_paused_topic_wait_and_all_else_goes_on(worker):
+    worker.join(1)
+    worker.join(2, "room:2")
+    await worker.wait(commands.Joined, 2)
+    worker.do(commands.TopicPaused("room:1"))
+    worker.join(3)  # joined later, it waits as well
+    await worker.wait(commands.Joined, 3)
+    for number in range(3):
+        worker.push("echo", ref=str(number))
+    worker.push("echo", number=3, ref="3")
+    worker.push("echo", number=2, ref="other")
+    assert (await worker.wait(commands.Reply)).ref == "other"
+    header = Header(VERSION, BROADCAST, "w", 9, "secret", JSON)
+    worker.channels.members.broadcast("room:1", header, b"{}")
+    await worker.wait(commands.Pushed, 2)
+    assert worker.channels.waiting() == 4
+    worker.do(commands.TopicResumed("room:1"))
+    await worker.wait(commands.Reply, 5)
+    replies = [(each.channel, each.ref) for each in worker.sent if isinstance(each, commands.Reply)]
+    assert [ref for channel, ref in replies if channel == 1] == ["0", "1", "2"]
+    assert (3, "3") in replies
+
+
+@scenario()
+async def test_a_channel_that_is_left_handles_first_what_waited(worker):
+    worker.join(1)
+    worker.join(2)
+    await worker.wait(commands.Joined, 2)
+    worker.do(commands.TopicPaused("room:1"))
+    for number in (1, 2):
+        worker.push("both", number=number, ref="a")
+        worker.push("both", number=number, ref="b")
+    worker.do(commands.Leave(1, "leave"))
+    worker.do(commands.SocketDown([2], "closed"))
+    await worker.wait(commands.Closed)
+    assert [each.ref for each in worker.sent if isinstance(each, commands.Reply)] == ["a", "b", "leave"]
+    await until(lambda: sorted(Room.ended) == ["closed", "left"])
+    assert len(worker.bus.published) == 4
+
+
+@scenario()
+async def test_a_pause_ends_with_its_gateway(worker):
+    other = b"another gateway"
+    worker.channels.gateway_up(other, "h")
+    worker.join()
+    await worker.wait(commands.Joined)
+    worker.channels.handle(other, commands.TopicPaused("room:1"))
+    worker.do(commands.TopicPaused("room:1"))
+    worker.push("echo")
+    worker.do(commands.TopicResumed("room:1"))
+    await asyncio.sleep(0)
+    assert worker.channels.waiting() == 1
+    worker.channels.gateway_down(other)
+    await worker.wait(commands.Reply)
+
+
+@scenario()
+async def test_the_channels_of_a_slow_gateway_handle_no_pushes(worker):
+    worker.join()
+    await worker.wait(commands.Joined)
+    worker.channels.hold_link(LINK, True)
+    worker.push("echo")
+    await until(lambda: not worker.channels.runners.active)
+    assert not any(isinstance(each, commands.Reply) for each in worker.sent)
+    worker.channels.hold_link(LINK, False)
+    await worker.wait(commands.Reply)
+
+
+@scenario(max_mailbox_messages=10)
+async def test_what_waits_for_a_paused_topic_is_bounded(worker):
+    worker.join()
+    await worker.wait(commands.Joined)
+    worker.do(commands.TopicPaused("room:1"))
+    for number in range(20):
+        worker.push("echo", ref=str(number))
+        await until(lambda: not worker.channels.runners.active)
+    await worker.wait(commands.Crashed)
+
+
+@scenario()
+async def test_callbacks_that_take_long_leave_turns_to_others(worker):
+    worker.join()
+    await worker.wait(commands.Joined)
+    turns = []
+    for _ in range(40):
+        worker.push("toil")
+    while worker.channels.runners.active:
+        turns.append(worker.channels.waiting())
+        await asyncio.sleep(0)
+    assert len(turns) > 3

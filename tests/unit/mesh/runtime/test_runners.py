@@ -36,6 +36,41 @@ def test_work_that_does_not_suspend_runs_in_one_task():
     asyncio.run(scenario())
 
 
+def turns(runners, jobs):
+    """How many pieces of work each turn of the event loop had."""
+
+    async def scenario():
+        done, counts = [], [0]
+
+        async def work():
+            done.append(1)
+            counts[-1] += 1
+
+        for _ in range(jobs):
+            runners.submit(Job(work))
+        while len(done) < jobs:
+            counts.append(0)
+            await asyncio.sleep(0)
+        await runners.aclose()
+        return [each for each in counts if each]
+
+    return asyncio.run(scenario())
+
+
+def test_a_turn_ends_by_the_clock(monkeypatch):
+    assert len(turns(Runners(), 20)) == 1
+    monkeypatch.setattr("mesh.runtime.runners.TURN_SECONDS", 0.0)
+    assert turns(Runners(), 5) == [1] * 5
+
+
+def test_slow_runners_do_one_piece_of_work_in_a_turn():
+    runners = Runners()
+    runners.slow_down(True)
+    assert turns(runners, 5) == [1] * 5
+    runners.slow_down(False)
+    assert not runners.slow
+
+
 def test_work_that_suspends_does_not_stop_the_rest():
     async def scenario():
         runners, gate, done = Runners(), asyncio.Event(), []

@@ -1,3 +1,4 @@
+import gc
 import random
 
 import msgspec
@@ -35,6 +36,17 @@ def test_a_topic_without_entries_takes_no_memory():
     state.remove(state.add("t", "ana", {}).clock)
     assert state.topics() == []
     assert state._topics == {}
+
+
+def test_what_was_removed_is_not_kept_for_deltas():
+    state = State("a")
+    gc.collect()
+    before = sum(isinstance(each, Entry) for each in gc.get_objects())
+    for _ in range(1_000):
+        state.remove(state.add("t", "k", {"n": ["a meta"]}).clock)
+    gc.collect()
+    assert sum(isinstance(each, Entry) for each in gc.get_objects()) == before
+    assert state.deltas(0)[-1].clock == 2_000
 
 
 def test_removing_what_is_not_there_is_an_error():

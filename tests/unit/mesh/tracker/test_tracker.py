@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mesh.errors import AlreadyTrackedError, NotTrackedError
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters
-from mesh.tracker.tracker import Tracker
+from mesh.tracker.tracker import ANSWER_SECONDS, Tracker
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
 
@@ -140,15 +140,48 @@ def test_the_presences_of_a_silent_node_leave_and_come_back_as_they_are_then():
     world(scenario, "ab")
 
 
-def test_a_node_reported_lost_leaves_at_once_and_is_back_when_it_was_alive_after_all():
+def test_a_node_reported_lost_that_does_not_answer_leaves_and_is_back_when_it_was_alive_after_all():
     async def scenario(network, a, b):
         a.tracker.track("one", "t", "ana", {"n": 1})
         await asyncio.sleep(1)
+        network.cut_off("a")
+        b.tracker.lost("a")
         b.tracker.lost("a")
         b.tracker.lost("stranger")
+        await asyncio.sleep(ANSWER_SECONDS + 0.01)
         assert b.here() == {}
+        network.heal()
         await asyncio.sleep(2 * SETTINGS.heartbeat_seconds)
         assert b.here() == {"ana": [1]}
+
+    world(scenario, "ab")
+
+
+def test_a_node_reported_lost_that_says_it_lives_does_not_leave():
+    async def scenario(network, a, b):
+        a.tracker.track("one", "t", "ana", {"n": 1})
+        await asyncio.sleep(1)
+        changes = len(b.diffs)
+        b.tracker.lost("a")
+        a.tracker.answer()
+        await asyncio.sleep(2 * ANSWER_SECONDS)
+        assert b.here() == {"ana": [1]}
+        assert len(b.diffs) == changes
+
+    world(scenario, "ab")
+
+
+def test_a_node_that_has_just_woken_up_does_not_answer_for_channels_that_may_be_gone():
+    async def scenario(network, a, b):
+        a.tracker.track("one", "t", "ana", {"n": 1})
+        await asyncio.sleep(1)
+        a.tracker._last_beat -= 60  # it slept
+        b.tracker.lost("a")
+        a.tracker.answer()
+        a.tracker._beat()
+        a.tracker.answer()
+        await asyncio.sleep(ANSWER_SECONDS + 0.01)
+        assert b.here() == {}
 
     world(scenario, "ab")
 

@@ -1,0 +1,71 @@
+"""One client, as its hub and its transport know it."""
+
+from typing import Any
+
+from gateway.channel_state import ChannelState
+from gateway.session import Session
+from gateway.transports.base import Encoding, Transport
+from mesh.debug import SocketInfo
+from mesh.link import commands
+from mesh.messages import MSGPACK
+
+
+class Client:
+    """One connected, authenticated client.
+
+    Attributes:
+        mount: path of its socket mount.
+        id: what its handler's `id` returned.
+        assigns: its handler's assigns, msgpack.
+        outbox: takes what `encoding.ready` makes.
+    """
+
+    __slots__ = ("assigns", "encoding", "id", "mount", "outbox", "session", "transport")
+
+    def __init__(
+        self,
+        mount: str,
+        id: str | None,
+        assigns: bytes,
+        encoding: Encoding,
+        transport: Transport,
+        outbox: Any,
+    ) -> None:
+        self.mount = mount
+        self.id = id
+        self.assigns = assigns
+        self.encoding = encoding
+        self.transport = transport
+        self.outbox = outbox
+        self.session: Session
+
+    def join(self, channel: ChannelState) -> commands.Join:
+        """What asks a worker to run a channel that is joining, or moves."""
+        assert channel.joining is not None
+        join, moved = channel.joining.join, channel.moved
+        return commands.Join(
+            channel.number,
+            self.mount,
+            channel.topic,
+            channel.push_join_ref,
+            self.id,
+            self.transport.name,
+            self.encoding.serializer.name,
+            self.assigns if moved is None else moved.assigns,
+            join.codec if moved is None else MSGPACK,
+            join.data if moved is None else moved.data,
+            moved is not None,
+        )
+
+    def info(self) -> SocketInfo:
+        """What `Hub.sockets` tells of it."""
+        return SocketInfo(
+            self.mount,
+            self.id,
+            self.transport.name,
+            self.encoding.serializer.name,
+            {
+                topic: "joined" if channel.joined else "joining"
+                for topic, channel in self.session.channels.items()
+            },
+        )

@@ -1,0 +1,250 @@
+"""Where clients knock: accepts connections, and lets those that want a WebSocket in by a short way.
+
+A connection's first bytes are looked at without taking them from the kernel. If they are a regular request
+for a WebSocket, it is answered here; whatever else it is, Tornado's server gets the untouched connection.
+Own code because of the price: Tornado's request machinery was most of what connecting and joining cost
+(docs/performance.md). Behind TLS there is nothing to look at; there Tornado accepts.
+"""
+
+import asyncio
+import errno
+import re
+import socket
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+
+from gateway.transports import upgrade, upgrade_request
+from gateway.transports.admission import Admitted, RefusedError
+from gateway.transports.connection import WebSockets
+from gateway.transports.handshake import Handshake
+from gateway.transports.upgrade_request import UpgradeRequest
+from gateway.transports.websocket import begin
+from mesh.mount import path_pattern
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.door")
+
+ACCEPTS_PER_TURN = 16
+"""Connections before the event loop gets a turn."""
+FULL_SECONDS = 0.5
+"""Without a free descriptor nothing can be accepted; then we wait for so long."""
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Door:
+    """Accepts the connections of a gateway.
+
+    Args:
+        server: gets everything that is no regular request for a WebSocket.
+        websockets: take in those who may.
+        handshakes: of the mounts that take WebSockets, in order.
+        timeout_seconds: after which a connection that says nothing is closed.
+    """
+
+    def __init__(
+        self,
+        server: HTTPServer,
+        websockets: WebSockets,
+        handshakes: Sequence[Handshake],
+        timeout_seconds: float,
+    ) -> None:
+        self._server = server
+        self._websockets = websockets
+        self._ways = [
+            (re.compile(path_pattern(each.mount.path) + "/websocket"), each) for each in handshakes
+        ]
+        self._timeout_seconds = timeout_seconds
+        self._loop = asyncio.get_running_loop()
+        self._listeners: list[socket.socket] = []
+        self._silent: dict[socket.socket, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def add_sockets(self, listeners: Sequence[socket.socket]) -> None:
+        """Accept from these from now on."""
+        for listener in listeners:
+            self._listeners.append(listener)
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def close(self) -> None:
+        """Accept no more; who has not said anything yet is hung up on."""
+        self._closed = True
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners.clear()
+        for sock in list(self._silent):
+            self._hang_up(sock)
+        for task in self._tasks:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # Accepting
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, peer = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                self._full(listener, error)
+                return
+            sock.setblocking(False)
+            self._look(sock, peer)
+
+    def _full(self, listener: socket.socket, error: OSError) -> None:
+        counters.count("accepts_failed")
+        log.error("no connection can be accepted for a moment", reason=error.strerror)
+        self._loop.remove_reader(listener.fileno())
+        self._loop.call_later(FULL_SECONDS, self._accept_again, listener)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if not self._closed:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    # The first bytes
+
+    def _look(self, sock: socket.socket, peer: Any) -> None:
+        """Most requests are there already when their connection is accepted."""
+        try:
+            head = sock.recv(upgrade_request.MAX_HEAD_BYTES, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            self._wait(sock, peer)
+        except OSError:
+            sock.close()
+        else:
+            self._enter(sock, peer, head)
+
+    def _wait(self, sock: socket.socket, peer: Any) -> None:
+        self._silent[sock] = self._loop.time() + self._timeout_seconds
+        self._loop.add_reader(sock.fileno(), self._readable, sock, peer)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_seconds, self._expire)
+
+    def _readable(self, sock: socket.socket, peer: Any) -> None:
+        self._loop.remove_reader(sock.fileno())
+        del self._silent[sock]
+        self._look(sock, peer)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for sock, deadline in list(self._silent.items()):  # in the order of their deadlines
+            if deadline > now:
+                self._timer = self._loop.call_later(deadline - now, self._expire)
+                return
+            self._hang_up(sock)
+
+    def _hang_up(self, sock: socket.socket) -> None:
+        del self._silent[sock]
+        self._loop.remove_reader(sock.fileno())
+        sock.close()
+
+    def _enter(self, sock: socket.socket, peer: Any, head: bytes) -> None:
+        if not head:
+            sock.close()
+            return
+        request = upgrade_request.parse(head)
+        way = self._way(request) if request is not None else None
+        if request is None or way is None or upgrade.problem(request.headers) is not None:
+            self._to_tornado(sock, peer)
+            return
+        handshake, path_params = way
+        sock.recv(len(head))
+        try:
+            answer = handshake.ask(request, path_params, peer)
+        except Exception as error:
+            self._refuse(sock, peer, error)
+            return
+        if isinstance(answer, Awaitable) or answer.socket_id is not None:
+            self._later(self._admit(sock, peer, request, handshake, answer))
+        else:
+            self._welcome(sock, request, handshake, answer)
+
+    def _way(self, request: UpgradeRequest) -> tuple[Handshake, Mapping[str, str]] | None:
+        for pattern, handshake in self._ways:
+            match = pattern.fullmatch(request.path)
+            if match is not None:
+                return handshake, match.groupdict()
+        return None
+
+    def _to_tornado(self, sock: socket.socket, peer: Any) -> None:
+        server = self._server
+        stream = IOStream(
+            sock, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size
+        )
+        server.handle_stream(stream, peer)
+
+    # The answer
+
+    def _later(self, admission: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(admission, name="handshake")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _admit(
+        self,
+        sock: socket.socket,
+        peer: Any,
+        request: UpgradeRequest,
+        handshake: Handshake,
+        answer: Admitted | Awaitable[Admitted],
+    ) -> None:
+        """The application takes its time, or the client's id has to be subscribed first."""
+        try:
+            admitted = await answer if isinstance(answer, Awaitable) else answer
+            if admitted.socket_id is not None:
+                await self._websockets.hub.socket_ids.subscribe(admitted.socket_id)
+        except Exception as error:
+            self._refuse(sock, peer, error)
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        else:
+            self._welcome(sock, request, handshake, admitted)
+
+    def _welcome(
+        self, sock: socket.socket, request: UpgradeRequest, handshake: Handshake, admitted: Admitted
+    ) -> None:
+        answer = upgrade.response(request.headers, admitted.subprotocol)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.send(answer)  # nothing was sent before: there is room for it
+        except OSError:  # the client has gone meanwhile
+            sock.close()
+            if admitted.socket_id is not None:
+                self._websockets.hub.socket_ids.unsubscribe(admitted.socket_id)
+            return
+        begin(self._websockets, handshake.mount, admitted, sock, b"")
+
+    def _refuse(self, sock: socket.socket, peer: Any, error: Exception) -> None:
+        """Answer as Tornado's handler does; the connection may go on with other requests."""
+        counters.count("connections_refused")
+        if isinstance(error, RefusedError):
+            status, sentence = error.status, error.sentence
+        else:
+            status, sentence = 500, ""
+            log.error("connect raised", exc_info=error)
+        body = sentence.encode()
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            "Content-Type: text/plain; charset=utf-8\r\n"
+            f"Date: {formatdate(usegmt=True)}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            sock.send(head.encode() + body)
+        except OSError:
+            sock.close()
+        else:
+            self._to_tornado(sock, peer)

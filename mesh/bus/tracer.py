@@ -1,0 +1,93 @@
+"""Asks all gateways what becomes of some messages: the asking side of `gateway.trace`."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mesh.bus import traces
+from mesh.bus.bus import Bus
+from mesh.bus.calls import Calls
+from mesh.bus.traces import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
+from mesh.errors import WireError
+from mesh.pubsub import PubSub
+
+ASK_SECONDS = 0.2
+Deliver = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+class Tracer:
+    """One trace.
+
+    Args:
+        bus: where to publish.
+        calls: to the gateways.
+        gateways: their ids.
+        answer_seconds: each has for an answer; beyond it the others are believed alone.
+    """
+
+    def __init__(self, bus: Bus, calls: Calls, gateways: list[str], answer_seconds: float) -> None:
+        self._bus = bus
+        self._calls = calls
+        self._gateways = gateways
+        self._answer_seconds = answer_seconds
+        self._name = secrets.token_hex(8)
+        self._silent: set[str] = set()
+
+    async def follow(
+        self, topic: str, seconds: float, count: int, publish: tuple[str, Any] | None, deliver: Deliver
+    ) -> Trace:
+        """Watch, publish or wait, and ask until nothing waits any more or the time is over.
+
+        Args:
+            topic: what to follow.
+            seconds: at most.
+            count: of messages.
+            publish: (event, payload), so often; None to wait for others' messages.
+            deliver: publishes and returns when a proxy has it.
+        """
+        question = Question(self._name, topic, "", seconds + 2 * self._answer_seconds, MAX_MESSAGES)
+        if publish is not None:
+            question.origin = self._bus.node
+        await self._ask(question)
+        published: dict[tuple[str, int], Published] = {}
+        for _ in range(count if publish is not None else 0):
+            assert publish is not None
+            each = await self._publish(topic, *publish, deliver)
+            published[each.origin, each.sequence] = each
+        deadline = time.monotonic() + seconds
+        while True:
+            seen = await self._ask(question)
+            messages = list(published) or followed(seen, count)
+            traced = Trace(messages, published, seen)
+            if (len(messages) == count and traced.settled) or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(ASK_SECONDS)
+        question.seconds = 0
+        await self._ask(question)
+        return traced
+
+    async def _publish(self, topic: str, event: str, payload: Any, deliver: Deliver) -> Published:
+        done: list[Published] = []
+
+        def publish() -> None:
+            at = time.time()
+            sequence = PubSub(self._bus).broadcast(topic, event, payload)
+            done.append(Published(self._bus.node, sequence, at, self._bus.publisher.proxy_of(topic)))
+
+        await deliver(publish)
+        return done[0]
+
+    async def _ask(self, question: Question) -> list[GatewaySeen]:
+        return await asyncio.gather(*(self._ask_one(question, each) for each in self._gateways))
+
+    async def _ask_one(self, question: Question, gateway: str) -> GatewaySeen:
+        if gateway in self._silent:
+            return GatewaySeen(gateway, None)
+        try:
+            data = await self._calls.call(gateway, TRACE, traces.encode(question), self._answer_seconds)
+            return GatewaySeen(gateway, traces.decode_seen(data))
+        except (TimeoutError, WireError):
+            self._silent.add(gateway)
+            return GatewaySeen(gateway, None)

@@ -1,0 +1,73 @@
+"""What a client knows of one channel and of one push; `mesh.client.session` decides what they become."""
+
+from typing import Any, Literal
+
+State = Literal["closed", "joining", "joined", "errored", "leaving"]
+
+
+class ChannelState:
+    """One channel.
+
+    Attributes:
+        topic: of the channel.
+        state: as in phoenix.js: closed, joining, joined, errored (it will be joined again), leaving.
+        join_ref: of the last join that was sent.
+        timeout: for joins, in seconds.
+    """
+
+    __slots__ = (
+        "answer_by", "buffer", "first_by", "join_ref", "leave_by", "leave_ref", "rejoin_at", "sent",
+        "state", "timeout", "topic", "tries",
+    )  # fmt: skip
+
+    def __init__(self, topic: str, timeout: float) -> None:
+        self.topic = topic
+        self.state: State = "closed"
+        self.join_ref: str | None = None
+        self.timeout = timeout
+        self.tries = 0
+        self.leave_ref: str | None = None
+        self.buffer: dict[PushState, None] = {}
+        self.sent: dict[str, PushState] = {}
+        self.first_by: float | None = None
+        self.answer_by: float | None = None
+        self.rejoin_at: float | None = None
+        self.leave_by: float | None = None
+
+    def forget(self, push: "PushState") -> None:
+        """Nobody waits for this push any longer."""
+        push.due = None
+        self.buffer.pop(push, None)
+        if push.ref is not None:
+            self.sent.pop(push.ref, None)
+
+    def take_sent(self) -> list["PushState"]:
+        """The pushes that wait for their replies, which will not come."""
+        lost, self.sent = list(self.sent.values()), {}
+        for push in lost:
+            push.due = None
+        return lost
+
+    def take_all(self) -> list["PushState"]:
+        """The same, and those that were not sent yet."""
+        waiting, self.buffer = list(self.buffer), {}
+        for push in waiting:
+            push.due = None
+        return [*self.take_sent(), *waiting]
+
+
+class PushState:
+    """One push; with `wants_reply` False nobody waits for the reply."""
+
+    __slots__ = ("channel", "due", "event", "payload", "ref", "timeout", "wants_reply")
+
+    def __init__(
+        self, channel: ChannelState, event: str, payload: Any, timeout: float, wants_reply: bool = True
+    ) -> None:
+        self.channel = channel
+        self.event = event
+        self.payload = payload
+        self.timeout = timeout
+        self.wants_reply = wants_reply
+        self.ref: str | None = None
+        self.due: float | None = None

@@ -1,0 +1,135 @@
+"""One connection of a client, from the try to open it to its end: a task of its own."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from mesh.client.base import Connection, ConnectionEnded
+from mesh.serializers.base import Frame
+from mesh.telemetry import get_logger
+
+log = get_logger("mesh.client")
+
+MAX_UNSENT_BYTES = 1_000_000
+"""Above that `push` and `cast` wait until the server has read some."""
+
+
+class Owner(Protocol):
+    """Hears what becomes of a link, until it hangs up."""
+
+    def opened(self) -> None:
+        """It is open."""
+
+    def not_opened(self, error: Exception) -> None:
+        """It could not be opened: the last that is heard of it."""
+
+    def received(self, frame: Frame) -> None:
+        """A message came."""
+
+    def ended(self, ended: ConnectionEnded) -> None:
+        """It is over: the last that is heard of it."""
+
+
+class Link:
+    """One connection.
+
+    Args:
+        owner: hears of it.
+        connect: opens it.
+
+    Attributes:
+        opened: whether it ever was open.
+        task: runs it.
+    """
+
+    def __init__(self, owner: Owner, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self.opened = False
+        self._owner = owner
+        self._connect = connect
+        self._over = False
+        self._outbox: deque[Frame] = deque()
+        self._unsent_bytes = 0
+        self._more = asyncio.Event()
+        self._less = asyncio.Event()
+        self._goodbye = (1000, "")
+        self.task = asyncio.get_running_loop().create_task(self._run(), name="mesh.client connection")
+
+    async def _run(self) -> None:
+        """Open it, carry messages, close it."""
+        try:
+            connection = await self._connect()
+        except Exception as error:  # also of the application's functions, whatever it is
+            if not self._over:
+                self._over = True
+                self._owner.not_opened(error)
+            return
+        try:
+            await self._converse(connection)
+        finally:
+            self._less.set()
+            await connection.close(*self._goodbye)
+
+    async def _converse(self, connection: Connection) -> None:
+        if self._over:
+            return
+        self.opened = True
+        writer = asyncio.get_running_loop().create_task(self._write(connection), name="mesh.client writer")
+        self._owner.opened()
+        try:
+            while True:
+                frame = await connection.recv()
+                if self._over:
+                    return
+                self._owner.received(frame)
+        except ConnectionEnded as ended:
+            if not self._over:
+                self._over = True
+                self._owner.ended(ended)
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+
+    async def _write(self, connection: Connection) -> None:
+        while True:
+            while self._outbox:
+                frame = self._outbox[0]
+                try:
+                    await connection.send(frame)
+                except ConnectionEnded:
+                    return  # the reader sees it too
+                self._outbox.popleft()
+                self._unsent_bytes -= len(frame.data)
+                self._less.set()
+            self._more.clear()
+            await self._more.wait()
+
+    def send(self, frame: Frame) -> None:
+        """Send soon."""
+        self._outbox.append(frame)
+        self._unsent_bytes += len(frame.data)
+        self._more.set()
+
+    async def room(self) -> None:
+        """Wait while too much is unsent."""
+        while self._unsent_bytes > MAX_UNSENT_BYTES and not self._over:
+            self._less.clear()
+            await self._less.wait()
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until all is sent, so long at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._outbox and self.opened and not self._over:
+                    self._less.clear()
+                    await self._less.wait()
+        except TimeoutError:
+            log.warning("closed before all was sent", unsent_bytes=self._unsent_bytes)
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """End it; nothing more is heard of it."""
+        self._over = True
+        self._goodbye = (code, reason)
+        self._less.set()
+        if self.task is not asyncio.current_task():
+            self.task.cancel()

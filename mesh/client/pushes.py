@@ -1,0 +1,69 @@
+"""Pushes whose callers wait: each gets the response of its reply, or an error."""
+
+import asyncio
+from typing import Any
+
+from mesh.client import actions
+from mesh.client.channel_state import PushState
+from mesh.errors import BufferFull, ChannelClosed, ClientError, PushError, PushLost, PushTimeout
+from mesh.telemetry import get_logger
+
+log = get_logger("mesh.client")
+
+
+class Pushes:
+    """Those of one client.
+
+    Args:
+        max_buffered: of its options, for an error.
+
+    Attributes:
+        waiting: who waits for what.
+    """
+
+    def __init__(self, max_buffered: int) -> None:
+        self.waiting: dict[PushState, asyncio.Future[Any]] = {}
+        self._max_buffered = max_buffered
+
+    def add(self, push: PushState) -> asyncio.Future[Any]:
+        """What becomes of it; `remove` it afterwards."""
+        waiting = self.waiting[push] = asyncio.get_running_loop().create_future()
+        return waiting
+
+    def remove(self, push: PushState) -> None:
+        """Nobody waits any longer."""
+        self.waiting.pop(push, None)
+
+    def replied(self, action: actions.Replied) -> None:
+        """A reply came."""
+        push, status, response = action
+        waiting = self.waiting.get(push)
+        if waiting is None or waiting.done():
+            return
+        if status == "ok":
+            waiting.set_result(response)
+        else:
+            waiting.set_exception(PushError(push.channel.topic, push.event, status, response))
+
+    def failed(self, action: actions.Failed) -> None:
+        """No reply will come."""
+        push, why = action
+        waiting = self.waiting.get(push)
+        if waiting is None:
+            log.warning("a cast was not sent", topic=push.channel.topic, cast=push.event, reason=why)
+        elif not waiting.done():
+            waiting.set_exception(self._error(push, why))
+
+    def _error(self, push: PushState, why: actions.Why) -> ClientError:
+        what = f"{push.event!r} on {push.channel.topic!r}"
+        match why:
+            case "timeout":
+                return PushTimeout(f"{what} was not answered within {push.timeout:g} seconds")
+            case "lost":
+                return PushLost(f"{what}: channel or connection ended before the reply")
+            case "full":
+                return BufferFull(
+                    f"{what}: {self._max_buffered} pushes wait for the channel (max_buffered)"
+                )
+            case _:
+                return ChannelClosed(f"{what}: the channel is left or closed")

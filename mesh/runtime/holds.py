@@ -1,0 +1,77 @@
+"""When a worker's channels handle no pushes, and when their clients are not read from. Pure.
+
+A topic is paused by a gateway with a client that is behind on it (`slow_consumer = "pause_publisher"`), a
+link by the worker itself when its gateway is slow. What clients push meanwhile waits in the mailboxes.
+"""
+
+from typing import NamedTuple
+
+from mesh.settings import WorkerSettings
+
+
+class Marks(NamedTuple):
+    """How much may wait for one channel before its client is not read from."""
+
+    messages: int
+    bytes: int
+
+    def passed(self, messages: int, size: int) -> bool:
+        """Whether it is too much."""
+        return messages > self.messages or size > self.bytes
+
+    def fallen(self, messages: int, size: int) -> bool:
+        """Whether it is little enough again."""
+        return messages <= self.messages // 2 and size <= self.bytes // 2
+
+
+def marks(settings: WorkerSettings) -> Marks:
+    """As set; below the bounds over which the channel crashes."""
+    return Marks(
+        min(settings.pause_mailbox_messages, settings.max_mailbox_messages // 2),
+        min(settings.pause_mailbox_bytes, settings.max_mailbox_bytes // 2),
+    )
+
+
+class Holds:
+    """Which topics and which links are held."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, set[bytes]] = {}
+        self._links: set[bytes] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._topics or self._links)
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    def held(self, topic: str, link: bytes) -> bool:
+        """Whether a channel on this topic and link is."""
+        return topic in self._topics or link in self._links
+
+    def pause_topic(self, topic: str, link: bytes) -> None:
+        """The gateway behind `link` has a client that is behind."""
+        self._topics.setdefault(topic, set()).add(link)
+
+    def resume_topic(self, topic: str, link: bytes) -> None:
+        """It has none any longer."""
+        links = self._topics.get(topic)
+        if links is not None:
+            links.discard(link)
+            if not links:
+                del self._topics[topic]
+
+    def hold_link(self, link: bytes, held: bool) -> None:
+        """Much waits for the gateway behind it, or no longer."""
+        if held:
+            self._links.add(link)
+        else:
+            self._links.discard(link)
+
+    def forget(self, link: bytes) -> list[str]:
+        """The gateway is gone; returns the topics that only it had paused."""
+        self._links.discard(link)
+        topics = [topic for topic, links in self._topics.items() if link in links]
+        for topic in topics:
+            self.resume_topic(topic, link)
+        return [topic for topic in topics if topic not in self._topics]

@@ -1,0 +1,77 @@
+"""Broadcasts that a worker heard lately, for channels that come to it from another worker.
+
+A channel that intercepts gets its broadcasts from its worker. While it moves neither worker hands it any;
+what the old one had not heard yet when it let the channel go, the new one finds here. It costs only workers
+that have a class which does both, intercept and move, and keeps only events that such classes intercept.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+from typing import NamedTuple
+
+from mesh.bus.frames import Header
+from mesh.channel import Channel
+
+KEPT_SECONDS = 20.0
+"""By the old worker, which must know what it has heard of all that the new one still has."""
+MISSED_SECONDS = 10.0
+"""Of an origin that the old worker has not heard lately: older than this it is not new."""
+MAX_KEPT = 20_000
+MAX_BYTES = 32_000_000
+
+
+class Heard(NamedTuple):
+    """A broadcast, and when it came."""
+
+    at: float
+    topic: str
+    header: Header
+    data: bytes
+
+
+class Recent:
+    """The last broadcasts of some events.
+
+    Args:
+        events: that are kept.
+        clock: tells seconds.
+    """
+
+    def __init__(self, events: frozenset[str], clock: Callable[[], float] = monotonic) -> None:
+        self._events = events
+        self._clock = clock
+        self._heard: deque[Heard] = deque()
+        self._bytes = 0
+
+    @classmethod
+    def of(cls, channels: Iterable[type[Channel]]) -> "Recent | None":
+        """For the classes that intercept and can move; None if there are none."""
+        events = [each.intercept for each in channels if each.snapshot is not Channel.snapshot]
+        found = frozenset(event for intercepted in events for event in intercepted)
+        return cls(found) if found else None
+
+    def add(self, topic: str, header: Header, data: bytes) -> None:
+        """A broadcast came."""
+        if header.event not in self._events:
+            return
+        now = self._clock()
+        self._heard.append(Heard(now, topic, header, data))
+        self._bytes += len(data)
+        heard = self._heard
+        while heard[0].at < now - KEPT_SECONDS or len(heard) > MAX_KEPT or self._bytes > MAX_BYTES:
+            self._bytes -= len(heard.popleft().data)
+
+    def seen(self, topic: str) -> dict[str, int]:
+        """The last number of each origin that has broadcast to `topic`."""
+        return {each.header.origin: each.header.sequence for each in self._heard if each.topic == topic}
+
+    def after(self, topic: str, seen: dict[str, int]) -> Iterator[tuple[Header, bytes]]:
+        """What came on `topic` and is not in `seen`, in order."""
+        oldest = self._clock() - MISSED_SECONDS
+        for at, on, header, data in self._heard:
+            if on != topic:
+                continue
+            known = seen.get(header.origin)
+            if header.sequence > known if known is not None else at > oldest:
+                yield header, data

@@ -1,0 +1,85 @@
+"""How long callbacks hold up the event loop: whoever waits for it meanwhile waits that long.
+
+A stall is a turn of the loop, from one look at the sockets and timers to the next; every turn is timed, and
+an idle node is not woken for it. How much of a turn our thread ran, by its CPU time, tells callbacks that
+compute from a machine without a core for us and from callbacks that wait.
+"""
+
+import asyncio
+import time
+
+from mesh.telemetry import get_logger, milliseconds, stats
+from nodes.event_loop import EventLoop
+
+log = get_logger("nodes.stalls")
+
+STALL_SECONDS = 0.02
+"""Above this a turn counts as a stall: mesh_loop_stalls_total."""
+LOG_SECONDS = 10.0
+"""Between two warnings at least."""
+
+
+class StallMonitor:
+    """Watches the running event loop of a process, if it is a node's own.
+
+    Args:
+        warning_seconds: a stall above this is logged as a warning, one in ten seconds.
+    """
+
+    def __init__(self, warning_seconds: float) -> None:
+        self._warning_seconds = warning_seconds
+        loop = asyncio.get_running_loop()
+        self._selector = loop.selector if isinstance(loop, EventLoop) else None
+        self._worst = 0.0
+        self._worst_cpu = 0.0
+        self._cpu = time.thread_time()
+        self._unlogged = 0
+        self._quiet_until = 0.0
+
+    def start(self) -> None:
+        """Time every turn from now on."""
+        if self._selector is not None:
+            self._selector.woke = time.perf_counter()
+            self._selector.on_turn = self._turn
+
+    def close(self) -> None:
+        """Time no more."""
+        if self._selector is not None:
+            self._selector.on_turn = None
+
+    def take_worst(self) -> float:
+        """The worst stall since this was last asked for, in seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
+    def take_worst_cpu(self) -> float:
+        """Likewise, what this thread ran of a stall at most."""
+        worst, self._worst_cpu = self._worst_cpu, 0.0
+        return worst
+
+    def _turn(self, seconds: float) -> None:
+        stats.loop_turn_seconds.observe(seconds)
+        cpu = time.thread_time()
+        ran, self._cpu = min(seconds, cpu - self._cpu), cpu
+        if ran > self._worst_cpu:
+            self._worst_cpu = ran
+        if seconds > self._worst:
+            self._worst = seconds
+        if seconds > STALL_SECONDS:
+            stats.loop_stalls += 1
+            if seconds > self._warning_seconds:
+                self._warn(seconds, ran)
+
+    def _warn(self, seconds: float, ran: float) -> None:
+        now = time.monotonic()
+        if now < self._quiet_until:
+            self._unlogged += 1
+            return
+        log.warning(
+            "the event loop was held up",
+            milliseconds=milliseconds(seconds),
+            cpu_milliseconds=milliseconds(ran),
+            unlogged=self._unlogged,
+        )
+        self._unlogged = 0
+        self._quiet_until = now + LOG_SECONDS

@@ -1,0 +1,153 @@
+"""`mesh trace`: what becomes of the next messages on a topic, at each gateway."""
+
+import json as jsonlib
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import mesh
+from mesh.bus.traces import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
+from nodes.bus_cli import LISTEN_SECONDS, Json, Proxy, parse_json, run
+
+Key = tuple[str, int]
+
+
+def trace(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="room:lobby; no pattern.")],
+    publish: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="EVENT JSON", help="Publish this instead of waiting.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Messages to follow.")] = 1,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=MAX_SECONDS, help="To wait for them, and for their ends.")
+    ] = 10.0,
+    proxy: Proxy = None,
+    json: Json = False,
+) -> None:
+    """Follow the next message on a topic: delivered, filtered, dropped or waiting, at each gateway.
+
+    Ends when nothing waits any more. Exit code 1 if no message came, or a gateway does not answer.
+
+    Example: [bold]mesh trace room:lobby --publish ping '{}'[/bold]
+    """
+    message = (publish[0], parse_json(publish[1])) if publish is not None else None
+
+    async def follow() -> Trace:
+        async with mesh.connect(*(proxy or ())) as pubsub:
+            return await pubsub.trace(topic, LISTEN_SECONDS, seconds, count, message)
+
+    traced: Trace | None = run(follow())
+    if traced is None:  # Ctrl-C
+        return
+    show = _print_json if json else _print
+    for key in traced.messages:
+        show(topic, key, traced)
+    problems = _problems(topic, traced, seconds)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    for problem in problems:
+        console.print(f"mesh: {problem}", style="red")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _problems(topic: str, traced: Trace, seconds: float) -> list[str]:
+    problems = [f"no message on {topic} within {seconds:g} seconds"] if not traced.messages else []
+    if not traced.gateways:
+        problems.append("no gateway announces itself")
+    for gateway, seen in traced.gateways:
+        if seen is None:
+            problems.append(f"{gateway} did not answer within {LISTEN_SECONDS:g} seconds")
+        elif seen.problem:
+            problems.append(f"{gateway}: {seen.problem}")
+    return problems
+
+
+def _fates(key: Key, traced: Trace) -> dict[str, Fate | str]:
+    """By gateway; in words where there is none."""
+    fates: dict[str, Fate | str] = {}
+    for gateway, seen in traced.gateways:
+        if seen is None:
+            fates[gateway] = "no answer"
+            continue
+        found = [each for each in seen.fates if (each.origin, each.sequence) == key]
+        silent = "has not come" if seen.members else "no members here"
+        fates[gateway] = found[0] if found else seen.problem or silent
+    return fates
+
+
+def _start(fates: Mapping[str, Fate | str], published: Published | None) -> float:
+    """When it was published, or else first arrived anywhere."""
+    if published is not None:
+        return published.at
+    return min(fate.arrived for fate in fates.values() if isinstance(fate, Fate))
+
+
+def _print_json(topic: str, key: Key, traced: Trace) -> None:
+    fates, published = _fates(key, traced), traced.published.get(key)
+    some = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
+    start = _start(fates, published) if some is not None or published is not None else 0.0
+    gateways: dict[str, Any] = {}
+    for gateway, fate in fates.items():
+        if isinstance(fate, str):
+            gateways[gateway] = {"problem": fate}
+            continue
+        gateways[gateway] = {
+            "after_ms": round((fate.arrived - start) * 1000, 3),
+            "members": fate.members,
+            "delivered": fate.delivered,
+            "filtered": fate.filtered,
+            "dropped": fate.dropped,
+            "held": fate.held,
+            "unsent": fate.unsent,
+        }
+    row = {
+        "topic": topic,
+        "event": some.event if some is not None else None,
+        "origin": key[0],
+        "sequence": key[1],
+        "bytes": some.bytes if some is not None else None,
+        "published": published.at if published is not None else None,
+        "proxy": published.proxy if published is not None else None,
+        "gateways": gateways,
+    }
+    typer.echo(jsonlib.dumps(row))
+
+
+def _print(topic: str, key: Key, traced: Trace) -> None:
+    fates, published = _fates(key, traced), traced.published.get(key)
+    some = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
+    what = f"{some.event}, {some.bytes} bytes, " if some is not None else ""
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{topic} {what}number {key[1]} of {key[0]}")
+    if published is not None:
+        stamp = time.strftime("%H:%M:%S", time.localtime(published.at))
+        console.print(f"published {stamp}.{int(published.at % 1 * 1000):03d} through {published.proxy}")
+    since = "after" if published is not None else "after the first"
+    table = Table()
+    table.add_column("gateway", min_width=max(map(len, fates), default=0))
+    for title in (since, "members", "delivered", "filtered", "dropped", "waiting"):
+        table.add_column(title)
+    for gateway, fate in fates.items():
+        if isinstance(fate, str):
+            table.add_row(gateway, "", fate)
+            continue
+        after = f"{(fate.arrived - _start(fates, published)) * 1000:.1f} ms"
+        waiting = {"held": fate.held, "unsent": fate.unsent}
+        table.add_row(
+            gateway,
+            after,
+            str(fate.members),
+            str(fate.delivered),
+            _listed(fate.filtered),
+            _listed(fate.dropped),
+            _listed({reason: number for reason, number in waiting.items() if number}),
+        )
+    console.print(table)
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    return "\n".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "0"

@@ -1,0 +1,32 @@
+"""`mesh wait`: until a mesh is whole, for scripts that restart its nodes one by one."""
+
+from typing import Annotated
+
+import typer
+
+from mesh import settings
+from mesh.zeromq.resolve import resolve
+from nodes.bus_cli import Proxy, run
+from nodes.wholeness import PATIENCE_SECONDS, until_whole
+
+
+def wait(
+    gateway: Annotated[
+        list[str], typer.Option(help="The URL of each gateway, repeatable; /readyz is asked there.")
+    ],
+    workers: Annotated[int, typer.Option(min=1, help="How many there are.")],
+    proxy: Proxy = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Then give up, with exit code 1.")
+    ] = PATIENCE_SECONDS,
+) -> None:
+    """Return once every node is there, hears every proxy, and every gateway is ready.
+
+    Example: [bold]mesh wait --gateway http://10.0.0.1:4000 --workers 2[/bold]
+    """
+    addresses = resolve(settings.load(flags={"bus": {"proxies": proxy or None}}).bus.proxies)
+
+    async def whole() -> None:
+        await until_whole(addresses, [each.rstrip("/") for each in gateway], workers, seconds)
+
+    run(whole())

@@ -1,0 +1,139 @@
+"""A gateway's hub with one client, and lists in place of its bus, its workers and its connections."""
+
+import asyncio
+import json
+
+from gateway.client import Client
+from gateway.hub import Hub
+from gateway.transports.base import Encoding
+from mesh import Channel, SocketHandler
+from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.messages import JSON
+from mesh.mount import Mount
+from mesh.serializers.v2_json import V2JSON
+from mesh.settings import GatewaySettings
+from tests.support.bus import Bus
+
+WORKER = "w"
+ENCODING = Encoding(V2JSON(), lambda frame: json.loads(frame.data), lambda ready, *_: ready)
+
+
+class Room(Channel):
+    pass
+
+
+class Paced(Channel):
+    slow_consumer = "pause_publisher"
+
+
+class User(SocketHandler):
+    channels = {"room:*": Room, "paced:*": Paced}
+
+
+class Workers:
+    """One worker; `counts` has how many commands came from it."""
+
+    def __init__(self):
+        self.counts, self.sent, self.slow = {WORKER: 0}, [], False
+
+    def place(self, mount, channel, key):
+        return WORKER
+
+    def send(self, worker, command):
+        self.sent.append(command)
+
+    def received(self, worker):
+        return self.counts.get(worker, 0)
+
+    def linked(self, worker):
+        return worker in self.counts
+
+    def forget(self, channel): ...
+
+    def tell_all(self, command):
+        self.sent.append(command)
+
+    def tell(self, worker, command):
+        self.sent.append(command)
+
+    def behind(self, worker):
+        return self.slow
+
+
+class Outbox(list):
+    send = list.append
+    mark = None
+    unsent_bytes = 0
+
+
+class Transport:
+    name = "websocket"
+
+    def __init__(self):
+        self.closed, self.paused, self.slow = [], False, []
+
+    def close(self, code, reason):
+        self.closed.append(code)
+
+    def close_slow(self, unsent):
+        self.slow.append(unsent)
+
+    def pause(self):
+        assert not self.paused
+        self.paused = True
+
+    def resume(self):
+        assert self.paused
+        self.paused = False
+
+
+class Gateway:
+    """A hub with one client; what the client hears is in its outbox."""
+
+    def __init__(self, workers=None, **settings):
+        self.bus, self.workers = Bus(), workers or Workers()
+        self.hub = Hub("g", self.bus, self.workers, GatewaySettings(**settings), 60.0)
+        self.mount = Mount(User).at("/socket")
+        self.client = self.connect()
+
+    def connect(self, socket_id=None):
+        client = Client("/socket", socket_id, b"\x80", ENCODING, Transport(), Outbox())
+        if socket_id:
+            self.bus.subscribe(socket_id.encode() + b"\0")
+        self.hub.connect(client, self.mount)
+        return client
+
+    def say(self, *message):
+        """From the client."""
+        self.hub.received(self.client, json.dumps(message).encode(), False)
+
+    def hear(self, command, worker=WORKER):
+        """From a worker, over its link."""
+        self.workers.counts[worker] += 1
+        self.hub._command(worker, command)
+
+    def broadcast(self, sequence, event, origin=WORKER, sender=None, topic="room:1"):
+        """From the bus."""
+        self.bus.came.add((origin, sequence))
+        header = Header(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
+        self.hub.broadcast(topic, header, b"{}")
+
+    def events(self):
+        """What the client has heard."""
+        return [message[3] for message in self.client.outbox]
+
+
+def scenario_with(make):
+    """A decorator: the test gets what `make` makes, within a running loop."""
+
+    def scenario(test):
+        def run():
+            async def main():
+                test(make())
+
+            asyncio.run(main())
+
+        run.__name__ = test.__name__
+        return run
+
+    return scenario
