@@ -1,176 +1,131 @@
-"""Measures fan-out, echo and joins, embedded and as a cluster, with the load generator beside it.
+"""Measures fan-out, echo, joins and memory, embedded and as a cluster, with the load generator beside it.
 
-    python scripts/bench.py [--seconds 8] [--json FILE] [--only fanout]
+    python scripts/bench.py --rows fanout --servers embedded,cluster1
+    python scripts/bench.py --compare ../before --repeat 3       # another checkout, in turn with this one
+    python scripts/bench.py --url http://127.0.0.1:4000 --pid 123,124   # a peer that runs already
 
 The generator (scripts/bench/wsload.c) is compiled with cc, checks that nothing is lost, doubled or
 reordered, and counts the CPU time of every process of the server. Compare messages per CPU-second.
+docs/performance.md explains the rows.
 """
 
 import argparse
-import contextlib
 import json
-import re
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-HERE = Path(__file__).parent
-APP = "examples.conformance:endpoint"
+from bench import generator, plot, report
+from bench.machine import machine
+from bench.row import Row, Run
+from bench.rows import ROWS
+from bench.servers import Target, local, peer
+from harness import picture
+from harness.processes import ROOT
 
-
-class Row(NamedTuple):
-    """One kind of work."""
-
-    name: str
-    arguments: str
-
-
-ROWS = [
-    Row("fanout 1 x 1000, window 8", "fanout -n 1000 --topics 1 --pubs 1 --rate max --window 8 --ack own"),
-    Row("fanout 1 x 1000, 40 per second", "fanout -n 1000 --topics 1 --pubs 1 --rate 40"),
-    Row(
-        "fanout 100 x 10, window 1",
-        "fanout -n 1000 --topics 100 --pubs 100 --rate max --window 1 --ack own",
-    ),
-    Row("echo 100, window 1", "echo -n 100 --window 1"),
-    Row("echo 100, window 16", "echo -n 100 --window 16"),
-    Row("joinstorm 5000", "joinstorm -n 5000 --src 4"),
-]
-
-
-class Server(NamedTuple):
-    """A running server: where, and which processes it is made of."""
-
-    name: str
-    hosts: list[str]
-    pids: list[int]
+DEFAULT_SERVERS = "bare,embedded,cluster1,cluster2"
 
 
 def main() -> None:
-    """Run every row against every kind of server; print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=int, default=8, help="of each measured window")
-    parser.add_argument("--json", type=Path, help="write all that the generator reports")
-    parser.add_argument("--only", default="", help="rows whose name contains this")
-    options = parser.parse_args()
-    rows = [row for row in ROWS if options.only in row.name]
-    results = []
-    with tempfile.TemporaryDirectory() as directory:
-        wsload = compile_generator(Path(directory))
-        for kind in (embedded, cluster_of_one, cluster_of_two):
-            with kind(Path(directory)) as server:
-                for row in rows:
-                    result = measure(wsload, server, row, options.seconds)
-                    results.append(result)
-                    print(line(result), flush=True)
+    """Run every row against every server, as often as asked; print medians."""
+    options = arguments()
+    rows = [row for row in ROWS if not options.rows or any(part in row.name for part in options.rows)]
+    targets = targets_of(options)
+    if not rows:
+        sys.exit(f"no row contains {' or '.join(options.rows)}; there are:\n" + names(ROWS))
+    results = run_all(rows, targets, options)
+    print("\nMedians:")
+    print("\n".join(report.summary(rows, targets, results)))
+    compared = report.ratios(rows, targets, results)
+    if compared:
+        print("\nThis checkout / the other:")
+        print("\n".join(compared))
     if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+        options.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
+    if options.plot:
+        plot.rows(rows, targets, results, options.plot)
     if not all(result["ok"] for result in results):
         sys.exit("something was lost, doubled, reordered or refused")
 
 
-def compile_generator(directory: Path) -> Path:
-    """The path of the compiled load generator."""
-    compiler = shutil.which("cc") or sys.exit("a C compiler (cc) is needed for the load generator")
-    binary = directory / "wsload"
-    subprocess.run([compiler, "-O2", "-o", binary, HERE / "bench" / "wsload.c"], check=True)
-    return binary
-
-
-def measure(wsload: Path, server: Server, row: Row, seconds: int) -> dict[str, Any]:
-    """Run one row; the generator's report with our names added."""
-    window = [] if row.arguments.startswith("joinstorm") else ["--size", "100", "-s", str(seconds)]
-    where = ["-H", ",".join(server.hosts), "--pid", ",".join(map(str, server.pids))]
-    done = subprocess.run(
-        [wsload, *row.arguments.split(), *window, *where], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+def arguments() -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    return {"server": server.name, "row": row.name, **json.loads(done.stdout.splitlines()[-1])}
+    parser.add_argument("--rows", action="append", default=[], help="whose name contains this; repeatable")
+    parser.add_argument("--servers", default=DEFAULT_SERVERS, help=f"of this project ({DEFAULT_SERVERS})")
+    parser.add_argument("--url", action="append", default=[], help="of a running peer; repeatable")
+    parser.add_argument("--pid", default="", help="its processes: PID,PID; for its CPU time and memory")
+    parser.add_argument("--compare", type=Path, help="another checkout, run in turn with this one")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each row, servers in turn (1)")
+    parser.add_argument("--seconds", type=float, default=8, help="of each measured window (8)")
+    parser.add_argument("--most", type=int, default=1_000_000, help="connections, for a small trial")
+    parser.add_argument("--json", type=Path, help="write all that was measured")
+    parser.add_argument("--plot", type=Path, help="write a picture; needs matplotlib")
+    parser.add_argument("--list", action="store_true", help="print the rows and end")
+    options = parser.parse_args()
+    if options.list:
+        print(names(ROWS))
+        sys.exit(0)
+    if options.plot:
+        picture.check()
+    return options
 
 
-def line(result: dict[str, Any]) -> str:
-    """One row of the table."""
-    if "joins_per_s" in result:
-        cost = 1000 * result["join_server_cpu_s"] / result["joined"]
-        figures = f"{result['joins_per_s']:>9.0f} joins/s  {cost:.2f} ms CPU per connect and join"
-    else:
-        figures = (
-            f"{result['msgs_per_server_cpu_s']:>9.0f} per CPU-second"
-            f"  {result['server_us_per_msg']:6.2f} us each  p99 {result['lat_ms_p99']:.1f} ms"
-        )
-    return f"{result['server']:<22} {result['row']:<32} {figures}  {'ok' if result['ok'] else 'NOT OK'}"
+def names(rows: list[Row]) -> str:
+    """One a line."""
+    return "\n".join(row.name for row in rows)
 
 
-@contextlib.contextmanager
-def embedded(directory: Path) -> Iterator[Server]:
-    """`mesh serve`."""
-    log = directory / "serve.log"
-    with node(["serve", APP, "--port", "0"], log) as process:
-        found = wait_for(lambda: re.search(r"http://(\S+:\d+)", log.read_text()))
-        yield Server("embedded", [found[1]], [process.pid])
-
-
-@contextlib.contextmanager
-def cluster_of_one(directory: Path) -> Iterator[Server]:
-    """One gateway, one worker, one proxy."""
-    with cluster(directory, 1) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def cluster_of_two(directory: Path) -> Iterator[Server]:
-    """Two gateways, one worker, one proxy."""
-    with cluster(directory, 2) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def cluster(directory: Path, gateways: int) -> Iterator[Server]:
-    """`mesh cluster`; its supervisor, which only waits, is not counted."""
-    status_file = directory / f"status-{gateways}.json"
-    command = ["cluster", APP, "--port", "0", "--gateways", str(gateways), "--workers", "1"]
-    with node([*command, "--status-file", str(status_file)], directory / "cluster.log"):
-        wait_for(lambda: status_file.exists() and all(pids_of(json.loads(status_file.read_text()))))
-        time.sleep(2)  # let the nodes find each other: a measured window must not contain that
-        status = json.loads(status_file.read_text())
-        hosts = [each["url"].removeprefix("http://") for each in status["gateways"]]
-        yield Server(f"{gateways} gw + 1 worker + proxy", hosts, pids_of(status))
-
-
-def pids_of(status: dict[str, Any]) -> list[int]:
-    """Of all nodes of a cluster."""
-    return [node["pid"] for node in [*status["proxies"], *status["workers"], *status["gateways"]]]
-
-
-@contextlib.contextmanager
-def node(arguments: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A `mesh …` process, stopped at the end."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nodes", *arguments], stdout=output, stderr=output
-        )
+def targets_of(options: argparse.Namespace) -> list[Target]:
+    """What is to be measured, in the order of each turn."""
+    given = any(each.startswith("--servers") for each in sys.argv)
+    kinds = [] if options.url and not given else options.servers.split(",")
     try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        targets = []
+        for kind in kinds:
+            targets.append(local(kind, ROOT, "this" if options.compare else ""))
+            if options.compare and kind != "bare":
+                targets.append(local(kind, checkout(options.compare), options.compare.name))
+        if options.url:
+            targets.append(peer(options.url, [int(each) for each in options.pid.split(",") if each]))
+    except ValueError as error:
+        sys.exit(str(error))
+    return targets
 
 
-def wait_for(condition: Any) -> Any:
-    """What `condition` returns once it is true."""
-    end = time.monotonic() + 30
-    while not (result := condition()):
-        if time.monotonic() > end:
-            sys.exit("the server did not start within 30 s")
-        time.sleep(0.05)
-    return result
+def checkout(directory: Path) -> Path:
+    """The other checkout. Raises ValueError if it is none."""
+    if not (directory / "nodes/cli.py").exists():
+        raise ValueError(f"--compare {directory}: no checkout of this project (it has no nodes/cli.py)")
+    return directory.resolve()
+
+
+def run_all(rows: list[Row], targets: list[Target], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every row, `--repeat` times, the servers in turn: what drifts in the machine meets them all."""
+    results = []
+    with tempfile.TemporaryDirectory() as directory:
+        wsload = generator.compile_generator(Path(directory))
+        for row in rows:
+            for turn in range(options.repeat):
+                for target in targets:
+                    if row.suits(target.kind):
+                        result = measure(row, target, wsload, options)
+                        results.append({**result, "turn": turn})
+                        print(report.run_line(target, row, result), flush=True)
+    return results
+
+
+def measure(row: Row, target: Target, wsload: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One row, on a server that is started for it alone."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        settings = row.settings(directory) if callable(row.settings) else row.settings
+        with target.open(directory, settings) as server:
+            done = row.run(Run(server, wsload, directory, options.seconds, options.most))
+    return {"server": target.label, "kind": target.kind, "version": target.version, "row": row.name, **done}
 
 
 if __name__ == "__main__":

@@ -199,6 +199,8 @@ def bus() -> Iterator[Vector]:
 
 def link() -> Iterator[Vector]:
     """Every command, batches of several, and what ends a link."""
+    meta = {"phx_ref": "a", "status": "here"}
+    luggage = pack([{"count": 3}, ["news:1"], [["presence", "room:1", "u7", meta]], {"n": 41}])
     to_worker: list[commands.ToWorker] = [
         commands.Hello(1, "g", 1),
         commands.Hello(3, "g", 2),
@@ -213,6 +215,22 @@ def link() -> Iterator[Vector]:
         commands.Leave(1, "3"),
         commands.Replace(1),
         commands.SocketDown([1, 2], "closed"),
+        commands.Handover(1),
+        commands.Join(
+            1,
+            "/socket",
+            "room:1",
+            "1",
+            "user:7",
+            "websocket",
+            "v2_json",
+            pack({"u": 7}),
+            MSGPACK,
+            luggage,
+            True,
+        ),
+        commands.TopicPaused("room:1"),
+        commands.TopicResumed("room:1"),
     ]
     to_gateway: list[commands.ToGateway] = [
         commands.Welcome(1, "w"),
@@ -225,6 +243,10 @@ def link() -> Iterator[Vector]:
         commands.Ping(),
         commands.Broadcast("room:1", 42, "presence_diff", JSON, b"{}"),
         commands.Incompatible(2, 3),
+        commands.Moving(1),
+        commands.Moved(1, 42, pack({"u": 7}), luggage),
+        commands.PushesPaused(1),
+        commands.PushesResumed(1),
     ]
     batches: list[tuple[str, str, Any]] = [
         *(("to_worker", type(each).__name__, [each]) for each in to_worker),

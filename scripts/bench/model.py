@@ -1,0 +1,166 @@
+"""CPU, memory and network of a mesh, from constants that growth.py measured on one core. Pure arithmetic.
+
+A machine here has 16 cores, of which 12 run a gateway each and the others workers and a proxy. Everything
+is linear, because the measured costs are flat, except one thing: a broadcast goes once to each gateway that
+has a member of its topic, so that gateways are a cost of their own for topics with many members.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+MEASURED = Path(__file__).with_name("constants.json")
+CORES = 16
+GATEWAYS_PER_MACHINE = 12
+FULL = 0.7
+"""Above this share of a core queues begin to grow: plan with no more."""
+HEARTBEAT_SECONDS = 30
+PLANS = (4, 8, 16)
+
+Constants = dict[str, float]
+
+
+class Load(NamedTuple):
+    """What a mesh has to carry.
+
+    Attributes:
+        broadcasts: a second, to all topics together.
+        members: of the topic that a broadcast goes to.
+        joins: connects and joins a second.
+    """
+
+    name: str
+    connections: int
+    broadcasts: float
+    members: int
+    joins: float
+
+
+class Prediction(NamedTuple):
+    """What it takes.
+
+    Attributes:
+        gateway: share of a core that each gateway uses.
+        workers: cores that all workers use together.
+        proxy: share of a core that each proxy uses.
+        proxies_wanted: so that none is above FULL.
+        memory_gb: of each machine, for its connections.
+        network_mbit: that each machine sends to its clients.
+        limit: what is above FULL first, or "".
+    """
+
+    load: Load
+    machines: int
+    proxies: int
+    gateway: float
+    workers: float
+    proxy: float
+    proxies_wanted: int
+    memory_gb: float
+    network_mbit: float
+    limit: str
+
+
+LOADS = (
+    Load("notifications: each to 5 connections", 1_000_000, 20_000, 5, 1_000),
+    Load("rooms of 100", 1_000_000, 5_000, 100, 1_000),
+    Load("a match: 100,000 in a topic", 1_000_000, 20, 100_000, 1_000),
+    Load("many small rooms, busy", 1_000_000, 200_000, 5, 1_000),
+)
+
+
+def read(path: Path) -> Constants:
+    """The constants in a file that growth.py --json wrote."""
+    constants: Constants = json.loads(path.read_text())["constants"]
+    return constants
+
+
+def copies(members: int, gateways: int) -> float:
+    """Gateways, on average, that have one of so many members, which are spread at random."""
+    return float(gateways * (1 - (1 - 1 / gateways) ** members))
+
+
+def predict(load: Load, constants: Constants, machines: int, proxies: int) -> Prediction:
+    """What each machine has to do."""
+    gateways = machines * GATEWAYS_PER_MACHINE
+    copied = load.broadcasts * copies(load.members, gateways)
+    deliveries = load.broadcasts * load.members
+    heartbeats = load.connections / HEARTBEAT_SECONDS
+    gateway_us = (
+        copied * constants["gateway_us_per_broadcast"]
+        + deliveries * constants["gateway_us_per_delivery"]
+        + heartbeats * constants["us_per_heartbeat"]
+        + load.joins * constants["gateway_us_per_join"]
+    )
+    worker_us = (
+        load.broadcasts * constants["worker_us_per_broadcast"]
+        + load.joins * constants["worker_us_per_join"]
+    )
+    proxy_us = (
+        load.broadcasts * constants["proxy_us_per_broadcast"] + copied * constants["proxy_us_per_copy"]
+    )
+    made = Prediction(
+        load,
+        machines,
+        proxies,
+        gateway=gateway_us / gateways / 1e6,
+        workers=worker_us / 1e6,
+        proxy=proxy_us / proxies / 1e6,
+        proxies_wanted=max(2, -int(-proxy_us // (FULL * 1e6))),
+        memory_gb=load.connections * constants["bytes_per_connection"] / machines / 1e9,
+        network_mbit=8 * deliveries * constants["bytes_per_delivery"] / machines / 1e6,
+        limit="",
+    )
+    return made._replace(limit=limit(made))
+
+
+def limit(made: Prediction) -> str:
+    """What is full first."""
+    spare = (CORES - GATEWAYS_PER_MACHINE) * made.machines - made.proxies
+    shares = {"gateways": made.gateway, "workers": made.workers / spare, "proxy": made.proxy}
+    worst = max(shares, key=lambda each: shares[each])
+    return worst if shares[worst] > FULL else ""
+
+
+def proxy_limit(constants: Constants, members: int, machines: int) -> float:
+    """Broadcasts a second at which one proxy is full."""
+    each = copies(members, machines * GATEWAYS_PER_MACHINE)
+    cost = constants["proxy_us_per_broadcast"] + each * constants["proxy_us_per_copy"]
+    return FULL * 1e6 / cost
+
+
+def table(predictions: list[Prediction]) -> str:
+    """Markdown."""
+    lines = [
+        "| load | machines | each gateway | all workers | each of 2 proxies | proxies wanted"
+        " | memory per machine | to clients per machine | full first |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for each in predictions:
+        lines.append(
+            f"| {each.load.name} | {each.machines} | {each.gateway:.0%} of a core"
+            f" | {each.workers:.1f} cores | {each.proxy:.0%} of a core"
+            f" | {each.proxies_wanted} | {each.memory_gb:.1f} GB"
+            f" | {each.network_mbit:,.0f} Mbit/s | {each.limit or 'nothing'} |"
+        )
+    return "\n".join(lines)
+
+
+def proxy_table(constants: Constants) -> str:
+    """Markdown: where one proxy is full."""
+    lines = [
+        "| members of a topic | gateways that have one, of 96 | broadcasts a second that fill a proxy |",
+        "| --- | --- | --- |",
+    ]
+    for members in (1, 5, 100, 100_000):
+        found = proxy_limit(constants, members, 8)
+        lines.append(f"| {members:,} | {copies(members, 96):.1f} | {found:,.0f} |")
+    return "\n".join(lines)
+
+
+def tables(constants: Constants) -> str:
+    """All tables of docs/scaling.md."""
+    predictions = [predict(load, constants, machines, 2) for load in LOADS for machines in PLANS]
+    named = "\n".join(f"| `{name}` | {value:g} |" for name, value in constants.items())
+    parts = ("| constant | measured |\n| --- | --- |\n" + named, table(predictions), proxy_table(constants))
+    return "\n\n".join(parts)

@@ -1,0 +1,151 @@
+"""Servers to be measured: started here from a checkout of this project, or a peer that runs already."""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from harness.processes import ROOT, Cluster, Process, wait_for
+
+APP = "examples.conformance:endpoint"
+SETTLE_SECONDS = 2.0
+"""Nodes find each other in this time; a measured window must not contain it."""
+
+Settings = Mapping[str, str]
+
+
+class Server(NamedTuple):
+    """A running server.
+
+    Attributes:
+        hosts: host:port of every gateway.
+        parts: pids of all processes that work, by role: "gateway", "worker", "proxy", or "server" for one
+            process; a supervisor, which only waits, is not counted.
+        proxies: addresses of the bus, where there is one outside.
+        log: all that its processes print.
+    """
+
+    hosts: list[str]
+    parts: dict[str, list[int]]
+    proxies: list[str]
+    log: Path
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all its parts, in order."""
+        return [pid for pids in self.parts.values() for pid in pids]
+
+    def admin_urls(self) -> list[str]:
+        """Of every node's /metrics."""
+        return re.findall(r"admin\s+(http://\S+:\d+)", self.log.read_text())
+
+    def zeromq_addresses(self) -> list[str]:
+        """Where each gateway takes ZeroMQ clients."""
+        return re.findall(r"zeromq\s+(\S+://\S+)", self.log.read_text())
+
+
+class Target(NamedTuple):
+    """Something to be measured, not yet running.
+
+    Attributes:
+        label: in tables.
+        kind: "bare", "embedded", "cluster1", ..., or "url".
+        version: which checkout it comes from; "" for the only one.
+        open: runs it; takes a directory of its own and settings as environment variables.
+    """
+
+    label: str
+    kind: str
+    version: str
+    open: Callable[[Path, Settings], contextlib.AbstractContextManager[Server]]
+
+
+LABELS = {"bare": "bare loop of sends", "embedded": "embedded", "cluster1": "1 gw + 1 worker + proxy"}
+
+
+def label_of(kind: str) -> str:
+    """Of one kind of server, for people."""
+    return LABELS.get(kind) or f"{gateways_of(kind)} gw + 1 worker + proxy"
+
+
+def gateways_of(kind: str) -> int:
+    """How many gateways `clusterN` has. Raises ValueError for any other name."""
+    match = re.fullmatch(r"cluster([1-9]\d?)", kind)
+    if match is None:
+        raise ValueError(f"no server {kind!r}; there are bare, embedded, cluster1, cluster2, ... cluster99")
+    return int(match[1])
+
+
+def local(kind: str, checkout: Path = ROOT, version: str = "") -> Target:
+    """A server of a checkout: bare, embedded, or a cluster of that many gateways. Raises ValueError."""
+    label = label_of(kind)
+
+    def start(directory: Path, settings: Settings) -> contextlib.AbstractContextManager[Server]:
+        if kind == "bare":
+            return _bare(directory)
+        if kind == "embedded":
+            return _embedded(checkout, directory, settings)
+        return _cluster(checkout, directory, settings, gateways_of(kind))
+
+    return Target(f"{label} ({version})" if version else label, kind, version, start)
+
+
+def peer(urls: list[str], pids: list[int]) -> Target:
+    """A server that runs already, at one or several URLs."""
+    hosts = [host_of(url) for url in urls]
+
+    @contextlib.contextmanager
+    def start(directory: Path, settings: Settings) -> Iterator[Server]:
+        (directory / "peer.log").touch()
+        yield Server(hosts, {"server": pids}, [], directory / "peer.log")
+
+    return Target(",".join(hosts), "url", "", start)
+
+
+def host_of(url: str) -> str:
+    """127.0.0.1:4000 of http://127.0.0.1:4000/. Raises ValueError."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    if not parts.hostname:
+        raise ValueError(f"{url!r} is no URL (want http://HOST:PORT)")
+    return f"{parts.hostname}:{parts.port or 80}"
+
+
+@contextlib.contextmanager
+def _bare(directory: Path) -> Iterator[Server]:
+    """What bare.py says it is."""
+    with Process([], directory / "bare.log", {}, program=["scripts/bench/bare.py"]) as process:
+        host = wait_for(lambda: listening(process), process)
+        yield Server([host], {"server": [process.pid]}, [], process.log)
+
+
+@contextlib.contextmanager
+def _embedded(checkout: Path, directory: Path, settings: Settings) -> Iterator[Server]:
+    """`mesh serve`."""
+    with Process(["serve", APP, "--port=0"], directory / "serve.log", settings, checkout) as process:
+        host = wait_for(lambda: listening(process), process)
+        yield Server([host], {"server": [process.pid]}, [], process.log)
+
+
+def listening(process: Process) -> str:
+    """host:port of a server or a gateway; "" before it says so."""
+    found = re.search(r"(?:open|listening)\s+https?://(\S+:\d+)", process.printed())
+    return found[1] if found else ""
+
+
+@contextlib.contextmanager
+def _cluster(checkout: Path, directory: Path, settings: Settings, gateways: int) -> Iterator[Server]:
+    """`mesh cluster`."""
+    with Cluster(APP, directory, {"gateways": gateways, "workers": 1}, settings, checkout) as cluster:
+        wait_for(cluster.ready, cluster)
+        time.sleep(SETTLE_SECONDS)
+        status = cluster.status()
+        parts = {
+            kind: [each["pid"] for each in status[kinds]]
+            for kind, kinds in (("proxy", "proxies"), ("worker", "workers"), ("gateway", "gateways"))
+        }
+        hosts = [host_of(each["url"]) for each in status["gateways"]]
+        proxies = [each["address"] for each in status["proxies"]]
+        yield Server(hosts, parts, proxies, cluster.log)

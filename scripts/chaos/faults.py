@@ -1,0 +1,78 @@
+"""What is done to the nodes of a cluster, and when."""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator
+
+from chaos.history import Fault
+from harness.processes import KINDS, Cluster, wait_for
+
+FAULTS = {
+    "roll": signal.SIGHUP,
+    "kill": signal.SIGKILL,
+    "freeze": signal.SIGSTOP,
+    "restart": signal.SIGTERM,
+}
+FREEZE_SECONDS = 4.0
+
+
+async def schedule(options: argparse.Namespace) -> AsyncIterator[Fault]:
+    """Faults without end: every combination once in random order, then again."""
+    chance = random.Random(options.seed)
+    while True:
+        deck = [(what, kind) for what in options.faults if what != "roll" for kind in KINDS]
+        deck += [("roll", "")] if "roll" in options.faults else []
+        chance.shuffle(deck)
+        for what, kind in deck:
+            await asyncio.sleep(chance.uniform(0.5, 2.0))
+            yield Fault(what, kind, chance.randrange(getattr(options, kind)) if kind else 0)
+
+
+async def inflict(cluster: Cluster, fault: Fault) -> None:
+    """Do it, and wait until the cluster is whole again."""
+    if fault.what == "roll":
+        await _roll(cluster, fault)
+    elif fault.what == "freeze":
+        await _freeze(cluster, fault)
+    else:
+        await _end(cluster, fault)
+    await asyncio.to_thread(wait_for, cluster.ready, cluster)
+    fault.over = time.monotonic()
+
+
+async def _roll(cluster: Cluster, fault: Fault) -> None:
+    """Have every node restarted, one by one."""
+    before = set(cluster.pids())
+    fault.at = time.monotonic()
+    cluster.signal(FAULTS["roll"])
+    async with asyncio.timeout(240):
+        while None in (pids := cluster.pids()) or before & set(pids):
+            await asyncio.sleep(0.2)
+
+
+async def _freeze(cluster: Cluster, fault: Fault) -> None:
+    pid = _signal(cluster, fault)
+    try:
+        await asyncio.sleep(FREEZE_SECONDS)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def _end(cluster: Cluster, fault: Fault) -> None:
+    """The cluster starts it again."""
+    pid = _signal(cluster, fault)
+    async with asyncio.timeout(60):
+        while cluster.status()[fault.kind][fault.index]["pid"] in (None, pid):
+            await asyncio.sleep(0.05)
+
+
+def _signal(cluster: Cluster, fault: Fault) -> int:
+    """To the node that is meant; returns its pid."""
+    pid: int = cluster.status()[fault.kind][fault.index]["pid"]
+    fault.at = time.monotonic()
+    os.kill(pid, FAULTS[fault.what])
+    return pid

@@ -1,0 +1,93 @@
+"""The tables of a run, and the same as a dict: by source, and by what was done when it was published."""
+
+import bisect
+from typing import Any
+
+from chaos.history import SOURCES, Fault, History
+from chaos.judging import FATES, Verdict
+
+QUIET = "(no fault)"
+BEFORE_SECONDS = 0.1
+"""What was published so shortly before a fault may have been on its way."""
+
+
+class Windows:
+    """Which fault was going on at a time."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self._faults = faults
+        self._starts = [fault.at - BEFORE_SECONDS for fault in faults]
+
+    def name(self, at: float) -> str:
+        """The fault's, or QUIET."""
+        index = bisect.bisect_right(self._starts, at) - 1
+        return self._faults[index].name if index >= 0 and at <= self._faults[index].over else QUIET
+
+
+def report(history: History, verdicts: list[Verdict]) -> dict[str, Any]:
+    """Print the tables; returns the same as a dict."""
+    publishers = by_source(history, verdicts)
+    print(f"\n{'publisher':12}{'sent':>9}{'delivered':>11}{'lost':>7}{'doubled':>9}{'misordered':>12}")
+    for source, row in publishers.items():
+        print(
+            f"{source:12}{row['sent']:9}{row['delivered']:11}{row['lost']:7}{row['doubled']:9}"
+            f"{row['misordered']:12}"
+        )
+    _print_where(history, verdicts)
+    print(f"pushes without an answer: {history.unacknowledged}")
+    faults = by_fault(history, verdicts)
+    print(
+        f"\n{'fault':18}{'times':>6}{'sent':>8}{'delivered':>11}{'lost':>6}{'doubled':>9}{'misordered':>12}"
+        f"{'worst gap (ms)':>16}"
+    )
+    for name, each in faults.items():
+        print(
+            f"{name:18}{each['times']:6.0f}{each['sent']:8.0f}{each['delivered']:11.0f}{each['lost']:6.0f}"
+            f"{each['doubled']:9.0f}{each['misordered']:12.0f}{each['worst_gap_ms']:16.0f}"
+        )
+    return {
+        "publishers": publishers,
+        "unacknowledged": history.unacknowledged,
+        "worst_gap_ms": {name: each["worst_gap_ms"] for name, each in faults.items() if name != QUIET},
+        "faults": faults,
+    }
+
+
+def _print_where(history: History, verdicts: list[Verdict]) -> None:
+    for each in verdicts:
+        for what, at in (("lost", each.published["lost"]), ("misordered", each.misordered_at)):
+            if at:
+                where = f"{min(at) - history.began:.3f} to {max(at) - history.began:.3f} s"
+                print(f"  {each.reader}, {each.topic}, {each.source}: {len(at)} {what}, {where}")
+
+
+def by_source(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, int]]:
+    """How many messages each source sent, and what became of them."""
+    rows = {}
+    for source in SOURCES:
+        mine = [each for each in verdicts if each.source == source]
+        sent = sum(len(messages) for (name, _), messages in history.sent.items() if name == source)
+        rows[source] = {"sent": sent, **{fate: sum(each.count(fate) for each in mine) for fate in FATES}}
+    return rows
+
+
+def by_fault(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, float]]:
+    """For each kind of fault, and the time without: what was sent, what became of it, the worst delay."""
+    names = [*dict.fromkeys(fault.name for fault in history.faults), QUIET]
+    rows: dict[str, dict[str, float]] = {
+        name: {"times": 0, "sent": 0, **dict.fromkeys(FATES, 0), "worst_gap_ms": 0.0} for name in names
+    }
+    windows = Windows(history.faults)
+    for fault in history.faults:
+        rows[fault.name]["times"] += 1
+    for sent in history.sent.values():
+        for message in sent:
+            rows[windows.name(message.began)]["sent"] += 1
+    for verdict in verdicts:
+        for fate, times in verdict.published.items():
+            for began in times:
+                rows[windows.name(began)][fate] += 1
+        for began, delay in verdict.delays:
+            row = rows[windows.name(began)]
+            row["worst_gap_ms"] = max(row["worst_gap_ms"], delay * 1000)
+    return rows

@@ -1,0 +1,1 @@
+"""What the scripts have in common: nodes to run, clients by hand, what to throw, pictures."""

@@ -1,0 +1,270 @@
+"""What scripts/fuzz.py throws, at each port of a mesh: one call throws one batch and says how many.
+
+Before what breaks a protocol, and ends a connection, come messages that are well-formed and odd, because
+they get further.
+"""
+
+import contextlib
+import http.client
+import itertools
+import json
+import socket
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from harness.mutate import Mutator
+from harness.nodes import Nodes
+from harness.websocket import BINARY, TEXT, frame, upgrade
+from mesh import placement
+from mesh.bus.frames import Header, encode_header
+from mesh.link import commands
+
+BATCH = 200
+PACK = msgspec.msgpack.encode
+TOPIC = "room:fuzz"
+MESSAGES = [
+    ["1", "1", TOPIC, "phx_join", {"a": 1}],
+    ["1", "2", TOPIC, "new_msg", {"b": [1, 2.5, None, "ü"]}],
+    ["1", "3", TOPIC, "echo", {}],
+    ["1", "4", TOPIC, "from", {"x": {"y": {}}}],
+    ["1", "5", TOPIC, "push_me", {}],
+    ["1", "6", TOPIC, "intercept_me", {}],
+    [None, "7", "phoenix", "heartbeat", {}],
+    ["1", "8", "presence:fuzz", "phx_join", {}],
+    ["1", "9", TOPIC, "phx_leave", {}],
+]
+PUSH = b"\x00\x01\x01\x09\x03" + b"11room:fuzzbin" + b"\x00\x01\x02"
+BUS = [
+    (b"room:by\x00", 1, 0, b'{"a":1}'),
+    (b"room:fuzz\x00", 1, 0, b'{"a":1}'),
+    (b"room:fuzz\x00", 1, 1, b"bytes"),
+    (b"room:fuzz\x00", 1, 2, PACK({"a": 1})),
+    (b"$nodes\x00", 2, 0, placement.encode(placement.Announcement(node="fuzzer", kind="gateway"))),
+    (b"$sync:x\x00", 3, 0, b""),
+    (b"$presence:presence\x00", 4, 0, PACK([0, 1, 5, None, True])),
+    (b"$presence:presence\x00", 4, 0, PACK([0, 1, 2, [0, 2, [[1, "room:fuzz", "k", {}]], [], False]])),
+    (b"$presence:presence\x00", 4, 0, PACK([2, [0, 1, [[1, "t", "k", {}]], [], False]])),
+    (b"$presence:presence\x00", 4, 0, PACK([3])),
+    (b"$moves\x00", 9, 0, PACK([1, True])),
+    (b"$once\x00", 8, 0, PACK([b"x" * 16, 1])),
+]
+LINK: list[list[object]] = [
+    [
+        commands.Join(
+            1, "/socket", TOPIC, "1", None, "websocket", "v2_json", b"\x81\xa7user_id\xc0", 0, b"{}"
+        )
+    ],
+    [commands.Push(1, "2", "echo", 0, b"{}"), commands.Leave(1, "3")],
+    [commands.SocketDown([1], "closed"), commands.Replace(1)],
+]
+ADMIN = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n"
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(48)
+READY = b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
+SUBSCRIBE = b"\x00\x0a\x01room:fuzz"
+
+
+class Attacks:
+    """All of them.
+
+    Attributes:
+        thrown: how many of each kind.
+    """
+
+    def __init__(self, nodes: Nodes, mutate: Mutator, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        self.thrown: dict[str, int] = {}
+        self._nodes = nodes
+        self._mutate = mutate
+        self._chance = mutate.chance
+        self._context = context
+        self._sequence = itertools.count(1)
+        self._bus = self._socket(zmq.PUB, nodes.proxy)
+        self._kinds: dict[str, Callable[[], int]] = {
+            "websocket": self.websocket,
+            "http": self.http,
+            "longpoll": self.longpoll,
+            "zeromq client": self.zeromq_client,
+            "admin": self.admin,
+            "bus": self.bus,
+            "link": self.link,
+            "stranger": self.stranger,
+        }
+        # What is parsed message by message is thrown more often than what takes a connection each.
+        self._weights = (6, 1, 1, 5, 1, 8, 4, 1)
+
+    def throw(self) -> int:
+        """One batch of some kind."""
+        name = self._chance.choices(list(self._kinds), self._weights)[0]
+        thrown = self._kinds[name]()
+        self.thrown[name] = self.thrown.get(name, 0) + thrown
+        return thrown
+
+    # The gateway's port
+
+    def websocket(self) -> int:
+        """Odd messages of each protocol version, then a broken message or a broken frame."""
+        thrown = 0
+        while thrown < BATCH:
+            query, say = self._chance.choice(VERSIONS)
+            with contextlib.suppress(OSError), self._connect(self._nodes.port) as sock:
+                sock.sendall(upgrade(query))
+                sock.recv(4_096)
+                odd = self._chance.choice((0, 3, 20, 60))
+                frames = [say(self._mutate.field(self._chance.choice(MESSAGES))) for _ in range(odd)]
+                frames.insert(0, say(MESSAGES[0]))
+                sock.sendall(b"".join(frames) + self._broken_frame(say))
+                thrown += len(frames) + 1
+                _read_to_the_end(sock)
+        return thrown
+
+    def _broken_frame(self, say: Callable[[object], bytes]) -> bytes:
+        good = self._chance.choice((say(self._chance.choice(MESSAGES)), frame(PUSH, BINARY)))
+        if self._chance.random() < 0.3:
+            return self._mutate(good)
+        payload = self._mutate(good[6:] if len(good) < 132 else good[8:])
+        return frame(payload[:60_000], good[0] & 0xF)
+
+    def http(self) -> int:
+        """Broken requests to upgrade."""
+        for _ in range(BATCH // 10):
+            with contextlib.suppress(OSError), self._connect(self._nodes.port) as sock:
+                sock.sendall(self._mutate(upgrade("vsn=2.0.0&a[b]=1&token=abc")))
+        return BATCH // 10
+
+    def longpoll(self) -> int:
+        """Sessions, with broken tokens, bodies and lines."""
+        thrown = 0
+        connection = http.client.HTTPConnection("127.0.0.1", self._nodes.port, timeout=5)
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError, KeyError):
+            connection.request("GET", "/socket/longpoll?vsn=2.0.0")
+            token = json.loads(connection.getresponse().read())["token"]
+            for _ in range(BATCH // 10):
+                body = self._mutate(b"\n".join(map(msgspec.json.encode, MESSAGES)))
+                given = token if self._chance.random() < 0.8 else self._mutate(token.encode()).hex()
+                headers = {"Content-Type": "application/x-ndjson", "X-Phoenix-Longpoll-Token": given}
+                connection.request("POST", "/socket/longpoll?vsn=2.0.0", body, headers)
+                thrown += 1
+                connection.getresponse().read()
+        connection.close()
+        return thrown
+
+    # The other ports for clients and operators
+
+    def zeromq_client(self) -> int:
+        """Openings, odd and broken messages, kinds that do not exist; opened anew after them."""
+        dealer = self._socket(zmq.DEALER, self._nodes.zeromq)
+        thrown = 0
+        while thrown < BATCH:
+            query, say = self._chance.choice(OPENINGS)
+            opening = msgspec.json.encode({"path": "/socket", "params": query})
+            frames = [[b"O", opening], say(MESSAGES[0])]
+            frames += [say(self._mutate.field(self._chance.choice(MESSAGES))) for _ in range(20)]
+            kind, content = say(self._chance.choice(MESSAGES))
+            frames.append([kind, self._mutate(content)])
+            frames.append([self._chance.choice((b"O", b"P", b"C", b"x", b"")), self._mutate(opening)])
+            thrown += sum(self._send(dealer, each) for each in frames)
+        dealer.close(1_000)
+        return thrown
+
+    def admin(self) -> int:
+        """Broken requests for metrics and health."""
+        for _ in range(BATCH // 10):
+            port = self._chance.choice(list(self._nodes.admin.values()))
+            with contextlib.suppress(OSError), self._connect(port) as sock:
+                sock.sendall(self._mutate(ADMIN))
+        return BATCH // 10
+
+    # The mesh's own ports
+
+    def bus(self) -> int:
+        """Broken topics, headers and payloads, from somebody who may publish; each has its own number."""
+        thrown = 0
+        for _ in range(BATCH):
+            topic, kind, codec, data = self._chance.choice(BUS)
+            origin = self._chance.choice(("fuzzer", "fuzzer", "other", ""))
+            header = encode_header(Header(1, kind, origin, next(self._sequence), "new_msg", codec))
+            parts = [topic, header, data]
+            broken = self._chance.randrange(3)
+            parts[broken] = self._mutate(parts[broken])
+            thrown += self._send(self._bus, parts[: self._chance.choice((3, 3, 3, 3, 3, 2, 1))])
+        return thrown
+
+    def link(self) -> int:
+        """Odd commands and broken batches, from somebody who says he is a gateway."""
+        dealer = self._socket(zmq.DEALER, self._nodes.link)
+        thrown = self._send(dealer, [PACK([commands.Hello(1, "fuzzer")])])
+        for _ in range(BATCH):
+            batch = PACK(self._chance.choice(LINK))
+            if self._chance.random() < 0.5:
+                batch = PACK(self._mutate.odd(msgspec.msgpack.decode(batch)))
+            else:
+                batch = self._mutate(batch)
+            thrown += self._send(dealer, [batch])
+        dealer.close(1_000)
+        return thrown
+
+    def stranger(self) -> int:
+        """Broken greetings, handshakes and subscriptions, in bytes, at every ZeroMQ port."""
+        ports = (self._nodes.proxy, self._nodes.proxy + 1, self._nodes.link, self._nodes.zeromq)
+        for _ in range(BATCH // 20):
+            for port in ports:
+                with contextlib.suppress(OSError), self._connect(port) as sock:
+                    parts = [GREETING, READY, SUBSCRIBE]
+                    at = self._chance.randrange(len(parts))
+                    parts[at] = self._mutate(parts[at])
+                    sock.sendall(b"".join(parts))
+        return BATCH // 20 * len(ports)
+
+    def _connect(self, port: int) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), 5)
+
+    def _socket(self, kind: int, port: int) -> "zmq.Socket[bytes]":
+        made = self._context.socket(kind)
+        made.setsockopt(zmq.SNDTIMEO, 5_000)
+        if kind == zmq.PUB:
+            made.setsockopt(zmq.XPUB_NODROP, 1)  # wait for the proxy: what is dropped here tests nothing
+        made.connect(f"tcp://127.0.0.1:{port}")
+        return made
+
+    @staticmethod
+    def _send(to: "zmq.Socket[bytes]", frames: list[bytes]) -> int:
+        """Returns how many messages left: 1, or 0 if the peer takes none."""
+        try:
+            to.send_multipart(frames)
+        except zmq.Again:
+            return 0
+        return 1
+
+
+def _read_to_the_end(sock: socket.socket) -> None:
+    """A plain close could destroy what the other side has not read."""
+    sock.shutdown(socket.SHUT_WR)
+    while sock.recv(65_536):
+        pass
+
+
+def _json(message: object) -> bytes:
+    return frame(msgspec.json.encode(message), TEXT)
+
+
+def _msgpack(message: object) -> bytes:
+    return frame(PACK(message), BINARY)
+
+
+def _v1(message: object) -> bytes:
+    names = ("join_ref", "ref", "topic", "event", "payload")
+    if isinstance(message, list) and len(message) == len(names):
+        message = dict(zip(names, message, strict=True))
+    return _json(message)
+
+
+VERSIONS: list[tuple[str, Callable[[object], bytes]]] = [
+    ("vsn=2.0.0", _json),
+    ("vsn=2.0.0&format=msgpack", _msgpack),
+    ("vsn=1.0.0", _v1),
+]
+OPENINGS: list[tuple[dict[str, str], Callable[[object], list[bytes]]]] = [
+    ({"vsn": "2.0.0"}, lambda message: [b"T", msgspec.json.encode(message)]),
+    ({"vsn": "2.0.0", "format": "msgpack"}, lambda message: [b"B", PACK(message)]),
+]

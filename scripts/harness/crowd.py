@@ -1,0 +1,272 @@
+"""The clients of a soak: fast, slow, hostile and short-lived ones. One call is one client's whole life.
+
+What each of them certainly opened and joined is counted, so that the server's own counts can be compared.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from harness.mutate import Mutator
+from harness.websocket import HungUp, WebSocket, encode, frame, upgrade
+
+SHARED = [f"presence:shared-{number}" for number in range(8)]
+"""Topics on which everybody meets; the observer as well."""
+BUSY = "room:busy"
+CALM = "room:calm"
+"""For those who cannot read fast enough for the busy room, and should not be sent away."""
+FAST_MESSAGES = 5
+FLOOD_MESSAGES = 150
+FLOOD_BYTES = 3_000
+ANSWER_SECONDS = 60.0
+
+
+@dataclass
+class Crowd:
+    """Who comes and goes.
+
+    Attributes:
+        port: of the gateway.
+        zeromq: of the gateway, for ZeroMQ clients.
+        mutate: makes what is sent wrong.
+        connections: opened for certain.
+        unknown: connections of which nobody knows whether the gateway took them in.
+        joins: answered for certain.
+        unknown_joins: whether there were joins beside those.
+        problems: what went wrong with clients that did nothing wrong.
+        lives: how many there were, by kind.
+        started: how many there were, and are.
+    """
+
+    port: int
+    zeromq: int
+    mutate: Mutator
+    connections: int = 0
+    unknown: int = 0
+    joins: int = 0
+    unknown_joins: bool = False
+    problems: list[str] = field(default_factory=list)
+    lives: dict[str, int] = field(default_factory=dict)
+    started: int = 0
+    context: zmq.asyncio.Context = field(default_factory=zmq.asyncio.Context)
+
+    @property
+    def chance(self) -> random.Random:
+        """Where accidents come from."""
+        return self.mutate.chance
+
+    async def connect(self, query: str = "vsn=2.0.0", receive_bytes: int | None = None) -> WebSocket:
+        """A counted connection."""
+        client = await WebSocket.connect(self.port, query, receive_bytes)
+        self.connections += 1
+        return client
+
+    async def join(self, client: WebSocket, topic: str) -> None:
+        """A counted join."""
+        await client.join(topic)
+        self.joins += 1
+
+
+async def live(crowd: Crowd, kind: str) -> None:
+    """One client's life, from its connection to its end."""
+    crowd.started += 1
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await KINDS[kind](crowd)
+    except (HungUp, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        if kind not in HOSTILE:
+            crowd.problems.append(f"{kind}: {type(error).__name__} {error}")
+    crowd.lives[kind] = crowd.lives.get(kind, 0) + 1
+
+
+async def presence(crowd: Crowd) -> None:
+    """Joins a topic where others are and one of its own, is tracked on both; leaves, or just goes."""
+    name = f"u{crowd.started}"
+    client = await crowd.connect(f"vsn=2.0.0&user_id={name}")
+    mine = [crowd.chance.choice(SHARED), f"presence:own-{name}"]
+    refs = {client.send(topic, "phx_join", {}) for topic in mine}
+    states = 0
+    while refs or states < len(mine):
+        _, ref, topic, event, payload = await client.receive()
+        if event == "phx_reply":
+            if payload["status"] != "ok":
+                raise HungUp(f"{topic}: {payload}")
+            refs.discard(ref)
+            crowd.joins += 1
+        elif event == "presence_state":
+            if name not in payload:
+                raise HungUp(f"{name} is not on {topic}")
+            states += 1
+    await _go(crowd, client, mine)
+
+
+async def _go(crowd: Crowd, client: WebSocket, topics: list[str]) -> None:
+    """Leave first, or not; hang up politely, or not."""
+    way = crowd.chance.random()
+    if way < 0.5:
+        for ref in [client.send(topic, "phx_leave", {}) for topic in topics]:
+            await client.reply(ref)
+    if way < 0.25 or way > 0.75:
+        client.hang_up(reset=crowd.chance.random() < 0.3)
+    else:
+        await client.close()
+
+
+async def fast(crowd: Crowd) -> None:
+    """Sends, is answered, and hears everything that it broadcasts, in the busy room."""
+    name = f"fast-{crowd.started}"
+    client = await crowd.connect()
+    await crowd.join(client, BUSY)
+    refs = []
+    for number in range(FAST_MESSAGES):
+        refs.append(client.send(BUSY, "echo", {"n": number}))
+        client.send(BUSY, "new_msg", {"from": name, "n": number})
+    heard = 0
+    while refs or heard < FAST_MESSAGES:
+        _, ref, _, event, payload = await client.receive()
+        if event == "phx_reply" and refs[:1] == [ref]:
+            del refs[0]
+        elif event == "new_msg" and payload.get("from") == name:
+            if payload["n"] != heard:
+                raise HungUp(f"heard {payload}, wanted {heard}")
+            heard += 1
+    await _go(crowd, client, [BUSY])
+
+
+async def slow(crowd: Crowd) -> None:
+    """Reads a message now and then, while others flood the room."""
+    client = await crowd.connect(receive_bytes=4_096)
+    await crowd.join(client, BUSY)
+    for _ in range(10):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(client.receive(), 0.1)
+        await asyncio.sleep(0.05)
+    client.hang_up()
+
+
+async def never_reads(crowd: Crowd) -> None:
+    """Joins the busy room and reads nothing at all."""
+    client = await crowd.connect(receive_bytes=2_048)
+    await crowd.join(client, BUSY)
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.sleep(1.0 + crowd.chance.random())
+    client.hang_up(reset=crowd.chance.random() < 0.5)
+
+
+async def floods(crowd: Crowd) -> None:
+    """Broadcasts as fast as it can, and reads what comes back only at the end."""
+    client = await crowd.connect()
+    await crowd.join(client, BUSY)
+    for number in range(FLOOD_MESSAGES):
+        client.send(BUSY, "new_msg", {"flood": number, "text": "x" * FLOOD_BYTES})
+        await client.writer.drain()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            while True:
+                await client.receive()
+    client.hang_up()
+
+
+async def garbage(crowd: Crowd) -> None:
+    """Sends what is nearly a message, and then what is nearly a frame."""
+    crowd.unknown_joins = True
+    client = await crowd.connect()
+    for _ in range(crowd.chance.randrange(1, 10)):
+        message = crowd.mutate.odd(["1", "1", BUSY, "phx_join", {"a": [1, {}]}])
+        client.writer.write(frame(encode(message)))
+    client.writer.write(crowd.mutate(frame(crowd.mutate(b'["1","2","room:busy","new_msg",{"a":1}]'))))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            while True:
+                await client.receive()
+    client.hang_up()
+
+
+async def hangs_up(crowd: Crowd) -> None:
+    """Is gone before the server can answer, or before it has said what it wants."""
+    crowd.unknown += 1
+    reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
+    request = upgrade(f"vsn=2.0.0&user_id=gone{crowd.started}")
+    writer.write(request[: crowd.chance.choice((0, 10, len(request), len(request)))])
+    if crowd.chance.random() < 0.5:
+        await asyncio.sleep(0)
+    writer.transport.abort()
+    del reader
+
+
+async def longpoll(crowd: Crowd) -> None:
+    """Begins a session, joins, polls once, and never comes back."""
+    began = await _request(crowd, "GET", "")
+    token = began["token"]
+    crowd.connections += 1
+    body = encode(("1", "1", CALM, "phx_join", {}))
+    posted = await _request(crowd, "POST", f"&token={token}", body)
+    if posted["status"] != 200:
+        raise HungUp(f"long-poll: {posted}")
+    polled = await _request(crowd, "GET", f"&token={token}")
+    if not any("phx_reply" in message for message in polled["messages"]):
+        raise HungUp(f"long-poll: no reply in {len(polled['messages'])} messages")
+    crowd.joins += 1
+
+
+async def _request(crowd: Crowd, method: str, query: str, body: bytes = b"") -> Any:
+    reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port, limit=10_000_000)
+    try:
+        head = f"{method} /socket/longpoll?vsn=2.0.0{query} HTTP/1.1\r\nHost: localhost\r\n"
+        writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.read()
+    finally:
+        writer.transport.abort()
+    return msgspec.json.decode(answer.partition(b"\r\n\r\n")[2])
+
+
+async def over_zeromq(crowd: Crowd) -> None:
+    """Opens, joins, is answered; says goodbye, or just goes."""
+    dealer = crowd.context.socket(zmq.DEALER)
+    dealer.linger = 100
+    dealer.connect(f"tcp://127.0.0.1:{crowd.zeromq}")
+    try:
+        await dealer.send_multipart([b"O", encode({"path": "/socket", "params": {"vsn": "2.0.0"}})])
+        await _heard(dealer, b"O", b"")
+        crowd.connections += 1
+        await dealer.send_multipart([b"T", encode(("1", "1", BUSY, "phx_join", {}))])
+        await _heard(dealer, b"T", b"phx_reply")
+        crowd.joins += 1
+        if crowd.chance.random() < 0.5:
+            await dealer.send_multipart([b"C", b""])
+    finally:
+        dealer.close()
+
+
+async def _heard(dealer: zmq.asyncio.Socket, kind: bytes, part: bytes) -> None:
+    while True:
+        frames = await dealer.recv_multipart()
+        if frames[0] == kind and part in frames[1]:
+            return
+        if frames[0] in (b"R", b"C"):
+            raise HungUp(repr(frames))
+
+
+KINDS: dict[str, Callable[[Crowd], Awaitable[None]]] = {
+    "presence": presence,
+    "fast": fast,
+    "slow": slow,
+    "never_reads": never_reads,
+    "floods": floods,
+    "garbage": garbage,
+    "hangs_up": hangs_up,
+    "longpoll": longpoll,
+    "zeromq": over_zeromq,
+}
+"""Every kind of client."""
+HOSTILE = frozenset({"slow", "never_reads", "floods", "garbage", "hangs_up"})
+"""Those that the server may send away."""
+WEIGHTS = {"presence": 60, "hangs_up": 12, "garbage": 10, "fast": 6, "zeromq": 4, "longpoll": 3}
+"""How often they come; the others once in a while."""

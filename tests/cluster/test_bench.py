@@ -1,0 +1,95 @@
+"""Small runs of scripts/bench.py and scripts/growth.py: every kind of row works. Nothing is timed."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.processes import ROOT, serve
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+
+
+def measure(script, tmp_path, *arguments):
+    """What it wrote as JSON."""
+    result = tmp_path / "result.json"
+    command = [sys.executable, f"scripts/{script}.py", "--seconds=0.5", "--most=5", f"--json={result}"]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return json.loads(result.read_text()), done.stdout
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("row", "server", "figures"),
+    [
+        (
+            "fanout 1 x 1000, window 8",
+            "embedded",
+            ["msgs_per_server_cpu_s", "server_us_per_msg", "lat_ms_p99"],
+        ),
+        ("40 per second", "bare", ["lat_ms_p99"]),  # its CPU time may round to nothing
+        ("hold 10000", "embedded", ["kb_per_conn", "join_cpu_ms", "joins_per_s"]),
+        ("msgpack", "embedded", ["lat_ms_p99", "client_cpu_s"]),
+        ("tls", "embedded", ["lat_ms_p99"]),
+        ("zeromq", "embedded", ["lat_ms_p99"]),
+        ("longpoll", "embedded", ["lat_ms_p99"]),
+        ("presence", "embedded", ["presence_cpu_ms", "diff_bytes", "kb_in_per_join"]),
+        ("topics", "embedded", ["kb_per_topic", "topic_join_cpu_ms"]),
+        ("proxy", "cluster1", ["bus_per_s", "dropped"]),
+        ("stalls", "embedded", ["stall_ms", "stalls_over_20_ms", "lat_ms_p99"]),
+    ],
+)
+def test_each_kind_of_row_reports_its_figures(tmp_path, row, server, figures):
+    report, _ = measure("bench", tmp_path, f"--rows={row}", f"--servers={server}")
+    (result,) = report["results"]
+    assert result["ok"]
+    assert set(figures) <= set(result)
+    assert report["machine"]["python"]
+
+
+@pytest.mark.timeout(180)
+def test_a_checkout_and_a_peer_are_measured_in_turn(tmp_path):
+    with serve(tmp_path, "examples.conformance:endpoint") as (process, url):
+        report, printed = measure(
+            "bench", tmp_path, "--rows=fanout 100", "--servers=embedded",
+            f"--compare={ROOT}", f"--url={url}", f"--pid={process.pid}", "--repeat=2",
+        )  # fmt: skip
+    seen = [(each["row"], each["turn"], each["kind"], each["version"]) for each in report["results"]]
+    assert seen == [
+        ("fanout 100 x 10, window 1", turn, *target)
+        for turn in (0, 1)
+        for target in (("embedded", "this"), ("embedded", ROOT.name), ("url", ""))
+    ]
+    assert f"/ {ROOT.name}" in printed
+    assert "of Phoenix's" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--servers=clusters"], "no server 'clusters'; there are bare, embedded, cluster1"),
+        (["--rows=nothing"], "no row contains nothing; there are:"),
+        (["--compare=docs"], "--compare docs: no checkout of this project"),
+        (["--url=http://"], "'http://' is no URL"),
+    ],
+)
+def test_wrong_options_get_a_sentence(arguments, sentence):
+    command = [sys.executable, "scripts/bench.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(shutil.which("ss") is None, reason="needs ss (iproute2)")
+def test_growth_finds_that_each_gateway_gets_each_broadcast_once(tmp_path):
+    report, _ = measure("growth", tmp_path, "--parts=topics,bus")
+    assert [each["topics"] for each in report["results"]["topics"]] == [1]
+    bus = report["results"]["bus"]
+    assert [each["gateways"] for each in bus] == [1, 2, 4]
+    assert all(round(copies) == 1 for each in bus for copies in each["copies"])
