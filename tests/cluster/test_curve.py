@@ -207,23 +207,36 @@ def test_keys_are_made_and_listed_from_a_terminal(tmp_path):
     assert "previous" not in plain
 
 
-def test_without_somebody_to_answer_for_keys_nobody_gets_in(tmp_path):
+@pytest.mark.parametrize("answers", ["nobody", "somebody who says nothing"])
+def test_without_somebody_to_answer_for_keys_nobody_gets_in(tmp_path, answers):
     keys = KeyDirectory(tmp_path / "keys")
     own = keys.generate("proxy")
     flags = {"security": {"node_key": str(own.secret), "keys": str(keys.path)}}
     context = new_context(settings.load(flags=flags).security)
-    listener = context.socket(zmq.ROUTER)
+    listener, zap = context.socket(zmq.ROUTER), context.socket(zmq.ROUTER)
+    listener.handshake_ivl = 500  # milliseconds: who waits for an answer is sent away then
     try:
         address = sockets.bind(listener, "tcp://127.0.0.1:*", BUS)
         pair = (own.public, zmq_secret(own))
         with stranger(zmq.DEALER, address, own.public, pair) as monitor:
             assert outcome(monitor) == zmq.EVENT_HANDSHAKE_SUCCEEDED
         context._authenticator.stop()  # as if its thread had died
+        until_sync(lambda: can_bind(zap, "inproc://zeromq.zap.01"))  # libzmq closes sockets in a thread
+        if answers == "nobody":
+            zap.unbind("inproc://zeromq.zap.01")
         with stranger(zmq.DEALER, address, own.public, pair) as monitor:
             assert outcome(monitor) != zmq.EVENT_HANDSHAKE_SUCCEEDED
     finally:
         listener.close(0)
+        zap.close(0)
         context.term()
+
+
+def can_bind(socket, address):
+    with contextlib.suppress(zmq.ZMQError):
+        socket.bind(address)
+        return True
+    return False
 
 
 def test_the_proxies_key_is_rotated_and_the_other_nodes_need_no_restart(tmp_path):
