@@ -14,6 +14,8 @@ from mesh.errors import ExpiredTokenError, InvalidTokenError, MissingTokenError,
 DEFAULT_MAX_AGE_SECONDS = 86_400
 MIN_SECRET_BYTES = 20
 MAX_TOKEN_BYTES = 8_000
+CLOCK_SKEW_SECONDS = 60
+"""By how much the clock of the machine that signed may be ahead of ours."""
 
 
 def sign(
@@ -54,7 +56,7 @@ def verify(
 
     Raises:
         MissingTokenError: for None.
-        InvalidTokenError: if it is forged, damaged, for another purpose, or signed in the future.
+        InvalidTokenError: if it is forged, damaged, for another purpose, or over a minute from the future.
         ExpiredTokenError: if it is too old.
     """
     if token is None:
@@ -68,7 +70,7 @@ def verify(
     except (BadData, ValueError, TypeError):
         raise InvalidTokenError("the token is not ours, or not for this purpose") from None
     age = serializer.now() - signed.timestamp()
-    if age < 0:
+    if age < -CLOCK_SKEW_SECONDS:
         raise InvalidTokenError("the token was signed in the future; compare the clocks")
     if limit <= 0 or age > limit:
         raise ExpiredTokenError(f"the token is {age:.0f} seconds old; it was valid for {limit:g}")

@@ -14,6 +14,7 @@ from gateway.hub import Hub
 from gateway.ledger import SLOW_CLIENT
 from gateway.outbox import WOULD_BLOCK, Flusher, Outbox
 from gateway.transports.frames import BINARY, CLOSE, PING, PONG, FrameReader, close_code, close_frame, ready
+from gateway.transports.rounds import Rounds
 from mesh.errors import CloseCode, WebSocketError
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
@@ -35,15 +36,13 @@ class WebSockets:
         self.connections: set[Connection] = set()
         self.lingering: set[Connection] = set()
         self._all_gone: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._interval = min(1.0, settings.idle_timeout_seconds / 10)
-        self._timer = self._loop.call_later(self._interval, self._check_idle)
+        self._rounds = Rounds(min(1.0, settings.idle_timeout_seconds / 10), self._check_idle)
 
     async def aclose(self, timeout_seconds: float) -> None:
         """All connections are closed: done when the clients have hung up, or after the time-out."""
-        self._timer.cancel()
+        self._rounds.cancel()
         if self.lingering:
-            self._all_gone = self._loop.create_future()
+            self._all_gone = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_gone], timeout=timeout_seconds)
 
     def gone(self, connection: "Connection") -> None:
@@ -53,11 +52,10 @@ class WebSockets:
         if self._all_gone is not None and not self.lingering and not self._all_gone.done():
             self._all_gone.set_result(None)
 
-    def _check_idle(self) -> None:
-        oldest = self._loop.time() - self.settings.idle_timeout_seconds
+    def _check_idle(self, now: float) -> None:
+        oldest = now - self.settings.idle_timeout_seconds
         for connection in [each for each in self.connections if each.heard < oldest]:
             connection.time_out()
-        self._timer = self._loop.call_later(self._interval, self._check_idle)
 
 
 class Connection:

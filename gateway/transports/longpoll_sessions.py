@@ -15,6 +15,7 @@ from gateway.client import Client
 from gateway.hub import Hub
 from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
 from gateway.transports.base import Encoding
+from gateway.transports.rounds import Rounds
 from gateway.unsent import Mark
 from mesh.errors import CloseCode, EncodeError
 from mesh.serializers.base import Frame, Serializer
@@ -247,9 +248,7 @@ class LongPollSessions:
         self.gateway = gateway
         self.longpoll = longpoll
         self._sessions: dict[str, LongPollSession] = {}
-        self._loop = asyncio.get_running_loop()
-        self._interval = min(1.0, longpoll.window_seconds / 10)
-        self._timer = self._loop.call_later(self._interval, self._expire)
+        self._rounds = Rounds(min(1.0, longpoll.window_seconds / 10), self._expire)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -278,13 +277,13 @@ class LongPollSessions:
 
     def close(self) -> None:
         """Forget all."""
-        self._timer.cancel()
+        self._rounds.cancel()
         for session in self._sessions.values():
             session.discard()
         self._sessions.clear()
 
-    def _expire(self) -> None:
-        oldest = self._loop.time() - SILENT_WINDOWS * self.longpoll.window_seconds
+    def _expire(self, now: float) -> None:
+        oldest = now - SILENT_WINDOWS * self.longpoll.window_seconds
         for session in [each for each in self._sessions.values() if each.heard < oldest]:
             del self._sessions[session.id]
             session.discard()
@@ -292,4 +291,3 @@ class LongPollSessions:
                 session.over = True
                 session.resume()
                 self.hub.disconnected(session.client, "inactive")
-        self._timer = self._loop.call_later(self._interval, self._expire)

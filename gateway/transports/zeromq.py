@@ -18,6 +18,7 @@ from gateway.hub import Hub
 from gateway.ledger import CLIENT_GONE, Ledger
 from gateway.transports.admission import RefusedError, admit
 from gateway.transports.base import Encoding
+from gateway.transports.rounds import Rounds
 from gateway.transports.zeromq_client import BINARY, CLOSE, OPEN, PING, REFUSED, TEXT, ZeroMQClient
 from mesh.endpoint import Endpoint
 from mesh.errors import CloseCode
@@ -108,7 +109,7 @@ class ZeroMQClients:
         self._drain = Drain(self._socket, self._message)
         self._drain.on_behind = lambda behind: None if behind else self._end_gone()
         self._monitor_drain = Drain(self._monitor, self._disconnected)
-        self._timer = self._loop.call_later(CHECK_SECONDS, self._check_idle)
+        self._idle_rounds = Rounds(CHECK_SECONDS, self._check_idle)
 
     def start(self) -> None:
         """Begin to read."""
@@ -117,7 +118,7 @@ class ZeroMQClients:
 
     def close(self) -> None:
         """Stop; the hub has closed the clients."""
-        self._timer.cancel()
+        self._idle_rounds.cancel()
         if self._retry is not None:
             self._retry.cancel()
         for task in self._tasks:
@@ -309,11 +310,10 @@ class ZeroMQClients:
         else:
             self._probing = False
 
-    def _check_idle(self) -> None:
-        oldest = self._loop.time() - self.gateway.idle_timeout_seconds
+    def _check_idle(self, now: float) -> None:
+        oldest = now - self.gateway.idle_timeout_seconds
         for client in [each for each in self._clients.values() if each.heard < oldest]:
             client.end(CloseCode.PROTOCOL_ERROR, "idle")
-        self._timer = self._loop.call_later(CHECK_SECONDS, self._check_idle)
 
 
 def _closing(code: int, reason: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 
 import msgspec
@@ -202,6 +204,27 @@ def test_pings_are_answered_and_who_is_silent_is_closed(apps):
         assert await closing == {"code": 1002, "reason": "idle"}
 
     run(scenario())
+
+
+def test_a_gateway_that_stood_still_closes_nobody_who_spoke_meanwhile(tmp_path):
+    env = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2", "MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    with serve(tmp_path, "examples.conformance:endpoint", env=env) as (process, url):
+
+        async def scenario():
+            clients = [
+                await PhoenixClient.connect(url),
+                await ZeroMQClient.connect(env["MESH_ZEROMQ__BIND"]),
+            ]
+            os.kill(process.pid, signal.SIGSTOP)
+            try:
+                refs = [client.cast("phoenix", "heartbeat", {}) for client in clients]
+                await asyncio.sleep(4)
+            finally:
+                os.kill(process.pid, signal.SIGCONT)
+            for client, ref in zip(clients, refs, strict=True):
+                assert (await client.next())[1] == ref
+
+        run(scenario())
 
 
 def test_a_client_whose_connection_ends_ends_its_channels_before_any_time_out(apps):

@@ -1,0 +1,32 @@
+"""Looking for silent clients every now and then."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Rounds:
+    """Calls `look(now)` every `interval` seconds, with the time of the event loop.
+
+    When this process itself stood still, what clients have said meanwhile is not read yet: that round is
+    left out, so that nobody is taken for silent who is not.
+    """
+
+    def __init__(self, interval: float, look: Callable[[float], None]) -> None:
+        self._interval = interval
+        self._look = look
+        self._left_out = False
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + interval
+        self._timer = self._loop.call_at(self._due, self._round)
+
+    def cancel(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _round(self) -> None:
+        now = self._loop.time()
+        self._left_out = now - self._due > self._interval and not self._left_out
+        self._due = now + self._interval
+        self._timer = self._loop.call_at(self._due, self._round)
+        if not self._left_out:
+            self._look(now)
