@@ -62,7 +62,7 @@ def child(options: argparse.Namespace) -> None:
         if parser.again is not None and not isinstance(value, Exception):
             read(parser, parser.again(value))
 
-    flags = [f"-seed={options.seed}", f"-max_len={MAX_BYTES}", "-timeout=5", "-rss_limit_mb=1024"]
+    flags = [f"-seed={options.seed}", f"-max_len={MAX_BYTES}", "-timeout=30", "-rss_limit_mb=1024"]
     flags.append(f"-artifact_prefix={directory}/broken-")
     if options.runs is not None:
         flags.append(f"-runs={options.runs}")

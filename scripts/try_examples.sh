@@ -9,7 +9,7 @@ for application in examples.chat:endpoint examples.conformance:endpoint; do
   .venv/bin/mesh serve "$application" --port 0 2>"$log" &
   pid=$!
   url=
-  for _ in $(seq 100); do
+  for _ in $(seq 600); do
     url=$(grep -o 'http://[0-9.]*:[0-9]*' "$log" | head -n 1 || true)
     [ -n "$url" ] && break
     sleep 0.1

@@ -3,12 +3,19 @@
 import contextlib
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.processes import cluster
 
 APART = ("test_bench.py", "test_chaos.py", "test_rolling_by_hand.py", "test_soak.py")
 """Files whose tests share nothing."""
+
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", settings.get_profile("same"), derandomize=False, max_examples=2000)
+settings.load_profile("same")  # by default a run depends neither on chance nor on how busy the machine is
 
 
 class ByFile(LoadScopeScheduling):

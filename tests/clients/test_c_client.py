@@ -34,7 +34,6 @@ from tests.support.until import until_sync
 
 LIBRARY = CLIENT / "channelmesh.c"
 INVALID, STATE, EXISTS, FULL, TOO_BIG, NOT_JSON = -1, -3, -7, -9, -10, -11
-IDLE = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2"}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def conformance(tmp_path_factory):
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory):
     directory = tmp_path_factory.mktemp("serve")
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients", **IDLE, **ORDER}
+    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients", **ORDER}
     with serve(directory, "tests.support.apps:endpoint", env=env):
         yield env["MESH_ZEROMQ__BIND"]
 
@@ -78,7 +77,7 @@ def gateway():
 
 
 def output(*command, **options):
-    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=50, **options)
+    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=110, **options)
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
     return done.stdout
 
@@ -167,7 +166,7 @@ def test_make_builds_library_and_example_and_nothing_else(tmp_path):
     output("make", "-C", CLIENT, f"BUILD={tmp_path}", "CFLAGS=-O2 -Werror")
     assert {"chat", "libchannelmesh.a"} <= {each.name for each in tmp_path.iterdir()}
     assert set(CLIENT.iterdir()) == here
-    used = subprocess.run([tmp_path / "chat"], capture_output=True, text=True, timeout=10)
+    used = subprocess.run([tmp_path / "chat"], capture_output=True, text=True, timeout=60)
     assert (used.returncode, used.stderr.splitlines()[0]) == (
         2,
         "usage: chat [-k GATEWAY-KEY] ADDRESS NAME [ROOM]",
@@ -179,7 +178,7 @@ def test_make_says_what_is_missing(tmp_path):
         ["make", "-C", CLIENT, f"BUILD={tmp_path}", "PKG_CONFIG=false"],
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=60,
     )
     assert done.returncode == 2
     assert "libzmq was not found by false: install libzmq3-dev" in done.stderr
@@ -319,11 +318,17 @@ def test_a_flood_waits_and_is_answered_in_order(program, conformance):
         assert {each[1] for each in client.reports("reply")} == {OK}
 
 
-def test_a_silent_client_stays_by_its_heartbeats(program, apps):
-    context = zmq.Context()
-    with context, context.socket(zmq.DEALER) as silent, driver(program, apps) as client:
+def test_a_silent_client_stays_by_its_heartbeats(program, tmp_path):
+    address = f"ipc://{tmp_path}/clients"
+    env = {"MESH_ZEROMQ__BIND": address, "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "8"}
+    with (
+        serve(tmp_path, "tests.support.apps:endpoint", env=env),
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as silent,
+        driver(program, address) as client,
+    ):
         silent.setsockopt(zmq.LINGER, 0)
-        silent.connect(apps)
+        silent.connect(address)
         client.opened()
         client.join("echo:1")
         silent.send_multipart([b"O", b'{"path":"/socket","params":{"vsn":"2.0.0"}}'])
@@ -404,7 +409,7 @@ def test_a_push_that_is_not_answered_times_out(program, conformance):
     with driver(program, conformance[1]) as client:
         client.opened()
         client.join("room:1")
-        assert client.push("room:1", "noreply", {}, timeout=50) == (TIMEOUT, "timeout", {})
+        assert client.push("room:1", "noreply", {}, timeout=110) == (TIMEOUT, "timeout", {})
         client.begin_push("room:1", "noreply", {}, name="open")
         client.ok("leave", "room:1")
         assert client.reply("open") == (CLOSED, "closed", {})
@@ -414,7 +419,7 @@ def test_a_reply_after_the_time_out_comes_to_nobody(program, apps):
     with driver(program, apps) as client:
         client.opened()
         client.join("slow:1")
-        assert client.push("slow:1", "slow", {"seconds": 0.5}, timeout=20, name="late")[0] == TIMEOUT
+        assert client.push("slow:1", "slow", {"seconds": 5}, timeout=20, name="late")[0] == TIMEOUT
         assert client.push("slow:1", "echo", {}, name="next")[0] == OK, "behind the late one"
         assert [each[0] for each in client.reports("reply")] == ["late", "next"]
 
@@ -437,7 +442,7 @@ def test_what_timed_out_in_the_buffer_is_not_sent(program, gateway):
 
 
 def test_a_join_without_an_answer_is_left_and_tried_again_and_its_late_answer_ignored(program, gateway):
-    with driver(program, gateway.address, timeout_ms=300) as client:
+    with driver(program, gateway.address, timeout_ms=3000) as client:
         client.ok("connect")
         gateway.opened()
         client.ok("join", "room:1", '{"a":1}')
@@ -496,7 +501,7 @@ def test_a_refused_join_asks_again_until_it_is_left(program, gateway):
 
 
 def test_leaving_waits_for_the_answer_but_not_for_ever(program, gateway):
-    with driver(program, gateway.address, timeout_ms=500) as client:
+    with driver(program, gateway.address, timeout_ms=5000) as client:
         client.ok("connect")
         gateway.opened()
         for topic in ("room:1", "room:2"):
@@ -523,17 +528,17 @@ def test_leaving_waits_for_the_answer_but_not_for_ever(program, gateway):
 
 
 def test_a_gateway_without_a_sign_of_life_is_left(program, gateway):
-    with driver(program, gateway.address, heartbeat_ms=200) as client:
+    with driver(program, gateway.address, heartbeat_ms=2000) as client:
         client.ok("connect")
         gateway.opened()
         client.ok("join", "room:1", "{}")
         gateway.joined()
         client.next("join", "room:1", "ok")
-        for _ in range(5):
+        for _ in range(3):
             gateway.recv(b"P")
             gateway.send(b"P", b"")
         assert client.reports("end") == []
-        assert client.next("end")[:3] == [LOST, "0", "no sign of life within 200 ms"]
+        assert client.next("end")[:3] == [LOST, "0", "no sign of life within 2000 ms"]
         gateway.opened()
         client.next("open")
         assert gateway.joined()[2] == "room:1"
@@ -541,9 +546,9 @@ def test_a_gateway_without_a_sign_of_life_is_left(program, gateway):
 
 
 def test_a_gateway_that_lets_nobody_in_is_asked_again(program, gateway):
-    with driver(program, gateway.address, timeout_ms=200) as client:
+    with driver(program, gateway.address, timeout_ms=2000) as client:
         client.ok("connect")
-        assert client.next("end") == [LOST, "0", "no answer within 200 ms", "10"]
+        assert client.next("end") == [LOST, "0", "no answer within 2000 ms", "10"]
         first = gateway.recv(b"O")
         assert gateway.recv(b"O") == first
         client.ok("disconnect")
@@ -695,7 +700,7 @@ def test_what_the_gateway_does_not_take_waits_within_the_bound(program):
 
 
 def test_a_killed_worker_is_an_error_of_its_channels_and_they_join_again(program, tmp_path):
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    env = {"MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients", **ORDER}
     with (
         cluster(tmp_path, "examples.conformance:endpoint", gateways=1, env=env) as running,
         driver(program, env["MESH_ZEROMQ__BIND"]) as client,
@@ -716,10 +721,10 @@ def test_a_killed_worker_is_an_error_of_its_channels_and_they_join_again(program
 
 def test_a_killed_gateway_is_found_again_on_its_port_and_all_is_joined_again(program, tmp_path):
     address = free_address()
-    env = {"MESH_ZEROMQ__BIND": address}
+    env = {"MESH_ZEROMQ__BIND": address, "MESH_GATEWAY__WORKER_WAIT_SECONDS": "30"}
     with (
         cluster(tmp_path, "examples.conformance:endpoint", gateways=1, env=env) as running,
-        driver(program, address) as client,
+        driver(program, address, timeout_ms=40_000) as client,
     ):
         client.opened()
         topics = [f"room:{number}" for number in range(10)]
@@ -765,18 +770,18 @@ def test_curve(program, conformance):
             client.opened()
             assert client.join("room:1") == ("ok", {"topic": "room:1"})
             assert client.push("room:1", "echo", "secret") == (OK, "ok", "secret")
-        with driver(program, address, server_key=other[0].decode(), timeout_ms=500) as client:
+        with driver(program, address, server_key=other[0].decode()) as client:
             client.ok("connect")
             assert client.next("end")[0] == LOST
             assert client.reports("open") == []
-        with driver(program, address, timeout_ms=500) as client:
+        with driver(program, address) as client:
             client.ok("connect")
             assert client.next("end")[0] == LOST
     with curve_relay(conformance[1], server, allowed=own[0]) as address:
         with driver(program, address, server_key=key, **own_key) as client:
             client.opened()
             assert client.join("room:1")[0] == "ok"
-        with driver(program, address, server_key=key, timeout_ms=500) as client:
+        with driver(program, address, server_key=key) as client:
             client.ok("connect")
             kind, _, reason, _ = client.next("end")
             assert (kind, "key" in reason) == (LOST, True)
@@ -813,7 +818,7 @@ def test_two_chats_and_what_they_say_of_it(chat, tmp_path):
 
 
 def test_a_chat_of_one_line_sends_it_before_it_ends(chat, tmp_path):
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    env = {"MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients", **ORDER}
     with serve(tmp_path, "examples.chat:endpoint", env=env):
         address = env["MESH_ZEROMQ__BIND"]
         said = output(chat, address, "Ana", input=b"no newline at the end").decode()
@@ -823,11 +828,11 @@ def test_a_chat_of_one_line_sends_it_before_it_ends(chat, tmp_path):
             ("Ana", "x" * 61, "1 to 60 characters"),
         ):
             done = subprocess.run(
-                [chat, address, name, room], input=b"hi\n", capture_output=True, timeout=20
+                [chat, address, name, room], input=b"hi\n", capture_output=True, timeout=60
             )
             assert done.returncode == 1
             assert words in done.stdout.decode()
-    done = subprocess.run([chat, "tcp:/x", "Ana"], capture_output=True, timeout=20)
+    done = subprocess.run([chat, "tcp:/x", "Ana"], capture_output=True, timeout=60)
     assert (done.returncode, b"want tcp://HOST:PORT" in done.stdout) == (1, True)
 
 
@@ -835,8 +840,10 @@ def test_the_example_chats_with_a_page_in_a_browser(chat, tmp_path):
     env = {"MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
     with serve(tmp_path, "examples.chat:endpoint", env=env) as (_, url):
         program = Program(chat, env["MESH_ZEROMQ__BIND"], "Cé", "lobby")
-        page = Program("node", Path(__file__).parent / "browser" / "chat_with_c.mjs", url)
+        page = None
         try:
+            program.wait(lambda line: line == "* Cé joined")
+            page = Program("node", Path(__file__).parent / "browser" / "chat_with_c.mjs", url)
             page.wait(lambda line: line == "sees Cé", 50)
             program.wait(lambda line: line == "* Ana joined")
             program.write("hello from <C>")
@@ -849,4 +856,5 @@ def test_the_example_chats_with_a_page_in_a_browser(chat, tmp_path):
             assert program.end() == 0, program.lines
         finally:
             program.kill()
-            page.kill()
+            if page is not None:
+                page.kill()

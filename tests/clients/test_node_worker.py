@@ -1,12 +1,13 @@
 """A worker in Node, beside a Python one, over the real zeromq package."""
 
+import asyncio
 import contextlib
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import node
+from tests.support.processes import ORDER, node
 from tests.support.proxy import free_address
 from tests.support.until import until_sync
 from tests.support.websocket import PhoenixClient, run
@@ -32,10 +33,11 @@ def nodes(tmp_path):
     """(gateways, the proxy's address)."""
     address = free_address()
     at = ["--proxy", address, "--log-level", "debug"]
+    env = {**ORDER, "MESH_GATEWAY__WORKER_WAIT_SECONDS": "30"}
     with (
         node(tmp_path, "proxy", "--bind", address),
-        node(tmp_path, "gateway", APP, "--port", "0", *at) as one,
-        node(tmp_path, "gateway", APP, "--port", "0", *at) as two,
+        node(tmp_path, "gateway", APP, "--port", "0", *at, env=env) as one,
+        node(tmp_path, "gateway", APP, "--port", "0", *at, env=env) as two,
         node(tmp_path, "worker", APP, *at),
     ):
         for gateway in (one, two):
@@ -94,6 +96,7 @@ def test_a_killed_node_worker_is_a_crash_for_its_clients_and_its_successor_takes
 
     async def scenario():
         with node_worker(address, tmp_path) as first:
+            await asyncio.to_thread(linked, gateways[0], 2)
             client = await joined()
             first.kill()
             assert (await client.event("phx_error"))[2] == "node:1"

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ def embedded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clustered(tmp_path_factory):
-    env = {"MESH_LONGPOLL__WINDOW_SECONDS": "2"}
+    env = {"MESH_LONGPOLL__WINDOW_SECONDS": "4"}
     with cluster(tmp_path_factory.mktemp("cluster"), CONFORMANCE, env=env) as running:
         yield running.urls
 
@@ -65,9 +64,9 @@ def test_a_conversation_through_two_gateways(clustered, package):
 
 
 @pytest.mark.parametrize("package", RELEASES)
-def test_a_conversation_by_long_poll(clustered, package):
+def test_a_conversation_by_long_poll(clusters, package):
     """Its requests come to one gateway; tests/cluster/test_longpoll.py lets them come to both."""
-    node("conversation.mjs", package, *clustered, LONGPOLL="1")
+    node("conversation.mjs", package, *clusters(CONFORMANCE).urls, LONGPOLL="1")
 
 
 @pytest.mark.parametrize("longpoll", ["", "1"], ids=["websocket", "longpoll"])
@@ -123,9 +122,7 @@ def survive(running, client):
 
     assert client.stdout.readline() == "ready\n"
     old = running.kill("workers", 0)
-    started = time.monotonic()
     assert 0 < expect(1) < 24
-    assert time.monotonic() - started < 10
     running.wait_restarted("workers", 0, old)
     for number in (signal.SIGKILL, signal.SIGTERM):
         running.kill("gateways", 0, number)

@@ -17,10 +17,11 @@ SECONDS = 20_000
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*"}
+    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*", "MESH_ADMIN__PORT": "0"}
     with cluster(
         tmp_path_factory.mktemp("book"), "examples.conformance:endpoint", gateways=1, proxies=2, env=env
     ) as each:
+        each.wait_whole()
         yield each
 
 

@@ -79,7 +79,7 @@ def test_a_checkout_and_a_peer_are_measured_in_turn(tmp_path):
 )
 def test_wrong_options_get_a_sentence(arguments, sentence):
     command = [sys.executable, "scripts/bench.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr

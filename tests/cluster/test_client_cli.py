@@ -31,7 +31,7 @@ def server(tmp_path_factory):
 def mesh(*arguments, code=0):
     command = [sys.executable, "-m", "nodes", *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

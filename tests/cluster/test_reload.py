@@ -38,7 +38,7 @@ def reloading(directory):
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(30)
 
 
 def test_what_is_changed_runs(tmp_path):

@@ -37,7 +37,7 @@ def url(tmp_path_factory):
 def post(url, action, body, key=KEYS[0], method="POST", **headers):
     """(status, headers, decoded body)."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if key is not None:
@@ -249,7 +249,7 @@ def test_keys_are_not_shown_with_the_settings(tmp_path, arguments):
 def test_curl_is_enough(url):
     command = ["curl", "-sS", f"{url}/api/broadcast", "-H", f"Authorization: Bearer {KEYS[0]}"]
     body = json.dumps(message("room:nobody"))
-    done = subprocess.run([*command, "-d", body], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([*command, "-d", body], capture_output=True, text=True, timeout=60)
     assert done.stdout == '{"published":1}', done.stderr
 
 

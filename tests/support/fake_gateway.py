@@ -7,7 +7,7 @@ import threading
 import zmq
 import zmq.utils.z85
 
-SECONDS = 15
+SECONDS = 40
 
 
 class FakeGateway:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from http.client import HTTPException
 from pathlib import Path
 
 from nodes.wholeness import until_whole
@@ -42,7 +43,7 @@ class Process:
         return self.popen.pid
 
     def log(self):
-        return self.log_file.read_text()
+        return self.log_file.read_text(errors="replace")
 
     def wait_for(self, pattern):
         def found():
@@ -58,14 +59,14 @@ class Process:
 
     def kill(self):
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(30)
 
     def stop(self):
         """SIGTERM; returns the exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
         try:
-            return self.popen.wait(20)
+            return self.popen.wait(45)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -148,7 +149,7 @@ class Cluster:
         """Of the node of this name; None while it starts again."""
         try:
             body = request(f"{self.admin(name)}/metrics")[1]
-        except OSError:
+        except (OSError, HTTPException):
             return None
         return float(re.search(rf"^mesh_{metric} (\S+)", body, re.M)[1])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 
@@ -18,10 +19,12 @@ _chance = random.SystemRandom()  # hypothesis seeds the other one, the same in e
 def two_ports_in_a_row():
     """A proxy listens on one port and the next.
 
-    The kernel gives these to nobody who asks for any port, so they stay free until they are used.
+    The kernel gives these to nobody who asks for any port, and no process that runs tests beside this one
+    looks among the same, so they stay free until they are used.
     """
+    beside = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
     while True:
-        port = _chance.randrange(10_000, 32_000, 2)
+        port = _chance.randrange(10_000 + 2 * beside, 32_000, 16)
         with socket.socket() as first, socket.socket() as second:
             try:
                 first.bind(("127.0.0.1", port))
@@ -46,7 +49,7 @@ async def proxy(address):
         node.join()
 
 
-async def _started(address, tries=200):
+async def _started(address, tries=1000):
     """libzmq gives a closed socket's port back a little later."""
     while True:
         node = ProxyNode(settings.load(flags={"bus": {"proxies": [address]}}))

@@ -63,7 +63,7 @@ async def a_slow_join_stops_neither_the_heartbeat_nor_other_topics(a, b):
     client = await PhoenixClient.connect(a)
     await client.join("order:4")
     join = client.ref()
-    client.say(join, join, "slow:1", "phx_join", {"seconds": 0.3})
+    client.say(join, join, "slow:1", "phx_join", {"seconds": 2})
     waiting = client.ref()
     client.say(join, waiting, "slow:1", "echo", {"early": True})
     await client.silent()
@@ -87,7 +87,7 @@ async def what_follows_a_slow_join_that_is_refused_is_unmatched(a, b):
 
 async def join_time_out_leave_and_join_again_ends_with_the_last(a, b):
     client = await PhoenixClient.connect(a)
-    client.say("1", "1", "slow:3", "phx_join", {"seconds": 0.2})
+    client.say("1", "1", "slow:3", "phx_join", {"seconds": 2})
     client.say("1", "2", "slow:3", "phx_leave", {})
     client.say("3", "3", "slow:3", "phx_join", {})
     seen = [await client.next() for _ in range(4)]
@@ -105,7 +105,7 @@ async def callbacks_of_one_channel_run_one_at_a_time_and_those_of_others_meanwhi
     client = await PhoenixClient.connect(a)
     await client.join("slow:4")
     await client.join("slow:5")
-    slow = client.cast("slow:4", "slow", {"seconds": 0.2})
+    slow = client.cast("slow:4", "slow", {"seconds": 2})
     behind = client.cast("slow:4", "echo", {})
     beside = client.cast("slow:5", "echo", {})
     assert [(await client.next())[1] for _ in range(3)] == [beside, slow, behind]
@@ -114,7 +114,7 @@ async def callbacks_of_one_channel_run_one_at_a_time_and_those_of_others_meanwhi
 async def a_duplicate_join_does_not_wait_for_a_slow_callback(a, b):
     client = await PhoenixClient.connect(a)
     await client.join("slow:6")
-    client.cast("slow:6", "slow", {"seconds": 30})
+    client.cast("slow:6", "slow", {"seconds": 300})
     assert (await client.join("slow:6"))[0] == "ok"
     assert (await client.push("slow:6", "echo", {"a": 1})) == ("ok", {"a": 1})
 

@@ -4,15 +4,17 @@ import asyncio
 import time
 
 
-async def until(predicate, seconds=10.0):
+async def until(predicate, seconds=30.0):
     """Return what `predicate` returns once it is true; fail after `seconds`."""
-    async with asyncio.timeout(seconds):
-        while not (result := predicate()):
-            await asyncio.sleep(0.005)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not (result := predicate()):
+        assert loop.time() < deadline, f"not true within {seconds} s: {predicate}"
+        await asyncio.sleep(0.005)
     return result
 
 
-def until_sync(predicate, seconds=20.0):
+def until_sync(predicate, seconds=45.0):
     """As `until`, outside of an event loop."""
     deadline = time.monotonic() + seconds
     while not (result := predicate()):

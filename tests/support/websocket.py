@@ -13,13 +13,13 @@ HANDSHAKE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     "Sec-WebSocket-Version": "13",
 }
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 _open = []
 
 
-def run(scenario, seconds=45):
+def run(scenario, seconds=90):
     """Run one test's coroutine; at its end no connection stays open."""
 
     async def guarded():

@@ -67,8 +67,9 @@ await both('#people [data-user="Ana"]')
 await both('#people [data-user="Bo <b>"]')
 
 await bo.focus("#message")
+const seen = ana.waitForSelector("#typing >> text=Bo <b> is typing") // it is shown for a short time only
 await bo.keyboard.type("hello", { delay: 5 })
-await ana.waitForSelector("#typing >> text=Bo <b> is typing")
+await seen
 await bo.keyboard.press("Enter")
 await both(says("Bo <b>", "hello"))
 await say(ana, "hi <script>alert(1)</script>")

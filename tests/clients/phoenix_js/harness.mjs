@@ -37,7 +37,7 @@ export function connect(base = a, params = {}, options = {}) {
   const socket = new Socket(endPoint, {
     transport,
     params,
-    timeout: 5000,
+    timeout: 20000,
     ...options,
   })
   socket.connect()

@@ -347,7 +347,7 @@ class Announcer:
 
 
 def workers(**versions):
-    made = Workers(None, "g", Announcer(), settings.load().link, 5.0, 10)
+    made = Workers(None, "g", Announcer(), settings.load().link, 60.0, 10)
     made._dealers = {name: Dealer(version) for name, version in versions.items()}
     made._routes = {("/socket", "room:*"): list(versions)} if versions else {}
     return made

@@ -75,7 +75,7 @@ def test_an_occupied_port_is_one_line(command):
         port = str(taken.getsockname()[1])
         done = subprocess.run(
             [sys.executable, "-m", "nodes", command, "examples.conformance", "--port", port],
-            capture_output=True, text=True, timeout=30,
+            capture_output=True, text=True, timeout=60,
         )  # fmt: skip
     assert done.returncode == 1
     assert f"mesh: cannot listen on 127.0.0.1:{port}: " in done.stderr
@@ -86,7 +86,7 @@ def test_an_occupied_port_is_one_line(command):
 @pytest.mark.parametrize("script", ["run_gateway", "run_worker", "run_proxy", "local_cluster"])
 def test_the_launchers_are_the_commands(script):
     done = subprocess.run(
-        [sys.executable, f"scripts/{script}.py", "--help"], capture_output=True, text=True, timeout=30
+        [sys.executable, f"scripts/{script}.py", "--help"], capture_output=True, text=True, timeout=60
     )
     assert "Example: mesh" in done.stdout
 
@@ -94,7 +94,7 @@ def test_the_launchers_are_the_commands(script):
 @pytest.mark.parametrize("module", ["gateway", "worker", "proxy", "embedded"])
 def test_nodes_are_modules_too(module):
     done = subprocess.run(
-        [sys.executable, "-m", f"nodes.{module}", "--help"], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", f"nodes.{module}", "--help"], capture_output=True, text=True, timeout=60
     )
     assert "Example: mesh" in done.stdout
 
@@ -106,7 +106,7 @@ def test_a_worker_whose_link_address_is_occupied_ends_with_one_line():
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "nodes", "worker", "examples.conformance"],
-            capture_output=True, text=True, timeout=30, env={**os.environ, "MESH_LINK__BIND": address},
+            capture_output=True, text=True, timeout=60, env={**os.environ, "MESH_LINK__BIND": address},
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"mesh: cannot listen on {address}: Address already in use"]

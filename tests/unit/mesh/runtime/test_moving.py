@@ -147,7 +147,7 @@ class Worker:
         def found():
             return [each for each in self.sent if isinstance(each, kind) and each.channel == number]
 
-        return (await until(found, 5))[-1]
+        return (await until(found))[-1]
 
     def restore(self, moved, number=1, topic="move:1"):
         self.do(

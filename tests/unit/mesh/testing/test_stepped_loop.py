@@ -35,7 +35,7 @@ def test_a_step_takes_as_many_turns_as_there_are(loop):
 
 
 def test_a_step_waits_for_nothing_unless_it_is_told_to(loop):
-    task = spawn(loop, asyncio.sleep(0.02, "slept"))
+    task = spawn(loop, asyncio.sleep(0.5, "slept"))
     loop.step()
     assert not task.done()
     loop.step(time.monotonic() + 10)
