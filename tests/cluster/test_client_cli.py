@@ -15,7 +15,8 @@ from tests.support.websocket import PhoenixClient, run
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint") as each:
+    env = {"MESH_BUS__ANNOUNCE_SECONDS": "0.2"}  # `mesh topics` listens for a second and a half
+    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint", env=env) as each:
         yield each
 
 

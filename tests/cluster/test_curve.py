@@ -146,7 +146,7 @@ def script(curve, name, code):
 
 def test_a_program_with_a_key_publishes_until_its_key_is_revoked(curve):
     code = """
-  async with mesh.connect(timeout_seconds=3) as pubsub:
+  async with mesh.connect(timeout_seconds=%d) as pubsub:
     await pubsub.broadcast("room:keys", "new_msg", {"from": "billing"})
 """
     curve.keys.generate("billing", PROGRAMS)
@@ -154,13 +154,13 @@ def test_a_program_with_a_key_publishes_until_its_key_is_revoked(curve):
     async def scenario():
         client = await PhoenixClient.connect(curve.url)
         await client.join("room:keys")
-        done = await asyncio.to_thread(script, curve, "billing", code)
+        done = await asyncio.to_thread(script, curve, "billing", code % 30)
         assert done.returncode == 0, done.stderr
         assert (await client.next())[3:] == ["new_msg", {"from": "billing"}]
 
     run(scenario())
     curve.keys.rotate("billing")  # the pair that the script reads now is the new one
-    assert script(curve, "billing", code).returncode == 0
+    assert script(curve, "billing", code % 30).returncode == 0
     secret = (curve.keys.path / "secret" / "billing.key_secret").read_bytes()
     curve.keys.revoke("billing")
     kept = curve.keys.path / "secret" / "billing.key_secret"
@@ -168,10 +168,10 @@ def test_a_program_with_a_key_publishes_until_its_key_is_revoked(curve):
     kept.write_bytes(secret)
 
     def refused():
-        done = script(curve, "billing", code)
+        done = script(curve, "billing", code % 3)
         return done.returncode != 0 and "no proxy answered" in done.stderr
 
-    until_sync(refused, seconds=30)
+    until_sync(refused)
     curve.proxy_node.wait_for("a key that is not allowed was refused")
 
 
@@ -214,7 +214,7 @@ def test_without_somebody_to_answer_for_keys_nobody_gets_in(tmp_path, answers):
     flags = {"security": {"node_key": str(own.secret), "keys": str(keys.path)}}
     context = new_context(settings.load(flags=flags).security)
     listener, zap = context.socket(zmq.ROUTER), context.socket(zmq.ROUTER)
-    listener.handshake_ivl = 500  # milliseconds: who waits for an answer is sent away then
+    listener.handshake_ivl = 3_000  # milliseconds: who waits for an answer is sent away then
     try:
         address = sockets.bind(listener, "tcp://127.0.0.1:*", BUS)
         pair = (own.public, zmq_secret(own))

@@ -19,7 +19,7 @@ from tests.support.websocket import PhoenixClient, run
 
 APP = "tests.support.cuts_app:endpoint"
 
-BEAT, SILENCE = 0.2, 0.6
+BEAT, SILENCE = 0.2, 1.0
 SETTINGS = {
     "MESH_LOG__LEVEL": "debug",
     "MESH_LINK__HEARTBEAT_SECONDS": str(BEAT),
@@ -27,18 +27,18 @@ SETTINGS = {
     "MESH_BUS__HEARTBEAT_SECONDS": str(BEAT),
     "MESH_BUS__HEARTBEAT_TIMEOUT_SECONDS": str(SILENCE),
     "MESH_BUS__ANNOUNCE_SECONDS": "0.3",
-    "MESH_BUS__NODE_DOWN_SECONDS": "1.5",
+    "MESH_BUS__NODE_DOWN_SECONDS": "2.0",
     "MESH_BUS__PROXY_TIMEOUT_SECONDS": "1.0",
     "MESH_LINK__HELLO_TIMEOUT_SECONDS": "1.0",
     "MESH_GATEWAY__BUS_WAIT_SECONDS": "1.0",
     "MESH_PRESENCE__HEARTBEAT_SECONDS": "0.3",
-    "MESH_PRESENCE__DOWN_SECONDS": "1.5",
-    "MESH_ADMIN__READY_SECONDS": "0.5",
+    "MESH_PRESENCE__DOWN_SECONDS": "2.0",
+    "MESH_ADMIN__READY_SECONDS": "1.0",
     "MESH_ADMIN__PORT": "0",
 }
-MARGIN = 2.0
+MARGIN = 8.0
 """For a machine that is busy with other things."""
-CUT_SECONDS = 3.5
+CUT_SECONDS = 4.0
 """Until every connection that was cut has ended: what was in it is lost then."""
 WAYS = ["there", "back", "both"]
 WORKERS, GATEWAYS = ("worker-1", "worker-2"), ("gateway-1", "gateway-2")
@@ -192,7 +192,7 @@ class Member:
 
     async def answer(self, ref):
         answer = self.answers[ref] = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await answer
 
     def here(self):
@@ -244,7 +244,7 @@ def everybody(members):
 async def whole(mesh):
     """Until the mesh says so itself; returns how long it took."""
     healed = time.monotonic()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(40):
         while not await asyncio.to_thread(mesh.whole):
             await asyncio.sleep(0.05)
     return time.monotonic() - healed
@@ -259,7 +259,7 @@ async def channels_are(mesh, members):
             wanted[each.worker] += 1
         return all(mesh.metric(name, "open_channels") == wanted[name] for name in WORKERS)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await asyncio.to_thread(right):
             await asyncio.sleep(0.05)
 
@@ -306,7 +306,7 @@ def test_gateway_and_worker_cut(mesh, way):
                 told(f"gateway|worker {way}, no zombie in the worker", time.monotonic() - began)
                 await until(lambda: all(each.here() == everybody(members) for each in members))
                 await all_hear_all_once(members, "cut")
-                assert not mesh.wrong(), "every route has a worker, and the bus delivers"
+                await until(lambda: not mesh.wrong())  # every route has a worker, and the bus delivers
             told(f"gateway|worker {way}, whole after healing", await whole(mesh))
             await until(lambda: all(each.here() == everybody(members) for each in members))
             assert not any(each.crashes for each in kept)
@@ -333,7 +333,7 @@ def test_the_only_proxy_and_one_node_cut(mesh, hurt, way):
             with mesh.cut(hurt, "proxy-1", way):
                 began = time.monotonic()
                 while deaf(wrong := await asyncio.to_thread(mesh.wrong)) != [hurt]:
-                    assert time.monotonic() - began < 0.5 + 1.0 + BEAT + SILENCE + MARGIN, wrong
+                    assert time.monotonic() - began < 1.0 + 1.0 + BEAT + SILENCE + MARGIN, wrong
                     await asyncio.sleep(0.05)
                 told(f"{hurt}|proxy {way}, not ready", time.monotonic() - began)
                 assert "nothing has come back" in wrong[hurt]["bus"]
@@ -405,12 +405,12 @@ def test_one_of_two_proxies_and_one_node_cut_costs_no_broadcast(mesh2, hurt, way
                         each.close()
                     goal = len(spoken) + 100
                     await until(lambda: len(spoken) > goal and time.monotonic() - began > CUT_SECONDS)
-                    assert not await asyncio.to_thread(mesh2.wrong), "the other proxy delivers"
+                    await until(lambda: not mesh2.wrong())  # the other proxy delivers
                 await whole(mesh2)
                 ended.set()
             for each in members:
                 with contextlib.suppress(TimeoutError):
-                    await until(lambda each=each: len(each.said) >= len(spoken), 5)
+                    await until(lambda each=each: len(each.said) >= len(spoken))
                 for speaker in speakers:
                     mine = [what for by, what in each.said if by == speaker.key]
                     assert mine == list(range(len(mine))), "once each, in order"
@@ -436,8 +436,8 @@ def test_a_proxy_that_is_cut_off_from_all_shows_everywhere_although_everything_e
 def test_a_gateway_that_shares_no_proxy_with_a_worker_is_not_ready_although_both_reach_one(mesh2):
     mesh2.wait_whole()
     with mesh2.cut("gateway-1", "proxy-1", "both"), mesh2.cut("worker-1", "proxy-2", "both"):
-        wrong = until_sync(lambda: mesh2.wrong().get("gateway-1"))
-        assert list(wrong) == ["broadcasts"], wrong
+        until_sync(lambda: list(mesh2.wrong().get("gateway-1", ())) == ["broadcasts"])
+        wrong = mesh2.wrong()["gateway-1"]
         assert "linked, but not heard on the bus: worker-" in wrong["broadcasts"]
         assert mesh2.metric("gateway-1", "links") == 2
     mesh2.wait_whole()

@@ -9,7 +9,7 @@ from tests.support.websocket import PhoenixClient, run
 
 
 def test_clients_are_closed_with_1012_batch_by_batch(tmp_path):
-    env = {"MESH_DRAIN__BATCH_SIZE": "2", "MESH_DRAIN__INTERVAL_SECONDS": "0.4"}
+    env = {"MESH_DRAIN__BATCH_SIZE": "2", "MESH_DRAIN__INTERVAL_SECONDS": "2"}
     with serve(tmp_path, "examples.conformance:endpoint", env=env) as (process, url):
 
         async def scenario():
@@ -24,9 +24,9 @@ def test_clients_are_closed_with_1012_batch_by_batch(tmp_path):
                 return time.monotonic()
 
             times = sorted(await asyncio.gather(*map(closed, clients)))
-            assert times[2] - times[1] > 0.3
-            assert times[4] - times[3] > 0.3
-            assert times[1] - times[0] < 0.3
+            assert times[2] - times[1] > 1
+            assert times[4] - times[3] > 1
+            assert times[1] - times[0] < times[2] - times[1]
 
         run(scenario())
         assert process.popen.wait(30) == 0
@@ -48,14 +48,14 @@ def test_a_drain_that_would_take_too_long_closes_the_rest_at_once(tmp_path):
             for client in clients:
                 assert await client.socket.recv_close() == 1012
                 client.close()
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 15
 
         run(scenario())
         assert process.popen.wait(30) == 0
 
 
 def test_channels_of_a_drained_gateway_end_for_that_reason_and_it_takes_no_new_clients(tmp_path):
-    env = {"MESH_DRAIN__BATCH_SIZE": "1", "MESH_DRAIN__INTERVAL_SECONDS": "0.5"}
+    env = {"MESH_DRAIN__BATCH_SIZE": "1", "MESH_DRAIN__INTERVAL_SECONDS": "3"}
     with cluster(tmp_path, "tests.support.apps:endpoint", env=env) as running:
 
         async def scenario():

@@ -11,7 +11,7 @@ from tests.support.http import broadcast
 from tests.support.longpoll import LongPoll, LongPollClient, http
 from tests.support.websocket import PhoenixClient, open_connection, run
 
-QUICK = {"MESH_LONGPOLL__WINDOW_SECONDS": "1", "MESH_LONGPOLL__RELAY_TIMEOUT_SECONDS": "0.5"}
+QUICK = {"MESH_LONGPOLL__WINDOW_SECONDS": "3", "MESH_LONGPOLL__RELAY_TIMEOUT_SECONDS": "2"}
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def test_a_relayed_poll_whose_client_hung_up_loses_nothing(running):
             await asyncio.to_thread(broadcast, running.urls[0], "room:hung", "new_msg", {"n": number})
             got = []
             while not got:
-                got = (await session.poll())[1]
+                status, got = await session.poll()
+                assert status in (200, 204)
             assert [message[4]["n"] for message in got] == [number]
 
     run(scenario())

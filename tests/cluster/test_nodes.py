@@ -91,22 +91,22 @@ def test_a_frozen_proxy_costs_no_channel(tmp_path):
 def test_a_join_waits_for_a_worker_and_is_refused_when_none_comes(tmp_path):
     port = two_ports_in_a_row()
     at = ["--proxy", f"tcp://127.0.0.1:{port}"]
-    env = {"MESH_GATEWAY__WORKER_WAIT_SECONDS": "3", "MESH_LOG__LEVEL": "debug"}
+    long, short = ({"MESH_GATEWAY__WORKER_WAIT_SECONDS": seconds} for seconds in ("60", "1"))
     with (
         node(tmp_path, "proxy", "--bind", f"tcp://127.0.0.1:{port}"),
-        node(tmp_path, "gateway", APP, "--port", "0", *at, env=env) as gateway,
+        node(tmp_path, "gateway", APP, "--port", "0", *at, env=long) as patient,
+        node(tmp_path, "gateway", APP, "--port", "0", *at, env=short) as impatient,
     ):
-        url = gateway.url()
 
         async def waits():
-            client = await PhoenixClient.connect(url)
+            client = await PhoenixClient.connect(patient.url())
             joining = asyncio.create_task(client.join("room:1"))
             await asyncio.sleep(0)
             with node(tmp_path, "worker", APP, *at):
                 assert (await joining)[0] == "ok"
 
         async def refused():
-            client = await PhoenixClient.connect(url)
+            client = await PhoenixClient.connect(impatient.url())
             assert await client.join("room:1") == ("error", {"reason": "unavailable"})
 
         run(waits())

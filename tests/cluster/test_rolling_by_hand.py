@@ -118,7 +118,7 @@ class Pusher:
         while not self.ended:
             number += 1
             try:
-                reply = await self.room.push("n", {"n": number}, timeout_seconds=5)
+                reply = await self.room.push("n", {"n": number}, timeout_seconds=90)
             except ClientError:  # its gateway stops: nobody was told that it is done
                 self.lost += 1
             else:

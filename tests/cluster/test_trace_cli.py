@@ -20,7 +20,7 @@ from tests.support.websocket import PhoenixClient, run
 
 @pytest.fixture
 def running(tmp_path):
-    env = {"MESH_GATEWAY__MAX_UNSENT_BYTES": "1000000"}
+    env = {"MESH_GATEWAY__MAX_UNSENT_BYTES": "1000000", "MESH_BUS__ANNOUNCE_SECONDS": "0.2"}
     with cluster(tmp_path, "tests.support.slow_app:endpoint", env=env) as each:
         yield each
 
@@ -117,7 +117,7 @@ def test_gateways_that_do_not_answer_are_named_and_the_others_tell(running):
 def deaf_gateway(proxy, name):
     """Announces itself, and answers nothing."""
     context = zmq.Context()
-    settings = load(flags={"bus": {"proxies": [proxy]}}).bus
+    settings = load(flags={"bus": {"proxies": [proxy], "announce_seconds": 0.2}}).bus
     bus = Bus(context, name, settings)
     announcement = Announcement(node=name, kind="gateway")
     announcer = Announcer(

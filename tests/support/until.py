@@ -9,7 +9,8 @@ async def until(predicate, seconds=30.0):
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not (result := predicate()):
-        assert loop.time() < deadline, f"not true within {seconds} s: {predicate}"
+        if loop.time() > deadline:
+            raise TimeoutError(f"not true within {seconds} s: {predicate}")
         await asyncio.sleep(0.005)
     return result
 
