@@ -15,10 +15,18 @@ def conformance(tmp_path_factory):
 @pytest.fixture(scope="session")
 def apps(tmp_path_factory):
     """(process, url) of tests.support.apps."""
-    env = {
-        "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2",
-        "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "1",
-        **ORDER,
-    }
-    with serve(tmp_path_factory.mktemp("serve"), "tests.support.apps:endpoint", env=env) as running:
+    with serve(tmp_path_factory.mktemp("serve"), "tests.support.apps:endpoint", env=ORDER) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def impatient(tmp_path_factory):
+    """(process, url, address for ZeroMQ clients) of the conformance application, with short time-outs."""
+    directory = tmp_path_factory.mktemp("serve")
+    env = {
+        "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "3",
+        "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "2",
+        "MESH_ZEROMQ__BIND": f"ipc://{directory}/clients",
+    }
+    with serve(directory, "examples.conformance:endpoint", env=env) as (process, url):
+        yield process, url, env["MESH_ZEROMQ__BIND"]

@@ -69,9 +69,9 @@ def test_a_websocket_without_channels_is_an_http_handler_of_the_application(apps
     run(scenario())
 
 
-def test_an_idle_client_is_closed_and_a_busy_one_is_not(apps):
+def test_an_idle_client_is_closed_and_a_busy_one_is_not(impatient):
     async def scenario():
-        idle, busy = await PhoenixClient.connect(apps[1]), await PhoenixClient.connect(apps[1])
+        idle, busy = await PhoenixClient.connect(impatient[1]), await PhoenixClient.connect(impatient[1])
         closed = asyncio.create_task(idle.socket.recv_close())
         while not closed.done():
             await busy.silent()
@@ -98,9 +98,9 @@ def test_a_flood_while_a_join_is_pending_is_read_after_it(apps):
     run(scenario())
 
 
-def test_a_request_that_never_ends_is_cut_off(apps):
+def test_a_request_that_never_ends_is_cut_off(impatient):
     async def scenario():
-        host, port = apps[1].removeprefix("http://").split(":")
+        host, port = impatient[1].removeprefix("http://").split(":")
         for start in (b"", b"GET /socket/websocket HTTP/1.1\r\nHost: x\r\n"):
             reader, writer = await open_connection(host, int(port))
             writer.write(start)

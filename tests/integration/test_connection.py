@@ -211,13 +211,18 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
             takes_and_dies.setsockopt(zmq.SUBSCRIBE, b"room:1")
             takes_and_dies.bind(address)
             publish = functools.partial(node.publish, "room:1", "e", 0, b"{}", None)
+            patient = {"listeners_seconds": 60.0, "announce_seconds": 60.0}
+            node.publisher._settings = node.publisher._settings.model_copy(update=patient)
             await until(lambda: takes_and_dies.poll(0) or node.publisher.lanes[0].connected)
             node.publisher.lanes[0].heard = True  # as if it passed probes on
             node.publisher._choose()
             delivering = asyncio.create_task(delivery.deliver(node, publish, 10.0))
             await until(lambda: takes_and_dies.poll(0))
+            node.publisher.hears("other", [])  # as it says once it has missed that proxy
             takes_and_dies.close()
             async with proxy(address):
+                await subscribed(other)
+                node.publisher.hears("other", [address])
                 await delivering
                 await until(lambda: got)
                 await subscribed(other)

@@ -16,11 +16,6 @@ from tests.support.until import until
 from tests.support.websocket import PhoenixClient, run
 from tests.support.zeromq import Closed, Dealer, ZeroMQClient, closed
 
-QUICK = {
-    "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2",
-    "MESH_ZEROMQ__MAX_CLIENTS": "30",
-}
-
 
 @pytest.fixture(scope="module")
 def conformance(tmp_path_factory):
@@ -33,7 +28,7 @@ def conformance(tmp_path_factory):
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory):
     directory = tmp_path_factory.mktemp("serve")
-    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*", **QUICK, **ORDER}
+    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*", "MESH_ZEROMQ__MAX_CLIENTS": "30", **ORDER}
     with serve(directory, "tests.support.apps:endpoint", env=env) as (process, url):
         yield process, url, process.wait_for(r"zeromq\s+(\S+)")[1]
 
@@ -190,10 +185,10 @@ def test_a_disconnect_of_the_user_and_opening_again(conformance):
     run(scenario())
 
 
-def test_pings_are_answered_and_who_is_silent_is_closed(apps):
+def test_pings_are_answered_and_who_is_silent_is_closed(impatient):
     async def scenario():
-        silent, busy = await ZeroMQClient.connect(apps[2]), await ZeroMQClient.connect(apps[2])
-        await silent.join("info:silent")
+        silent, busy = await ZeroMQClient.connect(impatient[2]), await ZeroMQClient.connect(impatient[2])
+        await silent.join("room:silent")
 
         closing = asyncio.create_task(closed(silent))
         while not closing.done():
@@ -207,7 +202,7 @@ def test_pings_are_answered_and_who_is_silent_is_closed(apps):
 
 
 def test_a_gateway_that_stood_still_closes_nobody_who_spoke_meanwhile(tmp_path):
-    env = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "2", "MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    env = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "3", "MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
     with serve(tmp_path, "examples.conformance:endpoint", env=env) as (process, url):
 
         async def scenario():
@@ -218,7 +213,7 @@ def test_a_gateway_that_stood_still_closes_nobody_who_spoke_meanwhile(tmp_path):
             os.kill(process.pid, signal.SIGSTOP)
             try:
                 refs = [client.cast("phoenix", "heartbeat", {}) for client in clients]
-                await asyncio.sleep(4)
+                await asyncio.sleep(6)
             finally:
                 os.kill(process.pid, signal.SIGCONT)
             for client, ref in zip(clients, refs, strict=True):
