@@ -24,7 +24,7 @@ def impatient(tmp_path_factory):
     """(process, url, address for ZeroMQ clients) of the conformance application, with short time-outs."""
     directory = tmp_path_factory.mktemp("serve")
     env = {
-        "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "3",
+        "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "5",
         "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "2",
         "MESH_ZEROMQ__BIND": f"ipc://{directory}/clients",
     }

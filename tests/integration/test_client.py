@@ -24,7 +24,7 @@ from mesh.client import (
 )
 from mesh.errors import ChannelError, PayloadError, SettingsError
 from tests.support import relay
-from tests.support.processes import serve
+from tests.support.processes import ORDER, serve
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, run
 
@@ -34,7 +34,7 @@ QUICK = {"reconnect_seconds": (0.05,), "rejoin_seconds": (0.05,)}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     directory = tmp_path_factory.mktemp("serve")
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients"}
+    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients", **ORDER}
     with serve(directory, "examples.conformance:endpoint", env=env) as (_, url):
         yield {
             "http": url,
@@ -473,13 +473,13 @@ async def unchanged_for(seconds, events):
 
 
 def test_a_heartbeat_keeps_the_connection_and_a_missing_answer_ends_it(tmp_path):
-    env = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "1", "MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    env = {"MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "4", "MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
     with serve(tmp_path, "examples.conformance:endpoint", env=env) as (process, url):
 
         async def scenario():
             async with (
-                Client(url.replace("http", "ws") + "/socket", heartbeat_seconds=0.2, **QUICK) as one,
-                Client(env["MESH_ZEROMQ__BIND"], heartbeat_seconds=0.2, **QUICK) as two,
+                Client(url.replace("http", "ws") + "/socket", heartbeat_seconds=1.5, **QUICK) as one,
+                Client(env["MESH_ZEROMQ__BIND"], heartbeat_seconds=1.5, **QUICK) as two,
             ):
                 rooms = [await client.join("room:beat") for client in (one, two)]
                 stories = [[], []]
@@ -487,17 +487,17 @@ def test_a_heartbeat_keeps_the_connection_and_a_missing_answer_ends_it(tmp_path)
                     client.on_close(lambda code, reason, story=story: story.append(reason))
                     client.on_open(lambda story=story: story.append("open"))
                 for story in stories:
-                    await unchanged_for(2.0, story)  # twice as long as the silent are borne
+                    await unchanged_for(5.5, story)  # longer than the silent are borne
+                await until(lambda: one.connected and two.connected)
                 lengths = [len(story) for story in stories]
                 os.kill(process.pid, signal.SIGSTOP)
                 try:
                     for story, length in zip(stories, lengths, strict=True):
-                        await until(lambda story=story, length=length: len(story) > length)
+                        await until(
+                            lambda story=story, length=length: "heartbeat timeout" in story[length:]
+                        )
                 finally:
                     os.kill(process.pid, signal.SIGCONT)
-                for story, length in zip(stories, lengths, strict=True):
-                    assert story[length] == "heartbeat timeout"
-                    await until(lambda story=story: story[-1] == "open")
                 for room in rooms:
                     assert await room.push("echo", {"a": 1}) == {"a": 1}
 

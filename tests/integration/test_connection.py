@@ -178,9 +178,10 @@ def test_a_proxy_that_went_away_is_told_and_a_new_one_is_found():
     async def scenario():
         address = free_address()
         async with proxy(address):
-            connection = mesh.connect(address, timeout_seconds=0.3)
+            connection = mesh.connect(address)
             pubsub = await connection.__aenter__()
         await until(lambda: not pubsub._bus.publisher.connected)
+        pubsub._timeout_seconds = 0.3
         with pytest.raises(UnreachableError, match="nothing was published: no proxy answered"):
             await pubsub.broadcast("room:1", "lost", {})
         with pytest.raises(UnreachableError, match="no proxy answered"):
@@ -216,7 +217,7 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
             await until(lambda: takes_and_dies.poll(0) or node.publisher.lanes[0].connected)
             node.publisher.lanes[0].heard = True  # as if it passed probes on
             node.publisher._choose()
-            delivering = asyncio.create_task(delivery.deliver(node, publish, 10.0))
+            delivering = asyncio.create_task(delivery.deliver(node, publish, 60.0))
             await until(lambda: takes_and_dies.poll(0))
             node.publisher.hears("other", [])  # as it says once it has missed that proxy
             takes_and_dies.close()

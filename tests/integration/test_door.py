@@ -84,14 +84,14 @@ def test_messages_that_come_with_the_request_are_not_lost(tmp_path):
 
 
 def test_who_says_nothing_is_hung_up_on_and_others_get_in(tmp_path):
-    env = {"MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "0.3"}
+    env = {"MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "2"}
     with serve(tmp_path, CONFORMANCE, env=env) as (_, url):
 
         async def scenario():
             silent = [await connect(url) for _ in range(20)]
             client = await PhoenixClient.connect(url)
             for reader, writer in silent:
-                assert await asyncio.wait_for(reader.read(), 5) == b""
+                assert await asyncio.wait_for(reader.read(), 30) == b""
                 writer.close()
             assert (await client.join("room:1"))[0] == "ok"
             client.close()

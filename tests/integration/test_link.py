@@ -15,12 +15,13 @@ from tests.support.until import until
 def test_the_last_words_of_a_worker_are_heard_by_a_busy_gateway():
     async def scenario():
         heard, down = [], []
+        patient = {"heartbeat_seconds": 60, "heartbeat_timeout_seconds": 60}
         with zmq.Context() as ours, zmq.Context() as theirs:
             router = theirs.socket(zmq.ROUTER)
             router.bind("tcp://127.0.0.1:*")
             dealer = Dealer(
                 ours,
-                settings.load().link,
+                settings.load(flags={"link": patient}).link,
                 "gateway",
                 "worker",
                 router.getsockopt_string(zmq.LAST_ENDPOINT),

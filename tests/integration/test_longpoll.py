@@ -11,7 +11,7 @@ from tests.support.longpoll import LongPoll, LongPollClient, http
 from tests.support.processes import serve
 from tests.support.websocket import PhoenixClient, open_connection, run
 
-QUICK = {"MESH_LONGPOLL__WINDOW_SECONDS": "0.5", "MESH_LONGPOLL__MAX_SESSIONS": "60"}
+QUICK = {"MESH_LONGPOLL__WINDOW_SECONDS": "4", "MESH_LONGPOLL__MAX_SESSIONS": "60"}
 
 
 @pytest.fixture(scope="module")

@@ -219,7 +219,7 @@ def test_without_keys_there_is_no_api(conformance):
 )
 def test_unusable_settings_are_told_and_no_key_is_shown(tmp_path, env, words):
     process = Process(tmp_path, "serve", APP, "--port", "0", env=env)
-    assert process.popen.wait(20) == 2
+    assert process.popen.wait(60) == 2
     assert words in process.log()
     assert env["MESH_API__KEYS"] not in process.log()
 
@@ -232,14 +232,14 @@ def test_a_handler_of_the_applications_own_at_that_path_is_an_error(tmp_path):
     )
     env = {"MESH_API__KEYS": KEYS[0], "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     process = Process(tmp_path, "serve", "own_api:endpoint", "--port", "0", env=env)
-    assert process.popen.wait(20) == 2
+    assert process.popen.wait(60) == 2
     assert "taken by the application's own '/api/.*'; set api.path" in process.log()
 
 
 @pytest.mark.parametrize("arguments", [["settings"], ["settings", "--json"]])
 def test_keys_are_not_shown_with_the_settings(tmp_path, arguments):
     process = Process(tmp_path, *arguments, env={"MESH_API__KEYS": ",".join(KEYS)})
-    assert process.popen.wait(20) == 0
+    assert process.popen.wait(60) == 0
     assert "MESH_API__KEYS" in process.log()
     assert "(hidden)" in process.log()
     assert not any(key in process.log() for key in KEYS)

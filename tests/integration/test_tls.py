@@ -24,7 +24,7 @@ def secure(tmp_path_factory):
         "MESH_GATEWAY__TLS_CERTIFICATE": str(cert),
         "MESH_GATEWAY__TLS_KEY": str(key),
         "MESH_GATEWAY__URL_HOST": "127.0.0.1",
-        "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "2",
+        "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "5",
     }
     with node(directory, "serve", "examples.conformance:endpoint", "--port", "0", env=env) as process:
         at = process.wait_for(r"https://([^\s/]+:\d+)")[1]

@@ -193,8 +193,8 @@ def test_pings_are_answered_and_who_is_silent_is_closed(impatient):
         closing = asyncio.create_task(closed(silent))
         while not closing.done():
             busy.socket.send(b"P", b"are you there")
-            while (await busy.socket.recv())[1] != b"are you there":
-                pass
+            while (message := await busy.socket.recv())[1] != b"are you there":
+                assert message[0] != b"C", message
             await asyncio.sleep(0.05)
         assert await closing == {"code": 1002, "reason": "idle"}
 
@@ -286,13 +286,13 @@ def test_a_gateway_that_stops_says_so(tmp_path):
             assert (await closed(client))["code"] == 1012
 
         run(scenario())
-        assert process.popen.wait(10) == 0
+        assert process.popen.wait(60) == 0
 
 
 def test_an_address_beyond_this_machine_is_refused(tmp_path):
     env = {"MESH_ZEROMQ__BIND": "tcp://0.0.0.0:5599"}
     process = Process(tmp_path, "serve", "examples.conformance:endpoint", "--port", "0", env=env)
-    assert process.popen.wait(20) == 2
+    assert process.popen.wait(60) == 2
     assert "MESH_ZEROMQ__BIND" in process.log()
 
 
