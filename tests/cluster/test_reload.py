@@ -22,6 +22,11 @@ endpoint = Endpoint({{}}, http=[("/", Hello)])
 """
 
 
+def heed_ctrl_c():
+    """What a shell runs in the background ignores it, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def reloading(directory):
     log = directory / "log.txt"
@@ -32,6 +37,7 @@ def reloading(directory):
             env={**os.environ, "COLUMNS": "300"},
             stdout=output,
             stderr=subprocess.STDOUT,
+            preexec_fn=heed_ctrl_c,
         )
     try:
         yield process, log.read_text
