@@ -12,6 +12,7 @@ import msgspec
 
 from mesh import topics
 from mesh.bus.bus import Bus
+from mesh.bus.decoding import decoder
 from mesh.bus.frames import ANSWER, CALL, Header
 from mesh.errors import WireError
 from mesh.telemetry import counters, get_logger
@@ -21,15 +22,8 @@ log = get_logger("mesh.bus")
 Answer = Callable[[bytes], Awaitable[bytes]]
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
-
-
-def decode(data: bytes) -> tuple[int, bytes]:
-    """The number of a question, and what is asked or answered. Raises WireError for anything else."""
-    try:
-        return _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not a question and not an answer: {error}") from None
+decode = decoder(tuple[int, bytes], "a question and not an answer")
+"""Reads the number of a question, and what is asked or answered. Raises WireError for anything else."""
 
 
 class Calls:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from mesh.bus.decoding import decoder
 from mesh.bus.frames import Header
-from mesh.errors import WireError
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("mesh.bus")
@@ -37,15 +37,8 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
     way: int
 
 
-_decode = msgspec.msgpack.Decoder(Marker).decode
-
-
-def decode(data: bytes) -> Marker:
-    """Read the payload of a MOVE. Raises WireError for anything else."""
-    try:
-        return _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not a marker of a move: {error}") from None
+decode = decoder(Marker, "a marker of a move")
+"""Reads the payload of a MOVE. Raises WireError for anything else."""
 
 
 class _Move:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mesh.errors import WireError
+from mesh.bus.decoding import decoder
 
 TOPICS = "gateway.topics"
 MAX_TOPICS = 1_000
@@ -39,21 +39,5 @@ class GatewayTopics(NamedTuple):
 
 
 encode = msgspec.msgpack.Encoder().encode
-_decode_question = msgspec.msgpack.Decoder(Question).decode
-_decode_answer = msgspec.msgpack.Decoder(TopicCounts).decode
-
-
-def decode_question(data: bytes) -> Question:
-    """Raises WireError for anything else."""
-    try:
-        return _decode_question(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not a question for topics: {error}") from None
-
-
-def decode_answer(data: bytes) -> TopicCounts:
-    """Raises WireError for anything else."""
-    try:
-        return _decode_answer(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not an answer with topics: {error}") from None
+decode_question = decoder(Question, "a question for topics")
+decode_answer = decoder(TopicCounts, "an answer with topics")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mesh.errors import WireError
+from mesh.bus.decoding import decoder
 
 TRACE = "gateway.trace"
 MAX_COUNT = 100
@@ -145,21 +145,5 @@ def _settled(seen: Seen | None, messages: list[tuple[str, int]]) -> bool:
 
 
 encode = msgspec.msgpack.Encoder().encode
-_decode_question = msgspec.msgpack.Decoder(Question).decode
-_decode_seen = msgspec.msgpack.Decoder(Seen).decode
-
-
-def decode_question(data: bytes) -> Question:
-    """Raises WireError for anything else."""
-    try:
-        return _decode_question(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise WireError(f"not a question for a trace: {error}") from None
-
-
-def decode_seen(data: bytes) -> Seen:
-    """Raises WireError for anything else."""
-    try:
-        return _decode_seen(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise WireError(f"not an answer to a trace: {error}") from None
+decode_question = decoder(Question, "a question for a trace")
+decode_seen = decoder(Seen, "an answer to a trace")

@@ -27,7 +27,7 @@ from gateway.transports.admission import RefusedError
 from gateway.transports.frames import CLOSE, FrameReader, close_code
 from gateway.transports.handshake import Handshake
 from mesh import addresses, payloads, placement, sessions, tokens, topics
-from mesh.bus import calls, frames, moves, topic_counts
+from mesh.bus import calls, frames, moves, topic_counts, traces
 from mesh.channel import Channel
 from mesh.client import wire
 from mesh.errors import (
@@ -498,6 +498,20 @@ PARSERS = [
         topic_counts.decode_answer,
         (WireError,),
         [PACK(topic_counts.TopicCounts([("room:1", 2)], 1))],
+        PACK,
+    ),
+    Parser(
+        "trace question",
+        traces.decode_question,
+        (WireError,),
+        [PACK(traces.Question("t", "room:1", "", 1.5, 9))],
+        PACK,
+    ),
+    Parser(
+        "trace answer",
+        traces.decode_seen,
+        (WireError,),
+        [PACK(traces.Seen(2, [traces.Fate("w", 1, "e", 7, 0.5, 3, 2, {}, {"slow": 1}, 0, 0)]))],
         PACK,
     ),
     Parser(
