@@ -16,8 +16,7 @@ class Rounds:
         self._look = look
         self._left_out = False
         self._loop = asyncio.get_running_loop()
-        self._due = self._loop.time() + interval
-        self._timer = self._loop.call_at(self._due, self._round)
+        self._timer = self._loop.call_later(interval, self._round)
 
     def cancel(self) -> None:
         """Look no more."""
@@ -25,8 +24,8 @@ class Rounds:
 
     def _round(self) -> None:
         now = self._loop.time()
-        self._left_out = now - self._due > self._interval and not self._left_out
-        self._due = now + self._interval
-        self._timer = self._loop.call_at(self._due, self._round)
+        late = now - self._timer.when() > self._interval
+        self._left_out = late and not self._left_out
+        self._timer = self._loop.call_later(self._interval, self._round)
         if not self._left_out:
             self._look(now)
