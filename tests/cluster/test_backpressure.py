@@ -135,16 +135,19 @@ def test_many_small_messages_wait_as_well(mesh):
         async with gate(mesh) as other:
             flooder = await PhoenixClient.connect(mesh.url)
             await flooder.join("gated:1")
-            count = 8_000
+            count, enough = 20_000, 2_000  # enough for a pause, however late the worker reads them
 
-            async def small():
-                for number in range(count):
+            async def small(numbers):
+                for number in numbers:
                     flooder.cast("gated:1", "work", {"n": number})
                     if not number % 100:
                         await flooder.socket.writer.drain()
 
-            sending = asyncio.create_task(small())
+            await small(range(enough))
             await until(lambda: paused(mesh) == 1)
+            sending = asyncio.create_task(small(range(enough, count)))
+            for number in range(100):
+                assert await other.push("gate:1", "echo", {"n": number}) == ("ok", {"n": number})
             assert metric(mesh.worker, "mailbox_messages") < 10_000
             await other.push("gate:1", "open")
             assert await replies(flooder, count) == list(range(count))
