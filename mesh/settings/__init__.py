@@ -4,10 +4,11 @@ In order of precedence: flags, environment (`MESH_GATEWAY__PORT`), a TOML file (
 working directory, or the one named), what the application gives its Endpoint, defaults.
 """
 
+from mesh.settings.api import ApiSettings
 from mesh.settings.loading import Explained, environment, explain, load
+from mesh.settings.presence import PresenceSettings
 from mesh.settings.rooms import (
     AdminSettings,
-    ApiSettings,
     BusSettings,
     DrainSettings,
     GarbageSettings,
@@ -16,7 +17,6 @@ from mesh.settings.rooms import (
     LinkSettings,
     LogSettings,
     LongPollSettings,
-    PresenceSettings,
     SecuritySettings,
     WorkerSettings,
     ZeroMQSettings,

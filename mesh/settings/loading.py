@@ -14,7 +14,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from mesh.addresses import is_local, needs_keys
 from mesh.errors import SettingsError
-from mesh.settings.rooms import Room
+from mesh.settings.room import Room
 from mesh.settings.settings import PREFIX, Settings
 
 DEFAULT_FILE = Path("mesh.toml")

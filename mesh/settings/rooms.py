@@ -1,20 +1,12 @@
 """What can be set: one model per room, units in the names."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from mesh.settings.room import Room
 from mesh.settings.values import (
     MAX_SECONDS,
     Address,
@@ -33,16 +25,6 @@ from mesh.telemetry.filters import DEFAULT_FILTER
 MAX_PROXIES = 16
 MAX_SNAPSHOT_BYTES = 8_000_000
 """As a payload: well below what links carry."""
-
-MIN_KEY_CHARACTERS = 16
-_API_KEY = re.compile(rf"[!-+\--~]{{{MIN_KEY_CHARACTERS},256}}\Z")
-_PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)+\Z")
-
-
-class Room(BaseModel):
-    """Settings of one part of a node."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
 
 
 class BusSettings(Room):
@@ -129,6 +111,9 @@ class GatewaySettings(Room):
     idle_timeout_seconds: Seconds = Field(60.0, description="without a byte from a client")
     handshake_timeout_seconds: Seconds = Field(10.0, description="for a request's headers and body")
     max_frame_bytes: int = Field(1_000_000, ge=1, description="of a client's message")
+    max_fragments: int = Field(
+        65_536, ge=1, description="frames that one message may come in, then it is closed with 1008"
+    )
     max_channels_per_socket: int = Field(100, ge=1, description="channels joined on one connection")
     max_unsent_bytes: int = Field(
         4_000_000, ge=1, description="a client may be behind, then it is closed as too slow"
@@ -188,68 +173,6 @@ class WorkerSettings(Room):
     max_snapshot_bytes: int = Field(
         1_000_000, ge=1, le=MAX_SNAPSHOT_BYTES, description="of one channel that moves to another worker"
     )
-
-
-class ApiSettings(Room):
-    """Publishing over HTTP."""
-
-    keys: Annotated[list[SecretStr], NoDecode, BeforeValidator(split)] = Field(
-        [], description="any of which lets a program publish; without one the API is off"
-    )
-    path: str = Field("/api", description="before /broadcast, /broadcast_batch and /disconnect")
-    timeout_seconds: Seconds = Field(5.0, description="for the bus to confirm, then 503")
-    max_body_bytes: int = Field(2_000_000, ge=1, le=64_000_000, description="of one request")
-    max_batch_messages: int = Field(1_000, ge=1, description="in one broadcast_batch")
-    idempotency_seconds: Seconds = Field(600.0, description="an Idempotency-Key is remembered")
-    max_idempotency_keys: int = Field(100_000, ge=1, description="remembered, then the oldest goes")
-
-    @field_validator("keys")
-    @classmethod
-    def _check_keys(cls, keys: list[SecretStr]) -> list[SecretStr]:
-        for number, key in enumerate(keys, 1):
-            if not _API_KEY.match(key.get_secret_value()):
-                raise ValueError(
-                    f"key {number} is not usable; want {MIN_KEY_CHARACTERS} to 256 printable ASCII"
-                    " characters without blanks and commas, e.g. of `openssl rand -hex 32`"
-                )
-        return keys
-
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, path: str) -> str:
-        if not _PATH.match(path):
-            raise ValueError("not a path; want for example '/api'")
-        return path
-
-
-class PresenceSettings(Room):
-    """Who is where, replicated between the workers."""
-
-    broadcast_seconds: Seconds = Field(0.1, description="until other nodes hear of a join or leave")
-    heartbeat_seconds: Seconds = Field(1.5, description="between two signs of life of a replica")
-    down_seconds: Seconds = Field(10.0, description="of silence, then a node's presences leave")
-    permdown_seconds: Seconds = Field(
-        1_200.0, description="of silence, then they are forgotten; until then the node may come back"
-    )
-    diff_seconds: Seconds = Field(
-        0.02, description="in which further changes of a topic are gathered into one presence_diff"
-    )
-
-    @field_validator("down_seconds")
-    @classmethod
-    def _check_down(cls, down: float, info: ValidationInfo) -> float:
-        heartbeat = info.data.get("heartbeat_seconds", 0)
-        if down < 2 * heartbeat:
-            raise ValueError(f"want at least twice heartbeat_seconds, {2 * heartbeat:g}")
-        return down
-
-    @field_validator("permdown_seconds")
-    @classmethod
-    def _check_permdown(cls, permdown: float, info: ValidationInfo) -> float:
-        down = info.data.get("down_seconds", 0)
-        if permdown <= down:
-            raise ValueError(f"want more than down_seconds, {down:g}")
-        return permdown
 
 
 class LongPollSettings(Room):

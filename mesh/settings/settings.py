@@ -3,9 +3,10 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mesh.settings.api import ApiSettings
+from mesh.settings.presence import PresenceSettings
 from mesh.settings.rooms import (
     AdminSettings,
-    ApiSettings,
     BusSettings,
     DrainSettings,
     GarbageSettings,
@@ -14,7 +15,6 @@ from mesh.settings.rooms import (
     LinkSettings,
     LogSettings,
     LongPollSettings,
-    PresenceSettings,
     SecuritySettings,
     WorkerSettings,
     ZeroMQSettings,
