@@ -204,6 +204,8 @@ class CloseCode(IntEnum):
     PROTOCOL_ERROR = 1002
     INVALID_TEXT = 1007
     """Text that is not UTF-8."""
+    POLICY_VIOLATION = 1008
+    """A message in more frames than the limit."""
     TOO_BIG = 1009
     """A frame or message beyond the limit."""
     INTERNAL_ERROR = 1011

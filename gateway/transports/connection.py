@@ -24,6 +24,10 @@ log = get_logger("gateway.connection")
 READ_BYTES = 65_536
 LINGER_SECONDS = 2.0
 """After our close frame the client has this long to hang up."""
+PONG_AGAIN_SECONDS = 0.1
+"""While a client does not read, its last ping waits; whether it reads again is looked at so often."""
+LIMITS = frozenset((CloseCode.POLICY_VIOLATION, CloseCode.TOO_BIG))
+"""Close codes that tell which limit was passed; others come without a reason, as Phoenix's."""
 
 
 class WebSockets:
@@ -73,6 +77,7 @@ class Connection:
         "_linger",
         "_loop",
         "_paused",
+        "_pong",
         "_reader",
         "_sock",
         "_sockets",
@@ -88,7 +93,8 @@ class Connection:
         self._sockets = sockets
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._reader = FrameReader(sockets.settings.max_frame_bytes)
+        self._reader = FrameReader(sockets.settings.max_frame_bytes, sockets.settings.max_fragments)
+        self._pong: bytes | None = None
         self._closing = False
         self._paused = False
         self._linger: asyncio.TimerHandle | None = None
@@ -149,7 +155,7 @@ class Connection:
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            self.outbox.send(ready(PONG, payload))
+            self._answer_ping(payload)
         elif opcode == CLOSE:
             try:
                 code = close_code(payload)
@@ -158,10 +164,33 @@ class Connection:
             self._close(close_frame(code))
             self._sockets.hub.disconnected(self.client, "closed")
 
+    def _answer_ping(self, payload: bytes) -> None:
+        """RFC 6455 §5.5.3: of pings that could not be answered yet, the last one's answer is enough.
+
+        So a client that sends pings and does not read makes us keep one.
+        """
+        if not self.outbox.blocked:
+            self._pong = None
+            self.outbox.send(ready(PONG, payload))
+            return
+        if self._pong is None:
+            self._loop.call_later(PONG_AGAIN_SECONDS, self._pong_again)
+        self._pong = payload
+
+    def _pong_again(self) -> None:
+        if self._closing or self._pong is None:
+            return
+        if self.outbox.blocked:
+            self._loop.call_later(PONG_AGAIN_SECONDS, self._pong_again)
+            return
+        self.outbox.send(ready(PONG, self._pong))
+        self._pong = None
+
     def _broke_protocol(self, error: WebSocketError) -> None:
         counters.count("frames_malformed")
         log.info("connection closed", code=int(error.code), reason=str(error))
-        self.close(error.code, "")
+        if not self._closing:
+            self._close(close_frame(error.code, str(error) if error.code in LIMITS else ""))
         self._sockets.hub.disconnected(self.client, "closed")
 
     # Transport

@@ -15,6 +15,9 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _RESERVED_CODES = frozenset((1004, 1005, 1006, 1015))
 
+MAX_FRAGMENTS = 65_536
+"""Frames of one message; RFC 6455 names no bound. Test suites send 4 MB in frames of 64 bytes."""
+
 
 class Received(NamedTuple):
     """A complete message or a control frame, unmasked."""
@@ -24,29 +27,40 @@ class Received(NamedTuple):
 
 
 class FrameReader:
-    """Takes a client's bytes as they come.
+    """Takes a client's bytes as they come; what it keeps is bounded.
 
     Args:
         max_bytes: bound of a frame, and of a message made of several.
+        max_fragments: bound of the frames of one message, which may be empty.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_max_bytes", "_opcode", "_size")
+    __slots__ = (
+        "_buffer", "_count", "_fragments", "_max_bytes", "_max_fragments", "_opcode", "_size", "_wanted",
+    )  # fmt: skip
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_fragments: int = MAX_FRAGMENTS) -> None:
         self._max_bytes = max_bytes
-        self._buffer = b""
-        self._fragments: list[bytes] | None = None
+        self._max_fragments = max_fragments
+        self._buffer: bytearray | None = None
+        self._wanted = 0
+        self._fragments: bytearray | None = None
+        self._count = 0
         self._opcode = 0
         self._size = 0
 
     def feed(self, data: bytes) -> tuple[list[Received], WebSocketError | None]:
         """What is complete now; and the error, after which nothing more may be fed."""
-        buffer = self._buffer + data if self._buffer else data
+        if self._buffer is not None:
+            self._buffer += data
+            if len(self._buffer) < self._wanted:  # looked at again when the frame can be complete
+                return [], None
+            data = bytes(self._buffer)
+            self._buffer = None
         received: list[Received] = []
         position = 0
         try:
             while True:
-                frame = self._frame(buffer, position)
+                frame = self._frame(data, position)
                 if frame is None:
                     break
                 position, first, payload = frame
@@ -57,13 +71,16 @@ class FrameReader:
                         break
         except WebSocketError as error:
             return received, error
-        self._buffer = buffer[position:]
+        if position < len(data):
+            self._wanted -= position
+            self._buffer = bytearray(memoryview(data)[position:])
         return received, None
 
     def _frame(self, buffer: bytes, position: int) -> tuple[int, int, bytes] | None:
         """(position behind it, first byte, payload) of the frame at `position`, if it is complete."""
         available = len(buffer) - position
         if available < 2:
+            self._wanted = position + 2
             return None
         first, second = buffer[position], buffer[position + 1]
         self._check_head(first, second)
@@ -72,14 +89,16 @@ class FrameReader:
         if length >= 126:
             head = 8 if length == 126 else 14
             if available < head - 4:
+                self._wanted = position + head - 4
                 return None
             length = _extended_length(buffer[position + 2 : position + head - 4])
-        if length + self._size > self._max_bytes:
+        if first & 0x0F < CLOSE and length + self._size > self._max_bytes:
             raise WebSocketError(
                 CloseCode.TOO_BIG, f"message over {self._max_bytes} bytes (gateway.max_frame_bytes)"
             )
         end = position + head + length
         if len(buffer) < end:
+            self._wanted = end
             return None
         start = position + head
         return end, first, unmask(buffer[start - 4 : start], buffer[start:end])
@@ -107,13 +126,19 @@ class FrameReader:
         if first & 0x80 and self._fragments is None:
             return _message(opcode, payload)
         if self._fragments is None:
-            self._fragments, self._opcode = [], opcode
-        self._fragments.append(payload)
-        self._size += len(payload)
+            self._fragments, self._opcode = bytearray(), opcode
+        self._count += 1
+        if self._count > self._max_fragments:
+            raise WebSocketError(
+                CloseCode.POLICY_VIOLATION,
+                f"message of more than {self._max_fragments} frames (gateway.max_fragments)",
+            )
+        self._fragments += payload
+        self._size = len(self._fragments)
         if not first & 0x80:
             return None
-        whole = b"".join(self._fragments)
-        self._fragments, self._size = None, 0
+        whole = bytes(self._fragments)
+        self._fragments, self._size, self._count = None, 0, 0
         return _message(self._opcode, whole)
 
 

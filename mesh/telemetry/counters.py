@@ -21,7 +21,7 @@ COUNTERS: Mapping[str, str] = {
     "channels_restored": "channels that this worker took over from another that stopped",
     "connections_refused": "WebSocket requests refused",
     "curve_keys_refused": "connections to ZeroMQ listeners refused because of their CURVE key",
-    "frames_malformed": "client messages that closed their connection with 1002, 1007, 1009 or 1011",
+    "frames_malformed": "client messages that closed their connection with 1002, 1007, 1008, 1009 or 1011",
     "handlers_failed": "messages whose handling failed by an error of ours, logged with a traceback",
     "hold_timeouts": "commands that waited in vain for the broadcast before them",
     "joins_without_bus": "joins refused because the bus did not take their topic in time",

@@ -1,6 +1,8 @@
 """gateway/transports/frames.py: a client's bytes, whole and in pieces, right and wrong."""
 
 import os
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -168,3 +170,46 @@ def test_a_close_frame_carries_its_code():
     assert close_frame(1001) == b"\x88\x02\x03\xe9"
     assert close_frame(None) == b"\x88\x00"
     assert close_frame(1001, "x" * 200)[:2] == bytes([0x80 | CLOSE, 125])
+
+
+def test_fragments_cost_only_their_bytes():
+    reader = FrameReader(100_000, max_fragments=40_000)
+    empty, two = client_frame(CONTINUATION, b"", fin=False), client_frame(CONTINUATION, b"xy", fin=False)
+    tracemalloc.start()
+    try:
+        reader.feed(client_frame(TEXT, b"", fin=False))
+        for _ in range(20):
+            assert reader.feed(empty * 100 + two * 100) == ([], None)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 20_000, "4,000 bytes have come, in 4,001 frames"
+    assert reader.feed(client_frame(CONTINUATION, b"!")) == ([Received(TEXT, b"xy" * 2_000 + b"!")], None)
+
+
+def test_a_message_has_a_bounded_number_of_frames():
+    reader = FrameReader(100_000, max_fragments=3)
+    three = client_frame(TEXT, b"", fin=False) + client_frame(CONTINUATION, b"", fin=False)
+    three += client_frame(PING, b"p") + client_frame(CONTINUATION, b"x")
+    for _ in range(3):  # counted for each message, control frames not
+        assert reader.feed(three) == ([Received(PING, b"p"), Received(TEXT, b"x")], None)
+    received, error = reader.feed(three[:-7] + 2 * client_frame(CONTINUATION, b"", fin=False))
+    assert received == [Received(PING, b"p")]
+    assert (error.code, str(error)) == (1008, "message of more than 3 frames (gateway.max_fragments)")
+
+
+def test_a_control_frame_is_no_part_of_the_message_around_it():
+    full = client_frame(TEXT, b"x" * 100, fin=False)
+    messages, error = feed(full, client_frame(PING, b"p" * 125), client_frame(CONTINUATION), max_bytes=100)
+    assert (messages, error) == ([Received(PING, b"p" * 125), Received(TEXT, b"x" * 100)], None)
+
+
+def test_a_message_that_comes_byte_by_byte_costs_no_copy_of_it_for_each_byte():
+    whole = client_frame(BINARY, os.urandom(400_000))
+    reader = FrameReader(1_000_000)
+    started = time.process_time()
+    for number in range(len(whole) - 1):
+        assert reader.feed(whole[number : number + 1])[0] == []
+    (message,), error = reader.feed(whole[-1:])
+    assert (len(message.payload), error) == (400_000, None)
+    assert time.process_time() - started < 8, "copied each time it takes ten times as long as it should"
