@@ -44,12 +44,13 @@ function ipcParts(where) {
 
 /** As the gateway reads a WebSocket's query string: `a[b]=c` nests, `a[]=1` is a list; values are strings. */
 export function decodeQuery(query) {
-  const params = Object.create(null) // any name may be a key
+  const root = []
+  const levels = new Map() // by their text: `x[a]` is the level that `x[a][b]` and `x[a][c]` share
   for (const pair of query.split("&").filter(Boolean)) {
     const [name, value = ""] = split(pair, "=")
-    assign(params, keysOf(unquote(name)), unquote(value))
+    insert(root, levels, keysOf(unquote(name)), unquote(value))
   }
-  return params
+  return mapOf(root)
 }
 
 const unquote = (text) => decodeURIComponent(text.replaceAll("+", " "))
@@ -61,15 +62,32 @@ function keysOf(name) {
   return keys
 }
 
-function assign(into, [key, ...inner], value) {
-  const name = Array.isArray(into) ? into.length : key
-  if (!inner.length) into[name] = value
-  else {
-    const empty = inner[0] === "" ? [] : Object.create(null)
-    const known = into[name]
-    const fits = typeof known === "object" && Array.isArray(known) === Array.isArray(empty)
-    assign((into[name] = fits ? known : empty), inner, value)
+/** Write a value at its level; a level that is new is written into the one above. */
+function insert(root, levels, keys, value) {
+  let below = value
+  for (let depth = keys.length - 1; depth > 0; depth--) {
+    const text = keys[0] + keys.slice(1, depth).map((key) => `[${key}]`).join("")
+    const known = levels.get(text)
+    const level = known ?? []
+    level.push([keys[depth], below])
+    if (known) return
+    levels.set(text, level)
+    below = level
   }
+  root.push([keys[0], below])
+}
+
+/** The last of names that contradict each other decides, as in Plug: `x[]=1&x[y]=2` is a map. */
+function valueOf(below) {
+  if (!Array.isArray(below)) return below
+  if (below.at(-1)[0] !== "") return mapOf(below.filter(([key]) => key !== ""))
+  return below.filter(([key]) => key === "").map(([, inner]) => valueOf(inner))
+}
+
+function mapOf(entries) {
+  const map = Object.create(null) // any name may be a key
+  for (const [key, inner] of entries) map[key] = valueOf(inner)
+  return map
 }
 
 function split(text, by) {

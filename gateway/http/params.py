@@ -1,9 +1,12 @@
 """Query strings as Plug decodes them: `a[b]=c` nests a map, `a[]=1` a list.
 
 Source: Plug.Conn.Query. phoenix.js writes nested objects as `a[b]=c`, and arrays as `a[0]=x`, which
-arrive as a map with the indices for keys.
+arrive as a map with the indices for keys. Where names contradict each other (`x=1&x[y]=2`), Plug decides by
+the last one, level by level; so do we.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -12,62 +15,103 @@ from mesh.errors import RemoteProtocolError
 MAX_PARAMS = 1_000
 MAX_DEPTH = 32
 
+_BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+
+
+class _Level(list[tuple[str | None, Any]]):
+    """What was written at one level, in order: (key, text or the level below); the key of `[]` is None."""
+
+    __slots__ = ()
+
 
 def decode_query(query: str) -> dict[str, Any]:
-    """The parameters of a query string; of doubled names the last one counts.
+    """The parameters of a query string, as it stands in the request: one character for each byte.
 
     Raises:
-        RemoteProtocolError: for text that is not UTF-8, and beyond 1,000 parameters or 32 levels.
+        RemoteProtocolError: for an incomplete percent escape, for bytes that are not UTF-8, and beyond
+            1,000 parameters or 32 levels.
     """
+    if not query:
+        return {}
     pairs = [pair for pair in query.split("&") if pair]
     if len(pairs) > MAX_PARAMS:
         raise RemoteProtocolError(f"{len(pairs)} query parameters; at most {MAX_PARAMS} are read")
-    params: dict[str, Any] = {}
+    root = _Level()
+    levels: dict[str, _Level] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
-        _assign(params, _keys(_unquote(name)), _unquote(value))
-    return {str(key): _lists(value) for key, value in params.items()}
+        _insert(root, levels, _unquote(name, plus=True), _unquote(value, plus=True))
+    return _map(root)
 
 
-def _unquote(text: str) -> str:
+def decode_path_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Parameters in the path, as they stand in the request. Raises RemoteProtocolError."""
+    return {name: _unquote(value, plus=False) for name, value in params.items()}
+
+
+def decode_header(value: str) -> str:
+    """A header's value, given as one character for each byte: UTF-8, or else ISO 8859-1 (RFC 9110 §5.5)."""
+    if value.isascii():
+        return value
     try:
-        return unquote_to_bytes(text.replace("+", " ")).decode()
-    except UnicodeDecodeError:
-        raise RemoteProtocolError(f"query parameter {text[:80]!r} is not UTF-8") from None
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
-def _keys(name: str) -> list[str]:
+def _unquote(text: str, *, plus: bool) -> str:
+    if plus:
+        text = text.replace("+", " ")
+    if "%" not in text and text.isascii():
+        return text
+    broken = _BROKEN_ESCAPE.search(text)
+    if broken is not None:
+        raise RemoteProtocolError(
+            f"{text[:80]!r} in the address has {broken[0]!r}; want % and two hexadecimal digits"
+        )
+    try:
+        return unquote_to_bytes(text.encode("latin-1")).decode()
+    except UnicodeError:
+        raise RemoteProtocolError(f"{text[:80]!r} in the address is not UTF-8") from None
+
+
+def _insert(root: _Level, levels: dict[str, _Level], name: str, value: str) -> None:
+    """Write a value at its level; a level that is new is written into the one above."""
+    keys = _keys(name)
+    if keys is None:
+        root.append((name, value))
+        return
+    below: Any = value
+    # As in Plug a level is known by its text: `x[a]` is the level that `x[a][b]` and `x[a][c]` share.
+    for depth in range(len(keys) - 1, 0, -1):
+        text = keys[0] + "".join(f"[{key}]" for key in keys[1:depth])
+        known = levels.get(text)
+        level = levels[text] = _Level() if known is None else known
+        level.append((keys[depth] or None, below))
+        if known is not None:
+            return
+        below = level
+    root.append((keys[0], below))
+
+
+def _keys(name: str) -> list[str] | None:
+    """`a[b][]` → a, b and the empty key; None for a name without levels."""
     head, bracket, rest = name.partition("[")
     if not bracket or not head or not rest.endswith("]"):
-        return [name]
+        return None
     keys = [head, *rest[:-1].split("][")]
     if len(keys) > MAX_DEPTH:
         raise RemoteProtocolError(f"query parameter nested {len(keys)} deep; at most {MAX_DEPTH}")
     return keys
 
 
-def _assign(params: dict[str, Any], keys: list[str], value: str) -> None:
-    for key in keys[:-1]:
-        inner = params.get(key) if key else None
-        if not isinstance(inner, dict):
-            inner = params[key or _Next(len(params))] = {}
-        params = inner
-    last = keys[-1]
-    params[last if last or len(keys) == 1 else _Next(len(params))] = value
+def _map(level: _Level) -> dict[str, Any]:
+    return {key: _value(below) for key, below in level if key is not None}
 
 
-class _Next(str):
-    """The key of an `a[]` element, until all are known and they become a list."""
-
-    __slots__ = ()
-
-    def __new__(cls, index: int) -> "_Next":
-        return super().__new__(cls, f"[]{index}")
-
-
-def _lists(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    if value and all(isinstance(key, _Next) for key in value):
-        return [_lists(each) for each in value.values()]
-    return {str(key): _lists(each) for key, each in value.items()}
+def _value(below: Any) -> Any:
+    if not isinstance(below, _Level):
+        return below
+    if below[-1][0] is None:  # the last one decides whether it is a list
+        return [_value(each) for key, each in below if key is None]
+    return _map(below)

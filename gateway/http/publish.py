@@ -15,13 +15,14 @@ from tornado.web import RequestHandler, stream_request_body
 
 from gateway.http import once
 from gateway.http.once import OnceKeys
+from gateway.http.params import decode_query
 from gateway.http.requests import ACTIONS, Ready, RequestError
 from mesh import topics
 from mesh.bus.bus import Bus
 from mesh.bus.delivery import deliver
 from mesh.bus.frames import ONCE, Header
 from mesh.endpoint import Endpoint
-from mesh.errors import ApplicationError, UnreachableError, WireError
+from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
 from mesh.settings import ApiSettings
 from mesh.telemetry import counters, get_logger
 
@@ -142,6 +143,8 @@ class PublishHandler(RequestHandler):
             )
         elif size > limit:
             self._problem = _too_large(size, limit)
+        else:
+            self._problem = _query_problem(self.request.query)
         self._key = key or b""
         if self._problem is not None and (size > DISCARD_BYTES or "Expect" in headers):
             self._refuse(self._problem)  # and Tornado hangs up, because the body was not read
@@ -228,6 +231,15 @@ def routes(api: PublishApi, endpoint: Endpoint) -> list[tuple[Any, ...]]:
                 )
         made.append((re.escape(path), PublishHandler, {"api": api, "action": action}))
     return made
+
+
+def _query_problem(query: str) -> RequestError | None:
+    """The API takes no parameters there; what cannot be read is refused as everywhere."""
+    try:
+        decode_query(query)
+    except RemoteProtocolError as error:
+        return RequestError(400, str(error))
+    return None
 
 
 def _too_large(size: int, limit: int) -> RequestError:

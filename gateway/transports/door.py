@@ -10,7 +10,7 @@ import asyncio
 import errno
 import re
 import socket
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -159,23 +159,21 @@ class Door:
         if request is None or way is None or upgrade.problem(request.headers) is not None:
             self._to_tornado(sock, peer)
             return
-        handshake, path_params = way
         sock.recv(len(head))
         try:
-            answer = handshake.ask(request, path_params, peer)
+            answer = way.ask(request, peer)
         except Exception as error:
             self._refuse(sock, peer, error)
             return
         if isinstance(answer, Awaitable) or answer.socket_id is not None:
-            self._later(self._admit(sock, peer, request, handshake, answer))
+            self._later(self._admit(sock, peer, request, way, answer))
         else:
-            self._welcome(sock, request, handshake, answer)
+            self._welcome(sock, request, way, answer)
 
-    def _way(self, request: UpgradeRequest) -> tuple[Handshake, Mapping[str, str]] | None:
+    def _way(self, request: UpgradeRequest) -> Handshake | None:
         for pattern, handshake in self._ways:
-            match = pattern.fullmatch(request.path)
-            if match is not None:
-                return handshake, match.groupdict()
+            if pattern.fullmatch(request.path) is not None:
+                return handshake
         return None
 
     def _to_tornado(self, sock: socket.socket, peer: Any) -> None:

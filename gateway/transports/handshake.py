@@ -5,18 +5,21 @@ Source: Phoenix.Socket.Transport.
 """
 
 import hmac
+import re
 from base64 import b64decode
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from tornado.httputil import HTTPServerRequest, parse_cookie
+from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler
 
+from gateway.http import cookies
 from gateway.http.origin import OriginCheck
-from gateway.http.params import decode_query
+from gateway.http.params import decode_header, decode_path_params, decode_query
 from gateway.transports.admission import Admitted, RefusedError, ask
 from gateway.transports.upgrade_request import UpgradeRequest
 from mesh.errors import RemoteProtocolError
-from mesh.mount import Mount
+from mesh.mount import Mount, SessionCookie, path_pattern
 from mesh.socket import ConnectInfo
 from mesh.telemetry import get_logger
 
@@ -35,6 +38,7 @@ class Handshake:
         self.mount = mount
         self._transport = transport
         self._origin = origin
+        self._path = re.compile(path_pattern(mount.path) + "/" + transport)
 
     def check_origin(self, request: Request) -> None:
         """Raises RefusedError for a page of another site."""
@@ -43,21 +47,24 @@ class Handshake:
             log.error("origin refused", origin=origin, path=request.path)
             raise RefusedError(403)
 
-    async def admit(self, request: HTTPServerRequest, path_params: Mapping[str, str]) -> Admitted:
-        """Ask everything. Raises RefusedError; what the application's own code raises goes through."""
-        peer = request.connection.context.address  # type: ignore[union-attr]
-        answer = self.ask(request, path_params, peer)
-        return await answer if isinstance(answer, Awaitable) else answer
-
-    def ask(
-        self, request: Request, path_params: Mapping[str, str], peer: Any
-    ) -> Admitted | Awaitable[Admitted]:
-        """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
-        self.check_origin(request)
+    def params(self, request: Request) -> dict[str, Any]:
+        """The parameters in the query and the path. Raises RefusedError for what cannot be read."""
+        match = self._path.fullmatch(request.path)
         try:
-            params = decode_query(request.query) | dict(path_params)
+            params = decode_query(request.query)
+            return params if match is None else params | decode_path_params(match.groupdict())
         except RemoteProtocolError as error:
             raise RefusedError(400, str(error)) from None
+
+    async def admit(self, request: HTTPServerRequest) -> Admitted:
+        """Ask everything. Raises RefusedError; what the application's own code raises goes through."""
+        answer = self.ask(request, request.connection.context.address)  # type: ignore[union-attr]
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
+        """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
+        self.check_origin(request)
+        params = self.params(request)
         token, offers = self._auth_token(request)
         subprotocol = self._subprotocol(offers)
         info = self._connect_info(request, params, token, peer)
@@ -70,7 +77,8 @@ class Handshake:
         if not self.mount.auth_token:
             return None, offers
         if self._transport == "longpoll":
-            return request.headers.get("x-phoenix-authtoken"), offers
+            header_token = request.headers.get("x-phoenix-authtoken")
+            return None if header_token is None else decode_header(header_token), offers
         bearers = [each for each in offers if each.startswith(BEARER)]
         if len(bearers) != 1:
             return None, offers
@@ -89,11 +97,11 @@ class Handshake:
     def _connect_info(
         self, request: Request, params: dict[str, Any], token: str | None, peer: Any
     ) -> ConnectInfo:
-        headers = {name.lower(): value for name, value in request.headers.get_all()}
+        headers = {name.lower(): decode_header(value) for name, value in request.headers.get_all()}
         return ConnectInfo(
             transport=self._transport,
             peer=peer[:2] if isinstance(peer, tuple) else None,
-            uri=request.full_url(),
+            uri=decode_header(request.full_url()),
             user_agent=headers.get("user-agent"),
             x_headers=_starting_with("x-", headers),
             trace_context={name: headers[name] for name in TRACE_HEADERS if name in headers},
@@ -108,16 +116,34 @@ class Handshake:
         wanted = self.mount.session
         if wanted is None:
             return None
-        cookie = parse_cookie(request.headers.get("cookie") or "").get(wanted.name)
-        if cookie is None:
-            return None
-        session = wanted.load(cookie)
-        if session is None or not wanted.check_csrf:
-            return session
-        given, own = params.get("_csrf_token"), session.get(wanted.csrf_key)
-        if not isinstance(given, str) or not isinstance(own, str):
-            return None
-        return session if hmac.compare_digest(given.encode(), own.encode()) else None
+        for cookie in cookies.candidates(request.headers.get_list("cookie"), wanted.name):
+            session = _load(wanted, cookie)
+            if session is not None and (
+                not wanted.check_csrf or _csrf_is_right(session.get(wanted.csrf_key), params)
+            ):
+                return session
+        return None
+
+
+def undecoded(_handler: RequestHandler, value: bytes, name: str | None = None) -> str:
+    """Instead of Tornado's `decode_argument`: path variables are read by the handshake, from the path."""
+    return value.decode("latin-1")
+
+
+def _load(wanted: SessionCookie, cookie: str) -> Mapping[str, Any] | None:
+    """A cookie on which `load` raises may be another application's: it holds no session of ours."""
+    try:
+        return wanted.load(cookie)
+    except Exception as error:
+        log.error("session cookie not read: `load` raised", cookie=wanted.name, error=type(error).__name__)
+        return None
+
+
+def _csrf_is_right(own: object, params: dict[str, Any]) -> bool:
+    given = params.get("_csrf_token")
+    if not isinstance(given, str) or not isinstance(own, str):
+        return False
+    return hmac.compare_digest(given.encode(), own.encode("utf-8", "surrogatepass"))
 
 
 def _decode_bearer(bearer: str) -> str:

@@ -8,7 +8,7 @@ Source: Phoenix.Transports.LongPoll.
 import asyncio
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from gateway.client import Client
 from gateway.hub import Hub
 from gateway.transports import longpoll_calls
 from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.handshake import Handshake
+from gateway.transports.handshake import Handshake, undecoded
 from gateway.transports.longpoll_calls import CANCEL, POLL, POST, UNREAD, encode
 from gateway.transports.longpoll_sessions import ENCODINGS, LongPollSession, LongPollSessions
 from mesh import tokens
@@ -196,6 +196,8 @@ class LongPollHandler(RequestHandler):
         self._handshake = handshake
         self._polling: asyncio.Task[list[bytes] | None] | None = None
 
+    decode_argument = undecoded
+
     def set_default_headers(self) -> None:
         """As Phoenix's. The token, not the page's origin, is the authority: so any origin may read."""
         self.set_header("Access-Control-Allow-Origin", "*")
@@ -228,27 +230,29 @@ class LongPollHandler(RequestHandler):
         if self._polling is not None:
             self._polling.cancel()
 
-    async def get(self, **path_params: str) -> None:
+    async def get(self, **_path_params: str) -> None:
         """Poll, or begin a session."""
-        with self._longpoll.request():
-            await self._get(path_params)
-
-    async def _get(self, path_params: dict[str, str]) -> None:
-        try:
-            place = self._find()
-            if place is not None:
-                token, gateway, session_id = place
-                messages = await self._poll(gateway, session_id)
-                if messages is not None:
-                    return self._answer(200 if messages else 204, token, messages)
-            await self._begin(path_params)
-        except RefusedError as refused:
-            self._refuse(refused)
+        await self._carry_out(self._get())
 
     async def post(self, **_path_params: str) -> None:
         """Messages of the client."""
+        await self._carry_out(self._post())
+
+    async def _carry_out(self, request: Coroutine[Any, Any, None]) -> None:
         with self._longpoll.request():
-            await self._post()
+            try:
+                await request
+            except RefusedError as refused:
+                self._refuse(refused)
+
+    async def _get(self) -> None:
+        place = self._find()
+        if place is not None:
+            token, gateway, session_id = place
+            messages = await self._poll(gateway, session_id)
+            if messages is not None:
+                return self._answer(200 if messages else 204, token, messages)
+        await self._begin()
 
     async def _post(self) -> None:
         place = self._find()
@@ -259,9 +263,8 @@ class LongPollHandler(RequestHandler):
 
     def _find(self) -> tuple[str, str, str] | None:
         """(token, gateway, session id) of the session this request names."""
-        token = self.request.headers.get("x-phoenix-longpoll-token") or self.get_query_argument(
-            "token", None
-        )
+        params = self._handshake.params(self.request)
+        token = self.request.headers.get("x-phoenix-longpoll-token") or params.get("token")
         found = self._longpoll.find(token, self._handshake.mount)
         return (cast(str, token), *found) if found is not None else None
 
@@ -276,8 +279,8 @@ class LongPollHandler(RequestHandler):
         finally:
             self._polling = None
 
-    async def _begin(self, path_params: dict[str, str]) -> None:
-        admitted = await self._handshake.admit(self.request, path_params)
+    async def _begin(self) -> None:
+        admitted = await self._handshake.admit(self.request)
         if admitted.serializer not in ENCODINGS:
             log.warning("connection refused", reason="long-poll carries no binary frames: format=json")
             raise RefusedError(403)

@@ -16,7 +16,7 @@ from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.base import Encoding
 from gateway.transports.connection import READ_BYTES, Connection, WebSockets
 from gateway.transports.frames import BINARY, TEXT, ready
-from gateway.transports.handshake import Handshake
+from gateway.transports.handshake import Handshake, undecoded
 from mesh.mount import Mount
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import BY_NAME
@@ -40,10 +40,12 @@ class WebSocketHandler(RequestHandler):
         self._websockets = websockets
         self._handshake = handshake
 
-    async def get(self, **path_params: str) -> None:
+    decode_argument = undecoded
+
+    async def get(self, **_path_params: str) -> None:
         """The handshake first, and only then the upgrade."""
         try:
-            admitted = await self._handshake.admit(self.request, path_params)
+            admitted = await self._handshake.admit(self.request)
             problem = upgrade.problem(self.request.headers)
             if problem is not None:
                 raise RefusedError(400, problem)

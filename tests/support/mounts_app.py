@@ -19,6 +19,7 @@ class AnySocket(SocketHandler):
 
     def connect(self, params, info):
         self.assigns.update(
+            params=params,
             transport=info.transport,
             peer=list(info.peer),
             uri=info.uri,
@@ -58,10 +59,13 @@ endpoint = Endpoint(
         "/auth": Mount(AnySocket, longpoll=True, auth_token=True),
         "/token": Mount(TokenSocket, longpoll=True, auth_token=True),
         "/sub": Mount(AnySocket, subprotocols=["chat.v2", "chat.v1"]),
-        "/starlette": Mount(AnySocket, session=SessionCookie("session", sessions.starlette(SECRET))),
+        "/starlette": Mount(
+            AnySocket, longpoll=True, session=SessionCookie("session", sessions.starlette(SECRET))
+        ),
         "/flask": Mount(
             AnySocket, session=SessionCookie("session", sessions.flask(SECRET), csrf_key="csrf_token")
         ),
+        "/tenants/:tenant": Mount(AnySocket, longpoll=True),
         "/open": Mount(AnySocket, websocket=False, longpoll=True, check_origin=False),
     },
     http=[("/get_token", TokenHandler)],

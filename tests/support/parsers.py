@@ -17,7 +17,7 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, par
 
 from gateway.actions import Forward
 from gateway.channel_state import ChannelState
-from gateway.http import once, requests
+from gateway.http import cookies, once, requests
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
 from gateway.http.publish import PublishApi
@@ -247,7 +247,7 @@ def handshake(transport: str, rule: Any) -> Callable[[bytes], Any]:
 
     def call(data: bytes) -> Any:
         request = request_of(data)
-        admitted = run(checks.admit(request, {}))
+        admitted = run(checks.admit(request))
         if transport == "websocket" and upgrade.problem(request.headers) is None:
             assert upgrade.response(request.headers, admitted.subprotocol).endswith(b"\r\n\r\n")
         return admitted
@@ -427,6 +427,12 @@ PARSERS = [
         lambda data: decode_query(data.decode("latin1")),
         (RemoteProtocolError,),
         [b"a=1&b[c]=2&b[]=%C3%BC+"],
+    ),
+    Parser(
+        "cookies",
+        lambda data: list(cookies.candidates(data.decode("latin1").split("\n"), "session")),
+        (),
+        [b'session="a\\073"; b=1\nsession=2'],
     ),
     Parser(
         "vsn",

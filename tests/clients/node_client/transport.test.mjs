@@ -73,11 +73,13 @@ async function opened(options, seconds) {
 
 test("it opens with the URL's path and parameters, nested as a WebSocket's query is", async () => {
   const gateway = await Gateway.at()
-  const query = "user=a%20b+c&a[b][c]=1&a[b][d]=%3D&list[]=1&list[]=2&empty=&__proto__=x&vsn=2.0.0"
+  const query = "user=a%20b+c&a[b][c]=1&a[b][d]=%3D&list[]=1&list[]=2&empty=&__proto__=x&vsn=2.0.0" +
+    "&x[]=1&x[y]=2&y=1&y[]=2&z[][a]=1&z[][b]=2&[w]=1"
   watched(new ZeroMQTransport(`${gateway.address}/my/socket/websocket?${query}`))
   const { path, params } = await gateway.open()
   assert.equal(path, "/my/socket")
-  const expected = '{"user":"a b c","a":{"b":{"c":"1","d":"="}},"list":["1","2"],"empty":"","__proto__":"x","vsn":"2.0.0"}'
+  const expected = '{"user":"a b c","a":{"b":{"c":"1","d":"="}},"list":["1","2"],"empty":"","__proto__":"x","vsn":"2.0.0",' +
+    '"x":{"y":"2"},"y":["2"],"z":[{"a":"1","b":"2"}],"[w]":"1"}'
   assert.equal(JSON.stringify(params), expected)
 })
 
