@@ -5,13 +5,13 @@ import socket
 from collections.abc import Mapping
 
 import zmq
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from gateway.drain import drain
 from gateway.http.application import handshakes, make_application
 from gateway.http.health import Checks
 from gateway.http.publish import PublishApi
+from gateway.http.server import GatewayServer
 from gateway.hub import Hub
 from gateway.ledger import Tally
 from gateway.live_topics import LiveTopics
@@ -39,7 +39,6 @@ from nodes.metrics import Gauges
 
 CLOSE_SECONDS = 3.0
 """Clients that are sent their close frame have this long before the process ends."""
-MAX_BODY_BYTES = 8_000_000
 
 
 class GatewayNode:
@@ -75,7 +74,7 @@ class GatewayNode:
         self._zeromq: ZeroMQClients | None = None
         self._calls: Calls | None = None
         self._traces: Traces | None = None
-        self._server: HTTPServer | None = None
+        self._server: GatewayServer | None = None
         self._door: Door | None = None
 
     async def start(self) -> None:
@@ -145,14 +144,7 @@ class GatewayNode:
             )
             self._zeromq.start()
             self.zeromq_address = self._zeromq.address
-        self._server = HTTPServer(
-            application,
-            ssl_options=certificate,
-            idle_connection_timeout=settings.gateway.handshake_timeout_seconds,
-            body_timeout=settings.gateway.handshake_timeout_seconds,
-            max_body_size=MAX_BODY_BYTES,
-            max_buffer_size=MAX_BODY_BYTES,
-        )
+        self._server = GatewayServer(application, settings=settings.gateway, ssl_options=certificate)
         if certificate is not None:
             self._server.add_sockets(listeners)
         else:

@@ -5,11 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tornado.web import Application, StaticFileHandler
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.routing import Matcher
+from tornado.web import Application, RequestHandler
 
-from gateway.http import publish
+from gateway.http import paths, publish
+from gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
+from gateway.http.head import HeadError
 from gateway.http.origin import OriginCheck
 from gateway.http.publish import PublishApi
+from gateway.http.server import Connection, has_body
+from gateway.http.static import StaticHandler
 from gateway.transports.connection import WebSockets
 from gateway.transports.handshake import Handshake
 from gateway.transports.longpoll import LongPoll, LongPollHandler
@@ -34,21 +40,92 @@ def make_application(
         ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
     """
     handlers: list[tuple[Any, ...]] = []
+    bodies = Bodies(settings.max_body_bytes, settings.max_bodies_bytes)
     given: dict[str, Any]
     for handshake in handshakes(endpoint, "websocket", settings):
         given = {"websockets": websockets, "handshake": handshake}
-        handlers.append((path_pattern(handshake.mount.path) + "/websocket", WebSocketHandler, given))
+        pattern = path_pattern(handshake.mount.path) + "/websocket"
+        handlers.append((PathSegments(pattern), WebSocketHandler, given))
     for handshake in handshakes(endpoint, "longpoll", settings):
-        given = {"longpoll": longpoll, "handshake": handshake}
-        handlers.append((path_pattern(handshake.mount.path) + "/longpoll", LongPollHandler, given))
+        given = {"longpoll": longpoll, "handshake": handshake, "bodies": bodies}
+        pattern = path_pattern(handshake.mount.path) + "/longpoll"
+        handlers.append((PathSegments(pattern), LongPollHandler, given))
     if api is not None:
-        handlers += publish.routes(api, endpoint)
+        handlers += _by_segments(publish.routes(api, endpoint, bodies))
     handlers += endpoint.http
-    handlers += own
+    handlers += _by_segments(own)
     # The longest prefix first, so that "/" does not hide the others.
     for prefix, directory in sorted(endpoint.static.items(), key=lambda each: -len(each[0])):
         handlers.append(_static(prefix, directory))
-    return Application(handlers, endpoint=endpoint)
+    return GatewayApplication(bodies, handlers, endpoint=endpoint)
+
+
+class GatewayApplication(Application):
+    """Reads a request's body only where its route wants one."""
+
+    def __init__(self, bodies: Bodies, handlers: list[tuple[Any, ...]], **settings: Any) -> None:
+        super().__init__(handlers, **settings)
+        self.bodies = bodies
+
+    def get_handler_delegate(  # type: ignore[override]
+        self,
+        request: HTTPServerRequest,
+        target_class: type[RequestHandler],
+        target_kwargs: dict[str, Any] | None = None,
+        path_args: list[bytes] | None = None,
+        path_kwargs: dict[str, bytes] | None = None,
+    ) -> HTTPMessageDelegate:
+        """Who gets the request, and with it its body."""
+        connection, method = request.connection, str(request.method)
+        inner = super().get_handler_delegate(request, target_class, target_kwargs, path_args, path_kwargs)
+        if not has_body(request.headers) or not isinstance(connection, Connection):
+            return inner
+        if not takes_body(target_class, method):
+            error = HeadError(413, f"this path takes no body with {method}")
+            refused = handles(target_class, method) and method in ("GET", "HEAD", "OPTIONS")
+            return Unread(inner, connection, error if refused else None)
+        if inner.stream_request_body:  # it bounds what it keeps by itself
+            if not hasattr(target_class, "BODIES"):
+                connection.set_max_body_size(self.bodies.max_bytes)
+            return inner
+        return Read(
+            self,
+            self.bodies,
+            request,
+            target_class,
+            target_kwargs or {},
+            path_args or [],
+            path_kwargs or {},
+        )
+
+
+class PathSegments(Matcher):
+    """Matches as Plug does: segment by segment, without the empty ones, escapes decoded.
+
+    Args:
+        pattern: of the whole path; its groups are the handler's arguments.
+        decode: whether to decode them.
+    """
+
+    def __init__(self, pattern: str, decode: bool = True) -> None:
+        self._pattern = re.compile(pattern)
+        self._decode = decode
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """The handler's arguments, or None."""
+        match = self._pattern.fullmatch(paths.normal(request.path))
+        if match is None:
+            return None
+        groups = {name: value or "" for name, value in match.groupdict().items()}
+        arguments = {
+            name: paths.unescape(value) if self._decode else value.encode()
+            for name, value in groups.items()
+        }
+        return {"path_args": [], "path_kwargs": arguments}
+
+
+def _by_segments(routes: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [(PathSegments(pattern), *rest) for pattern, *rest in routes]
 
 
 def handshakes(
@@ -66,6 +143,7 @@ def handshakes(
 def _static(prefix: str, directory: Path) -> tuple[Any, ...]:
     if not directory.is_dir():
         raise ApplicationError(f"static {prefix!r}: {directory} is not a directory")
-    pattern = re.escape(prefix.rstrip("/")) + "/(.*)"
-    arguments = {"path": str(directory), "default_filename": "index.html"}
-    return pattern, StaticFileHandler, arguments
+    prefix = paths.normal(prefix.encode().decode("latin-1")).rstrip("/")
+    arguments = {"path": str(directory), "default_filename": "index.html", "well_known": not prefix}
+    matcher = PathSegments(re.escape(prefix) + "(?:/(?P<path>.*))?", decode=False)
+    return matcher, StaticHandler, arguments

@@ -13,6 +13,8 @@ Checks = dict[str, str | None]
 class HealthHandler(RequestHandler):
     """`/healthz`: 200 while the process answers at all."""
 
+    BODIES = ()
+
     def initialize(self, node: str, kind: str) -> None:
         """Tornado hands over who this is."""
         self._who = {"node": node, "kind": kind}
@@ -26,6 +28,8 @@ class HealthHandler(RequestHandler):
 
 class ReadyHandler(RequestHandler):
     """`/readyz`: 200 if this node can do its work now, else 503 with what is wrong."""
+
+    BODIES = ()
 
     def initialize(self, checks: Callable[[], Checks]) -> None:
         """Tornado hands over what to ask."""
@@ -43,6 +47,8 @@ class ReadyHandler(RequestHandler):
 
 class MetricsHandler(RequestHandler):
     """`/metrics`: for Prometheus."""
+
+    BODIES = ()
 
     def initialize(self, registry: CollectorRegistry) -> None:
         """Tornado hands over what to collect."""

@@ -8,12 +8,14 @@ publish anything.
 import asyncio
 import hmac
 import re
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from tornado.web import RequestHandler, stream_request_body
+from tornado.web import stream_request_body
 
 from gateway.http import once
+from gateway.http.bodies import Bodies, BodyError
+from gateway.http.body_handler import BodyHandler
 from gateway.http.once import OnceKeys
 from gateway.http.params import decode_query
 from gateway.http.requests import ACTIONS, Ready, RequestError
@@ -27,9 +29,6 @@ from mesh.settings import ApiSettings
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.api")
-
-DISCARD_BYTES = 16_000_000
-"""Of a request that is refused: read and forgotten, so that its sender reads the answer; then hung up."""
 
 
 class PublishApi:
@@ -118,15 +117,14 @@ class PublishApi:
 
 
 @stream_request_body
-class PublishHandler(RequestHandler):
+class PublishHandler(BodyHandler):
     """One request to publish. The body is read in pieces, so that what is refused is never kept."""
 
-    def initialize(self, api: PublishApi, action: str) -> None:
+    def initialize(self, api: PublishApi, action: str, bodies: Bodies) -> None:
         """Tornado hands over what was given with the route."""
         self._api = api
         self._action = action
-        self._body = bytearray()
-        self._problem: RequestError | None = None
+        self._bodies = bodies
         self._key = b""
 
     def prepare(self) -> None:
@@ -135,37 +133,26 @@ class PublishHandler(RequestHandler):
             return
         headers, limit = self.request.headers, self._api.settings.max_body_bytes
         key = self._api.key_of(headers.get("Authorization", ""))
-        length = headers.get("Content-Length", "0")
-        size = int(length) if length.isascii() and length.isdecimal() else 0
         if key is None:
-            self._problem = RequestError(
-                401, "want the header 'Authorization: Bearer KEY' with a valid key"
-            )
-        elif size > limit:
-            self._problem = _too_large(size, limit)
-        else:
-            self._problem = _query_problem(self.request.query)
-        self._key = key or b""
-        if self._problem is not None and (size > DISCARD_BYTES or "Expect" in headers):
-            self._refuse(self._problem)  # and Tornado hangs up, because the body was not read
-        else:
-            connection = cast(Any, self.request.connection)  # Tornado's type does not know the method
-            connection.set_max_body_size(max(limit, DISCARD_BYTES))
+            want = "want the header 'Authorization: Bearer KEY' with a valid key"
+            self._refuse(RequestError(401, want))
+            return
+        problem = _query_problem(self.request.query)
+        if problem is not None:
+            self._refuse(problem)
+            return
+        self._key = key
+        self.begin_body(self._bodies, limit, "api.max_body_bytes")
 
-    def data_received(self, chunk: bytes) -> None:
-        """A piece of the body."""
-        size, limit = len(self._body) + len(chunk), self._api.settings.max_body_bytes
-        if self._problem is None and size > limit:
-            self._problem = _too_large(size, limit)
-            self._body.clear()
-        if self._problem is None:
-            self._body += chunk
+    def refuse_body(self, error: BodyError) -> None:
+        """As JSON."""
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        self._refuse(RequestError(error.status, error.sentence))
 
     async def post(self) -> None:
         """All has been read."""
         try:
-            if self._problem is not None:
-                raise self._problem
             await self._publish()
         except RequestError as problem:
             self._refuse(problem)
@@ -174,7 +161,7 @@ class PublishHandler(RequestHandler):
             self._refuse(RequestError(503, str(error)))
 
     async def _publish(self) -> None:
-        body = bytes(self._body)
+        body = self.take_body()
         published, repeated = await self._api.publish(self._action, body, self._once_key())
         if repeated:
             self.set_header("Idempotency-Replayed", "true")
@@ -214,7 +201,7 @@ class PublishHandler(RequestHandler):
         self._answer(status_code, {"error": self._reason + want})
 
 
-def routes(api: PublishApi, endpoint: Endpoint) -> list[tuple[Any, ...]]:
+def routes(api: PublishApi, endpoint: Endpoint, bodies: Bodies) -> list[tuple[Any, ...]]:
     """For Tornado's application.
 
     Raises:
@@ -229,7 +216,7 @@ def routes(api: PublishApi, endpoint: Endpoint) -> list[tuple[Any, ...]]:
                     f"the publishing API's {path} is taken by the application's own {entry[0]!r};"
                     " set api.path (MESH_API__PATH) to another prefix"
                 )
-        made.append((re.escape(path), PublishHandler, {"api": api, "action": action}))
+        made.append((re.escape(path), PublishHandler, {"api": api, "action": action, "bodies": bodies}))
     return made
 
 
@@ -240,7 +227,3 @@ def _query_problem(query: str) -> RequestError | None:
     except RemoteProtocolError as error:
         return RequestError(400, str(error))
     return None
-
-
-def _too_large(size: int, limit: int) -> RequestError:
-    return RequestError(413, f"a body of {size} bytes or more; at most {limit} (api.max_body_bytes)")

@@ -15,9 +15,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
+from gateway.http.server import GatewayServer
 from gateway.transports import upgrade, upgrade_request
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.connection import WebSockets
@@ -48,7 +48,7 @@ class Door:
 
     def __init__(
         self,
-        server: HTTPServer,
+        server: GatewayServer,
         websockets: WebSockets,
         handshakes: Sequence[Handshake],
         timeout_seconds: float,
@@ -154,7 +154,8 @@ class Door:
         if not head:
             sock.close()
             return
-        request = upgrade_request.parse(head)
+        short = len(head) <= self._websockets.settings.max_head_bytes
+        request = upgrade_request.parse(head) if short else None
         way = self._way(request) if request is not None else None
         if request is None or way is None or upgrade.problem(request.headers) is not None:
             self._to_tornado(sock, peer)
@@ -176,12 +177,12 @@ class Door:
                 return handshake
         return None
 
-    def _to_tornado(self, sock: socket.socket, peer: Any) -> None:
+    def _to_tornado(self, sock: socket.socket, peer: Any, answered: bool = False) -> None:
         server = self._server
         stream = IOStream(
             sock, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size
         )
-        server.handle_stream(stream, peer)
+        server.handle_stream(stream, peer, answered)
 
     # The answer
 
@@ -245,4 +246,4 @@ class Door:
         except OSError:
             sock.close()
         else:
-            self._to_tornado(sock, peer)
+            self._to_tornado(sock, peer, answered=True)

@@ -16,6 +16,7 @@ from tornado.web import RequestHandler
 from gateway.http import cookies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_header, decode_path_params, decode_query
+from gateway.http.paths import normal
 from gateway.transports.admission import Admitted, RefusedError, ask
 from gateway.transports.upgrade_request import UpgradeRequest
 from mesh.errors import RemoteProtocolError
@@ -49,7 +50,7 @@ class Handshake:
 
     def params(self, request: Request) -> dict[str, Any]:
         """The parameters in the query and the path. Raises RefusedError for what cannot be read."""
-        match = self._path.fullmatch(request.path)
+        match = self._path.fullmatch(normal(request.path))
         try:
             params = decode_query(request.query)
             return params if match is None else params | decode_path_params(match.groupdict())

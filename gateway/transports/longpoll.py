@@ -6,20 +6,21 @@ Source: Phoenix.Transports.LongPoll.
 """
 
 import asyncio
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from tornado.web import RequestHandler
+from tornado.web import stream_request_body
 
 from gateway.client import Client
+from gateway.http.bodies import Bodies
+from gateway.http.body_handler import BodyHandler
 from gateway.hub import Hub
 from gateway.transports import longpoll_calls
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.handshake import Handshake, undecoded
 from gateway.transports.longpoll_calls import CANCEL, POLL, POST, UNREAD, encode
+from gateway.transports.longpoll_messages import messages_of
 from gateway.transports.longpoll_sessions import ENCODINGS, LongPollSession, LongPollSessions
 from mesh import tokens
 from mesh.bus.calls import Calls
@@ -30,9 +31,6 @@ from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.longpoll")
 
-MAX_LINES = 100
-"""Of one POST, as in Phoenix; clients send no more since 1.7.22 and 1.8.6. The rest is counted."""
-MAX_BASE64_CHARACTERS = 10_000_000
 SALT = "longpoll"
 
 
@@ -187,11 +185,13 @@ class LongPoll:
         return b"%d" % (await session.post(messages) if session is not None else 410)
 
 
-class LongPollHandler(RequestHandler):
-    """One request."""
+@stream_request_body
+class LongPollHandler(BodyHandler):
+    """One request. Its body is taken as it is, whatever its Content-Type: nothing parses it as a form."""
 
-    def initialize(self, longpoll: LongPoll, handshake: Handshake) -> None:
+    def initialize(self, longpoll: LongPoll, handshake: Handshake, bodies: Bodies) -> None:
         """Tornado hands over what the application gave with the route."""
+        self._bodies = bodies
         self._longpoll = longpoll
         self._handshake = handshake
         self._polling: asyncio.Task[list[bytes] | None] | None = None
@@ -208,7 +208,9 @@ class LongPollHandler(RequestHandler):
         try:
             self._handshake.check_origin(self.request)
         except RefusedError as refused:
-            self._refuse(refused)
+            return self._refuse(refused)
+        if self.request.method == "POST":
+            self.begin_body(self._bodies)
 
     def options(self, **_path_params: str) -> None:
         """The pre-flight request of a page of another origin."""
@@ -227,6 +229,7 @@ class LongPollHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         """The client hung up: its messages must wait for the next poll."""
+        super().on_connection_close()
         if self._polling is not None:
             self._polling.cancel()
 
@@ -259,6 +262,7 @@ class LongPollHandler(RequestHandler):
         if place is None:
             return self._answer(410)
         _, gateway, session_id = place
+        self.request.body = self.take_body()
         self._answer(await self._longpoll.post(gateway, session_id, messages_of(self.request)))
 
     def _find(self) -> tuple[str, str, str] | None:
@@ -325,26 +329,3 @@ class LongPollHandler(RequestHandler):
 def _malformed(error: WireError) -> None:
     counters.count("bus_messages_malformed")
     log.warning("question about a session dropped", reason=str(error))
-
-
-def messages_of(request: Any) -> list[tuple[bytes, bool]]:
-    """(bytes, whether binary) of each message in a POST."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-ndjson":
-        return [(request.body, False)]
-    lines = [line for line in request.body.replace(b"\r\n", b"\n").split(b"\n") if line]
-    if len(lines) > MAX_LINES:
-        counters.count("longpoll_lines_dropped", len(lines) - MAX_LINES)
-        log.warning("long-poll lines dropped", lines=len(lines), limit=MAX_LINES)
-    return [_message(line) for line in lines[:MAX_LINES]]
-
-
-def _message(line: bytes) -> tuple[bytes, bool]:
-    if line.startswith(b"["):
-        return line, False
-    try:
-        if len(line) <= MAX_BASE64_CHARACTERS:
-            return b64decode(line, validate=True), True
-    except Base64Error:
-        pass
-    return b"", True  # no message: as in Phoenix it ends the session

@@ -35,6 +35,8 @@ ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each i
 class WebSocketHandler(RequestHandler):
     """`<mount>/websocket`: authenticates and upgrades. GET only; anything else is 400, empty."""
 
+    BODIES = ()
+
     def initialize(self, websockets: WebSockets, handshake: Handshake) -> None:
         """Tornado hands over what the application gave with the route."""
         self._websockets = websockets

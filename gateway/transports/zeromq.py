@@ -14,6 +14,7 @@ import zmq
 
 from gateway.backlog import broadcast_frame, lost
 from gateway.client import Client
+from gateway.http.paths import without_empty
 from gateway.hub import Hub
 from gateway.ledger import CLIENT_GONE, Ledger
 from gateway.transports.admission import RefusedError, admit
@@ -221,8 +222,9 @@ class ZeroMQClients:
 
     def _find(self, data: bytes) -> tuple[Mount, dict[str, Any]]:
         opening = read_opening(data)
+        path = without_empty(opening.path)
         for pattern, mount in self._mounts:
-            match = pattern.fullmatch(opening.path)
+            match = pattern.fullmatch(path)
             if match is not None and mount.zeromq:
                 return mount, opening.params | match.groupdict()
         raise RefusedError(404, f"no socket at {opening.path[:80]!r}")

@@ -109,7 +109,17 @@ class GatewaySettings(Room):
         "localhost", min_length=1, description="the host of the pages that may connect (Origin check)"
     )
     idle_timeout_seconds: Seconds = Field(60.0, description="without a byte from a client")
-    handshake_timeout_seconds: Seconds = Field(10.0, description="for a request's headers and body")
+    handshake_timeout_seconds: Seconds = Field(
+        10.0, description="for a request's headers, then for its body; 408"
+    )
+    keepalive_seconds: Seconds = Field(75.0, description="between two HTTP requests of one connection")
+    max_head_bytes: int = Field(
+        65_536, ge=1_000, description="of a request's line and headers, then 414 or 431"
+    )
+    max_body_bytes: int = Field(8_000_000, ge=1_000, description="of one HTTP request, then 413")
+    max_bodies_bytes: int = Field(
+        64_000_000, ge=1_000, description="of all HTTP requests being read or answered, then 503"
+    )
     max_frame_bytes: int = Field(1_000_000, ge=1, description="of a client's message")
     max_fragments: int = Field(
         65_536, ge=1, description="frames that one message may come in, then it is closed with 1008"

@@ -24,6 +24,8 @@ COUNTERS: Mapping[str, str] = {
     "frames_malformed": "client messages that closed their connection with 1002, 1007, 1008, 1009 or 1011",
     "handlers_failed": "messages whose handling failed by an error of ours, logged with a traceback",
     "hold_timeouts": "commands that waited in vain for the broadcast before them",
+    "http_bodies_refused": "HTTP requests answered with 413 or 503 because of the size of their bodies",
+    "http_requests_refused": "HTTP requests that were malformed, too long or too slow",
     "joins_without_bus": "joins refused because the bus did not take their topic in time",
     "links_given_up": "links ended because the other side was too far behind, or took nothing",
     "links_incompatible": "links that did not come about because the two sides speak other versions",

@@ -20,12 +20,12 @@ _open = []
 
 
 def run(scenario, seconds=90):
-    """Run one test's coroutine; at its end no connection stays open."""
+    """Run one test's coroutine and return its result; at its end no connection stays open."""
 
     async def guarded():
         try:
             async with asyncio.timeout(seconds):
-                await scenario
+                return await scenario
         finally:
             writers, _open[:] = list(_open), []
             for writer in writers:
@@ -36,7 +36,7 @@ def run(scenario, seconds=90):
                 except ConnectionError:
                     pass
 
-    asyncio.run(guarded())
+    return asyncio.run(guarded())
 
 
 async def open_connection(host, port, sock=None):

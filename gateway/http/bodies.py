@@ -1,0 +1,215 @@
+"""The bodies of HTTP requests: read only where a route wants one, bounded each and all together.
+
+What is refused is refused before its body is read, so no `100 Continue` is sent for it. What its sender
+sends all the same is dropped (gateway/http/server.py). The bytes count until their request is answered.
+"""
+
+import asyncio
+from typing import Any
+
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.web import Application, RequestHandler
+
+from gateway.http.head import HeadError
+from gateway.http.server import Connection, phrase
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.http")
+
+FULL = "too many requests are being read; try again soon (gateway.max_bodies_bytes)"
+
+
+class BodyError(HeadError):
+    """A body that is not read on: 413 for one that is too large by itself, 503 if all together are."""
+
+
+class Bodies:
+    """All bodies that a gateway holds.
+
+    Args:
+        max_bytes: of one.
+        max_total_bytes: of all together.
+
+    Attributes:
+        bytes: that are held now.
+    """
+
+    def __init__(self, max_bytes: int, max_total_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.max_total_bytes = max_total_bytes
+        self.bytes = 0
+
+    def begin(self, headers: HTTPHeaders, limit: int | None = None, setting: str = "") -> "Body":
+        """A body is about to be read, with a limit of its own or that of all. Raises BodyError."""
+        body = Body(self, limit or self.max_bytes, setting or "gateway.max_body_bytes")
+        length = headers.get("Content-Length", "")
+        body.check(int(length) if length.isascii() and length.isdecimal() else 0)
+        return body
+
+
+class Body:
+    """One body, while it is read and until its request is answered."""
+
+    __slots__ = ("_bodies", "_data", "_limit", "_setting", "_size")
+
+    def __init__(self, bodies: Bodies, limit: int, setting: str) -> None:
+        self._bodies = bodies
+        self._limit = limit
+        self._setting = setting
+        self._data = bytearray()
+        self._size = 0
+
+    def check(self, more: int) -> None:
+        """Raises BodyError if so many more bytes are too many."""
+        size = self._size + more
+        if size > self._limit:
+            counters.count("http_bodies_refused")
+            raise BodyError(413, f"a body of {size} bytes or more; at most {self._limit} ({self._setting})")
+        if self._bodies.bytes + more > self._bodies.max_total_bytes:
+            counters.count("http_bodies_refused")
+            log.warning("body refused", reason=FULL, held=self._bodies.bytes)
+            raise BodyError(503, FULL, {"Retry-After": "1"})
+
+    def add(self, chunk: bytes) -> None:
+        """A piece of it. Raises BodyError."""
+        self.check(len(chunk))
+        self._data += chunk
+        self._size += len(chunk)
+        self._bodies.bytes += len(chunk)
+
+    def take(self) -> bytes:
+        """All of it; it still counts."""
+        data, self._data = bytes(self._data), bytearray()
+        return data
+
+    def release(self) -> None:
+        """It is needed no more."""
+        self._bodies.bytes -= self._size
+        self._size = 0
+        self._data = bytearray()
+
+
+def takes_body(handler: type[RequestHandler], method: str) -> bool:
+    """Whether a route wants the body of a request.
+
+    Our own handlers say so in `BODIES`; an application's does if it handles the method.
+    """
+    ours: tuple[str, ...] | None = getattr(handler, "BODIES", None)
+    return handles(handler, method) if ours is None else method in ours
+
+
+def handles(handler: type[RequestHandler], method: str) -> bool:
+    """Whether a handler has a method."""
+    own = getattr(handler, method.lower(), None) if method in RequestHandler.SUPPORTED_METHODS else None
+    return own is not None and own is not getattr(RequestHandler, method.lower())
+
+
+def refuse(connection: Connection, error: HeadError) -> "asyncio.Future[None]":
+    """Answer a request whose body is not read; done when the answer is written."""
+    text = error.sentence.encode()
+    headers = HTTPHeaders({"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))})
+    for name, value in error.headers.items():
+        headers[name] = value
+    connection.write_headers(
+        ResponseStartLine("HTTP/1.1", error.status, phrase(error.status)), headers, text
+    )
+    connection.finish()
+    return connection.answered
+
+
+class Unread(HTTPMessageDelegate):
+    """A request whose route wants no body: answered as if it had none."""
+
+    def __init__(self, inner: HTTPMessageDelegate, connection: Connection, error: HeadError | None) -> None:
+        self._inner = inner
+        self._connection = connection
+        self._error = error
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> "asyncio.Future[None]":
+        """The route says 404 or 405; what it would answer with 200 is refused by `error`."""
+        if self._error is not None:
+            return refuse(self._connection, self._error)
+        self._inner.headers_received(start_line, headers)
+        self._inner.finish()
+        return self._connection.answered
+
+    def data_received(self, chunk: bytes) -> None:
+        """Is dropped."""
+
+    def finish(self) -> None:
+        """It has been answered."""
+
+    def on_connection_close(self) -> None:
+        """So it was not read."""
+
+
+class Read(HTTPMessageDelegate):
+    """A request for a handler of the application, which gets the whole body."""
+
+    def __init__(
+        self,
+        application: Application,
+        bodies: Bodies,
+        request: HTTPServerRequest,
+        handler: type[RequestHandler],
+        arguments: dict[str, Any],
+        path_args: list[bytes],
+        path_kwargs: dict[str, bytes],
+    ) -> None:
+        assert isinstance(request.connection, Connection)
+        self._application = application
+        self._bodies = bodies
+        self._request = request
+        self._connection = request.connection
+        self._handler = handler
+        self._arguments = arguments
+        self._path = (path_args, path_kwargs)
+        self._body: Body | None = None
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> "asyncio.Future[None] | None":
+        """What is known to be too large is not read at all."""
+        del start_line
+        try:
+            self._body = self._bodies.begin(headers)
+        except BodyError as error:
+            return refuse(self._connection, error)
+        return None
+
+    def data_received(self, chunk: bytes) -> "asyncio.Future[None] | None":
+        """A piece of the body."""
+        if self._body is None:
+            return None
+        try:
+            self._body.add(chunk)
+        except BodyError as error:
+            self.on_connection_close()
+            return refuse(self._connection, error)
+        return None
+
+    def finish(self) -> None:
+        """All has come: as Tornado's own delegate, but that we know when the handler is done."""
+        body, request, application = self._body, self._request, self._application
+        assert body is not None
+        request.body = body.take()
+        try:
+            handler = self._handler(application, request, **self._arguments)
+        except BaseException:
+            body.release()
+            raise
+        transforms = [each(request) for each in application.transforms]
+        args, kwargs = self._path
+        task = asyncio.ensure_future(handler._execute(transforms, *args, **kwargs))
+        self._body = None
+
+        def done(task: "asyncio.Future[None]") -> None:
+            body.release()
+            if not task.cancelled():
+                task.result()
+
+        task.add_done_callback(done)
+
+    def on_connection_close(self) -> None:
+        """It does not come whole."""
+        if self._body is not None:
+            self._body.release()
+            self._body = None

@@ -1,0 +1,133 @@
+"""The head of an HTTP request: what may be in it, and in which forms its target may come. Pure.
+
+Looked at before Tornado parses it, so that each refusal has its own status and says why, and every form of
+request target is taken. Source: RFC 9112 §3.2, RFC 9110 §9.1 and §15.5.
+"""
+
+import re
+from collections.abc import Mapping
+
+from mesh.errors import RemoteProtocolError
+
+MAX_HEADERS = 200
+"""Header lines of one request; browsers send about 20, proxies add a few."""
+
+_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r?")
+_ABSOLUTE = re.compile(rb"(?:https?|wss?)://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
+_METHOD_BEGIN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_HOST_LINE = re.compile(rb"^host[ \t]*:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
+_HEAD_END = re.compile(rb"\n\r?\n")
+
+
+class HeadError(RemoteProtocolError):
+    """The request is answered with `status`, a sentence and `headers`, and its connection is closed."""
+
+    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.headers = dict(headers or {})
+
+
+class HeadReader:
+    """Finds the end of a head in bytes as they come, each looked at once.
+
+    Args:
+        max_bytes: bound of the head.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._searched = 0
+        self._line_checked = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a request has come."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """(the head as Tornado reads it, what came behind it) once the head is complete.
+
+        Raises:
+            HeadError: for a head that is refused, as early as that is known.
+        """
+        buffer = self._buffer
+        buffer += data if buffer else data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request
+        if not buffer:
+            return None
+        if not self._line_checked:
+            self._check_line()
+        found = _HEAD_END.search(buffer, self._searched)
+        end = found.end() if found is not None else len(buffer)
+        if end > self._max_bytes:
+            raise self._too_long()
+        if found is None:
+            self._searched = max(0, len(buffer) - 2)
+            return None
+        return check(bytes(buffer[:end])), bytes(buffer[end:])
+
+    def _check_line(self) -> None:
+        """What is no HTTP/1 need not be waited for."""
+        if not _METHOD_BEGIN.match(self._buffer):
+            raise HeadError(400, "this is not an HTTP/1.1 request")
+        line, newline, _ = self._buffer.partition(b"\n")
+        if newline:
+            _parse_line(bytes(line))
+            self._line_checked = True
+
+    def _too_long(self) -> HeadError:
+        limit = f"at most {self._max_bytes} bytes are read (gateway.max_head_bytes)"
+        if self._buffer.find(b"\n", 0, self._max_bytes) < 0:
+            return HeadError(414, f"the request line is too long; {limit}")
+        return HeadError(431, f"the request's headers are too long; {limit}")
+
+
+def check(head: bytes) -> bytes:
+    """A complete head, its target in origin form.
+
+    Raises:
+        HeadError: for one that is refused; for `OPTIONS *` with its answer.
+    """
+    line, _, rest = head.partition(b"\n")
+    method, target, minor = _parse_line(line)
+    lines = rest.count(b"\n") - 1
+    if lines > MAX_HEADERS:
+        raise HeadError(431, f"{lines} header lines; at most {MAX_HEADERS} are read")
+    hosts = _HOST_LINE.findall(rest)
+    if len(hosts) > 1 or (not hosts and minor):
+        raise HeadError(400, f"{len(hosts) or 'no'} Host headers; want one")
+    if target.startswith(b"/"):
+        _check_path(target)
+        return head
+    if target == b"*" and method == b"OPTIONS":
+        raise HeadError(204, "", {"Allow": "GET, HEAD, POST, OPTIONS"})
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise HeadError(400, "the request target is neither a path nor a URL")
+    # RFC 9112 §3.2.2: the host of the URL counts, whatever the Host header says.
+    path = match[2] or b"/"
+    target = path if path.startswith(b"/") else b"/" + path
+    _check_path(target)
+    rest = b"Host: " + match[1] + b"\r\n" + _HOST_LINE.sub(b"", rest)
+    return method + b" " + target + b" HTTP/1.%d\r\n" % minor + rest
+
+
+def _parse_line(line: bytes) -> tuple[bytes, bytes, int]:
+    """(method, target, minor version)."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise HeadError(400, "malformed request line; want 'METHOD target HTTP/1.1'")
+    method, target, major, minor = match.groups()
+    if major != b"1":
+        raise HeadError(505, "this server speaks HTTP/1.1")
+    if method == b"CONNECT":
+        raise HeadError(501, "this server is no proxy: it does not implement CONNECT")
+    return method, target, int(minor)
+
+
+def _check_path(target: bytes) -> None:
+    if b"%" in target and _BAD_ESCAPE.search(target.partition(b"?")[0]):
+        raise HeadError(400, "a % in the address does not begin an escape such as %20")

@@ -1,0 +1,66 @@
+"""Paths as Plug reads them: empty segments do not count, and escapes are decoded in each segment. Pure.
+
+Source: Plug.Router.Utils, Plug.Static.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+MAX_NAME_BYTES = 255
+"""Of a file, on all common file systems."""
+WELL_KNOWN = ".well-known"
+"""RFC 8615: the one name with a leading dot that is meant to be served."""
+
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_NOT_ASCII = re.compile(r"[\x80-\xff]")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def without_empty(path: str) -> str:
+    """`//a//b/` → `/a/b`."""
+    return "/" + "/".join(segment for segment in path.split("/") if segment)
+
+
+def normal(path: str) -> str:
+    """`//a%2Db/%2f/` → `/a-b/%2F`: no empty segments, no needless escapes (RFC 3986 §6.2.2).
+
+    Args:
+        path: its bytes read as Latin-1, as Tornado does; what comes out is ASCII.
+    """
+    joined = without_empty(path)
+    if not joined.isascii():
+        joined = _NOT_ASCII.sub(lambda match: f"%{ord(match[0]):02X}", joined)
+    return _ESCAPE.sub(_shortest, joined) if "%" in joined else joined
+
+
+def _shortest(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16))
+    return character if character in _UNRESERVED else escape[0].upper()
+
+
+def unescape(text: str) -> bytes:
+    """The bytes of a part of a normal path."""
+    return unquote_to_bytes(text)
+
+
+def file_of(path: str, well_known: bool) -> str | None:
+    """The relative name of the file that a path below a static prefix asks for, if it may be served.
+
+    Args:
+        path: normal, still escaped.
+        well_known: whether `.well-known` may come first; no other name may begin with a dot.
+    """
+    names: list[str] = []
+    for segment in path.split("/"):
+        if not segment:
+            continue
+        try:
+            name = unescape(segment).decode()
+        except UnicodeDecodeError:
+            return None
+        if name.startswith(".") and (names or not well_known or name != WELL_KNOWN):
+            return None
+        if len(name.encode()) > MAX_NAME_BYTES or any(each in name for each in "\x00/\\"):
+            return None
+        names.append(name)
+    return "/".join(names)

@@ -1,0 +1,261 @@
+"""The HTTP server of a gateway: Tornado's, with limits that are answered and time-outs of their own.
+
+Tornado hangs up on what is too long or too slow, and knows one time-out for a request and for the silence
+between two. Here a head is read first (gateway/http/head.py) and then handed to Tornado. What a client
+sends after its answer was written is dropped for a while: hanging up at once could destroy the answer.
+"""
+
+import asyncio
+import socket
+import ssl
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from tornado import iostream
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection
+from tornado.httpserver import HTTPServer, _HTTPRequestContext
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.web import Application
+
+from gateway.http.head import HeadError, HeadReader
+from mesh.settings import GatewaySettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.http")
+
+READ_BYTES = 65_536
+LINGER_SECONDS = 5.0
+"""What is sent behind a refusal is read and dropped for so long, so that its sender reads the answer."""
+LINGER_BYTES = 16_000_000
+NO_LIMIT = 2**62
+"""Bodies are bounded in gateway/http/bodies.py, where the answer says why."""
+TOO_SLOW = HeadError(408, "the request took too long (gateway.handshake_timeout_seconds)")
+
+
+def has_body(headers: HTTPHeaders) -> bool:
+    """Whether a request announces a body."""
+    return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0") != ""
+
+
+def phrase(status: int) -> str:
+    """Of a status line."""
+    return HTTPStatus(status).phrase
+
+
+def answer(error: HeadError) -> bytes:
+    """The response to a request that is not read further."""
+    body = error.sentence.encode()
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Date": formatdate(usegmt=True),
+        "Connection": "close",
+        **error.headers,
+    }
+    if error.status != 204:
+        headers["Content-Length"] = str(len(body))
+    lines = [f"HTTP/1.1 {error.status} {phrase(error.status)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+
+
+class GatewayServer(HTTPServer):
+    """Serves an application. Made as `GatewayServer(application, settings=…, ssl_options=…)`."""
+
+    def initialize(  # type: ignore[override]
+        self, application: Application, settings: GatewaySettings, ssl_options: ssl.SSLContext | None = None
+    ) -> None:
+        """Tornado's constructor calls this."""
+        self._settings = settings
+        super().initialize(
+            application, ssl_options=ssl_options, max_body_size=NO_LIMIT, max_buffer_size=4 * READ_BYTES
+        )
+
+    def handle_stream(self, stream: IOStream, address: Any, answered: bool = False) -> None:
+        """A connection; `answered` if it had a request already, so it may be idle for longer."""
+        context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
+        connection = ServerConnection(stream, self.conn_params, context, self._settings, answered)
+        self._connections.add(connection)
+        connection.start_serving(self)
+
+
+class ServerConnection(HTTP1ServerConnection):
+    """One connection: a request after the other."""
+
+    def __init__(
+        self,
+        stream: IOStream,
+        params: HTTP1ConnectionParameters,
+        context: object,
+        settings: GatewaySettings,
+        answered: bool,
+    ) -> None:
+        super().__init__(stream, params, context)
+        self._settings = settings
+        self._answered = answered
+
+    async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
+        try:
+            while await self._serve_one(delegate):
+                self._answered = True
+                await asyncio.sleep(0)
+        except (StreamClosedError, iostream.UnsatisfiableReadError, asyncio.CancelledError):
+            pass
+        except Exception as error:
+            log.error("an HTTP connection ended by an error", exc_info=error)
+            self.stream.close()
+        finally:
+            delegate.on_close(self)
+
+    async def _serve_one(self, delegate: HTTPServerConnectionDelegate) -> bool:
+        settings = self._settings
+        idle = settings.keepalive_seconds if self._answered else settings.handshake_timeout_seconds
+        connection = Connection(self.stream, self.params, self.context, settings)
+        if not await connection.read_head(idle):
+            return False
+        return await connection.read_response(delegate.start_request(self, connection))
+
+
+class Connection(HTTP1Connection):
+    """One request of a connection, and its answer."""
+
+    def __init__(
+        self,
+        stream: IOStream,
+        params: HTTP1ConnectionParameters,
+        context: object,
+        settings: GatewaySettings,
+    ) -> None:
+        super().__init__(stream, False, params, context)
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._lingering = False
+        self._dropped = 0
+
+    @property
+    def answered(self) -> "asyncio.Future[None]":
+        """Done when the answer is written, or the connection has ended."""
+        return self._finish_future
+
+    # The head
+
+    async def read_head(self, idle_seconds: float) -> bool:
+        """Wait for a request and look at its head, which Tornado reads then; False if there is none."""
+        reader = HeadReader(self._settings.max_head_bytes)
+        seconds = self._settings.handshake_timeout_seconds
+        try:
+            async with asyncio.timeout(idle_seconds) as limit:
+                while True:
+                    begun = reader.begun
+                    found = reader.feed(await self.stream.read_bytes(READ_BYTES, partial=True))
+                    if found is not None:
+                        unread(self.stream, found[0] + found[1])
+                        return True
+                    if reader.begun and not begun:
+                        limit.reschedule(self._loop.time() + seconds)
+        except TimeoutError:
+            if reader.begun:
+                self._refused(TOO_SLOW)
+                self.stream.write(answer(TOO_SLOW))
+            self.stream.close()
+        except HeadError as error:
+            self._refused(error)
+            await self._answer_and_close(answer(error))
+        return False
+
+    def _refused(self, error: HeadError) -> None:
+        if error.status >= 400:
+            counters.count("http_requests_refused")
+            log.info("request refused", status=error.status, reason=error.sentence)
+
+    async def _answer_and_close(self, data: bytes) -> None:
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self.stream.write(data)
+                self._shut_down()
+                dropped = 0
+                while dropped < LINGER_BYTES:
+                    dropped += len(await self.stream.read_bytes(READ_BYTES, partial=True))
+        except (TimeoutError, StreamClosedError):
+            pass
+        self.stream.close()
+
+    def _shut_down(self) -> None:
+        """Say that nothing more follows. TLS has no such half."""
+        if not isinstance(self.stream, SSLIOStream) and not self.stream.closed():
+            try:
+                self.stream.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.stream.close()
+
+    # The body
+
+    async def read_response(self, delegate: HTTPMessageDelegate) -> bool:
+        """One request, to the end of its answer; returns whether another may follow."""
+        self._timer = self._loop.call_later(self._settings.handshake_timeout_seconds, self._too_slow)
+        try:
+            goes_on = await super().read_response(delegate)
+        finally:
+            self._timer.cancel()
+        if self._lingering:
+            self.close()
+            return False
+        return goes_on
+
+    def _too_slow(self) -> None:
+        if self._read_finished or self._lingering or self.stream is None or self.stream.closed():
+            return
+        self._refused(TOO_SLOW)
+        if self._response_start_line is None:
+            self.stream.write(answer(TOO_SLOW))
+        self.close()
+
+    async def _deliver_body(self, delegate: HTTPMessageDelegate, data: bytes) -> None:
+        if not self._write_finished:
+            return await super()._deliver_body(delegate, data)
+        self._dropped += len(data)
+        if self._dropped > LINGER_BYTES:
+            self.close()
+
+    # The answer
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> Any:
+        """As Tornado's; who is answered before the body was read is told that the connection ends."""
+        request = self._request_headers
+        if not self._read_finished and request is not None and has_body(request):
+            self._disconnect_on_finish = True
+        return super().write_headers(start_line, headers, chunk)
+
+    def _finish_request(self, future: "asyncio.Future[None] | None") -> None:
+        """The answer is written; if the body is not, it is dropped for a while instead of hanging up."""
+        unread = self._disconnect_on_finish and not self._read_finished
+        if not unread or self.stream is None or self.stream.closed():
+            super()._finish_request(future)
+            return
+        self._clear_callbacks()
+        self._lingering = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_SECONDS, self.close)
+        self._shut_down()
+        if not self._finish_future.done():
+            self._finish_future.set_result(None)
+
+
+def unread(stream: IOStream, data: bytes) -> None:
+    """Give bytes back to a stream: they are read next."""
+    stream._read_buffer[:0] = data
+    stream._read_buffer_size += len(data)
