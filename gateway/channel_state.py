@@ -1,5 +1,6 @@
 """One channel of one client, as its gateway sees it."""
 
+from collections import deque
 from typing import Any
 
 from gateway.bucket import TokenBucket
@@ -18,7 +19,7 @@ class Joining:
     def __init__(self, join: Message, replaces: "ChannelState | None") -> None:
         self.join = join
         self.replaces = replaces
-        self.pending: list[Message] = []
+        self.pending: deque[Message] = deque()
         self.pending_bytes = 0
 
 

@@ -15,6 +15,7 @@ from gateway.ledger import (
     HELD_OVERFLOW,
     INTERCEPTED,
     JOIN_FAILED,
+    MALFORMED,
     SENDER,
     UNENCODABLE,
     Ledger,
@@ -25,10 +26,12 @@ from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError
 from mesh.link import commands
-from mesh.messages import JSON
-from mesh.telemetry import counters, get_logger, stats
+from mesh.payloads import message_flaw
+from mesh.telemetry import Complaints, get_logger, stats
 
 log = get_logger("gateway.fanout")
+_malformed = Complaints(log, "broadcast dropped")
+_unencodable = Complaints(log, "broadcast skipped for some clients")
 
 
 class Fanout:
@@ -139,6 +142,10 @@ class Fanout:
             stats.broadcasts_unneeded += 1
             return
         traced = self._arrive(members, header, len(data))
+        flaw = message_flaw(header.event, header.codec, data)
+        if flaw is not None:
+            self._drop_malformed(topic, members, header, flaw, traced)
+            return
         sender = header.sender
         ours = sender is not None and sender.skip and sender.gateway == self._gateway
         skipped = sender.channel if sender is not None and ours else None
@@ -165,6 +172,18 @@ class Fanout:
         if members.careful or members.held:
             self._deliver_carefully(members, header, data, skipped, traced)
 
+    def _drop_malformed(
+        self,
+        topic: str,
+        members: Members,
+        header: Header,
+        flaw: str,
+        traced: dict[Ledger, Ledger] | None,
+    ) -> None:
+        for ledger in members.ledgers.values():
+            (ledger if traced is None else traced[ledger]).drop(MALFORMED, ledger.members)
+        _malformed.about(header.origin, "bus_messages_malformed", flaw, topic=topic, broadcast=header.event)
+
     def _arrive(self, members: Members, header: Header, size: int) -> dict[Ledger, Ledger] | None:
         """Count the members there are now; returns the ledgers to be used instead, if somebody traces."""
         if self.tracing is None:
@@ -180,6 +199,11 @@ class Fanout:
         """To those members of a topic that `worker` runs: it came over the link, like their pushes."""
         members = self._topics.get(broadcast.topic)
         if members is None:
+            return
+        flaw = message_flaw(broadcast.event, broadcast.codec, broadcast.data)
+        if flaw is not None:
+            fields = {"topic": broadcast.topic, "broadcast": broadcast.event}
+            _malformed.about(worker, "worker_payloads_malformed", flaw, **fields)
             return
         for (encoding, ledger), group in members.plain.items():
             frame = self._encode(encoding, ledger, broadcast, broadcast.data)
@@ -264,28 +288,17 @@ class Fanout:
         self, encoding: Encoding, ledger: Ledger, header: Header | commands.Broadcast, data: bytes
     ) -> Any:
         try:
-            if header.codec == JSON and not data.isascii():
-                _check_utf8(data)
             frame = encoding.serializer.encode_broadcast(ledger.topic, header.event, header.codec, data)
         except EncodeError as error:
-            counters.count("broadcasts_unencodable")
-            log.warning(
-                "broadcast skipped for some clients",
+            _unencodable.about(
+                encoding.serializer.name,
+                "broadcasts_unencodable",
+                str(error),
                 topic=ledger.topic,
                 broadcast=header.event,
-                serializer=encoding.serializer.name,
-                reason=str(error),
             )
             return None
         return encoding.broadcast(encoding.ready(frame), ledger, header.event)
-
-
-def _check_utf8(data: bytes) -> None:
-    """A program on the bus may say anything; a browser that gets such text closes its connection."""
-    try:
-        str(data, "utf-8")
-    except UnicodeDecodeError as error:
-        raise EncodeError(f"the payload is not UTF-8: {error}") from None
 
 
 def _filtered(channel: ChannelState, event: str, origin: str, sequence: int) -> str | None:

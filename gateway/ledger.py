@@ -28,6 +28,7 @@ CHANNEL_ENDED = "channel_ended"
 JOIN_FAILED = "join_failed"
 HELD_OVERFLOW = "held_overflow"
 UNENCODABLE = "unencodable"
+MALFORMED = "malformed"
 DROPPED = (
     CONFLATED,
     DROPPED_OLDEST,
@@ -37,6 +38,7 @@ DROPPED = (
     JOIN_FAILED,
     HELD_OVERFLOW,
     UNENCODABLE,
+    MALFORMED,
 )
 """Why a member that is to get a broadcast does not."""
 

@@ -23,6 +23,7 @@ from gateway.actions import (
     Start,
 )
 from gateway.channel_state import ChannelState, Joining, Moving
+from gateway.foreign import UNSENDABLE, check_message, check_payload, unsendable
 from gateway.limits import Limits
 from mesh import telemetry
 from mesh.channel import Channel
@@ -41,6 +42,7 @@ UNMATCHED = b'{"reason":"unmatched topic"}'
 TOO_MANY = b'{"reason":"too many channels joined"}'
 UNAVAILABLE = b'{"reason":"unavailable"}'
 JOIN_CRASHED = b'{"reason":"join crashed"}'
+INVALID_REPLY = b'{"reason":"invalid reply"}'
 CHANNEL_CRASH = b'{"reason":"channel_crash"}'
 
 MAX_TOPIC_BYTES = 4_096
@@ -146,7 +148,7 @@ class Session:
         return [Forward(old, commands.Replace(old.number))]
 
     def _hold(self, joining: Joining, message: Message) -> list[Action]:
-        size = len(message.data) + 100
+        size = _size(message)
         joining.pending.append(message)
         joining.pending_bytes += size
         self._pending_bytes += size
@@ -174,12 +176,18 @@ class Session:
         joining = channel.joining
         if joining is None:
             return []
-        channel.joining = None
         channel.intercepts = frozenset(joined.intercepts)
         if type(joining) is Moving:
+            channel.joining = None
             return [Activate(channel), *self._release(joining)]
+        try:
+            actions = self._answer_join(channel, joining, "ok", joined.codec, joined.data)
+        except UNSENDABLE as error:  # the worker believes that it is joined
+            unsendable(error, channel, "replies_unencodable")
+            end = commands.SocketDown([channel.number], "closed")
+            return [Forward(channel, end), *self.refused(channel, JSON, JOIN_CRASHED)]
+        channel.joining = None
         channel.since = joined.since
-        actions = self._answer_join(channel, joining, "ok", joined.codec, joined.data)
         actions.append(Activate(channel))
         return actions + self._release(joining)
 
@@ -190,7 +198,11 @@ class Session:
             return []
         if type(joining) is Moving:
             return self.crashed(channel)
-        actions = self._answer_join(channel, joining, "error", codec, data)
+        try:
+            actions = self._answer_join(channel, joining, "error", codec, data)
+        except UNSENDABLE as error:
+            unsendable(error, channel, "replies_unencodable")
+            actions = self._answer_join(channel, joining, "error", JSON, JOIN_CRASHED)
         actions += self._drop(channel)
         return actions + self._release(joining)
 
@@ -199,28 +211,28 @@ class Session:
         return self.refused(channel, JSON, UNAVAILABLE)
 
     def replied(self, channel: ChannelState, reply: commands.Reply) -> list[Action]:
-        """The channel answers a push or a leave."""
+        """The channel answers a push or a leave; what cannot be sent becomes an error reply."""
+        to, encode = (channel.push_join_ref, reply.ref, channel.topic), self._serializer.encode_reply
         try:
-            frame = self._serializer.encode_reply(
-                channel.push_join_ref,
-                reply.ref,
-                channel.topic,
-                reply.status,
-                reply.codec,
-                reply.data,
-            )
-        except EncodeError as error:
-            return self._unencodable("replies_unencodable", channel, error)
-        return [Send(frame)]
+            check_payload(reply.codec, reply.data)
+            return [Send(encode(*to, reply.status, reply.codec, reply.data))]
+        except UNSENDABLE as error:
+            unsendable(error, channel, "replies_unencodable")
+        try:
+            return [Send(encode(*to, "error", JSON, INVALID_REPLY))]
+        except EncodeError:  # nobody asked with such a ref
+            return []
 
     def pushed(self, channel: ChannelState, push: commands.Pushed) -> list[Action]:
         """The channel pushes."""
         try:
+            check_message(push.event, push.codec, push.data)
             frame = self._serializer.encode_push(
                 channel.push_join_ref, channel.topic, push.event, push.codec, push.data
             )
-        except EncodeError as error:
-            return self._unencodable("messages_unencodable", channel, error)
+        except UNSENDABLE as error:
+            unsendable(error, channel, "messages_unencodable")
+            return []
         return [Send(frame)]
 
     def closed(self, channel: ChannelState) -> list[Action]:
@@ -285,24 +297,28 @@ class Session:
     def _answer_join(
         self, channel: ChannelState, joining: Joining, status: str, codec: int, data: bytes
     ) -> list[Action]:
-        join = joining.join
-        try:
-            reply = self._serializer.encode_reply(
-                channel.join_ref, join.ref, channel.topic, status, codec, data
-            )
-            actions: list[Action] = [Send(reply)]
-        except EncodeError as error:
-            actions = self._unencodable("replies_unencodable", channel, error)
+        check_payload(codec, data)
+        reply = self._serializer.encode_reply(
+            channel.join_ref, joining.join.ref, channel.topic, status, codec, data
+        )
+        actions: list[Action] = [Send(reply)]
         old = joining.replaces
         if old is not None:
             actions.append(Send(self._serializer.encode_end(old.join_ref, old.topic, CLOSE, EMPTY)))
         return actions
 
     def _release(self, joining: Joining) -> list[Action]:
-        """Handle what the client sent while the join was pending."""
+        """Handle what the client sent while the join was pending, up to the next join among it."""
         actions: list[Action] = []
-        self._pending_bytes -= joining.pending_bytes
-        for message in joining.pending:
+        pending, size = joining.pending, joining.pending_bytes
+        while pending:
+            channel = self.channels.get(joining.join.topic)
+            if channel is not None and channel.joining is not None:  # all that is left waits for that one
+                channel.joining.pending, channel.joining.pending_bytes = pending, size
+                break
+            message = pending.popleft()
+            size -= _size(message)
+            self._pending_bytes -= _size(message)
             actions += self._handle(message)
         if self._paused and self._pending_bytes <= self._max_pending_bytes:
             self._paused = False
@@ -322,10 +338,10 @@ class Session:
     def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, data: bytes) -> list[Action]:
         return [Send(self._serializer.encode_reply(join_ref, ref, topic, status, JSON, data))]
 
-    def _unencodable(self, counter: str, channel: ChannelState, error: EncodeError) -> list[Action]:
-        counters.count(counter)
-        log.warning("message skipped", topic=channel.topic, reason=str(error))
-        return []
+
+def _size(message: Message) -> int:
+    """What a message counts while it waits."""
+    return len(message.data) + 100
 
 
 def _same_ref(one: Any, other: Any) -> bool:

@@ -18,6 +18,8 @@ CLOSE = "phx_close"
 ERROR = "phx_error"
 HEARTBEAT = "heartbeat"
 HEARTBEAT_TOPIC = "phoenix"
+CONTROL = frozenset((JOIN, LEAVE, REPLY, CLOSE, ERROR))
+"""Events by which client and server speak of a channel itself: nobody pushes or broadcasts them."""
 DISCONNECT = "disconnect"
 """The event that closes every socket whose id is the topic it is broadcast on."""
 
@@ -35,6 +37,21 @@ def check_name(name: object, what: str) -> str:
     except UnicodeEncodeError:
         raise ChannelError(f"{what} {name!r} has a lone surrogate and cannot be UTF-8") from None
     return name
+
+
+def check_event(name: object) -> str:
+    """Return `name` if it can be pushed and broadcast.
+
+    Raises:
+        ChannelError: as `check_name`, and for an event of the protocol itself.
+    """
+    event = check_name(name, "event")
+    if event in CONTROL:
+        raise ChannelError(
+            f"event {event!r} belongs to the protocol itself: a client would take it for the answer to a"
+            " push or for the end of its channel; give the event another name"
+        )
+    return event
 
 
 class Codec(IntEnum):

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from mesh.errors import DecodeError, PayloadError
-from mesh.messages import BINARY, JSON, MSGPACK
+from mesh.messages import BINARY, CONTROL, JSON, MSGPACK
 
 _encode = msgspec.json.Encoder().encode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 _decode = msgspec.json.Decoder().decode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_msgpack = msgspec.msgpack.Decoder().decode
@@ -39,6 +40,10 @@ def encode(payload: Any, to: int = JSON) -> tuple[int, bytes]:
         codec, data = BINARY, bytes(payload)
     else:
         codec, data = to, _encode_value(payload, to)
+        if type(payload) is msgspec.Raw:
+            problem = flaw(codec, data)
+            if problem is not None:
+                raise PayloadError(f"payload {_short(bytes(payload))}: {problem}")
     if len(data) > MAX_PAYLOAD_BYTES:
         raise PayloadError(
             f"payload {_short(payload)} is {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent"
@@ -79,6 +84,41 @@ def decode(codec: int, data: bytes) -> Any:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"payload is not msgpack: {error}") from None
     raise DecodeError(f"payload of unknown codec {codec}")
+
+
+def flaw(codec: int, data: bytes) -> str | None:
+    """Why these bytes are no payload of that codec; None if they are. Makes no Python values of JSON.
+
+    Nothing that nests deeper than our own encoders can write is one either.
+    """
+    try:
+        if codec == JSON:
+            _skip(data)  # which looks at everything but whether strings are UTF-8
+            if not data.isascii():
+                str(data, "utf-8")
+        elif codec == MSGPACK:
+            _decode_msgpack(data)
+        elif codec != BINARY:
+            return f"payload of unknown codec {codec}"
+    except RecursionError:
+        return "payload nests too deep"
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return f"payload is not {'JSON' if codec == JSON else 'msgpack'}: {error}"
+    return None
+
+
+def message_flaw(event: str, codec: int, data: bytes) -> str | None:
+    """Why something pushed or broadcast cannot be handed to anybody; None if it can."""
+    if event in CONTROL:
+        return f"event {event!r} belongs to the protocol"
+    return flaw(codec, data)
+
+
+def check_message(event: str, codec: int, data: bytes) -> None:
+    """Raise DecodeError unless `decode` can read it and the event is not one of the protocol itself."""
+    if event in CONTROL:
+        raise DecodeError(f"event {event!r} belongs to the protocol")
+    decode(codec, data)
 
 
 def _is_object(codec: int, data: bytes) -> bool:

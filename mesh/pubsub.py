@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 from mesh import payloads, topics
 from mesh.errors import ChannelError
-from mesh.messages import Broadcast, Sender, check_name
+from mesh.messages import Broadcast, Sender, check_event
 
 MAX_QUEUED = 1_000
 """Broadcasts that wait in one subscription, unless it is given another number."""
@@ -94,14 +94,14 @@ class PubSub:
         Raises:
             TopicError: if `topic` starts with `$` or contains NUL.
             PayloadError: if the payload is neither an object nor bytes.
-            ChannelError: if `event` is not a string.
+            ChannelError: if `event` is not a string, or one of the protocol itself, e.g. `phx_close`.
         """
         return self.broadcast_from(None, topic, event, payload)
 
     def broadcast_from(self, sender: Sender | None, topic: str, event: str, payload: Any) -> int:
         """As `broadcast`, naming the channel that made it (and is skipped, if it says so)."""
         codec, data = payloads.encode_object(payload)
-        return self.bus.publish(topics.check(topic), check_name(event, "event"), codec, data, sender)
+        return self.bus.publish(topics.check(topic), check_event(event), codec, data, sender)
 
     def direct_broadcast(self, node: str, topic: str, event: str, payload: Any) -> int:
         """As `broadcast`, to the subscribers on one node only.
@@ -115,7 +115,7 @@ class PubSub:
         """
         codec, data = payloads.encode_object(payload)
         topics.check_node(node)
-        return self.bus.publish_direct(node, topics.check(topic), check_name(event, "event"), codec, data)
+        return self.bus.publish_direct(node, topics.check(topic), check_event(event), codec, data)
 
     def subscribe(self, pattern: str, max_queued: int = MAX_QUEUED) -> Subscription:
         """Broadcasts on a topic, or on all topics that start so: `room:*`.
@@ -143,6 +143,6 @@ class PubSub:
             TopicError, PayloadError, ChannelError: as `broadcast`.
         """
         topics.check(topic)
-        check_name(event, "event")
+        check_event(event)
         if self._local is not None:
             self._local(topic, event, payload)

@@ -128,12 +128,15 @@ def payloads_text(payload: Any) -> str:
     """A payload as one line; bytes by their length."""
     if isinstance(payload, bytes):
         return f"({len(payload)} bytes)"
-    return payloads.encode(payload)[1].decode()
+    try:
+        return payloads.encode(payload)[1].decode()
+    except PayloadError:  # msgpack of another program carries what JSON cannot
+        return repr(payload)
 
 
 def _json(each: Any) -> str:
     payload = {"bytes": each.payload.hex()} if isinstance(each.payload, bytes) else each.payload
-    return jsonlib.dumps({"topic": each.topic, "event": each.event, "payload": payload})
+    return jsonlib.dumps({"topic": each.topic, "event": each.event, "payload": payload}, default=repr)
 
 
 def run(work: Any) -> Any:

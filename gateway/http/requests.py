@@ -10,7 +10,7 @@ import msgspec
 
 from mesh import payloads, topics
 from mesh.errors import MeshError, RemoteProtocolError
-from mesh.messages import DISCONNECT, check_name
+from mesh.messages import DISCONNECT, check_event
 
 
 class RequestError(RemoteProtocolError):
@@ -90,7 +90,7 @@ def _check(message: _Message, where: str, name: str) -> Ready:
         if not message.topic:
             raise RequestError(400, f"{name} is empty")
         codec, data = payloads.encode_object(message.payload)
-        return Ready(topics.check(message.topic), check_name(message.event, "event"), codec, data)
+        return Ready(topics.check(message.topic), check_event(message.event), codec, data)
     except MeshError as error:
         raise RequestError(400, f"{where}{error}") from None
 

@@ -11,10 +11,11 @@ from typing import Self
 from mesh import payloads, topics
 from mesh.bus.frames import Header
 from mesh.errors import ChannelError, DecodeError, NodeError
-from mesh.messages import Broadcast
-from mesh.telemetry import counters, get_logger
+from mesh.messages import CONTROL, Broadcast
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger("mesh.bus")
+_malformed = Complaints(log, "broadcast dropped")
 
 MAX_QUEUED_BYTES = 64_000_000
 """Of payloads in one subscription, however few they are."""
@@ -176,8 +177,10 @@ class Subscription:
         if not self._queue:
             self._behind = False
         try:
+            if header.event in CONTROL:
+                raise DecodeError(f"event {header.event!r} belongs to the protocol")
             return Broadcast(topic, header.event, payloads.decode(header.codec, data))
         except DecodeError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("broadcast dropped", topic=topic, origin=header.origin, reason=str(error))
+            fields = {"topic": topic, "broadcast": header.event}
+            _malformed.about(header.origin, "bus_messages_malformed", str(error), **fields)
             return None

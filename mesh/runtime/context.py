@@ -14,7 +14,7 @@ from mesh import payloads
 from mesh.channel import TIMEOUT, Channel
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_name
+from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
 from mesh.replies import Reply, SocketRef
 from mesh.runtime.mail import Info, Stop
 from mesh.serializers import binary as binary_frames
@@ -63,7 +63,7 @@ class WorkerContext(ABC):
     def push(self, event: str, payload: Any) -> None:
         """To this client."""
         self._require_joined("push")
-        check_name(event, "event")
+        check_event(event)
         codec, data = payloads.encode_object(payload, self._codec)
         if codec == BINARY:
             self._require_binary(self.topic, event)

@@ -15,12 +15,12 @@ from mesh.runtime.context import WorkerContext
 from mesh.runtime.holds import Holds
 from mesh.runtime.mail import Info, Out
 from mesh.runtime.recent import Recent
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, get_logger
 
 if TYPE_CHECKING:
     from mesh.runtime.channel_server import ChannelServer
 
-log = get_logger("mesh.channels")
+_malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
 
 
 class Bus(BusAdapter, Protocol):
@@ -137,39 +137,46 @@ class Members:
 
     def broadcast(self, topic: str, header: Header, data: bytes) -> None:
         """A broadcast for the channels that intercept its event or subscribed to its topic."""
-        if self._recent is not None:
+        recent = self._recent is not None and self._recent.keeps(header.event)
+        if recent and not _readable(topic, header, data):
+            return
+        if recent and self._recent is not None:
             self._recent.add(topic, header, data)
         members = self._members.get(topic)
-        if members is not None:
-            self._intercept(members, header, data)
+        if members is not None and not self._intercept(members, recent, topic, header, data):
+            return
         subscribers = self._subscribers.get(topic)
         if subscribers:
             self._inform(subscribers, topic, header, data)
 
-    def _intercept(self, members: TopicMembers, header: Header, data: bytes) -> None:
+    def _intercept(
+        self, members: TopicMembers, readable: bool, topic: str, header: Header, data: bytes
+    ) -> bool:
+        """Returns whether it can be read, as far as that had to be looked at."""
         event, sender = header.event, header.sender
         skipped = sender if sender is not None and sender.skip else None
         for server in members.servers:
             if event not in server.intercepts:
                 continue
+            if not readable:
+                if not _readable(topic, header, data):
+                    return False
+                readable = True
             if skipped is not None and server.named_by(skipped):
                 continue
             server.post_sized(Out(event, header.codec, data))
+        return True
 
     def _inform(
         self, subscribers: dict[WorkerContext, None], topic: str, header: Header, data: bytes
     ) -> None:
         sender = header.sender if header.sender is not None and header.sender.skip else None
+        if not _readable(topic, header, data):
+            return
         for server in subscribers:
             if sender is not None and server.named_by(sender):
                 continue
-            try:
-                payload = payloads.decode(header.codec, data)
-            except DecodeError as error:
-                counters.count("bus_messages_malformed")
-                log.warning("broadcast dropped", topic=topic, origin=header.origin, reason=str(error))
-                return
-            server.post(Info(Broadcast(topic, header.event, payload)))
+            server.post(Info(Broadcast(topic, header.event, payloads.decode(header.codec, data))))
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """To the members of `topic` that this worker serves, and to its channels that subscribed to it.
@@ -211,3 +218,14 @@ class Members:
             if header.event in server.intercepts
             and not (header.sender is not None and header.sender.skip and server.named_by(header.sender))
         ]
+
+
+def _readable(topic: str, header: Header, data: bytes) -> bool:
+    """Whether channels can be given a broadcast: else it is counted, and costs nobody but its origin."""
+    try:
+        payloads.check_message(header.event, header.codec, data)
+    except DecodeError as error:
+        fields = {"topic": topic, "broadcast": header.event}
+        _malformed.about(header.origin, "bus_messages_malformed", str(error), **fields)
+        return False
+    return True

@@ -42,6 +42,7 @@ class Recent:
         self._events = events
         self._clock = clock
         self._heard: deque[Heard] = deque()
+        self._by_topic: dict[str, deque[Heard]] = {}
         self._bytes = 0
 
     @classmethod
@@ -51,27 +52,38 @@ class Recent:
         found = frozenset(event for intercepted in events for event in intercepted)
         return cls(found) if found else None
 
+    def keeps(self, event: str) -> bool:
+        """Whether broadcasts of this event are kept."""
+        return event in self._events
+
     def add(self, topic: str, header: Header, data: bytes) -> None:
         """A broadcast came."""
         if header.event not in self._events:
             return
         now = self._clock()
-        self._heard.append(Heard(now, topic, header, data))
+        new = Heard(now, topic, header, data)
+        self._heard.append(new)
+        self._by_topic.setdefault(topic, deque()).append(new)
         self._bytes += len(data)
         heard = self._heard
         while heard[0].at < now - KEPT_SECONDS or len(heard) > MAX_KEPT or self._bytes > MAX_BYTES:
-            self._bytes -= len(heard.popleft().data)
+            self._forget(heard.popleft())
+
+    def _forget(self, oldest: Heard) -> None:
+        self._bytes -= len(oldest.data)
+        same = self._by_topic[oldest.topic]
+        same.popleft()  # which it is
+        if not same:
+            del self._by_topic[oldest.topic]
 
     def seen(self, topic: str) -> dict[str, int]:
         """The last number of each origin that has broadcast to `topic`."""
-        return {each.header.origin: each.header.sequence for each in self._heard if each.topic == topic}
+        return {each.header.origin: each.header.sequence for each in self._by_topic.get(topic, ())}
 
     def after(self, topic: str, seen: dict[str, int]) -> Iterator[tuple[Header, bytes]]:
         """What came on `topic` and is not in `seen`, in order."""
         oldest = self._clock() - MISSED_SECONDS
-        for at, on, header, data in self._heard:
-            if on != topic:
-                continue
+        for at, _, header, data in self._by_topic.get(topic, ()):
             known = seen.get(header.origin)
             if header.sequence > known if known is not None else at > oldest:
                 yield header, data

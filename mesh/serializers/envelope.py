@@ -9,13 +9,24 @@ from typing import Any
 
 import msgspec
 
-from mesh.errors import DecodeError
+from mesh.errors import DecodeError, EncodeError
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 MAX_LEVELS = 16
 """Of nested arrays and objects; clients in use send strings, integers and null."""
 MAX_PAYLOAD_LEVELS = 512
 """Half of what the JSON library can write: a handler may wrap a payload and send it on."""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_fields(fields: Any) -> bytes:
+    """What stands beside a payload, as JSON. Raises EncodeError for a ref that JSON cannot express."""
+    try:
+        return _encode(fields)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise EncodeError(f"a ref cannot be sent as JSON: {error}") from None
 
 
 class V2(msgspec.Struct, array_like=True):

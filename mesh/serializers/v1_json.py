@@ -73,7 +73,7 @@ class V1JSON:
 def _frame(topic: Any, event: str, payload: bytes, ref: Any) -> Frame:
     return Frame(
         b'{"topic":%b,"event":%b,"payload":%b,"ref":%b}'
-        % (_encode(topic), _encode(event), payload, _encode(ref)),
+        % (_encode(topic), _encode(event), payload, envelopes.encode_fields(ref)),
         False,
     )
 

@@ -48,7 +48,7 @@ class V2JSON:
         if codec == BINARY:
             return Frame(binary_frames.encode_reply(join_ref, ref, topic, status, data), True)
         _require_json(codec)
-        head = _encode((join_ref, ref, topic, REPLY))
+        head = envelopes.encode_fields((join_ref, ref, topic, REPLY))
         return Frame(b'%b,{"status":%b,"response":%b}]' % (head[:-1], _encode(status), data), False)
 
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:

@@ -47,7 +47,10 @@ class V2Msgpack:
     ) -> Frame:
         """A `phx_reply`."""
         response = {"status": status, "response": _raw(codec, data)}
-        return Frame(_encode((join_ref, ref, topic, REPLY, response)), True)
+        try:
+            return Frame(_encode((join_ref, ref, topic, REPLY, response)), True)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise EncodeError(f"a ref cannot be sent as msgpack: {error}") from None
 
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
         """A push of the server to one channel."""

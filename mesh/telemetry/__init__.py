@@ -1,5 +1,6 @@
 """What a node tells of itself: logs, counts, hooks. `telemetry.attach("channel_joined", handler)`."""
 
+from mesh.telemetry.complaints import Complaints
 from mesh.telemetry.counters import COUNTERS, counters, stats
 from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
 from mesh.telemetry.logs import (
@@ -14,6 +15,7 @@ from mesh.telemetry.logs import (
 __all__ = [
     "COUNTERS",
     "EVENTS",
+    "Complaints",
     "attach",
     "attached",
     "configure_logging",

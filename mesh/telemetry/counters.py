@@ -45,6 +45,7 @@ COUNTERS: Mapping[str, str] = {
     "stale_messages_ignored": "messages with the join_ref of an earlier join",
     "subscription_broadcasts_dropped": "broadcasts dropped because a subscription was not read in time",
     "topics_paused": "times that a topic's publishers had to wait for a client of this gateway",
+    "worker_payloads_malformed": "replies and pushes of workers that no client can read",
     "zeromq_floods_closed": "ZeroMQ clients closed because too much waited for their pending joins",
 }
 """Every count there is, and what it counts."""

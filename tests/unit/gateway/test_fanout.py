@@ -160,8 +160,8 @@ def test_a_channels_own_broadcast_waits_for_the_commands_before_it_and_others_wa
 def test_a_broadcast_that_is_not_utf8_reaches_nobody_whose_connection_it_would_end():
     fanout = Fanout("g")
     one = joined(fanout, 1)
-    before = counters.value("broadcasts_unencodable")
+    before = counters.value("bus_messages_malformed")
     fanout.deliver("room:1", header(1), b'{"a":"\xe4"}')
     fanout.deliver("room:1", header(2), '{"a":"ä"}'.encode())
     assert one.client.outbox == ['[null,null,"room:1","e",{"a":"ä"}]'.encode()]
-    assert counters.value("broadcasts_unencodable") == before + 1
+    assert counters.value("bus_messages_malformed") == before + 1
