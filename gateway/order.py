@@ -7,6 +7,7 @@ waits here until that broadcast has passed, a bounded time at most.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from mesh.telemetry import counters, get_logger
@@ -89,14 +90,14 @@ class Order:
         now = asyncio.get_running_loop().time()
         patience = HOLDS * self._hold_seconds if self._unread() else 0.0
         for key, waiting in list(self._waiting.items()):
-            late = [after for after, deadline, _ in waiting if deadline + patience <= now]
+            late = list(takewhile(lambda each: each[1] + patience <= now, waiting))  # the oldest come first
             if late:
                 counters.count("hold_timeouts", len(late))
                 log.warning("a broadcast did not pass in time", origin=key[0], commands=len(late))
                 if len(self._given_up) >= GIVEN_UP:
                     self._given_up.clear()
-                self._given_up[key] = late[-1]
-                self._release_up_to(key, late[-1])
+                self._given_up[key] = late[-1][0]
+                self._release_up_to(key, late[-1][0])
         if self._waiting:
             nearest = min(waiting[0][1] for waiting in self._waiting.values())
             self._expire_later(max(self._hold_seconds / 4 if patience else 0.001, nearest - now))

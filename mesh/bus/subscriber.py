@@ -84,6 +84,7 @@ class Subscriber:
         self._counts: dict[bytes, int] = {}
         self._prefixes: set[bytes] = set()
         self._young: dict[bytes, float] = {}
+        self._not_in_force: dict[bytes, None] = {}
         self._first: dict[bytes, dict[str, int]] = {}
         self._announced: dict[str, int] = {}
         self._duplicates = Duplicates()
@@ -129,6 +130,7 @@ class Subscriber:
         self._counts[subscription] = count + 1
         if not count:
             self._young[subscription] = NOT_YET
+            self._not_in_force[subscription] = None
             if not subscription.endswith(topics.TERMINATOR):
                 self._prefixes.add(subscription)
             self._socket.setsockopt(zmq.SUBSCRIBE, subscription)
@@ -142,6 +144,7 @@ class Subscriber:
             return
         del self._counts[subscription]
         self._young.pop(subscription, None)
+        self._not_in_force.pop(subscription, None)
         self._first.pop(subscription, None)
         self._prefixes.discard(subscription)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
@@ -149,13 +152,14 @@ class Subscriber:
 
     def not_in_force(self) -> list[bytes]:
         """Subscriptions of which nobody knows yet whether the proxies have them."""
-        return [subscription for subscription, since in self._young.items() if since == NOT_YET]
+        return list(self._not_in_force)
 
     def in_force(self, subscriptions: Collection[bytes]) -> None:
         """The proxies have these."""
         now = time.monotonic()
         for subscription in subscriptions:
-            if self._young.get(subscription) == NOT_YET:
+            if subscription in self._not_in_force:
+                del self._not_in_force[subscription]
                 self._young[subscription] = now
 
     def delivered(self, origin: str, sequence: int) -> bool:

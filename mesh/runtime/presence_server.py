@@ -55,6 +55,7 @@ class PresenceServer:
         self._task: asyncio.Task[None] | None = None
         self._informs = type(presence).handle_metas is not Presence.handle_metas
         self._followed: dict[str, tuple[Hashable, str, str]] = {}
+        self._moved_out: dict[Hashable, list[str]] = {}
 
     def close(self) -> None:
         """Say goodbye and stop."""
@@ -94,8 +95,8 @@ class PresenceServer:
 
     def untrack_all(self, owner: Hashable) -> None:
         """End all."""
-        for ref in [ref for ref, known in self._followed.items() if known[0] is owner]:
-            del self._followed[ref]
+        for ref in self._moved_out.pop(owner, ()):
+            self._followed.pop(ref, None)
         self.tracker.untrack_all(owner)
 
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
@@ -121,6 +122,7 @@ class PresenceServer:
         """Track on until another worker tracks the same: nobody sees a leave before the join."""
         for topic, key, meta in self.tracked(owner):
             self._followed[meta["phx_ref"]] = owner, topic, key
+            self._moved_out.setdefault(owner, []).append(meta["phx_ref"])
 
     @property
     def followed(self) -> bool:
