@@ -10,6 +10,7 @@ from collections.abc import Callable
 import zmq
 
 from gateway.channel_state import ChannelState
+from gateway.unreachable import UnreachableWorkers
 from gateway.waiting import Waiting
 from mesh.bus.announcer import Announcer
 from mesh.errors import MeshError
@@ -55,6 +56,7 @@ class Workers:
         self._max_joins_waiting = max_joins_waiting
         self._dealers: dict[str, Dealer] = {}
         self._incompatible: set[str] = set()
+        self._unreachable = UnreachableWorkers()
         self._routes: dict[tuple[str, str], list[str]] = {}
         self._waiting = Waiting(worker_wait_seconds, self._late)
         self._announcer = announcer
@@ -152,6 +154,8 @@ class Workers:
         if announcement.kind != "worker" or announcement.link is None:
             return
         if announcement.node in self._dealers or announcement.node in self._incompatible:
+            return
+        if self._unreachable.is_so(announcement.node, announcement.link, announcement.machine):
             return
         try:
             self._dealers[announcement.node] = Dealer(

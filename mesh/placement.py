@@ -28,6 +28,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         link: a worker's address for links.
         routes: a worker's (mount, pattern) pairs.
         key: a worker's public CURVE key, in Z85, if it has one.
+        machine: the worker's, where `link` can be reached on that machine only (mesh/link/reach.py).
         proxies: those it hears; None if it does not say.
         versions: of bus headers that it reads; None: 1 only.
     """
@@ -39,6 +40,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     link: str | None = None
     routes: tuple[tuple[str, str], ...] = ()
     key: str | None = None
+    machine: str | None = None
     proxies: tuple[str, ...] | None = None
     versions: Versions | None = None
 

@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
 
 from mesh.errors import MeshError, NodeError
 from mesh.settings import Settings, environment
 from mesh.telemetry import get_logger
 from nodes import banner, lifecycle
+from nodes.private_directory import PrivateDirectory
 from nodes.supervisor import STOP_SECONDS, Child, Supervisor
 from nodes.wholeness import until_whole
 
@@ -32,8 +32,8 @@ def run(
     Raises:
         NodeError: if a port is occupied, or the status file cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="mesh-") as directory:  # mode 0700
-        cluster = Cluster(app_spec, settings, gateways, workers, proxies, Path(directory), status_file)
+    with PrivateDirectory() as directory:
+        cluster = Cluster(app_spec, settings, gateways, workers, proxies, directory, status_file)
         try:
             return asyncio.run(cluster.run())
         finally:

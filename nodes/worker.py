@@ -10,6 +10,8 @@ from mesh.bus.barrier import subscribed
 from mesh.bus.bus import Bus
 from mesh.bus.frames import TRACKER
 from mesh.endpoint import Endpoint
+from mesh.errors import SettingsError
+from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.pubsub import PubSub
 from mesh.runtime.background import BackgroundTasks
@@ -22,9 +24,11 @@ from nodes import banner, lifecycle
 from nodes.admin import AdminServer
 from nodes.health import Prober
 from nodes.metrics import Gauges
+from nodes.private_directory import PrivateDirectory
 
 log = get_logger("nodes.worker")
 
+SOCKET = "link"
 CONFIRM_SECONDS = 0.5
 FOLLOWED_SECONDS = 1.0
 """For another worker to track the presences of channels that moved there."""
@@ -57,6 +61,7 @@ class WorkerNode:
         self.presences: Presences | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
+        self._directory: PrivateDirectory | None = None
         self.background = BackgroundTasks(endpoint.background, settings.worker.kill_seconds)
 
     async def start(self) -> None:
@@ -67,7 +72,7 @@ class WorkerNode:
         """
         settings = self.settings
         self.endpoint.configure(lifecycle.secret(settings))
-        self.router = router = Router(self._context, self.id, settings.link)
+        self.router = router = Router(self._context, self.id, settings.link, self._bind())
         self.link_address = router.address
         self.bus = bus = Bus(self._context, self.id, settings.bus)
         self.channels = channels = Channels(
@@ -102,6 +107,7 @@ class WorkerNode:
                 link=router.address,
                 routes=tuple(channels.routes()),
                 key=router.key,
+                machine=machine() if router.address.startswith("ipc://") else None,
             ),
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
@@ -161,7 +167,26 @@ class WorkerNode:
         self.endpoint.bind(None)
         if self._owns_context:
             self._context.term()
+        if self._directory is not None:
+            self._directory.close()
         self._tell("node_stopped")
+
+    def _bind(self) -> str:
+        """Where to listen for gateways.
+
+        Raises:
+            SettingsError, NodeError: if there is no such place.
+        """
+        link = self.settings.link
+        if link.bind is not None:
+            return link.bind
+        if link.advertise_host is not None:
+            raise SettingsError(
+                f"MESH_LINK__ADVERTISE_HOST: {link.advertise_host!r} is a host for gateways to connect to,"
+                " but the worker listens on a socket of this machine; set MESH_LINK__BIND=tcp://HOST:* too"
+            )
+        self._directory = PrivateDirectory()
+        return f"ipc://{self._directory.path / SOCKET}"
 
     async def _last_broadcasts(self) -> None:
         """What was broadcast last must not be overtaken by the end of the links."""

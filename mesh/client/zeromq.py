@@ -13,6 +13,7 @@ from mesh.errors import ConnectError, ConnectRefused
 from mesh.serializers.base import Frame
 from mesh.zeromq import sockets
 from mesh.zeromq.drain import Drain
+from mesh.zeromq.randomness import seed
 
 OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
 UNKNOWN = 4000
@@ -62,6 +63,7 @@ class ZeroMQConnector:
     async def connect(self, params: dict[str, Any]) -> "ZeroMQConnection":
         """Open one."""
         if self._context is None:
+            seed()
             self._context = zmq.Context()
         connection = ZeroMQConnection(self._context, self._address, self._max_message_bytes, self._curve)
         try:

@@ -35,6 +35,9 @@ WAKING_SECONDS = 0.25
 class Router:
     """Takes commands of all gateways.
 
+    Args:
+        bind: where to listen.
+
     Attributes:
         address: where gateways connect.
         key: the public CURVE key that they have to expect there, in Z85, if there is one.
@@ -46,7 +49,7 @@ class Router:
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], worker: str, settings: LinkSettings
+        self, context: zmq.Context[zmq.Socket[bytes]], worker: str, settings: LinkSettings, bind: str
     ) -> None:
         self.on_up: Callable[[bytes, str], None] = lambda *_: None
         self.on_command: Callable[[bytes, commands.ToWorker], None] = lambda *_: None
@@ -63,9 +66,9 @@ class Router:
         self._awake = asyncio.get_running_loop().time()
         self._waking: asyncio.TimerHandle | None = None
         self._held: list[list[bytes]] = []
-        reachable(settings.bind, settings.advertise_host)  # before there is a socket to close again
+        reachable(bind, settings.advertise_host)  # before there is a socket to close again
         self._socket = sockets.link_router(context, settings)
-        bound, self._monitor = sockets.bound(self._socket, settings.bind, LINKS)
+        bound, self._monitor = sockets.bound(self._socket, bind, LINKS)
         self.address = reachable(bound, settings.advertise_host)
         keys = keys_of(self._socket)
         self.key = keys.public.decode() if keys is not None else None

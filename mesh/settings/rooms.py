@@ -68,8 +68,10 @@ class BusSettings(Room):
 class LinkSettings(Room):
     """Between gateways and workers."""
 
-    bind: Address = Field(
-        "tcp://127.0.0.1:*", description="where a worker listens for gateways; * lets the kernel choose"
+    bind: Address | None = Field(
+        None,
+        description="where a worker listens for gateways; a socket in a private directory if not set,"
+        " for gateways of the same user on the same machine; tcp://HOST:* lets the kernel choose the port",
     )
     advertise_host: str | None = Field(
         None, description="the host that gateways connect to, where `bind` listens on all addresses"

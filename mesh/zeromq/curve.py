@@ -14,6 +14,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from mesh.settings import SecuritySettings
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq.keys import NODES, PROGRAMS, PROXY, KeyDirectory, read_pair
+from mesh.zeromq.randomness import seed
 
 log = get_logger("mesh.zeromq")
 
@@ -121,6 +122,7 @@ def new_context(security: SecuritySettings) -> NodeContext:
     Raises:
         SettingsError: if a key cannot be read.
     """
+    seed()
     context = NodeContext()
     if security.node_key is not None:
         try:

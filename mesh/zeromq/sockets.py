@@ -13,6 +13,7 @@ from mesh.errors import NodeError
 from mesh.settings import BusSettings, LinkSettings, ZeroMQSettings
 from mesh.zeromq.curve import keys_of
 from mesh.zeromq.keys import NODES
+from mesh.zeromq.randomness import routing_id
 
 LINGER_MS = 500
 """What was sent before a node stops has this long to leave."""
@@ -80,6 +81,7 @@ def proxy_backend(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> 
 def link_dealer(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> zmq.Socket[bytes]:
     """A gateway's end of a link to one worker."""
     socket = _socket(context, zmq.DEALER, link.max_message_bytes, _link_queue(link))
+    socket.setsockopt(zmq.ROUTING_ID, routing_id())
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
     _once(socket)  # a link that broke is over: the worker has ended its channels
     return socket
@@ -129,6 +131,7 @@ def client_dealer(
 ) -> zmq.Socket[bytes]:
     """A ZeroMQ client's end of its connection to a gateway."""
     socket = _socket(context, zmq.DEALER, max_message_bytes, CLIENT_HIGH_WATER_MARK)
+    socket.setsockopt(zmq.ROUTING_ID, routing_id())
     _keepalive(socket, CLIENT_KEEPALIVE_SECONDS, 3 * CLIENT_KEEPALIVE_SECONDS)
     _once(socket)  # a connection that broke is over: the gateway has forgotten this client
     if curve is not None:
