@@ -30,6 +30,8 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         key: a worker's public CURVE key, in Z85, if it has one.
         machine: the worker's, where `link` can be reached on that machine only (mesh/link/reach.py).
         proxies: those it hears; None if it does not say.
+        uses: those it publishes through; None if it does not say.
+        urls: of a gateway's listeners.
         versions: of bus headers that it reads; None: 1 only.
     """
 
@@ -42,6 +44,8 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     machine: str | None = None
     proxies: tuple[str, ...] | None = None
+    uses: tuple[str, ...] | None = None
+    urls: tuple[str, ...] = ()
     versions: Versions | None = None
 
     @property

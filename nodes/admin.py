@@ -21,7 +21,7 @@ def health_routes(node: str, kind: str, checks: Callable[[], Checks]) -> list[tu
     """/healthz and /readyz, which a gateway answers on its clients' port too."""
     return [
         ("/healthz", HealthHandler, {"node": node, "kind": kind}),
-        ("/readyz", ReadyHandler, {"checks": checks}),
+        ("/readyz", ReadyHandler, {"node": node, "checks": checks}),
     ]
 
 

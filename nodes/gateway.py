@@ -91,7 +91,7 @@ class GatewayNode:
         self.announcer = announcer = Announcer(
             bus.publisher,
             bus.subscriber,
-            placement.Announcement(node=self.id, kind="gateway"),
+            placement.Announcement(node=self.id, kind="gateway", urls=tuple(self.addresses)),
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
         )
@@ -118,7 +118,7 @@ class GatewayNode:
         bus.when_subscribed(announcer.start)  # not before the answers can be heard
         sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
         self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
-        self.prober = Prober(bus, settings.admin.ready_seconds)
+        self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
         api = PublishApi(bus, settings.api) if settings.api.keys else None
         application = make_application(

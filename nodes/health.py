@@ -6,6 +6,7 @@ A probe makes the round trip through the proxy every second; a node is ready onl
 import asyncio
 
 from gateway.http.health import Checks
+from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 
 PROBE_SECONDS = 1.0
@@ -19,10 +20,11 @@ class Prober:
         draining: the node stops, and wants no more work.
     """
 
-    def __init__(self, bus: Bus, ready_seconds: float) -> None:
+    def __init__(self, bus: Bus, announcer: Announcer, ready_seconds: float) -> None:
         self.lag_seconds = 0.0
         self.draining = False
         self._bus = bus
+        self._announcer = announcer
         self._ready_seconds = ready_seconds
         self._loop = asyncio.get_running_loop()
         self._echoed: float | None = None
@@ -42,6 +44,7 @@ class Prober:
         """What is wrong with the bus, and whether the node is draining."""
         return {
             "bus": self._bus_problem(),
+            "proxies": self._missed(),
             "draining": "this node stops" if self.draining else None,
         }
 
@@ -53,6 +56,13 @@ class Prober:
         if silent > self._ready_seconds + PROBE_SECONDS:
             return f"nothing has come back through the proxy for {silent:.1f} seconds"
         return None
+
+    def _missed(self) -> str | None:
+        missed = self._announcer.missed()
+        if not missed:
+            return None
+        nodes = (f"{node} through {', '.join(sorted(missed[node]))}" for node in sorted(missed))
+        return f"nodes publish through proxies that this node does not hear: {'; '.join(nodes)}"
 
     def _probe(self, due: float) -> None:
         now = self._loop.time()

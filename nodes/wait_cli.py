@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from mesh import settings
-from mesh.zeromq.resolve import resolve
 from nodes.bus_cli import Proxy, run
 from nodes.wholeness import PATIENCE_SECONDS, until_whole
 
@@ -17,16 +16,12 @@ def wait(
     workers: Annotated[int, typer.Option(min=1, help="How many there are.")],
     proxy: Proxy = None,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Then give up, with exit code 1.")
+        float, typer.Option(min=0, help="Then give up, with exit code 1, and say what is missing.")
     ] = PATIENCE_SECONDS,
 ) -> None:
     """Return once every node is there, hears every proxy, and every gateway is ready.
 
     Example: [bold]mesh wait --gateway http://10.0.0.1:4000 --workers 2[/bold]
     """
-    addresses = resolve(settings.load(flags={"bus": {"proxies": proxy or None}}).bus.proxies)
-
-    async def whole() -> None:
-        await until_whole(addresses, [each.rstrip("/") for each in gateway], workers, seconds)
-
-    run(whole())
+    proxies = settings.load(flags={"bus": {"proxies": proxy or None}}).bus.proxies
+    run(until_whole(proxies, [each.rstrip("/") for each in gateway], workers, seconds))

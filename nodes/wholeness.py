@@ -1,17 +1,40 @@
-"""Whether a whole cluster works: every node is there, hears every proxy, and every gateway is ready."""
+"""Whether a whole cluster works: every node is there, hears every proxy, and every gateway is ready.
+
+While it does not, what is missing is known, and said if time runs out.
+"""
 
 import asyncio
+import json
 import ssl
+import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from mesh.connection import Connection, connect
-from mesh.errors import NodeError
+from mesh.errors import NodeError, UnreachableError
+from mesh.placement import Announcement
+from mesh.zeromq.resolve import resolve
 
 PATIENCE_SECONDS = 60.0
 LISTEN_SECONDS = 1.2
 """Every node announces itself each second."""
+CONNECT_SECONDS = 2.0
+"""For one try to reach a proxy; there are many."""
+RETRY_SECONDS = 0.2
+MAX_ANSWER_BYTES = 100_000
+
+
+class Asked(NamedTuple):
+    """What a gateway says of itself.
+
+    Attributes:
+        node: its id; None if it does not answer.
+        problem: why it is not ready; None if it is.
+    """
+
+    node: str | None
+    problem: str | None
 
 
 async def until_whole(
@@ -20,41 +43,105 @@ async def until_whole(
     """Return once all these nodes work together.
 
     Args:
-        proxies: their addresses.
+        proxies: their addresses, names included.
         gateways: the URL of each one's own port.
         workers: how many there are.
-        seconds: that it may take.
+        seconds: that it may take; a proxy that is not there yet is waited for as all else.
 
     Raises:
-        NodeError: if it takes longer.
+        NodeError: if it takes longer; it says what is missing.
     """
+    wrong = ["no proxy has been asked yet"]
     try:
-        async with asyncio.timeout(seconds), connect(*proxies) as connection:
-            while not await _is_whole(connection, proxies, gateways, workers):
-                pass  # listening took its time
+        async with asyncio.timeout(seconds):
+            while wrong:
+                wrong[:] = await _try(proxies, gateways, workers, wrong)
     except TimeoutError:
-        raise NodeError(f"the cluster is not whole after {seconds:g} seconds") from None
+        missing = "; ".join(wrong)
+        raise NodeError(f"the cluster is not whole after {seconds:g} seconds: {missing}") from None
 
 
-async def _is_whole(
+async def _try(
+    proxies: Sequence[str], gateways: Sequence[str], workers: int, wrong: list[str]
+) -> list[str]:
+    """What is missing; with a connection it is looked at again and again, and `wrong` kept current."""
+    try:
+        async with connect(*proxies, timeout_seconds=CONNECT_SECONDS) as connection:
+            while True:
+                addresses = [each for proxy in proxies for each in await resolve(proxy)]
+                wrong[:] = await _missing(connection, addresses, gateways, workers)
+                if not wrong:
+                    return []
+    except (UnreachableError, NodeError) as error:
+        await asyncio.sleep(RETRY_SECONDS)
+        return [str(error)]
+
+
+async def _missing(
     connection: Connection, proxies: Sequence[str], gateways: Sequence[str], workers: int
-) -> bool:
+) -> list[str]:
     found = await connection.nodes(LISTEN_SECONDS)
-    hearing = Counter(each.kind for each in found if set(each.proxies or ()) >= set(proxies))
-    if hearing != Counter(gateway=len(gateways), worker=workers):
-        return False
-    ready = await asyncio.gather(*(asyncio.to_thread(_is_ready, url) for url in gateways))
-    return all(ready)
+    asked = await asyncio.gather(*(asyncio.to_thread(_ask, url) for url in gateways))
+    return missing(found, dict(zip(gateways, asked, strict=True)), proxies, workers)
 
 
-def _is_ready(url: str) -> bool:
+def missing(
+    found: Sequence[Announcement], gateways: dict[str, Asked], proxies: Sequence[str], workers: int
+) -> list[str]:
+    """One sentence for each thing that is not as it should be."""
+    wrong = [f"{url}: {asked.problem}" for url, asked in gateways.items() if asked.problem is not None]
+    here = sum(each.kind == "worker" for each in found)
+    if here < workers:
+        wrong.append(f"{here} of {workers} workers are there")
+    elif here > workers:
+        wrong.append(f"{here} workers are there, but --workers says {workers}")
+    announced = {each.node for each in found}
+    answered = {asked.node for asked in gateways.values()}
+    wrong += [
+        f"{url} ({asked.node}) is not heard on the bus"
+        for url, asked in gateways.items()
+        if asked.node is not None and asked.node not in announced
+    ]
+    for each in found:
+        if each.kind == "gateway" and each.node not in answered and None not in answered:
+            where = f" at {', '.join(each.urls)}" if each.urls else ""
+            wrong.append(f"{each.node}{where} is not named by --gateway")
+        deaf = [proxy for proxy in proxies if proxy not in (each.proxies or ())]
+        if deaf:
+            wrong.append(f"{each.node} does not hear {', '.join(deaf)}")
+    return wrong
+
+
+def _ask(url: str) -> Asked:
     # Our own gateway on this machine: whom its certificate names is not the question.
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:
-        with urllib.request.urlopen(  # noqa: S310  (the URL is ours)
+        with urllib.request.urlopen(  # noqa: S310  (the URL is the caller's)
             f"{url}/readyz", timeout=LISTEN_SECONDS, context=trusting
         ) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+            return Asked(_node(answer.read(MAX_ANSWER_BYTES)), None)
+    except urllib.error.HTTPError as error:
+        with error:
+            body = error.read(MAX_ANSWER_BYTES)
+        return Asked(_node(body), f"not ready: {_why(body) or error.code}")
+    except (OSError, ValueError) as error:
+        return Asked(None, f"does not answer ({getattr(error, 'reason', error)})")
+
+
+def _node(body: bytes) -> str | None:
+    node = _answer(body).get("node")
+    return node if isinstance(node, str) else None
+
+
+def _why(body: bytes) -> str:
+    wrong = _answer(body).get("wrong")
+    return "; ".join(map(str, wrong.values())) if isinstance(wrong, dict) else ""
+
+
+def _answer(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -119,7 +119,7 @@ class WorkerNode:
         router.start()
         bus.when_subscribed(presences.start)
         bus.when_subscribed(announcer.start)
-        self.prober = Prober(bus, settings.admin.ready_seconds)
+        self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
         if self._owns_context:
             self.admin = AdminServer(settings.admin, self.id, "worker", self.prober.checks, self.gauges)

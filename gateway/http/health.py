@@ -31,8 +31,9 @@ class ReadyHandler(RequestHandler):
 
     BODIES = ()
 
-    def initialize(self, checks: Callable[[], Checks]) -> None:
-        """Tornado hands over what to ask."""
+    def initialize(self, node: str, checks: Callable[[], Checks]) -> None:
+        """Tornado hands over who this is, and what to ask."""
+        self._node = node
         self._checks = checks
 
     def get(self) -> None:
@@ -40,7 +41,8 @@ class ReadyHandler(RequestHandler):
         checks = self._checks()
         wrong = {name: problem for name, problem in checks.items() if problem is not None}
         self.set_status(503 if wrong else 200)
-        self.finish({"status": "not ready" if wrong else "ready", "wrong": wrong, "checks": sorted(checks)})
+        status = "not ready" if wrong else "ready"
+        self.finish({"status": status, "node": self._node, "wrong": wrong, "checks": sorted(checks)})
 
     head = get
 

@@ -73,6 +73,12 @@ class Announcer:
         lost = Announcement(node=node, kind="worker", state="lost")
         self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
 
+    def missed(self) -> dict[str, set[str]]:
+        """By node, the proxies through which it publishes and which this node does not hear."""
+        heard = set(self._publisher.proxies)
+        missed = {each.node: set(each.uses or ()) - heard for each in self.placement.nodes()}
+        return {node: proxies for node, proxies in missed.items() if proxies}
+
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -89,7 +95,7 @@ class Announcer:
     def _announce(self, state: Literal["up", "down"]) -> None:
         proxies = self._publisher.proxies
         announcement = msgspec.structs.replace(
-            self._announcement, state=state, proxies=proxies, versions=READ
+            self._announcement, state=state, proxies=proxies, uses=self._publisher.uses, versions=READ
         )
         self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(announcement))
 

@@ -39,7 +39,6 @@ class Barrier:
         self._started = 0.0
         self._warned = False
         self._scheduled = False
-        publisher.on_lost = self._check
 
     def when_complete(self, callback: Callable[[], None]) -> None:
         """Call back once every subscription made before this call is in force."""
@@ -87,10 +86,10 @@ class Barrier:
         """A probe has come back."""
         if topic == self._topic:
             self._echoed.add(lane)
-            self._check()
+            self.check()
 
-    def _check(self) -> None:
-        """All proxies that are there have answered, and at least one."""
+    def check(self) -> None:
+        """Done, if all proxies that are there have answered, and at least one."""
         waiting = any(not lane.away and lane not in self._echoed for lane in self._publisher.lanes)
         if waiting or not self._echoed:
             return

@@ -1,5 +1,6 @@
 """One node's part of the bus: publisher, subscriber and barrier together. Implements BusAdapter."""
 
+import asyncio
 from collections.abc import Callable
 
 import zmq
@@ -8,31 +9,36 @@ from mesh import topics
 from mesh.bus.barrier import Barrier, subscribed
 from mesh.bus.frames import DIRECT, Header, encode_direct
 from mesh.bus.lane import Lane
+from mesh.bus.names import ProxyNames
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.bus.subscriptions import Subscription, Subscriptions
+from mesh.errors import MeshError
 from mesh.messages import Sender
 from mesh.settings import BusSettings
+from mesh.settings.rooms import MAX_PROXIES
+from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
-from mesh.zeromq.resolve import resolve
+
+log = get_logger("mesh.bus")
 
 MOVE_SECONDS = 3.0
 """After a proxy is given up, until what went through it has been sent again and has come."""
 
 
 class Bus:
-    """Connects a node to all proxies.
-
-    Attributes:
-        proxies: their addresses.
-    """
+    """Connects a node to all proxies."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], node: str, settings: BusSettings) -> None:
-        self.proxies = resolve(settings.proxies)
-        self.publisher = Publisher(context, node, settings, self.proxies)
+        self._names = ProxyNames(
+            settings.proxies, settings.resolve_seconds, self._is_settled, self._follow_names
+        )
+        self._refused: dict[str, str] = {}
+        proxies = self._names.addresses
+        self.publisher = Publisher(context, node, settings, proxies)
         self.subscriber = Subscriber(
             sockets.bus_subscriber(context, settings),
-            self.proxies,
+            proxies,
             settings.proxy_timeout_seconds + MOVE_SECONDS,
         )
         self.barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
@@ -44,6 +50,7 @@ class Bus:
         self.subscriber.subscribe(topics.exact(topics.of_sync(node)))
         self.subscriber.on_probe = self._echo
         self.subscriber.on_deaf = self._deaf
+        self.publisher.on_lost = self._lost
 
     def start(self) -> None:
         """Begin to send and receive.
@@ -53,13 +60,21 @@ class Bus:
         """
         self.publisher.start()
         self.subscriber.start()
+        self._names.start()
 
     def close(self) -> None:
         """Stop; what was published before has a moment to leave."""
+        self._names.close()
         self.subscriptions.close()
         self.barrier.close()
         self.subscriber.close()
         self.publisher.close()
+
+    @property
+    def proxies(self) -> list[str]:
+        """Where this node looks for proxies, and what is wrong with their names."""
+        names = self._names
+        return names.addresses + [f"{name} ({why})" for name, why in names.problems.items()]
 
     @property
     def node(self) -> str:
@@ -125,9 +140,9 @@ class Bus:
         if header.origin != self.node or not header.event.isdecimal():
             return
         index = int(header.event)
-        if index >= len(self.publisher.lanes):
+        lane = next((each for each in self.publisher.lanes if each.index == index), None)
+        if lane is None:
             return
-        lane = self.publisher.lanes[index]
         if not lane.heard and topic != self._fresh.get(index):
             return
         self.publisher.echoed(lane, header.sequence)
@@ -139,3 +154,44 @@ class Bus:
         for lane in self.publisher.lanes:
             if lane.address == proxy:
                 self.publisher.deaf(lane)
+
+    # Names
+
+    def _is_settled(self) -> bool:
+        """Whether every proxy that has a name is heard."""
+        lanes = self.publisher.lanes
+        return bool(lanes) and all(lane.heard for lane in lanes)
+
+    def _lost(self) -> None:
+        """A proxy is gone: its name may stand for another by now."""
+        self.barrier.check()
+        self._names.hurry()
+        asyncio.get_running_loop().call_soon(self._forget_vanished)
+
+    def _follow_names(self) -> None:
+        """Names were looked up: connect to the addresses that are new, up to MAX_PROXIES."""
+        self._forget_vanished()
+        known = {lane.address for lane in self.publisher.lanes}
+        for address in self._names.addresses:
+            if address not in known and len(self.publisher.lanes) < MAX_PROXIES:
+                self._add(address)
+
+    def _add(self, address: str) -> None:
+        try:
+            self.subscriber.add(address)
+            self.publisher.add(address)
+        except MeshError as error:
+            self.subscriber.remove(address)
+            if self._refused.get(address) != str(error):
+                self._refused = {address: str(error)}
+                log.error("cannot connect to the proxy", proxy=address, reason=str(error))
+
+    def _forget_vanished(self) -> None:
+        """An address that its name no longer has is used until its connection ends, and never again."""
+        wanted = set(self._names.addresses)
+        for lane in list(self.publisher.lanes):
+            if lane.address not in wanted and not lane.connected:
+                self._forget_fresh(lane)
+                self.subscriber.remove(lane.address)
+                self.publisher.remove(lane)
+                log.info("proxy forgotten: its name no longer has this address", proxy=lane.address)

@@ -8,9 +8,11 @@ dropped, counted and logged.
 """
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 
 import zmq
 
@@ -28,6 +30,7 @@ from mesh.bus.frames import (
     encode_header,
 )
 from mesh.bus.lane import Lane
+from mesh.bus.listeners import Listeners
 from mesh.bus.markers import Markers
 from mesh.bus.sequence import Message
 from mesh.messages import Sender
@@ -57,7 +60,7 @@ class Publisher:
         version: of the headers it publishes.
         lanes: one for each proxy.
         on_broadcast: called with (topic, sequence) for each broadcast numbered.
-        on_change: called when the proxies that this node hears have changed.
+        on_change: called when the proxies that this node hears, or uses, have changed.
         on_lost: called when one is known not to be there.
         fresh_topic: gives a topic that was subscribed just now, to find out whether a proxy is heard.
         dropped: how many messages did not fit into the backlog.
@@ -78,12 +81,12 @@ class Publisher:
         self.on_lost: Callable[[], None] = lambda: None
         self.fresh_topic: Callable[[Lane], str] = lambda _: topics.of_sync(origin)
         self.dropped = 0
-        self.lanes = [
-            Lane(context, settings, address, index, on_connected=self._connected, on_lost=self._lost)
-            for index, address in enumerate(proxies)
-        ]
+        self.lanes: list[Lane] = []
         self._settings = settings
-        self._nodes: dict[str, float] = {}
+        self._lane_to = partial(Lane, context, settings, on_connected=self._connected, on_lost=self._lost)
+        self._numbers = itertools.count()  # never given twice: markers of an old lane may be on their way
+        self.lanes += map(self._lane_to, proxies, self._numbers)
+        self._listeners = Listeners(self.lanes)
         self._usable: list[Lane] = []
         self._unsettled = False
         self._markers = Markers()
@@ -109,6 +112,11 @@ class Publisher:
         """Those that this node hears."""
         return tuple(lane.address for lane in self.lanes if lane.heard)
 
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Those that it publishes through."""
+        return tuple(each.address for each in self._usable)
+
     def proxy_of(self, topic: str) -> str:
         """The proxy through which a topic goes now; empty if none is there."""
         lane = self._lane(topic)
@@ -119,6 +127,20 @@ class Publisher:
         for lane in self.lanes:
             lane.open()
         self._tick()
+
+    def add(self, address: str) -> None:
+        """Use one more proxy. Raises MeshError if its address or the key cannot be used."""
+        lane = self._lane_to(address, next(self._numbers))
+        lane.open()
+        self.lanes.append(lane)
+        self._listeners.welcome(lane)
+
+    def remove(self, lane: Lane) -> None:
+        """Use a proxy no more whose connection has ended; what it may have lost was sent again then."""
+        lane.close()
+        self.lanes.remove(lane)
+        self._choose()
+        self.on_lost()
 
     def close(self) -> None:
         """Stop; what waits in the backlog is lost, and said so."""
@@ -199,26 +221,19 @@ class Publisher:
 
     def hears(self, node: str, proxies: Collection[str]) -> None:
         """A node has announced which proxies it hears."""
-        self._nodes[node] = asyncio.get_running_loop().time()
-        for lane in self.lanes:
-            if lane.address in proxies:
-                lane.listeners.add(node)
-            else:
-                lane.listeners.discard(node)
+        self._listeners.hears(node, proxies, asyncio.get_running_loop().time())
         self._choose()
 
     def gone(self, node: str) -> None:
         """A node is no more: nothing depends on what it hears."""
-        if self._nodes.pop(node, None) is not None:
-            for lane in self.lanes:
-                lane.listeners.discard(node)
+        if self._listeners.forget(node):
             self._choose()
 
     def _choose(self) -> None:
         """Use the proxies that everybody hears; send again what went through one that is used no more."""
         here = [lane for lane in self.lanes if lane.heard]
         now = asyncio.get_running_loop().time()
-        everybody = [lane for lane in here if self._nodes.keys() <= lane.listeners]
+        everybody = [lane for lane in here if self._listeners.all_hear(lane)]
         patience = self._settings.listeners_seconds
         usable = everybody or [lane for lane in here if now - lane.heard_since > patience]
         if self._backlog:  # what waits was published before any marker that could be sent now
@@ -234,6 +249,7 @@ class Publisher:
             self._mark(kept, gained)
         self._unsettled = self._unsettled or len(kept) < len(before)
         self._send_again([lane for lane in self.lanes if lane not in usable])
+        self.on_change()
 
     def _lane(self, topic: str) -> Lane | None:
         usable = self._usable
@@ -280,7 +296,7 @@ class Publisher:
                 lane.lose()
         self._markers.repeat(now)
         patience = SILENT_ANNOUNCEMENTS * self._settings.announce_seconds
-        for node in [each for each, heard in self._nodes.items() if now - heard > patience and not late]:
+        for node in [] if late else self._listeners.silent(now, patience):
             self.gone(node)
         self._choose()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
@@ -305,9 +321,8 @@ class Publisher:
     def _keep(self, message: Message) -> None:
         if len(self._backlog) >= self._settings.backlog_messages:
             if not counters.value("bus_backlog_dropped"):
-                log.error(
-                    "bus backlog is full: messages are dropped", limit=self._settings.backlog_messages
-                )
+                limit = self._settings.backlog_messages
+                log.error("bus backlog is full: messages are dropped", limit=limit)
             counters.count("bus_backlog_dropped")
             self.dropped += 1
             return

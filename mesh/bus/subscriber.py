@@ -104,6 +104,25 @@ class Subscriber:
         for address, proxy in self._proxies.items():
             sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
 
+    def add(self, proxy: str) -> None:
+        """Hear one more proxy. Raises MeshError if its address or the key cannot be used."""
+        address = subscribe_address(proxy)
+        sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
+        self._proxies[address] = proxy
+        self._drain.look_again()
+
+    def remove(self, proxy: str) -> None:
+        """Try no more to hear a proxy whose connection has ended."""
+        address = subscribe_address(proxy)
+        if self._proxies.pop(address, None) is None:
+            return
+        timer = self._timers.pop(address, None)
+        if timer is not None:
+            timer.cancel()
+        self._drain.read_now()  # what had come: libzmq drops it with the address
+        self._disconnect(address)
+        self._drain.look_again()
+
     def close(self) -> None:
         """Stop."""
         for timer in self._timers.values():
@@ -257,13 +276,16 @@ class Subscriber:
 
     def _again(self, address: str, proxy: str) -> None:
         del self._timers[address]
-        try:
-            self._socket.disconnect(address)
-        except zmq.ZMQError:
-            pass  # libzmq has given it up itself
+        self._disconnect(address)
         try:
             sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
         except MeshError as error:
             log.error("cannot connect to the proxy", proxy=proxy, reason=str(error))
             loop = asyncio.get_running_loop()
             self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)
+
+    def _disconnect(self, address: str) -> None:
+        try:
+            self._socket.disconnect(address)
+        except zmq.ZMQError:
+            pass  # libzmq has given it up itself

@@ -1,6 +1,7 @@
 """A client's connection over plain ZeroMQ: a DEALER to a gateway (docs/protocol.md §1.2)."""
 
 import asyncio
+import random
 from collections import deque
 from typing import Any
 
@@ -9,11 +10,12 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from mesh.client.base import CUT, ConnectionEnded
-from mesh.errors import ConnectError, ConnectRefused
+from mesh.errors import ConnectError, ConnectRefused, NodeError
 from mesh.serializers.base import Frame
 from mesh.zeromq import sockets
 from mesh.zeromq.drain import Drain
 from mesh.zeromq.randomness import seed
+from mesh.zeromq.resolve import resolve
 
 OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
 UNKNOWN = 4000
@@ -65,7 +67,11 @@ class ZeroMQConnector:
         if self._context is None:
             seed()
             self._context = zmq.Context()
-        connection = ZeroMQConnection(self._context, self._address, self._max_message_bytes, self._curve)
+        try:  # at each connect: another gateway may have the name by now
+            address = random.choice(await resolve(self._address, self._timeout_seconds))  # noqa: S311
+        except NodeError as error:
+            raise ConnectError(f"{self._address} cannot be reached: {error}") from None
+        connection = ZeroMQConnection(self._context, address, self._max_message_bytes, self._curve)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await connection.open(self._path, params)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh.errors import MeshError, WireError
+from mesh.errors import MeshError, NodeError, WireError
 from mesh.link import commands
 from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
 from mesh.settings import LinkSettings
@@ -17,6 +17,7 @@ from mesh.telemetry import counters, get_logger
 from mesh.versions import Versions
 from mesh.zeromq import sockets
 from mesh.zeromq.drain import Drain
+from mesh.zeromq.resolve import Answer, look_up, without_name
 
 log = get_logger("mesh.link")
 
@@ -92,11 +93,30 @@ class Dealer:
             settings.hello_timeout_seconds, self._not_welcome
         )
         try:
-            sockets.connect(self._socket, address, key.encode() if key else None)
+            known = without_name(address)
+            if known is None:
+                look_up(address, lambda answer: self._looked_up(answer, key))
+            else:
+                self._connect(known, key)
         except MeshError:
             self.close()
             raise
         self.send(commands.Hello(commands.SPOKEN.newest, gateway, commands.SPOKEN.oldest))
+
+    def _connect(self, address: str, key: str | None) -> None:
+        sockets.connect(self._socket, address, key.encode() if key else None)
+
+    def _looked_up(self, answer: Answer, key: str | None) -> None:
+        """The worker announced a name; libzmq must not look it up, because its threads would wait."""
+        if self._closed:
+            return
+        try:
+            if isinstance(answer, OSError):
+                raise NodeError(f"its name cannot be looked up: {answer.strerror or answer}")
+            self._connect(answer[0], key)
+        except MeshError as error:
+            log.warning("cannot link to worker", worker=self.worker, reason=str(error))
+            self._down()
 
     def send(self, command: commands.ToWorker) -> None:
         """Send a command with this tick's batch."""

@@ -34,6 +34,9 @@ class BusSettings(Room):
         ["tcp://127.0.0.1:5550"],
         description="all proxies' addresses; a subscribers' side is the next port, or the path + .sub",
     )
+    resolve_seconds: Seconds = Field(
+        5.0, description="between two look-ups of the proxies' names while every proxy is heard"
+    )
     announce_seconds: Seconds = Field(1.0, description="between two announcements of a node")
     node_down_seconds: Seconds = Field(5.0, description="of silence, then a node counts as gone")
     probe_timeout_seconds: Seconds = Field(

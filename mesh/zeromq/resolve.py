@@ -1,34 +1,81 @@
-"""Addresses with names: a name with many addresses stands for as many proxies."""
+"""Addresses with names: a name with many addresses stands for as many proxies.
 
+A name is looked up in a thread of its own that nobody waits for: a DNS server that does not answer holds up
+neither the event loop, nor libzmq's threads, nor the end of the process.
+"""
+
+import asyncio
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from ipaddress import ip_address
 
+from mesh.errors import NodeError
 
-def resolve(addresses: Sequence[str]) -> list[str]:
-    """Each address with its host's IP addresses in its place; one that has no such host stays as it is.
+LOOK_UP_SECONDS = 5.0
+"""After this a name counts as not answered; the answer may still come."""
 
-    Looks names up, once; that may take as long as the system's resolver does.
-    """
-    return list(dict.fromkeys(each for address in addresses for each in _resolve(address)))
+Answer = list[str] | OSError
+"""Addresses with IP addresses in the place of the name, or why there are none."""
 
 
-def _resolve(address: str) -> list[str]:
+def without_name(address: str) -> str | None:
+    """The address as ZeroMQ needs it, if nothing has to be looked up; else None."""
     if not address.startswith("tcp://"):
-        return [address]
+        return address
     host, _, port = address[len("tcp://") :].rpartition(":")
     if host == "localhost":
-        return [f"tcp://127.0.0.1:{port}"]
+        return f"tcp://127.0.0.1:{port}"
     try:
-        ip_address(host.strip("[]"))
+        ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
-        pass
-    else:
-        return [address]
+        return None
+    return address
+
+
+def look_up(address: str, done: Callable[[Answer], None]) -> None:
+    """Look the name in `address` up, and call `done` in this event loop, however long it takes."""
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        try:
+            answer: Answer = _addresses(address)
+        except OSError as error:
+            answer = error
+        except ValueError as error:  # what the system's resolver cannot even be asked for
+            answer = OSError(str(error))
+        try:
+            loop.call_soon_threadsafe(done, answer)
+        except RuntimeError:
+            pass  # the event loop has ended meanwhile
+
+    threading.Thread(target=work, name="look-up", daemon=True).start()
+
+
+async def resolve(address: str, seconds: float = LOOK_UP_SECONDS) -> list[str]:
+    """The addresses that `address` stands for.
+
+    Raises:
+        NodeError: if its name cannot be looked up, or not within `seconds`.
+    """
+    known = without_name(address)
+    if known is not None:
+        return [known]
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    look_up(address, lambda answer: None if answered.done() else answered.set_result(answer))
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except OSError:
-        return [address]  # libzmq asks again when it connects
+        async with asyncio.timeout(seconds):
+            answer = await answered
+    except TimeoutError:
+        raise NodeError(f"cannot look up the name in {address}: no answer in {seconds:g} s") from None
+    if isinstance(answer, OSError):
+        raise NodeError(f"cannot look up the name in {address}: {answer.strerror or answer}")
+    return answer
+
+
+def _addresses(address: str) -> list[str]:
+    host, _, port = address[len("tcp://") :].rpartition(":")
+    found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     v4 = sorted({entry[4][0] for entry in found if entry[0] == socket.AF_INET})
     v6 = sorted({entry[4][0] for entry in found if entry[0] == socket.AF_INET6})
     # A host of both families has an address of each: they are not two proxies.

@@ -1,0 +1,80 @@
+"""nodes/wholeness.py: what is missing, in words, and a proxy that comes later."""
+
+import asyncio
+
+import pytest
+
+from mesh.errors import NodeError
+from mesh.placement import Announcement
+from nodes.wholeness import Asked, missing, until_whole
+from tests.support.proxy import free_address, proxy
+
+PROXIES = ["tcp://127.0.0.1:5510", "tcp://127.0.0.1:5520"]
+URLS = ("http://127.0.0.1:4001", "http://127.0.0.1:4002")
+
+
+def gateway(name, url, proxies=tuple(PROXIES)):
+    return Announcement(node=name, kind="gateway", urls=(url,), proxies=proxies)
+
+
+def worker(name, proxies=tuple(PROXIES)):
+    return Announcement(node=name, kind="worker", proxies=proxies)
+
+
+BOTH = [gateway("g1", URLS[0]), gateway("g2", URLS[1])]
+WHOLE = {URLS[0]: Asked("g1", None), URLS[1]: Asked("g2", None)}
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "workers", "said"),
+    [
+        ([*BOTH, worker("w1")], WHOLE, 1, []),
+        ([*BOTH, worker("w1")], WHOLE, 2, ["1 of 2 workers are there"]),
+        ([*BOTH, worker("w1"), worker("w2")], WHOLE, 1, ["2 workers are there, but --workers says 1"]),
+        (
+            [*BOTH, worker("w1")],
+            {URLS[0]: WHOLE[URLS[0]]},
+            1,
+            ["g2 at http://127.0.0.1:4002 is not named by --gateway"],
+        ),
+        (
+            [*BOTH, worker("w1", (PROXIES[1],))],
+            WHOLE,
+            1,
+            ["w1 does not hear tcp://127.0.0.1:5510"],
+        ),
+        ([BOTH[0], worker("w1")], WHOLE, 1, ["http://127.0.0.1:4002 (g2) is not heard on the bus"]),
+        (
+            [*BOTH, worker("w1")],
+            {**WHOLE, URLS[1]: Asked("g2", "not ready: no worker for room:*")},
+            1,
+            ["http://127.0.0.1:4002: not ready: no worker for room:*"],
+        ),
+        (
+            [*BOTH, worker("w1")],
+            {**WHOLE, URLS[1]: Asked(None, "does not answer (refused)")},
+            1,
+            ["http://127.0.0.1:4002: does not answer (refused)"],
+        ),
+    ],
+)
+def test_what_is_missing_is_said(found, asked, workers, said):
+    assert missing(found, asked, PROXIES, workers) == said
+
+
+def test_a_proxy_that_is_not_there_is_waited_for_and_named():
+    address = free_address()
+    with pytest.raises(NodeError, match=rf"not whole after 3 seconds.*{address}"):
+        asyncio.run(until_whole([address], [], 0, 3.0))
+
+
+def test_a_proxy_that_comes_later_than_one_try_is_found():
+    async def scenario():
+        address = free_address()
+        waiting = asyncio.create_task(until_whole([address], [], 0, 45.0))
+        done, _ = await asyncio.wait([waiting], timeout=6.0)
+        assert not done
+        async with proxy(address):
+            await waiting
+
+    asyncio.run(scenario())
