@@ -5,7 +5,7 @@ import base64
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import quote_plus, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPHeaders
@@ -13,6 +13,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError
 
 from mesh.client.base import CUT, ConnectionEnded
+from mesh.client.texts import query
 from mesh.errors import ConnectError, ConnectRefused
 from mesh.serializers.base import Frame
 
@@ -147,25 +148,8 @@ def url_of(address: str, params: dict[str, Any]) -> str:
     path = parts.path.rstrip("/")
     if not path.endswith("/websocket"):
         path += "/websocket"
-    pairs = [f"{quote_plus(name)}={quote_plus(value)}" for name, value in _flat(params)]
-    query = "&".join(([parts.query] if parts.query else []) + pairs)
-    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Source: phoenix.js, Ajax.serialize; booleans and null as JavaScript writes them."""
-    if isinstance(value, dict):
-        inner = value.items()
-    elif isinstance(value, (list, tuple)):
-        inner = dict(enumerate(value)).items()
-    else:
-        text = {True: "true", False: "false", None: "null"}[value] if _is_word(value) else str(value)
-        return [(name, text)]
-    return [pair for key, each in inner for pair in _flat(each, f"{name}[{key}]" if name else str(key))]
-
-
-def _is_word(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
+    together = "&".join(each for each in (parts.query, query(params)) if each)
+    return urlunsplit((parts.scheme, parts.netloc, path, together, ""))
 
 
 def _reason(error: HTTPClientError) -> str:

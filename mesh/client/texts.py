@@ -1,0 +1,109 @@
+"""Parameters of a connection as texts, as phoenix.js writes them into a query string. Pure.
+
+Source: phoenix.js, Ajax.serialize, and how JavaScript writes a boolean and a number. The server gets the
+same from every client and over every transport: texts, in dicts. A list is a dict with positions as keys.
+"""
+
+import os
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from mesh.errors import SettingsError
+
+_WORDS = {True: "true", False: "false"}
+_UNESCAPED = "!*'()"
+"""What encodeURIComponent leaves as it is, beside letters, digits and -_.~"""
+MAX_DEPTH = 32
+"""As deep as a gateway reads a query string."""
+
+Texts = dict[str, Any]
+"""Of texts, and of such dicts."""
+
+
+def texts(params: dict[Any, Any]) -> Texts:
+    """`params` with texts for all values; what is None, or an empty dict or list, is left out.
+
+    Raises:
+        SettingsError: for bytes, and for anything else that is no text.
+    """
+    return _inner(params, "params", 0)
+
+
+def query(params: dict[Any, Any]) -> str:
+    """`params` as a query string: `{"a": {"b": 1}}` is `a[b]=1`, with the brackets escaped."""
+    return "&".join(
+        f"{quote(name, safe=_UNESCAPED)}={quote(text, safe=_UNESCAPED)}"
+        for name, text in _pairs(texts(params), "")
+    )
+
+
+def _pairs(params: Texts, parent: str) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for key, value in params.items():
+        name = f"{parent}[{key}]" if parent else key
+        pairs += _pairs(value, name) if isinstance(value, dict) else [(name, value)]
+    return pairs
+
+
+def _inner(values: dict[Any, Any], name: str, depth: int) -> Texts:
+    if depth >= MAX_DEPTH:
+        raise SettingsError(f"params are nested more than {MAX_DEPTH} deep; a gateway reads no more")
+    found: Texts = {}
+    for key, value in values.items():
+        text = "null" if key is None else _text(key, f"a key of {name}")
+        inner = value.value if isinstance(value, Enum) else value
+        if isinstance(inner, (list, tuple)):
+            inner = dict(enumerate(inner))
+        if isinstance(inner, dict):
+            inner = _inner(inner, f"{name}[{text!r}]", depth + 1)
+            if inner:
+                found[text] = inner
+        elif inner is not None:
+            found[text] = _text(inner, f"{name}[{text!r}]")
+    return found
+
+
+def _text(value: Any, name: str) -> str:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        return _WORDS[value]
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, (int, Decimal, UUID)):
+        return str(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return str(value)
+    way_out = "decode them, or encode them as base64" if isinstance(value, bytes) else "make a text of it"
+    raise SettingsError(f"{name} is of type {type(value).__name__}, which is no text: {way_out}")
+
+
+def _number(value: float) -> str:
+    """Source: ECMA-262, Number::toString."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)  # it is finite
+    if digits == (0,):
+        return "0"
+    figures = "".join(map(str, digits))
+    point = len(figures) + exponent  # where it stands, from the left
+    if len(figures) <= point <= 21:
+        text = figures + "0" * (point - len(figures))
+    elif 0 < point <= 21:
+        text = f"{figures[:point]}.{figures[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{figures}"
+    else:
+        text = figures[0] + (f".{figures[1:]}" if len(figures) > 1 else "") + f"e{point - 1:+d}"
+    return f"-{text}" if sign else text
