@@ -14,7 +14,10 @@ export class Presence {
   constructor(channel, { events = { state: "presence_state", diff: "presence_diff" } } = {}) {
     channel.on(events.state, (state) => this.#replace(new Map(Object.entries(state))))
     channel.on(events.diff, (diff) => this.#diff(diff))
-    channel.onError(() => { this.#synced = false }) // until the state comes after the rejoin, diffs wait
+    channel.onError(() => {
+      this.#synced = false // until the state comes after the rejoin, diffs wait
+      this.#pending = [] // that state is newer than what waited for the one of the earlier join
+    })
   }
 
   /** key → { metas: [...] }, and what the server's `fetch` added. */
@@ -65,7 +68,7 @@ export class Presence {
     this.#on.sync()
   }
 
-  #apply({ joins, leaves }) {
+  #apply({ joins = {}, leaves = {} }) {
     this.#merge(new Map(Object.entries(joins)), new Map(Object.entries(leaves)))
   }
 

@@ -29,6 +29,7 @@ class Presence:
         self.state: State = {}
         self._join_ref: str | None = None
         self._pending: list[dict[str, State]] = []
+        self._pending_ref: str | None = None
         self._on_join: OnJoin = _ignore
         self._on_leave: OnLeave = _ignore
         self._on_sync: Callable[[], object] = lambda: None
@@ -56,13 +57,16 @@ class Presence:
         self._join_ref = join_ref
         self.state = sync_state(self.state, state, self._on_join, self._on_leave)
         pending, self._pending = self._pending, []
-        for diff in pending:
+        for diff in pending if self._pending_ref == join_ref else ():  # not those of an earlier join
             self.state = sync_diff(self.state, diff, self._on_join, self._on_leave)
         self._on_sync()
 
     def changed(self, diff: dict[str, State], join_ref: str | None) -> None:
         """A `presence_diff` came; it waits for the state of the join of that ref."""
         if self._join_ref is None or self._join_ref != join_ref:
+            if self._pending_ref != join_ref:
+                self._pending_ref = join_ref
+                self._pending.clear()
             self._pending.append(diff)
             return
         self.state = sync_diff(self.state, diff, self._on_join, self._on_leave)

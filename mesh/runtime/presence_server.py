@@ -17,6 +17,7 @@ from typing import Any
 from mesh import payloads
 from mesh.errors import PayloadError
 from mesh.presence import DIFF, Presence
+from mesh.runtime.presence_window import Window
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, get_logger
 from mesh.tracker.state import Change, Meta
@@ -49,7 +50,7 @@ class PresenceServer:
         self._local_broadcast = local_broadcast
         self._diff_seconds = settings.diff_seconds
         self._refs = _refs(node)
-        self._gathering: dict[str, list[Change]] = {}
+        self._gathering: dict[str, Window] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._diffs: deque[tuple[str, list[Change]]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +70,7 @@ class PresenceServer:
     @property
     def busy(self) -> bool:
         """Whether a diff is still to come."""
-        return self._task is not None or any(self._gathering.values())
+        return self._task is not None or any(map(len, self._gathering.values()))
 
     # PresenceContext
 
@@ -101,11 +102,18 @@ class PresenceServer:
 
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
         """Everybody on `topic`."""
+        self._read(topic)
         return self.tracker.on_topic(topic)
 
     def of_key(self, topic: str, key: str) -> list[Meta]:
         """One key."""
+        self._read(topic)
         return self.tracker.of_key(topic, key)
+
+    def _read(self, topic: str) -> None:
+        gathering = self._gathering.get(topic)
+        if gathering is not None:
+            gathering.read()
 
     # Channels that move
 
@@ -149,22 +157,21 @@ class PresenceServer:
         for topic, each in by_topic.items():
             gathering = self._gathering.get(topic)
             if gathering is not None:
-                gathering += each
+                gathering.add(each)
                 continue
-            self._gathering[topic] = []
-            self._close_later(topic)
+            self._open_window(topic)
             self._emit(topic, each)
 
-    def _close_later(self, topic: str) -> None:
+    def _open_window(self, topic: str) -> None:
+        self._gathering[topic] = Window()
         loop = asyncio.get_running_loop()
         self._timers[topic] = loop.call_later(self._diff_seconds, self._gathered, topic)
 
     def _gathered(self, topic: str) -> None:
-        changes = self._gathering.pop(topic)
+        changes = self._gathering.pop(topic).net()
         del self._timers[topic]
         if changes:
-            self._gathering[topic] = []
-            self._close_later(topic)
+            self._open_window(topic)
             self._emit(topic, changes)
 
     def _emit(self, topic: str, changes: list[Change]) -> None:
@@ -235,9 +242,11 @@ class PresenceServer:
 def _refs(node: str) -> Iterator[str]:
     """16 characters: 8 bytes of the clock, 2 of the node, 2 of a counter: unique, and never used again."""
     mark = blake2b(node.encode(), digest_size=2).digest()
+    now = 0
     for number in count():
+        now = max(now + 1, time_ns())  # the clock may be set back
         yield urlsafe_b64encode(
-            time_ns().to_bytes(8, "big") + mark + (number % 65_536).to_bytes(2, "big")
+            now.to_bytes(8, "big") + mark + (number % 65_536).to_bytes(2, "big")
         ).decode()
 
 

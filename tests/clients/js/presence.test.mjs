@@ -58,6 +58,20 @@ test("diffs before the state wait for it, also after a crash", () => {
   assert.deepEqual(here(), { cy: ["3"] })
 })
 
+test("a diff that waited for the state of an earlier join leaves no ghost", () => {
+  const { channel, here } = made()
+  channel.say("presence_diff", { joins: { ghost: metas("1") }, leaves: {} })
+  channel.crash() // the connection is cut before the state
+  channel.say("presence_diff", { joins: { bo: metas("2") }, leaves: { ana: metas("0") } })
+  channel.say("presence_state", { ana: metas("0") })
+  assert.deepEqual(here(), { bo: ["2"] })
+  channel.say("presence_state", { bo: metas("2") }) // once more
+  assert.deepEqual(here(), { bo: ["2"] })
+  channel.say("presence_diff", { leaves: { nobody: metas("7") } })
+  channel.say("presence_diff", { joins: { bo: metas("3") } })
+  assert.deepEqual(here(), { bo: ["2", "3"] })
+})
+
 test("an update is a join and a leave of one key, which stays", () => {
   const { channel, told, here } = made()
   channel.say("presence_state", { ana: metas("1") })

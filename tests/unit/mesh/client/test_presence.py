@@ -44,6 +44,21 @@ def test_diffs_before_the_state_of_this_join_wait_for_it():
     assert refs(presence) == {"cy": ["3"]}
 
 
+def test_a_diff_that_waited_for_the_state_of_an_earlier_join_leaves_no_ghost():
+    presence = Presence()
+    presence.changed({"joins": {"ghost": metas("1")}, "leaves": {}}, "1")
+    presence.synced({"ana": metas("0")}, "5")  # cut before the state, and joined again
+    assert refs(presence) == {"ana": ["0"]}
+    presence.changed({"joins": {"ghost": metas("2")}, "leaves": {}}, "7")
+    presence.changed({"joins": {"bo": metas("3")}, "leaves": {"ana": metas("0")}}, "9")
+    presence.synced({"ana": metas("0")}, "9")
+    assert refs(presence) == {"bo": ["3"]}
+    presence.synced({"bo": metas("3")}, "9")  # once more
+    presence.changed({"joins": {}, "leaves": {"nobody": metas("7")}}, "9")
+    presence.changed({"joins": {"bo": metas("4")}, "leaves": {}}, "9")
+    assert refs(presence) == {"bo": ["3", "4"]}
+
+
 def test_who_asks_late_is_told_at_once():
     presence, synced = Presence(), []
     presence.synced({}, "1")
