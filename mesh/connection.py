@@ -57,6 +57,7 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._bus: Bus | None = None
+        self._calls: Calls | None = None
         self._placement = Placement()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +73,7 @@ class Connection:
         try:
             bus = self._bus = Bus(self._context, f"script-{secrets.token_hex(8)}", self._settings.bus)
             bus.subscriptions.confirm = self._confirm
-            bus.subscribe(topics.exact(topics.of_node(bus.node)))
+            self._calls = Calls(bus, bus.node)
             bus.subscribe(topics.exact(topics.NODES))
             bus.subscriber.on_announcement = self._heard
             bus.start()
@@ -147,7 +148,7 @@ class Connection:
         topics.check_pattern(pattern)
         question = Question(pattern.removesuffix("*"), not pattern.endswith("*"), limit)
         gateways = [each.node for each in await self.nodes(seconds) if each.kind == "gateway"]
-        calls = Calls(self._open(), self.node_id)
+        calls = self._called()
 
         async def ask(gateway: str) -> GatewayTopics:
             try:
@@ -156,10 +157,7 @@ class Connection:
             except (TimeoutError, WireError):
                 return GatewayTopics(gateway, None)
 
-        try:
-            return await asyncio.gather(*map(ask, gateways))
-        finally:
-            calls.close()
+        return await asyncio.gather(*map(ask, gateways))
 
     async def trace(
         self,
@@ -183,13 +181,9 @@ class Connection:
         """
         topics.check(topic)
         gateways = [each.node for each in await self.nodes(find_seconds) if each.kind == "gateway"]
-        calls = Calls(self._open(), self.node_id)
-        try:
-            return await Tracer(self._open(), calls, gateways, find_seconds).follow(
-                topic, seconds, min(count, MAX_MESSAGES), publish, self._deliver
-            )
-        finally:
-            calls.close()
+        return await Tracer(self._open(), self._called(), gateways, find_seconds).follow(
+            topic, seconds, min(count, MAX_MESSAGES), publish, self._deliver
+        )
 
     @property
     def node_id(self) -> str:
@@ -210,6 +204,11 @@ class Connection:
         elif announcement.proxies is not None:
             publisher.hears(announcement.node, announcement.proxies)
 
+    def _called(self) -> Calls:
+        self._open()
+        assert self._calls is not None
+        return self._calls
+
     def _open(self) -> Bus:
         if self._bus is None:
             raise UnreachableError("not connected; use `async with mesh.connect(…) as pubsub:`")
@@ -222,8 +221,10 @@ class Connection:
         await delivery.confirm(self._open(), self._timeout_seconds)
 
     async def _close(self) -> None:
-        bus, context = self._bus, self._context
-        self._bus = self._context = None
+        bus, context, calls = self._bus, self._context, self._calls
+        self._bus = self._context = self._calls = None
+        if calls is not None:
+            calls.close()
         if bus is not None:
             bus.close()
         if context is not None:

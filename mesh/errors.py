@@ -19,6 +19,7 @@ MeshError
 │   ├── DecodeError          a client's message its serializer cannot read
 │   ├── WebSocketError       a client's bytes break RFC 6455; carries the close code
 │   └── WireError            bytes on the bus or a link that are not of our protocol
+├── NodeGoneError            a node that was asked something is gone; also a TimeoutError
 ├── EncodeError              a message that a serializer cannot express
 ├── ClientError              what a program asked of `mesh.client` did not succeed
 │   ├── ConnectError         the server cannot be reached, or the connection was lost
@@ -116,6 +117,10 @@ class WebSocketError(RemoteProtocolError):
 
 class WireError(RemoteProtocolError):
     """A message on the bus or on a link that is not of our protocol."""
+
+
+class NodeGoneError(MeshError, TimeoutError):
+    """The node that was asked is known to be gone: nobody need wait for its answer."""
 
 
 class EncodeError(MeshError):

@@ -110,6 +110,9 @@ class GatewayNode:
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, self.id)
+        calls.is_gone = announcer.gone.is_gone
+        announcer.gone.on_gone = calls.gone
+        announcer.on_accused = announcer.announce
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
         self._websockets = WebSockets(self.hub, settings.gateway)
         self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)

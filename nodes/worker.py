@@ -80,7 +80,7 @@ class WorkerNode:
         )
         router.on_up = channels.gateway_up
         router.on_down = channels.gateway_down
-        router.on_gone = bus.publisher.gone
+        router.on_gone = self._gateway_gone
         router.on_command = channels.handle
         router.on_behind = channels.hold_link
         self.presences = channels.presences = presences = Presences(
@@ -125,6 +125,13 @@ class WorkerNode:
             self.admin = AdminServer(settings.admin, self.id, "worker", self.prober.checks, self.gauges)
         bus.when_subscribed(self.background.start)
         self._tell("node_started")
+
+    def _gateway_gone(self, gateway: str) -> None:
+        """A link has ended by itself: gateways that wait for an answer of this one want to know."""
+        assert self.bus is not None
+        self.bus.publisher.gone(gateway)
+        if self.announcer is not None and self.announcer.placement.get(gateway) is not None:
+            self.announcer.report_lost(gateway, "gateway")
 
     def _node_down(self, announcement: placement.Announcement) -> None:
         """One that said goodbye still tells itself who leaves, and who only moves."""

@@ -125,10 +125,10 @@ class LongPoll:
             return None
         except asyncio.CancelledError:
             self._calls.tell(gateway, CANCEL, session_id.encode())
-            call.add_done_callback(lambda answered: self._give_back(gateway, session_id, answered))
+            call.add_done_callback(lambda answered: self._crossed(gateway, session_id, answered))
             raise
 
-    def _give_back(self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]") -> None:
+    def _crossed(self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]") -> None:
         """The answer crossed the cancellation: its messages must wait for the next poll."""
         if answered.cancelled() or answered.exception() is not None:
             return
@@ -137,7 +137,16 @@ class LongPoll:
         except WireError:
             return  # no messages that could be given back
         if messages:
-            self._calls.tell(gateway, UNREAD, encode((session_id, messages)))
+            self.give_back(gateway, session_id, messages)
+
+    def give_back(self, gateway: str, session_id: str, messages: list[bytes]) -> None:
+        """Messages that a poll took reached nobody: they must wait for the next poll."""
+        if gateway != self._gateway:
+            self._calls.tell(gateway, UNREAD, encode((session_id, list(map(bytes, messages)))))
+            return
+        session = self.sessions.get(session_id)
+        if session is not None:
+            session.give_back(messages)
 
     async def post(self, gateway: str, session_id: str, messages: list[tuple[bytes, bool]]) -> int:
         """Hand over a client's messages; returns the status to answer."""
@@ -194,6 +203,7 @@ class LongPollHandler(BodyHandler):
         self._bodies = bodies
         self._longpoll = longpoll
         self._handshake = handshake
+        self._hung_up = False
         self._polling: asyncio.Task[list[bytes] | None] | None = None
 
     decode_argument = undecoded
@@ -230,6 +240,7 @@ class LongPollHandler(BodyHandler):
     def on_connection_close(self) -> None:
         """The client hung up: its messages must wait for the next poll."""
         super().on_connection_close()
+        self._hung_up = True
         if self._polling is not None:
             self._polling.cancel()
 
@@ -253,6 +264,8 @@ class LongPollHandler(BodyHandler):
         if place is not None:
             token, gateway, session_id = place
             messages = await self._poll(gateway, session_id)
+            if messages and self._hung_up:  # in the very moment in which they came
+                return self._longpoll.give_back(gateway, session_id, messages)
             if messages is not None:
                 return self._answer(200 if messages else 204, token, messages)
         await self._begin()

@@ -8,6 +8,7 @@ import msgspec
 
 from mesh import placement, topics
 from mesh.bus.frames import ANNOUNCEMENT, READ
+from mesh.bus.gone import Gone
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.errors import WireError
@@ -26,6 +27,7 @@ class Announcer:
 
     Attributes:
         placement: the other nodes, this one included.
+        gone: which of them are gone.
         on_up: called with each announcement of a live node.
         on_down: called with the announcement of a node that said goodbye or fell silent.
         on_lost: called with the id of a node whose link to some other node has ended.
@@ -45,6 +47,8 @@ class Announcer:
         self.on_down: Callable[[Announcement], None] = lambda _: None
         self.on_lost: Callable[[str], None] = lambda _: None
         self.on_accused: Callable[[], None] = lambda: None
+        self.gone = Gone(self.placement, announce_seconds)
+        self.gone.on_silent = publisher.gone
         self._publisher = publisher
         self._announcement = announcement
         self._announce_seconds = announce_seconds
@@ -65,12 +69,17 @@ class Announcer:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
+        self.gone.close()
         self._announce("down")
 
-    def report_lost(self, node: str) -> None:
-        """Tell the others that our link to a worker has ended by itself."""
+    def announce(self) -> None:
+        """Say at once that this node lives."""
+        self._announce("up")
+
+    def report_lost(self, node: str, kind: Literal["gateway", "worker"] = "worker") -> None:
+        """Tell the others that our link to a node has ended by itself."""
         self._publisher.gone(node)
-        lost = Announcement(node=node, kind="worker", state="lost")
+        lost = Announcement(node=node, kind=kind, state="lost")
         self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
 
     def missed(self) -> dict[str, set[str]]:
@@ -87,6 +96,7 @@ class Announcer:
             for silent in self.placement.expire(now, self._node_down_seconds):
                 log.warning("node fell silent", node=silent.node, kind=silent.kind)
                 self.on_down(silent)
+                self.gone.fell_silent(silent.node)
                 self._agree()
         self._last = now
         self._announce("up")
@@ -130,12 +140,16 @@ class Announcer:
         if announcement.node == self._announcement.node:
             if announcement.state == "lost":
                 self.on_accused()
+            else:
+                self.gone.heard_self()
             return
         if common((READ, announcement.reads)) is None:
             self._other_version(announcement)
             return
         if announcement.state == "lost":
             self.on_lost(announcement.node)
+            if announcement.kind == "gateway":
+                self.gone.accuse(announcement.node)
             return
         now = asyncio.get_running_loop().time()
         new = self.placement.heard(announcement, now)
@@ -144,7 +158,9 @@ class Announcer:
         if announcement.state == "down":
             self._publisher.gone(announcement.node)
             self.on_down(announcement)
+            self.gone.left(announcement.node)
             return
+        self.gone.spoke(announcement.node)
         if announcement.proxies is not None:
             self._publisher.hears(announcement.node, announcement.proxies)
         if new:

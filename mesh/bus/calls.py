@@ -1,7 +1,9 @@
 """Questions to one node and their answers, over the bus.
 
-For what must reach a certain node and is rare: a long-poll request that came to another gateway. A
-question or its answer may be lost with the proxy; then the asker's time runs out.
+For what must reach a certain node and is rare: a long-poll request that came to another gateway. When a
+proxy is lost, calls and answers are sent again as broadcasts are (mesh/bus/publisher.py). What is lost in
+another way is found out by a reminder, "call.again": the node that was asked repeats its answer, or says
+that it never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
 """
 
 import asyncio
@@ -11,19 +13,48 @@ from itertools import count
 import msgspec
 
 from mesh import topics
+from mesh.bus.answers import Answers
 from mesh.bus.bus import Bus
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import ANSWER, CALL, Header
-from mesh.errors import WireError
+from mesh.errors import NodeGoneError, WireError
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("mesh.bus")
+
+AGAIN = "call.again"
+FIRST_REMINDER_SECONDS = 1.0
+LAST_REMINDER_SECONDS = 8.0
+"""The pause before a reminder doubles each time; after one of this length there are no more."""
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 
 _encode = msgspec.msgpack.Encoder().encode
 decode = decoder(tuple[int, bytes], "a question and not an answer")
 """Reads the number of a question, and what is asked or answered. Raises WireError for anything else."""
+_decode_repeated = decoder(tuple[str, bytes], "a repeated question")
+
+_numbers = count(1)
+"""Of all calls of this process: no two calls of one node have the same number."""
+
+
+class _Asked:
+    """A call that waits for its answer."""
+
+    __slots__ = ("answer", "data", "name", "node", "timer")
+
+    def __init__(self, node: str, name: str, data: bytes) -> None:
+        self.node = node
+        self.name = name
+        self.data = data
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def fail(self) -> None:
+        """Its node is gone."""
+        if not self.answer.done():
+            self.answer.set_exception(NodeGoneError(f"{self.node} is gone; it cannot answer {self.name}"))
+            self.answer.exception()  # whoever called may have been cancelled
 
 
 class Calls:
@@ -32,52 +63,125 @@ class Calls:
     Attributes:
         answers: by name of the question: what answers it. It must not raise; if it does, the asker's
             time runs out.
+        is_gone: tells whether a node is known to be gone. Nobody waits for its answer.
     """
 
     def __init__(self, bus: Bus, node: str) -> None:
         self.answers: dict[str, Answer] = {}
+        self.is_gone: Callable[[str], bool] = lambda _: False
         self._bus = bus
-        self._numbers = count(1)
-        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        self._asked: dict[int, _Asked] = {}
+        self._answers = Answers()
         self._tasks: set[asyncio.Task[None]] = set()
         bus.subscribe(topics.exact(topics.of_node(node)))
         bus.subscriber.on_other[CALL] = self._called
         bus.subscriber.on_other[ANSWER] = self._answered
 
     async def call(self, node: str, name: str, data: bytes, timeout_seconds: float) -> bytes:
-        """Ask `node`. Raises TimeoutError if it does not answer in time."""
-        number = next(self._numbers)
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._asked[number] = answer
+        """Ask `node`.
+
+        Raises:
+            NodeGoneError: a TimeoutError, as soon as the node is known to be gone.
+            TimeoutError: if it does not answer in time.
+        """
+        if self.is_gone(node):
+            raise NodeGoneError(f"{node} is gone; it cannot answer {name}")
+        number = next(_numbers)
+        asked = self._asked[number] = _Asked(node, name, data)
         try:
             self._say(CALL, node, name, number, data)
+            self._remind_later(number, asked, FIRST_REMINDER_SECONDS)
             async with asyncio.timeout(timeout_seconds):
-                return await answer
+                return await asked.answer
         finally:
             del self._asked[number]
+            if asked.timer is not None:
+                asked.timer.cancel()
 
     def tell(self, node: str, name: str, data: bytes) -> None:
         """As `call`, without waiting for the answer."""
         self._say(CALL, node, name, 0, data)
 
+    def gone(self, node: str) -> None:
+        """The node is gone: it will not answer any more."""
+        for asked in self._asked.values():
+            if asked.node == node:
+                asked.fail()
+
     def close(self) -> None:
         """Answer no more."""
         for task in self._tasks:
             task.cancel()
-        for answer in self._asked.values():
-            answer.cancel()
+        for asked in self._asked.values():
+            asked.answer.cancel()
 
     def _say(self, kind: int, node: str, name: str, number: int, data: bytes) -> None:
         self._bus.publisher.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
 
+    # Asking
+
+    def _remind_later(self, number: int, asked: _Asked, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        asked.timer = loop.call_later(seconds, self._remind, number, asked, seconds)
+
+    def _remind(self, number: int, asked: _Asked, seconds: float) -> None:
+        if self.is_gone(asked.node):
+            return asked.fail()
+        self._say(CALL, asked.node, AGAIN, number, b"")
+        if seconds < LAST_REMINDER_SECONDS:
+            self._remind_later(number, asked, 2 * seconds)
+
+    def _answered(self, header: Header, data: bytes) -> None:
+        read = self._read(header, data)
+        asked = self._asked.get(read[0]) if read is not None else None
+        if read is None or asked is None or asked.answer.done():
+            return
+        if header.event == AGAIN:  # it never had the call
+            counters.count("bus_calls_repeated")
+            self._say(CALL, asked.node, AGAIN, read[0], _encode((asked.name, asked.data)))
+        else:
+            asked.answer.set_result(read[1])
+
+    # Answering
+
     def _called(self, header: Header, data: bytes) -> None:
         read = self._read(header, data)
-        answer = self.answers.get(header.event)
-        if read is None or answer is None:
+        if read is None:
             return
-        task = asyncio.get_running_loop().create_task(
-            self._answer(header.origin, header.event, read[0], answer(read[1])), name=header.event
-        )
+        number, asked = read
+        if header.event == AGAIN:
+            self._called_again(header, number, asked)
+            return
+        before = self._answers.get((header.origin, number))
+        if before is None or not before.repeated:  # else it comes behind its own repetition
+            self._carry_out(header.origin, header.event, number, asked)
+
+    def _called_again(self, header: Header, number: int, asked: bytes) -> None:
+        key = header.origin, number
+        before = self._answers.get(key)
+        if before is not None:
+            if before.answer is not None:
+                counters.count("bus_calls_repeated")
+                self._say(ANSWER, header.origin, before.name, number, before.answer)
+        elif self._answers.never_came(key, asyncio.get_running_loop().time()):
+            if not asked:
+                self._say(ANSWER, header.origin, AGAIN, number, b"")
+                return
+            try:
+                name, question = _decode_repeated(asked)
+            except WireError as error:
+                self._malformed(header, error)
+                return
+            self._carry_out(header.origin, name, number, question, repeated=True)
+
+    def _carry_out(self, node: str, name: str, number: int, asked: bytes, repeated: bool = False) -> None:
+        answer = self.answers.get(name)
+        if answer is None:
+            return
+        loop = asyncio.get_running_loop()
+        if number:
+            self._answers.begin((node, number), name, loop.time(), repeated)
+        task = loop.create_task(self._answer(node, name, number, answer(asked)), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -89,18 +193,16 @@ class Calls:
             log.error("handling a message failed", call=name, origin=node, exc_info=error)
             return
         if number:
+            self._answers.done((node, number), data)
             self._say(ANSWER, node, name, number, data)
-
-    def _answered(self, header: Header, data: bytes) -> None:
-        read = self._read(header, data)
-        waiting = self._asked.get(read[0]) if read is not None else None
-        if read is not None and waiting is not None and not waiting.done():
-            waiting.set_result(read[1])
 
     def _read(self, header: Header, data: bytes) -> tuple[int, bytes] | None:
         try:
             return decode(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("call dropped", call=header.event, origin=header.origin, reason=str(error))
+            self._malformed(header, error)
             return None
+
+    def _malformed(self, header: Header, error: WireError) -> None:
+        counters.count("bus_messages_malformed")
+        log.warning("call dropped", call=header.event, origin=header.origin, reason=str(error))

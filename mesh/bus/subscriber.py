@@ -15,7 +15,9 @@ from mesh import topics, turns
 from mesh.addresses import subscribe_address
 from mesh.bus.frames import (
     ANNOUNCEMENT,
+    ANSWER,
     BROADCAST,
+    CALL,
     DIRECT,
     MOVE,
     ONCE,
@@ -42,7 +44,8 @@ NOT_YET = float("inf")
 TURN_SECONDS = 2 * turns.TURN_SECONDS
 """What comes from the bus goes before what waits for it, as replies do, and what makes more of it."""
 _RESERVED = topics.RESERVED.encode()
-_ONCE_ONLY = frozenset({BROADCAST, DIRECT, ONCE})
+_BROADCASTS = frozenset({BROADCAST, DIRECT})
+_ONCE_ONLY = _BROADCASTS | {ONCE, CALL, ANSWER}
 _FAILED = frozenset(
     {
         zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
@@ -230,7 +233,7 @@ class Subscriber:
         if not self._duplicates.is_new(header.origin, header.sequence):
             counters.count("bus_duplicates_dropped")
             return
-        if header.kind == ONCE:
+        if header.kind not in _BROADCASTS:
             return self._of_the_mesh(topic, header, data)
         stats.bus_received += 1
         for listen in self.listeners:

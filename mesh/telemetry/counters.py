@@ -14,6 +14,7 @@ COUNTERS: Mapping[str, str] = {
     "bus_interruptions": "connections to a proxy that ended: for a while nothing came through it",
     "bus_messages_malformed": "bus messages that were not of our protocol",
     "bus_messages_resent": "bus messages sent again because the proxy that had them was lost",
+    "bus_calls_repeated": "calls to other nodes, and answers to calls, repeated after a reminder",
     "bus_moves_expired": "waits for what came another way that ended without it: an order may be wrong",
     "channels_crashed": "channels ended by an exception",
     "channels_moved": "channels that this worker gave to another when it stopped",

@@ -1,0 +1,94 @@
+"""Which calls of other nodes this node has carried out, and what it answered. Pure.
+
+A call may be repeated when it, or its answer, seems to be lost. Then the answer must be the same one, and
+the call must not be carried out a second time. Both are kept for a bounded time and in bounded number.
+"""
+
+from collections import OrderedDict
+
+KEPT_SECONDS = 30.0
+"""An answer is kept for this long. Callers stop repeating a call well before that."""
+MAX_CALLS = 50_000
+"""Calls that are remembered."""
+MAX_BYTES = 16_000_000
+"""Bytes of all answers that are kept."""
+
+Key = tuple[str, int]
+"""The calling node's id, and the number it gave the call."""
+
+
+class Call:
+    """One call, under way or answered.
+
+    Attributes:
+        name: of the call.
+        began: when, in seconds.
+        answer: None while it is under way, and when the answer was too much to keep.
+        repeated: whether it was a repetition that was carried out.
+    """
+
+    __slots__ = ("answer", "began", "name", "repeated")
+
+    def __init__(self, name: str, began: float, repeated: bool) -> None:
+        self.name = name
+        self.began = began
+        self.repeated = repeated
+        self.answer: bytes | None = None
+
+
+class Answers:
+    """The calls of the last half minute. Time is an argument, in seconds of any one clock."""
+
+    def __init__(
+        self,
+        kept_seconds: float = KEPT_SECONDS,
+        max_calls: int = MAX_CALLS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._kept_seconds = kept_seconds
+        self._max_calls = max_calls
+        self._max_bytes = max_bytes
+        self._calls: OrderedDict[Key, Call] = OrderedDict()
+        self._with_answer: OrderedDict[Key, int] = OrderedDict()
+        self._bytes = 0
+        self._forgot_early = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def get(self, key: Key) -> Call | None:
+        """The call, if it is remembered."""
+        return self._calls.get(key)
+
+    def never_came(self, key: Key, now: float) -> bool:
+        """Whether the call has certainly not been carried out here."""
+        return key not in self._calls and now - self._forgot_early > self._kept_seconds
+
+    def begin(self, key: Key, name: str, now: float, repeated: bool = False) -> None:
+        """The call is carried out from now on."""
+        self._forget(key)
+        self._calls[key] = Call(name, now, repeated)
+        while self._calls:
+            oldest, call = next(iter(self._calls.items()))
+            if now - call.began <= self._kept_seconds:
+                if len(self._calls) <= self._max_calls:
+                    break
+                self._forgot_early = now
+            self._forget(oldest)
+
+    def done(self, key: Key, answer: bytes) -> None:
+        """The call has been answered."""
+        call = self._calls.get(key)
+        if call is None or call.answer is not None:
+            return
+        call.answer = answer
+        self._with_answer[key] = len(answer)
+        self._bytes += len(answer)
+        while self._bytes > self._max_bytes:
+            other, size = self._with_answer.popitem(last=False)
+            self._bytes -= size
+            self._calls[other].answer = None
+
+    def _forget(self, key: Key) -> None:
+        if self._calls.pop(key, None) is not None:
+            self._bytes -= self._with_answer.pop(key, 0)
