@@ -44,6 +44,7 @@ def test_the_close_codes_are_those_of_rfc_6455_and_phoenix():
         "GOING_AWAY": 1001,
         "PROTOCOL_ERROR": 1002,
         "INVALID_TEXT": 1007,
+        "POLICY_VIOLATION": 1008,
         "TOO_BIG": 1009,
         "INTERNAL_ERROR": 1011,
         "SERVICE_RESTART": 1012,
