@@ -7,13 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from gateway.http.health import Checks, HealthHandler, MetricsHandler, ReadyHandler
-from mesh.errors import NodeError
 from mesh.settings import AdminSettings
-from nodes import metrics
+from nodes import listening, metrics
 from nodes.stalls import StallMonitor
 
 
@@ -69,17 +67,10 @@ class AdminServer:
 
         routes = health_routes(node, kind, checks)
         routes.append(("/metrics", MetricsHandler, {"registry": metrics.registry(all_gauges, by_route)}))
-        try:
-            sockets = bind_sockets(port, settings.host)
-        except OSError as error:
-            raise NodeError(
-                f"cannot listen on {settings.host}:{port}: {error.strerror or error};"
-                " choose another admin.port"
-            ) from None
+        sockets = listening.listen(settings.host, port, setting="admin.port")
         self._server = HTTPServer(Application(routes))
         self._server.add_sockets(sockets)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.address = f"http://{host}:{sockets[0].getsockname()[1]}"
+        self.address = listening.url("http", settings.host[0], sockets[0].getsockname()[1])
 
     def close(self) -> None:
         """Listen and watch no more."""

@@ -31,7 +31,10 @@ App = Annotated[
     str,
     typer.Argument(metavar="APP", help="MODULE:ATTRIBUTE, e.g. examples.chat:endpoint."),
 ]
-Host = Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")]
+Host = Annotated[
+    list[str] | None,
+    typer.Option(help="Address to listen on, repeatable; :: for all, 0.0.0.0 for all of IPv4."),
+]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 lets the kernel choose.")]
 Proxy = Annotated[
     list[str] | None,
@@ -63,14 +66,15 @@ def serve(
     if reload:
         from nodes import reload as reloader
 
-        given = {"--host": host, "--port": port, "--config": config}
+        given: dict[str, Any] = {"--port": port, "--config": config}
         given |= {"--log-level": log_level, "--log-format": log_format}
         options = [
             text for name, value in given.items() if value is not None for text in (name, str(value))
         ]
+        options += [text for each in host or () for text in ("--host", each)]
         return reloader.run(["serve", application_spec, *options], Path.cwd())
     endpoint = application.load(application_spec)
-    flags = _flags(log_level, log_format, gateway={"host": host, "port": port})
+    flags = _flags(log_level, log_format, gateway={"host": host or None, "port": port})
     embedded.run(endpoint, _settings("serve", endpoint, config, flags), application_spec)
 
 
@@ -91,7 +95,7 @@ def gateway(
     from nodes import gateway as node
 
     endpoint = application.load(application_spec)
-    flags = _flags(log_level, log_format, gateway={"host": host, "port": port}, bus=_bus(proxy))
+    flags = _flags(log_level, log_format, gateway={"host": host or None, "port": port}, bus=_bus(proxy))
     node.run(endpoint, _settings("gateway", endpoint, config, flags), application_spec)
 
 
@@ -159,7 +163,7 @@ def cluster(
     from nodes import cluster as node
 
     endpoint = application.load(application_spec)
-    flags = _flags(log_level, log_format, gateway={"host": host, "port": port})
+    flags = _flags(log_level, log_format, gateway={"host": host or None, "port": port})
     settings = _settings("cluster", endpoint, config, flags)
     sys.exit(node.run(application_spec, settings, gateways, workers, proxies, status_file))
 

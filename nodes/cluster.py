@@ -11,12 +11,14 @@ from pathlib import Path
 from mesh.errors import MeshError, NodeError
 from mesh.settings import Settings, environment
 from mesh.telemetry import get_logger
-from nodes import banner, lifecycle
+from nodes import banner, lifecycle, listening
 from nodes.private_directory import PrivateDirectory
 from nodes.supervisor import STOP_SECONDS, Child, Supervisor
 from nodes.wholeness import until_whole
 
 log = get_logger("nodes.cluster")
+
+MAX_PORT = 65_535
 
 
 def run(
@@ -63,10 +65,10 @@ class Cluster:
         self._addresses = [f"ipc://{directory / f'proxy.{number}'}" for number in range(1, proxies + 1)]
         self._held: list[socket.socket] = []
         self._rolling: asyncio.Task[None] | None = None
-        host, port = settings.gateway.host, settings.gateway.port
-        self._port = self._hold(host, port)
+        hosts, port = settings.gateway.host, settings.gateway.port
+        self._port = self._hold(hosts, port)
         own = [port + number if port else 0 for number in range(1, gateways + 1)]
-        self._own_ports = [self._hold(host, each) for each in own]
+        self._own_ports = [self._hold(hosts, each) for each in own]
         self._proxies = [
             self._child("proxy", ["--bind", address], {}, 2, f"proxy.{number}")
             for number, address in enumerate(self._addresses, 1)
@@ -127,21 +129,22 @@ class Cluster:
         for each in self._held:
             each.close()
 
-    def _hold(self, host: str, port: int) -> int:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        holder = socket.socket(family, socket.SOCK_STREAM)
-        self._held.append(holder)
+    def _hold(self, hosts: list[str], port: int) -> int:
         try:
-            _refuse_if_occupied(family, host, port)
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind((host, port))
-        except (OSError, OverflowError) as error:  # a gateway's own port may be beyond 65535
+            if port > MAX_PORT:  # a gateway's own may be beyond
+                raise NodeError(
+                    f"cannot listen on {listening.bracketed(hosts[0])}:{port}: beyond {MAX_PORT};"
+                    " choose another with --port"
+                )
+            if port:  # SO_REUSEPORT would let us share it with a stranger's gateway of the same user
+                for probe in listening.listen(hosts, port):
+                    probe.close()
+            held = listening.bind(hosts, port, reuse_port=True)
+        except NodeError:
             self.close()
-            reason = getattr(error, "strerror", None) or error
-            raise NodeError(
-                f"cannot listen on {host}:{port}: {reason}; choose another with --port"
-            ) from None
-        bound: int = holder.getsockname()[1]
+            raise
+        self._held += held
+        bound: int = held[0].getsockname()[1]
         return bound
 
     def _worker(self, number: int) -> Child:
@@ -187,9 +190,8 @@ class Cluster:
         return {} if port is None else {"MESH_ADMIN__PORT": str(port + number if port else 0)}
 
     def _url(self, port: int) -> str:
-        host = self._settings.gateway.host
         scheme = "https" if self._settings.gateway.tls_certificate is not None else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return listening.url(scheme, self._settings.gateway.host[0], port)
 
     def _begin_status(self) -> None:
         try:
@@ -223,13 +225,3 @@ class Cluster:
         partial = self._status_file.with_name(self._status_file.name + ".partial")
         partial.write_text(json.dumps(status))
         os.replace(partial, self._status_file)
-
-
-def _refuse_if_occupied(family: int, host: str, port: int) -> None:
-    """SO_REUSEPORT would let us share the port with a stranger's gateway of the same user."""
-    if port == 0:
-        return
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        probe.listen()

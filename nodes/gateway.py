@@ -5,10 +5,10 @@ import socket
 from collections.abc import Mapping
 
 import zmq
-from tornado.netutil import bind_sockets
 
 from gateway.drain import drain
 from gateway.http.application import handshakes, make_application
+from gateway.http.forwarded import TrustedProxies
 from gateway.http.health import Checks
 from gateway.http.publish import PublishApi
 from gateway.http.server import GatewayServer
@@ -28,11 +28,10 @@ from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
 from mesh.endpoint import Endpoint
-from mesh.errors import NodeError
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
 from mesh.zeromq.curve import new_context
-from nodes import banner, lifecycle, tls
+from nodes import banner, lifecycle, listening, tls
 from nodes.admin import AdminServer, health_routes
 from nodes.health import Prober
 from nodes.metrics import Gauges
@@ -86,7 +85,7 @@ class GatewayNode:
         settings = self.settings
         self.endpoint.configure(lifecycle.secret(settings))
         certificate = tls.context(settings.gateway)
-        listeners = self._bind()
+        shared, own = self._bind()
         self.bus = bus = Bus(self._context, self.id, settings.bus)
         self.announcer = announcer = Announcer(
             bus.publisher,
@@ -148,13 +147,16 @@ class GatewayNode:
             self._zeromq.start()
             self.zeromq_address = self._zeromq.address
         self._server = GatewayServer(application, settings=settings.gateway, ssl_options=certificate)
-        if certificate is not None:
-            self._server.add_sockets(listeners)
-        else:
-            ways = handshakes(self.endpoint, "websocket", settings.gateway)
-            seconds = settings.gateway.handshake_timeout_seconds
-            self._door = Door(self._server, self._websockets, ways, seconds)
-            self._door.add_sockets(listeners)
+        self._door = Door(
+            self._server,
+            self._websockets,
+            handshakes(self.endpoint, "websocket", settings.gateway),
+            settings.gateway.handshake_timeout_seconds,
+            certificate,
+            TrustedProxies(settings.gateway.trusted_proxies),
+        )
+        self._door.add_sockets(shared, proxied=settings.gateway.proxy_protocol == "required")
+        self._door.add_sockets(own)
         self._tell("node_started")
 
     def _tell(self, event: str) -> None:
@@ -245,24 +247,17 @@ class GatewayNode:
             self._websockets.flusher.flush()
         return self.hub.fanout.routes
 
-    def _bind(self) -> list[socket.socket]:
+    def _bind(self) -> tuple[list[socket.socket], list[socket.socket]]:
+        """(listeners of the port, those of this gateway's own)."""
         gateway = self.settings.gateway
-        listeners = _listen(gateway.host, gateway.port, gateway.reuse_port)
+        shared = listening.listen(gateway.host, gateway.port, reuse_port=gateway.reuse_port)
+        own: list[socket.socket] = []
         if gateway.own_port is not None:
-            listeners += _listen(gateway.host, gateway.own_port, gateway.reuse_port)
-        ports = dict.fromkeys(each.getsockname()[1] for each in listeners)
-        host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+            own = listening.listen(gateway.host, gateway.own_port, reuse_port=gateway.reuse_port)
+        ports = dict.fromkeys(each.getsockname()[1] for each in shared + own)
         scheme = "https" if gateway.tls_certificate is not None else "http"
-        self.addresses = [f"{scheme}://{host}:{port}" for port in ports]
-        return listeners
-
-
-def _listen(host: str, port: int, reuse_port: bool) -> list[socket.socket]:
-    try:
-        return bind_sockets(port, host, reuse_port=reuse_port, backlog=4096)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise NodeError(f"cannot listen on {host}:{port}: {reason}; choose another with --port") from None
+        self.addresses = [listening.url(scheme, host, port) for port in ports for host in gateway.host]
+        return shared, own
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:

@@ -16,6 +16,7 @@ command -v make >/dev/null || need_apt+=(make)
 command -v ip >/dev/null || need_apt+=(iproute2)
 command -v pkg-config >/dev/null || need_apt+=(pkg-config)
 pkg-config --exists 'libzmq >= 4.3' 2>/dev/null || need_apt+=(libzmq3-dev)
+command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || need_apt+=(nginx-light)
 if [ ${#need_apt[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "the tests need: ${need_apt[*]}; install them with your package manager and run this again" >&2

@@ -11,13 +11,14 @@ from tornado.web import Application, RequestHandler
 
 from gateway.http import paths, publish
 from gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
+from gateway.http.forwarded import TrustedProxies
 from gateway.http.head import HeadError
 from gateway.http.origin import OriginCheck
 from gateway.http.publish import PublishApi
 from gateway.http.server import Connection, has_body
 from gateway.http.static import StaticHandler
 from gateway.transports.connection import WebSockets
-from gateway.transports.handshake import Handshake
+from gateway.transports.handshake import Handshake, malformed_header
 from gateway.transports.longpoll import LongPoll, LongPollHandler
 from gateway.transports.websocket import WebSocketHandler
 from mesh.endpoint import Endpoint
@@ -133,10 +134,11 @@ def handshakes(
 ) -> list[Handshake]:
     """Of the mounts that can be reached by a transport, in the order in which they were declared."""
     found = []
+    trusted = TrustedProxies(settings.trusted_proxies, malformed_header)
     for mount in endpoint.mounts.values():
         if getattr(mount, transport):
             rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
-            found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host)))
+            found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host), trusted))
     return found
 
 

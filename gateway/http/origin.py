@@ -19,12 +19,15 @@ class OriginCheck:
         rule: as `Endpoint.check_origin`.
         url_host: the host that `True` compares with; for a loopback host all its names are equal.
 
+    Attributes:
+        rule: as it was given.
+
     Raises:
         SettingsError: for a rule that is none.
     """
 
     def __init__(self, rule: CheckOrigin, url_host: str) -> None:
-        self._rule = rule
+        self.rule = rule
         self._url_host = url_host.lower()
         if isinstance(rule, str) and rule != "conn":
             raise SettingsError(f"check_origin {rule!r}: want True, False, a list, 'conn' or a function")
@@ -33,23 +36,44 @@ class OriginCheck:
 
     def allows(self, origin: str | None, scheme: str, host: str) -> bool:
         """Whether `origin` may connect to a request of this scheme and Host header."""
-        if origin is None or self._rule is False:
+        if origin is None or self.rule is False:
             return True
-        if callable(self._rule):
-            return bool(self._rule(origin))
+        if callable(self.rule):
+            return bool(self.rule(origin))
         try:
             parsed = urlsplit(origin)
             parsed.port  # noqa: B018  (raises for a port that is no number)
-            own = _parts(urlsplit(f"{scheme}://{host}")) if self._rule == "conn" else None
+            own = _parts(urlsplit(f"{scheme}://{host}")) if self.rule == "conn" else None
         except ValueError:
             return False
         if not parsed.hostname:
             return False
-        if self._rule is True:
+        if self.rule is True:
             return _same_host(parsed.hostname, self._url_host)
-        if self._rule == "conn":
+        if self.rule == "conn":
             return _parts(parsed) == own
         return any(_matches(parsed, pattern) for pattern in self._patterns)
+
+    def wanted(self, scheme: str, host: str, source: str) -> dict[str, object]:
+        """For the log: what a refused origin was compared with, and which settings change that."""
+        if self.rule is True:
+            return {
+                "allowed": f"host {self._url_host}",
+                "setting": "gateway.url_host, or check_origin of the endpoint or the mount",
+            }
+        if self.rule == "conn":
+            try:
+                _, name, port = _parts(urlsplit(f"{scheme}://{host}"))
+            except ValueError:
+                name, port = host[:200], None
+            name = f"[{name}]" if name and ":" in name else name
+            return {
+                "allowed": f"{scheme}://{name}:{port}",
+                "allowed_from": source,
+                "setting": "gateway.trusted_proxies, or check_origin of the endpoint or the mount",
+            }
+        allowed = "what the function accepts" if callable(self.rule) else list(self.rule)  # type: ignore[arg-type]
+        return {"allowed": allowed, "setting": "check_origin of the endpoint or the mount"}
 
 
 def _same_host(one: str, other: str) -> bool:

@@ -3,25 +3,30 @@
 A connection's first bytes are looked at without taking them from the kernel. If they are a regular request
 for a WebSocket, it is answered here; whatever else it is, Tornado's server gets the untouched connection.
 Own code because of the price: Tornado's request machinery was most of what connecting and joining cost
-(docs/performance.md). Behind TLS there is nothing to look at; there Tornado accepts.
+(docs/performance.md). With TLS there is nothing to look at, and Tornado gets every connection.
 """
 
 import asyncio
 import errno
 import re
 import socket
-from collections.abc import Awaitable, Coroutine, Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, SSLIOStream
+from tornado.netutil import ssl_wrap_socket
 
+from gateway.http.forwarded import Peer, TrustedProxies
+from gateway.http.proxy_protocol import plain_peer
 from gateway.http.server import GatewayServer
 from gateway.transports import upgrade, upgrade_request
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.connection import WebSockets
 from gateway.transports.handshake import Handshake
+from gateway.transports.proxied import ProxyHeaders
 from gateway.transports.upgrade_request import UpgradeRequest
 from gateway.transports.websocket import begin
 from mesh.mount import path_pattern
@@ -44,6 +49,8 @@ class Door:
         websockets: take in those who may.
         handshakes: of the mounts that take WebSockets, in order.
         timeout_seconds: after which a connection that says nothing is closed.
+        tls: what every connection begins with, if anything.
+        trusted: who may send PROXY headers.
     """
 
     def __init__(
@@ -52,7 +59,12 @@ class Door:
         websockets: WebSockets,
         handshakes: Sequence[Handshake],
         timeout_seconds: float,
+        tls: ssl.SSLContext | None = None,
+        trusted: TrustedProxies | None = None,
     ) -> None:
+        self._tls = tls
+        self._begin = self._look if tls is None else self._to_tls
+        self._headers = ProxyHeaders(trusted or TrustedProxies([]), timeout_seconds, self._begin)
         self._server = server
         self._websockets = websockets
         self._ways = [
@@ -60,16 +72,16 @@ class Door:
         ]
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
-        self._listeners: list[socket.socket] = []
+        self._listeners: dict[socket.socket, Callable[[socket.socket, Peer | None], None]] = {}
         self._silent: dict[socket.socket, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def add_sockets(self, listeners: Sequence[socket.socket]) -> None:
-        """Accept from these from now on."""
+    def add_sockets(self, listeners: Sequence[socket.socket], proxied: bool = False) -> None:
+        """Accept from these from now on; `proxied`: connections begin with a PROXY header."""
         for listener in listeners:
-            self._listeners.append(listener)
+            self._listeners[listener] = self._headers.expect if proxied else self._begin
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def close(self) -> None:
@@ -79,6 +91,7 @@ class Door:
             self._loop.remove_reader(listener.fileno())
             listener.close()
         self._listeners.clear()
+        self._headers.close()
         for sock in list(self._silent):
             self._hang_up(sock)
         for task in self._tasks:
@@ -100,7 +113,7 @@ class Door:
                 self._full(listener, error)
                 return
             sock.setblocking(False)
-            self._look(sock, peer)
+            self._listeners[listener](sock, plain_peer(peer))
 
     def _full(self, listener: socket.socket, error: OSError) -> None:
         counters.count("accepts_failed")
@@ -114,7 +127,7 @@ class Door:
 
     # The first bytes
 
-    def _look(self, sock: socket.socket, peer: Any) -> None:
+    def _look(self, sock: socket.socket, peer: Peer | None) -> None:
         """Most requests are there already when their connection is accepted."""
         try:
             head = sock.recv(upgrade_request.MAX_HEAD_BYTES, socket.MSG_PEEK)
@@ -125,13 +138,13 @@ class Door:
         else:
             self._enter(sock, peer, head)
 
-    def _wait(self, sock: socket.socket, peer: Any) -> None:
+    def _wait(self, sock: socket.socket, peer: Peer | None) -> None:
         self._silent[sock] = self._loop.time() + self._timeout_seconds
         self._loop.add_reader(sock.fileno(), self._readable, sock, peer)
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_seconds, self._expire)
 
-    def _readable(self, sock: socket.socket, peer: Any) -> None:
+    def _readable(self, sock: socket.socket, peer: Peer | None) -> None:
         self._loop.remove_reader(sock.fileno())
         del self._silent[sock]
         self._look(sock, peer)
@@ -150,7 +163,7 @@ class Door:
         self._loop.remove_reader(sock.fileno())
         sock.close()
 
-    def _enter(self, sock: socket.socket, peer: Any, head: bytes) -> None:
+    def _enter(self, sock: socket.socket, peer: Peer | None, head: bytes) -> None:
         if not head:
             sock.close()
             return
@@ -177,7 +190,23 @@ class Door:
                 return handshake
         return None
 
-    def _to_tornado(self, sock: socket.socket, peer: Any, answered: bool = False) -> None:
+    def _to_tls(self, sock: socket.socket, peer: Peer | None) -> None:
+        assert self._tls is not None
+        server = self._server
+        try:
+            wrapped = ssl_wrap_socket(sock, self._tls, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # the client has gone meanwhile
+            sock.close()
+            return
+        stream = SSLIOStream(
+            wrapped,
+            ssl_options=self._tls,
+            max_buffer_size=server.max_buffer_size,
+            read_chunk_size=server.read_chunk_size,
+        )
+        server.handle_stream(stream, peer)
+
+    def _to_tornado(self, sock: socket.socket, peer: Peer | None, answered: bool = False) -> None:
         server = self._server
         stream = IOStream(
             sock, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size
@@ -194,7 +223,7 @@ class Door:
     async def _admit(
         self,
         sock: socket.socket,
-        peer: Any,
+        peer: Peer | None,
         request: UpgradeRequest,
         handshake: Handshake,
         answer: Admitted | Awaitable[Admitted],
@@ -226,7 +255,7 @@ class Door:
             return
         begin(self._websockets, handshake.mount, admitted, sock, b"")
 
-    def _refuse(self, sock: socket.socket, peer: Any, error: Exception) -> None:
+    def _refuse(self, sock: socket.socket, peer: Peer | None, error: Exception) -> None:
         """Answer as Tornado's handler does; the connection may go on with other requests."""
         counters.count("connections_refused")
         if isinstance(error, RefusedError):

@@ -14,15 +14,17 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from gateway.http import cookies
+from gateway.http.forwarded import Seen, TrustedProxies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_header, decode_path_params, decode_query
 from gateway.http.paths import normal
+from gateway.http.proxy_protocol import plain_peer
 from gateway.transports.admission import Admitted, RefusedError, ask
 from gateway.transports.upgrade_request import UpgradeRequest
 from mesh.errors import RemoteProtocolError
 from mesh.mount import Mount, SessionCookie, path_pattern
 from mesh.socket import ConnectInfo
-from mesh.telemetry import get_logger
+from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.handshake")
 
@@ -35,17 +37,39 @@ Request = HTTPServerRequest | UpgradeRequest
 class Handshake:
     """The checks of one mount and transport."""
 
-    def __init__(self, mount: Mount, transport: str, origin: OriginCheck) -> None:
+    def __init__(
+        self,
+        mount: Mount,
+        transport: str,
+        origin: OriginCheck,
+        trusted: TrustedProxies | None = None,
+    ) -> None:
         self.mount = mount
         self._transport = transport
         self._origin = origin
+        self._trusted = trusted or TrustedProxies([])
         self._path = re.compile(path_pattern(mount.path) + "/" + transport)
 
-    def check_origin(self, request: Request) -> None:
+    def see(self, request: Request, peer: Any) -> Seen:
+        """The request as its client sent it, with what trusted proxies say."""
+        plain = plain_peer(peer)
+        if not self._trusted and self._origin.rule != "conn":
+            return Seen(request.protocol, request.host, plain, "")
+        return self._trusted.see(request.headers, request.protocol, request.host, plain)
+
+    def check_origin(self, request: Request, seen: Seen | None = None) -> None:
         """Raises RefusedError for a page of another site."""
         origin = request.headers.get("origin")
-        if not self._origin.allows(origin, request.protocol, request.host):
-            log.error("origin refused", origin=origin, path=request.path)
+        if origin is None:
+            return
+        seen = seen or self.see(request, request.connection.context.address)  # type: ignore[union-attr]
+        if not self._origin.allows(origin, seen.scheme, seen.host):
+            log.error(
+                "origin refused",
+                origin=origin[:200],
+                path=request.path[:200],
+                **self._origin.wanted(seen.scheme, seen.host, seen.source),
+            )
             raise RefusedError(403)
 
     def params(self, request: Request) -> dict[str, Any]:
@@ -64,11 +88,12 @@ class Handshake:
 
     def ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
         """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
-        self.check_origin(request)
+        seen = self.see(request, peer)
+        self.check_origin(request, seen)
         params = self.params(request)
         token, offers = self._auth_token(request)
         subprotocol = self._subprotocol(offers)
-        info = self._connect_info(request, params, token, peer)
+        info = self._connect_info(request, params, token, seen)
         return ask(self.mount, info, params, subprotocol)
 
     def _auth_token(self, request: Request) -> tuple[str | None, list[str]]:
@@ -96,13 +121,13 @@ class Handshake:
         return common
 
     def _connect_info(
-        self, request: Request, params: dict[str, Any], token: str | None, peer: Any
+        self, request: Request, params: dict[str, Any], token: str | None, seen: Seen
     ) -> ConnectInfo:
         headers = {name.lower(): decode_header(value) for name, value in request.headers.get_all()}
         return ConnectInfo(
             transport=self._transport,
-            peer=peer[:2] if isinstance(peer, tuple) else None,
-            uri=decode_header(request.full_url()),
+            peer=seen.peer,
+            uri=f"{seen.scheme}://{seen.host}{decode_header(request.uri or '')}",
             user_agent=headers.get("user-agent"),
             x_headers=_starting_with("x-", headers),
             trace_context={name: headers[name] for name in TRACE_HEADERS if name in headers},
@@ -124,6 +149,12 @@ class Handshake:
             ):
                 return session
         return None
+
+
+def malformed_header(header: str, value: str) -> None:
+    """A trusted proxy sent a header that cannot be read; it is ignored."""
+    counters.count("forwarded_headers_malformed")
+    log.warning("header of a proxy ignored, because it is malformed", header=header, value=value[:100])
 
 
 def undecoded(_handler: RequestHandler, value: bytes, name: str | None = None) -> str:

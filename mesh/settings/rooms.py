@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from mesh.settings.hosts import Hosts, Networks
 from mesh.settings.room import Room
 from mesh.settings.values import (
     MAX_SECONDS,
@@ -100,7 +101,9 @@ class LinkSettings(Room):
 class GatewaySettings(Room):
     """Clients and their connections."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    host: Hosts = Field(
+        ["127.0.0.1"], description="addresses to listen on; :: for all, 0.0.0.0 for all of IPv4"
+    )
     port: int = Field(4000, ge=0, le=65_535, description="to listen on; 0 lets the kernel choose")
     reuse_port: bool = Field(False, description="share the port with other gateways (SO_REUSEPORT)")
     own_port: int | None = Field(
@@ -112,6 +115,12 @@ class GatewaySettings(Room):
     tls_key: Path | None = Field(None, description="PEM file of its key; in that of the chain if not set")
     url_host: str = Field(
         "localhost", min_length=1, description="the host of the pages that may connect (Origin check)"
+    )
+    trusted_proxies: Networks = Field(
+        [], description="networks whose Forwarded and X-Forwarded-* headers say who the client is"
+    )
+    proxy_protocol: Literal["off", "required"] = Field(
+        "off", description="whether connections to `port` begin with a PROXY header, version 1 or 2"
     )
     idle_timeout_seconds: Seconds = Field(60.0, description="without a byte from a client")
     handshake_timeout_seconds: Seconds = Field(
@@ -261,7 +270,7 @@ class LogSettings(Room):
 class AdminSettings(Room):
     """A node's own HTTP port for operators: /metrics, /healthz, /readyz."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    host: Hosts = Field(["127.0.0.1"], description="addresses to listen on")
     port: int | None = Field(None, ge=0, le=65_535, description="to listen on; none if not set")
     ready_seconds: Seconds = Field(
         3.0, description="since the last round trip through the bus, then a node is not ready"

@@ -66,6 +66,7 @@ endpoint = Endpoint(
             AnySocket, session=SessionCookie("session", sessions.flask(SECRET), csrf_key="csrf_token")
         ),
         "/tenants/:tenant": Mount(AnySocket, longpoll=True),
+        "/conn": Mount(AnySocket, longpoll=True, check_origin="conn"),
         "/open": Mount(AnySocket, websocket=False, longpoll=True, check_origin=False),
     },
     http=[("/get_token", TokenHandler)],

@@ -17,7 +17,8 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, par
 
 from gateway.actions import Forward
 from gateway.channel_state import ChannelState
-from gateway.http import cookies, once, requests
+from gateway.http import cookies, once, proxy_protocol, requests
+from gateway.http.forwarded import TrustedProxies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
 from gateway.http.publish import PublishApi
@@ -26,6 +27,7 @@ from gateway.transports import longpoll, longpoll_calls, longpoll_sessions, upgr
 from gateway.transports.admission import RefusedError
 from gateway.transports.frames import CLOSE, FrameReader, close_code
 from gateway.transports.handshake import Handshake
+from gateway.transports.upgrade_request import Headers
 from mesh import addresses, payloads, placement, sessions, tokens, topics
 from mesh.bus import calls, frames, moves, topic_counts, traces
 from mesh.channel import Channel
@@ -387,6 +389,22 @@ def origin(rule: Any) -> Callable[[bytes], Any]:
     return call
 
 
+def forwarded(data: bytes) -> Any:
+    """Headers of a trusted proxy, one a line."""
+    headers = Headers(data.decode("latin1").replace("\n", "\r\n"))
+    return TrustedProxies(["10.0.0.0/8"]).see(headers, "http", "localhost:4000", ("10.0.0.1", 1))
+
+
+FORWARDED = [
+    b"X-Forwarded-For: 192.0.2.7, 10.0.0.2\nX-Forwarded-Proto: https\nX-Forwarded-Host: a.com:1\nX-Forwarded-Port: 2",
+    b'Forwarded: for="[2001:db8::7]:1";proto=https;host="a.com", for=_hidden;by=unknown',
+]
+PROXY_HEADERS = [
+    b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xc0\0\2\7\xc0\0\2\x08\0\1\0\2\4\0\0",
+]
+
 TOKEN = tokens.sign(SECRET, "user", {"id": 1}, signed_at=1_000_000_000).encode()
 
 
@@ -448,6 +466,8 @@ PARSERS = [
     Parser("longpoll body", longpoll_messages, (HTTPInputError,), [LONGPOLL]),
     Parser("origin", origin(["//*.example.com", "https://example.com:8443"]), (), ORIGINS),
     Parser("origin conn", origin("conn"), (), ORIGINS),
+    Parser("forwarded", forwarded, (), FORWARDED),
+    Parser("proxy header", proxy_protocol.read, (RemoteProtocolError,), PROXY_HEADERS),
     Parser("token", token, (TokenError,), [TOKEN]),
     Parser("session cookie", session_of, (), [b"eyJhIjoxfQ.Zx.abc", TOKEN]),
     Parser("api key", api_key, (), [b"Bearer key", b"bearer  x"]),

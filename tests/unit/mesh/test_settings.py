@@ -19,7 +19,7 @@ def test_flags_win_over_environment_over_file_over_code_over_defaults(tmp_path, 
     monkeypatch.setenv("MESH_GATEWAY__PORT", "3")
     monkeypatch.setenv("MESH_GATEWAY__HOST", "environment")
     loaded = settings.load(code, flags={"gateway": {"port": 4, "host": None}}).gateway
-    assert (loaded.port, loaded.host, loaded.url_host, loaded.max_frame_bytes) == (
+    assert (loaded.port, *loaded.host, loaded.url_host, loaded.max_frame_bytes) == (
         4,
         "environment",
         "file",

@@ -1,0 +1,233 @@
+"""Who is behind a proxy that speaks HTTP, and how they reached it: RFC 7239 and X-Forwarded-*. Pure.
+
+Only proxies in `gateway.trusted_proxies` are believed. Each adds at the right end of a list, so lists are
+read from there, as far as the addresses in them are trusted. If there is any X-Forwarded-* header,
+`Forwarded` is not read: proxies that set the one kind pass on what a client wrote in the other.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple, Protocol
+
+from gateway.http.proxy_protocol import plain
+
+MAX_HOPS = 32
+"""Read of one list, from its right end."""
+
+Peer = tuple[str, int]
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
+_NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?")
+_HIDDEN = re.compile(r"(?:unknown|_[0-9A-Za-z._-]+)(?::[0-9A-Za-z._-]+)?", re.IGNORECASE)
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PAIR = re.compile(rf'[ \t]*({_NAME})=(?:({_NAME})|"((?:[^"\\]|\\.)*)")[ \t]*([;,]|$)')
+_EMPTY = re.compile(r"[ \t]*([;,]|$)")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class Headers(Protocol):
+    """Of Tornado's requests and of our own."""
+
+    def get_list(self, name: str) -> list[str]:
+        """All values of a header."""
+
+
+class Seen(NamedTuple):
+    """A request as its client sent it.
+
+    Attributes:
+        scheme: "http" or "https".
+        host: with the port, as in a Host header.
+        peer: the client.
+        source: where scheme and host come from, for people.
+    """
+
+    scheme: str
+    host: str
+    peer: Peer | None
+    source: str
+
+
+class TrustedProxies:
+    """`gateway.trusted_proxies`.
+
+    Args:
+        networks: of the proxies.
+        malformed: is told the name and the value of a header that was ignored because it cannot be read.
+    """
+
+    def __init__(
+        self, networks: Sequence[str], malformed: Callable[[str, str], None] = lambda _name, _value: None
+    ) -> None:
+        self._malformed = malformed
+        self._networks: list[IPv4Network | IPv6Network] = [
+            ip_network(each, strict=False) for each in networks
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def trusts(self, address: str) -> bool:
+        """Whether an IP address is in one of the networks."""
+        try:
+            parsed = ip_address(plain(ip_address(address)))
+        except ValueError:
+            return False
+        return any(parsed in each for each in self._networks if each.version == parsed.version)
+
+    def see(self, headers: Headers, scheme: str, host: str, peer: Peer | None) -> Seen:
+        """The request as the first trusted proxy got it.
+
+        Args:
+            headers: of the request.
+            scheme: by which it came to us.
+            host: its Host header.
+            peer: whose connection it is, an address without IPv4 inside IPv6.
+        """
+        own = Seen(scheme, host, peer, "the request itself")
+        given = [name for name in _X if headers.get_list(name)]
+        forwarded = [] if given else headers.get_list("forwarded")
+        if not given and not forwarded:
+            return own
+        if peer is None or not self.trusts(peer[0]):
+            names = ", ".join(given or ["forwarded"])
+            at = peer[0] if peer is not None else "a peer without address"
+            return own._replace(source=f"the request itself; {names} of {at} ignored, which is not trusted")
+        return self._by_x_headers(headers, own) if given else self._by_forwarded(forwarded, own)
+
+    def _by_x_headers(self, headers: Headers, own: Seen) -> Seen:
+        scheme, host, peer, _ = own
+        used = []
+        hops = 0
+        for node in reversed(_items(headers, "x-forwarded-for")):
+            if peer is None or not self.trusts(peer[0]):
+                break
+            hops += 1
+            found = _bare_ipv6(node) or self._peer(node)
+            if found is None:
+                break
+            peer = found
+        if hops:
+            used.append("x-forwarded-for")
+        at = max(hops, 1)  # each proxy added one to every list that it adds to
+        protos = [each.lower() for each in _items(headers, "x-forwarded-proto")]
+        if protos:
+            proto = _SCHEMES.get(protos[-min(at, len(protos))])
+            if proto is None:
+                self._malformed("x-forwarded-proto", protos[-1])
+            else:
+                scheme = proto
+                used.append("x-forwarded-proto")
+        hosts, ports = _items(headers, "x-forwarded-host"), _items(headers, "x-forwarded-port")
+        port = ports[-min(at, len(ports))] if ports else None
+        if port is not None and not _is_port(port):
+            self._malformed("x-forwarded-port", port)
+            port = None
+        match = None
+        if hosts:
+            match = _HOST.fullmatch(hosts[-min(at, len(hosts))])
+            if match is None or not _is_port(match[2] or "1"):
+                self._malformed("x-forwarded-host", hosts[-1])
+                match = None
+            else:
+                used.append("x-forwarded-host")
+                host = match[0]
+        if port is not None and (match is None or match[2] is None):
+            own_host = _HOST.fullmatch(host)
+            if own_host is not None:
+                host = own_host[1] + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
+                used.append("x-forwarded-port")
+        return Seen(scheme, host, peer, f"{', '.join(used) or 'the request itself'}{_by(own.peer)}")
+
+    def _by_forwarded(self, values: list[str], own: Seen) -> Seen:
+        elements = _elements(",".join(values))
+        if elements is None:
+            self._malformed("forwarded", ",".join(values))
+            return own
+        scheme, host, peer, _ = own
+        for element in reversed(elements[-MAX_HOPS:]):
+            if peer is None or not self.trusts(peer[0]):
+                break
+            proto, given = element.get("proto", "").lower(), element.get("host", "")
+            if proto in _SCHEMES:
+                scheme = _SCHEMES[proto]
+            elif proto:
+                self._malformed("forwarded", f"proto={proto}")
+            match = _HOST.fullmatch(given)
+            if match is not None and _is_port(match[2] or "1"):
+                host = given
+            elif given:
+                self._malformed("forwarded", f"host={given}")
+            found = self._peer(element.get("for", "unknown"))
+            if found is None:
+                break
+            peer = found
+        return Seen(scheme, host, peer, f"forwarded{_by(own.peer)}")
+
+    def _peer(self, node: str) -> Peer | None:
+        """An address with or without a port; None for a client that is hidden, or none."""
+        match = _NODE.fullmatch(node)
+        if match is not None and _is_port(match[3] or "1"):
+            found = _address(match[1] or match[2], match[3])
+            if found is not None:
+                return found
+        if not _HIDDEN.fullmatch(node):
+            self._malformed("forwarded or x-forwarded-for", node)
+        return None
+
+
+_X = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+def _by(peer: Peer | None) -> str:
+    return f" of {peer[0]}" if peer is not None else ""
+
+
+def _items(headers: Headers, name: str) -> list[str]:
+    """Of a list that may be spread over several lines; its right end only."""
+    joined = ",".join(headers.get_list(name))
+    found = joined.rsplit(",", MAX_HOPS)[-MAX_HOPS:]
+    return [each for each in (item.strip(" \t") for item in found) if each]
+
+
+def _bare_ipv6(node: str) -> Peer | None:
+    """X-Forwarded-For has IPv6 addresses without brackets as well."""
+    return _address(node, None) if node.count(":") > 1 and not node.startswith("[") else None
+
+
+def _address(text: str, port: str | None) -> Peer | None:
+    try:
+        return plain(ip_address(text)), int(port or 0)
+    except ValueError:
+        return None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= 65_535
+
+
+def _elements(text: str) -> list[dict[str, str]] | None:
+    """Those of a Forwarded header, names in lower case; None if it is malformed."""
+    found: list[dict[str, str]] = []
+    element: dict[str, str] = {}
+    at = 0
+    while True:
+        match = _PAIR.match(text, at)
+        if match is not None:
+            name, end = match[1].lower(), match[4]
+            if name in element:
+                return None
+            element[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3])
+        else:
+            match = _EMPTY.match(text, at)
+            if match is None:
+                return None
+            end = match[1]
+        at = match.end()
+        if end != ";" and element:
+            found.append(element)
+            element = {}
+        if not end:
+            return found

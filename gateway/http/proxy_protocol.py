@@ -1,0 +1,107 @@
+"""The PROXY protocol: who is behind a load balancer that passes bytes on. Pure.
+
+Source: HAProxy's proxy-protocol.txt. Version 1 is a line of text, version 2 a binary header. What names no
+client (UNKNOWN, LOCAL, Unix sockets) leaves the connection's own address in place.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from mesh.errors import RemoteProtocolError
+
+MAX_LINE_BYTES = 107
+"""Of version 1, its end included."""
+MAX_BYTES = 4_096
+"""Of version 2. Addresses take 36 bytes at most; the rest is for additional fields, which are skipped."""
+
+_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_LINE = re.compile(
+    rb"PROXY (?:UNKNOWN(?: [!-~ ]*)?|(TCP[46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) (\d+) (\d+))\r\n"
+)
+_LOCAL, _PROXY = 0x20, 0x21
+_TCP4, _TCP6, _UNSPECIFIED, _UNIX = 0x11, 0x21, 0x00, 0x31
+_NAMES_NOBODY = frozenset({_UNSPECIFIED, _UNIX, 0x12, 0x22, 0x32})
+
+
+class Header(NamedTuple):
+    """One that has been read.
+
+    Attributes:
+        size: its bytes; what follows is the connection's own.
+        source: the client's address and port, or None if it names none.
+    """
+
+    size: int
+    source: tuple[str, int] | None
+
+
+def read(data: bytes) -> Header | None:
+    """The header that `data` begins with; None if it is not complete yet.
+
+    Raises:
+        RemoteProtocolError: as soon as it is clear that there is none.
+    """
+    if data[:12] == _SIGNATURE[: len(data)]:
+        return _version_2(data) if len(data) >= 16 else None
+    if data[:6] == b"PROXY "[: len(data)]:
+        return _version_1(data)
+    raise RemoteProtocolError(f"no PROXY header; it begins with {data[:16]!r}")
+
+
+def _version_1(data: bytes) -> Header | None:
+    end = data.find(b"\r\n", 0, MAX_LINE_BYTES)
+    if end < 0:
+        if len(data) >= MAX_LINE_BYTES:
+            raise RemoteProtocolError(f"a PROXY line of more than {MAX_LINE_BYTES} bytes")
+        return None
+    line = data[: end + 2]
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise RemoteProtocolError(f"a PROXY line that is none: {line!r}")
+    if match[1] is None:
+        return Header(len(line), None)
+    wanted = IPv4Address if match[1] == b"TCP4" else IPv6Address
+    try:
+        source, _ = wanted(match[2].decode()), wanted(match[3].decode())
+    except ValueError:
+        raise RemoteProtocolError(f"a PROXY line without two addresses: {line!r}") from None
+    ports = [each.decode() for each in (match[4], match[5])]
+    if any(int(each) > 65_535 or (each[0] == "0" and each != "0") for each in ports):
+        raise RemoteProtocolError(f"a PROXY line without two ports: {line!r}")
+    return Header(len(line), (plain(source), int(ports[0])))
+
+
+def _version_2(data: bytes) -> Header | None:
+    command, family = data[12], data[13]
+    length = int.from_bytes(data[14:16], "big")
+    if command not in (_LOCAL, _PROXY):
+        raise RemoteProtocolError(f"a PROXY header of version {command >> 4}, command {command & 15}")
+    if 16 + length > MAX_BYTES:
+        raise RemoteProtocolError(f"a PROXY header of {16 + length} bytes; at most {MAX_BYTES}")
+    if len(data) < 16 + length:
+        return None
+    if command == _LOCAL or family in _NAMES_NOBODY:
+        return Header(16 + length, None)
+    size = {_TCP4: 4, _TCP6: 16}.get(family)
+    if size is None:
+        raise RemoteProtocolError(f"a PROXY header with the address family {family:#04x}")
+    if length < 2 * size + 4:
+        raise RemoteProtocolError(f"a PROXY header with {length} bytes of addresses; want {2 * size + 4}")
+    source = ip_address(data[16 : 16 + size])
+    port = int.from_bytes(data[16 + 2 * size : 18 + 2 * size], "big")
+    return Header(16 + length, (plain(source), port))
+
+
+def plain(address: IPv4Address | IPv6Address) -> str:
+    """As text; an IPv4 address within an IPv6 one is shown as itself."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+def plain_peer(peer: object) -> tuple[str, int] | None:
+    """What the kernel says of a connection's other end, as (address, port)."""
+    if not isinstance(peer, tuple):
+        return None
+    host = str(peer[0])
+    return (host[7:] if host.startswith("::ffff:") and "." in host else host), int(peer[1])

@@ -1,0 +1,51 @@
+"""Settings that name hosts and networks."""
+
+import json
+from ipaddress import ip_network
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from mesh.settings.values import Texts
+
+
+def _split(value: Any) -> Any:
+    """`a,b`, a JSON list, or one host. `[::1]` is a host, not a list."""
+    if not isinstance(value, str):
+        return value
+    try:
+        read = json.loads(value) if value.lstrip().startswith("[") else None
+    except ValueError:
+        read = None
+    if isinstance(read, list):
+        return read
+    return [each.strip() for each in value.split(",") if each.strip()]
+
+
+def _checked(hosts: list[str]) -> list[str]:
+    """Each without the brackets of a URL."""
+    bare = [each[1:-1] if each.startswith("[") and each.endswith("]") else each for each in hosts]
+    for given, host in zip(hosts, bare, strict=True):
+        if not host or any(each in host for each in "[]/ \0"):
+            raise ValueError(f"{given!r} is no host; want for example '127.0.0.1', '::' or 'localhost'")
+    return list(dict.fromkeys(bare))
+
+
+Hosts = Annotated[
+    list[str], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_checked)
+]
+"""One host or several to listen on."""
+
+
+def _networks(networks: list[str]) -> list[str]:
+    for each in networks:
+        try:
+            ip_network(each, strict=False)
+        except ValueError:
+            raise ValueError(f"{each!r} is no network; want for example '10.0.0.0/8' or '::1'") from None
+    return networks
+
+
+Networks = Annotated[Texts, AfterValidator(_networks)]
+"""IP addresses and networks."""

@@ -1,0 +1,140 @@
+"""Sockets that listen for HTTP: one host or several, IPv4 and IPv6, all on one port."""
+
+import errno
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from mesh.errors import NodeError
+
+BACKLOG = 4_096
+DRAWS = 20
+"""A port that the kernel chose for the first host may be taken at another one."""
+
+_ALL = ("0.0.0.0", "::")  # noqa: S104  (the users' choice)
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+def listen(
+    hosts: Sequence[str], port: int, *, reuse_port: bool = False, setting: str = "--port"
+) -> list[socket.socket]:
+    """Listen on all these hosts; `::` takes IPv4 too unless a host of IPv4 stands beside it.
+
+    Args:
+        hosts: addresses or names; of a name, all addresses.
+        port: 0 lets the kernel choose one for all.
+        reuse_port: share it with other processes (SO_REUSEPORT).
+        setting: how to choose another port, for the error.
+
+    Raises:
+        NodeError: if a host cannot be listened on.
+    """
+    bound = bind(hosts, port, reuse_port=reuse_port, setting=setting)
+    for number, each in enumerate(bound):
+        try:
+            each.listen(BACKLOG)
+        except OSError as error:
+            _close(bound)
+            raise _refusal(hosts[min(number, len(hosts) - 1)], port, error, setting) from None
+    return bound
+
+
+def bind(
+    hosts: Sequence[str], port: int, *, reuse_port: bool = False, setting: str = "--port"
+) -> list[socket.socket]:
+    """As `listen`, without listening yet."""
+    for draw in range(1, DRAWS + 1):
+        try:
+            return _bind_all(hosts, port, reuse_port, setting)
+        except _Taken as taken:
+            if port or draw == DRAWS:
+                raise taken.refusal from None
+    raise AssertionError
+
+
+class _Taken(Exception):  # noqa: N818
+    """A port is taken; the kernel may choose another."""
+
+    def __init__(self, refusal: NodeError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+def _bind_all(hosts: Sequence[str], port: int, reuse_port: bool, setting: str) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    found = [(host, address) for host in hosts for address in _addresses(host, port, setting)]
+    families = {family for _, (family, _) in found}
+    wildcards = {address[0] for _, (_, address) in found if address[0] in _ALL}
+    absent: list[tuple[str, OSError]] = []
+    for host, (family, address) in dict.fromkeys(found):
+        if address[0] not in _ALL and _ALL[family == socket.AF_INET6] in wildcards:
+            continue  # taken in already
+        at = (address[0], port, *address[2:])
+        try:
+            made = _bind(family, at, reuse_port, dual=socket.AF_INET not in families)
+        except OSError as error:
+            if error.errno in _NOT_HERE and host not in _ALL:
+                absent.append((host, error))  # of a name's addresses, others may be here
+                continue
+            _close(bound)
+            refusal = _refusal(host, port, error, setting)
+            raise (_Taken(refusal) if error.errno == errno.EADDRINUSE else refusal) from None
+        bound.append(made)
+        port = made.getsockname()[1]
+    missing = [each for each in absent if not _is_served(each[0], found, bound)]
+    if missing:
+        _close(bound)
+        raise _refusal(missing[0][0], port, missing[0][1], setting)
+    return bound
+
+
+def _is_served(host: str, found: list[tuple[str, Any]], bound: list[socket.socket]) -> bool:
+    at = {each.getsockname()[0] for each in bound}
+    return any(name == host and address[0] in at for name, (_, address) in found)
+
+
+def _addresses(host: str, port: int, setting: str) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise _refusal(host, port, error, setting) from None
+    return [(family, address) for family, _, _, _, address in sorted(found, key=lambda each: each[0])]
+
+
+def _bind(
+    family: socket.AddressFamily, address: tuple[Any, ...], reuse_port: bool, dual: bool
+) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            only = not (dual and address[0] == "::")
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        made.setblocking(False)
+        made.bind(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _close(bound: list[socket.socket]) -> None:
+    for each in bound:
+        each.close()
+
+
+def _refusal(host: str, port: int, error: Exception, setting: str) -> NodeError:
+    reason = getattr(error, "strerror", None) or error
+    return NodeError(f"cannot listen on {bracketed(host)}:{port}: {reason}; choose another with {setting}")
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+def url(scheme: str, host: str, port: int) -> str:
+    """`http://[::]:4000`."""
+    return f"{scheme}://{bracketed(host)}:{port}"
