@@ -12,15 +12,20 @@ from mesh.routes import Route
 
 
 class Joining:
-    """What a channel needs only while its join is pending."""
+    """What a channel needs only while its join is pending.
 
-    __slots__ = ("join", "pending", "pending_bytes", "replaces")
+    Attributes:
+        deaths: workers that have died while the join was under way on them.
+    """
+
+    __slots__ = ("deaths", "join", "pending", "pending_bytes", "replaces")
 
     def __init__(self, join: Message, replaces: "ChannelState | None") -> None:
         self.join = join
         self.replaces = replaces
         self.pending: deque[Message] = deque()
         self.pending_bytes = 0
+        self.deaths = 0
 
 
 class Moving(Joining):

@@ -25,22 +25,25 @@ from gateway.broadcast_order import BroadcastOrder
 from gateway.channel_state import ChannelState
 from gateway.client import Client
 from gateway.fanout import Fanout
+from gateway.join_guard import JoinGuard
 from gateway.ledger import CLIENT_GONE
 from gateway.limits import socket_limits
 from gateway.order import Order
 from gateway.reading import JOIN, Reading, Reason
-from gateway.session import Session
+from gateway.session import JOIN_CRASHED, Session
 from gateway.slow_topics import SlowTopics
 from gateway.socket_ids import SocketIds
 from gateway.subscribing import Subscribing
 from gateway.transports.base import GONE
+from gateway.worker_commands import COMMANDS, named
 from gateway.workers import Workers
 from mesh import payloads, telemetry, topics
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
 from mesh.errors import CloseCode
 from mesh.link import commands
-from mesh.messages import DISCONNECT
+from mesh.link.malformed import Malformed
+from mesh.messages import DISCONNECT, JSON
 from mesh.mount import Mount
 from mesh.pubsub import BusAdapter
 from mesh.settings import GatewaySettings, LimitSettings
@@ -58,6 +61,7 @@ class Hub:
         workers: where channels run.
         settings: of the gateway.
         hold_seconds: how long a command may wait for the broadcast before it.
+        guard: of joins that end workers.
 
     Attributes:
         clients: all of them.
@@ -74,6 +78,7 @@ class Hub:
         settings: GatewaySettings,
         hold_seconds: float,
         limits: LimitSettings | None = None,
+        guard: JoinGuard | None = None,
     ) -> None:
         self.clients: dict[Client, None] = {}
         self.fanout = Fanout(gateway)
@@ -92,7 +97,11 @@ class Hub:
         self._subscribing = Subscribing(
             bus, settings.bus_wait_seconds, settings.max_joins_waiting, self._place, self._unplaceable
         )
+        self._guard = guard or JoinGuard(settings.max_topic_rest_seconds)
+        self._guard.on_placeable = self._place
+        self._guard.on_refused = self._join_crashed
         workers.on_command = self._command
+        workers.on_malformed = self._malformed
         workers.on_linked = self._worker_linked
         workers.on_lost = self._worker_lost
         workers.on_behind = self._worker_behind
@@ -190,7 +199,7 @@ class Hub:
         if worker in self._broadcast_order.waiting:
             # What the channel broadcast before it sent this command goes out before it.
             self._broadcast_order.catch_up(worker, self._workers.received(worker) - 1)
-        handler = _COMMANDS[type(command)]
+        handler = COMMANDS[type(command)]
         if handler is None:
             if type(command) is commands.Broadcast:
                 self._order.follow(worker, command.topic, command.after, command)
@@ -213,7 +222,7 @@ class Hub:
             return
         channel = self._channels.get(command.channel)
         if channel is not None and channel.worker == worker:
-            handler = _COMMANDS[type(command)]
+            handler = COMMANDS[type(command)]
             self._carry_out(channel.client, handler(channel.client.session, channel, command))
 
     def _worker_behind(self, worker: str, much: bool) -> None:
@@ -229,7 +238,13 @@ class Hub:
         for topic in self._slow:
             self._workers.tell(worker, commands.TopicPaused(topic))
 
-    def _worker_lost(self, worker: str) -> None:
+    def _malformed(self, worker: str, command: Malformed) -> None:
+        """A command that cannot be read: the channels that it names end, in the worker too."""
+        for channel in named(command, worker, self._channels):
+            self._workers.send(worker, commands.SocketDown([channel.number], "malformed command"))
+            self._carry_out(channel.client, channel.client.session.crashed(channel))
+
+    def _worker_lost(self, worker: str, died: bool = False) -> None:
         self.reading.resume_all(("link", worker))
         self._order.forget(worker)
         self._broadcast_order.forget(worker)
@@ -237,11 +252,19 @@ class Hub:
             if channel.joining is not None:
                 self.fanout.hold(channel)
                 self.fanout.forget_order(channel)
-            self._carry_out(channel.client, channel.client.session.lost(channel))
+            client, under_way = channel.client, not channel.joined or channel.moved is not None
+            if died and under_way and self._guard.died(client.mount, channel):
+                self._join_crashed(channel)
+            else:
+                self._carry_out(client, client.session.lost(channel))
 
     def _unplaceable(self, channel: ChannelState) -> None:
         if channel.number in self._channels:
             self._carry_out(channel.client, channel.client.session.unavailable(channel))
+
+    def _join_crashed(self, channel: ChannelState) -> None:
+        if channel.number in self._channels:
+            self._carry_out(channel.client, channel.client.session.refused(channel, JSON, JOIN_CRASHED))
 
     # Actions
 
@@ -265,9 +288,6 @@ class Hub:
             self._bus.subscribe(topics.exact(channel.topic))
         self._subscribing.wait(channel)
 
-    def _drains(self, client: Client, action: Drains) -> None:
-        self._workers.drains(action.worker)
-
     def _place_action(self, client: Client, action: Place) -> None:
         self.reading.resume(client, ("channel", action.channel.number))  # it was the old worker's wish
         self._place(action.channel)
@@ -275,6 +295,8 @@ class Hub:
     def _place(self, channel: ChannelState) -> None:
         client = channel.client
         if channel.joining is None or channel.number not in self._channels or channel.worker is not None:
+            return
+        if self._guard.holds(client.mount, channel):
             return
         key = client.id or f"{id(client):x}"
         worker = self._workers.place(client.mount, channel, key)
@@ -287,17 +309,16 @@ class Hub:
 
     def _activate(self, client: Client, action: Activate) -> None:
         channel = action.channel
+        self._guard.answered(client.mount, channel)
         self.fanout.hold(channel)  # if it moved: it may intercept other events there
         self._slow.activated(client, channel)
         self.fanout.release(channel, self._workers.received(channel.worker or ""))
-
-    def _drop_action(self, client: Client, action: Drop) -> None:
-        self._drop(action.channel)
 
     def _drop(self, channel: ChannelState, reason: str | None = None) -> None:
         if self._channels.pop(channel.number, None) is None:
             return
         self._workers.forget(channel)
+        self._guard.forget(channel)
         self._subscribing.forget(channel)
         self._slow.dropped(channel)
         self.reading.resume(channel.client, ("channel", channel.number))
@@ -309,12 +330,6 @@ class Hub:
         client.transport.close(action.code, action.reason)
         self.disconnected(client, "closed")
 
-    def _pause(self, client: Client, action: Pause) -> None:
-        self.reading.pause(client, _reason(action.channel))
-
-    def _resume(self, client: Client, action: Resume) -> None:
-        self.reading.resume(client, _reason(action.channel))
-
 
 def _reason(channel: ChannelState | None) -> Reason:
     return JOIN if channel is None else ("channel", channel.number)
@@ -325,25 +340,10 @@ _ACTIONS: dict[type[Any], Any] = {
     Forward: Hub._forward,
     Start: Hub._start,
     Place: Hub._place_action,
-    Drains: Hub._drains,
+    Drains: lambda hub, _client, action: hub._workers.drains(action.worker),
     Activate: Hub._activate,
-    Drop: Hub._drop_action,
+    Drop: lambda hub, _client, action: hub._drop(action.channel),
     Close: Hub._close,
-    Pause: Hub._pause,
-    Resume: Hub._resume,
-}
-
-_COMMANDS: dict[type[Any], Any] = {
-    commands.Joined: Session.joined,
-    commands.Refused: lambda session, channel, each: session.refused(channel, each.codec, each.data),
-    commands.Reply: Session.replied,
-    commands.Pushed: Session.pushed,
-    commands.Closed: lambda session, channel, _: session.closed(channel),
-    commands.Crashed: lambda session, channel, _: session.crashed(channel),
-    commands.Moved: Session.moved,
-    commands.Moving: lambda session, channel, _: session.moving(channel),
-    commands.Broadcast: None,  # for members of a topic
-    commands.Ping: None,
-    commands.PushesPaused: lambda _session, channel, _: [Pause(channel)],
-    commands.PushesResumed: lambda _session, channel, _: [Resume(channel)],
+    Pause: lambda hub, client, action: hub.reading.pause(client, _reason(action.channel)),
+    Resume: lambda hub, client, action: hub.reading.resume(client, _reason(action.channel)),
 }

@@ -1,10 +1,12 @@
 """Links to the workers; which worker a topic belongs to; joins that wait for one.
 
 A worker counts once its link is up. When it dies, the hub hears of it at once, not by missed
-announcements. Joins for which there is no worker yet wait a bounded time.
+announcements. One whose link keeps ending is tried more and more rarely. Joins for which there is no worker
+yet wait a bounded time.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import zmq
@@ -15,12 +17,16 @@ from gateway.waiting import Waiting
 from mesh.bus.announcer import Announcer
 from mesh.errors import MeshError
 from mesh.link import commands
+from mesh.link.backoff import Backoff, End
 from mesh.link.dealer import Dealer
+from mesh.link.malformed import Malformed
+from mesh.link.silence import Silence
 from mesh.placement import Announcement, choose
 from mesh.settings import LinkSettings
-from mesh.telemetry import get_logger
+from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.workers")
+_chance = random.SystemRandom().random
 
 
 class Workers:
@@ -28,7 +34,9 @@ class Workers:
 
     Attributes:
         on_command: called with (worker, command) for what a worker says.
-        on_lost: called with the worker's id when it is gone.
+        on_malformed: called with (worker, command) for one that names whom it concerns, but cannot be read.
+        on_lost: called with (worker, whether it died) when it is gone: not if it stopped in order, nor if
+            we gave it up because it was behind.
         on_placeable: called with a channel that waited, now that there may be a worker for it.
         on_unplaceable: called with a channel that has waited too long.
         on_linked: called with a worker whose link is up.
@@ -43,9 +51,11 @@ class Workers:
         settings: LinkSettings,
         worker_wait_seconds: float,
         max_joins_waiting: int,
+        silence_seconds: float = 5.0,
     ) -> None:
         self.on_command: Callable[[str, commands.ToGateway], None] = lambda *_: None
-        self.on_lost: Callable[[str], None] = lambda _: None
+        self.on_malformed: Callable[[str, Malformed], None] = lambda *_: None
+        self.on_lost: Callable[[str, bool], None] = lambda *_: None
         self.on_placeable: Callable[[ChannelState], None] = lambda _: None
         self.on_unplaceable: Callable[[ChannelState], None] = lambda _: None
         self.on_linked: Callable[[str], None] = lambda _: None
@@ -57,6 +67,10 @@ class Workers:
         self._dealers: dict[str, Dealer] = {}
         self._incompatible: set[str] = set()
         self._unreachable = UnreachableWorkers()
+        self._stopping: set[str] = set()
+        self._malformed: set[str] = set()
+        self._backoff = Backoff()
+        self._silence = Silence(silence_seconds, self._silent)
         self._routes: dict[tuple[str, str], list[str]] = {}
         self._waiting = Waiting(worker_wait_seconds, self._late)
         self._announcer = announcer
@@ -79,6 +93,8 @@ class Workers:
             else:
                 asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)
             return None
+        if self._backoff:  # rather not to one whose link keeps ending
+            candidates = [each for each in candidates if not self._backoff.avoids(each)] or candidates
         key = channel.topic if route.channel.spread == "topic" else socket_key
         return choose(key, candidates)
 
@@ -134,6 +150,8 @@ class Workers:
 
     def drains(self, worker: str) -> None:
         """It says on its link that it stops, before the bus says so: no new joins."""
+        if worker in self._dealers:
+            self._stopping.add(worker)
         self._unroute(worker)
 
     def forget(self, channel: ChannelState) -> None:
@@ -143,6 +161,7 @@ class Workers:
     def close(self) -> None:
         """End all links."""
         self._waiting.deadlines.clear()
+        self._silence.close()
         for dealer in list(self._dealers.values()):
             dealer.close()
         self._dealers.clear()
@@ -151,33 +170,42 @@ class Workers:
     # Workers come and go
 
     def _announced(self, announcement: Announcement) -> None:
-        if announcement.kind != "worker" or announcement.link is None:
+        worker = announcement.node
+        if announcement.kind != "worker" or announcement.link is None or worker in self._incompatible:
             return
-        if announcement.node in self._dealers or announcement.node in self._incompatible:
+        dealer = self._dealers.get(worker)
+        if dealer is not None:
+            self._silence.heard(worker)
+            if self._backoff and dealer.up and self._backoff.sound(worker, dealer.up_seconds):
+                log.info("link to worker is sound again", worker=worker)
             return
-        if self._unreachable.is_so(announcement.node, announcement.link, announcement.machine):
+        if self._backoff and self._backoff.waits(worker, asyncio.get_running_loop().time()):
+            return
+        if self._unreachable.is_so(worker, announcement.link, announcement.machine):
             return
         try:
-            self._dealers[announcement.node] = Dealer(
+            self._dealers[worker] = Dealer(
                 self._context,
                 self._settings,
                 self._gateway,
-                announcement.node,
+                worker,
                 announcement.link,
                 announcement.key,
                 on_up=self._up,
                 on_command=lambda worker, command: self.on_command(worker, command),
+                on_malformed=self._is_malformed,
                 on_down=self._down,
                 on_incompatible=self._not_ours,
                 on_behind=lambda worker, much: self.on_behind(worker, much),
             )
         except MeshError as error:
-            log.error("cannot link to worker", worker=announcement.node, reason=str(error))
+            self._failed(worker, End.CONNECTION, 0.0, str(error))
 
     def _up(self, worker: str) -> None:
         announcement = self._announcer.placement.get(worker)
         if announcement is None:  # it said goodbye while we were connecting
-            self._down(worker)
+            self._stopping.add(worker)
+            self._down(worker, End.CONNECTION, "it stops")
             return
         for route in announcement.routes:
             self._routes.setdefault(route, []).append(worker)
@@ -191,29 +219,63 @@ class Workers:
             return
         if announcement.state == "down":
             # It sends the ends of its channels before the link ends by itself; no new joins.
-            self._unroute(announcement.node)
-            return
-        if dealer.up:
-            return  # the link is the better witness: the silence may be the proxy's
-        self._down(announcement.node)
+            self.drains(announcement.node)
+        elif dealer.up:
+            self._silence.watch(announcement.node)  # the silence may be the proxy's, not the worker's
+        else:
+            self._down(announcement.node, End.SILENCE, "nothing is heard of it on the bus")
 
-    def _down(self, worker: str) -> None:
+    def _silent(self, worker: str, seconds: float) -> bool:
+        """Nothing of it comes on the bus; the link is the better witness."""
+        dealer = self._dealers.get(worker)
+        if dealer is not None:
+            dealer.end_if_silent(seconds)
+        return worker in self._dealers
+
+    def _down(self, worker: str, end: End, reason: str) -> None:
         dealer = self._dealers.pop(worker, None)
         if dealer is None:
             return
         dealer.close()
         self._unroute(worker)
         self._announcer.placement.forget(worker)
+        self._silence.heard(worker)
         if dealer.was_up:  # a worker that only we cannot reach is not lost
             self._announcer.report_lost(worker)
-        log.warning("worker is gone", worker=worker)
-        self.on_lost(worker)
+        in_order = worker in self._stopping
+        self._stopping.discard(worker)
+        if in_order:
+            self._backoff.forget(worker)
+            log.warning("worker is gone", worker=worker, reason="it has stopped")
+        else:
+            self._failed(worker, end, dealer.up_seconds, reason)
+        self.on_lost(worker, dealer.was_up and not in_order and end is not End.BEHIND)
+
+    def _failed(self, worker: str, end: End, up_seconds: float, reason: str) -> None:
+        """Logged once, until a link to it has been sound for a while."""
+        counters.count("links_failed")
+        now = asyncio.get_running_loop().time()
+        news = self._backoff.failed(worker, end, up_seconds, now, _chance())
+        line = log.debug if not news else log.error if end in (End.PROTOCOL, End.BEHIND) else log.warning
+        event = "worker is gone" if up_seconds > 0 else "cannot link to worker"
+        line(event, worker=worker, reason=reason, again="ever more rarely, until a link lasts")
+
+    def _is_malformed(self, worker: str, command: Malformed) -> None:
+        """It costs the channels that it names. Logged once for each worker."""
+        if worker not in self._malformed:
+            self._malformed = {each for each in self._malformed if each in self._dealers} | {worker}
+            log.error("worker sends a malformed command: its channel crashes", worker=worker,
+                      channels=command.channels[:10], reason=command.reason)  # fmt: skip
+        self.on_malformed(worker, command)
 
     def _not_ours(self, worker: str) -> None:
         """It speaks other versions: no link, until it starts anew under another id."""
-        self._dealers.pop(worker, None)
+        dealer = self._dealers.pop(worker, None)
         live = {each.node for each in self._announcer.placement.nodes()}
         self._incompatible = {each for each in self._incompatible if each in live} | {worker}
+        if dealer is not None and dealer.was_up:  # it said so late: channels are there
+            self._unroute(worker)
+            self.on_lost(worker, True)
 
     def _unroute(self, worker: str) -> None:
         for route, workers in list(self._routes.items()):

@@ -18,6 +18,8 @@ MOVES = "$moves"
 """Where publishers say from where on topics come through another proxy."""
 ONCE = "$once"
 """Where gateways tell each other of Idempotency-Keys."""
+JOINS = "$joins"
+"""Where gateways tell each other of topics whose joins end workers."""
 NODE = "$node"
 """Prefix of the topics of one node each."""
 

@@ -13,6 +13,7 @@ from gateway.http.health import Checks
 from gateway.http.publish import PublishApi
 from gateway.http.server import GatewayServer
 from gateway.hub import Hub
+from gateway.join_guard import JoinGuard
 from gateway.ledger import Tally
 from gateway.live_topics import LiveTopics
 from gateway.trace import Traces
@@ -22,11 +23,12 @@ from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
 from gateway.workers import Workers
-from mesh import placement, telemetry
+from mesh import placement, telemetry, topics
 from mesh.bus import topic_counts, traces
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
+from mesh.bus.frames import CRASHED_JOINS
 from mesh.endpoint import Endpoint
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
@@ -71,6 +73,7 @@ class GatewayNode:
         self._websockets: WebSockets | None = None
         self._longpoll: LongPoll | None = None
         self._zeromq: ZeroMQClients | None = None
+        self._guard: JoinGuard | None = None
         self._calls: Calls | None = None
         self._traces: Traces | None = None
         self._server: GatewayServer | None = None
@@ -101,9 +104,16 @@ class GatewayNode:
             settings.link,
             settings.gateway.worker_wait_seconds,
             settings.gateway.max_joins_waiting,
+            settings.bus.node_down_seconds,
         )
+        self._guard = guard = JoinGuard(
+            settings.gateway.max_topic_rest_seconds,
+            lambda data: bus.publisher.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
+        )
+        bus.subscribe(topics.exact(topics.JOINS))
+        bus.subscriber.on_other[CRASHED_JOINS] = guard.told
         self.hub = Hub(
-            self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits
+            self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits, guard
         )
         bus.subscriber.on_broadcast = self.hub.broadcast
         if self._owns_context:  # embedded, the worker binds it
@@ -184,6 +194,8 @@ class GatewayNode:
             self.announcer.close()
         if self.workers is not None:
             self.workers.close()
+        if self._guard is not None:
+            self._guard.close()
         if self._server is not None:
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):

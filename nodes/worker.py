@@ -13,6 +13,7 @@ from mesh.endpoint import Endpoint
 from mesh.errors import SettingsError
 from mesh.link.reach import machine
 from mesh.link.router import Router
+from mesh.link.silence import Silence
 from mesh.pubsub import PubSub
 from mesh.runtime.background import BackgroundTasks
 from mesh.runtime.channels import Channels
@@ -59,6 +60,7 @@ class WorkerNode:
         self.announcer: Announcer | None = None
         self.channels: Channels | None = None
         self.presences: Presences | None = None
+        self._silence: Silence | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
         self._directory: PrivateDirectory | None = None
@@ -79,6 +81,7 @@ class WorkerNode:
             self.endpoint, bus, router.send, settings.worker, router.version
         )
         router.on_up = channels.gateway_up
+        router.on_malformed = channels.malformed
         router.on_down = channels.gateway_down
         router.on_gone = self._gateway_gone
         router.on_command = channels.handle
@@ -115,6 +118,8 @@ class WorkerNode:
         announcer.on_lost = presences.lost
         announcer.on_accused = presences.answer
         announcer.on_down = self._node_down
+        self._silence = silence = Silence(settings.bus.node_down_seconds, router.gateway_silent)
+        announcer.on_up = lambda announcement: silence.heard(announcement.node)
         bus.start()
         router.start()
         bus.when_subscribed(presences.start)
@@ -137,6 +142,8 @@ class WorkerNode:
         """One that said goodbye still tells itself who leaves, and who only moves."""
         if self.presences is not None and announcement.state != "down":
             self.presences.lost(announcement.node)
+        if self._silence is not None and announcement.kind == "gateway" and announcement.state != "down":
+            self._silence.watch(announcement.node)
 
     def _tell(self, event: str) -> None:
         telemetry.emit(event, {}, {"node": self.id, "kind": "worker"})
@@ -150,6 +157,8 @@ class WorkerNode:
             self.prober.draining = True
         if self.announcer is not None:
             self.announcer.close()
+        if self._silence is not None:
+            self._silence.close()
         await self.background.aclose()
         if self.presences is not None:
             self.presences.tell()

@@ -33,6 +33,8 @@ ONCE = 8
 
 MOVE = 9
 """From here on some topics of this origin come through another proxy (mesh/bus/moves.py)."""
+CRASHED_JOINS = 10
+"""Joins of a topic have ended workers: gateways leave it alone (mesh/bus/crashed_joins.py)."""
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -40,8 +42,8 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         version: of this layout; others are not read.
-        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT, ONCE or MOVE; others are
-            ignored.
+        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT, ONCE, MOVE or
+            CRASHED_JOINS; others are ignored.
         origin: id of the node that published it.
         sequence: the origin's number of the message, rising by one with each it publishes.
         event: the broadcast's event.

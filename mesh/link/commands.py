@@ -7,7 +7,7 @@ first; the gateway holds the command until that number has passed (docs/protocol
 nothing.
 """
 
-from typing import Any, Union
+from typing import Annotated, Any, Union
 
 import msgspec
 
@@ -19,6 +19,14 @@ SPOKEN = Versions(1, 2)
 
 MOVES = 2
 """The version of a link over which channels move."""
+
+ENDED = 0
+"""The version of a Welcome by which a worker ends a link; it is none that a link can have."""
+
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A node's number of a message: it starts at 0, so no node gets beyond that."""
+Codec = Annotated[int, msgspec.Meta(ge=0, le=2)]
+"""One of mesh.messages: JSON, BINARY, MSGPACK."""
 
 
 class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
@@ -41,7 +49,10 @@ class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """Worker → gateway: the answer; from now on the link carries channels, in this version."""
+    """Worker → gateway: the answer; from now on the link carries channels, in this version.
+
+    With version ENDED, at any time: the worker has ended the link.
+    """
 
     version: int
     worker: str
@@ -61,7 +72,7 @@ class Join(msgspec.Struct, array_like=True, tag=2, frozen=True):
     transport: str
     serializer: str
     assigns: bytes
-    codec: int
+    codec: Codec
     data: bytes
     moved: bool = False
 
@@ -72,7 +83,7 @@ class Push(msgspec.Struct, array_like=True, tag=3, frozen=True):
     channel: int
     ref: Any
     event: Any
-    codec: int
+    codec: Codec
     data: bytes
 
 
@@ -105,8 +116,8 @@ class Joined(msgspec.Struct, array_like=True, tag=7, frozen=True):
 
     channel: int
     intercepts: tuple[str, ...]
-    since: int
-    codec: int
+    since: Sequence
+    codec: Codec
     data: bytes
 
 
@@ -114,7 +125,7 @@ class Refused(msgspec.Struct, array_like=True, tag=8, frozen=True):
     """Worker → gateway: the join was refused, or crashed."""
 
     channel: int
-    codec: int
+    codec: Codec
     data: bytes
 
 
@@ -122,10 +133,10 @@ class Reply(msgspec.Struct, array_like=True, tag=9, frozen=True):
     """Worker → gateway: the answer to a push or a leave."""
 
     channel: int
-    after: int
+    after: Sequence
     ref: Any
     status: str
-    codec: int
+    codec: Codec
     data: bytes
 
 
@@ -133,9 +144,9 @@ class Pushed(msgspec.Struct, array_like=True, tag=10, frozen=True):
     """Worker → gateway: a push to the client."""
 
     channel: int
-    after: int
+    after: Sequence
     event: str
-    codec: int
+    codec: Codec
     data: bytes
 
 
@@ -143,14 +154,14 @@ class Closed(msgspec.Struct, array_like=True, tag=11, frozen=True):
     """Worker → gateway: the channel ended as it should."""
 
     channel: int
-    after: int
+    after: Sequence
 
 
 class Crashed(msgspec.Struct, array_like=True, tag=12, frozen=True):
     """Worker → gateway: the channel ended by an error."""
 
     channel: int
-    after: int
+    after: Sequence
 
 
 class Ping(msgspec.Struct, array_like=True, tag=13, frozen=True):
@@ -161,9 +172,9 @@ class Broadcast(msgspec.Struct, array_like=True, tag=14, frozen=True):
     """Worker → gateway: to the channels on `topic` that this worker runs (and to no others)."""
 
     topic: str
-    after: int
+    after: Sequence
     event: str
-    codec: int
+    codec: Codec
     data: bytes
 
 
@@ -181,7 +192,7 @@ class Moved(msgspec.Struct, array_like=True, tag=16, frozen=True):
     """
 
     channel: int
-    after: int
+    after: Sequence
     assigns: bytes
     data: bytes
 
@@ -234,6 +245,8 @@ ToGateway = Union[
 encode_batch = msgspec.msgpack.Encoder().encode
 _decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode
 _decode_to_gateway = msgspec.msgpack.Decoder(list[ToGateway]).decode
+decode_one_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+decode_one_to_gateway = msgspec.msgpack.Decoder(ToGateway).decode
 
 
 def decode_to_worker(batch: bytes) -> list[ToWorker]:

@@ -1,7 +1,7 @@
 """The gateway's end of one link: a DEALER to one worker, and the news of its death.
 
 A worker's end shows at once as a disconnect on the socket's monitor; a frozen worker shows by
-ZeroMQ's heartbeats, which end the connection. A link that ended is not taken up again.
+ZeroMQ's heartbeats, which end the connection, or by its silence. A link that ended is not taken up again.
 """
 
 import asyncio
@@ -11,7 +11,9 @@ import zmq
 
 from mesh.errors import MeshError, NodeError, WireError
 from mesh.link import commands
+from mesh.link.backoff import End
 from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
+from mesh.link.malformed import Malformed, Unknown, read_to_gateway
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.versions import Versions
@@ -20,6 +22,10 @@ from mesh.zeromq.drain import Drain
 from mesh.zeromq.resolve import Answer, look_up, without_name
 
 log = get_logger("mesh.link")
+
+PING_SECONDS = 1.0
+PING = commands.encode_batch([])
+"""A batch without commands says that we are there: every worker understands it."""
 
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -42,7 +48,8 @@ class Dealer:
         key: its public CURVE key, in Z85, if it announced one.
         on_up: called when the worker has welcomed us.
         on_command: called with (worker, command).
-        on_down: called with the worker, once, when the link has ended by itself.
+        on_malformed: called with (worker, command) for what names whom it concerns, but cannot be read.
+        on_down: called with (worker, how, why), once, when the link has ended by itself.
         on_behind: called with (worker, whether much waits for it) when that changes.
         on_incompatible: called with the worker when it speaks other versions; the link is closed.
 
@@ -51,6 +58,8 @@ class Dealer:
         was_up: likewise, and still after the end.
         received: commands that came on this link, Welcome included.
         version: of the link protocol that both speak; 0 until the worker has welcomed us.
+        heard_at: when the last message came, in event-loop time; first, when we began to connect.
+        up_since: when it welcomed us.
     """
 
     def __init__(
@@ -64,7 +73,8 @@ class Dealer:
         *,
         on_up: Callable[[str], None],
         on_command: Callable[[str, commands.ToGateway], None],
-        on_down: Callable[[str], None],
+        on_malformed: Callable[[str, Malformed], None],
+        on_down: Callable[[str, End, str], None],
         on_incompatible: Callable[[str], None],
         on_behind: Callable[[str, bool], None] = lambda *_: None,
     ) -> None:
@@ -72,8 +82,11 @@ class Dealer:
         self.up = self.was_up = False
         self.received = 0
         self.version = 0
+        self._loop = asyncio.get_running_loop()
+        self.heard_at = self.up_since = self._loop.time()
         self._on_up = on_up
         self._on_command = on_command
+        self._on_malformed = on_malformed
         self._on_down = on_down
         self._on_incompatible = on_incompatible
         self._closed = False
@@ -89,9 +102,7 @@ class Dealer:
         )
         self._drain.start()
         self._monitor_drain.start()
-        self._timer = asyncio.get_running_loop().call_later(
-            settings.hello_timeout_seconds, self._not_welcome
-        )
+        self._timer = self._loop.call_later(settings.hello_timeout_seconds, self._not_welcome)
         try:
             known = without_name(address)
             if known is None:
@@ -157,45 +168,86 @@ class Dealer:
         finally:
             self._drain.look_again()
 
+    def end_if_silent(self, seconds: float) -> None:
+        """End the link if nothing has come over it for so long."""
+        self._drain.read_now()
+        if not self._closed and self._loop.time() - self.heard_at > seconds:
+            self._down(End.SILENCE, f"nothing came for {seconds:g} s, neither on the link nor on the bus")
+
+    @property
+    def up_seconds(self) -> float:
+        """How long the link has been up; 0 if it never was."""
+        return self._loop.time() - self.up_since if self.was_up else 0.0
+
+    def _ping(self) -> None:
+        self._send(PING)  # if the queue is full, what is in it says the same
+        self._timer = self._loop.call_later(PING_SECONDS, self._ping)
+
     def _message(self, frames: list[bytes]) -> None:
+        self.heard_at = self._loop.time()
         try:
             if len(frames) != 1:
                 raise WireError(f"link message of {len(frames)} frames; want 1")
-            received = commands.decode_to_gateway(frames[0])
+            received = read_to_gateway(frames[0])
         except WireError as error:
-            counters.count("link_messages_malformed")
-            log.error("worker breaks the link protocol", worker=self.worker, reason=str(error))
-            self._down()  # what else it has sent can no longer be counted
+            self._broken(str(error))  # what else it has sent can no longer be counted
             return
+        unreadable = None
         for command in received:
             if self._closed:
                 return
             self.received += 1
-            if isinstance(command, commands.Welcome):
-                self._welcome(command)
-            elif isinstance(command, commands.Incompatible):
-                self._incompatible(Versions(command.oldest, command.newest))
+            own = _OWN.get(type(command))
+            if own is None:
+                try:
+                    self._on_command(self.worker, command)  # type: ignore[arg-type]
+                except Exception as error:  # the commands behind it are not to blame
+                    self._failed(command, error)
             else:
-                self._on_command(self.worker, command)
+                unreadable = own(self, command) or unreadable
+        if unreadable is not None and not self._closed:
+            self._broken(unreadable)
+
+    def _failed(self, command: object, error: Exception) -> None:
+        counters.count("handlers_failed")
+        log.error("handling a command failed", worker=self.worker, exc_info=error)
+        channel = getattr(command, "channel", None)
+        if channel is not None:
+            self._on_malformed(self.worker, Malformed((channel,), None, repr(error)))
+
+    def _malformed(self, command: Malformed) -> str | None:
+        if not command.attributed:
+            return command.reason
+        counters.count("link_commands_malformed")
+        self._on_malformed(self.worker, command)
+        return None
+
+    def _unknown(self, _command: Unknown) -> None:
+        counters.count("link_commands_malformed")
 
     def _welcome(self, welcome: commands.Welcome) -> None:
+        if welcome.version == commands.ENDED:
+            self._down(End.PROTOCOL, "the worker has ended the link")
+            return
+        if self.up and (welcome.version, welcome.worker) == (self.version, self.worker):
+            counters.count("link_commands_malformed")  # once is enough, twice changes nothing
+            return
         spoken = commands.SPOKEN.oldest <= welcome.version <= commands.SPOKEN.newest
-        if not spoken or welcome.worker != self.worker:
-            log.warning(
-                "not the worker that was announced, or of no version that we speak",
-                worker=self.worker,
-                got=welcome.worker,
-                version=welcome.version,
-            )
-            self._down()
+        if self.up or not spoken or welcome.worker != self.worker:
+            said = f"Welcome of version {welcome.version} by {welcome.worker[:64]!r}"
+            wanted = f"want one, of version {commands.SPOKEN}, by the worker that was announced"
+            self._broken(f"{said}; {wanted}")
             return
         self._timer.cancel()
         self.up = self.was_up = True
+        self.up_since = self._loop.time()
         self.version = welcome.version
         log.debug("linked to worker", worker=self.worker)
+        self._ping()
         self._on_up(self.worker)
 
-    def _incompatible(self, theirs: Versions) -> None:
+    def _incompatible(self, command: commands.Incompatible) -> None:
+        theirs = Versions(command.oldest, command.newest)
         counters.count("links_incompatible")
         log.error(
             "worker speaks other versions of the link: upgrade one of the two; no channel goes there",
@@ -211,21 +263,32 @@ class Dealer:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._batches.flush()
         else:
-            self._down()
+            self._down(End.CONNECTION, "the connection ended" if self.was_up else "no connection")
 
     def _too_far_behind(self, reason: str) -> None:
         counters.count("links_given_up")
-        log.error("worker is too far behind: the link is given up", worker=self.worker, reason=reason)
-        self._down()
+        self._down(End.BEHIND, reason)
 
     def _not_welcome(self) -> None:
-        log.warning("worker does not answer", worker=self.worker)
-        self._down()
+        self._down(End.SILENCE, "it does not answer Hello (link.hello_timeout_seconds)")
 
-    def _down(self) -> None:
-        if not self._closed:
+    def _broken(self, reason: str) -> None:
+        counters.count("link_messages_malformed")
+        self._down(End.PROTOCOL, reason)
+
+    def _down(self, end: End, reason: str) -> None:
+        if not self._closed and end is not End.PROTOCOL:
             self._drain.read_now()  # what the worker said before it went
         if not self._closed:
             self._batches.closed = True  # nothing can be delivered any more
             self.close()
-            self._on_down(self.worker)
+            self._on_down(self.worker, end, reason)
+
+
+_OWN: dict[type, Callable[..., str | None]] = {
+    commands.Welcome: Dealer._welcome,
+    commands.Incompatible: Dealer._incompatible,
+    Malformed: Dealer._malformed,
+    Unknown: Dealer._unknown,
+}
+"""Commands that concern the link itself."""

@@ -9,6 +9,7 @@ they gave it up: on waking it first finds out, by Pings, which links are still t
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import zmq
@@ -16,7 +17,9 @@ import zmq
 from mesh.addresses import reachable
 from mesh.errors import WireError
 from mesh.link import commands
+from mesh.link.backoff import Backoff, End
 from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
+from mesh.link.malformed import Malformed, Unknown, read_to_worker
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.versions import common
@@ -25,6 +28,7 @@ from mesh.zeromq.curve import LINKS, keys_of
 from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.link")
+_chance = random.SystemRandom().random
 
 PING_SECONDS = 1.0
 PINGS_AFTER_DISCONNECT_SECONDS = (0.0, 0.01, 0.1)
@@ -43,6 +47,7 @@ class Router:
         key: the public CURVE key that they have to expect there, in Z85, if there is one.
         on_up: called with (link, gateway id) when a gateway says hello.
         on_command: called with (link, command).
+        on_malformed: called with (link, channel) for a command that names one, but cannot be read.
         on_down: called with the link when a gateway is gone.
         on_gone: called with that gateway's id.
         on_behind: called with (link, whether much waits for its gateway) when that changes.
@@ -53,6 +58,7 @@ class Router:
     ) -> None:
         self.on_up: Callable[[bytes, str], None] = lambda *_: None
         self.on_command: Callable[[bytes, commands.ToWorker], None] = lambda *_: None
+        self.on_malformed: Callable[[bytes, int], None] = lambda *_: None
         self.on_down: Callable[[bytes], None] = lambda _: None
         self.on_gone: Callable[[str], None] = lambda _: None
         self.on_behind: Callable[[bytes, bool], None] = lambda *_: None
@@ -61,6 +67,10 @@ class Router:
         self._links: dict[bytes, Batches] = {}
         self._gateways: dict[bytes, str] = {}
         self._versions: dict[bytes, int] = {}
+        self._heard: dict[bytes, float] = {}
+        self._up_since: dict[bytes, float] = {}
+        self._backoff = Backoff()
+        self._said: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._patience = settings.heartbeat_timeout_seconds
         self._awake = asyncio.get_running_loop().time()
@@ -148,27 +158,97 @@ class Router:
             self._batch(frames)
 
     def _batch(self, frames: list[bytes]) -> None:
-        if len(frames) != 2:
-            self._malformed(f"link message of {len(frames)} frames; want 2")
-            return
-        link, batch = frames
+        link = frames[0]
+        known = link in self._links
+        if known:
+            self._heard[link] = asyncio.get_running_loop().time()
         try:
-            received = commands.decode_to_worker(batch)
+            if len(frames) != 2:
+                raise WireError(f"link message of {len(frames)} frames; want 2")
+            received = read_to_worker(frames[1])
         except WireError as error:
-            self._malformed(str(error))
+            self._broken(link, str(error))
             return
+        unreadable = None
         for command in received:
-            if isinstance(command, commands.Hello):
-                self._hello(link, command)
-            elif link in self._links:
-                self.on_command(link, command)
+            kind = type(command)
+            if kind is commands.Hello:
+                self._hello(link, command)  # type: ignore[arg-type]
+            elif link not in self._links:
+                continue
+            elif kind is Malformed or kind is Unknown:
+                unreadable = self._malformed(link, command) or unreadable  # type: ignore[arg-type]
+            else:
+                self._carry_out(link, command)  # type: ignore[arg-type]
+        if unreadable is not None:
+            self._broken(link, unreadable)
+
+    def _carry_out(self, link: bytes, command: commands.ToWorker) -> None:
+        try:
+            self.on_command(link, command)
+        except Exception as error:  # the commands behind it are not to blame
+            counters.count("handlers_failed")
+            log.error("handling a command failed", gateway=self._gateways.get(link), exc_info=error)
+            channel = getattr(command, "channel", None)
+            if channel is not None:
+                self.on_malformed(link, channel)
+
+    def _malformed(self, link: bytes, command: Malformed | Unknown) -> str | None:
+        """It costs the channels that it names; returns why the link must end, if it names none."""
+        if type(command) is Malformed and not command.attributed:
+            return command.reason
+        counters.count("link_commands_malformed")
+        if type(command) is Malformed:
+            reason = command.reason
+            self._say("gateway sends a malformed command: its channel crashes", link, reason=reason)
+            for channel in command.channels:
+                self.on_malformed(link, channel)
+        return None
+
+    def _broken(self, link: bytes, reason: str) -> None:
+        """What a peer says cannot be read: its link ends, and its gateway is told, as far as it reads."""
+        counters.count("link_messages_malformed")
+        if link not in self._links:
+            self._say("link message of a stranger dropped", link, reason=reason)
+            return
+        gateway, now = self._gateways[link], asyncio.get_running_loop().time()
+        if self._backoff.failed(gateway, End.PROTOCOL, now - self._up_since[link], now, _chance()):
+            log.error("gateway breaks the link protocol: the link ends", gateway=gateway, reason=reason)
+        self._end(link)
+
+    def _end(self, link: bytes) -> None:
+        self._send(link, commands.encode_batch([commands.Welcome(commands.ENDED, self._worker)]))
+        self._lost(link)
+
+    def _say(self, event: str, link: bytes, **fields: object) -> None:
+        """Log it once for each gateway, and once for all strangers."""
+        gateway = self._gateways.get(link, "")
+        if gateway not in self._said:
+            live = {"", gateway, *self._gateways.values()}
+            self._said = (self._said | {gateway}) & live
+            log.error(event, gateway=gateway, **fields)
+
+    def gateway_silent(self, gateway: str, seconds: float) -> bool:
+        """End the links of a gateway over which nothing has come for so long; whether any is left."""
+        self._drain.read_now()
+        since = asyncio.get_running_loop().time() - seconds
+        links = [link for link, each in self._gateways.items() if each == gateway]
+        silent = [link for link in links if self._heard[link] < since]
+        for link in silent:
+            log.warning("gateway says nothing, neither on the link nor on the bus", gateway=gateway)
+            self._end(link)
+        return len(silent) < len(links)
 
     def _hello(self, link: bytes, hello: commands.Hello) -> None:
+        if link in self._links:
+            return
         version = common((commands.SPOKEN, hello.versions))
         if version is None:
             self._incompatible(link, hello)
             return
-        if link in self._links:
+        now = asyncio.get_running_loop().time()
+        if self._backoff and self._backoff.waits(hello.gateway, now):
+            self._send(link, commands.encode_batch([commands.Welcome(commands.ENDED, self._worker)]))
             return
         self._links[link] = Batches(
             lambda batch: self._send(link, batch),
@@ -179,18 +259,21 @@ class Router:
         )
         self._versions[link] = version
         self._gateways[link] = hello.gateway
+        self._heard[link] = self._up_since[link] = now
         self.on_up(link, hello.gateway)
         self.send(link, commands.Welcome(version, self._worker))
         log.debug("gateway linked", gateway=hello.gateway)
 
     def _incompatible(self, link: bytes, hello: commands.Hello) -> None:
         counters.count("links_incompatible")
-        log.error(
-            "gateway speaks other versions of the link: upgrade one of the two",
-            gateway=hello.gateway,
-            theirs=str(hello.versions),
-            ours=str(commands.SPOKEN),
-        )
+        now = asyncio.get_running_loop().time()
+        if self._backoff.failed(hello.gateway, End.PROTOCOL, 0.0, now, _chance()):
+            log.error(
+                "gateway speaks other versions of the link: upgrade one of the two",
+                gateway=hello.gateway,
+                theirs=str(hello.versions),
+                ours=str(commands.SPOKEN),
+            )
         self._send(link, commands.encode_batch([commands.Incompatible(*commands.SPOKEN)]))
 
     def _send(self, link: bytes, batch: bytes) -> bool:
@@ -229,7 +312,8 @@ class Router:
         self._lost(link)
 
     def _lost(self, link: bytes) -> None:
-        self._versions.pop(link, None)
+        for each in (self._versions, self._heard, self._up_since):
+            each.pop(link, None)
         batches = self._links.pop(link, None)
         if batches is not None:
             batches.closed = True
@@ -237,7 +321,3 @@ class Router:
             log.warning("gateway is gone", gateway=gateway)
             self.on_down(link)
             self.on_gone(gateway)
-
-    def _malformed(self, reason: str) -> None:
-        counters.count("link_messages_malformed")
-        log.warning("link message dropped", reason=reason)

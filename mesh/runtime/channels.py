@@ -157,6 +157,14 @@ class Channels:
                 if moved is not None:
                     moved.take_back(command.reason)
 
+    def malformed(self, link: bytes, number: int) -> None:
+        """A command that names this channel cannot be read: it crashes, and if there is none, its join."""
+        server = self.server(link, number)
+        if server is not None:
+            server.malformed()
+        elif link in self._by_link:
+            self.send(link, commands.Crashed(number, 0))
+
     # Back-pressure (docs/protocol.md §3.3)
 
     def hold_link(self, link: bytes, held: bool) -> None:
@@ -179,6 +187,9 @@ class Channels:
     def _join(self, link: bytes, servers: dict[int, ChannelServer], join: commands.Join) -> None:
         if self.moves.begun:
             return  # when the link ends, its gateway sends it to another worker
+        if join.channel in servers:
+            self.malformed(link, join.channel)
+            return
         route = self._route(join)
         if route is None:
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))

@@ -66,6 +66,10 @@ class Ending(Mailbox):
         """
         self._kill("shutdown", commands.Crashed if self._joined else None)
 
+    def malformed(self) -> None:
+        """What its gateway says of it cannot be read: it crashes, and so does its join."""
+        self._kill("malformed command", commands.Crashed)
+
     async def _handle_leave(self, leave: commands.Leave) -> None:
         if self._held is not None and self._catch_up(leave):
             return

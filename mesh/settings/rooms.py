@@ -39,7 +39,9 @@ class BusSettings(Room):
         5.0, description="between two look-ups of the proxies' names while every proxy is heard"
     )
     announce_seconds: Seconds = Field(1.0, description="between two announcements of a node")
-    node_down_seconds: Seconds = Field(5.0, description="of silence, then a node counts as gone")
+    node_down_seconds: Seconds = Field(
+        5.0, description="of silence, then a node counts as gone, and a link that is silent too ends"
+    )
     probe_timeout_seconds: Seconds = Field(
         2.0, description="without an answer of the bus, then a warning is logged"
     )
@@ -159,6 +161,9 @@ class GatewaySettings(Room):
     )
     max_joins_waiting: int = Field(
         100_000, ge=0, description="joins that wait for a worker, and as many for the bus"
+    )
+    max_topic_rest_seconds: float = Field(
+        300.0, ge=1, le=MAX_SECONDS, description="a topic whose joins end workers is left alone, at most"
     )
 
 

@@ -28,7 +28,8 @@ def test_the_last_words_of_a_worker_are_heard_by_a_busy_gateway():
                 None,
                 on_up=lambda worker: None,
                 on_command=lambda worker, command: heard.append(command),
-                on_down=down.append,
+                on_malformed=lambda worker, command: heard.append(command),
+                on_down=lambda worker, end, reason: down.append(end),
                 on_incompatible=down.append,
             )
 

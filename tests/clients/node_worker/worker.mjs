@@ -8,7 +8,7 @@ const proxy = process.argv[2]
 const id = `node-worker-${process.pid}-${Date.now()}`
 const JSON_CODEC = 0
 const [HELLO, WELCOME, JOIN, PUSH, LEAVE, REPLACE, SOCKET_DOWN, JOINED, REFUSED, REPLY, PUSHED, CLOSED] = Array(12).keys()
-const INCOMPATIBLE = 15
+const [PING, INCOMPATIBLE] = [13, 15]
 const json = (value) => Buffer.from(JSON.stringify(value))
 
 const router = new Router({ mandatory: true, linger: 0 })
@@ -98,6 +98,9 @@ const handlers = {
 }
 
 setInterval(announce, 500)
+setInterval(() => {
+  for (const link of links.values()) command(link, PING)
+}, 1000)
 announce()
 process.on("SIGTERM", () => {
   announce("down")

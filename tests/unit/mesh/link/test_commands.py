@@ -10,20 +10,21 @@ NUMBER = st.integers(0, 2**50)
 TEXT = st.text(max_size=8)
 REF = st.none() | TEXT | st.integers(-5, 5)
 DATA = st.binary(max_size=8)
+CODEC = st.integers(0, 2)
 TO_WORKER = st.one_of(
     st.builds(commands.Hello, NUMBER, TEXT, st.none() | NUMBER),
-    st.builds(commands.Join, NUMBER, TEXT, TEXT, REF, st.none() | TEXT, TEXT, TEXT, DATA, NUMBER, DATA),
-    st.builds(commands.Push, NUMBER, REF, REF, NUMBER, DATA),
+    st.builds(commands.Join, NUMBER, TEXT, TEXT, REF, st.none() | TEXT, TEXT, TEXT, DATA, CODEC, DATA),
+    st.builds(commands.Push, NUMBER, REF, REF, CODEC, DATA),
     st.builds(commands.Leave, NUMBER, REF),
     st.builds(commands.Replace, NUMBER),
     st.builds(commands.SocketDown, st.lists(NUMBER), TEXT),
 )
 TO_GATEWAY = st.one_of(
     st.builds(commands.Welcome, NUMBER, TEXT),
-    st.builds(commands.Joined, NUMBER, st.lists(TEXT).map(tuple), NUMBER, NUMBER, DATA),
-    st.builds(commands.Refused, NUMBER, NUMBER, DATA),
-    st.builds(commands.Reply, NUMBER, NUMBER, REF, TEXT, NUMBER, DATA),
-    st.builds(commands.Pushed, NUMBER, NUMBER, TEXT, NUMBER, DATA),
+    st.builds(commands.Joined, NUMBER, st.lists(TEXT).map(tuple), NUMBER, CODEC, DATA),
+    st.builds(commands.Refused, NUMBER, CODEC, DATA),
+    st.builds(commands.Reply, NUMBER, NUMBER, REF, TEXT, CODEC, DATA),
+    st.builds(commands.Pushed, NUMBER, NUMBER, TEXT, CODEC, DATA),
     st.builds(commands.Closed, NUMBER, NUMBER),
     st.builds(commands.Crashed, NUMBER, NUMBER),
     st.builds(commands.Ping),

@@ -1,0 +1,63 @@
+"""Joins that were under way on a worker that died, on their way to the next one. Pure.
+
+Any of them may have ended it. They are not all sent at once, or the innocent would be on the next worker,
+too, when that dies of the same join: at first one goes alone, and each that is answered lets two more go.
+The youngest goes first: the others had been on the dead worker for longer, and it lived.
+A gateway waits a random moment before its first, so that of several gateways one tries a topic first.
+"""
+
+from gateway.channel_state import ChannelState
+
+ALONE_SECONDS = 1.0
+"""A join that has not ended its worker by then makes room for another, answered or not."""
+
+
+class Suspects:
+    """Those that wait and those that are under way. Time is an argument, in seconds."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[ChannelState, float] = {}
+        self._under_way: dict[ChannelState, float] = {}
+        self._at_once = 1
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._waiting or self._under_way)
+
+    def add(self, channel: ChannelState, ready: float) -> None:
+        """A join waits, at least until `ready`."""
+        if not self:
+            self._at_once = 1
+        self._waiting[channel] = ready
+
+    def waits(self, channel: ChannelState) -> bool:
+        """Whether it is not its turn yet."""
+        return channel in self._waiting
+
+    def under_way(self, channel: ChannelState) -> bool:
+        """Whether it had its turn."""
+        return channel in self._under_way
+
+    def answered(self, channel: ChannelState) -> None:
+        """A worker has answered it, and lives."""
+        if self._under_way.pop(channel, None) is not None:
+            self._at_once += 1
+
+    def forget(self, channel: ChannelState) -> None:
+        """It is over, whatever became of it."""
+        self._waiting.pop(channel, None)
+        self._under_way.pop(channel, None)
+
+    def due(self, now: float) -> list[ChannelState]:
+        """Those whose turn it is; they are under way from now on."""
+        room = self._at_once - sum(until > now for until in self._under_way.values())
+        going: list[ChannelState] = []
+        for channel, ready in reversed(self._waiting.items()):
+            if len(going) >= room:
+                break
+            if ready <= now:
+                going.append(channel)
+        for channel in going:
+            del self._waiting[channel]
+            self._under_way[channel] = now + ALONE_SECONDS
+        return going

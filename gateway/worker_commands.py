@@ -1,0 +1,35 @@
+"""What a session does with each command of a worker, and whom a malformed one concerns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.actions import Pause, Resume
+from gateway.channel_state import ChannelState
+from gateway.session import Session
+from mesh.link import commands
+from mesh.link.malformed import Malformed
+
+COMMANDS: dict[type[Any], Any] = {
+    commands.Joined: Session.joined,
+    commands.Refused: lambda session, channel, each: session.refused(channel, each.codec, each.data),
+    commands.Reply: Session.replied,
+    commands.Pushed: Session.pushed,
+    commands.Closed: lambda session, channel, _: session.closed(channel),
+    commands.Crashed: lambda session, channel, _: session.crashed(channel),
+    commands.Moved: Session.moved,
+    commands.Moving: lambda session, channel, _: session.moving(channel),
+    commands.Broadcast: None,  # for members of a topic
+    commands.Ping: None,
+    commands.PushesPaused: lambda _session, channel, _: [Pause(channel)],
+    commands.PushesResumed: lambda _session, channel, _: [Resume(channel)],
+}
+"""Called with (session, channel, command); None: it concerns no single channel."""
+
+
+def named(command: Malformed, worker: str, channels: Mapping[int, ChannelState]) -> list[ChannelState]:
+    """The channels on this worker that a malformed command names, by number or by topic."""
+    if command.topic is not None:
+        found = [each for each in channels.values() if each.topic == command.topic]
+    else:
+        found = [channels[number] for number in command.channels if number in channels]
+    return [each for each in found if each.worker == worker]
