@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 from mesh.assigns import Assign, Assigns, assign
 from mesh.channel_context import ChannelContext
 from mesh.errors import ChannelError, UnhandledEventError
-from mesh.replies import Reply, SocketRef
+from mesh.replies import NO_PAYLOAD, Reply, SocketRef, given
 
 if TYPE_CHECKING:
     from mesh.socket import Socket
@@ -240,14 +240,19 @@ class Channel:
         self._context.broadcast(event, payload, False)
         return SENT
 
-    def reply(self, payload: Any = None, status: str = "ok", ref: SocketRef | None = None) -> Sent:
+    def reply(self, payload: Any = NO_PAYLOAD, status: str = "ok", ref: SocketRef | None = None) -> Sent:
         """Answer a push: the one being handled, or the one that `ref` names.
+
+        Args:
+            payload: any JSON value, or bytes; `{}` if left out.
+            status: of the reply.
+            ref: what `socket_ref` returned.
 
         Raises:
             NotJoinedError: in `join`.
             ChannelError: without `ref` outside of a handler.
         """
-        self._context.reply(ref, status, payload)
+        self._context.reply(ref, status, given(payload))
         return SENT
 
     def socket_ref(self) -> SocketRef:

@@ -25,7 +25,7 @@ MAX_PAYLOAD_BYTES = 8_000_000
 
 
 def encode(payload: Any, to: int = JSON) -> tuple[int, bytes]:
-    """(codec, bytes) of any JSON value or bytes; None is the empty object, as a bare `:ok` in Phoenix.
+    """(codec, bytes) of any JSON value or bytes.
 
     Args:
         payload: the value.
@@ -34,8 +34,6 @@ def encode(payload: Any, to: int = JSON) -> tuple[int, bytes]:
     Raises:
         PayloadError: if it is neither, or larger than 8,000,000 bytes.
     """
-    if payload is None:
-        return JSON, EMPTY
     if isinstance(payload, (bytes, bytearray, memoryview)):
         codec, data = BINARY, bytes(payload)
     else:

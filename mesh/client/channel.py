@@ -4,12 +4,14 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mesh.client import events
 from mesh.client.channel_state import ChannelState
 from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
+from mesh.replies import NO_PAYLOAD, given
 from mesh.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class ClientChannel:
         async for event, payload in room:
             print(event, payload)
 
+    Callbacks are called in copies of the context (`contextvars`) in which the channel was made.
+
     Events with a callback (`on`) go to that; all others wait for the loop, `max_queued` at most: then the
     oldest is dropped, counted in `dropped`, and logged.
 
@@ -51,6 +55,7 @@ class ClientChannel:
         self.topic = topic
         self.response: Any = None
         self.dropped = 0
+        self._context = copy_context()
         self._driver = driver
         self._params = params
         self._core = ChannelState(topic, timeout_seconds)
@@ -93,14 +98,16 @@ class ClientChannel:
             self._driver.feed(events.Leave(self._core))
             raise
 
-    async def push(self, event: str, payload: Any = None, timeout_seconds: float | None = None) -> Any:
+    async def push(
+        self, event: str, payload: Any = NO_PAYLOAD, timeout_seconds: float | None = None
+    ) -> Any:
         """Send an event and return the response of its reply, which must be ok.
 
         While the channel is not joined it waits, and the time starts anew when it is sent.
 
         Args:
             event: of the push.
-            payload: any JSON value, or bytes.
+            payload: any JSON value, or bytes; `{}` if left out.
             timeout_seconds: for the reply; by default the client's.
 
         Raises:
@@ -111,9 +118,9 @@ class ClientChannel:
             BufferFull: if too many wait for the channel to be joined.
             PayloadError: if the payload is neither.
         """
-        return await self._driver.push(self, event, payload, timeout_seconds)
+        return await self._driver.push(self, event, given(payload), timeout_seconds)
 
-    async def cast(self, event: str, payload: Any = None) -> None:
+    async def cast(self, event: str, payload: Any = NO_PAYLOAD) -> None:
         """Send an event that gets no reply; returns when it is on its way, or waits to be sent.
 
         Raises:
@@ -121,7 +128,7 @@ class ClientChannel:
             BufferFull: if too many wait for the channel to be joined.
             PayloadError: if the payload is neither JSON nor bytes.
         """
-        await self._driver.cast(self, event, payload)
+        await self._driver.cast(self, event, given(payload))
 
     async def leave(self) -> None:
         """Leave; returns when the server has answered, or after the time-out. The loop ends."""
@@ -215,7 +222,7 @@ class ClientChannel:
     # From the driver
 
     def _join_params(self) -> Any:
-        return self._params() if callable(self._params) else self._params
+        return self._context.copy().run(self._params) if callable(self._params) else self._params
 
     def _delivered(self, event: str, payload: Any) -> None:
         callbacks = self._callbacks.get(event)
@@ -256,7 +263,8 @@ class ClientChannel:
                 waiting.set_result(None)
 
     def _call(self, callback: Callable[..., object], *arguments: Any, event: str) -> None:
+        context = self._context.copy()
         try:
-            callback(*arguments)
+            context.run(callback, *arguments)
         except Exception as error:  # whatever it is, the other callbacks are not to blame
-            log.error("a callback raised", topic=self.topic, callback=event, exc_info=error)
+            context.run(log.error, "a callback raised", topic=self.topic, callback=event, exc_info=error)

@@ -18,7 +18,6 @@ _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder(list[Any]).decode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_msgpack = msgspec.msgpack.Decoder(list[Any]).decode
-_EMPTY_MAP = b"\x80"
 
 
 class Prepared(NamedTuple):
@@ -40,8 +39,6 @@ def prepare(format: Format, topic: str, event: str, payload: Any) -> Prepared:
     codec, data = payloads.encode(payload, MSGPACK if format == "msgpack" else JSON)
     if codec == BINARY and format == "json":
         binary_frames.encode_client_push("", "", topic, event, b"")
-    if codec == JSON and format == "msgpack":
-        return Prepared(MSGPACK, _EMPTY_MAP)  # None
     return Prepared(codec, data)
 
 

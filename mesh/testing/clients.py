@@ -10,6 +10,7 @@ from mesh.channel import Channel
 from mesh.errors import ApplicationError, MeshError
 from mesh.link import commands
 from mesh.mount import Mount
+from mesh.replies import NO_PAYLOAD, given
 from mesh.testing.failures import cause, ended, fail
 from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import THE_TEST
@@ -139,13 +140,13 @@ class TestChannel:
 
     # What the client does
 
-    def push(self, event: str, payload: Any = None) -> str:
-        """Send an event; returns its ref, for `assert_reply`.
+    def push(self, event: str, payload: Any = NO_PAYLOAD) -> str:
+        """Send an event, with `{}` if no payload is given; returns its ref, for `assert_reply`.
 
         As in production, a channel that has ended answers with the error "unmatched topic".
         """
         ref = self._ref()
-        codec, data = payloads.encode({} if payload is None else payload)
+        codec, data = payloads.encode(given(payload))
         if self._received.end is not None:
             self._received.replies.append((ref, "error", UNMATCHED))
             return ref

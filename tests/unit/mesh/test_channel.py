@@ -105,7 +105,7 @@ def test_what_a_channel_sends_goes_to_its_context():
         ("broadcast", "e", {"n": 2}, True),
         ("broadcast", "e", {"n": 3}, False),
         ("reply", None, "ok", {"n": 4}),
-        ("reply", None, "ok", None),
+        ("reply", None, "ok", {}),
         ("stop", "shutdown"),
         ("send", "message", 1.5),
         ("timeout", 30),
@@ -131,9 +131,20 @@ def test_sending_can_be_awaited():
     asyncio.run(scenario())
 
 
+def test_none_is_a_payload_and_no_payload_is_the_empty_object():
+    assert [each.payload for each in (ok(), error(), refuse(), Reply())] == [{}, {}, {}, {}]
+    assert [each.payload for each in (ok(None), error(None), refuse(None), Reply(None))] == [None] * 4
+    assert ok().payload is not ok().payload  # whoever changes one does not change the others
+    channel, done = make()
+    channel.reply()
+    channel.reply(None)
+    channel.stop("normal", ok(None))
+    assert [each[3] for each in done if each[0] == "reply"] == [{}, None, None]
+
+
 def test_replies_say_their_status():
     assert ok({"a": 1}) == Reply({"a": 1}, "ok")
-    assert error() == Reply(None, "error")
+    assert error() == Reply({}, "error")
     assert refuse("no") == Reply({"reason": "no"}, "error")
     assert refuse({"code": 1}) == Reply({"code": 1}, "error")
 

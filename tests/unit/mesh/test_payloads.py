@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mesh import payloads
 from mesh.errors import DecodeError, PayloadError
-from mesh.messages import BINARY, JSON
+from mesh.messages import BINARY, JSON, MSGPACK
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -16,7 +16,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@given(VALUES.filter(lambda value: value is not None))
+@given(VALUES)
 def test_json_comes_back_as_it_went(value):
     codec, data = payloads.encode(value)
     assert codec == JSON
@@ -30,11 +30,12 @@ def test_bytes_come_back_as_they_went(data):
         assert (codec, payloads.decode(codec, encoded)) == (BINARY, data)
 
 
-def test_none_is_the_empty_object():
-    assert payloads.encode(None) == (JSON, b"{}")
+def test_none_is_null():
+    assert payloads.encode(None) == (JSON, b"null")
+    assert payloads.encode(None, MSGPACK) == (MSGPACK, b"\xc0")
 
 
-@pytest.mark.parametrize("value", [[1], "text", 7, True, 1.5, math.nan])
+@pytest.mark.parametrize("value", [None, [1], "text", 7, True, 1.5, math.nan])
 def test_only_objects_and_bytes_can_be_pushed(value):
     with pytest.raises(PayloadError, match="not an object"):
         payloads.encode_object(value)

@@ -82,8 +82,8 @@ def test_a_payload_is_encoded_when_it_is_pushed():
     prepared = wire.prepare("json", "t", "e", payload)
     payload["n"] = 2
     assert wire.encode("json", Send("1", "2", "t", "e", prepared)).data == b'["1","2","t","e",{"n":1}]'
-    assert wire.prepare("json", "t", "e", None).data == b"{}"
-    assert wire.prepare("msgpack", "t", "e", None).data == b"\x80"
+    assert wire.prepare("json", "t", "e", None).data == b"null"
+    assert wire.prepare("msgpack", "t", "e", None).data == b"\xc0"
 
 
 @pytest.mark.parametrize("format", ["json", "msgpack"])
