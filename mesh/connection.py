@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import zmq
 
-from mesh import topics
+from mesh import contexts, topics
 from mesh.bus import delivery, topic_counts
 from mesh.bus.bus import Bus
 from mesh.bus.calls import Calls
@@ -69,19 +69,23 @@ class Connection:
         if self._context is not None:
             raise UnreachableError("this connection is open already; make another one")
         log_to_logging()
-        self._context = new_context(self._settings.security)
+        self._context = context = new_context(self._settings.security)
         try:
-            bus = self._bus = Bus(self._context, f"script-{secrets.token_hex(8)}", self._settings.bus)
-            bus.subscriptions.confirm = self._confirm
-            self._calls = Calls(bus, bus.node)
-            bus.subscribe(topics.exact(topics.NODES))
-            bus.subscriber.on_announcement = self._heard
-            bus.start()
+            # A web application opens it within a request, but it serves all requests.
+            contexts.fresh().run(self._start, context)
             await self._confirm()
         except BaseException:
             await self._close()
             raise
         return self
+
+    def _start(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        bus = self._bus = Bus(context, f"script-{secrets.token_hex(8)}", self._settings.bus)
+        bus.subscriptions.confirm = self._confirm
+        self._calls = Calls(bus, bus.node)
+        bus.subscribe(topics.exact(topics.NODES))
+        bus.subscriber.on_announcement = self._heard
+        bus.start()
 
     async def __aexit__(self, *exception: object) -> None:
         """Disconnect. Every loop over a subscription ends."""

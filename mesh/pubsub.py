@@ -6,7 +6,7 @@ Source: Phoenix.PubSub. Works over a `BusAdapter`; mesh/bus fills it in over Zer
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol, Self
 
-from mesh import payloads, topics
+from mesh import contexts, payloads, topics
 from mesh.errors import ChannelError
 from mesh.messages import Broadcast, Sender, check_event
 
@@ -145,4 +145,4 @@ class PubSub:
         topics.check(topic)
         check_event(event)
         if self._local is not None:
-            self._local(topic, event, payload)
+            contexts.fresh().run(self._local, topic, event, payload)

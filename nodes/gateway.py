@@ -23,7 +23,7 @@ from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
 from gateway.workers import Workers
-from mesh import placement, telemetry, topics
+from mesh import contexts, placement, telemetry, topics
 from mesh.bus import topic_counts, traces
 from mesh.bus.announcer import Announcer
 from mesh.bus.bus import Bus
@@ -86,6 +86,7 @@ class GatewayNode:
             NodeError: if a port is occupied.
         """
         settings = self.settings
+        contexts.take_base()
         self.endpoint.configure(lifecycle.secret(settings))
         certificate = tls.context(settings.gateway)
         shared, own = self._bind()

@@ -4,7 +4,7 @@ import asyncio
 
 import zmq
 
-from mesh import placement, telemetry, topics
+from mesh import contexts, placement, telemetry, topics
 from mesh.bus.announcer import Announcer
 from mesh.bus.barrier import subscribed
 from mesh.bus.bus import Bus
@@ -73,6 +73,7 @@ class WorkerNode:
             NodeError: if the link's address is occupied.
         """
         settings = self.settings
+        contexts.take_base()
         self.endpoint.configure(lifecycle.secret(settings))
         self.router = router = Router(self._context, self.id, settings.link, self._bind())
         self.link_address = router.address

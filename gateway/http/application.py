@@ -14,6 +14,7 @@ from gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.head import HeadError
 from gateway.http.origin import OriginCheck
+from gateway.http.own_contexts import OwnContexts
 from gateway.http.publish import PublishApi
 from gateway.http.server import Connection, has_body
 from gateway.http.static import StaticHandler
@@ -61,7 +62,7 @@ def make_application(
     return GatewayApplication(bodies, handlers, endpoint=endpoint)
 
 
-class GatewayApplication(Application):
+class GatewayApplication(OwnContexts):
     """Reads a request's body only where its route wants one."""
 
     def __init__(self, bodies: Bodies, handlers: list[tuple[Any, ...]], **settings: Any) -> None:

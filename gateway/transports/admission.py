@@ -1,15 +1,18 @@
 """Whether a socket handler takes a client in, by whichever transport it came: vsn, `connect`, `id`.
 
+The application's code runs in an execution context of its own for each connection (mesh/contexts.py); what
+it raises is logged in the same context, so that an error reporter finds there what `connect` has set.
 Source: Phoenix.Socket.__connect__.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextvars import Context
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
 
-from mesh import telemetry, topics
+from mesh import contexts, telemetry, topics
 from mesh.errors import MeshError, RemoteProtocolError, TopicError
 from mesh.mount import Mount
 from mesh.replies import Reply
@@ -51,15 +54,50 @@ class Admitted(NamedTuple):
 async def admit(
     mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
 ) -> Admitted:
-    """Ask the mount's handler. Raises RefusedError; what the application's own code raises goes through."""
-    answer = ask(mount, info, params, subprotocol)
+    """Ask the mount's handler, in a context of its own. Raises RefusedError."""
+    answer = in_own_context(ask, mount, info, params, subprotocol)
     return await answer if isinstance(answer, Awaitable) else answer
+
+
+def in_own_context(
+    asking: Callable[..., Admitted | Awaitable[Admitted]], *arguments: Any
+) -> Admitted | Awaitable[Admitted]:
+    """Call `asking` in a context of its own; what is to be awaited runs there as well.
+
+    Raises:
+        RefusedError: also, with status 500 as in Phoenix, for what the application's code raises.
+    """
+    context = contexts.fresh()
+    try:
+        answer = context.run(asking, *arguments)
+    except RefusedError:
+        raise
+    except Exception as error:
+        raise _crashed(context, error) from None
+    return answer if isinstance(answer, Admitted) else _awaited(context, answer)
+
+
+async def _awaited(context: Context, answer: Awaitable[Admitted]) -> Admitted:
+    try:
+        return await contexts.within(context, answer)
+    except RefusedError:
+        raise
+    except Exception as error:
+        raise _crashed(context, error) from None
+
+
+def _crashed(context: Context, error: Exception) -> RefusedError:
+    context.run(log.error, "connect raised", exc_info=error)
+    return RefusedError(500)
 
 
 def ask(
     mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
 ) -> Admitted | Awaitable[Admitted]:
-    """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
+    """As `admit`, in the current context; what the application's own code raises goes through.
+
+    The answer is there at once unless the handler's `connect` has to be awaited.
+    """
     try:
         serializer = negotiate(params.get("vsn", DEFAULT_VSN), params.get("format"))
     except RemoteProtocolError as error:

@@ -19,7 +19,7 @@ from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_header, decode_path_params, decode_query
 from gateway.http.paths import normal
 from gateway.http.proxy_protocol import plain_peer
-from gateway.transports.admission import Admitted, RefusedError, ask
+from gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
 from gateway.transports.upgrade_request import UpgradeRequest
 from mesh.errors import RemoteProtocolError
 from mesh.mount import Mount, SessionCookie, path_pattern
@@ -82,12 +82,15 @@ class Handshake:
             raise RefusedError(400, str(error)) from None
 
     async def admit(self, request: HTTPServerRequest) -> Admitted:
-        """Ask everything. Raises RefusedError; what the application's own code raises goes through."""
+        """Ask everything. Raises RefusedError."""
         answer = self.ask(request, request.connection.context.address)  # type: ignore[union-attr]
         return await answer if isinstance(answer, Awaitable) else answer
 
     def ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
         """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
+        return in_own_context(self._ask, request, peer)
+
+    def _ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
         seen = self.see(request, peer)
         self.check_origin(request, seen)
         params = self.params(request)

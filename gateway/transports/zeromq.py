@@ -203,10 +203,9 @@ class ZeroMQClients:
             info = ConnectInfo(transport="zeromq", uri=self.address + mount.path, extra=mount.connect_info)
             admitted = await admit(mount, info, params)
         except RefusedError as refused:
-            return self._refuse(client, refused.status, refused.sentence or "refused")
-        except Exception as error:
-            log.error("connect raised", exc_info=error)
-            return self._refuse(client, 500, "connect raised")
+            crashed = refused.status == 500
+            reason = "connect raised" if crashed else refused.sentence or "refused"
+            return self._refuse(client, refused.status, reason)
         if admitted.socket_id is not None:
             await self.hub.socket_ids.subscribe(admitted.socket_id)
         if client.over:  # gone meanwhile

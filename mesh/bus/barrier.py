@@ -9,7 +9,7 @@ it has them all.
 import asyncio
 from collections.abc import Callable
 
-from mesh import topics
+from mesh import contexts, topics
 from mesh.bus.lane import Lane
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
@@ -45,7 +45,7 @@ class Barrier:
         self._waiting.append(callback)
         if not self._topic and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin)
+            asyncio.get_running_loop().call_soon(self._begin, context=contexts.fresh())
 
     def close(self) -> None:
         """Forget who waits."""
@@ -104,7 +104,7 @@ class Barrier:
             callback()
         if self._waiting and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin)
+            asyncio.get_running_loop().call_soon(self._begin, context=contexts.fresh())
 
 
 def subscribed(bus: BusAdapter) -> "asyncio.Future[None]":

@@ -16,7 +16,7 @@ from functools import partial
 
 import zmq
 
-from mesh import telemetry, topics
+from mesh import contexts, telemetry, topics
 from mesh.bus.frames import (
     ANNOUNCEMENT,
     ANSWER,
@@ -333,7 +333,8 @@ class Publisher:
             self._retry_later()
 
     def _retry_later(self) -> None:
-        self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._flush_again)
+        loop = asyncio.get_running_loop()
+        self._retry = loop.call_later(RETRY_SECONDS, self._flush_again, context=contexts.fresh())
 
     def _flush_again(self) -> None:
         self._retry = None

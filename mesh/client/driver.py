@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 from mesh.client import actions, events, wire
@@ -47,6 +48,7 @@ class Driver:
         wait_for_server: bool,
     ) -> None:
         self.hooks = Hooks()
+        self._context = Context()
         self._address = address
         self._connector = connector
         self._options = options
@@ -67,6 +69,8 @@ class Driver:
         if self._first is not None:
             raise ConnectError("this client was used before; make another one")
         self._loop = asyncio.get_running_loop()
+        # Whoever pushes or leaves later may be another's task: none of what follows runs in its context.
+        self._context = self.hooks.context = copy_context()
         self._first = self._loop.create_future()
         self.feed(events.Start())
         try:
@@ -165,11 +169,13 @@ class Driver:
             self._timer.cancel()
             self._timer = None
         if deadline is not None and not self._over:
-            self._timer = self._loop.call_at(deadline, self.feed, events.Tick())
+            self._timer = self._loop.call_at(
+                deadline, self.feed, events.Tick(), context=self._context.copy()
+            )
 
     def _connect(self, _action: actions.Connect) -> None:
         self._hang_up(1000, "")
-        link = self._link = Link(self, self._open)
+        link = self._link = Link(self, self._open, self._context.copy())
         self._tasks.add(link.task)
         link.task.add_done_callback(self._tasks.discard)
 
@@ -227,7 +233,7 @@ class Driver:
             return self._tell_problem(sentence, error, core.topic)
         channel._not_joined(error)
         if core.state == "joining":  # the first join cannot even be sent
-            self._loop.call_soon(self.feed, events.Leave(core))
+            self._loop.call_soon(self.feed, events.Leave(core), context=self._context.copy())
 
     def _changed(self, action: actions.Changed) -> None:
         channel = self._channels[action.channel]

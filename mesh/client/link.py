@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Protocol
 
 from mesh.client.base import Connection, ConnectionEnded
@@ -37,13 +38,16 @@ class Link:
     Args:
         owner: hears of it.
         connect: opens it.
+        context: it runs in this one.
 
     Attributes:
         opened: whether it ever was open.
         task: runs it.
     """
 
-    def __init__(self, owner: Owner, connect: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(
+        self, owner: Owner, connect: Callable[[], Awaitable[Connection]], context: Context
+    ) -> None:
         self.opened = False
         self._owner = owner
         self._connect = connect
@@ -53,7 +57,8 @@ class Link:
         self._more = asyncio.Event()
         self._less = asyncio.Event()
         self._goodbye = (1000, "")
-        self.task = asyncio.get_running_loop().create_task(self._run(), name="mesh.client connection")
+        loop = asyncio.get_running_loop()
+        self.task = loop.create_task(self._run(), name="mesh.client connection", context=context)
 
     async def _run(self) -> None:
         """Open it, carry messages, close it."""

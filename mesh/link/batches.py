@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from mesh import contexts
 from mesh.link.commands import encode_batch
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
@@ -116,7 +117,7 @@ class Batches:
                 self._tell(True)  # now: before the next flush the same callbacks could make much more
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self.flush, context=contexts.fresh())
 
     def flush(self) -> None:
         """Send what there is, in order."""

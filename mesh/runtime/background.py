@@ -6,6 +6,7 @@ A task that raises is started again after a pause that grows; one that returns i
 import asyncio
 from collections.abc import Sequence
 
+from mesh import contexts
 from mesh.endpoint import Background
 from mesh.errors import ApplicationError
 from mesh.telemetry import counters, get_logger
@@ -37,7 +38,9 @@ class BackgroundTasks:
         if not self._closing:
             loop = asyncio.get_running_loop()
             self._tasks = [
-                loop.create_task(self._keep_running(each), name=f"background {_name(each)}")
+                loop.create_task(
+                    self._keep_running(each), name=f"background {_name(each)}", context=contexts.fresh()
+                )
                 for each in self._functions
             ]
 

@@ -7,6 +7,7 @@ Source: Phoenix.Channel.Server.
 
 import asyncio
 from collections.abc import Awaitable
+from contextvars import Context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,9 @@ class ChannelServer(Ending):
         join: commands.Join,
         channel: type[Channel],
         socket: Any,
+        execution_context: Context,
     ) -> None:
-        super().__init__(channels, link, join)
+        super().__init__(channels, link, join, execution_context)
         self.channel = channel(self, socket, join.topic, join.join_ref)
         self.mount = join.mount
         self.intercepts = frozenset(channel.intercept)
@@ -78,7 +80,7 @@ class ChannelServer(Ending):
         """It has moved, but its client was gone before: end here."""
         self._gone = True
         counters.count("channels_not_moved")
-        self.channels.spawn(self._finish(reason))
+        self.channels.spawn(self._finish(reason), self.execution_context)
 
     def _schedule(self) -> None:
         self._running = True

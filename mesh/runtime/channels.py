@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextvars import Context
 from typing import Any
 
 import msgspec
 
-from mesh import payloads
+from mesh import contexts, payloads
 from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
@@ -202,12 +203,21 @@ class Channels:
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
             return
         socket = Socket(join.socket_id, assigns, join.transport, join.serializer)
+        context = contexts.fresh()
+        server = context.run(self._make, link, join, route.channel, socket, context)
+        if server is not None:
+            servers[join.channel] = server
+
+    def _make(
+        self, link: bytes, join: commands.Join, channel: type[Channel], socket: Socket, context: Context
+    ) -> ChannelServer | None:
         try:
-            servers[join.channel] = ChannelServer(self, link, join, route.channel, socket)
+            return ChannelServer(self, link, join, channel, socket, context)
         except Exception as error:
             log.error("channel could not be made", topic=join.topic, exc_info=error)
             crashed = payloads.encode({"reason": "join crashed"})
             self.send(link, commands.Refused(join.channel, *crashed))
+            return None
 
     def _route(self, join: commands.Join) -> Route[type[Channel]] | None:
         mount = self.endpoint.mounts.get(join.mount)
@@ -286,9 +296,10 @@ class Channels:
         """The links have ended, the last of a worker that stops: what has moved away is forgotten."""
         self.moves.settle_all()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run the end of a channel that was killed."""
-        task = asyncio.get_running_loop().create_task(coroutine, name="channel end")
+    def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
+        """Run the end of a channel that was killed, in the channel's context."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(coroutine, name="channel end", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

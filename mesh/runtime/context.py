@@ -8,6 +8,7 @@ import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from mesh import payloads
@@ -26,18 +27,25 @@ if TYPE_CHECKING:
 
 
 class WorkerContext(ABC):
-    """One channel's voice."""
+    """One channel's voice.
+
+    Attributes:
+        execution_context: in which all of the channel's callbacks run, and what is logged of it.
+    """
 
     __slots__ = (
         "_codec", "_ended", "_gone", "_handling", "_joined", "_last_sent", "_ref", "_running", "_silence",
-        "_silence_seconds", "_stop_reason", "_subscriptions", "_timers", "channel", "channels", "link",
-        "members", "number", "topic",
+        "_silence_seconds", "_stop_reason", "_subscriptions", "_timers", "channel", "channels",
+        "execution_context", "link", "members", "number", "topic",
     )  # fmt: skip
 
     channel: Channel
 
-    def __init__(self, channels: "Channels", link: bytes, join: commands.Join) -> None:
+    def __init__(
+        self, channels: "Channels", link: bytes, join: commands.Join, execution_context: Context
+    ) -> None:
         self.channels = channels
+        self.execution_context = execution_context
         self.link = link
         self.number = join.channel
         self.topic = join.topic

@@ -5,6 +5,7 @@ Whatever the way, `terminate` runs at the end, but for a callback that will not 
 
 import asyncio
 from abc import abstractmethod
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from mesh import payloads
@@ -28,8 +29,10 @@ class Ending(Mailbox):
 
     __slots__ = ("_finished", "_moves_in", "task")
 
-    def __init__(self, channels: "Channels", link: bytes, join: commands.Join) -> None:
-        super().__init__(channels, link, join)
+    def __init__(
+        self, channels: "Channels", link: bytes, join: commands.Join, execution_context: Context
+    ) -> None:
+        super().__init__(channels, link, join, execution_context)
         self.task: asyncio.Task[None] | None = None
         self._finished: asyncio.Future[None] | None = None
         self._moves_in = join.moved
@@ -121,10 +124,14 @@ class Ending(Mailbox):
         self.let_go()
 
     def let_go(self) -> None:
-        """Channel and server hold each other no longer: both are free without a garbage collection."""
+        """Channel and server hold each other no longer: both are free without a garbage collection.
+
+        Nor does the server hold what the channel's callbacks put into context variables.
+        """
         remains = object.__new__(type(self.channel))
         remains.socket = self.channel.socket
         self.channel = remains
+        self.execution_context = Context()
 
     def _kill_later(self, reason: str, command: Last) -> None:
         delay = self.channels.settings.kill_seconds
@@ -142,7 +149,7 @@ class Ending(Mailbox):
         self._clear()
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
-        self.channels.spawn(self._after_kill(reason, command))
+        self.channels.spawn(self._after_kill(reason, command), self.execution_context)
 
     async def _after_kill(self, reason: str, command: Last) -> None:
         try:

@@ -6,6 +6,7 @@ ChannelServer handles it.
 
 from abc import abstractmethod
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from mesh.link import commands
@@ -24,8 +25,10 @@ class Mailbox(WorkerContext):
 
     __slots__ = ("_bytes", "_finishing", "_held", "_mailbox", "_pausing")
 
-    def __init__(self, channels: "Channels", link: bytes, join: commands.Join) -> None:
-        super().__init__(channels, link, join)
+    def __init__(
+        self, channels: "Channels", link: bytes, join: commands.Join, execution_context: Context
+    ) -> None:
+        super().__init__(channels, link, join, execution_context)
         self._bytes = 0
         self._finishing = False
         # Pushes that came while none may be handled; None: they may.
@@ -122,7 +125,9 @@ class Mailbox(WorkerContext):
 
     def _overflow(self, setting: str) -> None:
         counters.count("mailboxes_overflowed")
-        log.error(
+        # A copy: whoever posted may be a callback of this channel, which runs in its context already.
+        self.execution_context.copy().run(
+            log.error,
             "mailbox is full: the channel ends",
             topic=self.topic,
             socket_id=self.channel.socket.id,

@@ -14,7 +14,7 @@ from itertools import count, islice
 from time import time_ns
 from typing import Any
 
-from mesh import payloads
+from mesh import contexts, payloads
 from mesh.errors import PayloadError
 from mesh.presence import DIFF, Presence
 from mesh.runtime.presence_window import Window
@@ -146,7 +146,8 @@ class PresenceServer:
     # Diffs
 
     def _changed(self, changes: list[Change]) -> None:
-        self._tell(changes)
+        # Most changes come from a channel's callback, but what follows concerns all members of the topic.
+        contexts.fresh().run(self._tell, changes)
         if self._followed:
             self._leave_followed(changes)
 
@@ -222,13 +223,15 @@ class PresenceServer:
 
     def _call(self, name: str, callback: Callable[..., Any], topic: str, *arguments: Any) -> Steps:
         """Call the application's; an error in it is logged and costs this call only."""
+        context = contexts.fresh()
         try:
-            result = callback(topic, *arguments)
+            result = contexts.call(context, callback, topic, *arguments)
             if hasattr(result, "__await__"):
                 result = yield result
         except Exception as error:
             counters.count("presence_callbacks_failed")
-            log.error(
+            context.run(
+                log.error,
                 "presence callback failed",
                 presence=self.presence.name,
                 callback=name,

@@ -4,15 +4,18 @@ A task per callback would cost more than most callbacks do. A runner is a long-l
 work from a queue; while the work does not suspend, the runner simply goes on. When it suspends, the
 runner stays with it (so `asyncio.current_task`, time-outs and cancellation work as everywhere) and
 another runner takes over the queue.
+
+A piece of work runs in an execution context of its own, not in the runner's (mesh/contexts.py).
 """
 
 import asyncio
-import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine
+from contextvars import Context
 from time import perf_counter
 from typing import Any, Protocol
 
+from mesh import contexts
 from mesh.turns import TURN_SECONDS
 
 CLOSE_SECONDS = 1.0
@@ -21,8 +24,13 @@ IDLE_RUNNERS = 64
 
 
 class Work(Protocol):
-    """Something to run: `run` must not raise; `task` is the runner's while it runs."""
+    """Something to run: `run` must not raise; `task` is the runner's while it runs.
 
+    Attributes:
+        execution_context: it runs in this one, also after it was suspended.
+    """
+
+    execution_context: Context
     task: asyncio.Task[None] | None
 
     def run(self) -> Coroutine[Any, Any, None]:
@@ -81,9 +89,12 @@ class Runners:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-        task = asyncio.get_running_loop().create_task(self._run(), name="channel runner")
+        # Whoever submits may be a callback: a runner outlives it, and must not keep its context.
+        context = contexts.fresh()
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._run(), name="channel runner", context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended, context=context)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -116,7 +127,7 @@ class Runners:
             work = self._queue.popleft()
             work.task = task
             try:
-                await _watched(work.run(), self._suspended)
+                await contexts.steps(work.execution_context, work.run(), self._suspended)
             except asyncio.CancelledError:
                 # Somebody killed this work, not the runner, unless we are closing.
                 if self._closing:
@@ -130,25 +141,3 @@ class Runners:
             elif self.slow or perf_counter() > end:
                 await asyncio.sleep(0)
                 end = perf_counter() + TURN_SECONDS
-
-
-@types.coroutine
-def _watched(
-    coroutine: Coroutine[Any, Any, None], suspended: Callable[[], None]
-) -> Generator[Any, Any, None]:
-    """Await `coroutine`, calling `suspended` once if and when it first suspends."""
-    try:
-        future = coroutine.send(None)
-        suspended()
-        while True:
-            try:
-                value = yield future
-            except GeneratorExit:
-                coroutine.close()
-                raise
-            except BaseException as error:
-                future = coroutine.throw(error)
-            else:
-                future = coroutine.send(value)
-    except StopIteration:
-        return

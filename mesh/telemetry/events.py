@@ -9,10 +9,12 @@
     telemetry.attach("channel_handled_in", slow)
 
 Handlers run where it happens, in the event loop of a gateway or a worker: they must be quick. One that
-raises is logged and detached.
+raises is logged and detached. A handler sees the context variables of what it is called for, e.g. of the
+channel that crashed; those that it sets itself end with the call.
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import Any
 
 from mesh.telemetry.logs import get_logger
@@ -68,7 +70,7 @@ def emit(event: str, measurements: dict[str, Any], metadata: dict[str, Any]) -> 
     """Something has happened."""
     for handler in tuple(_handlers.get(event, ())):
         try:
-            handler(event, measurements, metadata)
+            copy_context().run(handler, event, measurements, metadata)
         except Exception as error:
             log.error("telemetry handler failed and is detached", hook=event, exc_info=error)
             detach(event, handler)

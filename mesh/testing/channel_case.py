@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mesh import payloads, topics
+from mesh import contexts, payloads, topics
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, MeshError, TopicError
 from mesh.messages import Broadcast
@@ -94,6 +94,7 @@ class ChannelCase:
         bus.on_broadcast = gateway.broadcast
         bus.on_published = channels.members.published
         gateway.connect(channels)
+        contexts.take_base()
         self.endpoint.configure(SECRET)
         self.endpoint.bind(PubSub(bus, self._local_broadcast))
         self._presences.start()
@@ -148,17 +149,18 @@ class ChannelCase:
         info = info or ConnectInfo("websocket")
         known = replace(info, transport=transport or info.transport, extra=info.extra or mount.connect_info)
         _check_client(mount, known.transport, serializer)
-        handler = mount.handler()
+        context = contexts.fresh()
+        handler = context.run(mount.handler)
         given = {**(params or {}), **path_params}
         name = mount.handler.__name__
-        result = self.run(_in_time(lambda: handler.connect(given, known), name))
+        result = self.run(_in_time(lambda: contexts.call(context, handler.connect, given, known), name))
         if result is False or (isinstance(result, Reply) and result.status == "error"):
             raise ConnectRefused(f"{name}.connect refused {given!r}", result)
         if result is not None and result is not True:
             raise ConnectRefused(
                 f"{name}.connect returned {result!r}; expected None, True, False or refuse()", result
             )
-        return self._socket(mount, handler, handler.id(), known.transport, serializer)
+        return self._socket(mount, handler, context.run(handler.id), known.transport, serializer)
 
     def socket(
         self,
@@ -172,7 +174,7 @@ class ChannelCase:
         """A socket with these assigns, without running `connect`. Raises as `connect`."""
         mount, _ = self._mount(path)
         _check_client(mount, transport, serializer)
-        handler = mount.handler()
+        handler = contexts.fresh().run(mount.handler)
         handler.assigns.update(assigns or {})
         return self._socket(mount, handler, id, transport, serializer)
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from mesh import topics
+from mesh import contexts, topics
 from mesh.bus.frames import TRACKER
 from mesh.errors import AlreadyTrackedError, NotTrackedError, WireError
 from mesh.settings import PresenceSettings
@@ -164,7 +164,8 @@ class Tracker:
     def _tell_soon(self) -> None:
         if self._soon is None and self._timer is not None:
             loop = asyncio.get_running_loop()
-            self._soon = loop.call_later(self._settings.broadcast_seconds, self._tell)
+            seconds, context = self._settings.broadcast_seconds, contexts.fresh()
+            self._soon = loop.call_later(seconds, self._tell, context=context)
 
     def _tell(self) -> None:
         self._soon = None

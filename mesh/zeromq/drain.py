@@ -12,6 +12,7 @@ from typing import cast
 
 import zmq
 
+from mesh import contexts
 from mesh.telemetry import counters, get_logger
 from mesh.turns import TURN_SECONDS
 
@@ -69,7 +70,7 @@ class Drain:
         """
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._ready)
+            self._loop.call_soon(self._ready, context=contexts.fresh())
 
     def read_now(self) -> None:
         """Read all that has arrived, at once: before closing a socket whose peer is gone."""

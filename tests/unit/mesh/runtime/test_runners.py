@@ -1,6 +1,7 @@
 """mesh/runtime/runners.py: callbacks that do not suspend share a task, those that do get their own."""
 
 import asyncio
+from contextvars import Context
 
 from mesh.runtime.runners import Runners
 
@@ -8,6 +9,7 @@ from mesh.runtime.runners import Runners
 class Job:
     def __init__(self, coroutine_function):
         self.task = None
+        self.execution_context = Context()
         self._function = coroutine_function
 
     def run(self):
