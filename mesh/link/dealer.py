@@ -127,7 +127,7 @@ class Dealer:
             self._connect(answer[0], key)
         except MeshError as error:
             log.warning("cannot link to worker", worker=self.worker, reason=str(error))
-            self._down()
+            self._down(End.CONNECTION, str(error))
 
     def send(self, command: commands.ToWorker) -> None:
         """Send a command with this tick's batch."""
