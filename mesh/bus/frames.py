@@ -33,6 +33,9 @@ ONCE = 8
 
 MOVE = 9
 """From here on some topics of this origin come through another proxy (mesh/bus/moves.py)."""
+
+KEPT = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
+"""Kinds of messages that must not be lost; the others are repeated anyway."""
 CRASHED_JOINS = 10
 """Joins of a topic have ended workers: gateways leave it alone (mesh/bus/crashed_joins.py)."""
 

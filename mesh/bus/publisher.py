@@ -19,12 +19,9 @@ import zmq
 from mesh import contexts, telemetry, topics
 from mesh.bus.frames import (
     ANNOUNCEMENT,
-    ANSWER,
     BROADCAST,
-    CALL,
-    DIRECT,
+    KEPT,
     MOVE,
-    ONCE,
     PROBE,
     READ,
     VERSION,
@@ -49,8 +46,6 @@ FIRST_PROBE_SECONDS = 0.001
 REMEMBERED_TOPICS = 10_000
 SILENT_ANNOUNCEMENTS = 2.5
 """A node that has missed so many is not waited for when a proxy is back."""
-KEPT = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
-"""Kinds of messages that must not be lost; the others are repeated anyway."""
 
 
 class Publisher:

@@ -10,8 +10,7 @@ import pytest
 from mesh import topics
 from mesh.bus.answers import Answers
 from mesh.bus.calls import AGAIN, Calls
-from mesh.bus.frames import ANSWER, CALL, VERSION, Header
-from mesh.bus.publisher import KEPT
+from mesh.bus.frames import ANSWER, CALL, KEPT, VERSION, Header
 from mesh.errors import NodeGoneError
 from tests.support.virtual_time import run_virtually
 
