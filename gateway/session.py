@@ -29,12 +29,12 @@ from mesh import telemetry
 from mesh.channel import Channel
 from mesh.errors import CloseCode, DecodeError, EncodeError
 from mesh.link import commands
-from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message
+from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message, too_long
 from mesh.payloads import EMPTY
 from mesh.routes import Route, RouteTable
 from mesh.serializers.base import Serializer
 from mesh.telemetry import counters, get_logger
-from mesh.topics import is_reserved
+from mesh.topics import MAX_TOPIC_BYTES, is_reserved
 
 log = get_logger("gateway.session")
 
@@ -44,9 +44,7 @@ UNAVAILABLE = b'{"reason":"unavailable"}'
 JOIN_CRASHED = b'{"reason":"join crashed"}'
 INVALID_REPLY = b'{"reason":"invalid reply"}'
 CHANNEL_CRASH = b'{"reason":"channel_crash"}'
-
-MAX_TOPIC_BYTES = 4_096
-"""A topic becomes a subscription in the proxy; Phoenix has no bound, but nobody needs more."""
+TOO_LONG = b'{"reason":"event too long"}'
 
 
 class Session:
@@ -120,7 +118,10 @@ class Session:
             return []
         if message.event == LEAVE:
             return [Forward(channel, commands.Leave(channel.number, message.ref))]
-        push = commands.Push(channel.number, message.ref, message.event, message.codec, message.data)
+        event = message.event
+        if type(event) is str and too_long(event):
+            return self._reply(message.join_ref, message.ref, topic, "error", TOO_LONG)
+        push = commands.Push(channel.number, message.ref, event, message.codec, message.data)
         return [Forward(channel, push)]
 
     def _handle_not_joined(self, message: Message) -> list[Action]:

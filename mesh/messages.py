@@ -24,18 +24,31 @@ DISCONNECT = "disconnect"
 """The event that closes every socket whose id is the topic it is broadcast on."""
 
 
+MAX_EVENT_BYTES = 4_096
+"""As of a topic. V2's binary frames hold 255 bytes of either (mesh/serializers/binary.py)."""
+
+
+def too_long(event: str) -> bool:
+    """Whether an event has more than MAX_EVENT_BYTES."""
+    if len(event) * 4 <= MAX_EVENT_BYTES or event.isascii():
+        return len(event) > MAX_EVENT_BYTES
+    return len(event.encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES
+
+
 def check_name(name: object, what: str) -> str:
     """Return `name`, an event or a status, if it can be sent.
 
     Raises:
-        ChannelError: if it is not a string, or not UTF-8.
+        ChannelError: if it is not a string, not UTF-8, or an event of more than 4,096 bytes.
     """
     if not isinstance(name, str):
-        raise ChannelError(f"{what} {name!r} is not a string")
+        raise ChannelError(f"{what} {name!r:.100} is not a string")
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError:
-        raise ChannelError(f"{what} {name!r} has a lone surrogate and cannot be UTF-8") from None
+        raise ChannelError(f"{what} {name[:64]!r} has a lone surrogate and cannot be UTF-8") from None
+    if size > MAX_EVENT_BYTES and what == "event":
+        raise ChannelError(f"event {name[:32]!r}… is {size} bytes long; at most {MAX_EVENT_BYTES}")
     return name
 
 

@@ -25,6 +25,9 @@ NODE = "$node"
 
 TERMINATOR = b"\x00"
 
+MAX_TOPIC_BYTES = 4_096
+"""A topic becomes a subscription in the proxy; Phoenix has no bound, but nobody needs more."""
+
 
 def is_reserved(topic: str) -> bool:
     """Whether `topic` belongs to the mesh itself and is closed to clients and applications."""
@@ -35,10 +38,15 @@ def check(topic: object) -> str:
     """Return `topic` if an application may use it.
 
     Raises:
-        TopicError: if it is not a string, starts with `$`, contains NUL or cannot be UTF-8.
+        TopicError: if it is not a string, starts with `$`, contains NUL, cannot be UTF-8 or is longer
+            than 4,096 bytes.
     """
     if not isinstance(topic, str):
-        raise TopicError(f"topic {topic!r} is not a string")
+        raise TopicError(f"topic {topic!r:.100} is not a string")
+    if len(topic) > MAX_TOPIC_BYTES or (not topic.isascii() and _bytes_of(topic) > MAX_TOPIC_BYTES):
+        raise TopicError(
+            f"topic {topic[:32]!r}… is {_bytes_of(topic)} bytes long; at most {MAX_TOPIC_BYTES}"
+        )
     if topic.startswith(RESERVED):
         raise TopicError(f"topic {topic!r} starts with '$', which is reserved for the mesh itself")
     if "\x00" in topic:
@@ -105,6 +113,10 @@ def of_frame(frame: bytes) -> str:
         return str(frame[:-1], "utf-8")
     except UnicodeDecodeError:
         raise TopicError(f"topic frame {frame[:64]!r} is not UTF-8") from None
+
+
+def _bytes_of(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _is_utf8(text: str) -> bool:

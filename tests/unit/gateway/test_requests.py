@@ -89,3 +89,15 @@ def test_any_payload_is_published_or_refused(value):
     except RequestError:
         return
     assert json.loads(ready.data).keys() == {"value"}
+
+
+@pytest.mark.parametrize("name", ["topic", "event"])
+def test_names_are_as_long_as_a_client_may_make_them(name):
+    good = {"topic": "room:1", "event": "a", "payload": {}} | {name: "é" * 2_048}
+    assert len(ACTIONS["broadcast"](json.dumps(good).encode(), 1)) == 1
+    for too_long in ("x" * 4_097, "é" * 2_049, "x" * 1_000_000):
+        with pytest.raises(RequestError) as caught:
+            ACTIONS["broadcast"](json.dumps(good | {name: too_long}).encode(), 1)
+        assert caught.value.status == 400
+        assert "at most 4096" in str(caught.value)
+        assert len(str(caught.value)) < 200

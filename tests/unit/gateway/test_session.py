@@ -418,3 +418,14 @@ def test_whatever_happens_at_most_one_channel_per_topic_lives_and_none_is_forgot
     for channel in by_topic:
         replaced = session.channels[channel.topic].joining
         assert channel in current or (replaced is not None and replaced.replaces is channel)
+
+
+def test_an_event_that_is_too_long_costs_its_sender_an_error_reply():
+    session = make()
+    accept(session, join(session))
+    long = say(session, "1", "2", "room:1", "e" * 900_000, {})
+    assert sent(long) == [reply("1", "2", "room:1", "error", {"reason": "event too long"})]
+    long = say(session, "1", "3", "room:1", "é" * 2_049, {})  # its bytes count
+    assert sent(long) == [reply("1", "3", "room:1", "error", {"reason": "event too long"})]
+    assert kinds(say(session, "1", "4", "room:1", "é" * 2_048, {})) == [Forward]
+    assert kinds(say(session, "1", "5", "room:1", "e" * 4_096, {})) == [Forward]
