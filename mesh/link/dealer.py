@@ -126,7 +126,6 @@ class Dealer:
                 raise NodeError(f"its name cannot be looked up: {answer.strerror or answer}")
             self._connect(answer[0], key)
         except MeshError as error:
-            log.warning("cannot link to worker", worker=self.worker, reason=str(error))
             self._down(End.CONNECTION, str(error))
 
     def send(self, command: commands.ToWorker) -> None:

@@ -200,6 +200,16 @@ async def test_an_address_that_cannot_be_used_is_not_tried_with_each_announcemen
 
 
 @scenario
+async def test_a_name_that_nobody_knows_is_a_failure_like_any_other(gateway, worker):
+    gateway.announcement = msgspec.structs.replace(gateway.announcement, link="tcp://nowhere.invalid:5000")
+    gateway.announce()
+    await until(lambda: gateway.lost)
+    assert gateway.lost == [False]
+    assert gateway.workers._backoff.waits("w", asyncio.get_running_loop().time()) >= 0.0
+    assert not gateway.workers._dealers
+
+
+@scenario
 async def test_a_worker_that_is_silent_on_the_bus_and_on_its_link_is_dead(gateway, worker):
     gateway.announce()
     await worker.welcome()
@@ -243,7 +253,7 @@ class Worker:
 
     def __init__(self, context):
         self.heard, self.malformed, self.down = [], [], []
-        self.router = Router(context, "w", LINK)
+        self.router = Router(context, "w", LINK, "tcp://127.0.0.1:*")
         self.router.on_command = lambda _, command: self.heard.append(command)
         self.router.on_malformed = lambda _, channel: self.malformed.append(channel)
         self.router.on_down = self.down.append
