@@ -2,7 +2,7 @@
 
     keys/nodes/NAME.key            public: a node, may join the bus and the links
     keys/programs/NAME.key         public: a program on the bus that is no node
-    keys/secret/NAME.key_secret    a pair, for NAME alone; mode 0600
+    keys/secret/NAME.key_secret    a pair, for NAME alone; mode 0600, or 0440 for a group of NAME's process
 
 The format is ZeroMQ's certificate file, ZPL (ZeroMQ RFC 4), as czmq and pyzmq write it. A key is 32 bytes,
 written as 40 characters of Z85 (ZeroMQ RFC 32).
@@ -166,15 +166,25 @@ def read_public(file: Path) -> bytes:
 def read_pair(file: Path) -> tuple[bytes, bytes]:
     """Public and secret key in a file that nobody else may read.
 
+    Its group may, if that is one of this process, and the process cannot write the file: Kubernetes mounts
+    a secret as root:GROUP 0440.
+
     Raises:
         SettingsError: if it cannot be read, holds no secret key, or others can read it.
     """
     public, secret = _load(file)
     if secret is None:
         raise SettingsError(f"{file} holds no secret key; want keys/secret/NAME.key_secret")
-    mode = file.stat().st_mode
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise SettingsError(f"{file} can be read by others (mode {mode & 0o777:o}); run `chmod 600 {file}`")
+    found = file.stat()  # of what a link leads to
+    others = stat.S_IRWXO | stat.S_IRWXG
+    mounted = found.st_uid != os.geteuid() or not found.st_mode & stat.S_IWUSR
+    if mounted and found.st_gid in {os.getegid(), *os.getgroups()}:
+        others &= ~stat.S_IRGRP
+    if found.st_mode & others:
+        raise SettingsError(
+            f"{file} can be read by others (mode {found.st_mode & 0o777:o}, group {found.st_gid}); run"
+            f" `chmod 600 {file}`, or `chmod 440 {file}` for a group of this process (Kubernetes: fsGroup)"
+        )
     return public, secret
 
 

@@ -76,6 +76,42 @@ def test_a_secret_that_others_can_read_is_refused(directory):
         read_pair(key.secret)
 
 
+def as_kubernetes_mounts_it(secret, mode):
+    """A link to a link, as in a volume whose content can be replaced at once."""
+    data = secret.parent / "..2026_01_01"
+    data.mkdir()
+    secret.rename(data / secret.name)
+    (secret.parent / "..data").symlink_to(data.name)
+    secret.symlink_to(f"..data/{secret.name}")
+    secret.chmod(mode)
+
+
+def test_a_secret_is_accepted_where_only_the_processs_own_group_can_read_it(directory):
+    key = directory.generate("worker-1")
+    as_kubernetes_mounts_it(key.secret, 0o440)
+    assert read_pair(key.secret)[0] == key.public
+
+
+def test_a_secret_of_a_foreign_group_is_refused_and_of_a_supplementary_one_accepted(directory, monkeypatch):
+    key = directory.generate("worker-1")
+    as_kubernetes_mounts_it(key.secret, 0o440)
+    group = key.secret.stat().st_gid
+    monkeypatch.setattr(os, "getegid", lambda: group + 1)
+    monkeypatch.setattr(os, "getgroups", lambda: [group + 1])
+    with pytest.raises(SettingsError, match=rf"group {group}\).*chmod 600.*fsGroup"):
+        read_pair(key.secret)
+    monkeypatch.setattr(os, "getgroups", lambda: [group + 1, group])
+    assert read_pair(key.secret)[0] == key.public
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o441, 0o460, 0o450, 0o604, 0o660])
+def test_more_than_reading_by_a_group_is_refused(directory, mode):
+    key = directory.generate("worker-1")
+    as_kubernetes_mounts_it(key.secret, mode)
+    with pytest.raises(SettingsError, match=f"mode {mode:o}"):
+        read_pair(key.secret)
+
+
 def test_files_that_hold_no_key_are_named(directory, tmp_path):
     key = directory.generate("worker-1")
     with pytest.raises(SettingsError, match="no secret key"):
