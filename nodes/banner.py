@@ -1,4 +1,7 @@
-"""What a node says when it is up: what it is, and its addresses."""
+"""What a node says beside its log: at the start what it is and its addresses, and why it cannot run.
+
+With log.format json or logfmt these are records too.
+"""
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -6,9 +9,29 @@ from importlib.metadata import PackageNotFoundError, version
 from rich.console import Console
 from rich.text import Text
 
+from mesh.telemetry import output, records
+
+_format = "console"
+_node = "mesh"
+
+
+def configure(format: str, node: str) -> None:
+    """Speak in this format from now on, as this node."""
+    global _format, _node
+    _format, _node = format, node
+
 
 def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
     """Print to stderr: kind of node and version, the application, addresses, how to stop."""
+    if _format in records.RECORD_FORMATS:
+        values: dict[str, str | list[str]] = {}
+        for name, value in rows:
+            if value:
+                values.setdefault(name, []).append(value)  # type: ignore[union-attr]
+        fields = {name: each[0] if len(each) == 1 else list(each) for name, each in values.items()}
+        fields = {"kind": title, "version": own_version(), **fields}
+        _write("info", "started", **fields, **({"application": app_spec} if app_spec else {}))
+        return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text.assemble(("channelmesh ", "bold"), own_version(), " · ", (title, "bold green")))
     for name, value in [("application", app_spec), *rows]:
@@ -20,9 +43,25 @@ def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
 
 def say(sentence: str) -> None:
     """Print one line to stderr."""
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
-        f"mesh: {sentence}", style="cyan"
-    )
+    _print("info", sentence, "cyan")
+
+
+def fail(sentence: str) -> None:
+    """Print one line to stderr: why this does not work."""
+    _print("error", sentence, "red")
+
+
+def _print(level: str, sentence: str, colour: str) -> None:
+    if _format in records.RECORD_FORMATS:
+        _write(level, sentence)
+        return
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"mesh: {sentence}", style=colour)
+
+
+def _write(level: str, event: str, **fields: object) -> None:
+    line = records.encode(_format, records.record(event, _node, level, **fields))
+    output.standard(2).write(line.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def own_version() -> str:

@@ -12,9 +12,19 @@ from mesh import settings as settings_module
 from mesh.endpoint import Endpoint
 from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
 from mesh.settings import Settings
-from mesh.telemetry import configure_logging
-from nodes import application, banner, bus_cli, client_cli, keys_cli, topics_cli, trace_cli, wait_cli
+from nodes import (
+    application,
+    banner,
+    bus_cli,
+    client_cli,
+    keys_cli,
+    process,
+    topics_cli,
+    trace_cli,
+    wait_cli,
+)
 from nodes.generators import cli as generators
+from nodes.signals import StoppedError
 
 app = typer.Typer(
     name="mesh",
@@ -63,6 +73,8 @@ def serve(
     """
     from nodes import embedded
 
+    flags = _flags(log_level, log_format, gateway={"host": host or None, "port": port})
+    process.begin("serve", config, flags, heed_signals=not reload)
     if reload:
         from nodes import reload as reloader
 
@@ -74,7 +86,6 @@ def serve(
         options += [text for each in host or () for text in ("--host", each)]
         return reloader.run(["serve", application_spec, *options], Path.cwd())
     endpoint = application.load(application_spec)
-    flags = _flags(log_level, log_format, gateway={"host": host or None, "port": port})
     embedded.run(endpoint, _settings("serve", endpoint, config, flags), application_spec)
 
 
@@ -94,8 +105,9 @@ def gateway(
     """
     from nodes import gateway as node
 
-    endpoint = application.load(application_spec)
     flags = _flags(log_level, log_format, gateway={"host": host or None, "port": port}, bus=_bus(proxy))
+    process.begin("gateway", config, flags)
+    endpoint = application.load(application_spec)
     node.run(endpoint, _settings("gateway", endpoint, config, flags), application_spec)
 
 
@@ -113,8 +125,9 @@ def worker(
     """
     from nodes import worker as node
 
-    endpoint = application.load(application_spec)
     flags = _flags(log_level, log_format, bus=_bus(proxy))
+    process.begin("worker", config, flags)
+    endpoint = application.load(application_spec)
     node.run(endpoint, _settings("worker", endpoint, config, flags), application_spec)
 
 
@@ -134,9 +147,9 @@ def proxy(
     """
     from nodes import proxy as node
 
-    node.run(
-        _settings("proxy", None, config, _flags(log_level, log_format, bus=_bus([bind] if bind else None)))
-    )
+    flags = _flags(log_level, log_format, bus=_bus([bind] if bind else None))
+    process.begin("proxy", config, flags)
+    node.run(_settings("proxy", None, config, flags))
 
 
 @app.command()
@@ -162,8 +175,9 @@ def cluster(
     """
     from nodes import cluster as node
 
-    endpoint = application.load(application_spec)
     flags = _flags(log_level, log_format, gateway={"host": host or None, "port": port})
+    process.begin("cluster", config, flags)
+    endpoint = application.load(application_spec)
     settings = _settings("cluster", endpoint, config, flags)
     sys.exit(node.run(application_spec, settings, gateways, workers, proxies, status_file))
 
@@ -224,10 +238,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what goes wrong is one readable line and an exit code.
 
     Exit codes: 2 for settings, application and usage; 1 for a node that cannot run, and for a client
-    that is not let in or gets an error.
+    that is not let in or gets an error; 128 + N for a node that signal N stopped before it was up.
     """
+    if arguments is None:
+        process.is_whole()
     try:
         app(arguments, prog_name="mesh")
+    except StoppedError as stopped:
+        sys.exit(stopped.exit_code)
     except (NodeError, UnreachableError, ClientError) as error:
         _fail(error, 1)
     except MeshError as error:
@@ -236,13 +254,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_command(name: str) -> None:
     """Run one command with the process's own arguments: what `python -m nodes.gateway` does."""
+    process.is_whole()
     main([name, *sys.argv[1:]])
 
 
 def _fail(error: MeshError, code: int) -> None:
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    for line in str(error).splitlines():
-        console.print(f"mesh: {line}", style="red")
+    process.fail(error)
     sys.exit(code)
 
 
@@ -258,6 +275,5 @@ def _settings(
     node: str, endpoint: Endpoint | None, config: Path | None, flags: dict[str, dict[str, Any]]
 ) -> Settings:
     loaded = settings_module.load(endpoint.settings if endpoint else None, config, flags)
-    log = loaded.log
-    configure_logging(log.level, log.format, node, log.filter_parameters, log.keep_parameters)
+    process.configure(loaded.log, node)
     return loaded

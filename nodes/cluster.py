@@ -13,6 +13,7 @@ from mesh.settings import Settings, environment
 from mesh.telemetry import get_logger
 from nodes import banner, lifecycle, listening
 from nodes.private_directory import PrivateDirectory
+from nodes.signals import signals
 from nodes.supervisor import STOP_SECONDS, Child, Supervisor
 from nodes.wholeness import until_whole
 
@@ -34,6 +35,7 @@ def run(
     Raises:
         NodeError: if a port is occupied, or the status file cannot be written.
     """
+    signals.install()
     with PrivateDirectory() as directory:
         cluster = Cluster(app_spec, settings, gateways, workers, proxies, directory, status_file)
         try:
@@ -65,6 +67,7 @@ class Cluster:
         self._addresses = [f"ipc://{directory / f'proxy.{number}'}" for number in range(1, proxies + 1)]
         self._held: list[socket.socket] = []
         self._rolling: asyncio.Task[None] | None = None
+        self._terminals = [number for number in (0, 1, 2) if os.isatty(number)]
         hosts, port = settings.gateway.host, settings.gateway.port
         self._port = self._hold(hosts, port)
         own = [port + number if port else 0 for number in range(1, gateways + 1)]
@@ -85,11 +88,14 @@ class Cluster:
         children = [*self._proxies, *self._workers, *self._gateways]
         self._begin_status()
         patience = self._settings.drain.shutdown_seconds + STOP_SECONDS
-        supervisor = Supervisor(children, self._update_status, patience)
+        supervisor = Supervisor(children, self._update_status, patience, self._settings.log.format)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, supervisor.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._roll, supervisor)
+        signals.on_stop(
+            lambda: lifecycle.call_soon(loop, supervisor.stop),
+            lambda: lifecycle.call_soon(loop, supervisor.kill),
+        )
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup`
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up, supervisor)
         rows = [("open", self._url(self._port))]
         rows += [
             (child.name, self._url(port))
@@ -104,8 +110,15 @@ class Cluster:
             if self._rolling is not None:
                 self._rolling.cancel()
 
+    def _hang_up(self, supervisor: Supervisor) -> None:
+        """SIGHUP: from whoever wants a rolling restart, or because our terminal was closed."""
+        if self._terminals and not any(map(os.isatty, self._terminals)):
+            supervisor.stop()
+        else:
+            self._roll(supervisor)
+
     def _roll(self, supervisor: Supervisor) -> None:
-        """SIGHUP: restart every node, one by one, while the others work."""
+        """Restart every node, one by one, while the others work."""
         if self._rolling is not None and not self._rolling.done():
             log.warning("a rolling restart is under way already")
             return
@@ -155,7 +168,8 @@ class Cluster:
             # A fresh path for each start: the last one's socket file may still be there.
             path = self._directory / f"{name}-{child.starts}"
             admin = self._admin_port(len(self._own_ports) + number)
-            return {**self._environment(), **admin, "MESH_LINK__BIND": f"ipc://{path}"}
+            named = {"MESH_LOG__NODE": name, "MESH_LINK__BIND": f"ipc://{path}"}
+            return {**self._environment(), **admin, **named}
 
         child.environment = link
         return child
@@ -173,6 +187,7 @@ class Cluster:
         self, kind: str, arguments: list[str], variables: dict[str, str], rank: int, name: str = ""
     ) -> Child:
         command = [sys.executable, "-m", "nodes", kind, *arguments]
+        variables = {"MESH_LOG__NODE": name or kind, **variables}
         return Child(name or kind, lambda: command, lambda: {**self._environment(), **variables}, rank)
 
     def _environment(self) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""How a node's process runs: start, wait for SIGINT or SIGTERM, stop."""
+"""How a node's process runs: start, wait for SIGINT, SIGTERM or SIGHUP, stop."""
 
 import asyncio
+import contextlib
 import secrets
-import signal
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from mesh.telemetry import get_logger
 from nodes.descriptors import make_room
 from nodes.event_loop import EventLoop
 from nodes.garbage import GarbageCollection
+from nodes.signals import signals
 
 log = get_logger("nodes")
 
@@ -41,11 +42,13 @@ def secret(settings: Settings) -> str:
 def run(
     make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None], settings: Settings
 ) -> None:
-    """Run a node until SIGINT or SIGTERM. `started` is called once it is up.
+    """Run a node until it is asked to stop. `started` is called once it is up.
 
     Raises:
         NodeError: if it cannot start.
+        StoppedError: if a signal came before it was up.
     """
+    signals.install()
     make_room()
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         runner.run(_run(make, started, settings))
@@ -57,17 +60,43 @@ async def _run(
     garbage = GarbageCollection(settings.gc)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    signals.on_stop(lambda: call_soon(loop, stop.set))
     node = make()
     try:
-        await node.start()
-        waiting = started(node)
-        if waiting is not None:
-            await waiting
+        await _until_up(node, started, stop)
         garbage.start()
         await stop.wait()
         log.info("stopping")
     finally:
         garbage.close()
         await node.aclose()
+
+
+async def _until_up(
+    node: Node, started: Callable[[Node], Awaitable[None] | None], stop: asyncio.Event
+) -> None:
+    """Start; a signal ends that at once."""
+
+    async def start() -> None:
+        await node.start()
+        waiting = started(node)
+        if waiting is not None:
+            await waiting
+
+    starting = asyncio.create_task(start(), name="start")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            return starting.result()
+        starting.cancel()
+        await asyncio.wait((starting,))
+        signals.check()
+    finally:
+        stopping.cancel()
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    """Also from a signal's handler; the loop may have ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)

@@ -1,6 +1,9 @@
 """`mesh serve --reload`: the same command again whenever a Python file changes. For development."""
 
+import contextlib
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +11,7 @@ from watchfiles import PythonFilter, run_process
 from watchfiles.main import FileChange
 
 from nodes.banner import say
+from nodes.signals import SUPERVISED
 
 STOP_SECONDS = 5
 
@@ -16,17 +20,22 @@ def run(arguments: list[str], directory: Path) -> None:
     """Run `mesh` with these arguments, and again after each change under `directory`, until Ctrl-C.
 
     A process that ended by itself, because the application cannot be imported, is started again with the
-    next change. Clients are closed with 1012 and come back by themselves.
+    next change. Clients are closed with 1012 and come back by themselves. A second signal
+    ends both at once.
     """
     command = shlex.join([sys.executable, "-m", "nodes", *arguments])
-    run_process(
-        directory,
-        target=command,
-        target_type="command",
-        watch_filter=PythonFilter(ignore_paths=[directory / ".venv"]),
-        callback=lambda changes: _tell(changes, directory),
-        sigint_timeout=STOP_SECONDS,
-    )
+    os.environ[SUPERVISED] = str(os.getpid())  # it ends with us
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        run_process(
+            directory,
+            target=command,
+            target_type="command",
+            watch_filter=PythonFilter(ignore_paths=[directory / ".venv"]),
+            callback=lambda changes: _tell(changes, directory),
+            sigint_timeout=STOP_SECONDS,
+        )
 
 
 def _tell(changes: set[FileChange], directory: Path) -> None:

@@ -1,15 +1,19 @@
-"""Keeps child processes alive: restarts with back-off, prefixes their output, stops them in order."""
+"""Keeps child processes alive: restarts with back-off, passes their output on, stops them in order.
+
+Nothing here waits for whoever reads our own output: lines are queued for it, or lost and counted.
+"""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.text import Text
+from mesh.telemetry import output
+from nodes.child_lines import ChildLines
+from nodes.child_output import ChildOutput
+from nodes.signals import SUPERVISED, die_with_parent
 
 FIRST_DELAY_SECONDS = 0.1
 LAST_DELAY_SECONDS = 5.0
@@ -19,10 +23,6 @@ STOP_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
 WRONG_USAGE = 2
 """A child with this exit code would fail again and again: its settings or the application are wrong."""
-LINE_BYTES = 1_000_000
-
-_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Child:
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
     started: asyncio.Event = field(default_factory=asyncio.Event)
+    output: ChildOutput | None = None
 
     @property
     def pid(self) -> int | None:
@@ -58,6 +59,7 @@ class Supervisor:
         children: in the order they are started.
         changed: called whenever a child was started.
         stop_seconds: that a child may take to stop, then it is killed.
+        format: of our output: "console", "json" or "logfmt".
     """
 
     def __init__(
@@ -65,17 +67,27 @@ class Supervisor:
         children: list[Child],
         changed: Callable[[], None] = lambda: None,
         stop_seconds: float = STOP_SECONDS,
+        format: str = "console",
     ) -> None:
         self.children = children
         self.exit_code = 0
         self._changed = changed
         self._stop_seconds = stop_seconds
         self._stopping = asyncio.Event()
-        self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._killing = False
+        self._lines = ChildLines([child.name for child in children], format)
 
     def stop(self) -> None:
         """End `run`: stop all children in order."""
         self._stopping.set()
+
+    def kill(self) -> None:
+        """End `run` at once: kill all children."""
+        self._killing = True
+        self._stopping.set()
+        for child in self.children:
+            if child.process is not None and child.process.returncode is None:
+                child.process.kill()
 
     async def roll(self, whole: Callable[[], Awaitable[None]]) -> None:
         """Restart every child, one by one, the last to be stopped first.
@@ -103,6 +115,10 @@ class Supervisor:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
             await self._stop_all()
+            for child in self.children:
+                if child.output is not None:
+                    child.output.close()
+            await asyncio.to_thread(output.flush)
         return self.exit_code
 
     async def _keep(self, child: Child) -> None:
@@ -123,39 +139,31 @@ class Supervisor:
             delay = min(2 * delay, LAST_DELAY_SECONDS)
 
     async def _run_once(self, child: Child) -> int:
-        child.process = process = await asyncio.create_subprocess_exec(
-            *child.command(),
-            env={**os.environ, **child.environment()},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=LINE_BYTES,
-            start_new_session=True,  # Ctrl-C reaches the supervisor only, which stops in order
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+        if child.output is not None:
+            child.output.close()
+        child.output = printed = ChildOutput(lambda line: self._lines.printed(child.name, line))
+        try:
+            child.process = process = await asyncio.create_subprocess_exec(
+                *child.command(),
+                env={**os.environ, **child.environment(), SUPERVISED: str(os.getpid())},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=printed.writer,
+                stderr=printed.writer,
+                start_new_session=True,  # Ctrl-C reaches the supervisor only, which stops in order
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            )
+        finally:
+            printed.started()
         child.starts += 1
         child.started.set()
         self._say(child, f"started, pid {process.pid}")
         self._changed()
-        await self._print(child, process)
-        return await process.wait()
+        code = await process.wait()
+        printed.ended()
+        return code
 
-    async def _print(self, child: Child, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:  # a line over the limit; the rest of it follows as another
-                continue
-            if not line:
-                return
-            self._say(child, line.decode(errors="replace").rstrip("\n"))
-
-    def _say(self, child: Child, line: str) -> None:
-        colour = _COLOURS[self.children.index(child) % len(_COLOURS)]
-        width = max(len(each.name) for each in self.children)
-        prefix = Text(f"{child.name:<{width}} │ ", colour)
-        self._console.print(Text.assemble(prefix, Text.from_ansi(line)))
+    def _say(self, child: Child, sentence: str) -> None:
+        self._lines.say(child.name, sentence)
 
     async def _stop_all(self) -> None:
         for rank in sorted({child.stop_rank for child in self.children}):
@@ -165,13 +173,16 @@ class Supervisor:
         process = child.process
         if process is None or process.returncode is not None:
             return
-        printing = asyncio.create_task(self._print(child, process))
         await self._end(child, process)
-        await printing
+        if child.output is not None:
+            child.output.ended()
 
     async def _end(self, child: Child, process: asyncio.subprocess.Process) -> None:
         """SIGTERM, then SIGKILL; returns when it has ended."""
-        process.terminate()
+        if self._killing:
+            process.kill()
+        else:
+            process.terminate()
         try:
             async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
@@ -185,8 +196,3 @@ def _how_it_ended(code: int) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
-
-
-def _die_with_parent() -> None:
-    """In the child: be killed when the supervisor is, however that happens (Linux prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

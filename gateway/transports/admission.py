@@ -161,9 +161,11 @@ def _tell(asked: _Asked, socket_id: str | None, result: str) -> None:
         "serializer": asked.serializer.name,
         "socket_id": socket_id,
     }
-    if handler.log and telemetry.enabled(handler.log):
-        getattr(log, handler.log)(
-            "connected" if result == "ok" else "connection refused",
+    line = "connected" if result == "ok" else "connection refused"
+    level = handler.log
+    if level and telemetry.enabled(level) and not telemetry.crowded("gateway.handshake", level, line):
+        getattr(log, level)(
+            line,
             **metadata,
             milliseconds=telemetry.milliseconds(duration),
             params=telemetry.filtered(asked.params),

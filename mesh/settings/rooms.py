@@ -263,7 +263,16 @@ class LogSettings(Room):
     """Logs, on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least to log")
-    format: Literal["console", "json", "logfmt"] = Field("console", description="of a line")
+    format: Literal["console", "json", "logfmt"] = Field(
+        "console", description="of a line; json and logfmt make a record of whatever a node prints"
+    )
+    configure: bool = Field(
+        True, description="false leaves logging as the application configures it, and levels to it"
+    )
+    node: str | None = Field(None, description="the node's name in each line; its kind if not set")
+    similar_lines_per_second: int = Field(
+        50, ge=0, description="of one event, then the rest is left out and counted; 0 for no limit"
+    )
     filter_parameters: Texts = Field(
         list(DEFAULT_FILTER), description="parameters whose names contain one of these are hidden"
     )

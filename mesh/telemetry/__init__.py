@@ -1,16 +1,22 @@
 """What a node tells of itself: logs, counts, hooks. `telemetry.attach("channel_joined", handler)`."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mesh.telemetry.complaints import Complaints
 from mesh.telemetry.counters import COUNTERS, counters, stats
 from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
 from mesh.telemetry.logs import (
-    configure_logging,
+    crowded,
     enabled,
     filtered,
     get_logger,
     log_to_logging,
     milliseconds,
 )
+
+if TYPE_CHECKING:
+    from mesh.telemetry.configuration import configure_logging
 
 __all__ = [
     "COUNTERS",
@@ -20,6 +26,7 @@ __all__ = [
     "attached",
     "configure_logging",
     "counters",
+    "crowded",
     "detach",
     "emit",
     "enabled",
@@ -29,3 +36,10 @@ __all__ = [
     "milliseconds",
     "stats",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What only nodes need opens threads and files: whoever logs an event does not import it."""
+    if name == "configure_logging":
+        return import_module("mesh.telemetry.configuration").configure_logging
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

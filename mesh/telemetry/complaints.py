@@ -1,8 +1,7 @@
 """Lines about those who do the same thing wrong again and again: few, and counted besides."""
 
-import structlog
-
 from mesh.telemetry.counters import counters
+from mesh.telemetry.logs import Logger
 
 MAX_KNOWN = 256
 """Those of whom we keep count apart; what the others do wrong is counted together."""
@@ -18,7 +17,7 @@ class Complaints:
         line: what they say.
     """
 
-    def __init__(self, log: structlog.typing.FilteringBoundLogger, line: str) -> None:
+    def __init__(self, log: Logger, line: str) -> None:
         self._log = log
         self._line = line
         self._times: dict[str, int] = {}

@@ -36,6 +36,8 @@ COUNTERS: Mapping[str, str] = {
     "link_commands_malformed": "commands of a link that cost their channel, or that nobody knows",
     "links_failed": "links that ended, or did not come about, without an orderly stop",
     "link_messages_malformed": "link messages that were not of our protocol",
+    "log_lines_left_out": "lines left out of the log because there were too many like them",
+    "log_lines_lost": "lines of output lost because nobody read it or it could not be written",
     "longpoll_lines_dropped": "messages of a long-poll request: beyond the 100th, or behind a long pause",
     "mailboxes_overflowed": "channels ended because their mailbox was full",
     "messages_not_moved": "messages of a channel to itself that came while its async snapshot ran",

@@ -1,41 +1,197 @@
-"""Parameters as they may stand in a log. Source: Phoenix.Logger's filter_parameters."""
+"""What may stand in a log: parameters and text without secrets. Source: Phoenix.Logger's filter_parameters.
 
+A name is secret if it contains one of the terms, without regard to case and word breaks: `api_key` also
+hides `apiKey`, `API-KEY` and `x-api-key`. Names may be nested (`user[password]`) and percent-encoded.
+"""
+
+import re
+import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
-DEFAULT_FILTER = ("password", "token")
+DEFAULT_FILTER = (
+    "password",
+    "passwd",
+    "passphrase",
+    "token",
+    "secret",
+    "api_key",
+    "access_key",
+    "private_key",
+    "authorization",
+    "credential",
+    "cookie",
+)
 HIDDEN = "[FILTERED]"
+MAX_TEXT = 20_000
+"""Characters of a text that are looked at; what is behind them is cut off."""
+MAX_VALUES = 1_000
+"""Values of one set of parameters that are shown, at all depths together."""
+MAX_DEPTH = 20
+MAX_CHARACTERS = 2_000
+"""Of one text among parameters."""
+
+_NOT_A_LETTER = re.compile(r"[\W_]+")
+_ESCAPE = re.compile(r"\\u00([0-9a-fA-F]{2})")
+_SEPARATOR = re.compile(r"""["'\]]{0,2}\s{0,3}(=>?|:|%(?:25)*3[dDaA])\s{0,3}""")
+_NAME_BEFORE = re.compile(r"[\w.%~+\-\[\]\\ ]+\Z")
+_PAIR = re.compile(r"""[(\[]\s{0,3}b?(["'])([^"'\n]{1,80})\1\s{0,3},\s{0,3}(?=b?["'])""")
+_QUOTED = re.compile(r"""[bBrRuUfF]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
+_PLAIN = re.compile(r"(?:(?:bearer|basic|digest|negotiate)\s+)?[^\s&]*", re.IGNORECASE)
+_UNTIL_COMMA = re.compile(r"[^,}\]\n]*")
+_UNTIL_LINE_END = re.compile(r"[^\n]*")
+_BEARER = re.compile(r"""(base64url\.bearer\.phx\.)[^\s,'"&]+""")
+_SCHEME = re.compile(r"\b((?:bearer|basic)\s+)[\w+/=.~\-]{16,}", re.IGNORECASE)
+_USER_INFO = re.compile(r"""(://[^\s/:@'"]*:)[^\s/@'"]+@""")
+_RAISED = re.compile(r"(?:Error|Exception|Warning|Expired)\Z")
+_OPENING, _CLOSING = "[({<", "])}>"
+_NAME_CHARACTERS = 80
 
 
 class ParameterFilter:
-    """Hides values by the names of their keys, at any depth.
+    """Hides values by their names, at any depth, and in text.
 
     Args:
-        hide: keys that contain one of these, and texts that contain one followed by `=`.
-        keep: if given, every key but these, instead.
+        hide: names that contain one of these.
+        keep: if given, every parameter but these is hidden instead.
     """
 
     def __init__(self, hide: Sequence[str] = DEFAULT_FILTER, keep: Sequence[str] | None = None) -> None:
-        self._hide = tuple(hide)
+        self._terms = tuple(filter(None, map(_letters, hide)))
         self._keep = None if keep is None else frozenset(keep)
+        self._is_secret = lru_cache(1_024)(self._find_term)
 
     def __call__(self, value: Any) -> Any:
-        """A copy with what is secret hidden; bytes become their length."""
+        """A bounded copy of parameters with what is secret hidden; bytes become their length."""
+        return self._copy(value, [MAX_VALUES], MAX_DEPTH)
+
+    def text(self, text: str) -> str:
+        """A text with the values hidden that follow a secret name: URLs, headers, reprs, tracebacks."""
+        if len(text) > MAX_TEXT:
+            text = f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+        if "=" in text or ":" in text or "%" in text:
+            text = self._after_names(text)
+        if "," in text:
+            text = self._in_pairs(text)
+        if "earer" in text or "asic" in text or "EARER" in text:
+            text = _SCHEME.sub(rf"\1{HIDDEN}", _BEARER.sub(rf"\1{HIDDEN}", text))
+        return _USER_INFO.sub(rf"\1{HIDDEN}@", text) if "@" in text else text
+
+    def _copy(self, value: Any, budget: list[int], depth: int) -> Any:
+        budget[0] -= 1
+        if budget[0] < 0 or depth < 0:
+            return "…"
         if isinstance(value, dict):
-            return {key: self(inner) if self._shows(key) else HIDDEN for key, inner in value.items()}
+            return {
+                key: self._copy(inner, budget, depth - 1) if self._shows(key) else HIDDEN
+                for key, inner in _first(value.items(), budget)
+            }
         if isinstance(value, (list, tuple)):
-            return [self(inner) for inner in value]
-        if isinstance(value, bytes):
+            if len(value) == 2 and isinstance(value[0], str) and self._names_secret(value[0]):
+                return [value[0], HIDDEN]
+            return [self._copy(inner, budget, depth - 1) for inner in _first(value, budget)]
+        if isinstance(value, (bytes, bytearray, memoryview)):
             return f"{len(value)} bytes"
-        if (
-            self._keep is None
-            and isinstance(value, str)
-            and any(f"{term}=" in value for term in self._hide)
-        ):
-            return HIDDEN
+        return self._copy_text(value) if isinstance(value, str) else value
+
+    def _copy_text(self, value: str) -> str:
+        if self._keep is None:
+            shown = self.text(value)
+            if shown != value and len(value) <= MAX_TEXT:
+                value = HIDDEN if "=" in value or "%" in value else shown
+        if len(value) > MAX_CHARACTERS:
+            return f"{value[:MAX_CHARACTERS]}… ({len(value)} characters)"
         return value
 
-    def _shows(self, key: Any) -> bool:
+    def _shows(self, name: Any) -> bool:
         if self._keep is not None:
-            return key in self._keep
-        return not any(term in str(key) for term in self._hide)
+            return name in self._keep
+        return not self._names_secret(str(name))
+
+    def _names_secret(self, name: str) -> bool:
+        return self._is_secret(name[-_NAME_CHARACTERS:] if len(name) > 4 * _NAME_CHARACTERS else name)
+
+    def _find_term(self, name: str) -> bool:
+        letters = _letters(name)
+        return any(term in letters for term in self._terms)
+
+    def _after_names(self, text: str) -> str:
+        parts, end = [], 0
+        for separator in _SEPARATOR.finditer(text):
+            start = separator.start()
+            if start < end:
+                continue  # within a value that is hidden
+            name = _NAME_BEFORE.search(text, max(end, start - _NAME_CHARACTERS), start)
+            if name is None or not self._hides(text, name, separator):
+                continue
+            quoted = text[start] in "\"'"
+            value_end = _value_end(text, separator.end(), separator[1] in (":", "=>"), quoted)
+            if value_end > separator.end():
+                parts += [text[end : separator.end()], HIDDEN]
+                end = value_end
+        return "".join([*parts, text[end:]]) if parts else text
+
+    def _hides(self, text: str, name: re.Match[str], separator: re.Match[str]) -> bool:
+        words = " ".join(name[0].split(" ")[-2:])
+        if separator[1] == ":" and _RAISED.search(words):
+            return False  # the name of an exception, and what it says
+        if self._names_secret(words):
+            return True
+        in_query = name.start() > 0 and text[name.start() - 1] in "?&"
+        return self._keep is not None and in_query and unquote(words) not in self._keep
+
+    def _in_pairs(self, text: str) -> str:
+        parts, end = [], 0
+        for pair in _PAIR.finditer(text):
+            value = _QUOTED.match(text, pair.end())
+            if pair.start() >= end and value is not None and self._names_secret(pair[2]):
+                parts += [text[end : pair.end()], HIDDEN]
+                end = value.end()
+        return "".join([*parts, text[end:]]) if parts else text
+
+
+def _letters(name: str) -> str:
+    """A name without case, word breaks and encodings."""
+    for _ in range(3):
+        if "%" not in name:
+            break
+        name = unquote(name)
+    if "\\u" in name:
+        name = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name)
+    return _NOT_A_LETTER.sub("", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _value_end(text: str, start: int, colon: bool, quoted_name: bool) -> int:
+    quoted = _QUOTED.match(text, start)
+    if quoted is not None:
+        return quoted.end()
+    if text[start : start + 1] in (*_OPENING,):
+        return _closed(text, start)
+    if colon:
+        return (_UNTIL_COMMA if quoted_name else _UNTIL_LINE_END).match(text, start).end()  # type: ignore[union-attr]
+    plain = _PLAIN.match(text, start)
+    assert plain is not None
+    return start + len(plain[0].rstrip("\"'),;]}>"))
+
+
+def _closed(text: str, start: int) -> int:
+    """Behind the bracket that closes the one at `start`; without one, the end of the text."""
+    depth = 0
+    for position in range(start, len(text)):
+        if text[position] in _OPENING:
+            depth += 1
+        elif text[position] in _CLOSING:
+            depth -= 1
+            if depth == 0:
+                return position + 1
+    return len(text)
+
+
+def _first(values: Any, budget: list[int]) -> Any:
+    """As many as there is still room for."""
+    for value in values:
+        if budget[0] <= 0:
+            return
+        yield value

@@ -1,20 +1,111 @@
-"""Logs: one handler for everything, events with fields, parameters filtered."""
+"""Loggers for events with fields, and what is decided before a line's fields are made.
+
+Where lines go is decided once, when a node has read its settings (`configuration.py`). Before, and in
+programs that are no node, they go to structlog as it is configured there.
+"""
 
 import logging
-import sys
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import structlog
 
-from mesh.telemetry.filters import DEFAULT_FILTER, ParameterFilter
+from mesh.telemetry.filters import ParameterFilter
+from mesh.telemetry.limiter import Kind
 
 _NUMBERS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+TRACEBACK_LINES = 5
+"""A line with a traceback takes the place of this many others."""
+
+Sink = Callable[[str, str, str, dict[str, Any]], None]
+"""Called with logger, level, event and fields."""
 
 
-def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger for events with fields: `log.warning("slow client closed", socket_id=…)`."""
-    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(name))
+class Gate(Protocol):
+    """Bounds how many similar lines there are."""
+
+    def admit(self, kind: Kind, lines: int) -> bool:
+        """Whether a line that takes the place of `lines` is written."""
+
+    def full(self, kind: Kind) -> bool:
+        """Whether one more is left out; if so it has been counted."""
+
+
+def _by_structlog(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
+    getattr(structlog.get_logger(name), level)(event, **fields)
+
+
+_least = 0
+_filter = ParameterFilter()
+_sink: Sink = _by_structlog
+_gate: Gate | None = None
+
+
+def direct(least: int, secrets: ParameterFilter, sink: Sink, gate: Gate | None) -> None:
+    """From now on, log events of this level and above with `sink`, as far as `gate` admits them."""
+    global _least, _filter, _sink, _gate
+    _least, _filter, _sink, _gate = least, secrets, sink, gate
+
+
+class Logger:
+    """Logs events with fields: `log.warning("slow client closed", socket_id=…)`."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """What explains what a node does."""
+        if _least <= logging.DEBUG:
+            self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """What an operator may want to know."""
+        if _least <= logging.INFO:
+            self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """What should not be."""
+        if _least <= logging.WARNING:
+            self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """What has failed."""
+        if _least <= logging.ERROR:
+            self._write("error", event, fields)
+
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        if _gate is not None:
+            lines = TRACEBACK_LINES if "exc_info" in fields else 1
+            if not _gate.admit((self.name, level, event), lines):
+                return
+        _sink(self.name, level, event, fields)
+
+
+def get_logger(name: str) -> Logger:
+    """A logger for events with fields."""
+    return Logger(name)
+
+
+def enabled(level: str) -> bool:
+    """Whether a line of this level would be logged: before its fields are made."""
+    return _NUMBERS.get(level, logging.CRITICAL + 1) >= _least
+
+
+def crowded(name: str, level: str, event: str) -> bool:
+    """Whether a line is left out because there are too many like it: before its fields are made."""
+    return _gate is not None and _gate.full((name, level, event))
+
+
+def filtered(params: Any) -> Any:
+    """`params` as they may stand in a log (settings log.filter_parameters, log.keep_parameters)."""
+    return _filter(params)
+
+
+def milliseconds(seconds: float) -> float:
+    """For a log: rounded to a microsecond."""
+    return round(1000 * seconds, 3)
 
 
 def log_to_logging() -> None:
@@ -32,92 +123,3 @@ def log_to_logging() -> None:
             wrapper_class=structlog.stdlib.BoundLogger,
             logger_factory=structlog.stdlib.LoggerFactory(),
         )
-
-
-_least = 0
-_filter = ParameterFilter()
-
-
-def enabled(level: str) -> bool:
-    """Whether a line of this level would be logged: before its fields are made."""
-    return _NUMBERS.get(level, logging.CRITICAL + 1) >= _least
-
-
-def filtered(params: Any) -> Any:
-    """`params` as they may stand in a log (settings log.filter_parameters, log.keep_parameters)."""
-    return _filter(params)
-
-
-def milliseconds(seconds: float) -> float:
-    """For a log: rounded to a microsecond."""
-    return round(1000 * seconds, 3)
-
-
-def configure_logging(
-    level: str,
-    format: str,
-    node: str,
-    filter_parameters: Sequence[str] = DEFAULT_FILTER,
-    keep_parameters: Sequence[str] | None = None,
-) -> None:
-    """Send our events and the standard library's logs to stderr, in one format.
-
-    Args:
-        level: "debug", "info", "warning" or "error".
-        format: "console", "json" or "logfmt".
-        node: what every line names as its node, e.g. "gateway".
-        filter_parameters: parameters whose names contain one of these are hidden.
-        keep_parameters: if given, all others are hidden instead.
-    """
-    global _least, _filter
-    _filter = ParameterFilter(filter_parameters, keep_parameters)
-    _least = logging.getLevelNamesMapping()[level.upper()]
-    number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if format == "console" else "iso"),
-        _name_node(node),
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderer(format),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(number)
-    # Every request line would be logged twice over by Tornado; handshake failures are its warnings.
-    logging.getLogger("tornado.access").setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(max(number, logging.WARNING))
-
-
-def _name_node(node: str) -> Any:
-    def add(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-        event.setdefault("node", node)
-        return event
-
-    return add
-
-
-def _renderer(format: str) -> list[Any]:
-    if format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
-    if format == "logfmt":
-        return [structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer()]
-    return [
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    ]

@@ -52,7 +52,7 @@ def test_an_event_there_is_not_is_an_error():
     [
         ({"password": "x", "user": "ana"}, {"password": "[FILTERED]", "user": "ana"}),
         ({"a": [{"auth_token": 1}]}, {"a": [{"auth_token": "[FILTERED]"}]}),
-        ({"Password": 1}, {"Password": 1}),
+        ({"Password": 1}, {"Password": "[FILTERED]"}),
         ({"uri": "/socket?token=abc"}, {"uri": "[FILTERED]"}),
         (b"\x00\x01", "2 bytes"),
         (7, 7),

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+from nodes.child_output import Lines
 from nodes.supervisor import Child, Supervisor
 from tests.support.until import until
 
@@ -119,3 +120,46 @@ def test_children_end_with_a_supervisor_that_is_killed(tmp_path):
         await until(gone)
 
     asyncio.run(main())
+
+
+def test_a_dead_child_is_restarted_although_its_own_child_keeps_the_pipe_open(tmp_path):
+    pids = tmp_path / "pids"
+    code = (
+        "import subprocess, sys\n"
+        f"other = subprocess.Popen([sys.executable, '-c', {FOREVER!r}])\n"
+        f"open({str(pids)!r}, 'a').write(f'{{other.pid}} ')\n"
+        "raise SystemExit(7)"
+    )
+    one = child("one", code)
+
+    async def scenario(_):
+        await until(lambda: one.starts >= 2)
+
+    try:
+        supervise(scenario, one)
+    finally:
+        for pid in pids.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_second_signal_kills_children_that_do_not_stop(capfd):
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(300)"
+    one = child("one", code)
+
+    async def scenario(supervisor):
+        await until(lambda: "up" in capfd.readouterr().err)
+        supervisor.stop()
+        supervisor.kill()
+
+    assert supervise(scenario, one) == 0
+    assert one.process.returncode == -signal.SIGKILL
+
+
+def test_lines_are_cut_at_a_bound_and_say_so():
+    lines = Lines(limit=10)
+    assert lines.feed(b"one\ntw") == ["one"]
+    assert lines.feed(b"o\r\n" + b"x" * 25) == ["two"]
+    assert lines.feed(b"y" * 1_000_000) == []
+    assert lines.feed(b"z\nnext\nrest") == ["xxxxxxxxxx… (1000016 more bytes)", "next"]
+    assert lines.end() == ["rest"]
+    assert lines.end() == []

@@ -1,0 +1,55 @@
+"""Sends the logs of a node where they belong: to our own handler, or to those of the application."""
+
+import logging
+from collections.abc import Sequence
+
+from mesh.telemetry import handlers, logs
+from mesh.telemetry.filters import DEFAULT_FILTER, ParameterFilter
+from mesh.telemetry.similar import SimilarLines
+
+LINES_PER_SECOND = 50
+_ROOTS = ("mesh", "gateway", "nodes")
+
+
+def configure_logging(
+    level: str,
+    format: str,
+    node: str,
+    filter_parameters: Sequence[str] = DEFAULT_FILTER,
+    keep_parameters: Sequence[str] | None = None,
+    lines_per_second: int = LINES_PER_SECOND,
+    configure: bool = True,
+) -> None:
+    """Send our events and the standard library's logs to stderr, in one format.
+
+    An application that has given the root logger handlers keeps them: our events go there, as text, and
+    levels and format are the application's.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        format: "console", "json" or "logfmt".
+        node: what every line names as its node, e.g. "gateway".
+        filter_parameters: parameters whose names contain one of these are hidden.
+        keep_parameters: if given, all others are hidden instead.
+        lines_per_second: of one event; what is more is left out and counted; 0 for no limit.
+        configure: without it, logging and structlog stay as the application has left them.
+    """
+    secrets = ParameterFilter(filter_parameters, keep_parameters)
+    if not configure or handlers.application_logs():
+        least = min(logger.getEffectiveLevel() for logger in _ours())
+        sink = handlers.to_application(secrets)
+    else:
+        least = logging.getLevelNamesMapping()[level.upper()]
+        handlers.own(least, format, node, secrets)
+        sink = handlers.to_own
+    for logger in _ours():
+        logger.disabled = False  # `dictConfig` disables those that there were, if it is not told otherwise
+    gate = SimilarLines(lines_per_second, sink) if lines_per_second else None
+    logs.direct(least, secrets, sink, gate)
+    handlers.guard(secrets, gate)
+
+
+def _ours() -> list[logging.Logger]:
+    existing = logging.root.manager.loggerDict
+    ours = [name for name in existing if name.partition(".")[0] in _ROOTS]
+    return [logging.getLogger(name) for name in {*_ROOTS, *ours}]

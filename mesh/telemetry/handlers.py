@@ -1,0 +1,204 @@
+"""Where log lines go in a node: to a handler of our own on stderr, or to those of the application."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from mesh.telemetry import output, records
+from mesh.telemetry.filters import ParameterFilter
+from mesh.telemetry.logs import TRACEBACK_LINES, Gate, Sink
+
+FOREIGN = ("tornado.access", "tornado.application", "tornado.general", "asyncio")
+"""Loggers of libraries that report what clients do."""
+
+_OURS = ("mesh", "gateway", "nodes")
+_format_exception = logging.Formatter().formatException
+_shared: list[Any] = []
+"""Processors of every line, ours or not."""
+_logfmt = structlog.processors.LogfmtRenderer()
+
+
+class OutputHandler(logging.Handler):
+    """Queues lines for stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format and queue it; an error in that is reported, and goes no further."""
+        try:
+            line = self.format(record)
+            output.standard(2).write(line.encode("utf-8", "backslashreplace") + b"\n")
+        except Exception:
+            self.handleError(record)
+
+
+def application_logs() -> bool:
+    """Whether the application has given the root logger handlers.
+
+    One that `logging.warning(…)` and its like have made, because there was none, was not chosen by anybody.
+    """
+    chosen = [each for each in logging.root.handlers if not isinstance(each, OutputHandler)]
+    return bool(chosen) and not (len(chosen) == 1 and _by_chance(chosen[0]))
+
+
+def _by_chance(handler: logging.Handler) -> bool:
+    return (
+        type(handler) is logging.StreamHandler
+        and handler.formatter is not None
+        and handler.formatter._fmt == logging.BASIC_FORMAT
+        and logging.root.level == logging.WARNING
+    )
+
+
+def own(level: int, format: str, node: str, secrets: ParameterFilter) -> None:
+    """Make our handler the root logger's only one."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if format == "console" else "iso"),
+        _name_node(node),
+    ]
+    if not structlog.is_configured():  # by the application, whose events it is for
+        structlog.configure(
+            processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            cache_logger_on_first_use=True,
+        )
+    handler = OutputHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.processors.format_exc_info,
+                _hide(secrets),
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderer(format),
+            ],
+        )
+    )
+    _shared[:] = shared
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # Every request line would be logged twice over by Tornado; handshake failures are its warnings.
+    _set_level("tornado.access", logging.ERROR)
+    _set_level("asyncio", max(level, logging.WARNING))
+
+
+def _set_level(name: str, level: int) -> None:
+    logger = logging.getLogger(name)
+    if logger.level == logging.NOTSET:  # else the application has
+        logger.setLevel(level)
+
+
+def to_own(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
+    """Log an event of ours with our handler."""
+    logger = logging.getLogger(name)
+    number = getattr(logging, level.upper())
+    if not logger.isEnabledFor(number):
+        return
+    values: Any = {"event": event, **fields}
+    for processor in _shared:
+        values = processor(logger, level, values)
+    logger.log(number, values, extra={"_logger": logger, "_name": level})
+
+
+def to_application(secrets: ParameterFilter) -> Sink:
+    """What logs an event of ours with the application's handlers, as text: `event="…" field=value`."""
+
+    def log(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
+        logger = logging.getLogger(name)
+        number = getattr(logging, level.upper())
+        if not logger.isEnabledFor(number):
+            return
+        values = {**structlog.contextvars.get_contextvars(), **fields}
+        error = values.pop("exc_info", None)
+        raised = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
+        shown = {key: _shown(value, secrets) for key, value in values.items()}
+        text = f"{event} {_logfmt(None, '', shown)}" if shown else event
+        record = logger.makeRecord(name, number, "(channelmesh)", 0, text, (), raised)
+        hide_secrets(record, secrets)
+        logger.handle(record)
+
+    return log
+
+
+class _Guard(logging.Filter):
+    """No secrets, and not too many similar lines."""
+
+    def __init__(self, secrets: ParameterFilter, gate: Gate | None) -> None:
+        super().__init__()
+        self._secrets = secrets
+        self._gate = gate
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged; its text becomes what may be shown of it."""
+        if self._gate is not None:
+            kind = (record.name, record.levelname.lower(), f"{record.module}:{record.lineno}")
+            if not self._gate.admit(kind, TRACEBACK_LINES if record.exc_info else 1):
+                return False
+        hide_secrets(record, self._secrets)
+        return True
+
+
+def guard(secrets: ParameterFilter, gate: Gate | None) -> None:
+    """Watch the loggers of FOREIGN, whoever's handlers write what they log."""
+    for name in FOREIGN:
+        logger = logging.getLogger(name)
+        logger.filters = [each for each in logger.filters if not isinstance(each, _Guard)]
+        logger.addFilter(_Guard(secrets, gate))
+
+
+def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter) -> None:
+    """Make a record's text and traceback what may be shown of them."""
+    try:
+        text = record.getMessage()
+    except Exception:  # the arguments do not fit: logging reports that
+        return
+    record.msg, record.args = secrets.text(text), ()
+    if record.exc_info and record.exc_info[0] is not None:
+        record.exc_text = secrets.text(_format_exception(record.exc_info))
+
+
+def _hide(secrets: ParameterFilter) -> Any:
+    def hide(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        """In our own lines and those of FOREIGN; what the application logs it has chosen itself."""
+        name = event["_record"].name
+        if name in FOREIGN or name.partition(".")[0] in _OURS:
+            for key, value in event.items():
+                if isinstance(value, str) or not isinstance(value, (int, float, dict)):
+                    event[key] = value if key in ("_record", "_logger") else _shown(value, secrets)
+        return event
+
+    return hide
+
+
+def _shown(value: Any, secrets: ParameterFilter) -> Any:
+    if isinstance(value, str):
+        return secrets.text(value)
+    if isinstance(value, (list, tuple)):
+        return [_shown(each, secrets) for each in value]
+    if value is None or isinstance(value, (int, float, dict)):
+        return value  # a dict is of parameters, and filtered where it was given
+    return secrets.text(repr(value))
+
+
+def _name_node(node: str) -> Any:
+    def add(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if "node" in event:  # another node, which the line is about
+            event["other_node"] = event["node"]
+        event["node"] = node
+        return event
+
+    return add
+
+
+def _renderer(format: str) -> list[Any]:
+    if format in records.RECORD_FORMATS:
+        return [lambda _logger, _method, event: records.encode(format, event)]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]

@@ -1,0 +1,218 @@
+"""What a process prints, written by a thread of its own: whoever prints neither waits nor gets an error.
+
+The queue is bounded in lines and bytes. What does not fit, because nobody reads the pipe, and what cannot
+be written, because the disk is full or the reader has gone, is lost and counted. One line says so as soon
+as the output works again. A process that ends flushes for a second; one that is killed loses its queue.
+"""
+
+import atexit
+import os
+import queue
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from mesh.telemetry.counters import counters
+
+MAX_LINES = 10_000
+MAX_BYTES = 4_000_000
+BATCH_BYTES = 65_536
+RETRY_SECONDS = 1.0
+EXIT_SECONDS = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def sentence(lines: int) -> bytes:
+    """What tells of a loss; see `Writer.notice`."""
+    return b"%d log lines were lost\n" % lines
+
+
+class Writer:
+    """Writes to one file descriptor.
+
+    Args:
+        descriptor: where to.
+        max_lines: that wait, then more are lost.
+        max_bytes: likewise.
+
+    Attributes:
+        notice: makes the line that tells how many were lost.
+        lost: how many lines were lost since the start.
+    """
+
+    def __init__(self, descriptor: int, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
+        self.notice: Callable[[int], bytes] = sentence
+        self.lost = 0
+        self.descriptor = descriptor
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
+        self._torn = False
+        self._reset()
+        _writers.append(self)
+
+    def _reset(self) -> None:
+        # Reentrant: a signal handler may print while the thread that it interrupts prints.
+        self._lock = threading.RLock()
+        self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
+        self._waiting_lines = 0
+        self._waiting_bytes = 0
+        self._untold = 0
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def write(self, data: bytes) -> None:
+        """Queue text, a line or more."""
+        lines = max(data.count(b"\n"), 1)
+        if self._pid != os.getpid():  # forked: no node, and no thread
+            self._write_all(data)
+            return
+        with self._lock:
+            fits = (
+                self._waiting_lines + lines <= self._max_lines
+                and self._waiting_bytes + len(data) <= self._max_bytes
+            )
+            if not fits or not self._started():
+                self._lose(lines)
+                return
+            self._waiting_lines += lines
+            self._waiting_bytes += len(data)
+            self._queue.put(data)
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all is written, or the time is over; whether it is."""
+        if self._thread is None or self._pid != os.getpid():
+            return True
+        written = threading.Event()
+        self._queue.put(written)
+        return written.wait(seconds)
+
+    def _started(self) -> bool:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads
+                self._thread = None
+        return self._thread is not None
+
+    def _lose(self, lines: int) -> None:
+        with self._lock:
+            self.lost += lines
+            self._untold += lines
+            counters.count("log_lines_lost", lines)
+
+    # In the thread
+
+    def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # they are for the main thread
+        while True:
+            batch, flushed = self._take()
+            if self._tell():
+                self._put(batch)
+            elif batch:
+                self._lose(batch.count(b"\n"))
+            for each in flushed:
+                each.set()
+
+    def _take(self) -> tuple[bytes, list[threading.Event]]:
+        """What waits, up to a bound; nothing if a loss is to be told and nothing has come for a while."""
+        parts: list[bytes] = []
+        flushed: list[threading.Event] = []
+        size = 0
+        try:
+            item = self._queue.get(timeout=RETRY_SECONDS if self._untold else None)
+            while True:
+                if isinstance(item, threading.Event):
+                    flushed.append(item)
+                else:
+                    parts.append(item)
+                    size += len(item)
+                if size >= BATCH_BYTES:
+                    break
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        with self._lock:
+            if self._queue.empty():
+                self._waiting_lines = self._waiting_bytes = 0
+            else:
+                self._waiting_lines -= sum(max(part.count(b"\n"), 1) for part in parts)
+                self._waiting_bytes -= size
+        return b"".join(parts), flushed
+
+    def _tell(self) -> bool:
+        """Tell of what was lost, if anything; False if that cannot be written either."""
+        with self._lock:
+            untold, self._untold = self._untold, 0
+        if not untold:
+            return True
+        text = self.notice(untold)
+        if self._write_all(b"\n" + text if self._torn else text) == 0:
+            return True
+        with self._lock:
+            self._untold += untold
+        return False
+
+    def _put(self, batch: bytes) -> None:
+        unwritten = self._write_all(batch) if batch else 0
+        if unwritten:
+            self._lose(max(batch[-unwritten:].count(b"\n"), 1))
+
+    def _write_all(self, data: bytes) -> int:
+        """Write, and wait if need be; returns how many bytes could not be written."""
+        view = memoryview(data)
+        while view:
+            try:
+                written = os.write(self.descriptor, view)
+            except BlockingIOError:  # somebody who shares it does not want to wait
+                _wait_writable(self.descriptor)
+                continue
+            except OSError:
+                return len(view)
+            self._torn = bytes(view[written - 1 : written]) != b"\n"
+            view = view[written:]
+        return 0
+
+
+def _wait_writable(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    if any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(1_000)):
+        time.sleep(0.01)
+
+
+_writers: list[Writer] = []
+_standard: dict[int, Writer] = {}
+before_exit: list[Callable[[], None]] = []
+"""Called before a flush."""
+
+
+def standard(descriptor: int) -> Writer:
+    """The process's writer to stdout (1) or stderr (2)."""
+    writer = _standard.get(descriptor)
+    if writer is None:
+        writer = _standard[descriptor] = Writer(descriptor)
+    return writer
+
+
+def flush(seconds: float = EXIT_SECONDS) -> None:
+    """Write all that is queued, but for no longer than that."""
+    for prepare in before_exit:
+        prepare()
+    end = time.monotonic() + seconds
+    for writer in list(_standard.values()):
+        writer.flush(max(end - time.monotonic(), 0))
+
+
+def _forked() -> None:
+    """The parent writes what is queued; its thread is not here."""
+    for writer in _writers:
+        pid = writer._pid
+        writer._reset()
+        writer._pid = pid
+
+
+atexit.register(flush)
+os.register_at_fork(after_in_child=_forked)

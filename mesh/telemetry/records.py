@@ -1,0 +1,63 @@
+"""One line of output as one record: JSON or logfmt, with the node's name as a field."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+RECORD_FORMATS = ("json", "logfmt")
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_LOGFMT = re.compile(r'(?:[A-Za-z_][\w.-]*=(?:"(?:[^"\\]|\\.)*"|[^\s"=]*)(?: |\Z))+')
+_NODE = re.compile(r"(?:^| )node=")
+_decode = msgspec.json.Decoder().decode
+_logfmt = structlog.processors.LogfmtRenderer()
+
+
+def encode(format: str, fields: dict[str, Any]) -> str:
+    """A record as one line, without its end."""
+    if format == "json":
+        return json.dumps(fields, default=repr, ensure_ascii=False)
+    text = _logfmt(None, "", {_key(key): value for key, value in fields.items()})
+    return str(text).replace("\n", "\\n")
+
+
+def record(event: str, node: str, level: str = "info", **fields: Any) -> dict[str, Any]:
+    """The fields that every record has, and others."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"event": event, **fields, "level": level, "timestamp": now, "node": node}
+
+
+def adopt(format: str, line: str, node: str) -> str | None:
+    """What somebody printed, as a record of this node; None for an empty line.
+
+    A line that is a record already stays as it is; it is given the node's name if it names none.
+    """
+    text = _ANSI.sub("", line).strip()
+    if not text:
+        return None
+    if format == "json":
+        fields = _json_object(text)
+        if fields is None:
+            return encode(format, record(text, node))
+        return text if "node" in fields else encode(format, {**fields, "node": node})
+    if _LOGFMT.fullmatch(text):
+        return text if _NODE.search(text) else f"{text} {encode(format, {'node': node})}"
+    return encode(format, record(text, node))
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        found = _decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _key(key: Any) -> str:
+    return re.sub(r'[\s="]+', "_", str(key)) or "_"

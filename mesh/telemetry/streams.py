@@ -1,0 +1,110 @@
+"""sys.stdout and sys.stderr of a node: what anybody prints goes through the writers of `output`.
+
+So does what the application prints, what its own log handlers write to the streams, warnings, and the
+traceback of an exception that nobody caught. In JSON or logfmt each of their lines becomes a record.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+
+from mesh.telemetry import output
+from mesh.telemetry.output import Writer
+
+MAX_PARTIAL_BYTES = 65_536
+
+Convert = Callable[[str], str | None]
+"""From a line that was printed to the one that is written, or None for none."""
+
+_raw: list["_Raw"] = []
+
+
+class _Raw(io.RawIOBase):
+    """A file that queues what is written to it."""
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self.convert: Convert | None = None
+        self._writer = writer
+        self._partial = b""
+
+    def write(self, data: object) -> int:
+        given = bytes(data)  # type: ignore[call-overload]
+        if self.convert is None:
+            self._writer.write(given)
+            return len(given)
+        *lines, self._partial = (self._partial + given).split(b"\n")
+        for line in lines:
+            self._convert(line)
+        if len(self._partial) > MAX_PARTIAL_BYTES:
+            self.end_line()
+        return len(given)
+
+    def end_line(self) -> None:
+        """What has been printed is a line, although its end is missing."""
+        partial, self._partial = self._partial, b""
+        if partial:
+            self._convert(partial)
+
+    def _convert(self, line: bytes) -> None:
+        convert = self.convert
+        text = line.decode("utf-8", "replace")
+        converted = text if convert is None else convert(text)
+        if converted is not None:
+            self._writer.write(converted.encode("utf-8", "replace") + b"\n")
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._writer.descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._writer.descriptor)
+
+
+def install() -> None:
+    """From now on nobody who prints in this process waits for a reader or gets an error."""
+    if _raw:
+        return
+    _fill_closed()
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        before = getattr(sys, name)
+        if before is not None:
+            try:
+                before.flush()
+            except (OSError, ValueError):
+                pass
+        raw = _Raw(output.standard(descriptor))
+        _raw.append(raw)
+        encoding = getattr(before, "encoding", None) or "utf-8"
+        stream = io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True)  # type: ignore[type-var]
+        setattr(sys, name, stream)
+    output.before_exit.append(_end_lines)
+
+
+def convert_lines(convert: Convert | None) -> None:
+    """Write what is printed as `convert` says; None: as it is."""
+    for raw in _raw:
+        raw.end_line()
+        raw.convert = convert
+
+
+def _end_lines() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+    for raw in _raw:
+        raw.end_line()
+
+
+def _fill_closed() -> None:
+    """A descriptor that was closed before the start would become that of a socket, and be printed to."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free one
