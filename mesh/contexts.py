@@ -35,20 +35,22 @@ def call(context: Context, function: Callable[..., Any], *arguments: Any) -> Any
 
 async def within(context: Context, awaitable: Awaitable[Result]) -> Result:
     """Await in `context`, but in the current task: its cancellation and time-outs hold."""
-    return await steps(context, _awaited(awaitable))
+    coroutine = _awaited(awaitable)
+    try:
+        future = context.run(coroutine.send, None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    return await go_on(context, coroutine, future)
 
 
 @types.coroutine
-def steps(
-    context: Context,
-    coroutine: Coroutine[Any, Any, Result],
-    suspended: Callable[[], None] = lambda: None,
+def go_on(
+    context: Context, coroutine: Coroutine[Any, Any, Result], future: Any
 ) -> Generator[Any, Any, Result]:
-    """As `within`, and call `suspended` once, outside of the context, if and when it first suspends."""
+    """Await the rest of a coroutine that has suspended for the first time, and gave `future`."""
     run = context.run
     try:
-        future = run(coroutine.send, None)
-        suspended()
         while True:
             try:
                 value = yield future

@@ -126,8 +126,13 @@ class Runners:
         while self._queue and self._pump is task:
             work = self._queue.popleft()
             work.task = task
+            context, coroutine = work.execution_context, work.run()
             try:
-                await contexts.steps(work.execution_context, work.run(), self._suspended)
+                future = context.run(coroutine.send, None)
+                self._suspended()
+                await contexts.go_on(context, coroutine, future)
+            except StopIteration:  # it did not suspend
+                pass
             except asyncio.CancelledError:
                 # Somebody killed this work, not the runner, unless we are closing.
                 if self._closing:
