@@ -24,11 +24,11 @@ from typing import Any
 import zmq
 
 from harness.attacks import Attacks
+from harness.bystander import Bystander
 from harness.mutate import Mutator
 from harness.nodes import Nodes, running
-from mesh.client import Client, ClientChannel
+from mesh.client import Client
 
-ANSWER_SECONDS = 10.0
 SETTLE_SECONDS = 60.0
 MAX_GROWTH_KILOBYTES = 150_000
 """Duplicates of a busy origin are remembered by their numbers, and what may be sent again is kept."""
@@ -43,40 +43,6 @@ REFUSED = (
     "broadcasts_unencodable",
     "channels_crashed",
 )
-
-
-class Bystander:
-    """A client that must notice nothing."""
-
-    def __init__(self, name: str, room: ClientChannel) -> None:
-        self.name = name
-        self.worst = 0.0
-        self.asked = 0
-        self._room = room
-        self._heard = asyncio.Event()
-        self._wanted = ""
-        room.on("new_msg", self._hear)
-
-    def _hear(self, payload: dict[str, str]) -> None:
-        if payload.get("n") == self._wanted:
-            self._heard.set()
-
-    async def ask(self) -> None:
-        """A push is answered, and a broadcast comes back."""
-        self.asked += 1
-        began = time.monotonic()
-        self._wanted = f"{self.name} {self.asked}"
-        self._heard.clear()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await self._room.push("echo", {"n": self.asked})
-                await self._room.cast("new_msg", {"n": self._wanted})
-                await self._heard.wait()
-        except TimeoutError:
-            raise SystemExit(f"bystander {self.name}: no answer within {ANSWER_SECONDS:g} s") from None
-        if answer != {"n": self.asked}:
-            raise SystemExit(f"bystander {self.name}: {answer} is not the answer")
-        self.worst = max(self.worst, time.monotonic() - began)
 
 
 class Fuzz:

@@ -28,6 +28,7 @@ class Nodes:
         directory: for the nodes' logs.
         embedded: all in one.
         settings: environment of all nodes, beside the addresses.
+        app: that they serve.
 
     Attributes:
         port: of the gateway, for HTTP.
@@ -38,7 +39,9 @@ class Nodes:
         processes: by the node's name.
     """
 
-    def __init__(self, directory: Path, embedded: bool, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, embedded: bool, settings: Mapping[str, str], app: str = APP
+    ) -> None:
         self.port, self.link, self.zeromq = free_port(), free_port(), free_port()
         self.proxy = free_port(2)
         self.admin: dict[str, int] = {}
@@ -50,11 +53,11 @@ class Nodes:
             **settings,
         }
         if embedded:
-            kinds = {"serve": [APP]}
+            kinds = {"serve": [app]}
         else:
             self._settings["MESH_BUS__PROXIES"] = f"tcp://127.0.0.1:{self.proxy}"
             self._settings["MESH_LINK__BIND"] = f"tcp://127.0.0.1:{self.link}"
-            kinds = {"proxy": [], "worker": [APP], "gateway": [APP]}
+            kinds = {"proxy": [], "worker": [app], "gateway": [app]}
         self.processes = {name: self._start(name, arguments) for name, arguments in kinds.items()}
         self.clients_node = "serve" if embedded else "gateway"
         self.channels_node = "serve" if embedded else "worker"

@@ -34,6 +34,7 @@ class Process:
         settings: environment variables beside ours; no settings file is read.
         checkout: whose code is run, by its own virtual environment if it has one.
         program: another one in Python, instead of `mesh`.
+        output: a descriptor that takes what it prints, instead of the log.
     """
 
     def __init__(
@@ -43,17 +44,18 @@ class Process:
         settings: Mapping[str, str],
         checkout: Path = ROOT,
         program: Sequence[str] = ("-m", "nodes"),
+        output: int | None = None,
     ) -> None:
         self.log = log
         own = checkout / ".venv/bin/python"
         python = str(own) if own.exists() and checkout != ROOT else sys.executable
-        with log.open("wb") as output:
+        with log.open("wb") as file:
             self._popen = subprocess.Popen(
                 [python, *program, *arguments],
                 cwd=checkout,
                 env={**os.environ, "PYTHONPATH": str(checkout), "MESH_CONFIG": os.devnull, **settings},
-                stdout=output,
-                stderr=output,
+                stdout=file if output is None else output,
+                stderr=file if output is None else output,
             )
         self.pid = self._popen.pid
 
@@ -94,6 +96,7 @@ class Cluster(Process):
         counts: of its nodes, by kind.
         settings: as of a Process.
         checkout: likewise.
+        output: likewise.
     """
 
     def __init__(
@@ -103,11 +106,12 @@ class Cluster(Process):
         counts: Mapping[str, int],
         settings: Mapping[str, str],
         checkout: Path = ROOT,
+        output: int | None = None,
     ) -> None:
         self._status_file = directory / "status.json"
         nodes = [f"--{kind}={count}" for kind, count in counts.items()]
         command = ["cluster", app, "--port=0", f"--status-file={self._status_file}", *nodes]
-        super().__init__(command, directory / "cluster.log", settings, checkout)
+        super().__init__(command, directory / "cluster.log", settings, checkout, output=output)
 
     def status(self) -> dict[str, Any]:
         """What the file says now."""

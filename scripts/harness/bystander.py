@@ -1,0 +1,54 @@
+"""A client that does nothing wrong: it pushes, hears its own broadcasts and measures the delays."""
+
+import asyncio
+import time
+
+from mesh.client import ClientChannel
+
+ANSWER_SECONDS = 10.0
+
+
+class Bystander:
+    """A client that must notice nothing of what others do.
+
+    Args:
+        name: for messages about it.
+        room: a joined channel that answers `echo` and broadcasts `new_msg`.
+        answer_seconds: an answer that takes longer ends the program.
+
+    Attributes:
+        worst: the longest time that a push and its broadcast took, in seconds.
+        asked: the number of pushes.
+    """
+
+    def __init__(self, name: str, room: ClientChannel, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self.name = name
+        self.worst = 0.0
+        self.asked = 0
+        self._room = room
+        self._answer_seconds = answer_seconds
+        self._heard = asyncio.Event()
+        self._wanted = ""
+        room.on("new_msg", self._hear)
+
+    def _hear(self, payload: dict[str, str]) -> None:
+        if payload.get("n") == self._wanted:
+            self._heard.set()
+
+    async def ask(self) -> None:
+        """A push is answered, and a broadcast comes back. Ends the program if they do not."""
+        self.asked += 1
+        began = time.monotonic()
+        self._wanted = f"{self.name} {self.asked}"
+        self._heard.clear()
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                answer = await self._room.push("echo", {"n": self.asked})
+                await self._room.cast("new_msg", {"n": self._wanted})
+                await self._heard.wait()
+        except TimeoutError:
+            message = f"bystander {self.name}: no answer within {self._answer_seconds:g} s"
+            raise SystemExit(message) from None
+        if answer != {"n": self.asked}:
+            raise SystemExit(f"bystander {self.name}: {answer} is not the answer")
+        self.worst = max(self.worst, time.monotonic() - began)

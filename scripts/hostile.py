@@ -1,0 +1,134 @@
+"""Runs hostile inputs against a running mesh, one after the other, and prints what each of them cost.
+
+    python scripts/hostile.py [--only joins] [--scale 1] [--json FILE] [--logs DIRECTORY]
+
+Starts a proxy, a worker and a gateway over TCP, and a bystander: a client that pushes and hears its own
+broadcasts all the time. For each input it prints what the attacker saw, the CPU time and the peak memory
+that the input cost each node, and the longest time that the bystander waited. Then it starts clusters
+whose output takes nothing (a full disk, a pipe whose reader has gone, a pipe that nobody reads) and kills a
+worker of each.
+
+The exit code is 1 if a node ended, grew by more than MAX_GROWTH_KILOBYTES, used more than MAX_CPU_SECONDS
+or logged an error of its own, or if an attacker saw what must not be.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.bystander import Bystander
+from harness.nodes import Nodes
+from harness.processes import wait_for
+from hostile.inputs import INPUTS, Input, foreign_worker
+from hostile.outputs import OUTPUTS, killed_worker
+from hostile.watch import watched
+from mesh.client import Client
+
+APP = "scripts.hostile.app:endpoint"
+SETTINGS = {"MESH_LOG__LEVEL": "warning"}
+MAX_GROWTH_KILOBYTES = 60_000
+MAX_CPU_SECONDS = 12.0
+ANSWER_SECONDS = 120.0
+"""Of the bystander: an input that makes it wait is measured, not given up."""
+
+
+@contextlib.contextmanager
+def mesh(directory: Path) -> Iterator[Nodes]:
+    """Nodes that are ready, which a gateway is not without a worker for each route."""
+    directory.mkdir(exist_ok=True)
+    nodes = Nodes(directory, False, SETTINGS, APP)
+    with contextlib.ExitStack() as stack:
+        for each in nodes.processes.values():
+            stack.enter_context(each)
+        with foreign_worker(nodes):
+            wait_for(nodes.ready, *nodes.processes.values())
+        yield nodes
+
+
+async def attack(nodes: Nodes, names: list[str], scale: float) -> list[dict[str, Any]]:
+    """Every input, with a bystander; returns what each of them cost."""
+    results = []
+    for name in names:
+        async with Client(f"ws://127.0.0.1:{nodes.port}/socket") as client:
+            room = await client.join("room:by")
+            bystander = Bystander("bystander", room, ANSWER_SECONDS)
+            results.append(await one(nodes, name, INPUTS[name], bystander, scale))
+        show(results[-1])
+    return results
+
+
+async def one(
+    nodes: Nodes, name: str, hostile: Input, bystander: Bystander, scale: float
+) -> dict[str, Any]:
+    """One input, watched."""
+    pids = {kind: process.pid for kind, process in nodes.processes.items()}
+    async with watched(pids, bystander) as cost:
+        seen = await hostile(nodes, scale)
+    wrong = list(seen.wrong)
+    wrong += [f"{kind} has ended" for kind in cost.dead]
+    wrong += [
+        f"{kind} grew by {kB} kB" for kind, kB in cost.grown_kilobytes.items() if kB > MAX_GROWTH_KILOBYTES
+    ]
+    wrong += [
+        f"{kind} used {cpu} s of CPU" for kind, cpu in cost.cpu_seconds.items() if cpu > MAX_CPU_SECONDS
+    ]
+    wrong += [f"{kind} logged an error of its own" for kind in pids if nodes.faults(kind)]
+    return {"input": name, "seen": seen.said, **dataclasses.asdict(cost), "wrong": wrong}
+
+
+def silence(names: list[str], directory: Path) -> list[dict[str, Any]]:
+    """Every output that takes nothing."""
+    results = []
+    for number, name in enumerate(names):
+        seen = killed_worker(name, directory / f"cluster-{number}")
+        results.append({"input": f"output: {name}", "seen": seen.said, "wrong": seen.wrong})
+        show(results[-1])
+    return results
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print what one input cost."""
+    print(f"{result['input']}: {result['seen']}")
+    for kind, seconds in result.get("cpu_seconds", {}).items():
+        print(f"    {kind:8} {seconds:6.2f} s of CPU, peak memory +{result['grown_kilobytes'][kind]} kB")
+    if "worst_ms" in result:
+        print(f"    bystander waited {result['worst_ms']:.0f} ms at most ({result['asked']} times asked)")
+    for wrong in result["wrong"]:
+        print(f"    WRONG: {wrong}")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Run all, or those that are asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = [*INPUTS, *OUTPUTS]
+    parser.add_argument("--only", action="append", choices=known, default=[], help="repeatable")
+    parser.add_argument("--scale", type=float, default=1.0, help="of counts and sizes, for a short trial")
+    parser.add_argument("--json", type=Path, help="write the result there")
+    parser.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
+    options = parser.parse_args()
+    names = options.only or known
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = options.logs or Path(temporary)
+        results = []
+        if inputs := [name for name in names if name in INPUTS]:
+            with mesh(directory) as nodes:
+                results += asyncio.run(attack(nodes, inputs, options.scale))
+        results += silence([name for name in names if name in OUTPUTS], directory)
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1))
+    if wrong := [f"{result['input']}: {each}" for result in results for each in result["wrong"]]:
+        sys.exit("wrong:\n" + "\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Clusters whose output takes no line: a worker that is killed must be started again all the same."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.processes import START_SECONDS, Cluster
+from harness.websocket import frame, upgrade
+from hostile.inputs import Seen
+
+APP = "scripts.chaos.app:endpoint"
+COUNTS = {"gateways": 1, "workers": 2, "proxies": 1}
+RESTART_SECONDS = 15.0
+PIPE_BYTES = 4_096
+CHATTER = 2_000
+"""Joins that each log a line, to fill an output that nobody reads."""
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[int]:
+    """Every write fails: no space left on device."""
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        yield full.fileno()
+
+
+@contextlib.contextmanager
+def gone_reader() -> Iterator[int]:
+    """Every write fails: broken pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+
+
+@contextlib.contextmanager
+def silent_reader() -> Iterator[int]:
+    """Every write waits, once a few lines are in the pipe."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    try:
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+OUTPUTS = {"full disk": full_disk, "reader gone": gone_reader, "nobody reads": silent_reader}
+
+
+def killed_worker(name: str, directory: Path) -> Seen:
+    """Kill a worker of a cluster with that output, after a client has caused many log lines."""
+    directory.mkdir()
+    with OUTPUTS[name]() as output, Cluster(APP, directory, COUNTS, {}, output=output) as cluster:
+        if not _until(cluster.ready, cluster, START_SECONDS):
+            return Seen(wrong=["the cluster did not start"])
+        _chatter(int(cluster.status()["gateways"][0]["url"].rpartition(":")[2]))
+        pid = cluster.status()["workers"][0]["pid"]
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        if not _until(lambda: _restarted(cluster, pid), cluster, RESTART_SECONDS):
+            return Seen(wrong=[f"the worker was not started again within {RESTART_SECONDS:g} s"])
+        return Seen(
+            f"a killed worker was back and the gateway ready after {time.monotonic() - began:.1f} s"
+        )
+
+
+def _until(condition: Callable[[], bool], cluster: Cluster, seconds: float) -> bool:
+    """Whether it holds in time, and before the cluster ends."""
+    deadline = time.monotonic() + seconds
+    while cluster.alive() and time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _restarted(cluster: Cluster, pid: int) -> bool:
+    return cluster.status()["workers"][0]["pid"] not in (None, pid) and cluster.ready()
+
+
+def _chatter(port: int) -> None:
+    """Joins and leaves, answered or not."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        sock.sendall(upgrade())
+        for number in range(CHATTER // 2):
+            for event in ("phx_join", "phx_leave"):
+                ref = str(number)
+                sock.sendall(frame(msgspec.json.encode((ref, ref, "room:chatter", event, {}))))
+        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            while sock.recv(65_536):
+                pass

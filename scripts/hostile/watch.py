@@ -1,0 +1,85 @@
+"""What an input cost: CPU time and peak memory of every node, and how long bystanders had to wait."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.bystander import Bystander
+
+ASK_SECONDS = 0.05
+"""Between two questions of a bystander."""
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Cost:
+    """Of one input.
+
+    Attributes:
+        cpu_seconds: that each node used, by its name.
+        grown_kilobytes: peak resident memory of each node, above what it had before.
+        dead: the nodes that ended.
+        worst_ms: the longest time that a bystander's push and broadcast took.
+        asked: the number of a bystander's questions.
+    """
+
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    grown_kilobytes: dict[str, int] = field(default_factory=dict)
+    dead: list[str] = field(default_factory=list)
+    worst_ms: float = 0.0
+    asked: int = 0
+
+
+@contextlib.asynccontextmanager
+async def watched(nodes: Mapping[str, int], bystander: Bystander) -> AsyncIterator[Cost]:
+    """Measure the nodes, by their pids, and let the bystander ask, until the block ends."""
+    cost = Cost()
+    bystander.worst, bystander.asked = 0.0, 0
+    before = {name: (cpu_seconds(pid), _reset_peak(pid)) for name, pid in nodes.items()}
+    done = asyncio.Event()
+    asking = asyncio.create_task(_ask(bystander, done))
+    try:
+        yield cost
+    finally:
+        done.set()
+        await asking
+    cost.worst_ms, cost.asked = round(bystander.worst * 1000, 1), bystander.asked
+    for name, pid in nodes.items():
+        try:
+            cost.cpu_seconds[name] = round(cpu_seconds(pid) - before[name][0], 2)
+            cost.grown_kilobytes[name] = _kilobytes(pid, "VmHWM:") - before[name][1]
+        except OSError:
+            cost.dead.append(name)
+
+
+async def _ask(bystander: Bystander, done: asyncio.Event) -> None:
+    """Once at least, and again and again until it is done."""
+    while True:
+        await bystander.ask()
+        if done.is_set():
+            return
+        await asyncio.sleep(ASK_SECONDS)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process. Raises OSError if there is none."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if fields[0] == "Z":
+        raise OSError(f"process {pid} has ended")
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _reset_peak(pid: int) -> int:
+    """Resident kilobytes of a process now; its peak counts from here."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return _kilobytes(pid, "VmRSS:")
+
+
+def _kilobytes(pid: int, name: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    if name not in status:
+        raise OSError(f"process {pid} has ended")
+    return int(status.partition(name)[2].partition("kB")[0])
