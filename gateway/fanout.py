@@ -111,7 +111,8 @@ class Fanout:
         return True
 
     def forget_order(self, channel: ChannelState) -> None:
-        """What is held for a channel waits for its join only: the commands before it never come."""
+        """Hold for a channel until its join is answered, and no longer: commands before that never come."""
+        self.hold(channel)
         held = self._topics[channel.topic].held
         held[channel] = [each._replace(behind=0) for each in held.get(channel, ())]
 

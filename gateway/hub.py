@@ -25,9 +25,11 @@ from gateway.broadcast_order import BroadcastOrder
 from gateway.channel_state import ChannelState
 from gateway.client import Client
 from gateway.fanout import Fanout
+from gateway.heard_topics import HeardTopics
 from gateway.join_guard import JoinGuard
 from gateway.ledger import CLIENT_GONE
 from gateway.limits import socket_limits
+from gateway.lost_workers import LostWorkers
 from gateway.order import Order
 from gateway.reading import JOIN, Reading, Reason
 from gateway.session import JOIN_CRASHED, Session
@@ -37,7 +39,7 @@ from gateway.subscribing import Subscribing
 from gateway.transports.base import GONE
 from gateway.worker_commands import COMMANDS, named
 from gateway.workers import Workers
-from mesh import payloads, telemetry, topics
+from mesh import payloads, telemetry
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
 from mesh.errors import CloseCode
@@ -68,6 +70,7 @@ class Hub:
         fanout: delivers broadcasts, and counts what becomes of them.
         socket_ids: the clients by id.
         reading: which of them are not read from, and why.
+        topics: what is heard of them on the bus.
     """
 
     def __init__(
@@ -85,12 +88,13 @@ class Hub:
         self.socket_ids = SocketIds(bus)
         self.reading = Reading()
         self._gateway = gateway
-        self._bus = bus
+        self.topics = HeardTopics(bus)
         self._workers = workers
         self._settings = settings
         self._limits = limits or LimitSettings()
         self._numbers = count(1)
         self._channels: dict[int, ChannelState] = {}
+        self._lost = LostWorkers(self._channels, self._channel_lost)
         self._slow = SlowTopics(workers.tell_all, settings)
         self._order = Order(self._in_order, hold_seconds, bus.delivered, lambda: bus.unread)
         self._broadcast_order = BroadcastOrder(self.fanout, self._channels, workers.received)
@@ -112,15 +116,11 @@ class Hub:
 
     def connect(self, client: Client, mount: Mount) -> None:
         """Take in a client."""
+        settings, limits = self._settings, socket_limits(self._limits, mount.routes, time.monotonic)
         client.session = Session(
-            client.encoding.serializer,
-            mount.routes,
-            client,
-            self._numbers.__next__,
-            self._settings.max_channels_per_socket,
-            self._settings.max_pending_bytes,
-            socket_limits(self._limits, mount.routes, time.monotonic),
-        )
+            client.encoding.serializer, mount.routes, client, self._numbers.__next__,
+            settings.max_channels_per_socket, settings.max_pending_bytes, limits,
+        )  # fmt: skip
         self.clients[client] = None
         stats.connections += 1
         self.socket_ids.add(client)
@@ -248,15 +248,16 @@ class Hub:
         self.reading.resume_all(("link", worker))
         self._order.forget(worker)
         self._broadcast_order.forget(worker)
-        for channel in [each for each in self._channels.values() if each.worker == worker]:
-            if channel.joining is not None:
-                self.fanout.hold(channel)
-                self.fanout.forget_order(channel)
-            client, under_way = channel.client, not channel.joined or channel.moved is not None
-            if died and under_way and self._guard.died(client.mount, channel):
-                self._join_crashed(channel)
-            else:
-                self._carry_out(client, client.session.lost(channel))
+        self._lost.add(worker, died)
+
+    def _channel_lost(self, channel: ChannelState, died: bool) -> None:
+        if channel.joining is not None:
+            self.fanout.forget_order(channel)
+        client, under_way = channel.client, not channel.joined or channel.moved is not None
+        if died and under_way and self._guard.died(client.mount, channel):
+            self._join_crashed(channel)
+        else:
+            self._carry_out(client, client.session.lost(channel))
 
     def _unplaceable(self, channel: ChannelState) -> None:
         if channel.number in self._channels:
@@ -285,7 +286,7 @@ class Hub:
         channel = action.channel
         self._channels[channel.number] = channel
         if self.fanout.hold(channel):
-            self._bus.subscribe(topics.exact(channel.topic))
+            self.topics.hear(channel.topic)
         self._subscribing.wait(channel)
 
     def _place_action(self, client: Client, action: Place) -> None:
@@ -323,7 +324,7 @@ class Hub:
         self._slow.dropped(channel)
         self.reading.resume(channel.client, ("channel", channel.number))
         if self.fanout.drop(channel, reason):
-            self._bus.unsubscribe(topics.exact(channel.topic))
+            self.topics.give_up(channel.topic)
 
     def _close(self, client: Client, action: Close) -> None:
         log.info("connection closed", code=int(action.code), reason=action.reason, socket_id=client.id)

@@ -211,6 +211,8 @@ class GatewayNode:
             self.admin.close()
         if self.prober is not None:
             self.prober.close()
+        if self.hub is not None:
+            self.hub.topics.close()
         if self.bus is not None:
             self.bus.close()
         if self._owns_context:

@@ -21,6 +21,11 @@ def _ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def thread_seconds(pid: int) -> float:
+    """CPU time of a process's main thread, where its event loop runs, to the microsecond."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def rss_bytes(pids: Sequence[int]) -> int:
     """Resident memory of all of them together."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * PAGE

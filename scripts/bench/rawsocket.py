@@ -26,7 +26,7 @@ class RawSocket:
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         while b"\r\n\r\n" not in self._received:
-            self._read()
+            self.read()
         head, _, rest = bytes(self._received).partition(b"\r\n\r\n")
         if b" 101 " not in head:
             raise RuntimeError(f"upgrade refused: {head[:60]!r}")
@@ -47,7 +47,7 @@ class RawSocket:
             self._send(f'["1","1","{topic}","phx_join",{{}}]' for topic in batch)
             joined = 0
             while joined < len(batch):
-                self._read()
+                self.read()
                 for message in self.messages():
                     if b'"status":"ok"' not in message:
                         raise RuntimeError(f"join refused: {message[:200]!r}")
@@ -55,12 +55,16 @@ class RawSocket:
 
     def publish(self, topic: str, size: int = 100) -> None:
         """Push a new_msg of about `size` bytes."""
-        self._send([f'["1",null,"{topic}","new_msg",{{"d":"{"x" * (size - 8)}"}}]'])
+        self.push(topic, "new_msg", f'{{"d":"{"x" * (size - 8)}"}}')
+
+    def push(self, topic: str, event: str, payload: str) -> None:
+        """Push, without a ref; the payload is JSON."""
+        self._send([f'["1",null,"{topic}","{event}",{payload}]'])
 
     def take(self) -> int:
         """How many messages there are to read now."""
         if select.select([self._socket], [], [], 0)[0]:
-            self._read()
+            self.read()
         return len(self.messages())
 
     def messages(self) -> list[bytes]:
@@ -82,7 +86,8 @@ class RawSocket:
     def _send(self, texts: "Sequence[str] | object") -> None:
         self._socket.sendall(b"".join(_frame(each.encode()) for each in texts))  # type: ignore[attr-defined]
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Wait for some bytes; `messages` has what they make whole. Raises RuntimeError at the end."""
         data = self._socket.recv(262_144)
         if not data:
             raise RuntimeError("the server hung up")

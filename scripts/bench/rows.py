@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench import bus_load, generator, joining, light, presence_load, tls, topics_load
+from bench import bus_load, death, generator, joining, light, presence_load, tls, topics_load
 from bench.row import COST, JOIN_CPU, JOINS, MEMORY, P99, Figure, Report, Row, Run, throughput
 
 
@@ -33,6 +33,14 @@ def once(arguments: str) -> Callable[[Run], Report]:
 
 WARM_SECONDS = 2.0
 OURS = ("embedded", "cluster")
+DEATH = (
+    Figure("error_ms_p99", "p99 {:.0f} ms until phx_error", lower=True),
+    Figure("error_ms_median", "median {:.0f} ms", lower=True),
+    Figure("error_ms_max", "max {:.0f} ms", lower=True),
+    Figure("error_cpu_ms", "{:.0f} ms of the gateway's CPU until the last", lower=True),
+    Figure("flow_ms_max", "{:.0f} ms at most for others", lower=True),
+    Figure("lost", "{:.0f} channels lost"),
+)
 WINDOW_8 = {"": 91_200.0, "cluster2": 110_800.0}
 
 ROWS: list[Row] = [
@@ -146,5 +154,16 @@ ROWS: list[Row] = [
             JOINS,
         ),
         joining.SETTINGS,
+    ),
+    *(
+        Row(
+            f"death: {channels} channels, {per_topic} to a topic, {busy} busy processes",
+            death.killed(channels, per_topic, busy),
+            DEATH,
+            death.SETTINGS,
+            ("cluster1",),
+        )
+        for channels, per_topic in ((10_000, 1), (20_000, 1_000))
+        for busy in (0, 4)
     ),
 ]

@@ -71,6 +71,11 @@ class Process:
         """Send it one."""
         self._popen.send_signal(number)
 
+    def kill(self) -> None:
+        """SIGKILL, if it still runs, and wait."""
+        self._popen.kill()
+        self._popen.wait()
+
     def stop(self) -> None:
         """SIGTERM, and wait. Raises TimeoutExpired if it had to be killed."""
         self._popen.terminate()

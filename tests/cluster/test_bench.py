@@ -40,6 +40,7 @@ def measure(script, tmp_path, *arguments):
         ("presence", "embedded", ["presence_cpu_ms", "diff_bytes", "kb_in_per_join"]),
         ("topics", "embedded", ["kb_per_topic", "topic_join_cpu_ms"]),
         ("proxy", "cluster1", ["bus_per_s", "dropped"]),
+        ("death: 10000 channels, 1 to a topic, 0", "cluster1", ["error_ms_p99", "error_cpu_ms", "lost"]),
         ("stalls", "embedded", ["stall_ms", "stalls_over_20_ms", "lat_ms_p99"]),
     ],
 )

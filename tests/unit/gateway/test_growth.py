@@ -63,6 +63,13 @@ def joined_clients(number, workers=None):
     return gateway, clients
 
 
+def lose_the_worker(gateway):
+    """And let all the turns pass that its channels need."""
+    gateway.hub._worker_lost(WORKER)
+    while gateway.hub._lost._lost:
+        gateway.hub._lost._turn()
+
+
 def joins_of_one_topic(number):
     gateway = Gateway(Answering(), max_pending_bytes=100_000_000)
     messages = [[str(n), str(n), "room:1", "phx_join", {}] for n in range(number)]
@@ -133,7 +140,7 @@ def a_worker_dies_under_joined_channels(number):
     gateway, clients = joined_clients(number)
 
     def work():
-        gateway.hub._worker_lost(WORKER)
+        lose_the_worker(gateway)
         assert all(client.outbox[-1][3] == "phx_error" for client in clients)
 
     return work
@@ -146,7 +153,7 @@ def a_worker_dies_under_pending_joins(number):
         say_all(gateway, [["1", "1", "room:1", "phx_join", {}]], client)
 
     def work():
-        gateway.hub._worker_lost(WORKER)
+        lose_the_worker(gateway)
         assert len(gateway.workers.sent) == 2 * number
 
     return work

@@ -1,0 +1,189 @@
+"""A worker is killed under thousands of channels: how soon each client has its phx_error.
+
+The row adds a second worker to the server and kills that one with SIGKILL, about half of the channels are
+on it. Meanwhile one connection pushes at a fixed rate; the delay of what it gets back is the delay of
+those whose worker lives. Then the clients join again, and every one of them must succeed.
+"""
+
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from bench.processes import thread_seconds
+from bench.rawsocket import RawSocket
+from bench.row import Report, Run
+from bench.servers import APP, SETTLE_SECONDS, Server
+from harness.processes import ROOT, Process, wait_for
+
+CONNECTIONS = 100
+FLOWS = 16
+"""Topics of the pushes: some of them are on the worker that lives."""
+PUSHES_PER_SECOND = 200
+LEAST_TOPICS = 16
+"""Of so many each worker has some."""
+PATIENCE_SECONDS = 60.0
+SILENCE_SECONDS = 2.0
+"""After the last phx_error nothing comes for so long."""
+ERROR = re.compile(rb'^\["1","1","([^"]+)","phx_error"')
+FLOW = re.compile(rb'"new_msg",\{"at":([\d.]+)\}')
+SETTINGS = {"MESH_GATEWAY__MAX_CHANNELS_PER_SOCKET": "100000"}
+
+Place = tuple[RawSocket, str]
+"""One channel: its connection and its topic."""
+
+
+def killed(channels: int, per_topic: int, busy: int = 0) -> Callable[[Run], Report]:
+    """A row: so many channels in all, `per_topic` of them to a topic, beside `busy` busy processes."""
+
+    def work(run: Run) -> Report:
+        members = run.capped(per_topic)
+        topics = max(LEAST_TOPICS, run.capped(channels) // members)
+        sockets = max(members, run.capped(CONNECTIONS))
+        with ExitStack() as stack:
+            victim = stack.enter_context(_second_worker(run))
+            places = stack.enter_context(_joined(run.server, topics, members, sockets))
+            flow = RawSocket(run.server.hosts[0])
+            stack.callback(flow.close)
+            flow.join([f"bench:flow-{each}" for each in range(FLOWS)])
+            stack.enter_context(_busy(busy))
+            death = Death(run.server.parts["gateway"][0], places, flow)
+            death.flow(run.seconds / 2)
+            death.kill(victim)
+            death.wait()
+            return death.report()
+
+    return work
+
+
+class Death:
+    """One of them, as the clients see it."""
+
+    def __init__(self, gateway: int, places: Sequence[Place], flow: RawSocket) -> None:
+        self._gateway = gateway
+        self._flow = flow
+        self._sockets = list(dict.fromkeys(socket for socket, _ in places))
+        self._selector = selectors.DefaultSelector()
+        for each in [*self._sockets, flow]:
+            self._selector.register(each, selectors.EVENT_READ, each)
+        self._lost: list[Place] = []
+        self._after: list[float] = []
+        self._delays: list[float] = []
+        self._begun = self._last = time.monotonic()
+        self._pushed = 0
+        self._kill = self._cpu = self._cpu_used = 0.0
+
+    def flow(self, seconds: float) -> None:
+        """Push and read for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._turn()
+
+    def kill(self, victim: Process) -> None:
+        """End the worker."""
+        self._delays.clear()
+        self._cpu = thread_seconds(self._gateway)
+        self._kill = self._last = time.monotonic()
+        victim.signal(signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Until no more phx_error comes."""
+        while not self._lost or time.monotonic() < self._last + SILENCE_SECONDS:
+            if time.monotonic() > self._kill + PATIENCE_SECONDS:
+                raise RuntimeError("no phx_error has come")
+            self._turn()
+
+    def report(self) -> Report:
+        """What was seen; the clients join again."""
+        after = sorted(self._after)
+        begun = time.monotonic()
+        for socket in self._sockets:
+            socket.join([topic for each, topic in self._lost if each is socket])
+        return {
+            "lost": len(after),
+            "error_ms_median": 1000 * after[len(after) // 2],
+            "error_ms_p99": 1000 * after[int(0.99 * (len(after) - 1))],
+            "error_ms_max": 1000 * after[-1],
+            "error_cpu_ms": 1000 * self._cpu_used,
+            "flow_ms_max": 1000 * max(self._delays, default=0.0),
+            "rejoin_s": time.monotonic() - begun,
+            "ok": len(after) > 0 and len(after) == len(set(self._lost)) and bool(self._delays),
+        }
+
+    def _turn(self) -> None:
+        """Push what is due, read what there is: first all of it, then what it is."""
+        now = time.monotonic()
+        if now >= self._begun + self._pushed / PUSHES_PER_SECOND:
+            topic = f"bench:flow-{self._pushed % FLOWS}"
+            self._flow.push(topic, "new_msg", f'{{"at":{now:.6f}}}')
+            self._pushed += 1
+        came = []
+        for key, _ in self._selector.select(0.001):
+            key.data.read()
+            came.append((time.monotonic(), key.data))
+        for at, socket in came:
+            for message in socket.messages():
+                self._message(at, socket, message)
+
+    def _message(self, at: float, socket: RawSocket, message: bytes) -> None:
+        flowed = FLOW.search(message)
+        if flowed is not None:
+            self._delays.append(at - float(flowed[1]))
+            return
+        error = ERROR.match(message)
+        if error is None:
+            return
+        if socket is not self._flow:
+            self._lost.append((socket, error[1].decode()))
+            self._after.append(at - self._kill)
+            self._last = at
+            self._cpu_used = thread_seconds(self._gateway) - self._cpu
+
+
+@contextmanager
+def _second_worker(run: Run) -> Iterator[Process]:
+    """To be killed."""
+    arguments = ["worker", APP, *(f"--proxy={each}" for each in run.server.proxies)]
+    process = Process(arguments, run.directory / "second.log", SETTINGS)
+    try:
+        wait_for(lambda: "worker" in process.printed(), process)
+        time.sleep(SETTLE_SECONDS)
+        yield process
+    finally:
+        process.kill()
+
+
+@contextmanager
+def _joined(server: Server, topics: int, members: int, connections: int) -> Iterator[list[Place]]:
+    """So many members of each topic, spread over the connections."""
+    sockets = [RawSocket(server.hosts[0]) for _ in range(connections)]
+    names = [f"bench:{number}" for number in range(topics)]
+    places = [
+        (sockets[(number * members + member) % connections], topic)
+        for number, topic in enumerate(names)
+        for member in range(members)
+    ]
+    try:
+        for socket in sockets:
+            socket.join([topic for each, topic in places if each is socket])
+        yield places
+    finally:
+        for socket in sockets:
+            socket.close()
+
+
+@contextmanager
+def _busy(processes: int) -> Iterator[None]:
+    """So many that do nothing but use the CPU."""
+    command = [sys.executable, "-c", "while True: pass"]
+    running = [subprocess.Popen(command, cwd=ROOT) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
