@@ -61,7 +61,7 @@ class Connection:
         self._placement = Placement()
 
     async def __aenter__(self) -> Self:
-        """Connect; returns when the proxy has answered.
+        """Connect; returns when a proxy has answered, and others that are slower had a moment for it.
 
         Raises:
             UnreachableError: if it does not in time.
@@ -73,7 +73,7 @@ class Connection:
         try:
             # A web application opens it within a request, but it serves all requests.
             contexts.fresh().run(self._start, context)
-            await self._confirm()
+            await delivery.reach(self._open(), self._timeout_seconds)
         except BaseException:
             await self._close()
             raise

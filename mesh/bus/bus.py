@@ -7,6 +7,7 @@ import zmq
 
 from mesh import topics
 from mesh.bus.barrier import Barrier, subscribed
+from mesh.bus.confirmations import Confirmations
 from mesh.bus.frames import DIRECT, Header, encode_direct
 from mesh.bus.lane import Lane
 from mesh.bus.names import ProxyNames
@@ -42,6 +43,7 @@ class Bus:
             settings.proxy_timeout_seconds + MOVE_SECONDS,
         )
         self.barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
+        self.confirmations = Confirmations(self.publisher)
         self.subscriptions = Subscriptions(self.subscribe, self.unsubscribe, lambda: subscribed(self))
         self.subscriber.listeners += (self.subscriptions.deliver,)
         self._fresh: dict[int, str] = {}

@@ -48,6 +48,7 @@ class Lane:
         index: of this lane among the node's.
         connected: whether the proxy is there.
         heard: whether something has come back through it since, so that both directions work.
+        doubted: whether it owes an answer that others have given, and is not used until it answers.
         away: whether it is known not to be there: nobody need wait for it.
         interruptions: how often it has gone.
         sent: what may be lost with the proxy.
@@ -70,7 +71,7 @@ class Lane:
         self.index = index
         self.connected = False
         self.heard = False
-        self.away = False
+        self.away = self.doubted = False
         self.interruptions = 0
         # A proxy takes what it cannot pass on to a node that is cut off from it, until that node says so.
         self.sent = Sent(RESENT_SECONDS + settings.proxy_timeout_seconds)
@@ -141,15 +142,16 @@ class Lane:
             self._probes[sequence] = self.sent.position
 
     def echoed(self, sequence: int) -> bool:
-        """A probe has come back; returns whether this is the news that both directions work."""
+        """A probe has come back; returns whether that is news: both directions work, or work again."""
         position = self._probes.pop(sequence, None)
         if position is None:
             return False
         self.sent.taken(position)
         self.heard_at = asyncio.get_running_loop().time()
-        self.away = False
+        doubted = self.doubted
+        self.away = self.doubted = False
         if self.heard:
-            return False
+            return doubted
         self._stop_timer()
         self.heard, self.heard_since = True, self.heard_at
         return True
@@ -196,7 +198,7 @@ class Lane:
             return
         was = self.connected
         self._shut(linger_ms=0)
-        self.connected = self.heard = False
+        self.connected = self.heard = self.doubted = False
         self.away = True
         self.listeners.clear()
         self._probes.clear()

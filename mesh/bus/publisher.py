@@ -32,8 +32,8 @@ from mesh.bus.lane import Lane
 from mesh.bus.listeners import Listeners
 from mesh.bus.markers import Markers
 from mesh.bus.sequence import Message
+from mesh.bus.topic_lanes import TopicLanes
 from mesh.messages import Sender
-from mesh.placement import choose
 from mesh.settings import BusSettings
 from mesh.telemetry import counters, get_logger, stats
 
@@ -43,7 +43,6 @@ RETRY_SECONDS = 0.005
 TICK_SECONDS = 0.25
 """Between two probes of each proxy."""
 FIRST_PROBE_SECONDS = 0.001
-REMEMBERED_TOPICS = 10_000
 SILENT_ANNOUNCEMENTS = 2.5
 """A node that has missed so many is not waited for when a proxy is back."""
 
@@ -56,6 +55,8 @@ class Publisher:
         sequence: number of the last message published.
         version: of the headers it publishes.
         lanes: one for each proxy.
+        in_use: those that it publishes through.
+        on_echo: called when a probe has come back.
         on_broadcast: called with (topic, sequence) for each broadcast numbered.
         on_change: called when the proxies that this node hears, or uses, have changed.
         on_lost: called when one is known not to be there.
@@ -76,6 +77,7 @@ class Publisher:
         self.on_broadcast: Callable[[str, int], None] | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_echo: Callable[[], None] = lambda: None
         self.fresh_topic: Callable[[Lane], str] = lambda _: topics.of_sync(origin)
         self.dropped = 0
         self.lanes: list[Lane] = []
@@ -84,10 +86,10 @@ class Publisher:
         self._numbers = itertools.count()  # never given twice: markers of an old lane may be on their way
         self.lanes += map(self._lane_to, proxies, self._numbers)
         self._listeners = Listeners(self.lanes)
-        self._usable: list[Lane] = []
+        self.in_use: list[Lane] = []
         self._unsettled = False
         self._markers = Markers()
-        self._by_topic: dict[str, Lane] = {}
+        self._topics = TopicLanes()
         self._backlog: deque[Message] = deque()
         self._retry: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -112,11 +114,11 @@ class Publisher:
     @property
     def uses(self) -> tuple[str, ...]:
         """Those that it publishes through."""
-        return tuple(each.address for each in self._usable)
+        return tuple(each.address for each in self.in_use)
 
     def proxy_of(self, topic: str) -> str:
         """The proxy through which a topic goes now; empty if none is there."""
-        lane = self._lane(topic)
+        lane = self._topics.lane(topic)
         return lane.address if lane is not None else ""
 
     def start(self) -> None:
@@ -176,14 +178,14 @@ class Publisher:
         frames = [topics.exact(topic), header, data]
         if kind in KEPT:
             message = Message(sequence, topic, frames, self._clock())
-            lane = None if self._backlog else self._lane(topic)
+            lane = None if self._backlog else self._topics.lane(topic)
             if lane is None or not lane.send_kept(message):
                 self._keep(message)
         elif kind == ANNOUNCEMENT:  # who has lost a proxy must hear it through another
             for each in self.lanes:
                 each.send(frames)
         else:
-            lane = self._lane(topic)
+            lane = self._topics.lane(topic)
             if lane is not None:
                 lane.send(frames)
         return sequence
@@ -200,6 +202,13 @@ class Publisher:
         if lane.connected and lane.echoed(sequence):
             self.on_change()
             self._choose()
+        self.on_echo()
+
+    def doubt(self, lanes: Collection[Lane]) -> None:
+        """Until something comes back through these again, send what they took, and all else, other ways."""
+        for lane in lanes:
+            lane.doubted = True
+        self._choose()
 
     def deaf(self, lane: Lane) -> None:
         """What comes back from a proxy is interrupted: whether it works has to be found out anew."""
@@ -228,17 +237,17 @@ class Publisher:
 
     def _choose(self) -> None:
         """Use the proxies that everybody hears; send again what went through one that is used no more."""
-        here = [lane for lane in self.lanes if lane.heard]
+        here = [lane for lane in self.lanes if lane.heard and not lane.doubted]
         now = asyncio.get_running_loop().time()
         everybody = [lane for lane in here if self._listeners.all_hear(lane)]
         patience = self._settings.listeners_seconds
         usable = everybody or [lane for lane in here if now - lane.heard_since > patience]
         if self._backlog:  # what waits was published before any marker that could be sent now
-            usable = [lane for lane in usable if lane in self._usable] or usable
-        if usable == self._usable:
+            usable = [lane for lane in usable if lane in self.in_use] or usable
+        if usable == self.in_use:
             return
-        before, self._usable = self._usable, usable
-        self._by_topic.clear()
+        before, self.in_use = self.in_use, usable
+        self._topics.use(usable)
         log.debug("proxies in use", proxies=[lane.address for lane in usable])
         kept = [lane for lane in before if lane in usable]
         gained = [lane for lane in usable if lane not in before]
@@ -247,19 +256,6 @@ class Publisher:
         self._unsettled = self._unsettled or len(kept) < len(before)
         self._send_again([lane for lane in self.lanes if lane not in usable])
         self.on_change()
-
-    def _lane(self, topic: str) -> Lane | None:
-        usable = self._usable
-        if len(usable) < 2:
-            return usable[0] if usable else None
-        lane = self._by_topic.get(topic)
-        if lane is None:
-            by_address = {each.address: each for each in usable}
-            lane = by_address[choose(topic, by_address) or ""]
-            if len(self._by_topic) >= REMEMBERED_TOPICS:
-                self._by_topic.clear()
-            self._by_topic[topic] = lane
-        return lane
 
     def _mark(self, kept: list[Lane], gained: list[Lane]) -> None:
         """Tell receivers that topics move: from here on, wait for what still comes the old ways."""
@@ -288,7 +284,7 @@ class Publisher:
             if lane.heard:
                 self.probe(topic, lane)
             silent = lane.heard and now - lane.heard_at > self._settings.proxy_timeout_seconds
-            if silent and not late and len(self._usable) > 1:
+            if silent and not late and any(other is not lane for other in self.in_use):
                 log.warning("proxy does not answer", proxy=lane.address)
                 lane.lose()
         self._markers.repeat(now)
@@ -324,7 +320,7 @@ class Publisher:
             self.dropped += 1
             return
         self._backlog.append(message)
-        if self._usable and self._retry is None:
+        if self.in_use and self._retry is None:
             self._retry_later()
 
     def _retry_later(self) -> None:
@@ -336,13 +332,13 @@ class Publisher:
         self._flush()
 
     def _flush(self) -> None:
-        while self._backlog and self._usable:
-            lane = self._lane(self._backlog[0].topic)
+        while self._backlog and self.in_use:
+            lane = self._topics.lane(self._backlog[0].topic)
             if lane is None or not lane.send_kept(self._backlog[0]):
                 if self._retry is None:
                     self._retry_later()
                 return
             self._backlog.popleft()
-        if self._unsettled and self._usable:  # what went through a lost proxy has been sent again
+        if self._unsettled and self.in_use:  # what went through a lost proxy has been sent again
             self._unsettled = False
-            self._mark(self._usable, [])
+            self._mark(self.in_use, [])

@@ -86,7 +86,7 @@ def test_a_proxy_that_is_killed_costs_nothing(running):
                 await load.more()
                 await asyncio.to_thread(running.wait_restarted, "proxy", index, old)
                 publisher = load.pubsub._bus.publisher
-                await until(lambda publisher=publisher: len(publisher._usable) == 2)
+                await until(lambda publisher=publisher: len(publisher.in_use) == 2)
                 await load.more()
 
     run(scenario())
@@ -99,11 +99,11 @@ def test_a_frozen_proxy_delays_and_costs_nothing(running):
             await load.more()
             running.kill("proxy", 0, signal.SIGSTOP)
             try:
-                await until(lambda: len(publisher._usable) == 1)
+                await until(lambda: len(publisher.in_use) == 1)
                 await load.more()
             finally:
                 running.kill("proxy", 0, signal.SIGCONT)
-            await until(lambda: len(publisher._usable) == 2)
+            await until(lambda: len(publisher.in_use) == 2)
             await load.more()
 
     run(scenario())
@@ -177,8 +177,8 @@ def test_topics_are_spread_over_both_proxies(running):
     async def scenario():
         async with Load(running) as load:
             publisher = load.pubsub._bus.publisher
-            await until(lambda: len(publisher._usable) == 2)
-            assert {publisher._lane(topic).index for topic in TOPICS} == {0, 1}
+            await until(lambda: len(publisher.in_use) == 2)
+            assert len({publisher.proxy_of(topic) for topic in TOPICS}) == 2
             await load.more()
 
     run(scenario())

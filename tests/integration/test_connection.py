@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ from mesh.errors import (
     TopicError,
     UnreachableError,
 )
+from tests.support.processes import node
 from tests.support.proxy import bus, free_address, proxy
 from tests.support.until import until
 
@@ -230,6 +232,46 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
         assert got == ["e"]
 
     asyncio.run(scenario())
+
+
+def test_a_frozen_proxy_does_not_hold_up_what_the_other_can_confirm(tmp_path, monkeypatch):
+    """Not even if nothing else gives it up: its time-outs are longer than anybody waits here."""
+    for name in ("PROXY_TIMEOUT", "HEARTBEAT_TIMEOUT"):
+        monkeypatch.setenv(f"MESH_BUS__{name}_SECONDS", "120")
+    monkeypatch.setenv("MESH_LOG__LEVEL", "debug")
+    addresses = free_address(), free_address()
+
+    async def scenario(frozen):
+        async with (
+            mesh.connect(*addresses, timeout_seconds=20) as speaker,
+            speaker.subscribe("room:*") as broadcasts,
+        ):
+            publisher = speaker._bus.publisher
+            await until(lambda: len(publisher.in_use) == 2)
+            assert {publisher.proxy_of(f"room:{number}") for number in range(8)} == set(addresses)
+            frozen.send_signal(signal.SIGSTOP)
+            try:
+                for number in range(16):
+                    await speaker.broadcast(f"room:{number % 8}", "e", {"n": number})
+                async with mesh.connect(*addresses, timeout_seconds=20) as late:
+                    await late.broadcast("room:late", "e", {"n": 16})
+            finally:
+                frozen.send_signal(signal.SIGCONT)
+            await until(lambda: len(publisher.in_use) == 2)
+            await speaker.broadcast("room:0", "e", {"n": 17})
+            heard = [(each.topic, each.payload["n"]) for each in await following(broadcasts, 18)]
+            assert sorted(number for _, number in heard) == list(range(18))
+            for topic in {topic for topic, _ in heard}:
+                numbers = [number for each, number in heard if each == topic]
+                assert numbers == sorted(numbers)
+
+    with (
+        node(tmp_path, "proxy", "--bind", addresses[0]) as one,
+        node(tmp_path, "proxy", "--bind", addresses[1]) as two,
+    ):
+        for each in (one, two):
+            each.wait_for("subscribers")
+        asyncio.run(scenario(one.popen))
 
 
 def test_a_backlog_that_is_full_is_told():

@@ -263,12 +263,13 @@ def test_what_is_lost_is_published_again_when_its_request_is_repeated():
             async with proxy(address), mesh.connect(address) as pubsub:
                 publisher = node.publisher
                 await until(lambda: publisher.connected)
-                usable, bounds = publisher._usable, publisher._settings
-                publisher._usable = []  # as if the proxy were lost this very moment
+                usable, bounds = publisher.in_use, publisher._settings
+                publisher._topics.use([])  # as if the proxy were lost this very moment
                 publisher._settings = bounds.model_copy(update={"backlog_messages": 0})
                 with pytest.raises(UnreachableError, match="overloaded"):
                     await api.publish("broadcast", body, "key")
-                publisher._usable, publisher._settings = usable, bounds
+                publisher._topics.use(usable)
+                publisher._settings = bounds
                 async with pubsub.subscribe("room:1") as broadcasts:
                     assert await api.publish("broadcast", body, "key") == (1, False)
                     assert await api.publish("broadcast", body, "key") == (1, True)
