@@ -33,7 +33,7 @@ from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, 
 from mesh.payloads import EMPTY
 from mesh.routes import Route, RouteTable
 from mesh.serializers.base import Serializer
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import counters, get_logger, shorten
 from mesh.topics import MAX_TOPIC_BYTES, is_reserved
 
 log = get_logger("gateway.session")
@@ -94,7 +94,7 @@ class Session:
             message = self._serializer.decode(data, binary)
         except DecodeError as error:
             counters.count("frames_malformed")
-            return [Close(CloseCode.INTERNAL_ERROR, str(error))]
+            return [Close(CloseCode.INTERNAL_ERROR, shorten(str(error)))]
         if self._limits is not None:
             too_much = self._limits.check(message, len(data), self.channels.get)
             if too_much is not None:

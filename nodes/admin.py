@@ -1,16 +1,17 @@
 """What a node has for operators: an HTTP port with /metrics, /healthz, /readyz, and a stall monitor.
 
-The port is off unless configured, and on loopback; the monitor logs without it, too.
+The port is off unless configured, and on loopback; requests are bounded as on a gateway, by the defaults of
+its settings. The monitor logs without the port, too.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from tornado.httpserver import HTTPServer
-from tornado.web import Application
-
+from gateway.http.application import GatewayApplication
+from gateway.http.bodies import Bodies
 from gateway.http.health import Checks, HealthHandler, MetricsHandler, ReadyHandler
-from mesh.settings import AdminSettings
+from gateway.http.server import GatewayServer
+from mesh.settings import AdminSettings, GatewaySettings
 from nodes import listening, metrics
 from nodes.stalls import StallMonitor
 
@@ -40,7 +41,7 @@ class AdminServer:
         by_route: metrics.Routes | None = None,
     ) -> None:
         self.address = ""
-        self._server: HTTPServer | None = None
+        self._server: GatewayServer | None = None
         self._stalls = StallMonitor(settings.stall_warning_seconds)
         if settings.port is not None:
             self._listen(settings, settings.port, node, kind, checks, gauges, by_route)
@@ -68,7 +69,8 @@ class AdminServer:
         routes = health_routes(node, kind, checks)
         routes.append(("/metrics", MetricsHandler, {"registry": metrics.registry(all_gauges, by_route)}))
         sockets = listening.listen(settings.host, port, setting="admin.port")
-        self._server = HTTPServer(Application(routes))
+        application = GatewayApplication(Bodies(0, 0), routes)
+        self._server = GatewayServer(application, settings=GatewaySettings())
         self._server.add_sockets(sockets)
         self.address = listening.url("http", settings.host[0], sockets[0].getsockname()[1])
 

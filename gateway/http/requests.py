@@ -11,6 +11,7 @@ import msgspec
 from mesh import payloads, topics
 from mesh.errors import MeshError, RemoteProtocolError
 from mesh.messages import DISCONNECT, check_event
+from mesh.telemetry import shorten
 
 
 class RequestError(RemoteProtocolError):
@@ -99,9 +100,9 @@ def _read(decode: Callable[[bytes], Any], data: bytes, where: str) -> Any:
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        raise RequestError(400, f"{where}{_sentence(str(error))}") from None
+        raise RequestError(400, f"{where}{_sentence(shorten(str(error)))}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RequestError(400, f"{where}the body is not JSON: {error}") from None
+        raise RequestError(400, f"{where}the body is not JSON: {shorten(str(error))}") from None
     except RecursionError:
         raise RequestError(400, f"{where}the payload is nested too deeply") from None
 

@@ -28,7 +28,7 @@ from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import BY_NAME
 from mesh.settings import GatewaySettings, ZeroMQSettings
 from mesh.socket import ConnectInfo
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import counters, get_logger, shorten
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import CLIENTS
 from mesh.zeromq.drain import Drain
@@ -73,7 +73,7 @@ def read_opening(data: bytes) -> Opening:
     try:
         return _decode_opening(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise RefusedError(400, f"want JSON: path, params: {error}") from None
+        raise RefusedError(400, f"want JSON: path, params: {shorten(str(error))}") from None
 
 
 class ZeroMQClients:

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mesh.telemetry.bounded_text import shorten
 from mesh.telemetry.complaints import Complaints
 from mesh.telemetry.counters import COUNTERS, counters, stats
 from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
@@ -34,6 +35,7 @@ __all__ = [
     "get_logger",
     "log_to_logging",
     "milliseconds",
+    "shorten",
     "stats",
 ]
 

@@ -7,11 +7,15 @@ from typing import Any
 import structlog
 
 from mesh.telemetry import output, records
-from mesh.telemetry.filters import ParameterFilter
+from mesh.telemetry.bounded_text import shorten
+from mesh.telemetry.filters import MAX_TEXT, ParameterFilter
 from mesh.telemetry.logs import TRACEBACK_LINES, Gate, Sink
 
 FOREIGN = ("tornado.access", "tornado.application", "tornado.general", "asyncio")
 """Loggers of libraries that report what clients do."""
+
+FOREIGN_CHARACTERS = 1_000
+"""Of what they say, tracebacks apart: they quote requests."""
 
 _OURS = ("mesh", "gateway", "nodes")
 _format_exception = logging.Formatter().formatException
@@ -138,7 +142,7 @@ class _Guard(logging.Filter):
             kind = (record.name, record.levelname.lower(), f"{record.module}:{record.lineno}")
             if not self._gate.admit(kind, TRACEBACK_LINES if record.exc_info else 1):
                 return False
-        hide_secrets(record, self._secrets)
+        hide_secrets(record, self._secrets, FOREIGN_CHARACTERS)
         return True
 
 
@@ -150,13 +154,13 @@ def guard(secrets: ParameterFilter, gate: Gate | None) -> None:
         logger.addFilter(_Guard(secrets, gate))
 
 
-def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter) -> None:
+def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter, limit: int = MAX_TEXT) -> None:
     """Make a record's text and traceback what may be shown of them."""
     try:
         text = record.getMessage()
     except Exception:  # the arguments do not fit: logging reports that
         return
-    record.msg, record.args = secrets.text(text), ()
+    record.msg, record.args = shorten(secrets.text(text), limit), ()
     if record.exc_info and record.exc_info[0] is not None:
         record.exc_text = secrets.text(_format_exception(record.exc_info))
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from mesh.telemetry.bounded_text import shorten_fields
 from mesh.telemetry.filters import ParameterFilter
 from mesh.telemetry.limiter import Kind
 
@@ -80,7 +81,7 @@ class Logger:
             lines = TRACEBACK_LINES if "exc_info" in fields else 1
             if not _gate.admit((self.name, level, event), lines):
                 return
-        _sink(self.name, level, event, fields)
+        _sink(self.name, level, event, shorten_fields(fields))
 
 
 def get_logger(name: str) -> Logger:
