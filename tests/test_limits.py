@@ -1,0 +1,156 @@
+"""The table "Limits" of docs/operations.md: each row is proved by tests that drive its queue to the bound."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from mesh.settings import Settings
+from mesh.telemetry import COUNTERS
+from nodes import metrics
+
+ROOT = Path(__file__).parents[1]
+BACKPRESSURE = "tests/cluster/test_backpressure.py"
+BATCHES = "tests/unit/mesh/link/test_batches.py"
+CALLS = "tests/unit/mesh/bus/test_calls.py"
+CHANNEL_SERVER = "tests/unit/mesh/runtime/test_channel_server.py"
+CONNECTION = "tests/integration/test_connection.py"
+HTTP = "tests/integration/test_http.py"
+QUEUES = "tests/unit/gateway/test_queue_bounds.py"
+WIRE = "tests/integration/test_wire.py"
+
+PROBES = {
+    "what a client has sent and the gateway not read": [
+        f"{BACKPRESSURE}::test_a_flood_at_a_slow_channel_waits_in_its_client_and_hurts_nobody",
+    ],
+    "read, not handled: one `recv`, one message": [
+        "tests/unit/gateway/test_frames.py::test_an_oversized_frame_is_refused_by_its_header_alone",
+        f"{WIRE}::test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices",
+    ],
+    "line and headers of an HTTP request": [
+        f"{HTTP}::test_a_head_over_the_limit_is_answered",
+        f"{HTTP}::test_odd_headers_never_give_500",
+    ],
+    "an HTTP request that has begun": [
+        f"{HTTP}::test_a_request_that_does_not_go_on_is_answered_408",
+        f"{HTTP}::test_a_request_that_trickles_in_is_answered_408",
+    ],
+    "body of an HTTP request": [
+        f"{HTTP}::test_bodies_are_bounded_all_together_and_each",
+        "tests/integration/test_publish.py::test_a_body_beyond_the_limit_is_refused",
+    ],
+    "bodies of all HTTP requests, until they are answered": [
+        f"{HTTP}::test_bodies_are_bounded_all_together_and_each",
+        f"{HTTP}::test_many_bodies_that_no_route_wants_cost_no_memory",
+    ],
+    "frames of one message, which may be empty": [
+        "tests/unit/gateway/test_frames.py::test_fragments_cost_only_their_bytes",
+        "tests/unit/gateway/test_frames.py::test_a_message_has_a_bounded_number_of_frames",
+        f"{WIRE}::test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices",
+    ],
+    "messages behind a pending join": [
+        "tests/unit/gateway/test_session.py::test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join",
+        "tests/integration/test_channels.py::test_a_flood_while_a_join_is_pending_is_read_after_it",
+    ],
+    "mailbox of a channel, mark": [
+        f"{CHANNEL_SERVER}::test_a_full_mailbox_pauses_its_client_until_half_of_it_is_left",
+        f"{CHANNEL_SERVER}::test_so_do_few_large_messages",
+    ],
+    "mailbox of a channel, bound: also what it sends itself, and intercepted broadcasts": [
+        f"{CHANNEL_SERVER}::test_a_full_mailbox_ends_its_channel_only",
+        f"{CHANNEL_SERVER}::test_a_channel_that_floods_itself_ends_and_the_worker_goes_on",
+        f"{CHANNEL_SERVER}::test_more_bytes_than_may_wait_end_the_channel",
+    ],
+    "gateway → worker, mark": [f"{BACKPRESSURE}::test_a_busy_worker_pauses_those_who_push_to_it"],
+    "worker → gateway, mark": [
+        f"{BACKPRESSURE}::test_a_worker_makes_no_more_for_a_gateway_that_does_not_take_it",
+        f"{CHANNEL_SERVER}::test_the_channels_of_a_slow_gateway_handle_no_pushes",
+    ],
+    "either way, bound": [f"{BATCHES}::test_a_peer_too_far_behind_is_given_up"],
+    "ZeroMQ's queues of a link": [
+        "tests/unit/mesh/zeromq/test_queues.py::test_a_link_has_short_queues",
+        f"{BATCHES}::test_large_commands_are_spread_over_messages_in_order",
+        f"{BATCHES}::test_what_a_full_queue_refuses_follows_in_order",
+    ],
+    "unsent bytes of a client, `pause_publisher` mark": [
+        f"{BACKPRESSURE}::test_publishers_wait_for_a_reader_that_stops_and_goes_on",
+        f"{BACKPRESSURE}::test_a_reader_that_never_reads_again_is_closed_and_publishers_go_on",
+    ],
+    "unsent bytes of a client": [
+        f"{WIRE}::test_a_client_that_does_not_read_is_closed_and_others_get_everything",
+        "tests/integration/test_slow_consumers.py::test_a_client_that_falls_behind_a_ticker_misses_the_oldest",
+        "tests/integration/test_longpoll.py::test_a_client_that_does_not_poll_is_ended_when_too_much_waits",
+        "tests/integration/test_zeromq.py::test_a_client_that_does_not_read_is_closed_and_the_others_go_on",
+    ],
+    "broadcasts held for a pending join": [
+        "tests/unit/gateway/test_fanout.py::test_a_client_for_whose_join_too_much_is_held_is_closed",
+    ],
+    "joins that wait for a worker": [
+        "tests/unit/gateway/test_subscribing.py::test_a_long_silence_costs_a_bounded_number_of_joins",
+    ],
+    "topics left alone because their joins end workers": [
+        "tests/unit/gateway/test_crashed_joins.py::test_what_is_remembered_is_bounded",
+    ],
+    "workers and gateways whose links failed": [
+        "tests/unit/mesh/link/test_backoff.py::test_what_is_remembered_is_bounded",
+    ],
+    "messages of a ZeroMQ client that is not to be read from": [
+        f"{QUEUES}::test_a_zeromq_client_that_floods_while_it_is_not_read_from_is_closed",
+    ],
+    "a POST of a long-poll client that is not to be read from": [
+        f"{QUEUES}::test_a_post_that_may_not_be_handled_is_answered_408_and_its_rest_dropped",
+    ],
+    "a node → proxy, ZeroMQ's queue": [
+        "tests/unit/mesh/zeromq/test_queues.py::test_what_a_full_queue_to_a_proxy_does_not_take_is_refused_not_lost",
+    ],
+    "answers to other nodes' calls, kept in case they are asked for again": [
+        f"{CALLS}::test_answers_are_kept_for_a_time",
+        f"{CALLS}::test_the_bytes_of_answers_are_bounded_and_calls_without_theirs_stay_known",
+        f"{CALLS}::test_who_had_to_forget_early_does_not_say_that_a_call_never_came",
+    ],
+    "a node's backlog of the bus": [f"{CONNECTION}::test_a_backlog_that_is_full_is_told"],
+    "proxy → node, ZeroMQ's queue at each end": [
+        f"{BACKPRESSURE}::test_a_gateway_frozen_under_a_flood_is_cut_off_and_its_clients_are_told",
+    ],
+    "a subscription of a program or a task": [
+        f"{CONNECTION}::test_what_is_not_read_in_time_is_dropped_and_counted",
+    ],
+}
+
+
+def table():
+    section = (ROOT / "docs/operations.md").read_text().partition("\n## Limits\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    assert lines[0] == "| queue | bound | at the bound | shows as |"
+    return {
+        cells[0]: cells
+        for cells in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:])
+    }
+
+
+def test_every_row_has_its_tests_and_every_test_its_row():
+    assert list(table()) == list(PROBES)
+    assert all(PROBES.values()), [queue for queue, tests in PROBES.items() if not tests]
+
+
+@pytest.mark.parametrize("name", sorted({name for names in PROBES.values() for name in names}))
+def test_the_tests_exist(name):
+    path, _, test = name.partition("::")
+    functions = [
+        each.name
+        for each in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert test in functions
+
+
+def test_the_settings_and_metrics_that_it_names_exist():
+    counts = {f"mesh_{name}_total" for name in (*metrics.TOTALS, *COUNTERS)}
+    shown = counts | {f"mesh_{name}" for name in metrics.GAUGES}
+    settings = Settings()
+    for queue, bound, effect, shows in table().values():
+        for section, setting in re.findall(r"`([a-z]+)\.([a-z_]+)`", f"{queue} {bound} {effect}"):
+            assert setting in type(getattr(settings, section)).model_fields, f"{section}.{setting}"
+        for metric in re.findall(r"`(mesh_\w+)", shows):
+            assert metric in shown, metric
