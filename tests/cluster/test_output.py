@@ -93,7 +93,8 @@ def records_of(log, format):
 
 @pytest.mark.parametrize("format", ["json", "logfmt"])
 def test_every_line_of_a_cluster_is_a_record_with_the_nodes_name(tmp_path, format):
-    env = {"MESH_LOG__FORMAT": format, "LOGGING": "dictConfig" if format == "json" else ""}
+    own = {"LOGGING": "dictConfig", "LOGGING_LEVEL": "DEBUG"} if format == "json" else {}
+    env = {"MESH_LOG__FORMAT": format, **own}
     with cluster(tmp_path, APP, 1, 1, env=env) as running:
 
         async def talk():

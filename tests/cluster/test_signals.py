@@ -113,16 +113,14 @@ def test_a_signal_while_a_clusters_children_start_leaves_none(tmp_path):
 
 def test_a_hang_up_drains_a_node_and_nohup_keeps_it(tmp_path):
     (tmp_path / "nohup").mkdir()
-    with (
-        started(tmp_path, "serve", APP, "--port", "0") as node,
-        started(tmp_path / "nohup", "serve", APP, "--port", "0", within=["nohup"]) as kept,
-    ):
+    with started(tmp_path, "serve", APP, "--port", "0") as node:
         node.url()
-        kept.url()
-        for process in (node, kept):
-            process.popen.send_signal(signal.SIGHUP)
+        node.popen.send_signal(signal.SIGHUP)
         assert node.popen.wait(45) == 0
         assert "stopping" in node.log()
+    with started(tmp_path / "nohup", "serve", APP, "--port", "0", within=["nohup"]) as kept:
+        kept.url()
+        kept.popen.send_signal(signal.SIGHUP)
         assert kept.popen.poll() is None
         assert kept.stop() == 0
 

@@ -12,7 +12,7 @@ if os.environ.get("LOGGING") == "dictConfig":
         "version": 1,
         "formatters": {"own": {"format": "OWN %(levelname)s %(name)s %(message)s"}},
         "handlers": {"own": {"class": "logging.StreamHandler", "formatter": "own"}},
-        "root": {"handlers": ["own"], "level": "INFO"},
+        "root": {"handlers": ["own"], "level": os.environ.get("LOGGING_LEVEL", "INFO")},
     })  # fmt: skip
 if os.environ.get("LOGGING") == "by chance":
     logging.warning("logged at import")
