@@ -5,7 +5,6 @@ they have had. Pure: time is an argument, in seconds of any one clock.
 """
 
 from collections import deque
-from itertools import islice
 from typing import NamedTuple
 
 REMEMBERED = 131_072
@@ -109,6 +108,7 @@ class Sent:
         self.position = 0
         self._seconds = seconds
         self._messages: deque[Message] = deque()
+        self._positions: dict[int, int] = {}  # of the messages, by their numbers
         self._bytes = 0
         self._taken = 0
         self._marks: deque[tuple[float, int]] = deque()
@@ -120,6 +120,7 @@ class Sent:
         """It was sent, after all those before."""
         self.position += 1
         self._messages.append(message)
+        self._positions[message.sequence] = self.position
         self._bytes += len(message.frames[2])
         if len(self._messages) > RESENT or self._bytes > RESENT_BYTES:
             self._drop()
@@ -140,17 +141,20 @@ class Sent:
 
     def untaken(self, first: int, last: int) -> bool:
         """Whether the proxy has not confirmed one of the messages with these numbers."""
-        untaken = self.position - self._taken
-        newest = islice(reversed(self._messages), untaken)
-        return any(first <= each.sequence <= last for each in newest)
+        positions, taken = self._positions, self._taken
+        return any(positions.get(number, 0) > taken for number in range(first, last + 1))
 
     def take_all(self) -> list[Message]:
         """Everything that may be lost, to be sent again elsewhere."""
         messages = list(self._messages)
         self._messages.clear()
+        self._positions.clear()
         self._marks.clear()
         self._bytes = 0
         return messages
 
     def _drop(self) -> None:
-        self._bytes -= len(self._messages.popleft().frames[2])
+        message = self._messages.popleft()
+        self._bytes -= len(message.frames[2])
+        if self._positions.get(message.sequence, 0) <= self.position - len(self._messages):
+            self._positions.pop(message.sequence, None)

@@ -319,7 +319,6 @@ async def test_a_channel_moves_however_fast_broadcasts_come(old, new):
             header = Header(VERSION, BROADCAST, "x", sent, "secret", JSON)
             old.channels.members.broadcast("move:1", header, b'{"n":%d}' % sent)
 
-    await old.join()
     draining = old.drain()
     await old.wait(commands.Moving)
     broadcast(20)
