@@ -24,7 +24,8 @@ ANSWER_SECONDS = 20.0
 HELLO_SECONDS = 8.0
 MAX_HELLOS = 8
 MAX_INNOCENT_CRASHES = 3
-FRAGMENTS = 400_000
+FRAGMENTS, FEW_FRAGMENTS = 400_000, 70_000
+"""The fewer are still more than `gateway.max_fragments`."""
 BODIES, BODY_BYTES = 100, 8_000_000
 JOINS = 9_000
 
@@ -143,8 +144,9 @@ async def payloads(nodes: Nodes, scale: float) -> Seen:
 
 async def fragments(nodes: Nodes, scale: float) -> Seen:
     """Two clients send a message in fragments of two bytes and of none, and never finish it."""
+    count = max(int(FRAGMENTS * scale), FEW_FRAGMENTS)
     answers = await asyncio.gather(
-        *(asyncio.to_thread(_fragments, nodes.port, part, int(FRAGMENTS * scale)) for part in (b"ab", b""))
+        *(asyncio.to_thread(_fragments, nodes.port, part, count) for part in (b"ab", b""))
     )
     seen = Seen(f"fragments of two bytes: {answers[0]}; of none: {answers[1]}")
     seen.want("close frame" in answers[0] and "close frame" in answers[1], "not closed with a code")
