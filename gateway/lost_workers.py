@@ -1,4 +1,4 @@
-"""Ends the channels of workers that are gone, so many that a turn of the event loop stays short.
+"""Ends the channels of workers that are gone, in slices that keep each turn of the event loop short.
 
 What is decided in a turn leaves at its end, so the first clients hear of it while the last channels still
 wait. Until it is a channel's turn it stands as it was: what its client pushes is lost with the worker.

@@ -60,7 +60,7 @@ class Body:
         self._size = 0
 
     def check(self, more: int) -> None:
-        """Raises BodyError if so many more bytes are too many."""
+        """Raises BodyError if this number of further bytes exceeds a bound."""
         size = self._size + more
         if size > self._limit:
             counters.count("http_bodies_refused")

@@ -233,7 +233,7 @@ class Connection(HTTP1Connection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Any:
-        """As Tornado's; who is answered before the body was read is told that the connection ends."""
+        """As in Tornado; an answer sent before the body was read says that the connection ends."""
         request = self._request_headers
         if not self._read_finished and request is not None and has_body(request):
             self._disconnect_on_finish = True
