@@ -35,6 +35,6 @@ def test_two_pages_chat_through_two_gateways_also_after_a_worker_was_killed(tmp_
                     running.wait_restarted("workers", index, old)
                 pages.stdin.write("\n")
                 pages.stdin.flush()
-                assert pages.wait(40) == 0, Path(log.name).read_text()
+                assert pages.wait(120) == 0, Path(log.name).read_text()
             finally:
                 pages.kill()

@@ -60,7 +60,7 @@ def test_a_page_of_clients_in_one_encrypted_room(gateway, programs, tmp_path):  
                 c, in_node = others
                 await asyncio.to_thread(c.wait, lambda line: "Cé" in line)
                 c.write("from C")
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(120):
                     while said.keys() < {"Cé", "Node"}:
                         await asyncio.sleep(0.01)
                 await room.push("new_msg", {"body": "from Python"})

@@ -25,7 +25,7 @@ def node_worker(address, directory):
         finally:
             if process.poll() is None:
                 process.terminate()
-            process.wait(10)
+            process.wait(120)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def node(script, package, *urls, **env):
         ["node", SCRIPTS / script, package, *urls],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         env={**os.environ, **env},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -129,4 +129,4 @@ def survive(running, client):
         assert expect(24) == 24
     client.stdin.write("end\n")
     client.stdin.flush()
-    assert client.wait(10) == 0
+    assert client.wait(120) == 0

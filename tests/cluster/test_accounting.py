@@ -119,7 +119,7 @@ def test_nothing_is_unaccounted_for_while_clients_stall_leave_join_and_die(tmp_p
                 [value(await asyncio.to_thread(scrape, url), "mesh_broadcasts_total") for url in workers]
             )
             assert published == 3 * 1_000
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while True:
                     seen = await look(gateways)
                     if sum(value(each, "mesh_fanout_messages_total") for each in seen) == 5 * 1_000:

@@ -75,7 +75,7 @@ def post(url, key, n):
     headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
     made = urllib.request.Request(f"{url}/api/broadcast", body, headers)
     try:
-        with urllib.request.urlopen(made, timeout=60) as response:
+        with urllib.request.urlopen(made, timeout=180) as response:
             return response.status, response.headers["Idempotency-Replayed"]
     except urllib.error.HTTPError as error:
         with error:

@@ -20,7 +20,7 @@ def running(tmp_path_factory):
 
 def mesh(*arguments, code=0):
     command = [sys.executable, "-m", "nodes", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
 

@@ -192,7 +192,7 @@ class Member:
 
     async def answer(self, ref):
         answer = self.answers[ref] = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             return await answer
 
     def here(self):
@@ -244,7 +244,7 @@ def everybody(members):
 async def whole(mesh):
     """Until the mesh says so itself; returns how long it took."""
     healed = time.monotonic()
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while not await asyncio.to_thread(mesh.whole):
             await asyncio.sleep(0.05)
     return time.monotonic() - healed
@@ -259,7 +259,7 @@ async def channels_are(mesh, members):
             wanted[each.worker] += 1
         return all(mesh.metric(name, "open_channels") == wanted[name] for name in WORKERS)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not await asyncio.to_thread(right):
             await asyncio.sleep(0.05)
 

@@ -158,7 +158,7 @@ def test_a_draining_gateway_says_so_to_operators(tmp_path):
                 client.close()
 
         run(scenario())
-        assert process.popen.wait(30) == 0
+        assert process.popen.wait(120) == 0
 
 
 def test_a_channel_that_blocks_its_node_is_exported_and_logged(tmp_path):

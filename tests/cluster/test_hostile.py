@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 def hostile(tmp_path, *arguments):
     file = tmp_path / "result.json"
     command = [sys.executable, "scripts/hostile.py", *arguments, "--json", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(file.read_text())
 

@@ -79,7 +79,7 @@ def test_a_killed_node_is_restarted_whatever_becomes_of_the_output(tmp_path, kin
             until_sync(answers)
         finally:
             process.terminate()
-            code = process.wait(45)
+            code = process.wait(120)
     assert code == 0
 
 

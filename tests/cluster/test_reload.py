@@ -44,7 +44,7 @@ def reloading(directory):
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(30)
+        process.wait(120)
 
 
 def test_what_is_changed_runs(tmp_path):
@@ -68,6 +68,6 @@ def test_what_is_changed_runs(tmp_path):
         (tmp_path / "notes.txt").write_text("no Python")
         starts = log().count("application")
         process.send_signal(signal.SIGINT)
-        assert process.wait(45) == 0
+        assert process.wait(120) == 0
         assert log().count("application") == starts
         assert "Traceback" not in log()

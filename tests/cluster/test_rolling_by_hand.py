@@ -79,7 +79,7 @@ class Machine:
         """Do what the script asks for."""
         request = self.requests / "unit"
         while True:
-            await until(request.exists, 90)
+            await until(request.exists, 120)
             unit = request.read_text().strip()
             assert await asyncio.to_thread(self.nodes[unit].stop) == 0, self.nodes[unit].log()
             self.nodes[unit] = self.start(unit)
@@ -148,7 +148,7 @@ async def scenario(machine):
         tasks = [asyncio.create_task(each.run()) for each in pushers]
         systemctl = asyncio.create_task(machine.systemctl())
         running = asyncio.create_task(machine.run(script()))
-        await until(lambda: machine.restarted == UNITS[:4] or running.done(), 90)
+        await until(lambda: machine.restarted == UNITS[:4] or running.done(), 120)
         counted = [list(each.counted) for each in pushers]
         assert machine.restarted == UNITS[:4], running
         assert [each.states for each in pushers] == [[]] * 6, "proxies and workers: nobody noticed"
@@ -179,7 +179,7 @@ def test_a_mesh_that_is_not_whole_is_said_so(tmp_path):
             tmp_path / "logs", "wait", "--workers", "1", "--gateway", "http://127.0.0.1:1", "--seconds", "2",
             "--proxy", address,
         )  # fmt: skip
-        assert waiting.popen.wait(45) == 1
+        assert waiting.popen.wait(120) == 1
         assert "the cluster is not whole after 2 seconds" in waiting.log()
     finally:
         proxy.stop()

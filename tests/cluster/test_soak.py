@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 def soak(directory, *arguments):
     file = directory / "result.json"
     command = [sys.executable, "scripts/soak.py", "--seed", "7", "--json", str(file), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(file.read_text())
 

@@ -36,7 +36,7 @@ async def trace(running, *arguments, code=0):
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout, done.stderr

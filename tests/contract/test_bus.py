@@ -30,7 +30,7 @@ async def in_memory():
 def run(request):
     def run(scenario):
         async def main():
-            async with asyncio.timeout(20), request.param() as made:
+            async with asyncio.timeout(120), request.param() as made:
                 await scenario(PubSub(made), made)
 
         asyncio.run(main())

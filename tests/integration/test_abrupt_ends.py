@@ -65,6 +65,6 @@ def test_a_client_and_a_gateway_that_are_busy_outlive_it():
             process.stdin.write("\n")
             process.stdin.flush()
         for process in (client, gateway):
-            received, _ = process.communicate(timeout=60)
+            received, _ = process.communicate(timeout=180)
             assert process.returncode == 0
             assert int(received) >= 1_000

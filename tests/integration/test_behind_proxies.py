@@ -82,7 +82,7 @@ def behind_nginx(tmp_path_factory, keys):
             yield f"127.0.0.1:{port}", ssl.create_default_context(cafile=str(cert)), url
         finally:
             nginx.terminate()
-            nginx.wait(60)
+            nginx.wait(120)
 
 
 def answers(port):
@@ -127,7 +127,7 @@ def test_behind_nginx_long_poll_is_let_in_by_the_same_rule(behind_nginx):
         request = urllib.request.Request(
             f"https://{at}/conn/longpoll?vsn=2.0.0", headers={"Origin": origin}
         )
-        with urllib.request.urlopen(request, context=trust, timeout=60) as answer:
+        with urllib.request.urlopen(request, context=trust, timeout=180) as answer:
             assert json.load(answer)["status"] == status
 
 

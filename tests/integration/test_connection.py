@@ -31,7 +31,7 @@ def run(scenario):
     """With a proxy: `scenario(address)`."""
 
     async def main():
-        async with proxy(free_address()) as address, asyncio.timeout(30):
+        async with proxy(free_address()) as address, asyncio.timeout(120):
             await scenario(address)
 
     asyncio.run(main())

@@ -35,7 +35,7 @@ class Dns:
     def getaddrinfo(self, host, port, *_, **__):
         assert host == HOST
         self.asked += 1
-        self.hang.wait(60)
+        self.hang.wait(120)
         if self.addresses is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.addresses]

@@ -39,7 +39,7 @@ def test_a_conversation(address, conversation):
                 dealer.send(*(each.encode() for each in step["send"]))
                 continue
             kind, wanted = step["expect"]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 got = [b"P", b""]
                 while got == [b"P", b""]:  # the gateway's own question, which wants no answer
                     got = await dealer.recv()

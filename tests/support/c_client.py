@@ -45,7 +45,7 @@ def compile_c(directory, name, *sources, flags=SANITIZED):
         "-o",
         program,
     ]
-    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=110)
+    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return program
 
@@ -105,7 +105,7 @@ class Program:
     def kill(self):
         if self.popen.poll() is None:
             self.popen.kill()
-        self.popen.wait(30)
+        self.popen.wait(120)
         self._reader.join(10)
         self.popen.stdout.close()
         with contextlib.suppress(BrokenPipeError):

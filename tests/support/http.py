@@ -10,7 +10,7 @@ def request(url, payload=None, method=None):
     data = None if payload is None else json.dumps(payload).encode()
     made = urllib.request.Request(url, data, method=method or ("GET" if data is None else "POST"))
     try:
-        with urllib.request.urlopen(made, timeout=60) as response:
+        with urllib.request.urlopen(made, timeout=180) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:

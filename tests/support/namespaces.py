@@ -33,7 +33,7 @@ def missing():
     if os.geteuid() != 0:
         return "network namespaces need root"
     name = f"{PREFIX}-{os.getpid()}-try"
-    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=60)
+    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=180)
     if tried.returncode:
         return f"this kernel or container lets nobody make network namespaces: {tried.stderr.strip()}"
     ip("netns", "del", name)
@@ -43,7 +43,7 @@ def missing():
 def ip(*arguments, batch=None):
     """Run `ip`; `batch` are lines of commands."""
     done = subprocess.run(
-        ["ip", *arguments], input=batch, capture_output=True, text=True, timeout=60, check=False
+        ["ip", *arguments], input=batch, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}{batch or ''}"
 
@@ -175,4 +175,4 @@ def _sweep():
     for left in NAMESPACES.glob(f"{PREFIX}-*"):
         pid = left.name.removeprefix(f"{PREFIX}-").partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
-            subprocess.run(["ip", "netns", "del", left.name], capture_output=True, timeout=60, check=False)
+            subprocess.run(["ip", "netns", "del", left.name], capture_output=True, timeout=180, check=False)

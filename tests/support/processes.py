@@ -59,14 +59,14 @@ class Process:
 
     def kill(self):
         self.popen.kill()
-        self.popen.wait(30)
+        self.popen.wait(120)
 
     def stop(self):
         """SIGTERM; returns the exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
         try:
-            return self.popen.wait(45)
+            return self.popen.wait(120)
         except subprocess.TimeoutExpired:
             self.kill()
             raise

@@ -154,7 +154,7 @@ raise RuntimeError("the end")
 
 
 def test_whatever_is_printed_goes_through_the_queue_and_is_out_at_the_end():
-    done = subprocess.run([sys.executable, "-c", STREAMS], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", STREAMS], capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert done.stdout.splitlines() == ["printed", "no end of it"]
     assert "error" in done.stderr
@@ -192,7 +192,7 @@ def test_closed_standard_streams_do_not_become_sockets():
         "import os, socket; from mesh.telemetry import streams; streams.install(); print('lost');"
         "s = socket.socket(); os._exit(0 if s.fileno() > 2 else 9)"
     )
-    done = subprocess.run(["sh", "-c", f'exec "{sys.executable}" -c "{code}" <&- >&- 2>&-'], timeout=60)
+    done = subprocess.run(["sh", "-c", f'exec "{sys.executable}" -c "{code}" <&- >&- 2>&-'], timeout=180)
     assert done.returncode == 0
 
 

@@ -75,7 +75,7 @@ def test_an_occupied_port_is_one_line(command):
         port = str(taken.getsockname()[1])
         done = subprocess.run(
             [sys.executable, "-m", "nodes", command, "examples.conformance", "--port", port],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=180,
         )  # fmt: skip
     assert done.returncode == 1
     assert f"mesh: cannot listen on 127.0.0.1:{port}: " in done.stderr
@@ -106,7 +106,7 @@ def test_a_worker_whose_link_address_is_occupied_ends_with_one_line():
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "nodes", "worker", "examples.conformance"],
-            capture_output=True, text=True, timeout=60, env={**os.environ, "MESH_LINK__BIND": address},
+            capture_output=True, text=True, timeout=180, env={**os.environ, "MESH_LINK__BIND": address},
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"mesh: cannot listen on {address}: Address already in use"]

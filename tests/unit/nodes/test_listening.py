@@ -25,7 +25,7 @@ def listen():
 
 def reached(host, port):
     try:
-        with socket.create_connection((host, port), timeout=30):
+        with socket.create_connection((host, port), timeout=180):
             return True
     except OSError:
         return False

@@ -86,7 +86,7 @@ def test_what_killed_processes_leave_behind_is_removed_and_what_lives_is_kept(ru
             left, kept = killed.stdout.readline().strip(), alive.stdout.readline().strip()
             (runtime / os.path.basename(left) / "link").write_text("")
             killed.send_signal(signal.SIGKILL)
-            killed.wait(30)
+            killed.wait(120)
             with PrivateDirectory() as path:
                 assert {str(each) for each in runtime.iterdir()} == {kept, str(path)}
         finally:

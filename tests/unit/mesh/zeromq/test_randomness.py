@@ -35,7 +35,7 @@ def first_generated(make):
         [sys.executable, "-c", FIRST.format(make=make)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     return done.stdout.strip()
