@@ -29,7 +29,7 @@ from harness.mutate import Mutator
 from harness.nodes import Nodes, running
 from mesh.client import Client
 
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 MAX_GROWTH_KILOBYTES = 150_000
 """Duplicates of a busy origin are remembered by their numbers, and what may be sent again is kept."""
 PROGRESS_SECONDS = 10.0

@@ -32,7 +32,7 @@ SETTINGS = {
     "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "5",
     "MESH_LONGPOLL__WINDOW_SECONDS": "2",
 }
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 120.0
 SAMPLES = 100
 OBSERVER = "observer"
 FLAT = {True: "yes", False: "NO", None: f"(judged from {memory.LONG_RUN} cycles on)"}

@@ -69,7 +69,7 @@ def test_tests_pass(page, tmp_path):
     for name, wanted in (("app.py", False), ("test_app.py", True)):
         (tmp_path / name).write_text("".join(each for each in sources if is_test(each) is wanted))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

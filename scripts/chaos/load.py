@@ -13,7 +13,7 @@ from harness.processes import Cluster
 from mesh.client import Client, ClientChannel, ClientError
 
 CONFIRM_SECONDS = 30.0
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 120.0
 
 
 class Load:

@@ -5,7 +5,7 @@ import time
 
 from mesh.client import ClientChannel
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 
 
 class Bystander:

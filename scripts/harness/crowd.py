@@ -202,7 +202,7 @@ async def hangs_up(crowd: Crowd) -> None:
 
 
 async def longpoll(crowd: Crowd) -> None:
-    """Begins a session, joins, polls once, and never comes back."""
+    """Begins a session, joins, polls until it is answered, and never comes back."""
     began = await _request(crowd, "GET", "")
     token = began["token"]
     crowd.connections += 1
@@ -210,9 +210,11 @@ async def longpoll(crowd: Crowd) -> None:
     posted = await _request(crowd, "POST", f"&token={token}", body)
     if posted["status"] != 200:
         raise HungUp(f"long-poll: {posted}")
-    polled = await _request(crowd, "GET", f"&token={token}")
-    if not any("phx_reply" in message for message in polled["messages"]):
-        raise HungUp(f"long-poll: no reply in {len(polled['messages'])} messages")
+    polled: dict[str, Any] = {"messages": []}
+    while not any("phx_reply" in message for message in polled["messages"]):
+        polled = await _request(crowd, "GET", f"&token={token}")
+        if polled["status"] not in (200, 204):
+            raise HungUp(f"long-poll: {polled}")
     crowd.joins += 1
 
 

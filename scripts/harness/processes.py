@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60.0
-STOP_SECONDS = 60.0
+START_SECONDS = 180.0
+STOP_SECONDS = 180.0
 LAST_CHARACTERS = 10_000
 """Of a log, shown when something does not start."""
 KINDS = ("proxies", "workers", "gateways")

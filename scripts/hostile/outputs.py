@@ -17,7 +17,7 @@ from hostile.inputs import Seen
 
 APP = "scripts.chaos.app:endpoint"
 COUNTS = {"gateways": 1, "workers": 2, "proxies": 1}
-RESTART_SECONDS = 15.0
+RESTART_SECONDS = 60.0
 PIPE_BYTES = 4_096
 CHATTER = 2_000
 """Joins that each log a line, to fill an output that nobody reads."""

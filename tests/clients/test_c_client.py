@@ -77,7 +77,7 @@ def gateway():
 
 
 def output(*command, **options):
-    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=280, **options)
+    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=560, **options)
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
     return done.stdout
 

@@ -9,7 +9,7 @@ HERE = Path(__file__).parent / "js"
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

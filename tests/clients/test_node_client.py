@@ -32,7 +32,7 @@ def programs(installed, tmp_path_factory):
         ignored = shutil.ignore_patterns("node_modules")
         shutil.copytree(CLIENTS / name, sources / name, symlinks=True, ignore=ignored)
     packing = ["npm", "pack", "--silent", "--pack-destination", directory]
-    subprocess.run(packing, cwd=sources / "node", check=True, timeout=280, stdout=subprocess.DEVNULL)
+    subprocess.run(packing, cwd=sources / "node", check=True, timeout=560, stdout=subprocess.DEVNULL)
     (package,) = directory.glob("channelmesh-node-*.tgz")
     modules.mkdir()
     shutil.unpack_archive(package, modules, filter="data")
@@ -46,7 +46,7 @@ def programs(installed, tmp_path_factory):
 
 def run(*command, **env):
     done = subprocess.run(
-        ["node", *command], capture_output=True, text=True, timeout=280, env={**os.environ, **env}
+        ["node", *command], capture_output=True, text=True, timeout=560, env={**os.environ, **env}
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -90,7 +90,7 @@ def line_of(process, wanted):
 
 
 def test_the_transport_alone(programs):
-    run("--test", "--test-timeout=20000", programs / "node_client")
+    run("--test", "--test-timeout=120000", programs / "node_client")
 
 
 def test_a_conversation_of_phoenix_js_over_zeromq(programs, running):
@@ -211,6 +211,6 @@ def test_the_chat_example_says_why_it_cannot_come_in(programs, running):
     chat = programs / "node_modules" / "channelmesh-node" / "examples" / "chat.mjs"
     for address, wanted in ((running[1][0], "unauthorized"), ("tcp//nowhere", "is not a ZeroMQ address")):
         command = ["node", chat, address, "Ana", "private"]
-        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=280)
+        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=560)
         assert wanted in done.stdout
         assert done.stderr == ""

@@ -67,7 +67,7 @@ TABLE = [
 @pytest.fixture(scope="module")
 def in_javascript():
     expressions = json.dumps([expression for _, expression in TABLE])
-    done = subprocess.run(["node", SCRIPT, expressions], capture_output=True, text=True, timeout=280)
+    done = subprocess.run(["node", SCRIPT, expressions], capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

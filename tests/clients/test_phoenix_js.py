@@ -11,7 +11,6 @@ from tests.support.processes import ORDER, cluster, serve
 
 SCRIPTS = Path(__file__).parent / "phoenix_js"
 RELEASES = ["phoenix", "phoenix-1-8-6", "phoenix-1-7"]
-pytestmark = pytest.mark.timeout(120)
 
 CONFORMANCE = "examples.conformance:endpoint"
 APPS = "tests.support.apps:endpoint"
@@ -22,7 +21,7 @@ def node(script, package, *urls, **env):
         ["node", SCRIPTS / script, package, *urls],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         env={**os.environ, **env},
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,7 @@ def test_node_reads_and_writes_the_same_bytes(installed):
         ["node", "--test", HERE / "vectors" / "replay.test.mjs"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# fail 0" in done.stdout

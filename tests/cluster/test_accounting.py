@@ -126,7 +126,7 @@ def test_nothing_is_unaccounted_for_while_clients_stall_leave_join_and_die(tmp_p
                         return seen
 
         seen = []
-        run(_keep(scenario, seen), 100)
+        run(_keep(scenario, seen))
         for samples in seen[0]:
             received = value(samples, "mesh_bus_received_total")
             unneeded = value(samples, "mesh_broadcasts_unneeded_total")

@@ -87,7 +87,7 @@ async def replies(client, count):
     """The numbers in the next `count` replies."""
     got = []
     while len(got) < count:
-        message = await client.next(30)
+        message = await client.next()
         if message[3] == "phx_reply":
             got.append(message[4]["response"]["n"])
     return got
@@ -238,7 +238,7 @@ def test_publishers_wait_for_a_reader_that_stops_and_goes_on(mesh):
         assert not sending.done(), "the publisher must feel it"
         reader.socket.writer.transport.resume_reading()
         for number in range(2 * FLOOD):
-            assert (await reader.event("said", 30))[4]["n"] == number
+            assert (await reader.event("said"))[4]["n"] == number
         await sending
         await until(lambda: metric(mesh.worker, "topics_held") == 0)
         await until(lambda: paused(mesh) == 0)
@@ -257,7 +257,7 @@ def test_a_reader_that_never_reads_again_is_closed_and_publishers_go_on(tmp_path
         reader.socket.writer.transport.pause_reading()
         sending = asyncio.create_task(flood(writer, "paced:2", "say"))
         for number in range(FLOOD):
-            assert (await other.event("said", 30))[4]["n"] == number
+            assert (await other.event("said"))[4]["n"] == number
         await sending
         await until(lambda: metric(mesh.gateway, "slow_clients_closed_total") == closed + 1)
         await until(lambda: metric(mesh.worker, "topics_held") == 0)
@@ -282,7 +282,7 @@ def test_what_a_writer_said_before_it_left_is_said(mesh):
         left = quick.cast("paced:3", "phx_leave")
         assert (await quick.answer(left))[0] == "ok"
         reader.socket.writer.transport.resume_reading()
-        said = [(await reader.event("said", 30))[4]["n"] for _ in range(FLOOD + 5)]
+        said = [(await reader.event("said"))[4]["n"] for _ in range(FLOOD + 5)]
         assert [each for each in said if each >= 10_000] == [10_000 + number for number in range(5)]
         assert [each for each in said if each < 10_000] == list(range(FLOOD))
         await sending
@@ -359,7 +359,7 @@ def test_a_worker_makes_no_more_for_a_gateway_that_does_not_take_it(tmp_path):
     with mesh_of(tmp_path, patient) as mesh:
         proxy, env = f"ipc://{tmp_path}/p", {**SETTINGS, **patient}
         with node(tmp_path, "gateway", APP, "--port", "0", "--proxy", proxy, env=env) as other:
-            run(scenario(mesh, other.wait_for(r"listening\s+(\S+)")[1]), 80)
+            run(scenario(mesh, other.wait_for(r"listening\s+(\S+)")[1]))
 
 
 FROZEN = {
@@ -398,8 +398,8 @@ def test_a_gateway_frozen_under_a_flood_is_cut_off_and_its_clients_are_told(tmp_
         proxy = f"ipc://{tmp_path}/p"
         env = {**SETTINGS, **FROZEN}
         with node(tmp_path, "gateway", APP, "--port", "0", "--proxy", proxy, env=env) as other:
-            run(scenario(frozen, other.wait_for(r"listening\s+(\S+)")[1], proxy), 80)
+            run(scenario(frozen, other.wait_for(r"listening\s+(\S+)")[1], proxy))
 
 
 async def numbers(client, count):
-    return [(await client.event("n", 60))[4]["n"] for _ in range(count)]
+    return [(await client.event("n"))[4]["n"] for _ in range(count)]

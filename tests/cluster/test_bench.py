@@ -16,13 +16,12 @@ def measure(script, tmp_path, *arguments):
     """What it wrote as JSON."""
     result = tmp_path / "result.json"
     command = [sys.executable, f"scripts/{script}.py", "--seconds=0.5", "--most=5", f"--json={result}"]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return json.loads(result.read_text()), done.stdout
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("row", "server", "figures"),
     [
@@ -52,7 +51,6 @@ def test_each_kind_of_row_reports_its_figures(tmp_path, row, server, figures):
     assert report["machine"]["python"]
 
 
-@pytest.mark.timeout(180)
 def test_a_checkout_and_a_peer_are_measured_in_turn(tmp_path):
     with serve(tmp_path, "examples.conformance:endpoint") as (process, url):
         report, printed = measure(
@@ -86,7 +84,6 @@ def test_wrong_options_get_a_sentence(arguments, sentence):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(shutil.which("ss") is None, reason="needs ss (iproute2)")
 def test_growth_finds_that_each_gateway_gets_each_broadcast_once(tmp_path):
     report, _ = measure("growth", tmp_path, "--parts=topics,bus")

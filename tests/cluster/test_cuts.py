@@ -204,7 +204,7 @@ class Member:
 
     async def _read(self):
         while True:
-            _, ref, _, event, payload = await self.client.next(60)
+            _, ref, _, event, payload = await self.client.next()
             if event == "phx_reply":
                 answer = self.answers.pop(ref)
                 if not answer.done():

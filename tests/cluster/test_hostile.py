@@ -12,12 +12,11 @@ from tests.support.processes import ROOT
 def hostile(tmp_path, *arguments):
     file = tmp_path / "result.json"
     command = [sys.executable, "scripts/hostile.py", *arguments, "--json", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(file.read_text())
 
 
-@pytest.mark.timeout(180)
 def test_hostile_inputs_cost_their_senders_only(tmp_path):
     names = ["routing ids", "unreadable batch", "bad command", "payloads", "fragments", "bodies", "joins"]
     only = [argument for name in names for argument in ("--only", name)]
@@ -26,7 +25,6 @@ def test_hostile_inputs_cost_their_senders_only(tmp_path):
     assert all(result["asked"] for result in results), "a bystander was there"
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("output", ["full disk", "reader gone", "nobody reads"])
 def test_a_worker_is_started_again_although_the_output_takes_nothing(tmp_path, output):
     results = hostile(tmp_path, "--only", output)

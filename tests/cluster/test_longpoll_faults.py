@@ -112,7 +112,7 @@ class Stream:
 
     async def _watch(self):
         while True:
-            _, _, _, event, payload = await self.watcher.next(60)
+            _, _, _, event, payload = await self.watcher.next()
             if event == "new_msg":
                 self.watched.append(payload["n"])
 

@@ -37,8 +37,6 @@ SETTINGS = {
     "MESH_GATEWAY__BUS_WAIT_SECONDS": "30",
 }
 
-pytestmark = pytest.mark.timeout(300)
-
 
 class Mesh:
     """Two gateways and a worker that know their proxies by one name; `names` says what it stands for."""

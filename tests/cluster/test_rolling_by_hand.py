@@ -7,8 +7,6 @@ import re
 import stat
 import sys
 
-import pytest
-
 from mesh.client import Client, ClientError
 from tests.support.processes import ROOT, Process
 from tests.support.proxy import free_address
@@ -126,11 +124,10 @@ class Pusher:
             await asyncio.sleep(0.002)
 
 
-@pytest.mark.timeout(200)
 def test_the_documented_script_restarts_every_node_and_the_workers_go_unnoticed(tmp_path):
     machine = Machine(tmp_path)
     try:
-        run(scenario(machine), 150)
+        run(scenario(machine))
     finally:
         machine.close()
     assert not any("channel crashed" in each.log() for each in machine.started)

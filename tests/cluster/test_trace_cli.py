@@ -61,7 +61,7 @@ def test_one_message_is_followed_to_the_members_at_each_gateway(running):
         assert with_members["held"] == with_members["unsent"] == 0
         assert 0 <= with_members["after_ms"] < 10_000
 
-    run(scenario(), 60)
+    run(scenario())
 
 
 def test_it_waits_for_others_messages_and_says_what_a_slow_client_misses(running):
@@ -96,7 +96,7 @@ def test_it_waits_for_others_messages_and_says_what_a_slow_client_misses(running
             assert (fates[1]["members"], fates[1]["delivered"]) == (1, 0)
             assert fates[1]["dropped"] == {"conflated": 1}
 
-    run(scenario(), 100)
+    run(scenario())
 
 
 def test_gateways_that_do_not_answer_are_named_and_the_others_tell(running):
@@ -110,7 +110,7 @@ def test_gateways_that_do_not_answer_are_named_and_the_others_tell(running):
         assert gateways.pop("gateway-deaf") == {"problem": "no answer"}
         assert sum(each.get("delivered", 0) for each in gateways.values()) == 1
 
-    run(scenario(), 60)
+    run(scenario())
 
 
 @contextlib.contextmanager
@@ -142,4 +142,4 @@ def test_what_cannot_be_traced_is_one_line(running):
         assert out.count("no members here") == 2
         assert "through ipc://" in out
 
-    run(scenario(), 60)
+    run(scenario())

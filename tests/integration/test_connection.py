@@ -92,8 +92,8 @@ asyncio.run(main())
 def test_many_at_once_share_their_probes_and_keep_their_order():
     async def scenario(address):
         async with (
-            mesh.connect(address) as one,
-            mesh.connect(address) as two,
+            mesh.connect(address, timeout_seconds=60) as one,
+            mesh.connect(address, timeout_seconds=60) as two,
             two.subscribe("room:1", max_queued=2_000) as broadcasts,
         ):
             await asyncio.gather(*(one.broadcast("room:1", "n", {"n": n}) for n in range(2_000)))

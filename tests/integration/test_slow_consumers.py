@@ -170,7 +170,7 @@ def test_a_stalled_dashboard_wakes_up_to_the_newest_value_of_each_event(running)
             assert numbers[:in_flight] == list(range(in_flight)), name
         assert got["longpoll"] == [MESSAGES - 2, MESSAGES - 1]
 
-    run(scenario(), 100)
+    run(scenario())
     assert len(re.findall(r"a slow client missed broadcasts.*conflated=\d+", process.log())) >= 5
 
 
@@ -186,7 +186,7 @@ def test_a_client_that_falls_behind_a_ticker_misses_the_oldest(running):
             assert numbers[-10:] == list(range(MESSAGES - 10, MESSAGES)), name
         assert len(got["longpoll"]) == 10
 
-    run(scenario(), 100)
+    run(scenario())
     assert len(re.findall(r"a slow client missed broadcasts.*dropped_oldest=\d+", process.log())) >= 5
     assert "slow client closed" not in process.log()
 
@@ -220,7 +220,7 @@ def test_replies_are_never_dropped_and_do_not_change_their_place(running):
             assert of_event == sorted(set(of_event))
         assert len(order) < 2_000
 
-    run(scenario(), 100)
+    run(scenario())
 
 
 def test_one_connection_has_topics_of_several_policies_and_is_closed_for_the_strict_one(running):
@@ -239,4 +239,4 @@ def test_one_connection_has_topics_of_several_policies_and_is_closed_for_the_str
             await publish(bystander, "chat:3", first, BATCH)
         await until(lambda: "slow client closed" in process.log())
 
-    run(scenario(), 100)
+    run(scenario())

@@ -19,7 +19,7 @@ SANITIZED = [
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
 ]
-SECONDS = 40
+SECONDS = 120
 
 OK, ERROR, OTHER, TIMEOUT, CLOSED = "1", "2", "3", "4", "5"
 """Kinds of replies."""
@@ -45,7 +45,7 @@ def compile_c(directory, name, *sources, flags=SANITIZED):
         "-o",
         program,
     ]
-    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=280)
+    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stderr
     return program
 

@@ -7,7 +7,7 @@ import threading
 import zmq
 import zmq.utils.z85
 
-SECONDS = 40
+SECONDS = 120
 
 
 class FakeGateway:

@@ -23,7 +23,7 @@ NAMESPACES = Path("/run/netns")
 PREFIX = "mesh-test"
 NOBODY = "02:00:00:00:ff:ff"
 CLONE_NEWNET = 0x40000000
-SECONDS = 20.0
+SECONDS = 120.0
 
 
 def missing():

@@ -20,6 +20,8 @@ OUR_FAULT = "handling a message failed"
 """What a node logs when its own code raised; no test may provoke that."""
 ORDER = {"MESH_LINK__HOLD_SECONDS": "10"}
 """For tests of the order of broadcasts and replies: by default a late broadcast is waited for a quarter of a second."""
+PATIENT = {"COLUMNS": "300", "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "600"}
+"""Of every node: the clients of the tests send no heartbeats, and on a busy machine a test takes minutes."""
 URL = re.compile(r"http://[^\s/]+:\d+")
 
 
@@ -32,7 +34,7 @@ class Process:
             self.popen = subprocess.Popen(
                 [*within, sys.executable, "-m", "nodes", *arguments],
                 cwd=ROOT,
-                env={**os.environ, "COLUMNS": "300", **(env or {})},
+                env={**os.environ, **PATIENT, **(env or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from tests.support.websocket import open_connection
 
-SECONDS = 45
+SECONDS = 120
 
 
 class Answer(NamedTuple):

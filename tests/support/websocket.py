@@ -13,13 +13,13 @@ HANDSHAKE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     "Sec-WebSocket-Version": "13",
 }
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 _open = []
 
 
-def run(scenario, seconds=90):
+def run(scenario, seconds=500):
     """Run one test's coroutine and return its result; at its end no connection stays open."""
 
     async def guarded():

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 def fuzz(*arguments):
     command = [sys.executable, "scripts/fuzz_parsers.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560)
 
 
 def test_no_parser_breaks_in_a_short_run_that_follows_coverage():
@@ -35,7 +35,7 @@ def test_a_parser_that_breaks_is_found_and_named(tmp_path):
         "fuzz_parsers.main()\n"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560)
     assert done.returncode != 0
     assert "RemoteProtocolError" in done.stdout + done.stderr
     assert list(tmp_path.glob("vsn/broken-*"))

@@ -8,7 +8,7 @@ import { launch } from "./launch.mjs"
 const [a, b, screenshots] = process.argv.slice(2)
 const chrome = await launch()
 const browser = await chrome.newContext({ viewport: { width: 1100, height: 720 } })
-browser.setDefaultTimeout(10000)
+browser.setDefaultTimeout(120000)
 const problems = []
 
 async function open(url, name) {
@@ -41,9 +41,9 @@ async function say(page, body) {
 }
 
 async function stillHere(page, name) {
-  for (let tries = 0; tries < 8; tries++) { // the other page may not have joined again yet: it misses what is said
+  for (let tries = 0; tries < 24; tries++) { // the other page may not have joined again yet: it misses what is said
     await say(page, `${name} is still here ${tries}`)
-    const both = [ana, bo].map((each) => each.waitForSelector(says(name, `${name} is still here ${tries}`), { state: "attached", timeout: 2000 }))
+    const both = [ana, bo].map((each) => each.waitForSelector(says(name, `${name} is still here ${tries}`), { state: "attached", timeout: 5000 }))
     if ((await Promise.allSettled(both)).every(({ status }) => status === "fulfilled")) return
   }
   throw new Error(`the other page does not hear ${name}`)

@@ -37,7 +37,7 @@ export function connect(base = a, params = {}, options = {}) {
   const socket = new Socket(endPoint, {
     transport,
     params,
-    timeout: 20000,
+    timeout: 60000,
     ...options,
   })
   socket.connect()
@@ -60,7 +60,7 @@ export async function join(socket, topic, params = {}) {
 }
 
 /** Resolves with the next payload of `event`. */
-export function next(channel, event, seconds = 10) {
+export function next(channel, event, seconds = 120) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no ${event} within ${seconds} s`)), seconds * 1000)
     const ref = channel.on(event, (payload) => {
@@ -71,7 +71,7 @@ export function next(channel, event, seconds = 10) {
   })
 }
 
-export async function until(predicate, seconds = 15, what = predicate.toString()) {
+export async function until(predicate, seconds = 120, what = predicate.toString()) {
   const end = Date.now() + seconds * 1000
   while (!predicate()) {
     if (Date.now() > end) throw new Error(`not true within ${seconds} s: ${what}`)

@@ -13,8 +13,8 @@ console.log("ready")
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === "end") break
   const least = Number(line)
-  await until(() => failed.size >= least, 20, `${least} channels failed`)
-  await until(() => channels.every((channel) => channel.state === "joined"), 20, "all joined again")
+  await until(() => failed.size >= least, 120, `${least} channels failed`)
+  await until(() => channels.every((channel) => channel.state === "joined"), 120, "all joined again")
   const echoes = await Promise.all(channels.map((channel, n) => answer(channel.push("echo", { n }))))
   echoes.forEach((each, n) => assert.deepEqual(each, ["ok", { n }]))
   console.log(`rejoined ${failed.size}`)

@@ -27,7 +27,7 @@ def mesh(*arguments):
 
 
 def run(directory, *command):
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=560)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

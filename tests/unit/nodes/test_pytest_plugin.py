@@ -14,7 +14,7 @@ def run(tmp_path):
             (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
         (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=560)
         return done.returncode, done.stdout + done.stderr
 
     return run
