@@ -86,8 +86,8 @@ def test_wrong_options_get_a_sentence(arguments, sentence):
 
 @pytest.mark.skipif(shutil.which("ss") is None, reason="needs ss (iproute2)")
 def test_growth_finds_that_each_gateway_gets_each_broadcast_once(tmp_path):
-    report, _ = measure("growth", tmp_path, "--parts=topics,bus")
+    report, _ = measure("growth", tmp_path, "--parts=topics,bus", "--most=2")
     assert [each["topics"] for each in report["results"]["topics"]] == [1]
     bus = report["results"]["bus"]
-    assert [each["gateways"] for each in bus] == [1, 2, 4]
+    assert [each["gateways"] for each in bus] == [1, 2]
     assert all(round(copies) == 1 for each in bus for copies in each["copies"])

@@ -436,8 +436,7 @@ def test_a_proxy_that_is_cut_off_from_all_shows_everywhere_although_everything_e
 def test_a_gateway_that_shares_no_proxy_with_a_worker_is_not_ready_although_both_reach_one(mesh2):
     mesh2.wait_whole()
     with mesh2.cut("gateway-1", "proxy-1", "both"), mesh2.cut("worker-1", "proxy-2", "both"):
-        until_sync(lambda: list(mesh2.wrong().get("gateway-1", ())) == ["broadcasts"])
-        wrong = mesh2.wrong()["gateway-1"]
-        assert "linked, but not heard on the bus: worker-" in wrong["broadcasts"]
+        said = until_sync(lambda: mesh2.wrong().get("gateway-1", {}).get("broadcasts"))
+        assert "linked, but not heard on the bus: worker-" in said
         assert mesh2.metric("gateway-1", "links") == 2
     mesh2.wait_whole()
