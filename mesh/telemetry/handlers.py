@@ -153,7 +153,7 @@ class _Guard(logging.Filter):
 
 
 def guard(secrets: ParameterFilter, gate: Gate | None) -> None:
-    """Watch the loggers of FOREIGN, whoever's handlers write what they log."""
+    """Watch the loggers of FOREIGN, no matter whose handlers write their lines."""
     for name in FOREIGN:
         logger = logging.getLogger(name)
         logger.filters = [each for each in logger.filters if not isinstance(each, _Guard)]
