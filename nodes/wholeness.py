@@ -51,7 +51,7 @@ async def until_whole(
     Raises:
         NodeError: if it takes longer; it says what is missing.
     """
-    wrong = ["no proxy has been asked yet"]
+    wrong = [f"no answer yet from {', '.join(proxies)}"]
     try:
         async with asyncio.timeout(seconds):
             while wrong:
