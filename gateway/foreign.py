@@ -9,7 +9,7 @@ from mesh.errors import DecodeError, EncodeError, MeshError
 from mesh.telemetry import Complaints, get_logger
 
 UNSENDABLE = (DecodeError, EncodeError)
-"""It is broken, or this client's protocol version cannot express it."""
+"""Why a payload is not sent: it is broken, or this client's protocol version cannot express it."""
 
 _complaints = Complaints(get_logger("gateway.session"), "message of a worker skipped")
 
@@ -22,7 +22,7 @@ def check_payload(codec: int, data: bytes) -> None:
 
 
 def check_message(event: str, codec: int, data: bytes) -> None:
-    """As `check_payload`, for what is pushed: also if the event is one of the protocol itself."""
+    """As `check_payload`, for a push: raises DecodeError for an event of the protocol itself, too."""
     flaw = payloads.message_flaw(event, codec, data)
     if flaw is not None:
         raise DecodeError(flaw)

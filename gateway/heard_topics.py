@@ -13,13 +13,13 @@ from mesh.pubsub import BusAdapter
 from mesh.turns import TURN_SECONDS
 
 AT_ONCE = 8
-"""Topics that are given up at once in a turn of the event loop."""
+"""Topics that one turn of the event loop gives up immediately; the others wait."""
 LATER_SECONDS = 2.0
-"""Until the others are: phoenix.js joins again after one second."""
+"""How long a topic without members is still heard: phoenix.js joins again after one second."""
 MAX_LATE = 100_000
-"""Topics that may wait; over it each is given up at once."""
+"""Topics that may wait; further ones are given up at once."""
 TOPICS_PER_LOOK = 8
-"""Looks at the clock."""
+"""Topics that are given up between two looks at the clock."""
 
 
 class HeardTopics:

@@ -49,8 +49,8 @@ class Tally:
     Attributes:
         messages: broadcasts that came.
         expected: members at that moment, summed over them.
-        filtered: by reason; empty of those that did not happen.
-        dropped: likewise.
+        filtered: by reason; only reasons that occurred.
+        dropped: by reason; only reasons that occurred.
         held: broadcasts that wait now for a join, or for what must come before them.
         unsent: broadcasts that wait now for a client.
     """
@@ -135,7 +135,7 @@ class Ledger(Tally):
         topic: whose.
         members: channels joined or joining now.
         policy: of its Channel class.
-        max_behind: likewise.
+        max_behind: of its Channel class.
     """
 
     __slots__ = ("max_behind", "members", "policy", "topic")

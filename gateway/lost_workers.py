@@ -13,9 +13,9 @@ from gateway.channel_state import ChannelState
 from mesh.turns import TURN_SECONDS
 
 SLICE_SECONDS = 4 * TURN_SECONDS
-"""Others wait that long: the clients of a worker that is gone have waited already."""
+"""Length of a slice. Others wait for it; the clients of the dead worker have waited already."""
 CHANNELS_PER_LOOK = 16
-"""Looks at the clock."""
+"""Channels that are ended between two looks at the clock."""
 
 
 class LostWorkers:

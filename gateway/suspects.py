@@ -25,31 +25,31 @@ class Suspects:
         return bool(self._waiting or self._under_way)
 
     def add(self, channel: ChannelState, ready: float) -> None:
-        """A join waits, at least until `ready`."""
+        """Let a join wait, at least until `ready`."""
         if not self:
             self._at_once = 1
         self._waiting[channel] = ready
 
     def waits(self, channel: ChannelState) -> bool:
-        """Whether it is not its turn yet."""
+        """Whether a join still waits for its turn."""
         return channel in self._waiting
 
     def under_way(self, channel: ChannelState) -> bool:
-        """Whether it had its turn."""
+        """Whether a join has had its turn."""
         return channel in self._under_way
 
     def answered(self, channel: ChannelState) -> None:
-        """A worker has answered it, and lives."""
+        """A worker has answered a join, and lives."""
         if self._under_way.pop(channel, None) is not None:
             self._at_once += 1
 
     def forget(self, channel: ChannelState) -> None:
-        """It is over, whatever became of it."""
+        """A join is over, answered or not."""
         self._waiting.pop(channel, None)
         self._under_way.pop(channel, None)
 
     def due(self, now: float) -> list[ChannelState]:
-        """Those whose turn it is; they are under way from now on."""
+        """The joins whose turn it is; they are under way from now on."""
         room = self._at_once - sum(until > now for until in self._under_way.values())
         going: list[ChannelState] = []
         for channel, ready in reversed(self._waiting.items()):

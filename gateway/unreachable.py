@@ -15,7 +15,7 @@ class UnreachableWorkers:
         self._said: dict[str, str] = {}
 
     def is_so(self, worker: str, address: str, machine: str | None) -> bool:
-        """Whether it cannot be reached; logged when that is news."""
+        """Whether a worker cannot be reached; logged when that changes."""
         reason = why_unreachable(address, machine)
         if reason is None:
             self._said.pop(worker, None)

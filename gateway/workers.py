@@ -110,7 +110,7 @@ class Workers:
             self.tell(worker, command)
 
     def tell(self, worker: str, command: commands.TopicPaused | commands.TopicResumed) -> None:
-        """Queue it for one, likewise."""
+        """Queue a command for one worker, if its link is up and of a version that has it."""
         dealer = self._dealers.get(worker)
         if dealer is not None and dealer.up and dealer.version >= commands.BACK_PRESSURE:
             dealer.send(command)
@@ -226,7 +226,7 @@ class Workers:
             self._down(announcement.node, End.SILENCE, "nothing is heard of it on the bus")
 
     def _silent(self, worker: str, seconds: float) -> bool:
-        """Nothing of it comes on the bus; the link is the better witness."""
+        """A worker is silent on the bus; whether it is dead depends on its link."""
         dealer = self._dealers.get(worker)
         if dealer is not None:
             dealer.end_if_silent(seconds)
@@ -261,7 +261,7 @@ class Workers:
         line(event, worker=worker, reason=reason, again="ever more rarely, until a link lasts")
 
     def _is_malformed(self, worker: str, command: Malformed) -> None:
-        """It costs the channels that it names. Logged once for each worker."""
+        """The channels that it names end. Logged once for each worker."""
         if worker not in self._malformed:
             self._malformed = {each for each in self._malformed if each in self._dealers} | {worker}
             log.error("worker sends a malformed command: its channel crashes", worker=worker,

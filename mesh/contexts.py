@@ -48,7 +48,7 @@ async def within(context: Context, awaitable: Awaitable[Result]) -> Result:
 def go_on(
     context: Context, coroutine: Coroutine[Any, Any, Result], future: Any
 ) -> Generator[Any, Any, Result]:
-    """Await the rest of a coroutine that has suspended for the first time, and gave `future`."""
+    """Await the rest of a coroutine that has just suspended for the first time, on `future`."""
     run = context.run
     try:
         while True:

@@ -80,7 +80,7 @@ class NotTrackedError(ChannelError):
 
 
 class TokenError(MeshError):
-    """A token does not verify; `refuse()` whoever brought it."""
+    """A token does not verify; `refuse()` the client that brought it."""
 
 
 class MissingTokenError(TokenError):

@@ -86,7 +86,7 @@ class Message(msgspec.Struct, frozen=True):
 
     Attributes:
         join_ref: as the client sent it (string, integer, null, or any JSON value).
-        ref: likewise; echoed untouched in the reply.
+        ref: as the client sent it; the reply repeats it unchanged.
         topic: any JSON value; what is not a string matches no channel.
         event: any JSON value; what is not a string is handled by no channel.
         codec: of `data`.

@@ -67,7 +67,7 @@ class Presence:
 
         endpoint = Endpoint(sockets={"/socket": UserSocket}, presences=[presence])
 
-    Whoever comes or goes is told to the topic's members as `presence_diff`. A channel that ends is
+    The topic's members are told who comes and goes, as `presence_diff`. A channel that ends is
     untracked by itself. Subclass it for `fetch` and `handle_metas`; both may be `async def`.
 
     Args:

@@ -26,7 +26,7 @@ def sign(
     max_age_seconds: float = DEFAULT_MAX_AGE_SECONDS,
     signed_at: float | None = None,
 ) -> str:
-    """A token that carries `data`, any JSON value, readable by whoever has it.
+    """A token that carries `data`, any JSON value, readable by everybody who has it.
 
     Args:
         secret: of at least 20 bytes, e.g. `endpoint.secret`.

@@ -1,4 +1,4 @@
-"""The supervisor's own output: a line of a child behind the child's name, or as a record that names it."""
+"""The supervisor's own output: each line of a child with the child's name in front, or as a record."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a child process prints: read as it comes, whatever becomes of it, and cut into lines.
+"""What a child process prints: read as it comes, even if it cannot be passed on, and cut into lines.
 
 A pipe that nobody reads would stop the child, so it is read even while our own output is blocked. A process
 that the child has started may hold the pipe open after the child's end: it is read on until the next start.
@@ -33,7 +33,7 @@ class Lines:
         return lines
 
     def end(self) -> list[str]:
-        """What has come without an end."""
+        """The last line, whose end has not come."""
         return [self._take()] if self._partial or self._cut else []
 
     def _add(self, piece: bytes) -> None:

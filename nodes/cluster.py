@@ -111,7 +111,7 @@ class Cluster:
                 self._rolling.cancel()
 
     def _hang_up(self, supervisor: Supervisor) -> None:
-        """SIGHUP: from whoever wants a rolling restart, or because our terminal was closed."""
+        """SIGHUP: somebody wants a rolling restart, or our terminal was closed."""
         if self._terminals and not any(map(os.isatty, self._terminals)):
             supervisor.stop()
         else:

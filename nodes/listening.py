@@ -18,7 +18,7 @@ _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 def listen(
     hosts: Sequence[str], port: int, *, reuse_port: bool = False, setting: str = "--port"
 ) -> list[socket.socket]:
-    """Listen on all these hosts; `::` takes IPv4 too unless a host of IPv4 stands beside it.
+    """Listen on all these hosts; `::` includes IPv4 unless an IPv4 host is given too.
 
     Args:
         hosts: addresses or names; of a name, all addresses.

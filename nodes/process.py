@@ -18,13 +18,13 @@ from nodes.signals import signals
 log = get_logger("nodes")
 
 START_ERROR_SECONDS = 5.0
-"""For why a node cannot start to be printed."""
+"""Time to print why a node cannot start."""
 
 _whole = False
 
 
 def is_whole() -> None:
-    """This process is the command's alone: not a test's, nor another program's."""
+    """This process belongs to the command alone, not to a test or another program."""
     global _whole
     _whole = True
 
@@ -68,14 +68,14 @@ def configure(log_settings: LogSettings, node: str) -> None:
 
 
 def fail(error: MeshError) -> None:
-    """Print why this does not work, and wait until it is printed, a bounded time."""
+    """Print why this does not work, and wait for a bounded time until it is printed."""
     for line in str(error).splitlines():
         banner.fail(line)
     output.flush(START_ERROR_SECONDS)
 
 
 def _speak(log_settings: LogSettings, node: str) -> None:
-    """The format of what is no log line, and of what others print."""
+    """Set the format of our output besides the log, and of what others print."""
     name = log_settings.node or node
     banner.configure(log_settings.format, name)
     wanted = log_settings.format in records.RECORD_FORMATS and log_settings.configure

@@ -1,4 +1,4 @@
-"""How long callbacks hold up the event loop: whoever waits for it meanwhile waits that long.
+"""How long callbacks hold up the event loop, and with it everything that waits for a turn.
 
 A stall is a turn of the loop, from one look at the sockets and timers to the next; every turn is timed, and
 an idle node is not woken for it. How much of a turn our thread ran, by its CPU time, tells callbacks that
@@ -53,7 +53,7 @@ class StallMonitor:
         return worst
 
     def take_worst_cpu(self) -> float:
-        """Likewise, what this thread ran of a stall at most."""
+        """The most CPU time that this thread used in a stall since this was last asked for, in seconds."""
         worst, self._worst_cpu = self._worst_cpu, 0.0
         return worst
 

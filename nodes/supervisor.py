@@ -1,6 +1,6 @@
 """Keeps child processes alive: restarts with back-off, passes their output on, stops them in order.
 
-Nothing here waits for whoever reads our own output: lines are queued for it, or lost and counted.
+Nothing here waits for the reader of our own output: lines are queued for it, or lost and counted.
 """
 
 import asyncio

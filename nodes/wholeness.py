@@ -1,6 +1,6 @@
 """Whether a whole cluster works: every node is there, hears every proxy, and every gateway is ready.
 
-While it does not, what is missing is known, and said if time runs out.
+If time runs out, it says what is missing.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ async def until_whole(
         proxies: their addresses, names included.
         gateways: the URL of each one's own port.
         workers: how many there are.
-        seconds: that it may take; a proxy that is not there yet is waited for as all else.
+        seconds: that it may take, including the wait for a proxy that is not up yet.
 
     Raises:
         NodeError: if it takes longer; it says what is missing.
     """
-    wrong = ["no proxy has been asked yet"]
+    wrong = [f"no answer yet from {', '.join(proxies)}"]
     try:
         async with asyncio.timeout(seconds):
             while wrong:
@@ -113,7 +113,7 @@ def missing(
 
 
 def _ask(url: str) -> Asked:
-    # Our own gateway on this machine: whom its certificate names is not the question.
+    # It is our own gateway on this machine: the name in its certificate does not matter.
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:

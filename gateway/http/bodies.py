@@ -20,7 +20,7 @@ FULL = "too many requests are being read; try again soon (gateway.max_bodies_byt
 
 
 class BodyError(HeadError):
-    """A body that is not read on: 413 for one that is too large by itself, 503 if all together are."""
+    """A body that is refused: 413 if it is too large itself, 503 if all bodies together are."""
 
 
 class Bodies:
@@ -78,12 +78,12 @@ class Body:
         self._bodies.bytes += len(chunk)
 
     def take(self) -> bytes:
-        """All of it; it still counts."""
+        """All of it; its bytes still count until `release`."""
         data, self._data = bytes(self._data), bytearray()
         return data
 
     def release(self) -> None:
-        """It is needed no more."""
+        """Its bytes no longer count."""
         self._bodies.bytes -= self._size
         self._size = 0
         self._data = bytearray()
@@ -126,7 +126,7 @@ class Unread(HTTPMessageDelegate):
         self._error = error
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> "asyncio.Future[None]":
-        """The route says 404 or 405; what it would answer with 200 is refused by `error`."""
+        """Let the route answer 404 or 405; where it would answer 200, answer with `error` instead."""
         if self._error is not None:
             return refuse(self._connection, self._error)
         self._inner.headers_received(start_line, headers)
@@ -134,13 +134,13 @@ class Unread(HTTPMessageDelegate):
         return self._connection.answered
 
     def data_received(self, chunk: bytes) -> None:
-        """Is dropped."""
+        """A piece of the body, which is dropped."""
 
     def finish(self) -> None:
-        """It has been answered."""
+        """The body is over; the request has been answered before."""
 
     def on_connection_close(self) -> None:
-        """So it was not read."""
+        """The client is gone; nothing was kept."""
 
 
 class Read(HTTPMessageDelegate):
@@ -167,7 +167,7 @@ class Read(HTTPMessageDelegate):
         self._body: Body | None = None
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> "asyncio.Future[None] | None":
-        """What is known to be too large is not read at all."""
+        """Refuse a body that announces itself as too large, before any of it is read."""
         del start_line
         try:
             self._body = self._bodies.begin(headers)
@@ -187,7 +187,7 @@ class Read(HTTPMessageDelegate):
         return None
 
     def finish(self) -> None:
-        """All has come: as Tornado's own delegate, but that we know when the handler is done."""
+        """The body is complete: run the handler as Tornado's delegate does, then release the body."""
         body, request, application = self._body, self._request, self._application
         assert body is not None
         request.body = body.take()
@@ -209,7 +209,7 @@ class Read(HTTPMessageDelegate):
         task.add_done_callback(done)
 
     def on_connection_close(self) -> None:
-        """It does not come whole."""
+        """The client is gone before the body was complete."""
         if self._body is not None:
             self._body.release()
             self._body = None

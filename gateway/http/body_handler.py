@@ -1,4 +1,4 @@
-"""A handler of ours that takes a body: in pieces, so that what is refused is never kept."""
+"""A handler of ours that takes a body. It is read in pieces, so that a refused body is never kept."""
 
 from tornado.web import RequestHandler
 
@@ -45,7 +45,7 @@ class BodyHandler(RequestHandler):
         self._release()
 
     def on_connection_close(self) -> None:
-        """The body does not come whole; one that has come counts until the handler is done."""
+        """The client is gone. A complete body still counts until the handler is done."""
         if not self.request._body_future.done():
             self._release()
         super().on_connection_close()

@@ -70,7 +70,7 @@ class HeadReader:
         return check(bytes(buffer[:end])), bytes(buffer[end:])
 
     def _check_line(self) -> None:
-        """What is no HTTP/1 need not be waited for."""
+        """Refuse what cannot become HTTP/1, without waiting for more."""
         if not _METHOD_BEGIN.match(self._buffer):
             raise HeadError(400, "this is not an HTTP/1.1 request")
         line, newline, _ = self._buffer.partition(b"\n")

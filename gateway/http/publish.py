@@ -145,7 +145,7 @@ class PublishHandler(BodyHandler):
         self.begin_body(self._bodies, limit, "api.max_body_bytes")
 
     def refuse_body(self, error: BodyError) -> None:
-        """As JSON."""
+        """Answer as JSON."""
         for name, value in error.headers.items():
             self.set_header(name, value)
         self._refuse(RequestError(error.status, error.sentence))

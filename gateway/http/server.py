@@ -33,7 +33,7 @@ log = get_logger("gateway.http")
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 5.0
-"""What is sent behind a refusal is read and dropped for so long, so that its sender reads the answer."""
+"""For this long, what a refused client still sends is read and dropped, so that it gets the answer."""
 LINGER_BYTES = 16_000_000
 NO_LIMIT = 2**62
 """Bodies are bounded in gateway/http/bodies.py, where the answer says why."""
@@ -46,7 +46,7 @@ def has_body(headers: HTTPHeaders) -> bool:
 
 
 def phrase(status: int) -> str:
-    """Of a status line."""
+    """The reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 
@@ -189,7 +189,7 @@ class Connection(HTTP1Connection):
         self.stream.close()
 
     def _shut_down(self) -> None:
-        """Say that nothing more follows. TLS has no such half."""
+        """Close the sending half; TLS has none."""
         if not isinstance(self.stream, SSLIOStream) and not self.stream.closed():
             try:
                 self.stream.socket.shutdown(socket.SHUT_WR)
@@ -240,7 +240,7 @@ class Connection(HTTP1Connection):
         return super().write_headers(start_line, headers, chunk)
 
     def _finish_request(self, future: "asyncio.Future[None] | None") -> None:
-        """The answer is written; if the body is not, it is dropped for a while instead of hanging up."""
+        """The answer is written. A body that is not read yet is dropped for a while before we hang up."""
         unread = self._disconnect_on_finish and not self._read_finished
         if not unread or self.stream is None or self.stream.closed():
             super()._finish_request(future)

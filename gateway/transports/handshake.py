@@ -66,8 +66,8 @@ class Handshake:
         if not self._origin.allows(origin, seen.scheme, seen.host):
             log.error(
                 "origin refused",
-                origin=origin[:200],
-                path=request.path[:200],
+                origin=origin,
+                path=request.path,
                 **self._origin.wanted(seen.scheme, seen.host, seen.source),
             )
             raise RefusedError(403)
@@ -157,7 +157,7 @@ class Handshake:
 def malformed_header(header: str, value: str) -> None:
     """A trusted proxy sent a header that cannot be read; it is ignored."""
     counters.count("forwarded_headers_malformed")
-    log.warning("header of a proxy ignored, because it is malformed", header=header, value=value[:100])
+    log.warning("header of a proxy ignored, because it is malformed", header=header, value=value)
 
 
 def undecoded(_handler: RequestHandler, value: bytes, name: str | None = None) -> str:

@@ -79,7 +79,7 @@ class ProxyHeaders:
             except RemoteProtocolError as error:
                 self._refuse(sock, so_far.peer, str(error))
                 return
-            # What comes behind the header is left to whoever reads next.
+            # What follows the header is left for the next reader.
             mine = len(chunk) if header is None else header.size - len(so_far.read)
             sock.recv(mine)
             if header is not None:

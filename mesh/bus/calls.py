@@ -54,7 +54,7 @@ class _Asked:
         """Its node is gone."""
         if not self.answer.done():
             self.answer.set_exception(NodeGoneError(f"{self.node} is gone; it cannot answer {self.name}"))
-            self.answer.exception()  # whoever called may have been cancelled
+            self.answer.exception()  # the caller may have been cancelled
 
 
 class Calls:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from mesh.placement import Placement
 
 SILENT_ANNOUNCEMENTS = 1.5
-"""Missed by a node whose link was seen to end: it would announce itself at once if it lived."""
+"""Missing ones after which a node whose link has ended is gone; alive, it would announce itself at once."""
 SETTLED_ANNOUNCEMENTS = 2.5
-"""Heard of itself without a gap, a node has heard of every other; missed, it is cut off from the bus."""
+"""Of its own: after so many without a gap a node has heard of all others; after so many missing ones it
+is cut off from the bus."""
 
 
 class Gone:
@@ -63,7 +64,7 @@ class Gone:
         self.on_gone(node)
 
     def fell_silent(self, node: str) -> None:
-        """Nothing has come of the node for a long time."""
+        """Nothing has come from the node for a long time."""
         if self._hears(asyncio.get_running_loop().time()):
             self.left(node)
 

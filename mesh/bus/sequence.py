@@ -10,7 +10,7 @@ from typing import NamedTuple
 REMEMBERED = 131_072
 """Messages of one origin after which the older half of what is remembered of it goes."""
 REMEMBERED_SECONDS = 15.0
-"""Likewise; well above the time in which a proxy that answers no more is given up."""
+"""For how long they are remembered: well above the time after which a silent proxy is given up."""
 
 REMEMBERED_ORIGINS_SECONDS = 3600.0
 """An origin of which nothing comes: after a cut it sends again what has come before it."""
@@ -18,7 +18,7 @@ REMEMBERED_ORIGINS_SECONDS = 3600.0
 RESENT = 65_536
 """Messages that are kept for one proxy to be sent again, at most."""
 RESENT_BYTES = 64_000_000
-"""Likewise, of payloads."""
+"""Bytes of their payloads, at most."""
 RESENT_SECONDS = 1.0
 """What a proxy has taken for certain is kept on for this long: it may not have passed it on. By a node, for
 longer by the time in which another node finds out that it hears a proxy no more (mesh/bus/lane.py)."""

@@ -65,7 +65,7 @@ class Subscriber:
 
     Attributes:
         on_broadcast: called with (topic, header, payload) for each broadcast.
-        listeners: likewise, before it.
+        listeners: called with the same, before it.
         on_announcement: called with the payload of each node's announcement.
         on_probe: called with (topic, header) of each probe.
         on_deaf: called with the address of a proxy whose connection has ended.

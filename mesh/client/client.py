@@ -43,7 +43,7 @@ class Client:
         connect_timeout_seconds: for a connection to open.
         heartbeat_seconds: between heartbeats; one unanswered for as long ends the connection.
         reconnect_seconds: before each try to connect again; the last is repeated. By default phoenix.js's.
-        rejoin_seconds: likewise, to join again after a crash or a refusal.
+        rejoin_seconds: before each try to join again after a crash or a refusal; the last is repeated.
         max_queued: events that wait to be read in one channel.
         max_buffered: pushes that wait for one channel to be joined.
         wait_for_server: enter even if the server cannot be reached yet, as soon as it can.

@@ -69,7 +69,7 @@ class Driver:
         if self._first is not None:
             raise ConnectError("this client was used before; make another one")
         self._loop = asyncio.get_running_loop()
-        # Whoever pushes or leaves later may be another's task: none of what follows runs in its context.
+        # A later push or leave may come from another task: none of what follows runs in its context.
         self._context = self.hooks.context = copy_context()
         self._first = self._loop.create_future()
         self.feed(events.Start())
@@ -89,7 +89,7 @@ class Driver:
         self.feed(events.Stop())
         if self._timer is not None:
             self._timer.cancel()
-        # Whoever is cancelled here has ended everything all the same.
+        # Cancelled or not, everything has been ended.
         await asyncio.shield(asyncio.ensure_future(self._finish()))
 
     async def _finish(self) -> None:

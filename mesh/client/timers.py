@@ -1,4 +1,4 @@
-"""The deadlines of a client's session, whoever they are for."""
+"""The deadlines of a client's session."""
 
 import heapq
 from collections.abc import Iterator

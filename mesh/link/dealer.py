@@ -55,7 +55,7 @@ class Dealer:
 
     Attributes:
         up: whether the worker has welcomed us.
-        was_up: likewise, and still after the end.
+        was_up: whether it ever has, also after the end.
         received: commands that came on this link, Welcome included.
         version: of the link protocol that both speak; 0 until the worker has welcomed us.
         heard_at: when the last message came, in event-loop time; first, when we began to connect.

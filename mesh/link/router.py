@@ -194,7 +194,7 @@ class Router:
                 self.on_malformed(link, channel)
 
     def _malformed(self, link: bytes, command: Malformed | Unknown) -> str | None:
-        """It costs the channels that it names; returns why the link must end, if it names none."""
+        """End the channels that it names; returns why the link must end, if it names none."""
         if type(command) is Malformed and not command.attributed:
             return command.reason
         counters.count("link_commands_malformed")

@@ -1,13 +1,13 @@
 """Watches linked nodes of which nothing comes on the bus, for as long as that is so.
 
-That the bus is silent says little, its proxy may be gone; that the link is silent as well says enough.
+Silence on the bus alone says little, since the proxy may be gone. Silence on the link as well says enough.
 """
 
 import asyncio
 from collections.abc import Callable
 
 CHECKS = 4
-"""In the time that a node may be silent."""
+"""How often we look within the time that a node may be silent."""
 
 
 class Silence:
@@ -27,13 +27,13 @@ class Silence:
         self._due = 0.0
 
     def watch(self, node: str) -> None:
-        """It has fallen silent on the bus."""
+        """A node has fallen silent on the bus."""
         self._nodes[node] = None
         if self._timer is None:
             self._later()
 
     def heard(self, node: str) -> None:
-        """It is heard again, or gone."""
+        """A node is heard again, or is gone."""
         self._nodes.pop(node, None)
 
     def close(self) -> None:

@@ -195,7 +195,7 @@ class WorkerContext(ABC):
             )
 
     def _require_binary(self, *fields: str) -> None:
-        """As in Phoenix, whoever sends what this client's protocol cannot carry crashes."""
+        """As in Phoenix, a channel that sends what its client's protocol cannot carry crashes."""
         socket = self.channel.socket
         if socket.serializer == "v1_json":
             raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")

@@ -125,7 +125,7 @@ class Mailbox(WorkerContext):
 
     def _overflow(self, setting: str) -> None:
         counters.count("mailboxes_overflowed")
-        # A copy: whoever posted may be a callback of this channel, which runs in its context already.
+        # A copy: the poster may be a callback of this channel, which runs in its context already.
         self.execution_context.copy().run(
             log.error,
             "mailbox is full: the channel ends",

@@ -89,7 +89,7 @@ class Runners:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-        # Whoever submits may be a callback: a runner outlives it, and must not keep its context.
+        # The submitter may be a callback: a runner outlives it, and must not keep its context.
         context = contexts.fresh()
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._run(), name="channel runner", context=context)

@@ -49,7 +49,7 @@ class BusSettings(Room):
         2.0, description="a proxy may be silent while there are others, then those are used"
     )
     listeners_seconds: Seconds = Field(
-        2.0, description="the only proxy is back, then broadcasts go on, whoever has not found it yet"
+        2.0, description="from the only proxy's return, then broadcasts go on without nodes that miss it"
     )
     max_message_bytes: MessageBytes = Field(16_000_000, ge=1_000, description="of one frame on the bus")
     high_water_mark: HighWaterMark = Field(10_000, description="messages queued in each ZeroMQ socket")

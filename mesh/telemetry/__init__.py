@@ -41,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What only nodes need opens threads and files: whoever logs an event does not import it."""
+    """Import what opens threads and files only where a node needs it."""
     if name == "configure_logging":
         return import_module("mesh.telemetry.configuration").configure_logging
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

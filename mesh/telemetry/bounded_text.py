@@ -10,6 +10,8 @@ MAX_CHARACTERS = 400
 MAX_FIELD_CHARACTERS = 4_000
 """Of one field that holds several texts, as `params` does."""
 MAX_DEPTH = 20
+MAX_BITS = 128
+"""Of an integer: JSON may bring thousands of digits."""
 
 
 def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
@@ -20,8 +22,8 @@ def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a log line's fields, each of them bounded."""
-    return {name: _bounded(value) for name, value in fields.items()}
+    """A copy of a log line's fields, each bounded; an exception's traceback is cut when it is formatted."""
+    return {name: value if name == "exc_info" else _bounded(value) for name, value in fields.items()}
 
 
 def _bounded(value: Any) -> Any:
@@ -31,7 +33,19 @@ def _bounded(value: Any) -> Any:
         return _copy(value, [MAX_FIELD_CHARACTERS], MAX_DEPTH)
     if isinstance(value, (bytes, bytearray)):
         return shorten(repr(bytes(value[: MAX_CHARACTERS + 1])))
-    return value
+    if isinstance(value, int):
+        bits = value.bit_length()
+        return value if bits <= MAX_BITS else f"an integer of {bits} bits"
+    if value is None or isinstance(value, float):
+        return value
+    return shorten(_repr(value))
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
 
 
 def _copy(value: Any, budget: list[int], depth: int) -> Any:

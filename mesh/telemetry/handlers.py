@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from mesh.telemetry import output, records
-from mesh.telemetry.bounded_text import shorten
+from mesh.telemetry.bounded_text import shorten, shorten_fields
 from mesh.telemetry.filters import MAX_TEXT, ParameterFilter
 from mesh.telemetry.logs import TRACEBACK_LINES, Gate, Sink
 
@@ -102,10 +102,16 @@ def to_own(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
     number = getattr(logging, level.upper())
     if not logger.isEnabledFor(number):
         return
-    values: Any = {"event": event, **fields}
+    values: Any = {"event": event, **_bound(), **fields}
+    values["event"] = event  # whatever is bound under that name
     for processor in _shared:
         values = processor(logger, level, values)
     logger.log(number, values, extra={"_logger": logger, "_name": level})
+
+
+def _bound() -> dict[str, Any]:
+    """What the application has bound to the context, the names of its users for example."""
+    return shorten_fields(structlog.contextvars.get_contextvars())
 
 
 def to_application(secrets: ParameterFilter) -> Sink:
@@ -116,7 +122,7 @@ def to_application(secrets: ParameterFilter) -> Sink:
         number = getattr(logging, level.upper())
         if not logger.isEnabledFor(number):
             return
-        values = {**structlog.contextvars.get_contextvars(), **fields}
+        values = {**_bound(), **fields}
         error = values.pop("exc_info", None)
         raised = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
         shown = {key: _shown(value, secrets) for key, value in values.items()}
@@ -147,7 +153,7 @@ class _Guard(logging.Filter):
 
 
 def guard(secrets: ParameterFilter, gate: Gate | None) -> None:
-    """Watch the loggers of FOREIGN, whoever's handlers write what they log."""
+    """Watch the loggers of FOREIGN, no matter whose handlers write their lines."""
     for name in FOREIGN:
         logger = logging.getLogger(name)
         logger.filters = [each for each in logger.filters if not isinstance(each, _Guard)]

@@ -1,4 +1,4 @@
-"""What a process prints, written by a thread of its own: whoever prints neither waits nor gets an error.
+"""What a process prints, written by a thread of its own, so that printing neither waits nor fails.
 
 The queue is bounded in lines and bytes. What does not fit, because nobody reads the pipe, and what cannot
 be written, because the disk is full or the reader has gone, is lost and counted. One line says so as soon
@@ -25,7 +25,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def sentence(lines: int) -> bytes:
-    """What tells of a loss; see `Writer.notice`."""
+    """The line that says how many lines were lost; see `Writer.notice`."""
     return b"%d log lines were lost\n" % lines
 
 
@@ -34,8 +34,8 @@ class Writer:
 
     Args:
         descriptor: where to.
-        max_lines: that wait, then more are lost.
-        max_bytes: likewise.
+        max_lines: that wait; beyond it lines are lost.
+        max_bytes: of the lines that wait; the same holds.
 
     Attributes:
         notice: makes the line that tells how many were lost.
@@ -81,7 +81,7 @@ class Writer:
             self._queue.put(data)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all is written, or the time is over; whether it is."""
+        """Wait until everything is written or the time is over; returns whether it is written."""
         if self._thread is None or self._pid != os.getpid():
             return True
         written = threading.Event()

@@ -42,7 +42,7 @@ class _Raw(io.RawIOBase):
         return len(given)
 
     def end_line(self) -> None:
-        """What has been printed is a line, although its end is missing."""
+        """Treat what has been printed so far as a line, although its end is missing."""
         partial, self._partial = self._partial, b""
         if partial:
             self._convert(partial)
@@ -65,7 +65,7 @@ class _Raw(io.RawIOBase):
 
 
 def install() -> None:
-    """From now on nobody who prints in this process waits for a reader or gets an error."""
+    """From now on, printing in this process neither waits for a reader nor fails."""
     if _raw:
         return
     _fill_closed()

@@ -54,7 +54,7 @@ class MemoryBus:
         """Everything is delivered anyway."""
 
     def unsubscribe(self, subscription: bytes) -> None:
-        """Likewise."""
+        """Everything is delivered anyway."""
 
     def when_subscribed(self, callback: Callable[[], None]) -> None:
         """At once: nothing can be missed."""

@@ -21,7 +21,7 @@ class Gossip(msgspec.Struct, array_like=True, tag=0, frozen=True):
         version: of this layout.
         clock: the sender's; who knows less asks for the rest.
         delta: what it did since its last gossip.
-        hello: the sender is new: whoever hears it gossips soon, so that it learns who is there.
+        hello: the sender is new: the others gossip soon, so that it learns who is there.
     """
 
     version: int

@@ -27,7 +27,7 @@ class Drain:
 
     Args:
         per_turn: messages before the event loop gets a turn.
-        turn_seconds: likewise, seconds.
+        turn_seconds: time before the event loop gets a turn.
 
     Attributes:
         behind: whether the last turn left messages unread.

@@ -28,7 +28,7 @@ NEVER_MS = 24 * 3600 * 1000
 LINK_QUEUE_BATCHES = 16
 """In each ZeroMQ queue of a link; the rest waits where its bytes are counted (mesh/link/batches.py)."""
 LINK_RECEIVED_BATCHES = 256
-"""Likewise, in a worker's queue of what one gateway sends."""
+"""In a worker's queue of what one gateway sends."""
 
 CLIENT_KEEPALIVE_SECONDS = 5
 CLIENT_HIGH_WATER_MARK = 1_000

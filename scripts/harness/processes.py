@@ -100,8 +100,8 @@ class Cluster(Process):
         directory: for its log and its status file.
         counts: of its nodes, by kind.
         settings: as of a Process.
-        checkout: likewise.
-        output: likewise.
+        checkout: as of a Process.
+        output: as of a Process.
     """
 
     def __init__(

@@ -109,14 +109,13 @@ def test_behind_nginx_the_own_page_may_connect_and_no_other(behind_nginx):
             (f"http://{at}", 403),
             ("https://evil.example", 403),
         ):
-            reader, writer = await asyncio.open_connection(host, int(port), ssl=trust)
+            reader, writer = await open_connection(host, int(port), ssl=trust)
             lines = {"Host": at, "Origin": origin, **HANDSHAKE}
             head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
             writer.write(f"GET /conn/websocket?vsn=2.0.0 HTTP/1.1\r\n{head}\r\n".encode())
             async with asyncio.timeout(SECONDS):
                 answer = await reader.readuntil(b"\r\n\r\n")
             assert int(answer.split()[1]) == status
-            writer.close()
 
     run(scenario())
 

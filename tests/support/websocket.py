@@ -39,10 +39,10 @@ def run(scenario, seconds=500):
     return asyncio.run(guarded())
 
 
-async def open_connection(host, port, sock=None):
-    """`sock` is connected already."""
+async def open_connection(host, port, sock=None, ssl=None):
+    """`sock` is connected already; `ssl` is a context."""
     to = {"host": host, "port": port} if sock is None else {"sock": sock}
-    reader, writer = await asyncio.open_connection(**to)
+    reader, writer = await asyncio.open_connection(**to, ssl=ssl)
     _open.append(writer)
     return reader, writer
 
