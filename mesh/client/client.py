@@ -116,7 +116,7 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all channels and the connection; what was sent before leaves first."""
+        """Close all channels and the connection; what was sent before has ten seconds to leave first."""
         await self._driver.aclose()
 
     @property

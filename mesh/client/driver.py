@@ -22,7 +22,7 @@ from mesh.telemetry import get_logger
 
 log = get_logger("mesh.client")
 
-FLUSH_SECONDS = 1.0
+FLUSH_SECONDS = 10.0
 """What was sent before the client is closed has this long to leave."""
 
 

@@ -35,6 +35,8 @@ SETTINGS = {
     "MESH_LONGPOLL__WINDOW_SECONDS": "30",
     "MESH_LINK__HIGH_WATER_MARK": "20",  # a worker that is held up gets little before it can say "pause"
     "MESH_LINK__PAUSE_BYTES": "4000000",
+    # A worker that gets no CPU time for seconds says "pause" late.
+    "MESH_WORKER__MAX_MAILBOX_MESSAGES": "50000",
     "MESH_LOG__LEVEL": "debug",
 }
 
@@ -89,6 +91,7 @@ async def replies(client, count):
     while len(got) < count:
         message = await client.next()
         if message[3] == "phx_reply":
+            assert message[4]["status"] == "ok", message
             got.append(message[4]["response"]["n"])
     return got
 
