@@ -456,7 +456,9 @@ def test_a_ref_that_is_too_long_ends_the_connection(serializer, ref, name, event
     message = fields if isinstance(serializer, V1JSON) else list(fields.values())
     session = make(serializer)
     (close,) = session.received(msgspec.json.encode(message), False)
-    assert isinstance(close, Close) and close.code == 1011 and "at most 255" in close.reason
+    assert isinstance(close, Close)
+    assert close.code == 1011
+    assert "at most 255" in close.reason
     assert not session.channels
 
 
