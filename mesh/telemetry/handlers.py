@@ -39,9 +39,11 @@ class OutputHandler(logging.Handler):
 def application_logs() -> bool:
     """Whether the application has given the root logger handlers.
 
-    One that `logging.warning(…)` and its like have made, because there was none, was not chosen by anybody.
+    One that `logging.warning(…)` and its like have made, because there was none, was not chosen by anybody,
+    and one that writes nothing (`NullHandler`) does not ask for silence.
     """
-    chosen = [each for each in logging.root.handlers if not isinstance(each, OutputHandler)]
+    silent = (OutputHandler, logging.NullHandler)
+    chosen = [each for each in logging.root.handlers if not isinstance(each, silent)]
     return bool(chosen) and not (len(chosen) == 1 and _by_chance(chosen[0]))
 
 
