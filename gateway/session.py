@@ -29,9 +29,21 @@ from mesh import telemetry
 from mesh.channel import Channel
 from mesh.errors import CloseCode, DecodeError, EncodeError
 from mesh.link import commands
-from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message, too_long
+from mesh.messages import (
+    CLOSE,
+    ERROR,
+    HEARTBEAT,
+    HEARTBEAT_TOPIC,
+    JOIN,
+    JSON,
+    LEAVE,
+    MAX_EVENT_BYTES,
+    MAX_REF_BYTES,
+    Message,
+)
 from mesh.payloads import EMPTY
 from mesh.routes import Route, RouteTable
+from mesh.serializers import envelope
 from mesh.serializers.base import Serializer
 from mesh.telemetry import counters, get_logger, shorten
 from mesh.topics import MAX_TOPIC_BYTES, is_reserved
@@ -95,11 +107,25 @@ class Session:
         except DecodeError as error:
             counters.count("frames_malformed")
             return [Close(CloseCode.INTERNAL_ERROR, shorten(str(error)))]
+        if len(data) - len(message.data) > MAX_REF_BYTES:  # else nothing beside the payload is too long
+            refused = self._check_envelope(message)
+            if refused:
+                return refused
         if self._limits is not None:
             too_much = self._limits.check(message, len(data), self.channels.get)
             if too_much is not None:
                 return self._reply(message.join_ref, message.ref, message.topic, "error", too_much)
         return self._handle(message)
+
+    def _check_envelope(self, message: Message) -> list[Action]:
+        """What to do with a message that has more beside its payload than may be kept; else nothing."""
+        size = max(envelope.size(message.join_ref), envelope.size(message.ref))
+        if size > MAX_REF_BYTES:
+            counters.count("frames_malformed")
+            return [Close(CloseCode.INTERNAL_ERROR, f"a ref of {size} bytes; at most {MAX_REF_BYTES}")]
+        if envelope.size(message.event) > MAX_EVENT_BYTES:
+            return self._reply(message.join_ref, message.ref, message.topic, "error", TOO_LONG)
+        return []
 
     def _handle(self, message: Message) -> list[Action]:
         topic = message.topic
@@ -118,10 +144,7 @@ class Session:
             return []
         if message.event == LEAVE:
             return [Forward(channel, commands.Leave(channel.number, message.ref))]
-        event = message.event
-        if type(event) is str and too_long(event):
-            return self._reply(message.join_ref, message.ref, topic, "error", TOO_LONG)
-        push = commands.Push(channel.number, message.ref, event, message.codec, message.data)
+        push = commands.Push(channel.number, message.ref, message.event, message.codec, message.data)
         return [Forward(channel, push)]
 
     def _handle_not_joined(self, message: Message) -> list[Action]:
@@ -342,7 +365,8 @@ class Session:
 
 def _size(message: Message) -> int:
     """What a message counts while it waits."""
-    return len(message.data) + 100
+    event = message.event
+    return len(message.data) + len(message.topic) + (len(event) if type(event) is str else 0) + 100
 
 
 def _same_ref(one: Any, other: Any) -> bool:

@@ -26,13 +26,8 @@ DISCONNECT = "disconnect"
 
 MAX_EVENT_BYTES = 4_096
 """As of a topic. V2's binary frames hold 255 bytes of either (mesh/serializers/binary.py)."""
-
-
-def too_long(event: str) -> bool:
-    """Whether an event has more than MAX_EVENT_BYTES."""
-    if len(event) * 4 <= MAX_EVENT_BYTES or event.isascii():
-        return len(event) > MAX_EVENT_BYTES
-    return len(event.encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES
+MAX_REF_BYTES = 255
+"""As in V2's binary frames. A channel's join_ref is kept for as long as the channel lives."""
 
 
 def check_name(name: object, what: str) -> str:

@@ -17,7 +17,9 @@ CALLS = "tests/unit/mesh/bus/test_calls.py"
 CHANNEL_SERVER = "tests/unit/mesh/runtime/test_channel_server.py"
 CONNECTION = "tests/integration/test_connection.py"
 HTTP = "tests/integration/test_http.py"
+LONGPOLL_MESSAGES = "tests/unit/gateway/test_longpoll_messages.py"
 QUEUES = "tests/unit/gateway/test_queue_bounds.py"
+SESSION = "tests/unit/gateway/test_session.py"
 WIRE = "tests/integration/test_wire.py"
 
 PROBES = {
@@ -49,8 +51,18 @@ PROBES = {
         "tests/unit/gateway/test_frames.py::test_a_message_has_a_bounded_number_of_frames",
         f"{WIRE}::test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices",
     ],
+    "what stands beside the payload of a client's message": [
+        f"{SESSION}::test_a_ref_that_is_too_long_ends_the_connection",
+        f"{SESSION}::test_an_event_that_is_too_long_is_not_kept_for_a_pending_join",
+        f"{SESSION}::test_a_join_without_route_is_answered_with_join_ref_null",
+    ],
+    "lines of a long-poll POST": [
+        f"{LONGPOLL_MESSAGES}::test_lines_over_the_limit_are_counted",
+        f"{LONGPOLL_MESSAGES}::test_a_body_of_very_many_lines_costs_no_more_memory_than_itself",
+    ],
     "messages behind a pending join": [
-        "tests/unit/gateway/test_session.py::test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join",
+        f"{SESSION}::test_events_count_among_what_waits_for_a_join",
+        f"{SESSION}::test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join",
         "tests/integration/test_channels.py::test_a_flood_while_a_join_is_pending_is_read_after_it",
     ],
     "mailbox of a channel, mark": [

@@ -17,8 +17,11 @@ MAX_HOPS = 32
 
 Peer = tuple[str, int]
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
-_NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?")
+_HOST = re.compile(r"(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
+_NODE = re.compile(
+    r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:([0-9]{1,5})|_[0-9A-Za-z._-]+))?"
+)
+_BARE_IPV6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 _HIDDEN = re.compile(r"(?:unknown|_[0-9A-Za-z._-]+)(?::[0-9A-Za-z._-]+)?", re.IGNORECASE)
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR = re.compile(rf'[ \t]*({_NAME})=(?:({_NAME})|"((?:[^"\\]|\\.)*)")[ \t]*([;,]|$)')
@@ -126,8 +129,8 @@ class TrustedProxies:
             port = None
         match = None
         if hosts:
-            match = _HOST.fullmatch(hosts[-min(at, len(hosts))])
-            if match is None or not _is_port(match[2] or "1"):
+            match = _host(hosts[-min(at, len(hosts))])
+            if match is None:
                 self._malformed("x-forwarded-host", hosts[-1])
                 match = None
             else:
@@ -154,8 +157,7 @@ class TrustedProxies:
                 scheme = _SCHEMES[proto]
             elif proto:
                 self._malformed("forwarded", f"proto={proto}")
-            match = _HOST.fullmatch(given)
-            if match is not None and _is_port(match[2] or "1"):
+            if _host(given) is not None:
                 host = given
             elif given:
                 self._malformed("forwarded", f"host={given}")
@@ -192,9 +194,18 @@ def _items(headers: Headers, name: str) -> list[str]:
     return [each for each in (item.strip(" \t") for item in found) if each]
 
 
+def _host(text: str) -> re.Match[str] | None:
+    """A Host header as (name, port), if it is one."""
+    match = _HOST.fullmatch(text)
+    if match is None or not _is_port(match[2] or "1"):
+        return None
+    in_brackets = match[1].startswith("[")
+    return None if in_brackets and not _address(match[1][1:-1], None) else match
+
+
 def _bare_ipv6(node: str) -> Peer | None:
     """X-Forwarded-For has IPv6 addresses without brackets as well."""
-    return _address(node, None) if node.count(":") > 1 and not node.startswith("[") else None
+    return _address(node, None) if _BARE_IPV6.fullmatch(node) else None
 
 
 def _address(text: str, port: str | None) -> Peer | None:

@@ -6,6 +6,7 @@ request target is taken. Source: RFC 9112 §3.2, RFC 9110 §9.1 and §15.5.
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 
 from mesh.errors import RemoteProtocolError
 
@@ -16,7 +17,10 @@ _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9
 _ABSOLUTE = re.compile(rb"(?:https?|wss?)://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
 _METHOD_BEGIN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_HOST_LINE = re.compile(rb"^host[ \t]*:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
+_HOST_LINE = re.compile(rb"^host[ \t]*:([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
+# RFC 9110 §7.2, RFC 3986 §3.2.2; `_` and `%` occur in names of containers.
+_HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|[0-9A-Za-z._~!$&'()*+;=%-]*)(?::[0-9]{0,5})?")
+_EXPECT_LINE = re.compile(rb"^expect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE)
 _HEAD_END = re.compile(rb"\n\r?\n")
 
 
@@ -42,6 +46,11 @@ class HeadReader:
         self._buffer = bytearray()
         self._searched = 0
         self._line_checked = False
+
+    @property
+    def asks_for_head(self) -> bool:
+        """Whether the answer has no content: the method is HEAD."""
+        return self._buffer.startswith(b"HEAD ")
 
     @property
     def begun(self) -> bool:
@@ -99,6 +108,11 @@ def check(head: bytes) -> bytes:
     hosts = _HOST_LINE.findall(rest)
     if len(hosts) > 1 or (not hosts and minor):
         raise HeadError(400, f"{len(hosts) or 'no'} Host headers; want one")
+    if hosts:
+        _check_host(hosts[0].strip(b" \t\r"))
+    if _EXPECT_LINE.search(rest):  # Tornado compares case, and answers HTTP/1.0 as well
+        rest = _EXPECT_LINE.sub(b"Expect: 100-continue\r\n" if minor else b"", rest)
+        head = line + b"\n" + rest
     if target.startswith(b"/"):
         _check_path(target)
         return head
@@ -111,6 +125,7 @@ def check(head: bytes) -> bytes:
     path = match[2] or b"/"
     target = path if path.startswith(b"/") else b"/" + path
     _check_path(target)
+    _check_host(match[1])
     rest = b"Host: " + match[1] + b"\r\n" + _HOST_LINE.sub(b"", rest)
     return method + b" " + target + b" HTTP/1.%d\r\n" % minor + rest
 
@@ -126,6 +141,17 @@ def _parse_line(line: bytes) -> tuple[bytes, bytes, int]:
     if method == b"CONNECT":
         raise HeadError(501, "this server is no proxy: it does not implement CONNECT")
     return method, target, int(minor)
+
+
+def _check_host(host: bytes) -> None:
+    match = _HOST.fullmatch(host)
+    if match is not None and match[1] is not None:
+        try:
+            IPv6Address(match[1].decode())
+        except ValueError:
+            match = None
+    if match is None:
+        raise HeadError(400, "the host is neither a name nor an address")
 
 
 def _check_path(target: bytes) -> None:

@@ -29,7 +29,7 @@ def decode_query(query: str) -> dict[str, Any]:
 
     Raises:
         RemoteProtocolError: for an incomplete percent escape, for bytes that are not UTF-8, and beyond
-            1,000 parameters or 32 levels.
+            1,000 parameters or 32 levels. What it says shows no values: it is logged.
     """
     if not query:
         return {}
@@ -67,12 +67,12 @@ def _unquote(text: str, *, plus: bool) -> str:
     broken = _BROKEN_ESCAPE.search(text)
     if broken is not None:
         raise RemoteProtocolError(
-            f"{text[:80]!r} in the address has {broken[0]!r}; want % and two hexadecimal digits"
+            f"{broken[0]!r} in the address is no escape; want % and two hexadecimal digits"
         )
     try:
         return unquote_to_bytes(text.encode("latin-1")).decode()
     except UnicodeError:
-        raise RemoteProtocolError(f"{text[:80]!r} in the address is not UTF-8") from None
+        raise RemoteProtocolError("something in the address is not UTF-8") from None
 
 
 def _insert(root: _Level, levels: dict[str, _Level], name: str, value: str) -> None:

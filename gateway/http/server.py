@@ -17,6 +17,7 @@ from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, 
 from tornado.httpserver import HTTPServer, _HTTPRequestContext
 from tornado.httputil import (
     HTTPHeaders,
+    HTTPInputError,
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
     RequestStartLine,
@@ -25,7 +26,9 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.web import Application
 
+from gateway.http.chunks import ChunkedBody
 from gateway.http.head import HeadError, HeadReader
+from mesh.errors import RemoteProtocolError
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
@@ -50,8 +53,8 @@ def phrase(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def answer(error: HeadError) -> bytes:
-    """The response to a request that is not read further."""
+def answer(error: HeadError, head: bool = False) -> bytes:
+    """The response to a request that is not read further; `head`: to a HEAD, without its content."""
     body = error.sentence.encode()
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
@@ -63,7 +66,7 @@ def answer(error: HeadError) -> bytes:
         headers["Content-Length"] = str(len(body))
     lines = [f"HTTP/1.1 {error.status} {phrase(error.status)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (b"" if head else body)
 
 
 class GatewayServer(HTTPServer):
@@ -164,11 +167,11 @@ class Connection(HTTP1Connection):
         except TimeoutError:
             if reader.begun:
                 self._refused(TOO_SLOW)
-                self.stream.write(answer(TOO_SLOW))
+                self.stream.write(answer(TOO_SLOW, reader.asks_for_head))
             self.stream.close()
         except HeadError as error:
             self._refused(error)
-            await self._answer_and_close(answer(error))
+            await self._answer_and_close(answer(error, reader.asks_for_head))
         return False
 
     def _refused(self, error: HeadError) -> None:
@@ -217,6 +220,23 @@ class Connection(HTTP1Connection):
         if self._response_start_line is None:
             self.stream.write(answer(TOO_SLOW))
         self.close()
+
+    async def _read_chunked_body(self, delegate: HTTPMessageDelegate) -> None:
+        body, size = ChunkedBody(), 0
+        rest: bytes | None = None
+        while rest is None:
+            data = await self.stream.read_bytes(READ_BYTES, partial=True)
+            try:
+                content, rest = body.feed(data)
+            except RemoteProtocolError as error:
+                raise HTTPInputError(str(error)) from None
+            size += len(content)
+            if size > self._max_body_size:
+                raise HTTPInputError("chunked body too large")
+            if content:
+                await self._deliver_body(delegate, content)
+            await asyncio.sleep(0)  # what has been read already must not keep others waiting
+        unread(self.stream, rest)
 
     async def _deliver_body(self, delegate: HTTPMessageDelegate, data: bytes) -> None:
         if not self._write_finished:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tornado.web import HTTPError, StaticFileHandler
 
-from gateway.http.paths import file_of
+from gateway.http.paths import file_of, normal
 
 
 class StaticHandler(StaticFileHandler):
@@ -20,6 +20,8 @@ class StaticHandler(StaticFileHandler):
 
     async def get(self, path: str, include_body: bool = True) -> None:
         """The file; `path` is still escaped."""
+        # Tornado makes the address of a directory's index from it.
+        self.request.path = normal(self.request.path) + "/" * self.request.path.endswith("/")
         name = file_of(path or "", self._well_known)
         if name is None:
             raise HTTPError(404)

@@ -13,7 +13,7 @@ MAX_HEAD_BYTES = 8_192
 _HEAD = re.compile(
     rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)\r\n"
 )
-_HOST = re.compile(r"[0-9A-Za-z.:\[\]_-]+")
+_HOST = re.compile(r"[0-9A-Za-z._-]+(?::[0-9]{1,5})?")  # an address in brackets is left to Tornado as well
 _NOT_FOR_AN_UPGRADE = ("content-length", "transfer-encoding", "expect")
 
 

@@ -46,6 +46,15 @@ def check(*fields: Any) -> None:
             _check(field, MAX_LEVELS)
 
 
+def size(field: Any) -> int:
+    """The bytes of a field that has passed `check`."""
+    if isinstance(field, str):
+        return len(field) if field.isascii() else len(field.encode("utf-8", "surrogatepass"))
+    if field is None or isinstance(field, (int, float)):
+        return 8
+    return len(repr(field))
+
+
 def _check(value: Any, levels: int) -> None:
     if isinstance(value, int):
         if not MIN_INTEGER <= value <= MAX_INTEGER:

@@ -1,8 +1,9 @@
-"""Text and values of strangers, cut to what a log line or an error may hold. Pure.
+"""Text and values of strangers, made into what a log line or an error may hold. Pure.
 
 A client names topics, events and parameters, a worker gives reasons: each may be as long as a message.
 """
 
+import re
 from typing import Any
 
 MAX_CHARACTERS = 400
@@ -13,12 +14,20 @@ MAX_DEPTH = 20
 MAX_BITS = 128
 """Of an integer: JSON may bring thousands of digits."""
 
+# C0 and C1 without tab and line feed, separators of lines, and marks that turn the direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
 
 def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
     """The beginning of a text that is longer than `limit`, and how long it is."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text)} characters)"
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are escaped: a terminal would obey them."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def _bounded(value: Any) -> Any:
         return value if bits <= MAX_BITS else f"an integer of {bits} bits"
     if value is None or isinstance(value, float):
         return value
-    return shorten(_repr(value))
+    return visible(shorten(_repr(value)))
 
 
 def _repr(value: Any) -> str:

@@ -37,14 +37,21 @@ _NOT_A_LETTER = re.compile(r"[\W_]+")
 _ESCAPE = re.compile(r"\\u00([0-9a-fA-F]{2})")
 _SEPARATOR = re.compile(r"""["'\]]{0,2}\s{0,3}(=>?|:|%(?:25)*3[dDaA])\s{0,3}""")
 _NAME_BEFORE = re.compile(r"[\w.%~+\-\[\]\\ ]+\Z")
-_PAIR = re.compile(r"""[(\[]\s{0,3}b?(["'])([^"'\n]{1,80})\1\s{0,3},\s{0,3}(?=b?["'])""")
+_PAIR = re.compile(
+    r"""(?:[(\[]|["'](?:name|key)["']\s{0,3}:)\s{0,3}b?(["'])([^"'\n]{1,80})\1\s{0,3},"""
+    r"""\s{0,3}(?:["']value["']\s{0,3}:\s{0,3})?(?=b?["'])"""
+)
 _QUOTED = re.compile(r"""[bBrRuUfF]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
 _PLAIN = re.compile(r"(?:(?:bearer|basic|digest|negotiate)\s+)?[^\s&]*", re.IGNORECASE)
 _UNTIL_COMMA = re.compile(r"[^,}\]\n]*")
 _UNTIL_LINE_END = re.compile(r"[^\n]*")
 _BEARER = re.compile(r"""(base64url\.bearer\.phx\.)[^\s,'"&]+""")
-_SCHEME = re.compile(r"\b((?:bearer|basic)\s+)[\w+/=.~\-]{16,}", re.IGNORECASE)
-_USER_INFO = re.compile(r"""(://[^\s/:@'"]*:)[^\s/@'"]+@""")
+_SCHEME = re.compile(r"\b((?:bearer|basic)(?:\s+|\+|%(?:25)*20))[\w+/=.~%\-]{16,}", re.IGNORECASE)
+# A password may hold "@", "/" and quotes that should have been escaped; what looks like a port is none.
+_USER_INFO = re.compile(r"""(//[^\s/:@?#'"\[]*:)(?!\d{1,5}(?:[/?#'",\s]|\Z))[^\s"]{1,200}@""")
+_USER_ONLY = re.compile(r"""(://)[^\s/:@?#'"]{16,}@""")
+_PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
+_NAMES, _VALUES = ("name", "key"), ("value",)
 _RAISED = re.compile(r"(?:Error|Exception|Warning|Expired)\Z")
 _OPENING, _CLOSING = "[({<", "])}>"
 _NAME_CHARACTERS = 80
@@ -77,15 +84,24 @@ class ParameterFilter:
             text = self._in_pairs(text)
         if "earer" in text or "asic" in text or "EARER" in text:
             text = _SCHEME.sub(rf"\1{HIDDEN}", _BEARER.sub(rf"\1{HIDDEN}", text))
-        return _USER_INFO.sub(rf"\1{HIDDEN}@", text) if "@" in text else text
+        if "-----BEGIN" in text:
+            text = _PEM.sub(rf"\1{HIDDEN}", text)
+        if "@" in text:
+            text = _USER_ONLY.sub(rf"\1{HIDDEN}@", _USER_INFO.sub(rf"\1{HIDDEN}@", text))
+        return text
 
     def _copy(self, value: Any, budget: list[int], depth: int) -> Any:
         budget[0] -= 1
         if budget[0] < 0 or depth < 0:
             return "…"
         if isinstance(value, dict):
+            named = any(
+                isinstance(value.get(key), str) and self._names_secret(value[key]) for key in _NAMES
+            )
             return {
-                key: self._copy(inner, budget, depth - 1) if self._shows(key) else HIDDEN
+                key: HIDDEN
+                if (named and key in _VALUES) or not self._shows(key)
+                else self._copy(inner, budget, depth - 1)
                 for key, inner in _first(value.items(), budget)
             }
         if isinstance(value, (list, tuple)):
@@ -165,15 +181,18 @@ def _letters(name: str) -> str:
 
 def _value_end(text: str, start: int, colon: bool, quoted_name: bool) -> int:
     quoted = _QUOTED.match(text, start)
+    end = start
     if quoted is not None:
-        return quoted.end()
-    if text[start : start + 1] in (*_OPENING,):
-        return _closed(text, start)
+        end = quoted.end()
+    elif text[start : start + 1] in (*_OPENING,):
+        end = _closed(text, start)
     if colon:
+        if end > start:
+            return end
         return (_UNTIL_COMMA if quoted_name else _UNTIL_LINE_END).match(text, start).end()  # type: ignore[union-attr]
-    plain = _PLAIN.match(text, start)
+    plain = _PLAIN.match(text, end)  # in an address quotes and brackets end nothing
     assert plain is not None
-    return start + len(plain[0].rstrip("\"'),;]}>"))
+    return end + len(plain[0].rstrip("\"'),;]}>"))
 
 
 def _closed(text: str, start: int) -> int:

@@ -13,7 +13,6 @@ import mesh
 from mesh import Broadcast
 from mesh.bus import delivery
 from mesh.bus.barrier import subscribed
-from mesh.bus.sequence import Message
 from mesh.errors import (
     ChannelError,
     NodeError,
@@ -22,6 +21,8 @@ from mesh.errors import (
     TopicError,
     UnreachableError,
 )
+from mesh.messages import BINARY
+from mesh.telemetry import counters
 from tests.support.processes import node
 from tests.support.proxy import bus, free_address, proxy
 from tests.support.until import until
@@ -274,23 +275,46 @@ def test_a_frozen_proxy_does_not_hold_up_what_the_other_can_confirm(tmp_path, mo
         asyncio.run(scenario(one.popen))
 
 
-def test_a_backlog_that_is_full_is_told():
-    async def scenario(address):
-        with bus(address, "node") as node:
-            await subscribed(node)
+def test_a_backlog_that_is_full_is_told(tmp_path, monkeypatch):
+    """A frozen proxy takes what fits into queues and buffers; behind that wait 20 messages, not one more."""
+    for name, value in (("HIGH_WATER_MARK", "10"), ("BACKLOG_MESSAGES", "20")):
+        monkeypatch.setenv(f"MESH_BUS__{name}", value)
+    for name in ("PROXY_TIMEOUT", "HEARTBEAT_TIMEOUT"):
+        monkeypatch.setenv(f"MESH_BUS__{name}_SECONDS", "120")
+    address, data = free_address(), b"x" * 100_000
+
+    async def scenario(frozen):
+        async with (
+            mesh.connect(address, timeout_seconds=60) as speaker,
+            speaker.subscribe("room:1", max_queued=10_000) as heard,
+        ):
+            own, dropped = speaker._bus, []
 
             def publish_too_much():
-                node.publisher._settings = node.publisher._settings.model_copy(
-                    update={"backlog_messages": 0}
-                )
-                node.publisher._backlog.append(Message(0, "x", [b"x\x00", b"", b""], 0.0))
-                node.publish("room:1", "e", 0, b"{}", None)
+                for number in range(1_000):
+                    before = own.publisher.dropped
+                    own.publish("room:1", f"{number}", BINARY, data, None)
+                    if own.publisher.dropped > before:
+                        dropped.append(number)
+                assert own.publisher.backlog == 20
 
-            with pytest.raises(UnreachableError, match="overloaded"):
-                await delivery.deliver(node, publish_too_much, 5.0)
-            node.publisher._backlog.clear()
+            before = counters.value("bus_backlog_dropped")
+            frozen.send_signal(signal.SIGSTOP)
+            try:
+                with pytest.raises(UnreachableError, match="overloaded"):
+                    await delivery.deliver(own, publish_too_much, 60.0)
+            finally:
+                frozen.send_signal(signal.SIGCONT)
+            assert counters.value("bus_backlog_dropped") - before == len(dropped) > 0
+            await until(lambda: not own.publisher.backlog)
+            await speaker.broadcast("room:1", "last", {})
+            kept = [number for number in range(1_000) if number not in set(dropped)]
+            events = [each.event for each in await following(heard, len(kept) + 1)]
+            assert events == [*map(str, kept), "last"], "what was kept comes, in order"
 
-    run(scenario)
+    with node(tmp_path, "proxy", "--bind", address) as one:
+        one.wait_for("subscribers")
+        asyncio.run(scenario(one.popen))
 
 
 def test_wrong_arguments_are_told():

@@ -209,6 +209,11 @@ def test_what_is_no_http_1_is_answered_without_waiting_for_more(url, data):
         ("Host: a\r\nhost: a", 400),
         ("X: 1", 400),
         ("Host: a b", 400),
+        ("Host: [::1", 400),
+        ("Host: [:::]:80", 400),
+        ("Host: a:b", 400),
+        ("Host: [::1]:80", 200),
+        ("Host:", 200),
         ("Host: a\r\n folded: 1", 400),
         ("Host: a\r\nno colon", 400),
         ("Host: a\r\nContent-Length: +1", 400),
@@ -462,12 +467,48 @@ def test_chunks_are_bounded_however_they_come(url):
             assert (await connection.answer()).status in (413, 408)
             connection.close()
         for wrong in (b"zz\r\n", b"-1\r\nx\r\n", b"1;" + b"e" * 10_000 + b"\r\nx\r\n", b"1\r\nxyz\r\n"):
-            head = b"POST /form HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-            connection = await RawHTTP.connect(url)
-            connection.send(head + wrong)
-            assert await connection.ended()
-            connection.close()
+            for target in ("/form", "/socket/longpoll"):
+                connection = await RawHTTP.connect(url)
+                connection.request(target, "POST", ["Transfer-Encoding: chunked"])
+                connection.send(wrong)
+                assert (await connection.answer()).status == 400
+                assert await connection.ended()
+                connection.close()
         assert (await ask(url, "/healthz")).status == 200
+
+    run(scenario())
+
+
+def test_extensions_and_trailers_of_chunks_are_ignored(url):
+    chunks = b'3;a=b\r\na=1\r\n2 ; c="d"\r\n&b\r\n0;last\r\nX-Sum: 1\r\nY: 2\r\n\r\n'
+    form = "Content-Type: application/x-www-form-urlencoded"
+
+    async def scenario():
+        for pieces in (1, 7, len(chunks)):
+            connection = await RawHTTP.connect(url)
+            connection.request("/form", "POST", ["Transfer-Encoding: chunked", form])
+            for start in range(0, len(chunks), len(chunks) // pieces):
+                connection.send(chunks[start : start + len(chunks) // pieces])
+                await asyncio.sleep(0)
+            connection.request("/healthz")
+            answer = await connection.answer()
+            assert json.loads(answer.body) == {"bytes": 5, "fields": ["a", "b"]}
+            assert (await connection.answer()).status == 200, "what came behind it"
+            connection.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("target", ["*", "http://u@x/", "/%zz", "/?" + "a" * 5_000])
+def test_a_refused_head_request_is_answered_without_content(url, target):
+    async def scenario():
+        connection = await RawHTTP.connect(url)
+        connection.request(target, "HEAD")
+        answer = await connection.answer("HEAD")
+        assert answer.status in (400, 414)
+        assert int(answer.headers["content-length"]) > 0
+        assert await connection.reader.read() == b""
+        connection.close()
 
     run(scenario())
 
@@ -524,8 +565,11 @@ def test_a_file_is_served(url, path, body):
 
 
 def test_a_directory_is_redirected_to_its_index(url):
-    answer = run(ask(url, "/sub"))
-    assert (answer.status, answer.headers["location"]) == (301, "/sub/")
+    for path in ("/sub", "//sub", "//assets//sub", "/s%75b"):
+        answer = run(ask(url, path))
+        wanted = "/assets/sub/" if "assets" in path else "/sub/"
+        assert (answer.status, answer.headers["location"]) == (301, wanted), path
+        assert run(ask(url, path + "/")).body == b"sub"
 
 
 @pytest.mark.parametrize(

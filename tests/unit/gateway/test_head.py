@@ -57,3 +57,60 @@ def test_a_head_that_trickles_in_is_searched_once():
 def test_garbage_raises_nothing_else(data):
     with suppress(HeadError):
         HeadReader(100).feed(data)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "a",
+        "a.example:80",
+        "a_b",
+        "a-b.",
+        "1.2.3.4",
+        "[::1]",
+        "[::ffff:1.2.3.4]:443",
+        "a:",
+        "%61",
+        "xn--a",
+    ],
+)
+def test_hosts_are_names_and_addresses(host):
+    head = f"GET / HTTP/1.1\r\nHost: {host} \r\n\r\n".encode()
+    assert check(head) == head
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1", "::1", "[", "[]", "[:::]", "[1.2.3.4]", "[fe80::1%eth0]", "a:b", "a:1:2", "a b", "a,b", "a/b", "u@a", "\xff", "a:123456"]
+)  # fmt: skip
+def test_what_is_no_host_is_refused(host):
+    for head in (
+        f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"GET http://{host}/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    ):
+        if (host, head[:5]) == ("a/b", "GET h"):
+            continue  # `a`, and a path
+        with pytest.raises(HeadError) as caught:
+            check(head.encode("latin-1"))
+        assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("value", ["100-continue", "100-Continue", "\t100-CONTINUE "])
+def test_expectations_have_no_case_and_http_1_0_has_none(value):
+    head = "POST / HTTP/1.{}\r\nHost: a\r\nexpect:" + value + "\r\nX: 1\r\n\r\n"
+    assert (
+        check(head.format(1).encode())
+        == b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nX: 1\r\n\r\n"
+    )
+    assert check(head.format(0).encode()) == b"POST / HTTP/1.0\r\nHost: a\r\nX: 1\r\n\r\n"
+
+
+def test_whether_the_answer_has_content_is_known_in_time():
+    for data, expected in (
+        (b"HEAD / HTTP/1.1\r\nX", True),
+        (b"GET / HTTP/1.1\r\n", False),
+        (b"HEADS ", False),
+    ):
+        reader = HeadReader(100)
+        reader.feed(data)
+        assert reader.asks_for_head is expected

@@ -115,6 +115,13 @@ def test_what_is_no_utf8_and_no_escape_is_refused(query):
         decode_query(query)
 
 
+@pytest.mark.parametrize("query", ["token=SECRET%zz", "token=%ffSECRET", "SECRET%=1", "token=SECRET\xff"])
+def test_what_is_refused_is_not_quoted(query):
+    with pytest.raises(RemoteProtocolError) as refused:
+        decode_query(query)
+    assert "SECRET" not in str(refused.value)
+
+
 def test_path_variables_are_read_by_the_same_rule():
     assert decode_path_params({"a": "x%20y+z", "b": bytes_as_read("ü")}) == {"a": "x y+z", "b": "ü"}
     for wrong in ("%", "%zz", "%ff", "\xff"):

@@ -429,3 +429,39 @@ def test_an_event_that_is_too_long_costs_its_sender_an_error_reply():
     assert sent(long) == [reply("1", "3", "room:1", "error", {"reason": "event too long"})]
     assert kinds(say(session, "1", "4", "room:1", "é" * 2_048, {})) == [Forward]
     assert kinds(say(session, "1", "5", "room:1", "e" * 4_096, {})) == [Forward]
+
+
+@pytest.mark.parametrize("event", ["e" * 900_000, ["e" * 900_000]])
+def test_an_event_that_is_too_long_is_not_kept_for_a_pending_join(event):
+    session = make()
+    (start,) = say(session, "1", "1", "room:1", "phx_join", {})
+    long = say(session, "1", "2", "room:1", event, {})
+    assert sent(long) == [reply("1", "2", "room:1", "error", {"reason": "event too long"})]
+    assert not start.channel.joining.pending
+
+
+def test_events_count_among_what_waits_for_a_join():
+    session = make(max_pending_bytes=10_000)
+    say(session, "1", "1", "room:1", "phx_join", {})
+    paused = [say(session, "1", str(each), "room:1", "e" * 4_000, {}) for each in range(3)]
+    assert [kinds(actions) for actions in paused] == [[], [], [Pause]]
+
+
+@pytest.mark.parametrize("serializer", [V1JSON(), V2JSON()])
+@pytest.mark.parametrize("ref", ["r" * 256, "é" * 128, ["r" * 260], {"r": ["r" * 300]}])
+@pytest.mark.parametrize("name", ["join_ref", "ref"])
+@pytest.mark.parametrize("event", ["phx_join", "echo", "heartbeat"])
+def test_a_ref_that_is_too_long_ends_the_connection(serializer, ref, name, event):
+    fields = {"join_ref": "1", "ref": "2", "topic": "room:1", "event": event, "payload": {}} | {name: ref}
+    message = fields if isinstance(serializer, V1JSON) else list(fields.values())
+    session = make(serializer)
+    (close,) = session.received(msgspec.json.encode(message), False)
+    assert isinstance(close, Close)
+    assert close.code == 1011
+    assert "at most 255" in close.reason
+    assert not session.channels
+
+
+def test_the_longest_refs_are_taken():
+    (start,) = say(make(), "j" * 255, "é" * 127, "room:" + "x" * 4_000, "phx_join", {})
+    assert isinstance(start, Start)

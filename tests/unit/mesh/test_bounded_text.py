@@ -9,7 +9,13 @@ from gateway.transports.admission import RefusedError
 from gateway.transports.zeromq import read_opening
 from mesh import telemetry
 from mesh.telemetry import logs
-from mesh.telemetry.bounded_text import MAX_CHARACTERS, MAX_FIELD_CHARACTERS, shorten, shorten_fields
+from mesh.telemetry.bounded_text import (
+    MAX_CHARACTERS,
+    MAX_FIELD_CHARACTERS,
+    shorten,
+    shorten_fields,
+    visible,
+)
 from mesh.telemetry.handlers import FOREIGN_CHARACTERS, guard
 
 LONG = "e" * 900_000
@@ -92,3 +98,17 @@ def test_an_error_does_not_repeat_what_it_is_about():
     with pytest.raises(RequestError) as answered:
         broadcast(b'{"' + LONG.encode() + b'":1}', 10)
     assert len(str(answered.value)) < 2 * MAX_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31m", "a\\x1b[31m"),
+        ("a\x9b31m\x85", "a\\x9b31m\\x85"),
+        ("a\rb\x00\x07\x7f", "a\\rb\\x00\\x07\\x7f"),
+        ("\u2028\u2029\u202e\u2066", "\\u2028\\u2029\\u202e\\u2066"),
+        ("Traceback:\n\tüñ 日本 \u00a0", "Traceback:\n\tüñ 日本 \u00a0"),
+    ],
+)
+def test_control_characters_are_escaped(text, shown):
+    assert visible(text) == shown

@@ -56,6 +56,21 @@ def test_other_names_are_shown(name):
         "ConnectInfo(auth_token='SECRET', session=None)",
         "token = SECRET",
         "token => SECRET",
+        "500 GET /socket?token=(x)SECRET&a=1 (127.0.0.1) 3.21ms",
+        "500 GET /socket?token='x'SECRET&a=1",
+        '500 GET /socket?token="x"SECRET',
+        "GET /socket?q=Bearer%20SECRETSECRETSECRET&a=1",
+        "GET /socket?q=bearer+SECRETSECRETSECRET&a=1",
+        "redis://:SECRET@cache:6379/0",
+        "redis://user:a@SECRET@cache:6379/0",
+        "redis://user:a/SECRET@cache:6379/0",
+        "redis://user:a'SECRET@cache:6379/0",
+        "//user:SECRET@cache",
+        "https://SECRETSECRETSECRET@sentry.example.com/1",
+        "{'name': 'token', 'value': 'SECRET'}",
+        '{"key":"Authorization","value":"SECRET SECRET"}',
+        "-----BEGIN EC PRIVATE KEY-----\nSECRET\nSECRET\n-----END EC PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\\nSECRET",
     ],
 )
 def test_no_text_shows_a_secret(text):
@@ -72,6 +87,13 @@ def test_no_text_shows_a_secret(text):
         '  File "/app/room.py", line 12, in join',
         "12:30:01 connected",
         "room:1 has 3 members",
+        "http://localhost:8080/users/@ana",
+        "tcp://10.0.0.1:5550,tcp://10.0.0.2:5551 told ana@example.com",
+        "http://[::1]:80/ana@example.com",
+        "ssh://git@example.com",
+        "{'a': 'http://x:80', 'b': 'ana@example.com'}",
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
+        "{'name': 'ana', 'value': 'shown'}",
     ],
 )
 def test_harmless_text_stays(text):
@@ -100,3 +122,14 @@ def test_what_is_shown_is_bounded():
         inner["a"] = inner = {}
     assert "…" in str(hide(deep))
     assert len(hide.text("token=" + "x" * 1_000_000)) < 100
+
+
+def test_values_whose_name_stands_beside_them_are_hidden():
+    headers = [{"name": "Cookie", "value": ["SECRET"]}, {"key": "token", "value": "SECRET", "id": 1}]
+    assert hide({"headers": headers}) == {
+        "headers": [
+            {"name": "Cookie", "value": "[FILTERED]"},
+            {"key": "token", "value": "[FILTERED]", "id": 1},
+        ]
+    }
+    assert hide({"name": ["token"], "value": "shown"}) == {"name": ["token"], "value": "shown"}

@@ -1,0 +1,84 @@
+"""The chunked transfer coding: bytes as they come in, content out. Pure.
+
+Extensions and trailer fields are read and ignored, as RFC 9112 §7.1 wants; Tornado refuses both.
+"""
+
+import re
+
+from mesh.errors import RemoteProtocolError
+
+MAX_LINE_BYTES = 4_096
+"""Of a chunk's size and its extensions."""
+MAX_TRAILER_BYTES = 8_192
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
+_TRAILERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n")
+
+
+class ChunkedBody:
+    """One body."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._left: int | None = None  # of the chunk that is being read, with the line end behind it
+        self._last = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """(content, what came behind the body if that is complete).
+
+        Raises:
+            RemoteProtocolError: for what is no chunked body; nothing more may be fed.
+        """
+        data = self._rest + data
+        content: list[bytes] = []
+        at = 0
+        while not self._last:
+            if self._left is None:
+                end = self._begin_chunk(data, at)
+                if end is None:
+                    break
+                at = end
+            else:
+                end = self._in_chunk(data, at, content)
+                if end == at:
+                    break
+                at = end
+        self._rest = data[at:]
+        return b"".join(content), self._behind_trailers() if self._last else None
+
+    def _begin_chunk(self, data: bytes, at: int) -> int | None:
+        match = _SIZE.match(data, at)
+        if match is None:
+            if data.find(b"\n", at) >= 0 or len(data) - at > MAX_LINE_BYTES:
+                raise RemoteProtocolError("a chunk without a size, or with too long an extension")
+            return None
+        if match.end() - at > MAX_LINE_BYTES:
+            raise RemoteProtocolError("a chunk with too long an extension")
+        size = int(match[1], 16)
+        self._last = size == 0
+        self._left = size + 2
+        return match.end()
+
+    def _in_chunk(self, data: bytes, at: int, content: list[bytes]) -> int:
+        left = self._left
+        assert left is not None
+        if left > 2:
+            piece = data[at : at + left - 2]
+            content.append(piece)
+            self._left = left - len(piece)
+            return at + len(piece)
+        if len(data) - at < 2:
+            return at
+        if data[at : at + 2] != b"\r\n":
+            raise RemoteProtocolError("a chunk that is longer than its size")
+        self._left = None
+        return at + 2
+
+    def _behind_trailers(self) -> bytes | None:
+        rest = self._rest
+        match = _TRAILERS.match(rest)
+        if match is not None and match.end() <= MAX_TRAILER_BYTES:
+            return rest[match.end() :]
+        if match is not None or len(rest) > MAX_TRAILER_BYTES or b"\r\n\r\n" in rest or rest[:1] == b"\n":
+            raise RemoteProtocolError("trailer fields that are none, or too many")
+        return None
