@@ -298,10 +298,12 @@ class Hub:
         if channel.joining is None or channel.number not in self._channels or channel.worker is not None:
             return
         if self._guard.holds(client.mount, channel):
+            self._workers.forget(channel)  # it waits for its turn, no longer for a worker
             return
         key = client.id or f"{id(client):x}"
         worker = self._workers.place(client.mount, channel, key)
         if worker is None:
+            self._guard.forget(channel)  # its turn comes when there is one
             return
         channel.worker = worker
         self._workers.send(worker, client.join(channel))

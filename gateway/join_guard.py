@@ -42,7 +42,6 @@ class JoinGuard:
         self._crashed = CrashedJoins(max_seconds)
         self._suspects = Suspects()
         self._tell = tell
-        self._ready = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def holds(self, mount: str, channel: ChannelState) -> bool:
@@ -55,9 +54,7 @@ class JoinGuard:
         if joining is None or not joining.deaths or self._suspects.under_way(channel):
             return False
         if not self._suspects.waits(channel):
-            if not self._suspects:
-                self._ready = _now() + STAGGER_SECONDS * _chance()
-            self._suspects.add(channel, self._ready)
+            self._suspects.add(channel, _now() + STAGGER_SECONDS * _chance())
             self._later()
         return True
 
@@ -66,10 +63,10 @@ class JoinGuard:
         joining = channel.joining
         assert joining is not None
         joining.deaths += 1
+        self._suspects.died(channel)
         topic, now = (mount, channel.topic), _now()
         before = self._crashed.times(topic)
         if not self._crashed.died(topic, joining.deaths, now):
-            self._suspects.forget(channel)
             return False
         counters.count("joins_crashed")
         times = self._crashed.times(topic)
@@ -99,7 +96,7 @@ class JoinGuard:
             self._next()
 
     def forget(self, channel: ChannelState) -> None:
-        """The channel is over."""
+        """The channel is over, or waits for a worker to be there."""
         if self._suspects:
             self._suspects.forget(channel)
 
@@ -123,8 +120,9 @@ class JoinGuard:
             self._later()
 
     def _next(self) -> None:
-        for channel in self._suspects.due(_now()):
-            self.on_placeable(channel)
+        while due := self._suspects.due(_now()):  # again: those that no worker is there for make room
+            for channel in due:
+                self.on_placeable(channel)
 
 
 def _now() -> float:
