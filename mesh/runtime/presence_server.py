@@ -20,6 +20,7 @@ from mesh.presence import DIFF, Presence
 from mesh.runtime.presence_window import Window
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, get_logger
+from mesh.tracker import foreign
 from mesh.tracker.state import Change, Meta
 from mesh.tracker.tracker import Publish, Tracker
 
@@ -123,6 +124,11 @@ class PresenceServer:
 
     def move_in(self, owner: Hashable, topic: str, key: str, meta: Meta) -> None:
         """Track what another worker has tracked until now, and says goodbye to when it hears of this."""
+        flaw = foreign.meta_flaw(meta)
+        if flaw is not None:  # the other worker is not ours
+            counters.count("link_commands_malformed")
+            log.error("presence that moved here dropped", topic=topic, key=key, reason=flaw)
+            return
         ref, old = next(self._refs), meta.get("phx_ref")
         self.tracker.track(owner, topic, key, meta | {"phx_ref": ref, "phx_ref_prev": old})
 

@@ -1,7 +1,9 @@
 """Replicas over a network that a test can spoil, in virtual time."""
 
 import asyncio
+import datetime
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from mesh.errors import AlreadyTrackedError, NotTrackedError
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters
+from mesh.tracker import messages
+from mesh.tracker.messages import Gossip, Transfer
+from mesh.tracker.state import Delta, Entry
 from mesh.tracker.tracker import ANSWER_SECONDS, Tracker
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
@@ -238,6 +243,42 @@ def test_garbage_is_counted_and_ignored():
         assert counters.value("bus_messages_malformed") == before + 5
 
     world(scenario, "ab")
+
+
+DEEP = msgspec.msgpack.decode(b"\x81\xa1a" + 900 * b"\x91" + b"\xc0")
+UNUSABLE = [
+    ("t", "bo", {"a": msgspec.msgpack.Ext(5, b"x")}),
+    ("t", "bo", {"a": {"b": [msgspec.msgpack.Ext(5, b"x")]}}),
+    ("t", "bo", {"a": b"bytes"}),
+    ("t", "bo", {"a": float("nan")}),
+    ("t", "bo", {"a": {1: 2}}),
+    ("t", "bo", {"a": {None: 2}}),
+    ("t", "bo", {"a": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)}),
+    ("t", "bo", DEEP),
+    ("t", "bo", {"a": 30_000 * "x"}),
+    ("t", 2_000 * "x", {}),
+    ("$nodes", "bo", {}),
+    (5_000 * "x", "bo", {}),
+]
+
+
+@pytest.mark.parametrize("entry", UNUSABLE, ids=range(len(UNUSABLE)))
+@pytest.mark.parametrize("message", [Gossip, Transfer])
+def test_what_others_cannot_be_shown_is_left_out_and_the_rest_is_not(entry, message):
+    async def scenario(network, a):
+        delta = Delta(0, 2, (Entry(1, *entry), Entry(2, "t", "ana", {"n": 2**64 - 1, "phx_ref": "r"})))
+        before = counters.value("bus_messages_malformed")
+        a.tracker.handle("b", messages.encode(Gossip(messages.VERSION, 0)))
+        said = Transfer(delta) if message is Transfer else Gossip(messages.VERSION, 2, delta)
+        a.tracker.handle("b", messages.encode(said))
+        assert a.here() == {"ana": [2**64 - 1]}
+        assert a.tracker._state.topics() == ["t"]
+        assert counters.value("bus_messages_malformed") == before + 1
+        a.tracker.handle("b", messages.encode(Gossip(messages.VERSION, 3, Delta(2, 3, removed=(1,)))))
+        a.tracker.handle("b", messages.encode(Gossip(messages.VERSION, 4, Delta(3, 4, removed=(2,)))))
+        assert a.here() == {}
+
+    world(scenario, "a")
 
 
 steps = st.lists(
