@@ -240,7 +240,7 @@ class Hub:
 
     def _malformed(self, worker: str, command: Malformed) -> None:
         """A command that cannot be read: the channels that it names end, in the worker too."""
-        for channel in named(command, worker, self._channels):
+        for channel in named(command, worker, self._channels, self.fanout):
             self._workers.send(worker, commands.SocketDown([channel.number], "malformed command"))
             self._carry_out(channel.client, channel.client.session.crashed(channel))
 
