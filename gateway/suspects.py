@@ -1,8 +1,8 @@
 """Joins that were under way on a worker that died, on their way to the next one. Pure.
 
 Any of them may have ended it. They are not all sent at once, or the innocent would be on the next worker,
-too, when that dies of the same join: at first one goes alone, and each that is answered, or lives on a worker
-for a while, lets two more go. With another death it begins anew.
+too, when that dies of the same join: at first one goes alone, and each that is answered, or lives on a
+worker for a while, lets two more go. With another death it begins anew.
 The youngest goes first: the others had been on the dead worker for longer, and it lived.
 A gateway waits a random moment before its first, so that of several gateways one tries a topic first.
 """

@@ -15,7 +15,7 @@ from mesh.link import commands
 MAX_COMMANDS = 100_000
 """Of a batch that is taken apart. Ours have 16,000 at the most (mesh/link/batches.py)."""
 MAX_VALUES = 250_000
-"""Of a batch that are looked at one by one, for what a command names or where it ends: more would take too long."""
+"""Of a batch that are looked at one by one, for what a command names or where it ends."""
 
 _SOCKET_DOWN, _BROADCAST = 6, 14
 _OF_A_CHANNEL = frozenset({2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 16, 17, 18, 21, 22})
