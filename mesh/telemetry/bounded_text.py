@@ -1,8 +1,10 @@
-"""Text and values of strangers, cut to what a log line or an error may hold. Pure.
+"""Text and values of strangers, cut to what a log line or an error may hold, and made visible. Pure.
 
-A client names topics, events and parameters, a worker gives reasons: each may be as long as a message.
+A client names topics, events and parameters, a worker gives reasons: each may be as long as a message, and
+may hold what a terminal would carry out.
 """
 
+import re
 from typing import Any
 
 MAX_CHARACTERS = 400
@@ -10,6 +12,10 @@ MAX_CHARACTERS = 400
 MAX_FIELD_CHARACTERS = 4_000
 """Of one field that holds several texts, as `params` does."""
 MAX_DEPTH = 20
+MAX_BITS = 256
+"""Of an integer; Python refuses to write those of many more."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
@@ -19,6 +25,13 @@ def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
     return f"{text[:limit]}… ({len(text)} characters)"
 
 
+def visible(text: str) -> str:
+    """A text with control characters escaped; ends of lines and tabs stay as they are."""
+    if text.isprintable():
+        return text
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """A copy of a log line's fields, each of them bounded."""
     return {name: _bounded(value) for name, value in fields.items()}
@@ -26,7 +39,9 @@ def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _bounded(value: Any) -> Any:
     if isinstance(value, str):
-        return shorten(value)
+        return visible(shorten(value))
+    if type(value) is int and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
     if isinstance(value, (dict, list, tuple)):
         return _copy(value, [MAX_FIELD_CHARACTERS], MAX_DEPTH)
     if isinstance(value, (bytes, bytearray)):

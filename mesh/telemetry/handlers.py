@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from mesh.telemetry import output, records
-from mesh.telemetry.bounded_text import shorten
+from mesh.telemetry.bounded_text import shorten, visible
 from mesh.telemetry.filters import MAX_TEXT, ParameterFilter
 from mesh.telemetry.logs import TRACEBACK_LINES, Gate, Sink
 
@@ -160,9 +160,9 @@ def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter, limit: int
         text = record.getMessage()
     except Exception:  # the arguments do not fit: logging reports that
         return
-    record.msg, record.args = shorten(secrets.text(text), limit), ()
+    record.msg, record.args = visible(shorten(secrets.text(text), limit)), ()
     if record.exc_info and record.exc_info[0] is not None:
-        record.exc_text = secrets.text(_format_exception(record.exc_info))
+        record.exc_text = visible(secrets.text(_format_exception(record.exc_info)))
 
 
 def _hide(secrets: ParameterFilter) -> Any:
@@ -180,7 +180,7 @@ def _hide(secrets: ParameterFilter) -> Any:
 
 def _shown(value: Any, secrets: ParameterFilter) -> Any:
     if isinstance(value, str):
-        return secrets.text(value)
+        return visible(secrets.text(value))
     if isinstance(value, (list, tuple)):
         return [_shown(each, secrets) for each in value]
     if value is None or isinstance(value, (int, float, dict)):
