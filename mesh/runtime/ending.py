@@ -118,10 +118,14 @@ class Ending(Mailbox):
             result = self.channel.terminate(reason)
             if result is not None and hasattr(result, "__await__"):
                 await result
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             log.error("terminate crashed", topic=self.topic, exc_info=error)
-        self.channels.untrack(self)
-        self.let_go()
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # killed; else something that it awaits was cancelled
+        finally:
+            self.channels.untrack(self)
+            self.let_go()
 
     def let_go(self) -> None:
         """Channel and server hold each other no longer: both are free without a garbage collection.
