@@ -8,7 +8,7 @@ from abc import abstractmethod
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from mesh import payloads
+from mesh import cancellation, payloads
 from mesh.link import commands
 from mesh.runtime import telling
 from mesh.runtime.mail import End, Stop
@@ -119,10 +119,9 @@ class Ending(Mailbox):
             if result is not None and hasattr(result, "__await__"):
                 await result
         except (Exception, asyncio.CancelledError) as error:
+            if cancellation.is_end(error):
+                raise
             log.error("terminate crashed", topic=self.topic, exc_info=error)
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # killed; else something that it awaits was cancelled
         finally:
             self.channels.untrack(self)
             self.let_go()

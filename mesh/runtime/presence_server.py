@@ -15,7 +15,7 @@ from itertools import count, islice
 from time import time_ns
 from typing import Any
 
-from mesh import contexts, payloads
+from mesh import cancellation, contexts, payloads
 from mesh.errors import PayloadError
 from mesh.presence import DIFF, Presence
 from mesh.runtime.presence_window import Window
@@ -314,8 +314,7 @@ async def _go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
             try:
                 result = await waiting
             except (Exception, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                if cancellation.is_end(error):
                     raise
                 waiting = steps.throw(error)
             else:

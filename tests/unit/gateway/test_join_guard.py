@@ -145,7 +145,7 @@ class Serving(Workers):
 
 
 @virtually
-async def test_suspects_that_waited_for_a_worker_go_one_by_one_when_it_comes(_):
+async def test_suspects_that_waited_for_a_worker_go_one_by_one_when_it_comes(gateway):
     workers = Serving()
     gateway = Gateway(workers)
     for number in range(20):
@@ -180,7 +180,7 @@ async def test_innocent_joins_on_two_workers_that_are_killed_at_once_are_not_ref
 
 
 @virtually
-async def test_joins_that_hang_hold_up_the_others_for_seconds_only(_):
+async def test_joins_that_hang_hold_up_the_others_for_seconds_only(gateway):
     gateway = Gateway(max_channels_per_socket=1_000)
     for number in range(500):
         gateway.say("1", "1", f"room:{number}", "phx_join", {})
