@@ -14,9 +14,10 @@ from gateway.suspects import Suspects
 from mesh.bus import crashed_joins
 from mesh.bus.frames import Header
 from mesh.errors import WireError
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger("gateway.joins")
+_malformed = Complaints(log, "bus message dropped")
 _chance = random.SystemRandom().random
 
 STAGGER_SECONDS = 0.5
@@ -75,13 +76,12 @@ class JoinGuard:
             self._tell(crashed_joins.encode(crashed_joins.LeftAlone(*topic, times)))
         return True
 
-    def told(self, _header: Header, data: bytes) -> None:
+    def told(self, header: Header, data: bytes) -> None:
         """Another gateway leaves a topic alone."""
         try:
             said = crashed_joins.decode(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("bus message dropped", reason=str(error))
+            _malformed.about(header.origin, "bus_messages_malformed", str(error))
             return
         topic = (said.mount, said.topic)
         if self._crashed.told(topic, said.times, _now()):

@@ -14,13 +14,14 @@ from mesh import contexts, topics
 from mesh.bus.frames import TRACKER
 from mesh.errors import AlreadyTrackedError, NotTrackedError, WireError
 from mesh.settings import PresenceSettings
-from mesh.telemetry import Complaints, counters, get_logger
+from mesh.telemetry import Complaints, get_logger
 from mesh.tracker import foreign, messages
 from mesh.tracker.messages import Goodbye, Gossip, Request, Transfer
 from mesh.tracker.replicas import Replicas
 from mesh.tracker.state import Change, Delta, Entry, Meta, State
 
 log = get_logger("mesh.tracker")
+_malformed = Complaints(log, "tracker message dropped")
 _complaints = Complaints(log, "presence of another node dropped")
 
 REQUEST_AGAIN_SECONDS = 0.5
@@ -223,8 +224,7 @@ class Tracker:
         try:
             message = messages.decode(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("tracker message dropped", tracker=self.name, replica=replica, reason=str(error))
+            _malformed.about(replica, "bus_messages_malformed", str(error), tracker=self.name)
             return
         self._acquit(replica)
         if isinstance(message, Goodbye):

@@ -4,6 +4,7 @@ import asyncio
 
 from gateway.join_guard import STAGGER_SECONDS, TICK_SECONDS
 from mesh.bus import crashed_joins
+from mesh.bus.frames import CRASHED_JOINS, VERSION, Header
 from mesh.link import commands
 from mesh.link.malformed import Malformed
 from mesh.messages import JSON
@@ -85,8 +86,9 @@ async def test_a_worker_that_stops_in_order_or_was_given_up_does_not_count(gatew
 @virtually
 async def test_what_another_gateway_says_is_heeded_and_garbage_is_not(gateway):
     told = gateway.hub._guard.told
-    told(None, b"garbage")
-    told(None, crashed_joins.encode(crashed_joins.LeftAlone("/socket", "room:1", 1)))
+    header = Header(VERSION, CRASHED_JOINS, "g2", 1, "", 0)
+    told(header, b"garbage")
+    told(header, crashed_joins.encode(crashed_joins.LeftAlone("/socket", "room:1", 1)))
     gateway.say("1", "1", "room:1", "phx_join", {})
     await asyncio.sleep(0)
     assert (replies(gateway), joins(gateway)) == ([CRASHED], [])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mesh.errors import AlreadyTrackedError, NotTrackedError
 from mesh.settings import PresenceSettings
-from mesh.telemetry import counters
+from mesh.telemetry import counters, logs
 from mesh.tracker import messages
 from mesh.tracker.messages import Gossip, Transfer
 from mesh.tracker.state import Delta, Entry
@@ -329,3 +329,20 @@ def test_replicas_converge_after_loss_cuts_and_silence(steps, seed, loss, doubli
             assert sorted(node.seen) == truth, "neither lost nor ghost"
 
     world(scenario, seed=seed)
+
+
+def test_who_sends_garbage_again_and_again_is_logged_now_and_then(monkeypatch):
+    lines = []
+    monkeypatch.setattr(logs, "_sink", lambda *line: lines.append(line))
+    monkeypatch.setattr(logs, "_gate", None)
+
+    async def scenario(network, a):
+        for _ in range(1_000):
+            a.tracker.handle("who sends garbage", b"\xc1")
+            a.tracker.handle("who sends bytes", messages.encode(
+                Gossip(messages.VERSION, 1, Delta(0, 1, (Entry(1, "t", "ana", {"a": b"x"}),)))
+            ))  # fmt: skip
+
+    world(scenario, "a")
+    said = [fields["origin"] for _, _, event, fields in lines if "dropped" in event]
+    assert sorted(said) == ["who sends bytes"] * 4 + ["who sends garbage"] * 4
