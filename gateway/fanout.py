@@ -67,6 +67,11 @@ class Fanout:
         members = self._topics.get(topic)
         return members.joined if members is not None else 0
 
+    def channels(self, topic: str) -> list[ChannelState]:
+        """Those on a topic, pending joins included."""
+        members = self._topics.get(topic)
+        return members.channels() if members is not None else []
+
     def ledgers(self, topic: str) -> list[Ledger]:
         """What became of the broadcasts to a topic while it had members here."""
         members = self._topics.get(topic)

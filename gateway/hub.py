@@ -240,7 +240,7 @@ class Hub:
 
     def _malformed(self, worker: str, command: Malformed) -> None:
         """A command that cannot be read: the channels that it names end, in the worker too."""
-        for channel in named(command, worker, self._channels):
+        for channel in named(command, worker, self._channels, self.fanout):
             self._workers.send(worker, commands.SocketDown([channel.number], "malformed command"))
             self._carry_out(channel.client, channel.client.session.crashed(channel))
 
@@ -298,10 +298,12 @@ class Hub:
         if channel.joining is None or channel.number not in self._channels or channel.worker is not None:
             return
         if self._guard.holds(client.mount, channel):
+            self._workers.forget(channel)  # it waits for its turn, no longer for a worker
             return
         key = client.id or f"{id(client):x}"
         worker = self._workers.place(client.mount, channel, key)
         if worker is None:
+            self._guard.forget(channel)  # its turn comes when there is one
             return
         channel.worker = worker
         self._workers.send(worker, client.join(channel))

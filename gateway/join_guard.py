@@ -14,9 +14,10 @@ from gateway.suspects import Suspects
 from mesh.bus import crashed_joins
 from mesh.bus.frames import Header
 from mesh.errors import WireError
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger("gateway.joins")
+_malformed = Complaints(log, "bus message dropped")
 _chance = random.SystemRandom().random
 
 STAGGER_SECONDS = 0.5
@@ -42,7 +43,6 @@ class JoinGuard:
         self._crashed = CrashedJoins(max_seconds)
         self._suspects = Suspects()
         self._tell = tell
-        self._ready = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def holds(self, mount: str, channel: ChannelState) -> bool:
@@ -55,9 +55,7 @@ class JoinGuard:
         if joining is None or not joining.deaths or self._suspects.under_way(channel):
             return False
         if not self._suspects.waits(channel):
-            if not self._suspects:
-                self._ready = _now() + STAGGER_SECONDS * _chance()
-            self._suspects.add(channel, self._ready)
+            self._suspects.add(channel, _now() + STAGGER_SECONDS * _chance())
             self._later()
         return True
 
@@ -66,10 +64,10 @@ class JoinGuard:
         joining = channel.joining
         assert joining is not None
         joining.deaths += 1
+        self._suspects.died(channel)
         topic, now = (mount, channel.topic), _now()
         before = self._crashed.times(topic)
         if not self._crashed.died(topic, joining.deaths, now):
-            self._suspects.forget(channel)
             return False
         counters.count("joins_crashed")
         times = self._crashed.times(topic)
@@ -78,13 +76,12 @@ class JoinGuard:
             self._tell(crashed_joins.encode(crashed_joins.LeftAlone(*topic, times)))
         return True
 
-    def told(self, _header: Header, data: bytes) -> None:
+    def told(self, header: Header, data: bytes) -> None:
         """Another gateway leaves a topic alone."""
         try:
             said = crashed_joins.decode(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("bus message dropped", reason=str(error))
+            _malformed.about(header.origin, "bus_messages_malformed", str(error))
             return
         topic = (said.mount, said.topic)
         if self._crashed.told(topic, said.times, _now()):
@@ -99,7 +96,7 @@ class JoinGuard:
             self._next()
 
     def forget(self, channel: ChannelState) -> None:
-        """The channel is over."""
+        """The channel is over, or waits for a worker to be there."""
         if self._suspects:
             self._suspects.forget(channel)
 
@@ -123,8 +120,9 @@ class JoinGuard:
             self._later()
 
     def _next(self) -> None:
-        for channel in self._suspects.due(_now()):
-            self.on_placeable(channel)
+        while due := self._suspects.due(_now()):  # again: those that no worker is there for make room
+            for channel in due:
+                self.on_placeable(channel)
 
 
 def _now() -> float:

@@ -7,9 +7,10 @@ from gateway.fanout import Fanout
 from mesh.bus import topic_counts
 from mesh.bus.topic_counts import MAX_TOPICS, TopicCounts
 from mesh.errors import WireError
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, get_logger
 
 log = get_logger("gateway.topics")
+_malformed = Complaints(log, "call dropped")
 
 TOPICS_PER_TURN = 5_000
 """A millisecond or two, then clients have their turn."""
@@ -26,8 +27,7 @@ class LiveTopics:
         try:
             question = topic_counts.decode_question(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("call dropped", call=topic_counts.TOPICS, reason=str(error))
+            _malformed.about("unknown", "bus_messages_malformed", str(error), call=topic_counts.TOPICS)
             return topic_counts.encode(TopicCounts([], 0))
         names = [question.prefix] if question.exact else list(self._fanout)
         found = []

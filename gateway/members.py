@@ -55,6 +55,10 @@ class Members:
         held = sum(channel.joined for channel in self.held)
         return sum(map(len, self.plain.values())) + len(self.careful) + held
 
+    def channels(self) -> list[ChannelState]:
+        """All of them."""
+        return [*self.held, *self.careful, *(channel for group in self.plain.values() for channel in group)]
+
     def count_in(self, channel: ChannelState, routes: dict[str, Tally]) -> None:
         """A channel is new here; `routes` have the counts of all topics by pattern."""
         route = channel.route

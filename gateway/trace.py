@@ -14,9 +14,10 @@ from gateway.ledger import Ledger
 from mesh.bus.frames import Header
 from mesh.bus.traces import MAX_MESSAGES, MAX_SECONDS, TRACE, Fate, Question, Seen, decode_question, encode
 from mesh.errors import WireError
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, get_logger
 
 log = get_logger("gateway.trace")
+_malformed = Complaints(log, "call dropped")
 
 MAX_WATCHES = 100
 """Traces at the same time."""
@@ -92,8 +93,7 @@ class Traces:
         try:
             question = decode_question(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("call dropped", call=TRACE, reason=str(error))
+            _malformed.about("unknown", "bus_messages_malformed", str(error), call=TRACE)
             return encode(Seen(0, [], str(error)))
         return encode(self._seen(question))
 

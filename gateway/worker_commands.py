@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.actions import Pause, Resume
 from gateway.channel_state import ChannelState
+from gateway.fanout import Fanout
 from gateway.session import Session
 from mesh.link import commands
 from mesh.link.malformed import Malformed
@@ -26,10 +27,12 @@ COMMANDS: dict[type[Any], Any] = {
 """Called with (session, channel, command); None: it concerns no single channel."""
 
 
-def named(command: Malformed, worker: str, channels: Mapping[int, ChannelState]) -> list[ChannelState]:
+def named(
+    command: Malformed, worker: str, channels: Mapping[int, ChannelState], fanout: Fanout
+) -> list[ChannelState]:
     """The channels on this worker that a malformed command names, by number or by topic."""
     if command.topic is not None:
-        found = [each for each in channels.values() if each.topic == command.topic]
+        found = fanout.channels(command.topic)
     else:
         found = [channels[number] for number in command.channels if number in channels]
     return [each for each in found if each.worker == worker]

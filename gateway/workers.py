@@ -207,13 +207,14 @@ class Workers:
             self._stopping.add(worker)
             self._down(worker, End.CONNECTION, "it stops")
             return
-        for route in announcement.routes:
+        for route in dict.fromkeys(announcement.routes):  # a worker of others may say one twice
             self._routes.setdefault(route, []).append(worker)
         self.on_linked(worker)
         for channel in list(self._waiting.deadlines):
             self.on_placeable(channel)
 
     def _gone(self, announcement: Announcement) -> None:
+        self._incompatible.discard(announcement.node)
         dealer = self._dealers.get(announcement.node)
         if dealer is None:
             return
@@ -244,21 +245,24 @@ class Workers:
             self._announcer.report_lost(worker)
         in_order = worker in self._stopping
         self._stopping.discard(worker)
-        if in_order:
-            self._backoff.forget(worker)
-            log.warning("worker is gone", worker=worker, reason="it has stopped")
-        else:
+        if not in_order:
             self._failed(worker, end, dealer.up_seconds, reason)
+        elif self._again_later(worker, end, dealer.up_seconds):
+            log.warning("worker is gone", worker=worker, reason="it has stopped")
         self.on_lost(worker, dealer.was_up and not in_order and end is not End.BEHIND)
 
     def _failed(self, worker: str, end: End, up_seconds: float, reason: str) -> None:
         """Logged once, until a link to it has been sound for a while."""
         counters.count("links_failed")
-        now = asyncio.get_running_loop().time()
-        news = self._backoff.failed(worker, end, up_seconds, now, _chance())
+        news = self._again_later(worker, end, up_seconds)
         line = log.debug if not news else log.error if end in (End.PROTOCOL, End.BEHIND) else log.warning
         event = "worker is gone" if up_seconds > 0 else "cannot link to worker"
         line(event, worker=worker, reason=reason, again="ever more rarely, until a link lasts")
+
+    def _again_later(self, worker: str, end: End, up_seconds: float) -> bool:
+        """One that stops in order has to wait as well, in case it comes back under the same id."""
+        now = asyncio.get_running_loop().time()
+        return self._backoff.failed(worker, end, up_seconds, now, _chance())
 
     def _is_malformed(self, worker: str, command: Malformed) -> None:
         """The channels that it names end. Logged once for each worker."""
@@ -269,8 +273,9 @@ class Workers:
         self.on_malformed(worker, command)
 
     def _not_ours(self, worker: str) -> None:
-        """It speaks other versions: no link, until it starts anew under another id."""
+        """It speaks other versions: no link, until it starts anew."""
         dealer = self._dealers.pop(worker, None)
+        self._stopping.discard(worker)
         live = {each.node for each in self._announcer.placement.nodes()}
         self._incompatible = {each for each in self._incompatible if each in live} | {worker}
         if dealer is not None and dealer.was_up:  # it said so late: channels are there

@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder().encode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _decode = msgspec.json.Decoder().decode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
-_decode_msgpack = msgspec.msgpack.Decoder().decode
+_decode_msgpack = msgspec.msgpack.Decoder(ext_hook=lambda code, _: _no_extension(code)).decode
 _MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 """First bytes of a msgpack map."""
 
@@ -119,6 +119,26 @@ def check_message(event: str, codec: int, data: bytes) -> None:
     decode(codec, data)
 
 
+def plain(value: Any) -> bytes:
+    """A value as JSON.
+
+    Raises:
+        PayloadError: unless it would come back as it is: without bytes, NaN, or keys that are no text.
+    """
+    data = _encode_value(value, JSON)
+    try:
+        same = bool(_decode(data) == value)
+    except RecursionError:
+        same = False
+    if not same:
+        raise PayloadError(f"{_short(value)} is something else as JSON")
+    return data
+
+
+def _no_extension(code: int) -> Any:
+    raise msgspec.DecodeError(f"extension type {code} has no counterpart in JSON")
+
+
 def _is_object(codec: int, data: bytes) -> bool:
     return data[:1] == b"{" if codec == JSON else data[0] in _MAPS
 
@@ -131,5 +151,8 @@ def _encode_value(payload: Any, to: int) -> bytes:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "(deep)"
     return text if len(text) <= 80 else text[:77] + "..."

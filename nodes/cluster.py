@@ -134,6 +134,8 @@ class Cluster:
             await supervisor.roll(whole)
         except MeshError as error:
             log.error("rolling restart given up", reason=str(error))
+        except Exception as error:
+            log.error("rolling restart given up", exc_info=error)
         else:
             log.info("rolling restart done")
 

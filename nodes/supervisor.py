@@ -4,6 +4,7 @@ Nothing here waits for the reader of our own output: lines are queued for it, or
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -126,15 +127,20 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while True:
             born = loop.time()
-            code = await self._run_once(child)
-            if code == WRONG_USAGE:
-                self._say(child, "cannot run; stopping everything")
-                self.exit_code = code
-                self.stop()
-                return
+            try:
+                code = await self._run_once(child)
+            except Exception as error:  # no memory, descriptor or process left, say: there will be again
+                what = f"cannot be started: {error}"
+            else:
+                what = _how_it_ended(code)
+                if code == WRONG_USAGE:
+                    self._say(child, "cannot run; stopping everything")
+                    self.exit_code = code
+                    self.stop()
+                    return
             if loop.time() - born > STABLE_SECONDS:
                 delay = FIRST_DELAY_SECONDS
-            self._say(child, f"{_how_it_ended(code)}; restarting in {delay:g} s")
+            self._say(child, f"{what}; restarting in {delay:g} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_DELAY_SECONDS)
 
@@ -188,11 +194,16 @@ class Supervisor:
                 await process.wait()
         except TimeoutError:
             self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # at this very moment it did
+                process.kill()
             await process.wait()
 
 
 def _how_it_ended(code: int) -> str:
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:  # most real-time signals have no name
+            name = f"signal {-code}"
+        return f"was killed by {name}"
     return f"ended with exit code {code}"

@@ -4,6 +4,7 @@ If time runs out, it says what is missing.
 """
 
 import asyncio
+import http.client
 import json
 import ssl
 import urllib.error
@@ -122,11 +123,18 @@ def _ask(url: str) -> Asked:
         ) as answer:
             return Asked(_node(answer.read(MAX_ANSWER_BYTES)), None)
     except urllib.error.HTTPError as error:
-        with error:
-            body = error.read(MAX_ANSWER_BYTES)
+        body = _read(error)
         return Asked(_node(body), f"not ready: {_why(body) or error.code}")
-    except (OSError, ValueError) as error:
-        return Asked(None, f"does not answer ({getattr(error, 'reason', error)})")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Asked(None, f"does not answer ({str(getattr(error, 'reason', error))[:200]})")
+
+
+def _read(error: urllib.error.HTTPError) -> bytes:
+    try:
+        with error:
+            return error.read(MAX_ANSWER_BYTES)
+    except (OSError, ValueError, http.client.HTTPException):
+        return b""  # it went, or fell silent, within its answer
 
 
 def _node(body: bytes) -> str | None:

@@ -26,9 +26,10 @@ from mesh.bus.frames import ONCE, Header
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
 from mesh.settings import ApiSettings
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger("gateway.api")
+_malformed = Complaints(log, "idempotency key dropped")
 
 
 class PublishApi:
@@ -110,8 +111,7 @@ class PublishApi:
         try:
             fingerprint, published = once.decode(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("idempotency key dropped", origin=header.origin, reason=str(error))
+            _malformed.about(header.origin, "bus_messages_malformed", str(error))
             return
         self._once.remember(header.event, fingerprint, published, self._loop.time())
 

@@ -5,6 +5,7 @@ it raises is logged in the same context, so that an error reporter finds there w
 Source: Phoenix.Socket.__connect__.
 """
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from time import perf_counter
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mesh import contexts, telemetry, topics
+from mesh import cancellation, contexts, telemetry, topics
 from mesh.errors import MeshError, RemoteProtocolError, TopicError
 from mesh.mount import Mount
 from mesh.replies import Reply
@@ -72,7 +73,7 @@ def in_own_context(
         answer = context.run(asking, *arguments)
     except RefusedError:
         raise
-    except Exception as error:
+    except (Exception, CancelledError) as error:
         raise _crashed(context, error) from None
     return answer if isinstance(answer, Admitted) else _awaited(context, answer)
 
@@ -82,11 +83,13 @@ async def _awaited(context: Context, answer: Awaitable[Admitted]) -> Admitted:
         return await contexts.within(context, answer)
     except RefusedError:
         raise
-    except Exception as error:
+    except (Exception, CancelledError) as error:
+        if cancellation.is_end(error):
+            raise
         raise _crashed(context, error) from None
 
 
-def _crashed(context: Context, error: Exception) -> RefusedError:
+def _crashed(context: Context, error: BaseException) -> RefusedError:
     context.run(log.error, "connect raised", exc_info=error)
     return RefusedError(500)
 

@@ -27,9 +27,10 @@ from mesh.bus.calls import Calls
 from mesh.errors import TokenError, WireError
 from mesh.mount import Mount
 from mesh.settings import LongPollSettings
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger("gateway.longpoll")
+_complaints = Complaints(log, "question about a session dropped")
 
 SALT = "longpoll"
 
@@ -340,5 +341,4 @@ class LongPollHandler(BodyHandler):
 
 
 def _malformed(error: WireError) -> None:
-    counters.count("bus_messages_malformed")
-    log.warning("question about a session dropped", reason=str(error))
+    _complaints.about("unknown", "bus_messages_malformed", str(error))

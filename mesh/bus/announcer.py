@@ -13,10 +13,11 @@ from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.errors import WireError
 from mesh.placement import Announcement, Placement
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, get_logger
 from mesh.versions import common
 
 log = get_logger("mesh.nodes")
+_malformed = Complaints(log, "announcement dropped")
 
 MAX_OTHER_VERSIONS = 1_000
 """Nodes of which is remembered that it was said."""
@@ -134,8 +135,7 @@ class Announcer:
         try:
             announcement = placement.decode(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("announcement dropped", reason=str(error))
+            _malformed.about("unknown", "bus_messages_malformed", str(error))
             return
         if announcement.node == self._announcement.node:
             if announcement.state == "lost":

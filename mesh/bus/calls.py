@@ -18,9 +18,10 @@ from mesh.bus.bus import Bus
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import ANSWER, CALL, Header
 from mesh.errors import NodeGoneError, WireError
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger("mesh.bus")
+_malformed = Complaints(log, "call dropped")
 
 AGAIN = "call.again"
 FIRST_REMINDER_SECONDS = 1.0
@@ -204,5 +205,4 @@ class Calls:
             return None
 
     def _malformed(self, header: Header, error: WireError) -> None:
-        counters.count("bus_messages_malformed")
-        log.warning("call dropped", call=header.event, origin=header.origin, reason=str(error))
+        _malformed.about(header.origin, "bus_messages_malformed", str(error), call=header.event)

@@ -10,9 +10,11 @@ dropped, counted and logged.
 import asyncio
 import itertools
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
+from operator import attrgetter
 
 import zmq
 
@@ -43,6 +45,7 @@ RETRY_SECONDS = 0.005
 TICK_SECONDS = 0.25
 """Between two probes of each proxy."""
 FIRST_PROBE_SECONDS = 0.001
+_sequence = attrgetter("sequence")
 SILENT_ANNOUNCEMENTS = 2.5
 """A node that has missed so many is not waited for when a proxy is back."""
 
@@ -219,7 +222,9 @@ class Publisher:
 
     def is_pending(self, first: int, last: int) -> bool:
         """Whether no proxy has confirmed one of the messages with these numbers yet."""
-        return any(first <= each.sequence <= last for each in self._backlog) or any(
+        backlog = self._backlog  # in the order of the numbers
+        index = bisect_left(backlog, first, key=_sequence)
+        return (index < len(backlog) and backlog[index].sequence <= last) or any(
             lane.sent.untaken(first, last) for lane in self.lanes
         )
 

@@ -30,12 +30,13 @@ from mesh.bus.frames import (
 from mesh.bus.moves import Moves
 from mesh.bus.sequence import REMEMBERED_SECONDS, Duplicates
 from mesh.errors import MeshError, WireError
-from mesh.telemetry import counters, get_logger, stats
+from mesh.telemetry import Complaints, counters, get_logger, stats
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import proxy_key
 from mesh.zeromq.drain import Drain
 
 log = get_logger("mesh.bus")
+_malformed = Complaints(log, "bus message dropped")
 
 REFUSED_SECONDS = 1.0
 """libzmq does not try again after a failed handshake; we do, after this, with the key of that moment."""
@@ -202,8 +203,7 @@ class Subscriber:
             elif header.kind == MOVE:
                 return self._moves.marker(header, data)
         except MeshError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("bus message dropped", reason=str(error))
+            _malformed.about("unknown", "bus_messages_malformed", str(error))
             return
         if first in self._young:
             self._first.setdefault(first, {}).setdefault(header.origin, header.sequence)

@@ -15,6 +15,8 @@ SOUND_SECONDS = 30.0
 """A link that was up for so long counts as sound: earlier failures are forgotten."""
 FLAPS = 3
 """A peer whose link ended that often without having been sound is avoided, however it ended."""
+FORGET_SECONDS = 600.0
+"""After the wait, if the peer has not come back: most come back under another id."""
 MAX_PEERS = 10_000
 """Remembered; then the one that failed longest ago is forgotten."""
 
@@ -56,8 +58,7 @@ class Backoff:
         known = self._peers.pop(peer, None)
         if known is None or up_seconds >= SOUND_SECONDS:
             known = _Peer()
-            while len(self._peers) >= MAX_PEERS:
-                del self._peers[next(iter(self._peers))]
+            self._make_room(now)
         self._peers[peer] = known
         known.failures += 1
         known.avoided |= end is End.PROTOCOL or (up_seconds > 0 and known.failures >= FLAPS)
@@ -65,6 +66,14 @@ class Backoff:
         wait = min(FIRST_SECONDS * 2.0 ** min(known.failures - 1, 30), most)
         known.until = now + wait * (0.5 + chance / 2)
         return known.failures == 1
+
+    def _make_room(self, now: float) -> None:
+        """In the order of their failures: forget those of long ago, and the oldest of too many."""
+        while self._peers:
+            oldest, known = next(iter(self._peers.items()))
+            if len(self._peers) < MAX_PEERS and now - known.until < FORGET_SECONDS:
+                break
+            del self._peers[oldest]
 
     def waits(self, peer: str, now: float) -> float:
         """How many seconds a peer is not to be tried yet; 0: it may be."""
@@ -81,10 +90,6 @@ class Backoff:
         if up_seconds < SOUND_SECONDS or peer not in self._peers:
             return False
         return self._peers.pop(peer).failures > 1
-
-    def forget(self, peer: str) -> None:
-        """It ended in order, and will not come back under this id."""
-        self._peers.pop(peer, None)
 
     def __bool__(self) -> bool:
         """Whether anything is remembered."""

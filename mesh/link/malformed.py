@@ -15,7 +15,7 @@ from mesh.link import commands
 MAX_COMMANDS = 100_000
 """Of a batch that is taken apart. Ours have 16,000 at the most (mesh/link/batches.py)."""
 MAX_VALUES = 250_000
-"""Of a batch that is taken apart value by value because it nests too deep: more would take too long."""
+"""Of a batch that are looked at one by one, for what a command names or where it ends."""
 
 _SOCKET_DOWN, _BROADCAST = 6, 14
 _OF_A_CHANNEL = frozenset({2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 16, 17, 18, 21, 22})
@@ -79,18 +79,19 @@ def _apart(batch: bytes, decode: Callable[[bytes], Any], problem: WireError) -> 
         pieces = _split(batch, problem)
     except (WireError, *_ERRORS):
         raise problem from None
-    return [_command(piece, decode) for piece in pieces]
+    budget = [MAX_VALUES]
+    return [_command(piece, decode, budget) for piece in pieces]
 
 
-def _command(piece: bytes, decode: Callable[[bytes], Any]) -> Any:
+def _command(piece: bytes, decode: Callable[[bytes], Any], budget: list[int]) -> Any:
     try:
         return decode(piece)
     except _ERRORS as error:
-        return _blame(piece, str(error))
+        return _blame(piece, str(error), budget)
 
 
-def _blame(piece: bytes, reason: str) -> Malformed | Unknown:
-    number, named = _head(piece)
+def _blame(piece: bytes, reason: str, budget: list[int]) -> Malformed | Unknown:
+    number, named = _head(piece, budget)
     if type(number) is int and number not in _NUMBERS:
         return Unknown(number)
     if number in _OF_A_CHANNEL and type(named) is int:
@@ -102,13 +103,13 @@ def _blame(piece: bytes, reason: str) -> Malformed | Unknown:
     return Malformed((), None, reason)
 
 
-def _head(piece: bytes) -> tuple[Any, Any]:
+def _head(piece: bytes, budget: list[int]) -> tuple[Any, Any]:
     """A command's number, and its first element; None for what is not there or cannot be read."""
     values: list[Any] = [None, None]
     try:
         length, start = _array(piece)
         for index in range(min(length, 2)):
-            end = _end(piece, start, [MAX_VALUES])
+            end = _end(piece, start, budget)
             values[index] = _any(piece[start:end])
             start = end
     except (WireError, *_ERRORS):

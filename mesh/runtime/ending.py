@@ -8,7 +8,7 @@ from abc import abstractmethod
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from mesh import payloads
+from mesh import cancellation, payloads
 from mesh.link import commands
 from mesh.runtime import telling
 from mesh.runtime.mail import End, Stop
@@ -118,10 +118,13 @@ class Ending(Mailbox):
             result = self.channel.terminate(reason)
             if result is not None and hasattr(result, "__await__"):
                 await result
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if cancellation.is_end(error):
+                raise
             log.error("terminate crashed", topic=self.topic, exc_info=error)
-        self.channels.untrack(self)
-        self.let_go()
+        finally:
+            self.channels.untrack(self)
+            self.let_go()
 
     def let_go(self) -> None:
         """Channel and server hold each other no longer: both are free without a garbage collection.

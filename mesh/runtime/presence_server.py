@@ -2,7 +2,8 @@
 
 Changes become a `presence_diff` for the members this worker serves: at once, but what follows on the same
 topic within `diff_seconds` is gathered, so that a thousand joins do not make a thousand diffs for each of
-a thousand members. Diffs of one presence go out in order, also when `fetch` is async.
+a thousand members. Diffs of one presence go out in order, also when `fetch` is async; while it takes longer
+than that, what follows is gathered on, so that one diff of a topic waits at the most.
 """
 
 import asyncio
@@ -14,12 +15,13 @@ from itertools import count, islice
 from time import time_ns
 from typing import Any
 
-from mesh import contexts, payloads
+from mesh import cancellation, contexts, payloads
 from mesh.errors import PayloadError
 from mesh.presence import DIFF, Presence
 from mesh.runtime.presence_window import Window
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, get_logger
+from mesh.tracker import foreign
 from mesh.tracker.state import Change, Meta
 from mesh.tracker.tracker import Publish, Tracker
 
@@ -53,6 +55,7 @@ class PresenceServer:
         self._gathering: dict[str, Window] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._diffs: deque[tuple[str, list[Change]]] = deque()
+        self._unsent: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._informs = type(presence).handle_metas is not Presence.handle_metas
         self._followed: dict[str, tuple[Hashable, str, str]] = {}
@@ -62,6 +65,7 @@ class PresenceServer:
         """Say goodbye and stop."""
         for timer in self._timers.values():
             timer.cancel()
+        self._diffs.clear()
         if self._task is not None:
             self._task.cancel()
         self.tracker.close()
@@ -123,6 +127,11 @@ class PresenceServer:
 
     def move_in(self, owner: Hashable, topic: str, key: str, meta: Meta) -> None:
         """Track what another worker has tracked until now, and says goodbye to when it hears of this."""
+        flaw = foreign.meta_flaw(meta)
+        if flaw is not None:  # the other worker is not ours
+            counters.count("link_commands_malformed")
+            log.error("presence that moved here dropped", topic=topic, key=key, reason=flaw)
+            return
         ref, old = next(self._refs), meta.get("phx_ref")
         self.tracker.track(owner, topic, key, meta | {"phx_ref": ref, "phx_ref_prev": old})
 
@@ -157,18 +166,25 @@ class PresenceServer:
             by_topic.setdefault(change.topic, []).append(change)
         for topic, each in by_topic.items():
             gathering = self._gathering.get(topic)
-            if gathering is not None:
-                gathering.add(each)
-                continue
-            self._open_window(topic)
-            self._emit(topic, each)
+            if gathering is None:
+                gathering = self._open_window(topic)
+                if topic not in self._unsent:
+                    self._emit(topic, each)
+                    continue
+            gathering.add(each)
 
-    def _open_window(self, topic: str) -> None:
-        self._gathering[topic] = Window()
+    def _open_window(self, topic: str) -> Window:
+        window = self._gathering[topic] = Window()
+        self._close_later(topic)
+        return window
+
+    def _close_later(self, topic: str) -> None:
         loop = asyncio.get_running_loop()
         self._timers[topic] = loop.call_later(self._diff_seconds, self._gathered, topic)
 
     def _gathered(self, topic: str) -> None:
+        if self._gathering[topic] and topic in self._unsent:
+            return self._close_later(topic)
         changes = self._gathering.pop(topic).net()
         del self._timers[topic]
         if changes:
@@ -177,34 +193,51 @@ class PresenceServer:
 
     def _emit(self, topic: str, changes: list[Change]) -> None:
         self._diffs.append((topic, changes))
-        if self._task is not None:
-            return  # behind the diffs whose fetch is under way
-        steps = self._send_diffs()
-        try:
-            waiting = steps.send(None)
-        except StopIteration:
-            return
-        self._task = asyncio.get_running_loop().create_task(_go_on(steps, waiting), name="presence diffs")
-        self._task.add_done_callback(self._done)
+        self._unsent.add(topic)
+        self._send()
+
+    def _send(self) -> None:
+        while self._diffs and self._task is None:  # else behind the diffs whose fetch is under way
+            steps = self._send_diffs()
+            try:
+                waiting = steps.send(None)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._lost(error)
+            else:
+                loop = asyncio.get_running_loop()
+                self._task = loop.create_task(_go_on(steps, waiting), name="presence diffs")
+                self._task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and task.exception() is not None:
-            log.error("presence diff lost", presence=self.presence.name, exc_info=task.exception())
+            self._lost(task.exception())
+        self._send()
+
+    def _lost(self, error: BaseException | None) -> None:
+        log.error("presence diff lost", presence=self.presence.name, exc_info=error)
 
     def _send_diffs(self) -> Steps:
         while self._diffs:
             topic, changes = self._diffs.popleft()
-            for part in _parts(changes):
-                joins = yield from self._fetched(topic, part, True)
-                leaves = yield from self._fetched(topic, part, False)
-                diff = {"joins": joins, "leaves": leaves}
-                try:
-                    self._local_broadcast(topic, DIFF, diff)
-                except PayloadError as error:
-                    counters.count("presence_diffs_unencodable")
-                    log.error("presence diff dropped", topic=topic, reason=str(error))
-                yield from self._inform(topic, diff)
+            try:
+                for part in _parts(changes):
+                    yield from self._send_part(topic, part)
+            finally:
+                self._unsent.discard(topic)
+
+    def _send_part(self, topic: str, changes: list[Change]) -> Steps:
+        joins = yield from self._fetched(topic, changes, True)
+        leaves = yield from self._fetched(topic, changes, False)
+        diff = {"joins": joins, "leaves": leaves}
+        try:
+            self._local_broadcast(topic, DIFF, diff)
+        except PayloadError as error:
+            counters.count("presence_diffs_unencodable")
+            log.error("presence diff dropped", topic=topic, reason=str(error))
+        yield from self._inform(topic, diff)
 
     def _fetched(self, topic: str, changes: Iterable[Change], joined: bool) -> Steps:
         found: dict[str, dict[str, Any]] = {}
@@ -228,7 +261,7 @@ class PresenceServer:
             result = contexts.call(context, callback, topic, *arguments)
             if hasattr(result, "__await__"):
                 result = yield result
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # of something that it awaits
             counters.count("presence_callbacks_failed")
             context.run(
                 log.error,
@@ -280,7 +313,9 @@ async def _go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
         while True:
             try:
                 result = await waiting
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if cancellation.is_end(error):
+                    raise
                 waiting = steps.throw(error)
             else:
                 waiting = steps.send(result)

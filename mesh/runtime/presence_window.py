@@ -6,50 +6,72 @@ somebody has read the list in between, the entry's last change is told: a leave 
 or a join of what it has, changes nothing for the others.
 """
 
-from itertools import pairwise
-
 from mesh.tracker.state import Change
 
 
-class Window:
-    """The changes of one topic, in order, and when its list was read meanwhile."""
+class _Entry:
+    """What has happened to one entry.
 
-    __slots__ = ("_changes", "_reads")
+    Attributes:
+        first: whether the first change was a join.
+        last: the last change.
+        reads: of the window, before it.
+        believed: whether somebody has read the list after a change like the first one.
+    """
+
+    __slots__ = ("believed", "first", "last", "reads")
+
+    def __init__(self, change: Change, reads: int) -> None:
+        self.first = change.joined
+        self.last = change
+        self.reads = reads
+        self.believed = False
+
+    @property
+    def told(self) -> bool:
+        """Whether somebody may believe otherwise: who was told before, or has read in between."""
+        return self.last.joined is self.first or self.believed
+
+
+class Window:
+    """The changes of one topic, in order, and when its list was read meanwhile.
+
+    Of each entry only what counts is kept: the window may be open for long, if `fetch` takes long.
+    """
+
+    __slots__ = ("_count", "_entries", "_reads")
 
     def __init__(self) -> None:
-        self._changes: list[Change] = []
-        self._reads: list[int] = []
+        self._entries: dict[tuple[str, str | int], _Entry] = {}
+        self._reads = 0
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._changes)
+        """How many changes are to be told."""
+        return len(self._entries)
 
     def add(self, changes: list[Change]) -> None:
         """These follow."""
-        self._changes += changes
+        for change in changes:
+            self._add(change)
+
+    def _add(self, change: Change) -> None:
+        self._count += 1
+        ref = change.meta.get("phx_ref")
+        name = change.key, ref if isinstance(ref, str) else self._count
+        entry = self._entries.pop(name, None)
+        if entry is None:
+            entry = _Entry(change, self._reads)
+        else:
+            entry.believed |= entry.last.joined is entry.first and entry.reads < self._reads
+            entry.last, entry.reads = change, self._reads
+        if entry.told:  # else it is as it was before, and nobody knows better
+            self._entries[name] = entry
 
     def read(self) -> None:
         """Somebody reads the topic's list as it is after these changes."""
-        count = len(self._changes)
-        if count and (not self._reads or self._reads[-1] != count):
-            self._reads.append(count)
+        self._reads += 1
 
     def net(self) -> list[Change]:
         """What is to be told: at most one change of each entry."""
-        of_entry: dict[tuple[str, str | int], list[int]] = {}
-        for index, change in enumerate(self._changes):
-            ref = change.meta.get("phx_ref")
-            of_entry.setdefault((change.key, ref if isinstance(ref, str) else index), []).append(index)
-        if len(of_entry) == len(self._changes):
-            return self._changes
-        told = sorted(indexes[-1] for indexes in of_entry.values() if self._is_told(indexes))
-        return [self._changes[index] for index in told]
-
-    def _is_told(self, indexes: list[int]) -> bool:
-        """Whether who was told, or has read, before the last of these changes may believe otherwise."""
-        now = self._changes[indexes[-1]].joined
-        if self._changes[indexes[0]].joined is now:  # it was not so before
-            return True
-        other = [
-            (since, until) for since, until in pairwise(indexes) if self._changes[since].joined is not now
-        ]
-        return any(since < read <= until for since, until in other for read in self._reads)
+        return [entry.last for entry in self._entries.values()]

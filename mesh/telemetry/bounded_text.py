@@ -1,6 +1,7 @@
 """Text and values of strangers, made into what a log line or an error may hold. Pure.
 
-A client names topics, events and parameters, a worker gives reasons: each may be as long as a message.
+A client names topics, events and parameters, a worker gives reasons: each may be as long as a message, and
+may hold what a terminal would carry out.
 """
 
 import re
@@ -26,8 +27,8 @@ def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def visible(text: str) -> str:
-    """A text whose control characters are escaped: a terminal would obey them."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+    """A text with control characters escaped, which a terminal would obey; line ends and tabs stay."""
+    return text if text.isprintable() else _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +38,9 @@ def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _bounded(value: Any) -> Any:
     if isinstance(value, str):
-        return shorten(value)
+        return visible(shorten(value))
+    if type(value) is int and value.bit_length() > MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
     if isinstance(value, (dict, list, tuple)):
         return _copy(value, [MAX_FIELD_CHARACTERS], MAX_DEPTH)
     if isinstance(value, (bytes, bytearray)):

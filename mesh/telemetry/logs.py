@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from mesh.telemetry.bounded_text import shorten_fields
+from mesh.telemetry.counters import counters
 from mesh.telemetry.filters import ParameterFilter
 from mesh.telemetry.limiter import Kind
 
@@ -81,7 +82,10 @@ class Logger:
             lines = TRACEBACK_LINES if "exc_info" in fields else 1
             if not _gate.admit((self.name, level, event), lines):
                 return
-        _sink(self.name, level, event, shorten_fields(fields))
+        try:
+            _sink(self.name, level, event, shorten_fields(fields))
+        except Exception:  # of the application's handler, say: a line is lost, what it is about goes on
+            counters.count("log_lines_lost")
 
 
 def get_logger(name: str) -> Logger:

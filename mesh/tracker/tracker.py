@@ -8,17 +8,21 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
+import msgspec
+
 from mesh import contexts, topics
 from mesh.bus.frames import TRACKER
 from mesh.errors import AlreadyTrackedError, NotTrackedError, WireError
 from mesh.settings import PresenceSettings
-from mesh.telemetry import counters, get_logger
-from mesh.tracker import messages
+from mesh.telemetry import Complaints, get_logger
+from mesh.tracker import foreign, messages
 from mesh.tracker.messages import Goodbye, Gossip, Request, Transfer
 from mesh.tracker.replicas import Replicas
 from mesh.tracker.state import Change, Delta, Entry, Meta, State
 
 log = get_logger("mesh.tracker")
+_malformed = Complaints(log, "tracker message dropped")
+_complaints = Complaints(log, "presence of another node dropped")
 
 REQUEST_AGAIN_SECONDS = 0.5
 """A request or its answer may be lost; nobody is asked more often than this."""
@@ -220,8 +224,7 @@ class Tracker:
         try:
             message = messages.decode(data)
         except WireError as error:
-            counters.count("bus_messages_malformed")
-            log.warning("tracker message dropped", tracker=self.name, replica=replica, reason=str(error))
+            _malformed.about(replica, "bus_messages_malformed", str(error), tracker=self.name)
             return
         self._acquit(replica)
         if isinstance(message, Goodbye):
@@ -281,6 +284,9 @@ class Tracker:
             self._report(self._state.show(replica))
 
     def _merge(self, replica: str, delta: Delta) -> None:
+        usable = tuple(entry for entry in delta.added if _is_usable(replica, entry))
+        if len(usable) < len(delta.added):
+            delta = msgspec.structs.replace(delta, added=usable)
         changes = self._state.merge(replica, delta)
         if changes is not None:
             self._report(changes)
@@ -309,3 +315,10 @@ class Tracker:
 
 def _left(entry: Entry) -> Change:
     return Change(False, entry.topic, entry.key, entry.meta)
+
+
+def _is_usable(replica: str, entry: Entry) -> bool:
+    flaw = foreign.flaw(entry)
+    if flaw is not None:
+        _complaints.about(replica, "bus_messages_malformed", flaw, topic=entry.topic, key=entry.key)
+    return flaw is None

@@ -42,14 +42,17 @@ def look_up(address: str, done: Callable[[Answer], None]) -> None:
             answer: Answer = _addresses(address)
         except OSError as error:
             answer = error
-        except ValueError as error:  # what the system's resolver cannot even be asked for
+        except Exception as error:  # what the system's resolver cannot even be asked for
             answer = OSError(str(error))
         try:
             loop.call_soon_threadsafe(done, answer)
         except RuntimeError:
             pass  # the event loop has ended meanwhile
 
-    threading.Thread(target=work, name="look-up", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="look-up", daemon=True).start()
+    except RuntimeError as error:  # no more threads
+        loop.call_soon(done, OSError(str(error)))
 
 
 async def resolve(address: str, seconds: float = LOOK_UP_SECONDS) -> list[str]:

@@ -10,7 +10,7 @@ import zmq
 from gateway.workers import Workers
 from mesh import settings
 from mesh.link import commands
-from mesh.link.backoff import End
+from mesh.link.backoff import FIRST_SECONDS, End
 from mesh.link.dealer import PING, Dealer
 from mesh.link.router import Router
 from mesh.placement import Announcement, Placement
@@ -243,6 +243,50 @@ async def test_a_worker_that_says_goodbye_does_not_die(gateway, worker):
     worker.router.close(0)
     await until(lambda: gateway.lost)
     assert gateway.lost == [False]
+
+
+@scenario
+async def test_a_worker_that_stops_again_and_again_under_one_id_has_to_wait_each_time(gateway, worker):
+    began = asyncio.get_running_loop().time()
+    for stops in range(1, 4):
+        while not gateway.workers._dealers:
+            gateway.announce()
+            await asyncio.sleep(0.01)
+        await worker.welcome()
+        await gateway.linked()
+        gateway.workers.drains("w")
+        worker.say([1, 0, "w"])
+        await until(lambda: len(gateway.lost) == stops)  # noqa: B023
+    assert gateway.lost == [False] * 3
+    assert asyncio.get_running_loop().time() - began > FIRST_SECONDS * (1 + 2) / 2
+    assert gateway.workers._backoff.waits("w", asyncio.get_running_loop().time()) > FIRST_SECONDS
+
+
+@scenario
+async def test_a_worker_that_names_a_route_twice_is_gone_when_it_is_gone(gateway, worker):
+    route = ("/socket", "room:*")
+    gateway.announcement = msgspec.structs.replace(gateway.announcement, routes=(route, route))
+    gateway.announce()
+    await worker.welcome()
+    await gateway.linked()
+    assert gateway.workers.serves(*route)
+    worker.say([1, 0, "w"])
+    await until(lambda: gateway.lost)
+    assert not gateway.workers.serves(*route)
+
+
+@scenario
+async def test_a_worker_of_other_versions_is_tried_again_once_it_has_gone(gateway, worker):
+    gateway.announce()
+    await worker.hello()
+    worker.say([15, 77, 78])
+    await until(lambda: not gateway.workers._dealers)
+    gateway.announce()
+    assert not gateway.workers._dealers
+    gateway.on_down(msgspec.structs.replace(gateway.announcement, state="down"))
+    gateway.announce()
+    await worker.welcome()
+    await gateway.linked()
 
 
 # The worker's side

@@ -1,5 +1,7 @@
 """gateway/crashed_joins.py and gateway/suspects.py: which joins are refused, and which must wait."""
 
+import time
+
 from gateway.crashed_joins import CALM_SECONDS, FORGET_SECONDS, MAX_TOPICS, CrashedJoins
 from gateway.suspects import ALONE_SECONDS, Suspects
 
@@ -77,26 +79,59 @@ def test_suspects_go_one_by_one_and_more_at_once_with_each_that_is_answered():
     assert suspects.due(0.0) == [6, 5, 4, 3]
 
 
-def test_a_suspect_that_takes_long_makes_room_and_one_that_is_over_too():
+def test_a_suspect_that_lives_on_a_worker_for_a_while_counts_as_answered():
     suspects = Suspects()
     for number in range(4):
         suspects.add(number, 0.0)
     assert suspects.due(0.0) == [3]
-    assert suspects.due(ALONE_SECONDS) == [2]
+    assert suspects.under_way(3)
+    assert suspects.due(ALONE_SECONDS) == [2, 1]
+    assert not suspects.under_way(3)
+    suspects.answered(3)
+    assert suspects.due(ALONE_SECONDS) == [], "late, and counted already"
     suspects.forget(2)
-    suspects.forget(1)
     assert suspects.due(ALONE_SECONDS) == [0]
     assert not suspects.waits(0)
-    assert suspects.under_way(0)
-
-
-def test_a_suspect_waits_for_its_moment():
-    suspects = Suspects()
-    suspects.add("late", 0.4)
-    suspects.add("soon", 0.2)
-    assert suspects.due(0.1) == []
-    assert suspects.due(0.2) == ["soon"]
-    suspects.answered("soon")
-    assert suspects.due(0.4) == ["late"]
-    suspects.forget("late")
+    assert suspects.due(2 * ALONE_SECONDS) == []
     assert not suspects
+
+
+def test_a_suspect_waits_for_the_moment_of_the_first():
+    suspects = Suspects()
+    suspects.add("first", 0.4)
+    suspects.add("second", 0.2)
+    assert suspects.due(0.2) == []
+    assert suspects.due(0.4) == ["second"]
+    suspects.answered("second")
+    assert suspects.due(0.4) == ["first"]
+    suspects.add("later", 0.9)
+    assert suspects.due(0.8) == []
+    for each in ("first", "later"):
+        suspects.forget(each)
+    assert not suspects
+
+
+def test_with_another_death_suspects_go_alone_again():
+    suspects = Suspects()
+    for number in range(10):
+        suspects.add(number, 0.0)
+    suspects.answered(*suspects.due(0.0))
+    assert suspects.due(0.0) == [8, 7]
+    suspects.died(8)
+    suspects.died(7)
+    suspects.add(7, 0.0)
+    assert suspects.due(0.0) == [7]
+    assert suspects.due(0.0) == []
+
+
+def test_a_turn_costs_no_look_at_all_the_others():
+    suspects = Suspects()
+    for number in range(100_000):
+        suspects.add(number, 0.0)
+    began, going, turns = time.process_time(), suspects.due(0.0), 0
+    while going:
+        turns += 1
+        suspects.answered(going.pop())
+        going += suspects.due(0.0)
+    assert turns == 100_000
+    assert time.process_time() - began < 20.0

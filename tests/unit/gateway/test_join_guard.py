@@ -4,11 +4,12 @@ import asyncio
 
 from gateway.join_guard import STAGGER_SECONDS, TICK_SECONDS
 from mesh.bus import crashed_joins
+from mesh.bus.frames import CRASHED_JOINS, VERSION, Header
 from mesh.link import commands
 from mesh.link.malformed import Malformed
 from mesh.messages import JSON
 from mesh.telemetry import counters
-from tests.support.hub import WORKER, Gateway
+from tests.support.hub import WORKER, Gateway, Workers
 from tests.support.virtual_time import run_virtually
 
 CRASHED = {"status": "error", "response": {"reason": "join crashed"}}
@@ -85,8 +86,9 @@ async def test_a_worker_that_stops_in_order_or_was_given_up_does_not_count(gatew
 @virtually
 async def test_what_another_gateway_says_is_heeded_and_garbage_is_not(gateway):
     told = gateway.hub._guard.told
-    told(None, b"garbage")
-    told(None, crashed_joins.encode(crashed_joins.LeftAlone("/socket", "room:1", 1)))
+    header = Header(VERSION, CRASHED_JOINS, "g2", 1, "", 0)
+    told(header, b"garbage")
+    told(header, crashed_joins.encode(crashed_joins.LeftAlone("/socket", "room:1", 1)))
     gateway.say("1", "1", "room:1", "phx_join", {})
     await asyncio.sleep(0)
     assert (replies(gateway), joins(gateway)) == ([CRASHED], [])
@@ -124,3 +126,67 @@ async def test_a_malformed_answer_to_a_join_refuses_it(gateway):
     gateway.say("1", "1", "room:1", "phx_join", {})
     gateway.hub._malformed(WORKER, Malformed((1,), None, "no bytes"))
     assert replies(gateway) == [CRASHED]
+
+
+class Serving(Workers):
+    """Workers that may be absent; joins wait for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.there, self.waiting = True, []
+
+    def place(self, mount, channel, key):
+        if self.there:
+            return WORKER
+        self.waiting.append(channel)
+        return None
+
+    def forget(self, channel):
+        if channel in self.waiting:
+            self.waiting.remove(channel)
+
+
+@virtually
+async def test_suspects_that_waited_for_a_worker_go_one_by_one_when_it_comes(gateway):
+    workers = Serving()
+    gateway = Gateway(workers)
+    for number in range(20):
+        gateway.say("1", "1", f"room:{number}", "phx_join", {})
+    workers.there = False
+    gateway.hub._worker_lost(WORKER, True)
+    await asyncio.sleep(MOMENT)
+    assert len(workers.waiting) == 20, "each has the time that any join has"
+    workers.there = True
+    workers.sent.clear()
+    for channel in list(workers.waiting):
+        gateway.hub._place(channel)
+    await asyncio.sleep(MOMENT)
+    assert (len(joins(gateway)), workers.waiting) == (1, [])
+    await asyncio.sleep(10.0)
+    assert len(joins(gateway)) == 20
+
+
+@virtually
+async def test_innocent_joins_on_two_workers_that_are_killed_at_once_are_not_refused(gateway):
+    gateway.workers.counts["v"] = 0
+    for number in range(50):
+        gateway.say("1", "1", f"room:{number}", "phx_join", {})
+    for channel in list(gateway.hub._channels.values())[::2]:
+        channel.worker = "v"
+    for worker in (WORKER, "v"):
+        gateway.hub._worker_lost(worker, True)
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(8.0)
+    assert len(joins(gateway)) == 100
+    assert replies(gateway) == []
+
+
+@virtually
+async def test_joins_that_hang_hold_up_the_others_for_seconds_only(gateway):
+    gateway = Gateway(max_channels_per_socket=1_000)
+    for number in range(500):
+        gateway.say("1", "1", f"room:{number}", "phx_join", {})
+    gateway.hub._worker_lost(WORKER, True)
+    await asyncio.sleep(MOMENT + 10.0)
+    assert len(joins(gateway)) == 1_000
+    assert not gateway.hub._guard._suspects

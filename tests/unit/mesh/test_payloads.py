@@ -62,3 +62,10 @@ def test_a_payload_that_the_mesh_could_not_carry_is_refused_where_it_is_made():
     with pytest.raises(PayloadError, match="8000000"):
         payloads.encode(b"x" * 8_000_001)
     assert payloads.encode(b"x" * 8_000_000)[0] == BINARY
+
+
+def test_an_extension_type_is_no_payload():
+    data = b"\x81\xa1a\xc7\x01\x05x"
+    assert "extension type 5" in payloads.flaw(MSGPACK, data)
+    with pytest.raises(DecodeError, match="extension type 5"):
+        payloads.decode(MSGPACK, data)

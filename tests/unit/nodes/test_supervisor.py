@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+import pytest
+
 from nodes.child_output import Lines
 from nodes.supervisor import Child, Supervisor
 from tests.support.until import until
@@ -44,6 +46,39 @@ def test_a_killed_child_is_started_again_and_its_lines_carry_its_name(capfd):
     assert supervise(scenario, one) == 0
     output = capfd.readouterr().err
     assert "one.1 │ was killed by SIGKILL; restarting in 0.1 s" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGRTMIN + 3, signal.SIGRTMAX, signal.SIGSYS])
+def test_a_child_is_started_again_whatever_signal_killed_it(capfd, number):
+    one = child("one", FOREVER)
+
+    async def scenario(_):
+        await until(lambda: one.pid)
+        first = one.pid
+        os.kill(first, number)
+        await until(lambda: one.pid not in (None, first))
+
+    supervise(scenario, one)
+    assert "one │ was killed by " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("error", [OSError("no memory"), ValueError("no path")], ids=repr)
+def test_a_child_that_cannot_be_started_now_is_started_later(capfd, monkeypatch, error):
+    one, tries, start = child("one", FOREVER), [], asyncio.create_subprocess_exec
+
+    async def fail_twice(*arguments, **options):
+        tries.append(arguments)
+        if len(tries) <= 2:
+            raise error
+        return await start(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fail_twice)
+
+    async def scenario(_):
+        await until(lambda: one.pid)
+
+    supervise(scenario, one)
+    assert f"one │ cannot be started: {error}; restarting in 0.2 s" in capfd.readouterr().err
 
 
 def test_a_child_that_fails_again_and_again_waits_longer_each_time(capfd):

@@ -1,12 +1,14 @@
 """nodes/wholeness.py: what is missing, in words, and a proxy that comes later."""
 
 import asyncio
+import socket
+import threading
 
 import pytest
 
 from mesh.errors import NodeError
 from mesh.placement import Announcement
-from nodes.wholeness import Asked, missing, until_whole
+from nodes.wholeness import Asked, _ask, missing, until_whole
 from tests.support.proxy import free_address, proxy
 
 PROXIES = ["tcp://127.0.0.1:5510", "tcp://127.0.0.1:5520"]
@@ -80,3 +82,37 @@ def test_a_proxy_that_comes_later_than_one_try_is_found():
             await waiting
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"\x00\xff garbage\r\n\r\n", "does not answer"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "does not answer"),
+        (b"", "does not answer"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "does not answer"),
+        (b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "not ready: 503"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 9000\r\n\r\n{", "not ready: 503"),
+        (b"HTTP/1.1 503 No\r\n\r\n" + 300 * b"[", "not ready: 503"),
+    ],
+)
+def test_whatever_answers_is_waited_for(answer, said):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(65_536)
+                peer.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        asked = _ask(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert asked.node is None
+    assert said in asked.problem
+
+
+def test_what_is_no_url_is_said():
+    for url in ("nonsense", "http://[::1", "http://127.0.0.1:x", "http://a b", "http://127.0.0.1:99999"):
+        assert "does not answer" in _ask(url).problem

@@ -3,6 +3,7 @@
 from mesh.link.backoff import (
     FIRST_SECONDS,
     FLAPS,
+    FORGET_SECONDS,
     MAX_BROKEN_SECONDS,
     MAX_PEERS,
     MAX_UNREACHABLE_SECONDS,
@@ -65,8 +66,6 @@ def test_who_breaks_the_protocol_or_whose_link_flaps_is_avoided_and_who_cannot_b
         backoff = Backoff()
         waits(backoff, end, times, up)
         assert backoff.avoids("w") is avoided
-        backoff.forget("w")
-        assert not backoff.avoids("w")
 
 
 def test_what_is_remembered_is_bounded():
@@ -76,3 +75,12 @@ def test_what_is_remembered_is_bounded():
     assert len(backoff._peers) == MAX_PEERS
     assert backoff.waits("0", 0.0) == 0.0
     assert backoff.waits(str(MAX_PEERS), 0.0) > 0.0
+
+
+def test_who_has_not_come_back_for_long_is_forgotten_with_the_next_failure():
+    backoff = Backoff()
+    backoff.failed("old", End.CONNECTION, 1.0, 0.0, 1.0)
+    backoff.failed("young", End.CONNECTION, 1.0, FORGET_SECONDS, 1.0)
+    assert set(backoff._peers) == {"old", "young"}
+    backoff.failed("new", End.CONNECTION, 1.0, FORGET_SECONDS + 1.0, 1.0)
+    assert set(backoff._peers) == {"young", "new"}

@@ -10,6 +10,7 @@ from mesh.errors import WireError
 from mesh.link import commands
 from mesh.link.malformed import (
     MAX_COMMANDS,
+    MAX_VALUES,
     Malformed,
     Unknown,
     _split,
@@ -170,3 +171,9 @@ VALUES = st.recursive(
 def test_values_are_told_apart_without_recursion(values):
     pieces = _split(msgpack.packb(values), WireError("not a batch"))
     assert [msgpack.unpackb(piece) for piece in pieces] == values
+
+
+def test_what_is_looked_at_one_by_one_is_bounded_for_a_batch_not_for_a_command():
+    many = [6, list(range(MAX_VALUES // 4)), 5]
+    read = read_to_worker(msgspec.msgpack.encode([many] * 10))
+    assert [each.attributed for each in read] == [True] * 3 + [False] * 7

@@ -149,8 +149,34 @@ class Deaf(Channel):
         return {}
 
 
+async def cancelled():
+    other = asyncio.create_task(asyncio.sleep(60))
+    other.cancel()
+    await other
+
+
+class Fragile(Channel):
+    """Awaits what is cancelled."""
+
+    async def join(self, topic, payload):
+        if payload == {"join": True}:
+            await cancelled()
+
+    @on("end")
+    def end(self, payload):
+        self.stop("normal")
+
+    @on("crash")
+    async def crash(self, payload):
+        await cancelled()
+
+    async def terminate(self, reason):
+        await cancelled()
+
+
 class User(SocketHandler):
     channels = [
+        Route("fragile:*", Fragile),
         Route("room:*", Room),
         Route("patient:*", Patient),
         Route("deaf:*", Deaf, assigns={"tags": ["a"], "deep": {"b": []}, "service": Room}),
@@ -449,6 +475,41 @@ async def test_a_join_that_outlives_its_client_leaves_nothing(worker):
     await until(lambda: ("terminate", "closed") in Patient.heard)
     assert worker.sent == []
     assert len(worker.channels.members) == 0
+
+
+@pytest.mark.parametrize(
+    ("act", "answer"),
+    [
+        (lambda worker: worker.push("end"), commands.Closed),
+        (lambda worker: worker.push("crash"), commands.Crashed),
+        (lambda worker: worker.do(commands.Leave(1, "2")), commands.Closed),
+        (lambda worker: worker.do(commands.Replace(1)), commands.Closed),
+        (lambda worker: worker.channels.malformed(LINK, 1), commands.Crashed),
+    ],
+    ids=["stop", "crash", "leave", "replace", "kill"],
+)
+def test_a_terminate_in_which_something_is_cancelled_leaves_nothing(act, answer):
+    @scenario()
+    async def test(worker):
+        untracked = []
+        worker.channels.untrack = untracked.append
+        worker.join(1, "fragile:1")
+        await worker.wait(commands.Joined)
+        act(worker)
+        await worker.wait(answer)
+        await until(lambda: untracked)
+        assert len(worker.channels.members) == 0
+        worker.join(2, "patient:1")
+        assert (await worker.wait(commands.Joined, 2)).channel == 2
+
+    test()
+
+
+@scenario()
+async def test_a_join_in_which_something_is_cancelled_is_answered(worker):
+    worker.join(1, "fragile:1", data=b'{"join":true}')
+    await until(lambda: worker.sent)
+    assert type(worker.sent[0]) in (commands.Crashed, commands.Refused)
 
 
 @scenario()

@@ -82,10 +82,10 @@ class Client:
 class Node:
     """A presence on one worker and the clients there."""
 
-    def __init__(self, network, name):
+    def __init__(self, network, name, presence=None):
         self.clients = []
         self.diffs = []
-        self.presence = Presence()
+        self.presence = presence or Presence()
         options = PresenceSettings(diff_seconds=0.5, heartbeat_seconds=1, down_seconds=4)
         self.server = PresenceServer(self.presence, name, network.publish(name), options, self._tell)
         self.presence.bind(self.server)
@@ -98,7 +98,7 @@ class Node:
             client.take(diff)
 
     def join(self):
-        state = self.presence.list(TOPIC)
+        state = {key: {"metas": metas} for key, metas in self.server.on_topic(TOPIC).items()}
         self.clients += [Client(state, True), Client(state, False)]
 
     def truth(self):
@@ -106,13 +106,25 @@ class Node:
         return {key: {meta["phx_ref"] for meta in metas} for key, metas in listed.items()}
 
 
-def story(seed):
+class Slow(Presence):
+    """`fetch` takes longer than a window, or less."""
+
+    def __init__(self, chance):
+        super().__init__()
+        self.chance = chance
+
+    async def fetch(self, topic, presences):
+        await asyncio.sleep(self.chance.choice((0, 0.1, 0.7, 2.0)))
+        return presences
+
+
+def story(seed, slow=False):
     """Random changes on three nodes, cut by windows, with clients that join, nodes that are lost sight of."""
 
     async def scenario():
         chance = random.Random(seed)
         network = Network(seed)
-        nodes = [Node(network, name) for name in "abc"]
+        nodes = [Node(network, name, Slow(chance) if slow else None) for name in "abc"]
         await asyncio.sleep(2)
         for node in nodes:
             node.join()
@@ -135,7 +147,7 @@ def story(seed):
                     node.server.tracker.lost(chance.choice("abc"))
                 case _:
                     await asyncio.sleep(chance.choice((0, 0.05, 0.2, 0.3, 0.6)))
-        await asyncio.sleep(10)
+        await asyncio.sleep(30 if slow else 10)
         assert len(refs) == len(set(refs))
         expected = {key for _, _, key in tracked}
         for node in nodes:
@@ -146,6 +158,8 @@ def story(seed):
             for diff in node.diffs:
                 joined, left = (_refs_of(diff[kind]) for kind in ("joins", "leaves"))
                 assert not joined & left, seed
+        network.trackers.clear()  # nobody hears the goodbyes
+        for node in nodes:
             node.server.close()
 
     run_virtually(scenario())
@@ -156,9 +170,84 @@ def _refs_of(entries):
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.integers(0, 1_000_000))
-def test_whichever_a_client_applies_first_it_ends_in_the_true_state(seed):
-    story(seed)
+@given(st.integers(0, 1_000_000), st.booleans())
+def test_whichever_a_client_applies_first_it_ends_in_the_true_state(seed, slow):
+    story(seed, slow)
+
+
+def test_while_fetch_is_slower_than_the_window_one_diff_waits():
+    class Database(Presence):
+        async def fetch(self, topic, presences):
+            await asyncio.sleep(3.0)
+            return presences
+
+    async def scenario():
+        node = Node(Network(), "a", Database())
+        node.join()
+        for number in range(1_000):
+            node.presence.track(number, "ana", topic=TOPIC)
+            await asyncio.sleep(0.1)
+            if number % 100:
+                node.presence.untrack(number, "ana", topic=TOPIC)
+            assert len(node.server._diffs) <= 1
+            assert len(node.server._gathering[TOPIC]) <= 70
+        await asyncio.sleep(15.0)
+        assert not node.server.busy
+        assert [client.metas for client in node.clients] == [node.truth()] * 2
+        assert len(node.truth()["ana"]) == 10
+        node.server.close()
+
+    run_virtually(scenario())
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, ValueError])
+def test_diffs_go_on_after_one_that_was_lost(error):
+    class Cancelled(Presence):
+        times = 0
+
+        async def fetch(self, topic, presences):
+            self.times += 1
+            await asyncio.sleep(1.0)
+            if self.times == 1:
+                raise error
+            return presences
+
+    async def scenario():
+        node = Node(Network(), "a", Cancelled())
+        for topic in ("room:2", "room:3", TOPIC):
+            node.presence.track(topic, "ana", topic=topic)
+        await asyncio.sleep(10.0)
+        assert len(node.diffs) == 3
+        node.presence.track("other", "bo", topic="room:2")
+        await asyncio.sleep(10.0)
+        assert len(node.diffs) == 4
+        node.server.close()
+
+    run_virtually(scenario())
+
+
+def test_an_error_of_ours_costs_one_diff():
+    async def scenario():
+        node = Node(Network(), "a")
+        tell, node.server._local_broadcast = node.server._local_broadcast, None
+        node.presence.track("me", "ana", topic=TOPIC)
+        node.server._local_broadcast = tell
+        node.presence.track("me", "bo", topic=TOPIC)
+        await asyncio.sleep(10.0)
+        assert [set(diff["joins"]) for diff in node.diffs] == [{"bo"}]
+        node.server.close()
+
+    run_virtually(scenario())
+
+
+def test_who_comes_and_goes_unseen_takes_no_room():
+    window = Window()
+    for number in range(1_000):
+        window.add([came(str(number))])
+        if number % 10 == 0:
+            window.read()
+        window.add([went(str(number))])
+    assert len(window) == 100
 
 
 def test_a_track_an_update_and_an_untrack_within_a_window_are_not_told():

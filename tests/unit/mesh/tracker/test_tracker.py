@@ -1,14 +1,19 @@
 """Replicas over a network that a test can spoil, in virtual time."""
 
 import asyncio
+import datetime
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.errors import AlreadyTrackedError, NotTrackedError
 from mesh.settings import PresenceSettings
-from mesh.telemetry import counters
+from mesh.telemetry import counters, logs
+from mesh.tracker import messages
+from mesh.tracker.messages import Gossip, Transfer
+from mesh.tracker.state import Delta, Entry
 from mesh.tracker.tracker import ANSWER_SECONDS, Tracker
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
@@ -240,6 +245,42 @@ def test_garbage_is_counted_and_ignored():
     world(scenario, "ab")
 
 
+DEEP = msgspec.msgpack.decode(b"\x81\xa1a" + 900 * b"\x91" + b"\xc0")
+UNUSABLE = [
+    ("t", "bo", {"a": msgspec.msgpack.Ext(5, b"x")}),
+    ("t", "bo", {"a": {"b": [msgspec.msgpack.Ext(5, b"x")]}}),
+    ("t", "bo", {"a": b"bytes"}),
+    ("t", "bo", {"a": float("nan")}),
+    ("t", "bo", {"a": {1: 2}}),
+    ("t", "bo", {"a": {None: 2}}),
+    ("t", "bo", {"a": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)}),
+    ("t", "bo", DEEP),
+    ("t", "bo", {"a": 30_000 * "x"}),
+    ("t", 2_000 * "x", {}),
+    ("$nodes", "bo", {}),
+    (5_000 * "x", "bo", {}),
+]
+
+
+@pytest.mark.parametrize("entry", UNUSABLE, ids=range(len(UNUSABLE)))
+@pytest.mark.parametrize("message", [Gossip, Transfer])
+def test_what_others_cannot_be_shown_is_left_out_and_the_rest_is_not(entry, message):
+    async def scenario(network, a):
+        delta = Delta(0, 2, (Entry(1, *entry), Entry(2, "t", "ana", {"n": 2**64 - 1, "phx_ref": "r"})))
+        before = counters.value("bus_messages_malformed")
+        a.tracker.handle("b", messages.encode(Gossip(messages.VERSION, 0)))
+        said = Transfer(delta) if message is Transfer else Gossip(messages.VERSION, 2, delta)
+        a.tracker.handle("b", messages.encode(said))
+        assert a.here() == {"ana": [2**64 - 1]}
+        assert a.tracker._state.topics() == ["t"]
+        assert counters.value("bus_messages_malformed") == before + 1
+        a.tracker.handle("b", messages.encode(Gossip(messages.VERSION, 3, Delta(2, 3, removed=(1,)))))
+        a.tracker.handle("b", messages.encode(Gossip(messages.VERSION, 4, Delta(3, 4, removed=(2,)))))
+        assert a.here() == {}
+
+    world(scenario, "a")
+
+
 steps = st.lists(
     st.tuples(
         st.sampled_from(["track", "untrack", "update", "end", "cut", "heal", "wait", "lost", "stop"]),
@@ -288,3 +329,20 @@ def test_replicas_converge_after_loss_cuts_and_silence(steps, seed, loss, doubli
             assert sorted(node.seen) == truth, "neither lost nor ghost"
 
     world(scenario, seed=seed)
+
+
+def test_who_sends_garbage_again_and_again_is_logged_now_and_then(monkeypatch):
+    lines = []
+    monkeypatch.setattr(logs, "_sink", lambda *line: lines.append(line))
+    monkeypatch.setattr(logs, "_gate", None)
+
+    async def scenario(network, a):
+        for _ in range(1_000):
+            a.tracker.handle("who sends garbage", b"\xc1")
+            a.tracker.handle("who sends bytes", messages.encode(
+                Gossip(messages.VERSION, 1, Delta(0, 1, (Entry(1, "t", "ana", {"a": b"x"}),)))
+            ))  # fmt: skip
+
+    world(scenario, "a")
+    said = [fields["origin"] for _, _, event, fields in lines if "dropped" in event]
+    assert sorted(said) == ["who sends bytes"] * 4 + ["who sends garbage"] * 4
