@@ -92,7 +92,9 @@ def _command(piece: bytes, decode: Callable[[bytes], Any], budget: list[int]) ->
 
 def _blame(piece: bytes, reason: str, budget: list[int]) -> Malformed | Unknown:
     number, named = _head(piece, budget)
-    if type(number) is int and number not in _NUMBERS:
+    if type(number) is not int:  # it may be a list, which no set can be asked for
+        return Malformed((), None, reason)
+    if number not in _NUMBERS:
         return Unknown(number)
     if number in _OF_A_CHANNEL and type(named) is int:
         return Malformed((named,), None, reason)

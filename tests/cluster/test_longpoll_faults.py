@@ -138,7 +138,7 @@ def test_a_killed_proxy_ends_no_session_and_costs_and_doubles_nothing(running, i
             await stream.more()
             await asyncio.to_thread(running.wait_restarted, "proxy", index, old)
             publisher = stream.pubsub._bus.publisher
-            await until(lambda: len(publisher._usable) == 2)
+            await until(lambda: len(publisher.in_use) == 2)
             await stream.more()
 
     run(scenario())
@@ -155,7 +155,7 @@ def test_a_frozen_proxy_ends_no_session_and_costs_and_doubles_nothing(running, i
                 await stream.more()
             finally:
                 running.kill("proxy", index, signal.SIGCONT)
-            await until(lambda: len(publisher._usable) == 2)
+            await until(lambda: len(publisher.in_use) == 2)
             await stream.more()
 
     run(scenario())

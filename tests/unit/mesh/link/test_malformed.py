@@ -115,6 +115,12 @@ def test_a_socket_that_is_down_names_many_and_a_broadcast_its_topic():
         [19, 5],
         [1],
         [6, [], 5],
+        [[9], 7],
+        [{}, 7],
+        [9.0, 7],
+        [True, 7],
+        [b"9", 7],
+        [None, 7],
     ],
     ids=repr,
 )
