@@ -13,6 +13,7 @@ from gateway.http import paths, publish
 from gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.head import HeadError
+from gateway.http.methods import AllowHeader, remember
 from gateway.http.origin import OriginCheck
 from gateway.http.own_contexts import OwnContexts
 from gateway.http.publish import PublishApi
@@ -68,6 +69,7 @@ class GatewayApplication(OwnContexts):
     def __init__(self, bodies: Bodies, handlers: list[tuple[Any, ...]], **settings: Any) -> None:
         super().__init__(handlers, **settings)
         self.bodies = bodies
+        self.transforms.append(AllowHeader)
 
     def get_handler_delegate(  # type: ignore[override]
         self,
@@ -79,6 +81,7 @@ class GatewayApplication(OwnContexts):
     ) -> HTTPMessageDelegate:
         """Who gets the request, and with it its body."""
         connection, method = request.connection, str(request.method)
+        remember(request, target_class)
         inner = super().get_handler_delegate(request, target_class, target_kwargs, path_args, path_kwargs)
         if not has_body(request.headers) or not isinstance(connection, Connection):
             return inner

@@ -342,6 +342,23 @@ def test_a_request_that_trickles_in_is_answered_408(impatient_url):
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("target", "method", "allowed"),
+    [
+        ("/healthz", "DELETE", "GET, HEAD"),
+        ("/app.js", "PATCH", "GET, HEAD"),
+        ("/form", "PUT", "POST"),
+        ("/api/broadcast", "GET", "POST"),
+        ("/nowhere", "BREW", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have_is_answered_with_those_that_it_has(
+    url, target, method, allowed
+):
+    answer = run(ask(url, target, method=method))
+    assert (answer.status, answer.headers["allow"]) == (405, allowed)
+
+
 # Bodies
 
 
