@@ -72,8 +72,8 @@ class Batches:
     """
 
     __slots__ = (
-        "_blocked_since", "_bounds", "_bytes", "_commands", "_encoded", "_encoded_bytes", "_on_behind",
-        "_overflow", "_placeholder", "_scheduled", "_send", "behind", "closed", "count",
+        "_blocked_since", "_bounds", "_bytes", "_commands", "_context", "_encoded", "_encoded_bytes",
+        "_on_behind", "_overflow", "_placeholder", "_scheduled", "_send", "behind", "closed", "count",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +98,7 @@ class Batches:
         self._bytes = 0
         self._blocked_since: float | None = None
         self._scheduled = False
+        self._context = contexts.fresh()  # of its own: whoever sends may be in a channel's
 
     @property
     def waiting_bytes(self) -> int:
@@ -117,7 +118,7 @@ class Batches:
                 self._tell(True)  # now: before the next flush the same callbacks could make much more
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush, context=contexts.fresh())
+            asyncio.get_running_loop().call_soon(self.flush, context=self._context)
 
     def flush(self) -> None:
         """Send what there is, in order."""

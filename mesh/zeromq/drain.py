@@ -51,6 +51,8 @@ class Drain:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._closed = False
+        # Of its own: whoever sends may be in a channel's context.
+        self._context = contexts.fresh()
 
     def start(self) -> None:
         """Begin to read."""
@@ -70,7 +72,7 @@ class Drain:
         """
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._ready, context=contexts.fresh())
+            self._loop.call_soon(self._ready, context=self._context)
 
     def read_now(self) -> None:
         """Read all that has arrived, at once: before closing a socket whose peer is gone."""
