@@ -324,4 +324,4 @@ def test_several_hosts_are_one_port(tmp_path):
         port = process.wait_for(r"http://127\.0\.0\.1:(\d+)")[1]
         process.wait_for(rf"http://\[::1\]:{port}")
         for host in ("127.0.0.1", "[::1]"):
-            assert _ask(f"http://{host}:{port}").problem is None
+            until_sync(lambda host=host: _ask(f"http://{host}:{port}").problem is None)
