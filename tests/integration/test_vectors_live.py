@@ -15,7 +15,7 @@ CONVERSATIONS = json.loads((Path(__file__).parents[1] / "vectors" / "zeromq.json
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*"}
+    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*", "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "60"}
     with serve(tmp_path_factory.mktemp("vectors"), "examples.conformance:endpoint", env=env) as (
         process,
         _,
