@@ -176,7 +176,7 @@ def test_a_mesh_that_is_not_whole_is_said_so(tmp_path):
             tmp_path / "logs", "wait", "--workers", "1", "--gateway", "http://127.0.0.1:1", "--seconds", "2",
             "--proxy", address,
         )  # fmt: skip
-        assert waiting.popen.wait(120) == 1
+        assert waiting.popen.wait(400) == 1
         assert "the cluster is not whole after 2 seconds" in waiting.log()
     finally:
         proxy.stop()

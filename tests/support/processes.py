@@ -61,14 +61,14 @@ class Process:
 
     def kill(self):
         self.popen.kill()
-        self.popen.wait(120)
+        self.popen.wait(240)
 
     def stop(self):
         """SIGTERM; returns the exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
         try:
-            return self.popen.wait(120)
+            return self.popen.wait(240)
         except subprocess.TimeoutExpired:
             self.kill()
             raise

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 
-async def until(predicate, seconds=120.0):
+async def until(predicate, seconds=240.0):
     """Return what `predicate` returns once it is true; fail after `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -15,7 +15,7 @@ async def until(predicate, seconds=120.0):
     return result
 
 
-def until_sync(predicate, seconds=120.0):
+def until_sync(predicate, seconds=240.0):
     """As `until`, outside of an event loop."""
     deadline = time.monotonic() + seconds
     while not (result := predicate()):
