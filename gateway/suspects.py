@@ -2,7 +2,7 @@
 
 Any of them may have ended it. They are not all sent at once, or the innocent would be on the next worker,
 too, when that dies of the same join: at first one goes alone, and each that is answered, or lives on a
-worker for a while, lets two more go. With another death it begins anew.
+worker for a while, lets two more go. After another death only one goes again.
 The youngest goes first: the others had been on the dead worker for longer, and it lived.
 A gateway waits a random moment before its first, so that of several gateways one tries a topic first.
 """

@@ -273,7 +273,7 @@ class Workers:
         self.on_malformed(worker, command)
 
     def _not_ours(self, worker: str) -> None:
-        """It speaks other versions: no link, until it starts anew."""
+        """The worker speaks other versions of the link: there is no link to it until it restarts."""
         dealer = self._dealers.pop(worker, None)
         self._stopping.discard(worker)
         live = {each.node for each in self._announcer.placement.nodes()}

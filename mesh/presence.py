@@ -67,8 +67,8 @@ class Presence:
 
         endpoint = Endpoint(sockets={"/socket": UserSocket}, presences=[presence])
 
-    The topic's members are told who comes and goes, as `presence_diff`. A channel that ends is
-    untracked by itself. Subclass it for `fetch` and `handle_metas`; both may be `async def`.
+    When somebody joins or leaves, the members of the topic receive a `presence_diff`. A channel that ends
+    is untracked by itself. Subclass it for `fetch` and `handle_metas`; both may be `async def`.
 
     Args:
         name: tells several presences of one application apart; equal on all nodes.

@@ -13,8 +13,8 @@ from mesh.placement import Placement
 SILENT_ANNOUNCEMENTS = 1.5
 """Missing ones after which a node whose link has ended is gone; alive, it would announce itself at once."""
 SETTLED_ANNOUNCEMENTS = 2.5
-"""Of its own: after so many without a gap a node has heard of all others; after so many missing ones it
-is cut off from the bus."""
+"""A node that has received its own announcements for so many intervals has heard from all others. One that
+has missed so many of its own is cut off from the bus."""
 
 
 class Gone:

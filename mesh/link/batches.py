@@ -98,7 +98,7 @@ class Batches:
         self._bytes = 0
         self._blocked_since: float | None = None
         self._scheduled = False
-        self._context = contexts.fresh()  # of its own: whoever sends may be in a channel's
+        self._context = contexts.fresh()  # not the caller's, which may be a channel's
 
     @property
     def waiting_bytes(self) -> int:

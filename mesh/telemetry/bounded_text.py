@@ -1,7 +1,7 @@
 """Text and values of strangers, made into what a log line or an error may hold. Pure.
 
 A client names topics, events and parameters, a worker gives reasons: each may be as long as a message, and
-may hold what a terminal would carry out.
+may hold escape sequences that a terminal obeys.
 """
 
 import re
@@ -39,8 +39,6 @@ def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
 def _bounded(value: Any) -> Any:
     if isinstance(value, str):
         return visible(shorten(value))
-    if type(value) is int and value.bit_length() > MAX_BITS:
-        return f"an integer of {value.bit_length()} bits"
     if isinstance(value, (dict, list, tuple)):
         return _copy(value, [MAX_FIELD_CHARACTERS], MAX_DEPTH)
     if isinstance(value, (bytes, bytearray)):

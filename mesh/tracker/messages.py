@@ -21,7 +21,7 @@ class Gossip(msgspec.Struct, array_like=True, tag=0, frozen=True):
         version: of this layout.
         clock: the sender's; who knows less asks for the rest.
         delta: what it did since its last gossip.
-        hello: the sender is new: the others gossip soon, so that it learns who is there.
+        hello: whether the sender has just started; the others then gossip soon and tell it who is present.
     """
 
     version: int

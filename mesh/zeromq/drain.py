@@ -51,8 +51,7 @@ class Drain:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._closed = False
-        # Of its own: whoever sends may be in a channel's context.
-        self._context = contexts.fresh()
+        self._context = contexts.fresh()  # not the caller's, which may be a channel's
 
     def start(self) -> None:
         """Begin to read."""
