@@ -25,25 +25,14 @@ from gateway.actions import (
 from gateway.channel_state import ChannelState, Joining, Moving
 from gateway.foreign import UNSENDABLE, check_message, check_payload, unsendable
 from gateway.limits import Limits
+from gateway.message_sizes import SMALL, event_is_too_long, ref_problem, waiting_size
 from mesh import telemetry
 from mesh.channel import Channel
 from mesh.errors import CloseCode, DecodeError, EncodeError
 from mesh.link import commands
-from mesh.messages import (
-    CLOSE,
-    ERROR,
-    HEARTBEAT,
-    HEARTBEAT_TOPIC,
-    JOIN,
-    JSON,
-    LEAVE,
-    MAX_EVENT_BYTES,
-    MAX_REF_BYTES,
-    Message,
-)
+from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message
 from mesh.payloads import EMPTY
 from mesh.routes import Route, RouteTable
-from mesh.serializers import envelope
 from mesh.serializers.base import Serializer
 from mesh.telemetry import counters, get_logger, shorten
 from mesh.topics import MAX_TOPIC_BYTES, is_reserved
@@ -107,7 +96,7 @@ class Session:
         except DecodeError as error:
             counters.count("frames_malformed")
             return [Close(CloseCode.INTERNAL_ERROR, shorten(str(error)))]
-        if len(data) - len(message.data) > MAX_REF_BYTES:  # else nothing beside the payload is too long
+        if len(data) - len(message.data) > SMALL:  # else nothing beside the payload is too long
             refused = self._check_envelope(message)
             if refused:
                 return refused
@@ -119,11 +108,11 @@ class Session:
 
     def _check_envelope(self, message: Message) -> list[Action]:
         """What to do with a message that has more beside its payload than may be kept; else nothing."""
-        size = max(envelope.size(message.join_ref), envelope.size(message.ref))
-        if size > MAX_REF_BYTES:
+        problem = ref_problem(message)
+        if problem is not None:
             counters.count("frames_malformed")
-            return [Close(CloseCode.INTERNAL_ERROR, f"a ref of {size} bytes; at most {MAX_REF_BYTES}")]
-        if envelope.size(message.event) > MAX_EVENT_BYTES:
+            return [Close(CloseCode.INTERNAL_ERROR, problem)]
+        if event_is_too_long(message):
             return self._reply(message.join_ref, message.ref, message.topic, "error", TOO_LONG)
         return []
 
@@ -172,7 +161,7 @@ class Session:
         return [Forward(old, commands.Replace(old.number))]
 
     def _hold(self, joining: Joining, message: Message) -> list[Action]:
-        size = _size(message)
+        size = waiting_size(message)
         joining.pending.append(message)
         joining.pending_bytes += size
         self._pending_bytes += size
@@ -341,8 +330,8 @@ class Session:
                 channel.joining.pending, channel.joining.pending_bytes = pending, size
                 break
             message = pending.popleft()
-            size -= _size(message)
-            self._pending_bytes -= _size(message)
+            size -= waiting_size(message)
+            self._pending_bytes -= waiting_size(message)
             actions += self._handle(message)
         if self._paused and self._pending_bytes <= self._max_pending_bytes:
             self._paused = False
@@ -361,12 +350,6 @@ class Session:
 
     def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, data: bytes) -> list[Action]:
         return [Send(self._serializer.encode_reply(join_ref, ref, topic, status, JSON, data))]
-
-
-def _size(message: Message) -> int:
-    """What a message counts while it waits."""
-    event = message.event
-    return len(message.data) + len(message.topic) + (len(event) if type(event) is str else 0) + 100
 
 
 def _same_ref(one: Any, other: Any) -> bool:
