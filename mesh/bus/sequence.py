@@ -22,6 +22,9 @@ RESENT_BYTES = 64_000_000
 RESENT_SECONDS = 1.0
 """What a proxy has taken for certain is kept on for this long: it may not have passed it on. By a node, for
 longer by the time in which another node finds out that it hears a proxy no more (mesh/bus/lane.py)."""
+MAX_TICK_SECONDS = 0.5
+"""More time than this between two ticks counts as this. A process that stood still for longer has not seen
+yet that a proxy has gone meanwhile, and must not forget what it sent through it."""
 
 
 class _Origin:
@@ -111,6 +114,8 @@ class Sent:
         self._positions: dict[int, int] = {}  # of the messages, by their numbers
         self._bytes = 0
         self._taken = 0
+        self._ticked: float | None = None
+        self._running = 0.0  # seconds in which this process ran
         self._marks: deque[tuple[float, int]] = deque()
 
     def __len__(self) -> int:
@@ -131,11 +136,15 @@ class Sent:
 
     def tick(self, now: float) -> None:
         """Time passes: forget what was taken, and passed on since."""
-        self._marks.append((now, self.position))
-        while len(self._marks) > 1 and self._marks[1][0] <= now - self._seconds:
+        if self._ticked is not None:
+            self._running += min(now - self._ticked, MAX_TICK_SECONDS)
+        self._ticked = now
+        long_ago = self._running - self._seconds
+        self._marks.append((self._running, self.position))
+        while len(self._marks) > 1 and self._marks[1][0] <= long_ago:
             self._marks.popleft()
         when, old = self._marks[0]
-        safe = min(old, self._taken) if when <= now - self._seconds else 0
+        safe = min(old, self._taken) if when <= long_ago else 0
         for _ in range(len(self._messages) - (self.position - safe)):
             self._drop()
 

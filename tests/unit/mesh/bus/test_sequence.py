@@ -70,6 +70,7 @@ def test_what_is_not_confirmed_or_of_the_last_second_is_sent_again():
     sent.tick(10.0)
     sent.taken(2)
     sent.add(message(4))
+    sent.tick(10.5)
     sent.tick(10.9)
     assert len(sent) == 4  # all of the last second
     sent.tick(11.1)
@@ -81,9 +82,18 @@ def test_what_is_confirmed_and_old_is_forgotten():
     sent = Sent()
     sent.add(message(1))
     sent.taken(sent.position)
-    for seconds in (0.0, 0.5, 1.1):
+    for seconds in (0.0, 0.5, 1.0):
         sent.tick(seconds)
     assert len(sent) == 0
+
+
+def test_the_time_in_which_a_publisher_stood_still_does_not_count():
+    sent = Sent()
+    sent.add(message(1))
+    sent.taken(sent.position)
+    sent.tick(0.0)
+    sent.tick(60.0)  # the proxy may have gone meanwhile: nobody has read so yet
+    assert numbers(sent.take_all()) == [1]
 
 
 def test_a_message_sent_again_counts_by_when_it_was_sent_not_by_its_number():
