@@ -16,6 +16,7 @@ from mesh.telemetry import COUNTERS, EVENTS
 from nodes import cli, metrics
 from tests.support.processes import node, serve
 from tests.support.proxy import free_address
+from tests.support.until import LONG, PATIENCE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/chat/README.md"]
@@ -69,7 +70,7 @@ def test_tests_pass(page, tmp_path):
     for name, wanted in (("app.py", False), ("test_app.py", True)):
         (tmp_path / name).write_text("".join(each for each in sources if is_test(each) is wanted))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=560)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -87,7 +88,7 @@ def test_scripts_speak_with_each_other(tmp_path):
         ]
         with subprocess.Popen(commands[0], stdout=subprocess.PIPE, text=True) as watcher:
             while watcher.poll() is None:  # it may not have subscribed yet
-                subprocess.run(commands[1], check=True, timeout=180)
+                subprocess.run(commands[1], check=True, timeout=PATIENCE)
             printed = watcher.stdout.read()
         assert watcher.returncode == 0
         assert printed.splitlines()[-1] == "price:tea closed {}", printed
@@ -100,7 +101,7 @@ def test_clients_speak_with_the_chat(tmp_path):
         for source in (each.values[0] for each in blocks("python") if is_client(each.values[0])):
             source = source.replace("ws://localhost:4000", url.replace("http", "ws"))
             command = [sys.executable, "-W", "error", "-c", source.replace("tcp://127.0.0.1:5560", bind)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
             assert (done.returncode, done.stderr) == (0, "")
             printed.append(done.stdout.splitlines())
     assert printed[0][-1] == "ana hello"
@@ -115,7 +116,7 @@ def test_requests_are_answered(tmp_path):
     key = re.search("Bearer (\\w+)", commands)[1]
     with serve(tmp_path, "examples.conformance:endpoint", env={"MESH_API__KEYS": key}) as (_, url):
         script = commands.replace("http://localhost:4000", url).replace("curl ", "curl -sS ")
-        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=180)
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE)
         assert (done.stdout, done.stderr) == ('{"published":1}' * 3, "")
 
 
@@ -131,7 +132,7 @@ def test_toml_is_settings(source, tmp_path, monkeypatch):
 def test_javascript_is_a_module(source, tmp_path):
     script = tmp_path / "block.mjs"
     script.write_text(source)
-    done = subprocess.run(["node", "--check", script], capture_output=True, text=True, timeout=180)
+    done = subprocess.run(["node", "--check", script], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 

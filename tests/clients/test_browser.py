@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.processes import cluster, serve
+from tests.support.until import PATIENCE
 
 SCRIPT = Path(__file__).parent / "browser" / "chat.mjs"
 
@@ -35,6 +36,6 @@ def test_two_pages_chat_through_two_gateways_also_after_a_worker_was_killed(tmp_
                     running.wait_restarted("workers", index, old)
                 pages.stdin.write("\n")
                 pages.stdin.flush()
-                assert pages.wait(120) == 0, Path(log.name).read_text()
+                assert pages.wait(PATIENCE) == 0, Path(log.name).read_text()
             finally:
                 pages.kill()

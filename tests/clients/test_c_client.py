@@ -30,7 +30,7 @@ from tests.support.fake_gateway import FakeGateway, curve_relay
 from tests.support.http import broadcast
 from tests.support.processes import ORDER, ROOT, cluster, serve
 from tests.support.proxy import free_address
-from tests.support.until import until_sync
+from tests.support.until import LONG, PATIENCE, until_sync
 
 LIBRARY = CLIENT / "channelmesh.c"
 INVALID, STATE, EXISTS, FULL, TOO_BIG, NOT_JSON = -1, -3, -7, -9, -10, -11
@@ -77,7 +77,7 @@ def gateway():
 
 
 def output(*command, **options):
-    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=560, **options)
+    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=LONG, **options)
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
     return done.stdout
 
@@ -166,7 +166,7 @@ def test_make_builds_library_and_example_and_nothing_else(tmp_path):
     output("make", "-C", CLIENT, f"BUILD={tmp_path}", "CFLAGS=-O2 -Werror")
     assert {"chat", "libchannelmesh.a"} <= {each.name for each in tmp_path.iterdir()}
     assert set(CLIENT.iterdir()) == here
-    used = subprocess.run([tmp_path / "chat"], capture_output=True, text=True, timeout=180)
+    used = subprocess.run([tmp_path / "chat"], capture_output=True, text=True, timeout=PATIENCE)
     assert (used.returncode, used.stderr.splitlines()[0]) == (
         2,
         "usage: chat [-k GATEWAY-KEY] ADDRESS NAME [ROOM]",
@@ -685,11 +685,11 @@ def test_what_the_gateway_does_not_take_waits_within_the_bound(program):
             gateway.joined()
             client.next("join", "room:1", "ok")
             payload, sent = json.dumps("x" * 50_000), 0
-            while client.do("push", "room:1", f"e{sent}", payload, 60_000)[0] == 0:
+            while client.do("push", "room:1", f"e{sent}", payload, 600_000)[0] == 0:
                 sent += 1
             assert "max_buffered_bytes is 2000000" in client.lines[-1]
             assert [gateway.message()[3] for _ in range(sent)] == [f"e{number}" for number in range(sent)]
-            assert client.do("push", "room:1", "again", payload, 60_000)[0] == 0
+            assert client.do("push", "room:1", "again", payload, 600_000)[0] == 0
             assert gateway.message()[3] == "again"
             assert client.reports("end") == []
     finally:
@@ -828,11 +828,11 @@ def test_a_chat_of_one_line_sends_it_before_it_ends(chat, tmp_path):
             ("Ana", "x" * 61, "1 to 60 characters"),
         ):
             done = subprocess.run(
-                [chat, address, name, room], input=b"hi\n", capture_output=True, timeout=180
+                [chat, address, name, room], input=b"hi\n", capture_output=True, timeout=PATIENCE
             )
             assert done.returncode == 1
             assert words in done.stdout.decode()
-    done = subprocess.run([chat, "tcp:/x", "Ana"], capture_output=True, timeout=180)
+    done = subprocess.run([chat, "tcp:/x", "Ana"], capture_output=True, timeout=PATIENCE)
     assert (done.returncode, b"want tcp://HOST:PORT" in done.stdout) == (1, True)
 
 

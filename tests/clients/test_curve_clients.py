@@ -10,6 +10,7 @@ from mesh.zeromq.keys import KeyDirectory
 from tests.clients.test_node_client import programs  # noqa: F401  (a fixture)
 from tests.support.c_client import CLIENT, Program, compile_c
 from tests.support.processes import node
+from tests.support.until import PATIENCE
 
 SCRIPT = """
 import { connect } from "channelmesh-node"
@@ -60,7 +61,7 @@ def test_a_page_of_clients_in_one_encrypted_room(gateway, programs, tmp_path):  
                 c, in_node = others
                 await asyncio.to_thread(c.wait, lambda line: "Cé" in line)
                 c.write("from C")
-                async with asyncio.timeout(120):
+                async with asyncio.timeout(PATIENCE):
                     while said.keys() < {"Cé", "Node"}:
                         await asyncio.sleep(0.01)
                 await room.push("new_msg", {"body": "from Python"})

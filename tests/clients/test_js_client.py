@@ -4,12 +4,13 @@ import subprocess
 from pathlib import Path
 
 from tests.support.processes import serve
+from tests.support.until import LONG
 
 HERE = Path(__file__).parent / "js"
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=560)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.clients.test_phoenix_js import survive
 from tests.support.processes import cluster, node, serve
 from tests.support.proxy import free_address
-from tests.support.until import until_sync
+from tests.support.until import LONG, PATIENCE, until_sync
 
 HERE = Path(__file__).parent
 CLIENTS = HERE.parents[1] / "clients"
@@ -32,7 +32,7 @@ def programs(installed, tmp_path_factory):
         ignored = shutil.ignore_patterns("node_modules")
         shutil.copytree(CLIENTS / name, sources / name, symlinks=True, ignore=ignored)
     packing = ["npm", "pack", "--silent", "--pack-destination", directory]
-    subprocess.run(packing, cwd=sources / "node", check=True, timeout=560, stdout=subprocess.DEVNULL)
+    subprocess.run(packing, cwd=sources / "node", check=True, timeout=LONG, stdout=subprocess.DEVNULL)
     (package,) = directory.glob("channelmesh-node-*.tgz")
     modules.mkdir()
     shutil.unpack_archive(package, modules, filter="data")
@@ -46,7 +46,7 @@ def programs(installed, tmp_path_factory):
 
 def run(*command, **env):
     done = subprocess.run(
-        ["node", *command], capture_output=True, text=True, timeout=560, env={**os.environ, **env}
+        ["node", *command], capture_output=True, text=True, timeout=LONG, env={**os.environ, **env}
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -76,7 +76,7 @@ def program(directory, *command, env=None):
         try:
             yield process
             process.stdin.close()
-            assert process.wait(120) == 0, Path(log.name).read_text()
+            assert process.wait(PATIENCE) == 0, Path(log.name).read_text()
         finally:
             process.kill()
 
@@ -211,6 +211,6 @@ def test_the_chat_example_says_why_it_cannot_come_in(programs, running):
     chat = programs / "node_modules" / "channelmesh-node" / "examples" / "chat.mjs"
     for address, wanted in ((running[1][0], "unauthorized"), ("tcp//nowhere", "is not a ZeroMQ address")):
         command = ["node", chat, address, "Ana", "private"]
-        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=560)
+        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=LONG)
         assert wanted in done.stdout
         assert done.stderr == ""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.processes import ORDER, node
 from tests.support.proxy import free_address
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 WORKER = Path(__file__).parent / "node_worker" / "worker.mjs"
@@ -25,7 +25,7 @@ def node_worker(address, directory):
         finally:
             if process.poll() is None:
                 process.terminate()
-            process.wait(120)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture

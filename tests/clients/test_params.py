@@ -17,6 +17,7 @@ from mesh.client.texts import texts
 from mesh.client.websocket import url_of
 from mesh.errors import SettingsError
 from tests.support.processes import serve
+from tests.support.until import LONG
 from tests.support.websocket import run
 
 SCRIPT = Path(__file__).parent / "js" / "params.mjs"
@@ -67,7 +68,7 @@ TABLE = [
 @pytest.fixture(scope="module")
 def in_javascript():
     expressions = json.dumps([expression for _, expression in TABLE])
-    done = subprocess.run(["node", SCRIPT, expressions], capture_output=True, text=True, timeout=560)
+    done = subprocess.run(["node", SCRIPT, expressions], capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

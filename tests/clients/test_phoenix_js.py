@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ORDER, cluster, serve
+from tests.support.until import LONG, PATIENCE
 
 SCRIPTS = Path(__file__).parent / "phoenix_js"
 RELEASES = ["phoenix", "phoenix-1-8-6", "phoenix-1-7"]
@@ -21,7 +22,7 @@ def node(script, package, *urls, **env):
         ["node", SCRIPTS / script, package, *urls],
         capture_output=True,
         text=True,
-        timeout=560,
+        timeout=LONG,
         env={**os.environ, **env},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -128,4 +129,4 @@ def survive(running, client):
         assert expect(24) == 24
     client.stdin.write("end\n")
     client.stdin.flush()
-    assert client.wait(120) == 0
+    assert client.wait(PATIENCE) == 0

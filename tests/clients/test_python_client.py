@@ -10,7 +10,7 @@ import pytest
 
 from mesh.client.presence import sync_diff, sync_state
 from tests.support.processes import ROOT, serve
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 
 HERE = Path(__file__).parent
 
@@ -28,14 +28,14 @@ def test_a_terminal_chats_with_a_browser(tmp_path, transport):
         page = subprocess.Popen(["node", HERE / "browser/talk.mjs", url], stdout=log, stderr=log)
         with log, printed, terminal, page:
             try:
-                until_sync(lambda: "Bo: hello\n" in out.read_text() or page.poll() is not None, 120)
+                until_sync(lambda: "Bo: hello\n" in out.read_text() or page.poll() is not None)
                 assert "Bo: hello\n" in out.read_text(), Path(log.name).read_text()
                 assert "* here: Ana, Bo\n" in out.read_text()
                 terminal.stdin.write("hi from Python\n")
                 terminal.stdin.flush()
-                assert page.wait(120) == 0, Path(log.name).read_text()
+                assert page.wait(PATIENCE) == 0, Path(log.name).read_text()
                 terminal.stdin.close()
-                assert terminal.wait(120) == 0
+                assert terminal.wait(PATIENCE) == 0
                 assert "Ana: hi from Python\n" in out.read_text()
             finally:
                 for process in (terminal, page):

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from tests.support.until import LONG
+
 HERE = Path(__file__).parent
 
 
@@ -11,7 +13,7 @@ def test_node_reads_and_writes_the_same_bytes(installed):
         ["node", "--test", HERE / "vectors" / "replay.test.mjs"],
         capture_output=True,
         text=True,
-        timeout=560,
+        timeout=LONG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# fail 0" in done.stdout

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.http import request
 from tests.support.processes import cluster
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 ENV = {"MESH_ADMIN__PORT": "0", "MESH_GATEWAY__MAX_UNSENT_BYTES": "300000"}
@@ -119,7 +119,7 @@ def test_nothing_is_unaccounted_for_while_clients_stall_leave_join_and_die(tmp_p
                 [value(await asyncio.to_thread(scrape, url), "mesh_broadcasts_total") for url in workers]
             )
             assert published == 3 * 1_000
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     seen = await look(gateways)
                     if sum(value(each, "mesh_fanout_messages_total") for each in seen) == 5 * 1_000:

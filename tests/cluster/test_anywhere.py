@@ -14,6 +14,7 @@ import mesh
 from tests.support.anywhere_scenarios import OF_WORKERS, SCENARIOS, member
 from tests.support.http import request
 from tests.support.processes import cluster
+from tests.support.until import PATIENCE
 from tests.support.websocket import run
 
 APP = "tests.support.anywhere_app:endpoint"
@@ -75,7 +76,7 @@ def post(url, key, n):
     headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
     made = urllib.request.Request(f"{url}/api/broadcast", body, headers)
     try:
-        with urllib.request.urlopen(made, timeout=180) as response:
+        with urllib.request.urlopen(made, timeout=PATIENCE) as response:
             return response.status, response.headers["Idempotency-Replayed"]
     except urllib.error.HTTPError as error:
         with error:

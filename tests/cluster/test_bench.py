@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support.processes import ROOT, serve
+from tests.support.until import LONG, PATIENCE
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
@@ -16,7 +17,7 @@ def measure(script, tmp_path, *arguments):
     """What it wrote as JSON."""
     result = tmp_path / "result.json"
     command = [sys.executable, f"scripts/{script}.py", "--seconds=0.5", "--most=5", f"--json={result}"]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=560)
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return json.loads(result.read_text()), done.stdout
@@ -78,7 +79,7 @@ def test_a_checkout_and_a_peer_are_measured_in_turn(tmp_path):
 )
 def test_wrong_options_get_a_sentence(arguments, sentence):
     command = [sys.executable, "scripts/bench.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr

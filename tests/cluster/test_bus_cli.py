@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.processes import ROOT, cluster
 from tests.support.proxy import free_address
+from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
@@ -20,7 +21,7 @@ def running(tmp_path_factory):
 
 def mesh(*arguments, code=0):
     command = [sys.executable, "-m", "nodes", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
 

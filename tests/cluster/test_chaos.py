@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.until import LONG
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_nothing_is_lost_doubled_or_misordered(tmp_path, seconds, faults):
         *faults,
     ]
     done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=560
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=LONG
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     chaos = json.loads(result.read_text())

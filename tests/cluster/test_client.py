@@ -77,8 +77,8 @@ def test_a_client_comes_back_to_a_gateway_that_started_again(running, address, n
             assert codes == [code]
             buffered = asyncio.ensure_future(room.push("echo", {"buffered": True}, timeout_seconds=30))
             await asyncio.to_thread(running.wait_restarted, "gateways", 0, old)
-            await until(lambda: opened, 120)
-            await until(lambda: room.state == "joined", 120)
+            await until(lambda: opened)
+            await until(lambda: room.state == "joined")
             assert await buffered == {"buffered": True}
             await alive(room)
             assert len(asked) >= 2

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.processes import ROOT, cluster, serve
 from tests.support.proxy import free_address
+from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
@@ -32,7 +33,7 @@ def server(tmp_path_factory):
 def mesh(*arguments, code=0):
     command = [sys.executable, "-m", "nodes", *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -92,7 +93,7 @@ def test_join_prints_what_comes_and_pushes_what_stdin_says(server, transport):
         process.stdin.close()
         lines = [json.loads(line) for line in process.stdout]
         errors = process.stderr.read()
-        assert process.wait(120) == 0, errors
+        assert process.wait(PATIENCE) == 0, errors
     events = [each["payload"] for each in lines if "payload" in each]
     assert events == [{"n": 1}, {"n": 2}]
     assert {"topic": "room:join", "event": "echo", "status": "ok", "response": {"a": 1}} in lines
@@ -125,7 +126,7 @@ def test_join_is_readable_and_shows_who_is_there(server):
         process.stdin.write('new_msg {"body": "[b]hi[/b]"}\n')
         process.stdin.flush()
         assert 'room:readable new_msg {"body":"[b]hi[/b]"}' in process.stdout.read()
-        assert process.wait(120) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_topics_are_counted_on_every_gateway(running):

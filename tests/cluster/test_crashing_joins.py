@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.support.processes import cluster
-from tests.support.until import until, until_sync
+from tests.support.until import PATIENCE, until, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 CRASHED = ("error", {"reason": "join crashed"})
@@ -44,7 +44,7 @@ def test_a_join_that_aborts_costs_two_workers_and_others_go_on(running):
         assert deaths(running) == 2
         # The other gateway offers it to nobody at first, then to a single worker.
         died = deaths(running)
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             while deaths(running) == died:
                 assert await two.join("abort:1") == CRASHED
                 await asyncio.sleep(0.2)

@@ -15,7 +15,7 @@ from mesh.zeromq.curve import BUS, new_context
 from mesh.zeromq.keys import PROGRAMS, KeyDirectory
 from tests.support.processes import ROOT, node
 from tests.support.proxy import two_ports_in_a_row
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import PhoenixClient, run
 from tests.support.zeromq import Dealer, ZeroMQClient
 
@@ -140,7 +140,7 @@ def script(curve, name, code):
         env=curve.env(name),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE,
     )
 
 
@@ -179,7 +179,7 @@ def test_a_program_without_keys_is_told_what_it_needs(curve):
     code = "  async with mesh.connect('tcp://10.0.0.1:5550'): pass"
     done = subprocess.run(
         [sys.executable, "-c", f"import asyncio, mesh\nasync def main():\n{code}\nasyncio.run(main())"],
-        cwd=ROOT, capture_output=True, text=True, timeout=180,
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert (
         "cannot connect: 'tcp://10.0.0.1:5550' is beyond this machine, which needs CURVE keys"
@@ -191,7 +191,7 @@ def test_keys_are_made_and_listed_from_a_terminal(tmp_path):
     def mesh(*arguments):
         command = [sys.executable, "-m", "nodes", "keys", *arguments, "--keys", str(tmp_path / "keys")]
         return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=True
+            command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
         ).stdout
 
     assert "MESH_SECURITY__NODE_KEY=" in mesh("generate", "proxy", "gateway-1")
@@ -248,7 +248,7 @@ def test_the_proxies_key_is_rotated_and_the_other_nodes_need_no_restart(tmp_path
     ):
 
         async def talks(text):
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(PATIENCE):
                 client = await PhoenixClient.connect(gateway.url())
                 while (await client.join(f"room:{text}"))[0] != "ok":
                     pass  # no worker yet

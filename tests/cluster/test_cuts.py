@@ -14,7 +14,7 @@ import pytest
 from mesh.zeromq.keys import KeyDirectory
 from tests.support.namespaces import missing, network
 from tests.support.presence import View
-from tests.support.until import until, until_sync
+from tests.support.until import PATIENCE, until, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 APP = "tests.support.cuts_app:endpoint"
@@ -192,7 +192,7 @@ class Member:
 
     async def answer(self, ref):
         answer = self.answers[ref] = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             return await answer
 
     def here(self):
@@ -226,7 +226,7 @@ async def room(mesh):
     """
     topic, numbers, members = f"room:{next(_topics)}", itertools.count(), []
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             while len({(each.gateway, each.worker) for each in members}) < 4 or len(members) < 8:
                 if len(members) == 20:
                     members.pop(0).close()
@@ -250,7 +250,7 @@ def everybody(members):
 async def whole(mesh):
     """Until the mesh says so itself; returns how long it took."""
     healed = time.monotonic()
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(mesh.whole):
             await asyncio.sleep(0.05)
     return time.monotonic() - healed
@@ -265,7 +265,7 @@ async def channels_are(mesh, members):
             wanted[each.worker] += 1
         return all(mesh.metric(name, "open_channels") == wanted[name] for name in WORKERS)
 
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(right):
             await asyncio.sleep(0.05)
 

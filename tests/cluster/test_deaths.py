@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
 TOPICS = [f"room:{number}" for number in range(24)]
@@ -260,7 +260,7 @@ def test_while_the_proxy_is_gone_replies_go_on_and_when_it_is_back_so_does_the_r
         assert await one.push(TOPICS[0], "echo", {"a": 1}) == ("ok", {"a": 1})
         running.wait_restarted("proxy", 0, old)
         # the mesh works again once a broadcast and a join to a fresh topic go through
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 one.cast(TOPICS[0], "new_msg", {"again": True})
                 try:

@@ -5,6 +5,7 @@ import signal
 import time
 
 from tests.support.processes import cluster, node, serve
+from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
@@ -29,7 +30,7 @@ def test_clients_are_closed_with_1012_batch_by_batch(tmp_path):
             assert times[1] - times[0] < times[2] - times[1]
 
         run(scenario())
-        assert process.popen.wait(120) == 0
+        assert process.popen.wait(PATIENCE) == 0
         assert process.log().count("draining") == 3
 
 
@@ -51,7 +52,7 @@ def test_a_drain_that_would_take_too_long_closes_the_rest_at_once(tmp_path):
             assert time.monotonic() - started < 15
 
         run(scenario())
-        assert process.popen.wait(120) == 0
+        assert process.popen.wait(PATIENCE) == 0
 
 
 def test_channels_of_a_drained_gateway_end_for_that_reason_and_it_takes_no_new_clients(tmp_path):
@@ -85,4 +86,4 @@ def test_a_gateway_without_clients_stops_at_once(tmp_path):
     with node(tmp_path, "serve", "examples.conformance:endpoint", "--port", "0", env=env) as process:
         process.url()
         process.popen.terminate()
-        assert process.popen.wait(120) == 0, "it waits for no batch"
+        assert process.popen.wait(PATIENCE) == 0, "it waits for no batch"

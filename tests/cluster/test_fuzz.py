@@ -5,12 +5,13 @@ import subprocess
 import sys
 
 from tests.support.processes import ROOT
+from tests.support.until import LONG
 
 
 def test_bystanders_notice_nothing_of_broken_messages_at_every_port(tmp_path):
     file = tmp_path / "result.json"
     command = [sys.executable, "scripts/fuzz.py", "--messages", "20000", "--seed", "3", "--json", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(file.read_text())
     assert len(result["thrown"]) == 8, "every port had its share"

@@ -11,7 +11,7 @@ from mesh.telemetry import COUNTERS
 from nodes.metrics import FATES, GAUGES, HISTOGRAMS, TOTALS
 from tests.support.http import request
 from tests.support.processes import cluster, node, serve
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 APP = "examples.conformance:endpoint"
@@ -158,7 +158,7 @@ def test_a_draining_gateway_says_so_to_operators(tmp_path):
                 client.close()
 
         run(scenario())
-        assert process.popen.wait(120) == 0
+        assert process.popen.wait(PATIENCE) == 0
 
 
 def test_a_channel_that_blocks_its_node_is_exported_and_logged(tmp_path):

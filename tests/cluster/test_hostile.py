@@ -7,12 +7,13 @@ import sys
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.until import LONG
 
 
 def hostile(tmp_path, *arguments):
     file = tmp_path / "result.json"
     command = [sys.executable, "scripts/hostile.py", *arguments, "--json", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(file.read_text())
 

@@ -67,7 +67,7 @@ class Stream:
         try:
             await asyncio.gather(self.publishing, self.pushing)
             if exception[0] is None:
-                await until(self._all_read, 120)
+                await until(self._all_read)
         finally:
             for reader in self.readers:
                 reader.cancel()
@@ -126,7 +126,7 @@ class Stream:
             self._check()
             return all(len(each) >= goal for each, goal in zip(read, goals, strict=True))
 
-        await until(all_had, 120)
+        await until(all_had)
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -104,12 +104,12 @@ def test_a_rolling_restart_of_the_workers_goes_unnoticed(tmp_path):
                 def restarted():
                     return not {None, *workers} & {each["pid"] for each in running.status["workers"]}
 
-                await until(restarted, 120)
+                await until(restarted)
                 await until(lambda: not {each.pids[-1] for each in clients} & {*workers})
                 assert not re.search(r"gateway.1 +│ rolling restart", running.log()), "gateways come last"
             for each in clients:
                 assert each.replies[-1]["moves"] == len(each.pids) - 1 >= 1
-            await until(lambda: "rolling restart done" in running.log(), 120)
+            await until(lambda: "rolling restart done" in running.log())
 
         run(scenario())
 

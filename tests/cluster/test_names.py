@@ -16,7 +16,7 @@ import pytest
 
 from mesh.zeromq.keys import KeyDirectory
 from tests.support.namespaces import missing, network
-from tests.support.until import until, until_sync
+from tests.support.until import PATIENCE, until, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 APP = "examples.conformance:endpoint"
@@ -80,7 +80,7 @@ class Mesh:
     def _stop_dns(self):
         self.dns.send_signal(signal.SIGCONT)
         self.dns.kill()
-        self.dns.wait(120)
+        self.dns.wait(PATIENCE)
 
     def names(self, *proxies):
         """From now on the name stands for these."""
@@ -177,12 +177,12 @@ def test_a_lone_proxy_is_replaced_at_another_address(mesh):
         for each in (speaker, listener):
             assert (await each.join("room:1"))[0] == "ok"
         await asyncio.to_thread(mesh.stop, "a")
-        await until(lambda: set(mesh.wrong()) == set(NODES), 120)
+        await until(lambda: set(mesh.wrong()) == set(NODES))
         for number in range(5):
             speaker.cast("room:1", "new_msg", {"n": number})
         await asyncio.to_thread(mesh.start, "b")
         mesh.names("b")
-        await until(lambda: mesh.uses("b"), 120)
+        await until(lambda: mesh.uses("b"))
         for number in range(5, 10):
             speaker.cast("room:1", "new_msg", {"n": number})
         await arrives(listener, 0, 10)
@@ -193,7 +193,7 @@ def test_a_lone_proxy_is_replaced_at_another_address(mesh):
 
 def test_two_proxies_are_replaced_one_after_the_other_while_messages_flow(mesh):
     mesh.names(*mesh._proxies)
-    until_sync(lambda: mesh.uses(*mesh._proxies), 120)
+    until_sync(lambda: mesh.uses(*mesh._proxies))
     old = next(iter(mesh._proxies))
     second, third = (each for each in PROXIES if each != old)
 
@@ -213,7 +213,7 @@ def test_two_proxies_are_replaced_one_after_the_other_while_messages_flow(mesh):
                 sent += 1
                 return sent - first > 10 and done()
 
-            await until(more, 120)
+            await until(more)
 
         await asyncio.to_thread(mesh.start, second)
         mesh.names(old, second)
@@ -235,7 +235,7 @@ def test_two_proxies_are_replaced_one_after_the_other_while_messages_flow(mesh):
 def test_a_dns_server_that_does_not_answer_stops_nothing(mesh):
     (only,) = mesh._proxies
     mesh.names(only)
-    until_sync(lambda: mesh.uses(only), 120)
+    until_sync(lambda: mesh.uses(only))
     mesh.dns.send_signal(signal.SIGSTOP)
 
     async def scenario():
@@ -243,12 +243,12 @@ def test_a_dns_server_that_does_not_answer_stops_nothing(mesh):
         for each in (speaker, listener):
             assert (await each.join("room:3"))[0] == "ok"
         said = "name of a proxy cannot be looked up"
-        await until(lambda: all(said in node.log() for node in mesh.nodes.values()), 120)
+        await until(lambda: all(said in node.log() for node in mesh.nodes.values()))
         assert mesh.wrong() == {}
         speaker.cast("room:3", "new_msg", {"n": 0})
         await asyncio.to_thread(mesh.stop, only)
         await asyncio.to_thread(mesh.start, only)
-        await until(lambda: mesh.uses(only), 120)
+        await until(lambda: mesh.uses(only))
         speaker.cast("room:3", "new_msg", {"n": 1})
         await arrives(listener, 0, 2)
 

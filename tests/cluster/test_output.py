@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.http import request
 from tests.support.processes import ROOT, cluster, node
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 APP = "tests.support.logging_app:endpoint"
@@ -79,7 +79,7 @@ def test_a_killed_node_is_restarted_whatever_becomes_of_the_output(tmp_path, kin
             until_sync(answers)
         finally:
             process.terminate()
-            code = process.wait(120)
+            code = process.wait(PATIENCE)
     assert code == 0
 
 

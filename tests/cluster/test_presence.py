@@ -120,7 +120,7 @@ def test_a_frozen_workers_members_leave_and_it_brings_no_ghosts_on_waking(mortal
             for member in members:
                 await member.knows(numbers(members))
             # Both gateways: one that had no member there is in no hurry to notice.
-            await until(lambda: mortal.log().count("worker is gone") >= gone_before + 2, 120)
+            await until(lambda: mortal.log().count("worker is gone") >= gone_before + 2)
         finally:
             os.kill(pid, signal.SIGCONT)
         mortal.wait_linked(links + 2)

@@ -42,7 +42,7 @@ class Load:
         try:
             await asyncio.gather(*self.writers)
             if exception[0] is None:
-                await until(self._all_read, 120)
+                await until(self._all_read)
         finally:
             for reader in self.readers:
                 reader.cancel()
@@ -68,7 +68,7 @@ class Load:
     async def more(self, count=30):
         """Until every topic has so many more broadcasts."""
         goal = {topic: self.published[topic] + count for topic in TOPICS}
-        await until(lambda: all(self.published[topic] >= goal[topic] for topic in TOPICS), 120)
+        await until(lambda: all(self.published[topic] >= goal[topic] for topic in TOPICS))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_a_proxy_that_freezes_while_the_other_comes_back_costs_no_order(running)
 
         async def more():
             goal = sent + 30
-            await until(lambda: all(numbers[-1:] > [goal] for numbers in got.values()), 120)
+            await until(lambda: all(numbers[-1:] > [goal] for numbers in got.values()))
 
         tasks = [asyncio.create_task(each()) for each in (write, read, hear_oneself)]
         await more()

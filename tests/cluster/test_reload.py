@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from tests.support.http import request
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 
 APPLICATION = """
 from tornado.web import RequestHandler
@@ -44,7 +44,7 @@ def reloading(directory):
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(120)
+        process.wait(PATIENCE)
 
 
 def test_what_is_changed_runs(tmp_path):
@@ -68,6 +68,6 @@ def test_what_is_changed_runs(tmp_path):
         (tmp_path / "notes.txt").write_text("no Python")
         starts = log().count("application")
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 0
+        assert process.wait(PATIENCE) == 0
         assert log().count("application") == starts
         assert "Traceback" not in log()

@@ -79,7 +79,7 @@ class Machine:
         """Do what the script asks for."""
         request = self.requests / "unit"
         while True:
-            await until(request.exists, 120)
+            await until(request.exists)
             unit = request.read_text().strip()
             assert await asyncio.to_thread(self.nodes[unit].stop) == 0, self.nodes[unit].log()
             self.nodes[unit] = self.start(unit)

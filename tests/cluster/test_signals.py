@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.support.processes import ROOT, Process
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 APP = "tests.support.logging_app:endpoint"
@@ -51,7 +51,7 @@ def test_the_second_signal_ends_a_node_whose_handler_blocks(tmp_path, event, num
         until_sync(lambda: not pending(process.pid, number))
         assert process.popen.poll() is None
         process.popen.send_signal(number)
-        assert process.popen.wait(120) == -number
+        assert process.popen.wait(PATIENCE) == -number
 
 
 def pending(pid, number):
@@ -70,7 +70,7 @@ def test_the_second_signal_ends_a_cluster_whose_worker_blocks(tmp_path):
         process.popen.send_signal(signal.SIGINT)
         process.wait_for("stopping")
         process.popen.send_signal(signal.SIGINT)
-        assert process.popen.wait(120) == 0
+        assert process.popen.wait(PATIENCE) == 0
         pids = [int(pid) for pid in re.findall(r"started, pid (\d+)", process.log())]
         assert len(pids) == 3
         assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
@@ -89,7 +89,7 @@ def test_a_signal_during_the_import_ends_the_start(tmp_path, command, number):
     with started(tmp_path, command, APP, env={"SLOW_IMPORT": "1"}) as process:
         process.wait_for("importing")
         process.popen.send_signal(number)
-        assert process.popen.wait(120) == 128 + number
+        assert process.popen.wait(PATIENCE) == 128 + number
         assert "Traceback" not in process.log()
         assert "pid" not in process.log()
 
@@ -98,7 +98,7 @@ def test_an_application_that_swallows_the_signal_is_not_started(tmp_path):
     with started(tmp_path, "serve", APP, "--port", "0", env={"SLOW_IMPORT": "swallow"}) as process:
         process.wait_for("importing")
         process.popen.send_signal(signal.SIGTERM)
-        assert process.popen.wait(120) == 128 + signal.SIGTERM
+        assert process.popen.wait(PATIENCE) == 128 + signal.SIGTERM
         assert "http://" not in process.log()
 
 
@@ -106,7 +106,7 @@ def test_a_signal_while_a_clusters_children_start_leaves_none(tmp_path):
     with started(tmp_path, "cluster", APP, "--port", "0") as process:
         process.wait_for(r"gateway\.2 +│ started, pid")
         process.popen.send_signal(signal.SIGTERM)
-        assert process.popen.wait(120) == 0
+        assert process.popen.wait(PATIENCE) == 0
         pids = [int(pid) for pid in re.findall(r"started, pid (\d+)", process.log())]
         assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
@@ -116,7 +116,7 @@ def test_a_hang_up_drains_a_node_and_nohup_keeps_it(tmp_path):
     with started(tmp_path, "serve", APP, "--port", "0") as node:
         node.url()
         node.popen.send_signal(signal.SIGHUP)
-        assert node.popen.wait(120) == 0
+        assert node.popen.wait(PATIENCE) == 0
         assert "stopping" in node.log()
     with started(tmp_path / "nohup", "serve", APP, "--port", "0", within=["nohup"]) as kept:
         kept.url()
@@ -157,8 +157,8 @@ def test_a_cluster_stops_when_its_terminal_is_closed(tmp_path):
     try:
         until_sync(up)
         os.close(master)
-        assert process.wait(120) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait(120)
+            process.wait(PATIENCE)

@@ -7,12 +7,13 @@ import sys
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.until import LONG
 
 
 def soak(directory, *arguments):
     file = directory / "result.json"
     command = [sys.executable, "scripts/soak.py", "--seed", "7", "--json", str(file), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(file.read_text())
 
@@ -47,7 +48,7 @@ def test_what_is_left_behind_is_noticed(tmp_path):
         "soak.main()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=560
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LONG
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "gateway: open_connections is 2, not 1" in done.stderr

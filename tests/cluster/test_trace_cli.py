@@ -15,6 +15,7 @@ from mesh.bus.bus import Bus
 from mesh.placement import Announcement
 from mesh.settings import load
 from tests.support.processes import ROOT, cluster
+from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
@@ -36,7 +37,7 @@ async def trace(running, *arguments, code=0):
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout, done.stderr

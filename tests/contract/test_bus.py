@@ -10,6 +10,7 @@ from mesh.bus.barrier import subscribed
 from mesh.pubsub import PubSub
 from mesh.testing.memory_bus import MemoryBus
 from tests.support.proxy import bus, free_address, proxy
+from tests.support.until import PATIENCE
 
 
 @contextlib.asynccontextmanager
@@ -30,7 +31,7 @@ async def in_memory():
 def run(request):
     def run(scenario):
         async def main():
-            async with asyncio.timeout(120), request.param() as made:
+            async with asyncio.timeout(PATIENCE), request.param() as made:
                 await scenario(PubSub(made), made)
 
         asyncio.run(main())

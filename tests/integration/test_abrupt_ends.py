@@ -5,6 +5,8 @@ import struct
 import subprocess
 import sys
 
+from tests.support.until import PATIENCE
+
 READ_LATER = """
 import sys, time, zmq
 from mesh.settings import ZeroMQSettings
@@ -65,6 +67,6 @@ def test_a_client_and_a_gateway_that_are_busy_outlive_it():
             process.stdin.write("\n")
             process.stdin.flush()
         for process in (client, gateway):
-            received, _ = process.communicate(timeout=180)
+            received, _ = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0
             assert int(received) >= 1_000

@@ -15,10 +15,9 @@ from nodes.wholeness import _ask
 from tests.support.longpoll import http
 from tests.support.processes import node, serve
 from tests.support.relay import certificate
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import (
     HANDSHAKE,
-    SECONDS,
     PhoenixClient,
     RawWebSocket,
     Refused,
@@ -82,7 +81,7 @@ def behind_nginx(tmp_path_factory, keys):
             yield f"127.0.0.1:{port}", ssl.create_default_context(cafile=str(cert)), url
         finally:
             nginx.terminate()
-            nginx.wait(120)
+            nginx.wait(PATIENCE)
 
 
 def answers(port):
@@ -113,7 +112,7 @@ def test_behind_nginx_the_own_page_may_connect_and_no_other(behind_nginx):
             lines = {"Host": at, "Origin": origin, **HANDSHAKE}
             head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
             writer.write(f"GET /conn/websocket?vsn=2.0.0 HTTP/1.1\r\n{head}\r\n".encode())
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 answer = await reader.readuntil(b"\r\n\r\n")
             assert int(answer.split()[1]) == status
 
@@ -126,7 +125,7 @@ def test_behind_nginx_long_poll_is_let_in_by_the_same_rule(behind_nginx):
         request = urllib.request.Request(
             f"https://{at}/conn/longpoll?vsn=2.0.0", headers={"Origin": origin}
         )
-        with urllib.request.urlopen(request, context=trust, timeout=180) as answer:
+        with urllib.request.urlopen(request, context=trust, timeout=PATIENCE) as answer:
             assert json.load(answer)["status"] == status
 
 
@@ -187,7 +186,7 @@ def upgrade(host, path="/any/websocket?vsn=2.0.0", more=""):
 
 
 async def info_of(reader, writer):
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     client = PhoenixClient(RawWebSocket(reader, writer))
     await client.join("info:1")
@@ -235,7 +234,7 @@ def test_requests_follow_each_other_behind_one_proxy_header(proxied):
         writer.write(V1)
         for _ in range(2):
             writer.write(b"GET /any/longpoll?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
                 assert json.loads(await reader.readuntil(b"}"))["status"] == 410
         writer.write(upgrade("localhost"))
@@ -258,7 +257,7 @@ def test_without_a_proxy_header_the_connection_is_closed(proxied):
         ):
             reader, writer = await open_connection("127.0.0.1", port)
             writer.write(garbage)
-            async with asyncio.timeout(SECONDS):  # what is only a part has its time
+            async with asyncio.timeout(PATIENCE):  # what is only a part has its time
                 try:
                     assert await reader.read() == b""
                 except ConnectionError:
@@ -290,7 +289,7 @@ def test_the_proxy_protocol_comes_before_tls_and_from_trusted_proxies_only(tmp_p
             assert (info["peer"], info["uri"][:8]) == (["192.0.2.7", 5555], "https://")
             reader, writer = await open_connection("::1", port)
             writer.write(V1)
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 try:
                     assert await reader.read() == b"", "::1 is not trusted"
                 except ConnectionError:

@@ -25,14 +25,14 @@ from mesh.messages import BINARY
 from mesh.telemetry import counters
 from tests.support.processes import node
 from tests.support.proxy import bus, free_address, proxy
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 
 
 def run(scenario):
     """With a proxy: `scenario(address)`."""
 
     async def main():
-        async with proxy(free_address()) as address, asyncio.timeout(120):
+        async with proxy(free_address()) as address, asyncio.timeout(PATIENCE):
             await scenario(address)
 
     asyncio.run(main())

@@ -18,7 +18,7 @@ from mesh.placement import Announcement
 from mesh.zeromq.resolve import resolve
 from nodes.health import Prober
 from tests.support.proxy import proxy, two_ports_in_a_row
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 
 HOST = "proxies.mesh.test"
 
@@ -35,7 +35,7 @@ class Dns:
     def getaddrinfo(self, host, port, *_, **__):
         assert host == HOST
         self.asked += 1
-        self.hang.wait(120)
+        self.hang.wait(PATIENCE)
         if self.addresses is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.addresses]

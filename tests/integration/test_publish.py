@@ -16,7 +16,7 @@ from mesh.settings import ApiSettings
 from tests.support.http import request as plain_request
 from tests.support.processes import ROOT, Process, serve
 from tests.support.proxy import bus, free_address, proxy
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, open_connection, run
 
 KEYS = ["a-key-of-20-letters-or-so", "another-key-of-many-letters"]
@@ -37,7 +37,7 @@ def url(tmp_path_factory):
 def post(url, action, body, key=KEYS[0], method="POST", **headers):
     """(status, headers, decoded body)."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=180)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
     try:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if key is not None:
@@ -219,7 +219,7 @@ def test_without_keys_there_is_no_api(conformance):
 )
 def test_unusable_settings_are_told_and_no_key_is_shown(tmp_path, env, words):
     process = Process(tmp_path, "serve", APP, "--port", "0", env=env)
-    assert process.popen.wait(120) == 2
+    assert process.popen.wait(PATIENCE) == 2
     assert words in process.log()
     assert env["MESH_API__KEYS"] not in process.log()
 
@@ -232,14 +232,14 @@ def test_a_handler_of_the_applications_own_at_that_path_is_an_error(tmp_path):
     )
     env = {"MESH_API__KEYS": KEYS[0], "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     process = Process(tmp_path, "serve", "own_api:endpoint", "--port", "0", env=env)
-    assert process.popen.wait(120) == 2
+    assert process.popen.wait(PATIENCE) == 2
     assert "taken by the application's own '/api/.*'; set api.path" in process.log()
 
 
 @pytest.mark.parametrize("arguments", [["settings"], ["settings", "--json"]])
 def test_keys_are_not_shown_with_the_settings(tmp_path, arguments):
     process = Process(tmp_path, *arguments, env={"MESH_API__KEYS": ",".join(KEYS)})
-    assert process.popen.wait(120) == 0
+    assert process.popen.wait(PATIENCE) == 0
     assert "MESH_API__KEYS" in process.log()
     assert "(hidden)" in process.log()
     assert not any(key in process.log() for key in KEYS)
@@ -249,7 +249,7 @@ def test_keys_are_not_shown_with_the_settings(tmp_path, arguments):
 def test_curl_is_enough(url):
     command = ["curl", "-sS", f"{url}/api/broadcast", "-H", f"Authorization: Bearer {KEYS[0]}"]
     body = json.dumps(message("room:nobody"))
-    done = subprocess.run([*command, "-d", body], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([*command, "-d", body], capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout == '{"published":1}', done.stderr
 
 

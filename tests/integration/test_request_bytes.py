@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.test_handshake import flask, starlette
 from tests.support.processes import serve
-from tests.support.websocket import HANDSHAKE, SECONDS, PhoenixClient, RawWebSocket, open_connection, run
+from tests.support.until import PATIENCE
+from tests.support.websocket import HANDSHAKE, PhoenixClient, RawWebSocket, open_connection, run
 
 KEY = "a-key-of-20-letters-or-so"
 # Our own handshake leaves requests with a body to Tornado; one of length 0 changes nothing else.
@@ -34,7 +35,7 @@ async def exchange(base, method, target, lines=(), body=b""):
     if body:
         head.append(b"Content-Length: %d" % len(body))
     writer.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         if " 101 " in answer:
             return 101, PhoenixClient(RawWebSocket(reader, writer))

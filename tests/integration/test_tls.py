@@ -13,6 +13,7 @@ import pytest
 from mesh.client import Client
 from tests.support.processes import ROOT, node
 from tests.support.relay import certificate
+from tests.support.until import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def secure(tmp_path_factory):
 
 def run(scenario):
     async def main():
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             await scenario()
 
     asyncio.run(main())
@@ -74,7 +75,7 @@ def test_a_burst_of_small_messages_in_one_record_is_read_to_its_end(secure):
 def test_long_poll_over_https(secure):
     at, trust = secure
     url = f"https://{at}/socket/longpoll?vsn=2.0.0"
-    with urllib.request.urlopen(url, context=trust, timeout=180) as answer:
+    with urllib.request.urlopen(url, context=trust, timeout=PATIENCE) as answer:
         assert json.load(answer)["status"] == 410
 
 
@@ -113,7 +114,7 @@ def test_who_does_not_speak_tls_disturbs_nobody(secure):
 def test_a_certificate_that_cannot_be_used_is_said(env, said):
     done = subprocess.run(
         [sys.executable, "-m", "nodes", "serve", "examples.conformance:endpoint", "--port", "0"],
-        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=180,
+        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 2
     assert said in done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import serve
+from tests.support.until import PATIENCE
 from tests.support.websocket import run
 from tests.support.zeromq import Dealer
 
@@ -39,7 +40,7 @@ def test_a_conversation(address, conversation):
                 dealer.send(*(each.encode() for each in step["send"]))
                 continue
             kind, wanted = step["expect"]
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(PATIENCE):
                 got = [b"P", b""]
                 while got == [b"P", b""]:  # the gateway's own question, which wants no answer
                     got = await dealer.recv()

@@ -12,7 +12,7 @@ import pytest
 from tests.support import scenarios
 from tests.support.http import broadcast
 from tests.support.processes import ORDER, Process, cluster, serve
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 from tests.support.zeromq import Closed, Dealer, ZeroMQClient, closed
 
@@ -286,13 +286,13 @@ def test_a_gateway_that_stops_says_so(tmp_path):
             assert (await closed(client))["code"] == 1012
 
         run(scenario())
-        assert process.popen.wait(120) == 0
+        assert process.popen.wait(PATIENCE) == 0
 
 
 def test_an_address_beyond_this_machine_is_refused(tmp_path):
     env = {"MESH_ZEROMQ__BIND": "tcp://0.0.0.0:5599"}
     process = Process(tmp_path, "serve", "examples.conformance:endpoint", "--port", "0", env=env)
-    assert process.popen.wait(120) == 2
+    assert process.popen.wait(PATIENCE) == 2
     assert "MESH_ZEROMQ__BIND" in process.log()
 
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from tests.support.processes import ROOT
+from tests.support.until import LONG, PATIENCE
 
 CLIENT = ROOT / "clients" / "c"
 PROGRAMS = ROOT / "tests" / "clients" / "c"
@@ -19,7 +20,6 @@ SANITIZED = [
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
 ]
-SECONDS = 120
 
 OK, ERROR, OTHER, TIMEOUT, CLOSED = "1", "2", "3", "4", "5"
 """Kinds of replies."""
@@ -45,7 +45,7 @@ def compile_c(directory, name, *sources, flags=SANITIZED):
         "-o",
         program,
     ]
-    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=560)
+    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
     return program
 
@@ -82,7 +82,7 @@ class Program:
         self.popen.stdin.write(line + "\n")
         self.popen.stdin.flush()
 
-    def wait(self, matches, seconds=SECONDS):
+    def wait(self, matches, seconds=PATIENCE):
         """Take the first line that matches and was not taken yet."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._over or any(map(matches, self._unread)), seconds), (
@@ -98,14 +98,14 @@ class Program:
         with contextlib.suppress(BrokenPipeError):
             self.popen.stdin.close()
         try:
-            return self.popen.wait(SECONDS)
+            return self.popen.wait(PATIENCE)
         finally:
             self.kill()
 
     def kill(self):
         if self.popen.poll() is None:
             self.popen.kill()
-        self.popen.wait(120)
+        self.popen.wait(PATIENCE)
         self._reader.join(10)
         self.popen.stdout.close()
         with contextlib.suppress(BrokenPipeError):

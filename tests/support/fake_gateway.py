@@ -7,7 +7,7 @@ import threading
 import zmq
 import zmq.utils.z85
 
-SECONDS = 120
+from tests.support.until import PATIENCE
 
 
 class FakeGateway:
@@ -27,7 +27,7 @@ class FakeGateway:
         self.socket.close(0)
         self.context.term()
 
-    def recv(self, *kinds, seconds=SECONDS):
+    def recv(self, *kinds, seconds=PATIENCE):
         """The content of the next message of one of these kinds."""
         while True:
             assert self.socket.poll(int(seconds * 1000)), f"no {kinds} within {seconds} s"
@@ -46,7 +46,7 @@ class FakeGateway:
     def say(self, *message):
         self.send(b"T", json.dumps(list(message)).encode())
 
-    def opened(self, idle=60.0):
+    def opened(self, idle=600.0):
         """Let the next client in; returns what it opened with."""
         opening = json.loads(self.recv(b"O"))
         self.send(b"O", json.dumps({"idle_timeout_seconds": idle}).encode())
@@ -87,7 +87,7 @@ def curve_relay(gateway, server_keys, allowed=None):
         yield front.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")
     finally:
         stop.set()
-        thread.join(SECONDS)
+        thread.join(PATIENCE)
         context.term()
 
 

@@ -5,7 +5,8 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from tests.support.websocket import SECONDS, PhoenixClient, open_connection
+from tests.support.until import PATIENCE
+from tests.support.websocket import PhoenixClient, open_connection
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Answer:
         return json.loads(self.body)
 
 
-async def http(base, method, path, headers=None, body=b"", seconds=SECONDS):
+async def http(base, method, path, headers=None, body=b"", seconds=PATIENCE):
     parts = urlsplit(base)
     reader, writer = await open_connection(parts.hostname, parts.port)
     sent = {"Host": parts.netloc, "Connection": "close", **(headers or {})}
@@ -103,7 +104,7 @@ class LongPollClient(PhoenixClient):
             batch, self.outbox = self.outbox[:100], self.outbox[100:]
             assert await self.session.post("\n".join(batch)) == {"status": 200}
 
-    async def _receive(self, seconds=SECONDS):
+    async def _receive(self, seconds=PATIENCE):
         await self.flush()
         async with asyncio.timeout(seconds):
             while True:

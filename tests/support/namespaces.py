@@ -18,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.processes import node
+from tests.support.until import PATIENCE
 
 NAMESPACES = Path("/run/netns")
 PREFIX = "mesh-test"
 NOBODY = "02:00:00:00:ff:ff"
 CLONE_NEWNET = 0x40000000
-SECONDS = 120.0
 
 
 def missing():
@@ -33,7 +33,7 @@ def missing():
     if os.geteuid() != 0:
         return "network namespaces need root"
     name = f"{PREFIX}-{os.getpid()}-try"
-    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=180)
+    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, timeout=PATIENCE)
     if tried.returncode:
         return f"this kernel or container lets nobody make network namespaces: {tried.stderr.strip()}"
     ip("netns", "del", name)
@@ -43,7 +43,7 @@ def missing():
 def ip(*arguments, batch=None):
     """Run `ip`; `batch` are lines of commands."""
     done = subprocess.run(
-        ["ip", *arguments], input=batch, capture_output=True, text=True, timeout=180, check=False
+        ["ip", *arguments], input=batch, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}{batch or ''}"
 
@@ -68,7 +68,7 @@ class Host:
         """A TCP connection of this process, from this host."""
         with ThreadPoolExecutor(1) as thread:  # a thread has a namespace of its own
             made = thread.submit(self._socket).result()
-        made.settimeout(SECONDS)
+        made.settimeout(PATIENCE)
         try:
             made.connect((address, port))
         except OSError:
@@ -85,7 +85,7 @@ class Host:
 
     def get(self, port, path):
         """(status, body) of an HTTP server that runs on this host, whatever the network does."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.sock = self.connect("127.0.0.1", port)
         try:
             connection.request("GET", path)
@@ -175,4 +175,6 @@ def _sweep():
     for left in NAMESPACES.glob(f"{PREFIX}-*"):
         pid = left.name.removeprefix(f"{PREFIX}-").partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
-            subprocess.run(["ip", "netns", "del", left.name], capture_output=True, timeout=180, check=False)
+            subprocess.run(
+                ["ip", "netns", "del", left.name], capture_output=True, timeout=PATIENCE, check=False
+            )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nodes.wholeness import until_whole
 from tests.support.http import request
-from tests.support.until import until_sync
+from tests.support.until import PATIENCE, until_sync
 
 ROOT = Path(__file__).parents[2]
 OUR_FAULT = "handling a message failed"
@@ -61,14 +61,14 @@ class Process:
 
     def kill(self):
         self.popen.kill()
-        self.popen.wait(240)
+        self.popen.wait(PATIENCE)
 
     def stop(self):
         """SIGTERM; returns the exit code."""
         if self.popen.poll() is None:
             self.popen.terminate()
         try:
-            return self.popen.wait(240)
+            return self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -140,7 +140,7 @@ class Cluster:
     def wait_whole(self):
         """Until all nodes work together, after what was done to some; they need an `admin.port`."""
         proxies = [each["address"] for each in self.status["proxies"]]
-        asyncio.run(until_whole(proxies, self.urls, len(self.status["workers"]), 30))
+        asyncio.run(until_whole(proxies, self.urls, len(self.status["workers"]), PATIENCE))
         until_sync(lambda: all(map(self._all_linked, ("workers", "gateways"))))
 
     def _all_linked(self, kind):

@@ -4,9 +4,8 @@ import asyncio
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from tests.support.until import PATIENCE
 from tests.support.websocket import open_connection
-
-SECONDS = 120
 
 
 class Answer(NamedTuple):
@@ -37,7 +36,7 @@ class RawHTTP:
 
     async def answer(self, method="GET"):
         """The next response; its body as far as Content-Length says, or to the end of the connection."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.split("\r\n")[:-2]
             headers = {}
@@ -66,7 +65,7 @@ class RawHTTP:
 
     async def ended(self):
         """Whether the server hangs up, whatever it sends before."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             try:
                 while await self.reader.read(65_536):
                     pass

@@ -8,6 +8,8 @@ import subprocess
 import zmq
 import zmq.asyncio
 
+from tests.support.until import PATIENCE
+
 
 def certificate(directory):
     """(file of a certificate for 127.0.0.1, file of its key)."""
@@ -15,7 +17,7 @@ def certificate(directory):
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-        check=True, capture_output=True, timeout=180,
+        check=True, capture_output=True, timeout=PATIENCE,
     )  # fmt: skip
     return cert, key
 

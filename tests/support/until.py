@@ -3,8 +3,13 @@
 import asyncio
 import time
 
+PATIENCE = 240.0
+"""Seconds that a test waits for other processes. A test that passes never waits for so long."""
+LONG = 560.0
+"""As PATIENCE, for a program that does much; less than pytest's own time-out (pyproject.toml)."""
 
-async def until(predicate, seconds=240.0):
+
+async def until(predicate, seconds=PATIENCE):
     """Return what `predicate` returns once it is true; fail after `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -15,7 +20,7 @@ async def until(predicate, seconds=240.0):
     return result
 
 
-def until_sync(predicate, seconds=240.0):
+def until_sync(predicate, seconds=PATIENCE):
     """As `until`, outside of an event loop."""
     deadline = time.monotonic() + seconds
     while not (result := predicate()):

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.support.until import LONG, PATIENCE
+
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 HANDSHAKE = {
     "Connection": "Upgrade",
@@ -13,13 +15,12 @@ HANDSHAKE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     "Sec-WebSocket-Version": "13",
 }
-SECONDS = 120.0
 
 
 _open = []
 
 
-def run(scenario, seconds=500):
+def run(scenario, seconds=LONG):
     """Run one test's coroutine and return its result; at its end no connection stays open."""
 
     async def guarded():
@@ -102,7 +103,7 @@ class RawWebSocket:
         lines = [f"{method} {target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in sent.items() if value is not None]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status = int(head.split()[1])
         answer = {}
@@ -127,7 +128,7 @@ class RawWebSocket:
     def send_binary(self, data):
         self.send_frame(BINARY, data)
 
-    async def recv(self, seconds=SECONDS):
+    async def recv(self, seconds=PATIENCE):
         """(opcode, payload) of the next frame; raises IncompleteReadError at the end."""
         async with asyncio.timeout(seconds):
             first, size = await self.reader.readexactly(2)
@@ -139,7 +140,7 @@ class RawWebSocket:
                 size = int.from_bytes(await self.reader.readexactly(8), "big")
             return first & 0x0F, await self.reader.readexactly(size)
 
-    async def recv_close(self, seconds=SECONDS):
+    async def recv_close(self, seconds=PATIENCE):
         """The code of the server's close frame (None: none in it), skipping messages before it."""
         while True:
             opcode, payload = await self.recv(seconds)
@@ -147,7 +148,7 @@ class RawWebSocket:
                 self.close_reason = payload[2:].decode()
                 return int.from_bytes(payload[:2], "big") if payload else None
 
-    async def eof(self, seconds=SECONDS):
+    async def eof(self, seconds=PATIENCE):
         """Whether the server ends the connection."""
         async with asyncio.timeout(seconds):
             try:
@@ -185,13 +186,13 @@ class PhoenixClient:
     def say(self, *message):
         self.socket.send_text(json.dumps(list(message)))
 
-    async def next(self, seconds=SECONDS):
+    async def next(self, seconds=PATIENCE):
         """The next message, as the five elements."""
         if self.messages:
             return self.messages.pop(0)
         return await self._receive(seconds)
 
-    async def _receive(self, seconds=SECONDS):
+    async def _receive(self, seconds=PATIENCE):
         opcode, payload = await self.socket.recv(seconds)
         assert opcode == TEXT, (opcode, payload)
         return json.loads(payload)
@@ -208,7 +209,7 @@ class PhoenixClient:
                 return message[4]["status"], message[4]["response"]
             self.messages.append(message)
 
-    async def event(self, event, seconds=SECONDS):
+    async def event(self, event, seconds=PATIENCE):
         """The next message with this event; what comes before it is dropped."""
         while True:
             message = await self.next(seconds)

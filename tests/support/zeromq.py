@@ -7,7 +7,8 @@ import zmq
 import zmq.asyncio
 
 from tests.support import websocket
-from tests.support.websocket import SECONDS, PhoenixClient
+from tests.support.until import PATIENCE
+from tests.support.websocket import PhoenixClient
 
 
 class Closed(Exception):
@@ -57,7 +58,7 @@ class Dealer:
     def send(self, *frames):
         self.socket.send_multipart(frames)
 
-    async def recv(self, seconds=SECONDS):
+    async def recv(self, seconds=PATIENCE):
         async with asyncio.timeout(seconds):
             return await self.socket.recv_multipart()
 
@@ -92,7 +93,7 @@ class ZeroMQClient(PhoenixClient):
     def say(self, *message):
         self.socket.send(b"T", json.dumps(list(message)).encode())
 
-    async def _receive(self, seconds=SECONDS):
+    async def _receive(self, seconds=PATIENCE):
         async with asyncio.timeout(seconds):
             kind, data = await self.socket.next(b"T", b"B", b"C")
         if kind == b"C":
