@@ -10,9 +10,7 @@ import pytest
 import zmq
 
 from tests.support.processes import cluster
-from tests.support.until import until_sync
-
-SECONDS = 20_000
+from tests.support.until import PATIENCE, until_sync
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +62,7 @@ class Bus:
     def next(self):
         """The next broadcast that has not come before."""
         while True:
-            assert self.subscriber.poll(SECONDS), "no broadcast"
+            assert self.subscriber.poll(1_000 * PATIENCE), "no broadcast"
             first, header, payload = self.subscriber.recv_multipart()
             version, kind, origin, sequence, event, codec, *_ = msgpack.unpackb(header)
             if version != 1 or kind != 1 or (origin, sequence) in self.seen:
@@ -87,7 +85,7 @@ class Client:
 
     def next(self):
         while True:
-            assert self.dealer.poll(SECONDS), "no answer"
+            assert self.dealer.poll(1_000 * PATIENCE), "no answer"
             kind, data = self.dealer.recv_multipart()
             if kind != b"P":
                 return kind, json.loads(data)
