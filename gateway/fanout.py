@@ -21,7 +21,7 @@ from gateway.ledger import (
     Ledger,
     Tally,
 )
-from gateway.members import Held, Members
+from gateway.members import Held, Members, Waiting
 from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError
@@ -39,16 +39,19 @@ class Fanout:
 
     Args:
         gateway: this gateway's id, to know the channels that a broadcast_from skips.
-        max_held: broadcasts held for one pending join; over it the client is closed as too slow.
+        max_held_bytes: payloads of the broadcasts held for one pending join; over it the client is closed
+            as too slow.
+        max_held: as many broadcasts, likewise.
 
     Attributes:
         routes: by pattern: what became of the broadcasts to topics joined by it, since the start.
         tracing: takes a ledger and a broadcast, returns the ledger to be used for it; None: nobody traces.
     """
 
-    def __init__(self, gateway: str, max_held: int = 10_000) -> None:
+    def __init__(self, gateway: str, max_held_bytes: int = 4_000_000, max_held: int = 10_000) -> None:
         self._gateway = gateway
         self._max_held = max_held
+        self._max_held_bytes = max_held_bytes
         self._topics: dict[str, Members] = {}
         self.routes: dict[str, Tally] = {}
         self.tracing: Callable[[Ledger, Header, int], Ledger] | None = None
@@ -86,7 +89,7 @@ class Fanout:
         if channel not in members.held:
             if not members.remove(channel):
                 members.count_in(channel, self.routes)
-            members.held[channel] = []
+            members.held[channel] = Waiting()
         return new
 
     def release(self, channel: ChannelState, received: int) -> bool:
@@ -99,9 +102,9 @@ class Fanout:
         waiting = members.held.get(channel)
         if waiting is None:
             return True
-        for index, held in enumerate(waiting):
+        for index, held in enumerate(waiting.broadcasts):
             if held.behind > received:
-                del waiting[:index]
+                waiting.release(index)
                 return False
             held.ledger.hold(-1)
             reason = _filtered(channel, held.event, held.origin, held.sequence)
@@ -118,8 +121,7 @@ class Fanout:
     def forget_order(self, channel: ChannelState) -> None:
         """Hold for a channel until its join is answered, and no longer: commands before that never come."""
         self.hold(channel)
-        held = self._topics[channel.topic].held
-        held[channel] = [each._replace(behind=0) for each in held.get(channel, ())]
+        self._topics[channel.topic].held[channel].release_order()
 
     def drop(self, channel: ChannelState, reason: str | None = None) -> bool:
         """Forget a channel; returns whether its topic has nobody left here.
@@ -131,7 +133,8 @@ class Fanout:
         members = self._topics.get(channel.topic)
         if members is None:
             return False
-        for held in members.held.get(channel, ()):
+        waiting = members.held.get(channel)
+        for held in waiting.broadcasts if waiting is not None else ():
             held.ledger.hold(-1)
             held.ledger.drop(reason or (CHANNEL_ENDED if channel.joining is None else JOIN_FAILED))
         if members.remove(channel):
@@ -259,9 +262,9 @@ class Fanout:
             if frame is None:
                 ledger.drop(UNENCODABLE)
                 continue
-            held = members.held.get(channel)
-            if held is not None:
-                self._keep(channel, held, header, frame, ledger)
+            waiting = members.held.get(channel)
+            if waiting is not None:
+                self._keep(channel, waiting, header, frame, len(data), ledger)
                 continue
             reason = _filtered(channel, header.event, header.origin, header.sequence)
             if reason is None:
@@ -274,21 +277,21 @@ class Fanout:
                 members.promote(channel, own)
 
     def _keep(
-        self, channel: ChannelState, held: list[Held], header: Header, frame: Any, ledger: Ledger
+        self, channel: ChannelState, waiting: Waiting, header: Header, frame: Any, size: int, ledger: Ledger
     ) -> None:
-        if len(held) >= self._max_held:
-            for each in held:
+        if len(waiting.broadcasts) >= self._max_held or waiting.size + size > self._max_held_bytes:
+            for each in waiting.broadcasts:
                 each.ledger.hold(-1)
                 each.ledger.drop(HELD_OVERFLOW)
-            held.clear()
             ledger.drop(HELD_OVERFLOW)
-            channel.client.transport.close_slow(self._max_held)
+            channel.client.transport.close_slow(waiting.size + size)
+            waiting.release(len(waiting.broadcasts))
             return
         ledger.hold()
         sender = header.sender
         own = sender is not None and sender[:2] == (self._gateway, channel.number)
         behind = sender.behind if sender is not None and own else 0
-        held.append(Held(header.origin, header.sequence, header.event, frame, behind, ledger))
+        waiting.add(Held(header.origin, header.sequence, header.event, frame, behind, ledger, size))
 
     def _encode(
         self, encoding: Encoding, ledger: Ledger, header: Header | commands.Broadcast, data: bytes

@@ -21,6 +21,31 @@ class Held(NamedTuple):
     frame: Any
     behind: int
     ledger: Ledger
+    size: int
+
+
+class Waiting:
+    """The broadcasts that wait for one channel, the oldest first, and the bytes of their payloads."""
+
+    __slots__ = ("broadcasts", "size")
+
+    def __init__(self) -> None:
+        self.broadcasts: list[Held] = []
+        self.size = 0
+
+    def add(self, held: Held) -> None:
+        """One more."""
+        self.broadcasts.append(held)
+        self.size += held.size
+
+    def release(self, number: int) -> None:
+        """The first ones wait no longer."""
+        self.size -= sum(held.size for held in self.broadcasts[:number])
+        del self.broadcasts[:number]
+
+    def release_order(self) -> None:
+        """They wait for no command any more."""
+        self.broadcasts = [held._replace(behind=0) for held in self.broadcasts]
 
 
 class Members:
@@ -39,7 +64,7 @@ class Members:
     def __init__(self) -> None:
         self.plain: dict[tuple[Encoding, Ledger], dict[ChannelState, Any]] = {}
         self.careful: dict[ChannelState, None] = {}
-        self.held: dict[ChannelState, list[Held]] = {}
+        self.held: dict[ChannelState, Waiting] = {}
         self.ledgers: dict[tuple[str, type[Channel]], Ledger] = {}
 
     def ledger(self, channel: ChannelState) -> Ledger:

@@ -10,15 +10,13 @@ dropped, counted and logged.
 import asyncio
 import itertools
 import time
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
-from operator import attrgetter
 
 import zmq
 
 from mesh import contexts, telemetry, topics
+from mesh.bus.backlog import MAX_BYTES, Backlog
 from mesh.bus.frames import (
     ANNOUNCEMENT,
     BROADCAST,
@@ -45,7 +43,6 @@ RETRY_SECONDS = 0.005
 TICK_SECONDS = 0.25
 """Between two probes of each proxy."""
 FIRST_PROBE_SECONDS = 0.001
-_sequence = attrgetter("sequence")
 SILENT_ANNOUNCEMENTS = 2.5
 """A node that has missed so many is not waited for when a proxy is back."""
 
@@ -93,7 +90,7 @@ class Publisher:
         self._unsettled = False
         self._markers = Markers()
         self._topics = TopicLanes()
-        self._backlog: deque[Message] = deque()
+        self._backlog = Backlog(settings.backlog_messages)
         self._retry: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ticked = 0.0
@@ -107,7 +104,7 @@ class Publisher:
     @property
     def backlog(self) -> int:
         """How many broadcasts wait for one."""
-        return len(self._backlog)
+        return len(self._backlog.messages)
 
     @property
     def proxies(self) -> tuple[str, ...]:
@@ -146,9 +143,9 @@ class Publisher:
 
     def close(self) -> None:
         """Stop; what waits in the backlog is lost, and said so."""
-        if self._backlog:
-            log.warning("messages not sent at stop", messages=len(self._backlog))
-            counters.count("bus_backlog_dropped", len(self._backlog))
+        if self.backlog:
+            log.warning("messages not sent at stop", messages=self.backlog)
+            counters.count("bus_backlog_dropped", self.backlog)
         for timer in (self._retry, self._timer):
             if timer is not None:
                 timer.cancel()
@@ -181,7 +178,7 @@ class Publisher:
         frames = [topics.exact(topic), header, data]
         if kind in KEPT:
             message = Message(sequence, topic, frames, self._clock())
-            lane = None if self._backlog else self._topics.lane(topic)
+            lane = None if self._backlog.messages else self._topics.lane(topic)
             if lane is None or not lane.send_kept(message):
                 self._keep(message)
         elif kind == ANNOUNCEMENT:  # who has lost a proxy must hear it through another
@@ -222,9 +219,7 @@ class Publisher:
 
     def is_pending(self, first: int, last: int) -> bool:
         """Whether no proxy has confirmed one of the messages with these numbers yet."""
-        backlog = self._backlog  # in the order of the numbers
-        index = bisect_left(backlog, first, key=_sequence)
-        return (index < len(backlog) and backlog[index].sequence <= last) or any(
+        return self._backlog.has_any(first, last) or any(
             lane.sent.untaken(first, last) for lane in self.lanes
         )
 
@@ -247,7 +242,7 @@ class Publisher:
         everybody = [lane for lane in here if self._listeners.all_hear(lane)]
         patience = self._settings.listeners_seconds
         usable = everybody or [lane for lane in here if now - lane.heard_since > patience]
-        if self._backlog:  # what waits was published before any marker that could be sent now
+        if self._backlog.messages:  # what waits was published before any marker that could be sent now
             usable = [lane for lane in usable if lane in self.in_use] or usable
         if usable == self.in_use:
             return
@@ -273,7 +268,7 @@ class Publisher:
         if lost:
             log.warning("messages are sent again, a proxy may have lost them", messages=len(lost))
             counters.count("bus_messages_resent", len(lost))
-            self._backlog = deque(sorted((*lost, *self._backlog)))
+            self._backlog.add_lost(lost)
         self._flush()
 
     # Time
@@ -317,15 +312,13 @@ class Publisher:
     # What waits
 
     def _keep(self, message: Message) -> None:
-        if len(self._backlog) >= self._settings.backlog_messages:
+        if not self._backlog.add(message):
             if not counters.value("bus_backlog_dropped"):
                 limit = self._settings.backlog_messages
-                log.error("bus backlog is full: messages are dropped", limit=limit)
+                log.error("bus backlog is full: messages are dropped", limit=limit, bytes=MAX_BYTES)
             counters.count("bus_backlog_dropped")
             self.dropped += 1
-            return
-        self._backlog.append(message)
-        if self.in_use and self._retry is None:
+        elif self.in_use and self._retry is None:
             self._retry_later()
 
     def _retry_later(self) -> None:
@@ -337,13 +330,14 @@ class Publisher:
         self._flush()
 
     def _flush(self) -> None:
-        while self._backlog and self.in_use:
-            lane = self._topics.lane(self._backlog[0].topic)
-            if lane is None or not lane.send_kept(self._backlog[0]):
+        while self._backlog.messages and self.in_use:
+            message = self._backlog.messages[0]
+            lane = self._topics.lane(message.topic)
+            if lane is None or not lane.send_kept(message):
                 if self._retry is None:
                     self._retry_later()
                 return
-            self._backlog.popleft()
+            self._backlog.remove_first()
         if self._unsettled and self.in_use:  # what went through a lost proxy has been sent again
             self._unsettled = False
             self._mark(self.in_use, [])

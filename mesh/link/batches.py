@@ -21,6 +21,9 @@ BATCH_BYTES = 1_000_000
 """Bytes after which a batch leaves before the tick ends: far below MAXMSGSIZE."""
 COMMAND_BYTES = 64
 """What a command counts beside its payload."""
+BATCH_COMMANDS = 1_024
+"""Commands after which a batch leaves likewise: then its real size counts. An event, a topic and the refs
+can be much longer than COMMAND_BYTES, and to look at them each time would cost all commands something."""
 RETRY_SECONDS = 0.002
 BATCHES_PER_TURN = 16
 """Read before the event loop gets a turn: a peer is told to wait before much more has come."""
@@ -112,7 +115,7 @@ class Batches:
         self._bytes += (
             COMMAND_BYTES + len(getattr(command, "data", b"")) + len(getattr(command, "assigns", b""))
         )
-        if self._bytes > BATCH_BYTES:
+        if self._bytes > BATCH_BYTES or len(self._commands) >= BATCH_COMMANDS:
             self._encode()
             if not self.behind and self.waiting_bytes > self._bounds.pause_bytes:
                 self._tell(True)  # now: before the next flush the same callbacks could make much more
@@ -164,7 +167,7 @@ class Batches:
 
     def _encode(self) -> None:
         """Make a batch. While others wait only a full one: fewer and larger ones leave the sooner."""
-        if self._encoded and self._bytes <= BATCH_BYTES:
+        if self._encoded and self._bytes <= BATCH_BYTES and len(self._commands) < BATCH_COMMANDS:
             return
         commands, self._commands = self._commands, []
         self._bytes = 0

@@ -11,6 +11,7 @@ import pytest
 
 import mesh
 from gateway.http.publish import PublishApi
+from mesh.bus.backlog import Backlog
 from mesh.errors import UnreachableError
 from mesh.settings import ApiSettings
 from tests.support.http import request as plain_request
@@ -263,13 +264,13 @@ def test_what_is_lost_is_published_again_when_its_request_is_repeated():
             async with proxy(address), mesh.connect(address) as pubsub:
                 publisher = node.publisher
                 await until(lambda: publisher.connected)
-                usable, bounds = publisher.in_use, publisher._settings
+                usable, backlog = publisher.in_use, publisher._backlog
                 publisher._topics.use([])  # as if the proxy were lost this very moment
-                publisher._settings = bounds.model_copy(update={"backlog_messages": 0})
+                publisher._backlog = Backlog(max_messages=0)
                 with pytest.raises(UnreachableError, match="overloaded"):
                     await api.publish("broadcast", body, "key")
                 publisher._topics.use(usable)
-                publisher._settings = bounds
+                publisher._backlog = backlog
                 async with pubsub.subscribe("room:1") as broadcasts:
                     assert await api.publish("broadcast", body, "key") == (1, False)
                     assert await api.publish("broadcast", body, "key") == (1, True)

@@ -136,7 +136,22 @@ def test_a_client_for_whose_join_too_much_is_held_is_closed():
     fanout.hold(state)
     for sequence in (1, 2, 3):
         fanout.deliver("room:1", header(sequence), b"{}")
-    assert state.client.transport.slow == [2]
+    assert state.client.transport.slow == [3 * len(b"{}")]
+
+
+def test_large_broadcasts_held_for_a_join_count_by_their_bytes():
+    fanout = Fanout("g", max_held_bytes=250)
+    state = channel(1)
+    fanout.hold(state)
+    large = b'"' + b"x" * 98 + b'"'
+    fanout.deliver("room:1", header(1), large)
+    fanout.deliver("room:1", header(2, sender=Sender("g", 1, False, 7)), large)
+    assert not fanout.release(state, 0)  # the first waits no longer
+    fanout.deliver("room:1", header(3), large)
+    assert state.client.transport.slow == []
+    fanout.deliver("room:1", header(4), large)
+    assert state.client.transport.slow == [300]
+    assert len(state.client.outbox) == 1
 
 
 def test_a_channels_own_broadcast_waits_for_the_commands_before_it_and_others_wait_behind_it():

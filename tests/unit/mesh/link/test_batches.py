@@ -107,6 +107,20 @@ async def test_who_makes_the_commands_is_told_at_the_mark_and_at_half_of_it():
 
 
 @scenario
+async def test_long_names_of_events_count_as_well():
+    wire = Wire(pause_bytes=2 * BATCH_BYTES)
+    wire.full = True
+    size = 0
+    for number in range(1_500):
+        wire.batches.add(pushed(number, event="e" * 4_096))
+        size += 4_096
+        if wire.behind:
+            break
+    assert wire.behind == [True], "they are 64 bytes each, and more than 6 MB together"
+    assert size < 3 * 2 * BATCH_BYTES
+
+
+@scenario
 async def test_what_gathers_while_the_way_is_blocked_leaves_in_few_batches():
     wire = Wire()
     wire.full = True
