@@ -33,7 +33,7 @@ def nodes(tmp_path):
     """(gateways, the proxy's address)."""
     address = free_address()
     at = ["--proxy", address, "--log-level", "debug"]
-    env = {**ORDER, "MESH_GATEWAY__WORKER_WAIT_SECONDS": "30"}
+    env = {**ORDER, "MESH_GATEWAY__WORKER_WAIT_SECONDS": "240"}
     with (
         node(tmp_path, "proxy", "--bind", address),
         node(tmp_path, "gateway", APP, "--port", "0", *at, env=env) as one,

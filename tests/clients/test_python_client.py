@@ -77,7 +77,7 @@ def test_presence_is_that_of_phoenix_js_in_random_stories():
         input=json.dumps(told),
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     for story, theirs in zip(told, json.loads(done.stdout), strict=True):

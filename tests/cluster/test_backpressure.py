@@ -19,7 +19,7 @@ from tests.support.http import request
 from tests.support.longpoll import LongPoll
 from tests.support.processes import node
 from tests.support.relay import certificate
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, RawWebSocket, run
 
 APP = "tests.support.pressure_app:endpoint"
@@ -383,7 +383,7 @@ def test_a_gateway_frozen_under_a_flood_is_cut_off_and_its_clients_are_told(tmp_
             assert (await client.join("gate:1"))[0] == "ok"
         os.kill(frozen.gateway.pid, signal.SIGSTOP)
         try:
-            async with channelmesh.connect(proxy, timeout_seconds=30) as program:
+            async with channelmesh.connect(proxy, timeout_seconds=PATIENCE) as program:
                 reading = asyncio.create_task(numbers(reader, 3_000))
                 for number in range(3_000):
                     await program.broadcast("gate:1", "n", {"n": number, "data": CHUNK[:10_000]})

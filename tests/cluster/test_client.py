@@ -7,7 +7,7 @@ import pytest
 
 from mesh.client import Client, PushLost
 from tests.support.processes import cluster
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import run
 
 QUICK = {"reconnect_seconds": (0.05,), "rejoin_seconds": (0.05,)}
@@ -75,7 +75,9 @@ def test_a_client_comes_back_to_a_gateway_that_started_again(running, address, n
             with pytest.raises(PushLost):
                 await waiting
             assert codes == [code]
-            buffered = asyncio.ensure_future(room.push("echo", {"buffered": True}, timeout_seconds=30))
+            buffered = asyncio.ensure_future(
+                room.push("echo", {"buffered": True}, timeout_seconds=PATIENCE)
+            )
             await asyncio.to_thread(running.wait_restarted, "gateways", 0, old)
             await until(lambda: opened)
             await until(lambda: room.state == "joined")

@@ -15,7 +15,7 @@ CRASHED = ("error", {"reason": "join crashed"})
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     app = "tests.support.abort_app:endpoint"
-    env = {"MESH_GATEWAY__WORKER_WAIT_SECONDS": "30"}
+    env = {"MESH_GATEWAY__WORKER_WAIT_SECONDS": "240"}
     with cluster(tmp_path_factory.mktemp("crashing"), app, gateways=2, workers=3, env=env) as found:
         yield found
 

@@ -10,7 +10,7 @@ import pytest
 import mesh
 from tests.support.longpoll import LongPoll
 from tests.support.processes import cluster
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
 APP = "examples.conformance:endpoint"
@@ -43,7 +43,7 @@ class Stream:
 
     async def __aenter__(self):
         addresses = [each["address"] for each in self.running.status["proxies"]]
-        self.pubsub = await mesh.connect(*addresses, timeout_seconds=30).__aenter__()
+        self.pubsub = await mesh.connect(*addresses, timeout_seconds=PATIENCE).__aenter__()
         self.watcher = await PhoenixClient.connect(self.running.urls[0])
         assert (await self.watcher.join(TOPIC))[0] == "ok"
         self.sessions = []

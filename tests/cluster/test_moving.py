@@ -10,7 +10,7 @@ import pytest
 import mesh
 from mesh.client import Client
 from tests.support.processes import cluster
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
 APP = "tests.support.moving_app:endpoint"
@@ -62,7 +62,7 @@ async def counting(running, topics=TOPICS):
         all_of_them = []
         for number, topic in enumerate(topics):
             url = running.urls[number % len(running.urls)].replace("http", "ws") + "/socket"
-            client = await stack.enter_async_context(Client(url, timeout_seconds=20))
+            client = await stack.enter_async_context(Client(url, timeout_seconds=PATIENCE))
             all_of_them.append(Counting(await client.join(topic, {"name": topic})))
         tasks = [asyncio.create_task(each.run()) for each in all_of_them]
         await until(lambda: all(len(each.replies) > 20 for each in all_of_them))

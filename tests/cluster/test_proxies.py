@@ -7,7 +7,7 @@ import pytest
 
 import mesh
 from tests.support.processes import cluster
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
 APP = "examples.conformance:endpoint"
@@ -25,7 +25,7 @@ class Load:
 
     async def __aenter__(self):
         addresses = [each["address"] for each in self.running.status["proxies"]]
-        self.pubsub = await mesh.connect(*addresses, timeout_seconds=20).__aenter__()
+        self.pubsub = await mesh.connect(*addresses, timeout_seconds=PATIENCE).__aenter__()
         self.readers = []
         for url in self.running.urls:
             client = await PhoenixClient.connect(url)

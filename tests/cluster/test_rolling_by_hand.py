@@ -12,7 +12,7 @@ import pytest
 from mesh.client import Client, ClientError
 from tests.support.processes import ROOT, Process
 from tests.support.proxy import free_address
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import run
 
 APP = "tests.support.moving_app:endpoint"
@@ -118,7 +118,7 @@ class Pusher:
         while not self.ended:
             number += 1
             try:
-                reply = await self.room.push("n", {"n": number}, timeout_seconds=90)
+                reply = await self.room.push("n", {"n": number}, timeout_seconds=PATIENCE)
             except ClientError:  # its gateway stops: nobody was told that it is done
                 self.lost += 1
             else:

@@ -93,8 +93,8 @@ asyncio.run(main())
 def test_many_at_once_share_their_probes_and_keep_their_order():
     async def scenario(address):
         async with (
-            mesh.connect(address, timeout_seconds=60) as one,
-            mesh.connect(address, timeout_seconds=60) as two,
+            mesh.connect(address, timeout_seconds=PATIENCE) as one,
+            mesh.connect(address, timeout_seconds=PATIENCE) as two,
             two.subscribe("room:1", max_queued=2_000) as broadcasts,
         ):
             await asyncio.gather(*(one.broadcast("room:1", "n", {"n": n}) for n in range(2_000)))
@@ -244,7 +244,7 @@ def test_a_frozen_proxy_does_not_hold_up_what_the_other_can_confirm(tmp_path, mo
 
     async def scenario(frozen):
         async with (
-            mesh.connect(*addresses, timeout_seconds=20) as speaker,
+            mesh.connect(*addresses, timeout_seconds=PATIENCE) as speaker,
             speaker.subscribe("room:*") as broadcasts,
         ):
             publisher = speaker._bus.publisher
@@ -254,7 +254,7 @@ def test_a_frozen_proxy_does_not_hold_up_what_the_other_can_confirm(tmp_path, mo
             try:
                 for number in range(16):
                     await speaker.broadcast(f"room:{number % 8}", "e", {"n": number})
-                async with mesh.connect(*addresses, timeout_seconds=20) as late:
+                async with mesh.connect(*addresses, timeout_seconds=PATIENCE) as late:
                     await late.broadcast("room:late", "e", {"n": 16})
             finally:
                 frozen.send_signal(signal.SIGCONT)
@@ -285,7 +285,7 @@ def test_a_backlog_that_is_full_is_told(tmp_path, monkeypatch):
 
     async def scenario(frozen):
         async with (
-            mesh.connect(address, timeout_seconds=60) as speaker,
+            mesh.connect(address, timeout_seconds=PATIENCE) as speaker,
             speaker.subscribe("room:1", max_queued=10_000) as heard,
         ):
             own, dropped = speaker._bus, []

@@ -64,7 +64,7 @@ def test_a_burst_of_small_messages_in_one_record_is_read_to_its_end(secure):
     at, trust = secure
 
     async def scenario():
-        async with Client(f"wss://{at}/socket", ssl=trust, timeout_seconds=30) as client:
+        async with Client(f"wss://{at}/socket", ssl=trust, timeout_seconds=PATIENCE) as client:
             room = await client.join("room:burst")
             replies = await asyncio.gather(*(room.push("echo", {"n": n}) for n in range(2_000)))
             assert [reply["n"] for reply in replies] == list(range(2_000))
