@@ -12,7 +12,10 @@ SCRIPT = Path(__file__).parent / "browser" / "chat.mjs"
 def test_phoenix_js_falls_back_to_long_poll_in_a_browser(tmp_path):
     with serve(tmp_path, "tests.support.fallback_app:endpoint") as (_, url):
         page = subprocess.run(
-            ["node", SCRIPT.with_name("fallback.mjs"), url], capture_output=True, text=True, timeout=110
+            ["node", SCRIPT.with_name("fallback.mjs"), url],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         assert page.returncode == 0, page.stdout + page.stderr
 

@@ -844,7 +844,7 @@ def test_the_example_chats_with_a_page_in_a_browser(chat, tmp_path):
         try:
             program.wait(lambda line: line == "* Cé joined")
             page = Program("node", Path(__file__).parent / "browser" / "chat_with_c.mjs", url)
-            page.wait(lambda line: line == "sees Cé", 50)
+            page.wait(lambda line: line == "sees Cé")
             program.wait(lambda line: line == "* Ana joined")
             program.write("hello from <C>")
             page.wait(lambda line: line == "said hello from <C>")

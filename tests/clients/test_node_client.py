@@ -90,7 +90,7 @@ def line_of(process, wanted):
 
 
 def test_the_transport_alone(programs):
-    run("--test", "--test-timeout=120000", programs / "node_client")
+    run("--test", "--test-timeout=480000", programs / "node_client")
 
 
 def test_a_conversation_of_phoenix_js_over_zeromq(programs, running):

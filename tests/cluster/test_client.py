@@ -33,7 +33,7 @@ async def alive(room):
     """The channel answers, and hears broadcasts."""
     assert await room.push("echo", {"a": 1}) == {"a": 1}
     await room.cast("new_msg", {"again": True})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         async for event, payload in room:
             if (event, payload) == ("new_msg", {"again": True}):
                 return
@@ -101,7 +101,7 @@ def test_a_client_may_start_before_its_server(tmp_path):
         running = cluster(tmp_path, "examples.conformance:endpoint", gateways=1, workers=1, env=env)
         await asyncio.to_thread(running.__enter__)
         try:
-            await asyncio.wait_for(entering, 20)
+            await asyncio.wait_for(entering, PATIENCE)
             await alive(await client.join("room:1"))
             await client.aclose()
         finally:

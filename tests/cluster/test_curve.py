@@ -111,7 +111,7 @@ def stranger(kind, address, server_key=None, pair=None):
 
 
 def outcome(monitor):
-    assert monitor.poll(10_000), "the handshake neither succeeded nor failed"
+    assert monitor.poll(1_000 * PATIENCE), "the handshake neither succeeded nor failed"
     return int.from_bytes(monitor.recv_multipart()[0][:2], "little")
 
 

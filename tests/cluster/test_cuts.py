@@ -127,7 +127,7 @@ class Mesh:
         said = re.findall(r"proxies in use .*?(\[.*\])", self.nodes[name].log())
         return bool(said) and said[-1].count("tcp://") == len(self.proxies)
 
-    def wait_whole(self, seconds=40.0):
+    def wait_whole(self, seconds=PATIENCE):
         until_sync(self.whole, seconds)
 
     async def client(self, gateway):

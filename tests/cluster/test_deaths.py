@@ -138,7 +138,7 @@ async def workers_run(running, channels):
     def count():
         return sum(running.metric(each["name"], "open_channels") for each in running.status["workers"])
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await asyncio.to_thread(count) != channels:
             await asyncio.sleep(0.05)
 
@@ -210,7 +210,7 @@ def test_a_frozen_gateways_channels_end_and_on_waking_its_clients_learn_it_and_c
         gone, _ = await crashed(client, frozen)
         assert gone == {"order:1", *topics}
         for topic in ("order:1", *topics):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while (await client.join(topic))[0] != "ok":
                     pass  # its links are not up again yet
         await workers_run(quick, 2 + len(topics) + 1)

@@ -121,7 +121,7 @@ def test_with_one_worker_its_channels_wait_for_the_next(tmp_path):
         async def scenario():
             async with counting(running, TOPICS[:2]) as clients:
                 old = running.kill("workers", 0, signal.SIGTERM)
-                await until(lambda: all(each.pids[-1] != old for each in clients), 60)
+                await until(lambda: all(each.pids[-1] != old for each in clients))
 
         run(scenario())
 

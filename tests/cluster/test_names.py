@@ -26,8 +26,6 @@ NODES = ("gateway-1", "gateway-2", "worker")
 GATEWAYS = NODES[:2]
 PROXIES = ("a", "b", "c")
 PORT = 4000
-SCENARIO_SECONDS = 200.0
-START_SECONDS = 90.0
 """Three nodes start at a time, on a machine that may be busy."""
 SETTINGS = {
     "MESH_LOG__LEVEL": "debug",
@@ -62,7 +60,7 @@ class Mesh:
             assert node.popen.poll() is None, node.log()
             return re.search(r"admin\s+http://\S+:(\d+)", node.log())
 
-        return int(until_sync(found, START_SECONDS)[1])
+        return int(until_sync(found)[1])
 
     def _start_dns(self):
         host = self.network["dns"]
@@ -121,7 +119,7 @@ class Mesh:
         process = started.enter_context(
             host.node(self._directory, "proxy", "--bind", address, env=self._environment("proxy"))
         )
-        until_sync(lambda: "subscribers" in process.log(), START_SECONDS)
+        until_sync(lambda: "subscribers" in process.log())
         self._proxies[proxy] = started
         self._stack.push(lambda *_: self.stop(proxy))
 
@@ -161,7 +159,7 @@ def mesh(tmp_path_factory):
     )
     with contextlib.ExitStack() as stack:
         running = Mesh(tmp_path_factory.mktemp("names"), stack)
-        until_sync(lambda: running.uses("a"), START_SECONDS)
+        until_sync(lambda: running.uses("a"))
         yield running
 
 
@@ -188,7 +186,7 @@ def test_a_lone_proxy_is_replaced_at_another_address(mesh):
         await arrives(listener, 0, 10)
         assert (await listener.join("room:new"))[0] == "ok"
 
-    run(scenario(), SCENARIO_SECONDS)
+    run(scenario())
 
 
 def test_two_proxies_are_replaced_one_after_the_other_while_messages_flow(mesh):
@@ -229,7 +227,7 @@ def test_two_proxies_are_replaced_one_after_the_other_while_messages_flow(mesh):
         await arrives(listener, 0, sent)
         assert (await listener.join("room:after"))[0] == "ok"
 
-    run(scenario(), SCENARIO_SECONDS)
+    run(scenario())
 
 
 def test_a_dns_server_that_does_not_answer_stops_nothing(mesh):
@@ -253,6 +251,6 @@ def test_a_dns_server_that_does_not_answer_stops_nothing(mesh):
         await arrives(listener, 0, 2)
 
     try:
-        run(scenario(), SCENARIO_SECONDS)
+        run(scenario())
     finally:
         os.kill(mesh.dns.pid, signal.SIGCONT)

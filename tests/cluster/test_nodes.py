@@ -17,7 +17,7 @@ import zmq
 from mesh.link import commands
 from tests.support.processes import cluster, node
 from tests.support.proxy import free_address, two_ports_in_a_row
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, open_connection, run
 
 APP = "examples.conformance:endpoint"
@@ -86,7 +86,7 @@ def test_a_peer_that_claims_the_routing_id_to_come_does_not_end_the_worker(tmp_p
                 with context.socket(zmq.DEALER) as anonymous:
                     anonymous.connect(address)
                     anonymous.send(commands.encode_batch([commands.Hello(2, "stranger", 1)]))
-                    assert anonymous.poll(45_000), "the worker does not answer"
+                    assert anonymous.poll(1_000 * PATIENCE), "the worker does not answer"
         finally:
             for peer in peers:
                 peer.close()

@@ -9,7 +9,7 @@ from mesh.addresses import publish_address
 from mesh.bus.frames import ANNOUNCEMENT, VERSION, Header, encode_header
 from mesh.link import commands
 from tests.support.processes import cluster
-from tests.support.until import until, until_sync
+from tests.support.until import PATIENCE, until, until_sync
 from tests.support.websocket import PhoenixClient, run
 
 APP = "examples.conformance:endpoint"
@@ -112,7 +112,7 @@ def test_a_gateway_of_another_version_is_told_which_are_spoken(running):
             dealer.linger = 0
             dealer.connect(link)
             dealer.send(msgspec.msgpack.encode([hello]))
-            assert dealer.poll(10_000)
+            assert dealer.poll(1_000 * PATIENCE)
             assert msgspec.msgpack.decode(dealer.recv())[0][: len(answer)] == answer
             dealer.close()
     finally:
@@ -127,7 +127,7 @@ def addresses(running):
         bus.connect(running.status["proxies"][0]["address"] + ".sub")
         found = set()
         while not found:
-            assert bus.poll(10_000)
+            assert bus.poll(1_000 * PATIENCE)
             announcement = placement.decode(bus.recv_multipart()[2])
             if (
                 announcement.state == "up"

@@ -15,7 +15,7 @@ from mesh.link.dealer import PING, Dealer
 from mesh.link.router import Router
 from mesh.placement import Announcement, Placement
 from mesh.telemetry import counters
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 
 SILENCE = 0.5
 LINK = settings.load(flags={"link": {"heartbeat_seconds": 60, "heartbeat_timeout_seconds": 60}}).link
@@ -93,7 +93,7 @@ def scenario(test):
     def run():
         async def main():
             with pair() as (gateway, worker):
-                await asyncio.wait_for(test(gateway, worker), 60)
+                await asyncio.wait_for(test(gateway, worker), PATIENCE)
 
         asyncio.run(main())
 
@@ -334,7 +334,7 @@ def with_worker(test):
                     return gateways[-1]
 
                 try:
-                    await asyncio.wait_for(test(worker, connect), 60)
+                    await asyncio.wait_for(test(worker, connect), PATIENCE)
                 finally:
                     worker.router.close()
                     for each in gateways:

@@ -86,7 +86,7 @@ def behind_nginx(tmp_path_factory, keys):
 
 def answers(port):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True

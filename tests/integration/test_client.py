@@ -25,7 +25,7 @@ from mesh.client import (
 from mesh.errors import ChannelError, PayloadError, SettingsError
 from tests.support import relay
 from tests.support.processes import ORDER, serve
-from tests.support.until import until
+from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
 QUICK = {"reconnect_seconds": (0.05,), "rejoin_seconds": (0.05,)}
@@ -60,7 +60,7 @@ def silent():
         yield listener.getsockname()[1]
 
 
-async def next_of(channel, seconds=10):
+async def next_of(channel, seconds=PATIENCE):
     async with asyncio.timeout(seconds):
         return await anext(aiter(channel))
 

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from tests.support.processes import serve
+from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, RawWebSocket, run
 
 CONFORMANCE = "examples.conformance:endpoint"
@@ -91,7 +92,7 @@ def test_who_says_nothing_is_hung_up_on_and_others_get_in(tmp_path):
             silent = [await connect(url) for _ in range(20)]
             client = await PhoenixClient.connect(url)
             for reader, writer in silent:
-                assert await asyncio.wait_for(reader.read(), 30) == b""
+                assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
                 writer.close()
             assert (await client.join("room:1"))[0] == "ok"
             client.close()

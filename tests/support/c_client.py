@@ -106,7 +106,7 @@ class Program:
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.wait(PATIENCE)
-        self._reader.join(10)
+        self._reader.join(PATIENCE)
         self.popen.stdout.close()
         with contextlib.suppress(BrokenPipeError):
             self.popen.stdin.close()
