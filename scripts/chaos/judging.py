@@ -4,6 +4,9 @@ A reader is owed what was published after it saw its join answered, and confirme
 or connection end; if that was because its gateway was frozen, before the gateway froze. What another reader
 got only after that end was still on its way. Nobody is owed what was published while it was not joined.
 
+What was on its way at such an end took as long as what its reader got about then. On a machine without CPU
+time that is seconds: the grace before an end grows with it.
+
 A push that is not acknowledged may be carried out or not, at any time: the callback that runs when its
 worker freezes goes on when it wakes. So it cannot be misordered.
 """
@@ -15,7 +18,9 @@ from dataclasses import dataclass, field
 from chaos.history import SOURCES, Fault, History, Sent, Stay
 
 GRACE_SECONDS = 0.5
-"""What was confirmed so shortly before a channel's end may have been on its way: nobody could say."""
+"""What was confirmed so shortly before a channel's end may have been on its way on a quick machine, too."""
+NEAR_SECONDS = 5.0
+"""What arrived so long before or after an end shows how long messages were on their way."""
 THAW_SECONDS = 1.0
 """After a frozen gateway goes on, its clients see in this time that it had been gone."""
 FATES = ("delivered", "lost", "doubled", "misordered")
@@ -47,6 +52,7 @@ def judge(history: History) -> list[Verdict]:
     """What became of each source's messages at each reader and topic."""
     freezes = [each for each in history.faults if (each.what, each.kind) == ("freeze", "gateways")]
     verdicts = []
+    delays = _delays(history)
     for (reader, topic), stays in history.stays.items():
         gateway = history.gateways[reader]
         its_freezes = [each for each in freezes if each.index == gateway]
@@ -67,7 +73,7 @@ def judge(history: History) -> list[Verdict]:
                     for number, message in enumerate(sent[first:last], first + 1)
                     if number not in numbers
                 ]
-                _judge_missing(verdict, missing, arrived, end)
+                _judge_missing(verdict, missing, arrived, end - _grace(delays[reader], end))
             verdicts.append(verdict)
     return verdicts
 
@@ -78,6 +84,24 @@ def _end(stay: Stay, freezes: list[Fault]) -> float:
         if freeze.at < stay.until < freeze.over + THAW_SECONDS:
             return freeze.at
     return stay.until
+
+
+def _delays(history: History) -> dict[str, list[tuple[float, float]]]:
+    """By reader: (when, how long it had been on its way) of all that it got, in order."""
+    delays: dict[str, list[tuple[float, float]]] = {reader: [] for reader, _ in history.stays}
+    for (reader, topic), stays in history.stays.items():
+        for source, number, at in (got for stay in stays for got in stay.got):
+            delays[reader].append((at, at - history.sent[source, topic][number - 1].began))
+    for each in delays.values():
+        each.sort()
+    return delays
+
+
+def _grace(delays: list[tuple[float, float]], end: float) -> float:
+    """What was confirmed so shortly before an end may have been on its way."""
+    first = bisect.bisect_left(delays, (end - NEAR_SECONDS,))
+    last = bisect.bisect_right(delays, (end + NEAR_SECONDS,))
+    return GRACE_SECONDS + max((delay for _, delay in delays[first:last]), default=0.0)
 
 
 def _judge_got(verdict: Verdict, sent: list[Sent], got: list[tuple[int, float]]) -> None:
@@ -95,12 +119,12 @@ def _judge_got(verdict: Verdict, sent: list[Sent], got: list[tuple[int, float]])
 
 
 def _judge_missing(
-    verdict: Verdict, missing: list[tuple[int, Sent]], arrived: dict[int, float], end: float
+    verdict: Verdict, missing: list[tuple[int, Sent]], arrived: dict[int, float], owed_until: float
 ) -> None:
     """What was published in one stay and did not come in it."""
     for number, message in missing:
-        confirmed = message.confirmed is not None and message.confirmed < end - GRACE_SECONDS
-        if confirmed and arrived.get(number, 0.0) < end - GRACE_SECONDS:
+        confirmed = message.confirmed is not None and message.confirmed < owed_until
+        if confirmed and arrived.get(number, 0.0) < owed_until:
             verdict.published["lost"].append(message.began)
 
 

@@ -75,9 +75,18 @@ def test_what_was_published_before_a_join_and_arrives_after_it_is_delivered():
 
 
 def test_what_was_confirmed_only_shortly_before_a_stay_ended_is_not_owed():
-    confirmed = 3.01
-    assert "lost" not in fates(history([stay(0.5, confirmed + GRACE_SECONDS - 0.01, 1, 2)]))
-    assert fates(history([stay(0.5, confirmed + GRACE_SECONDS + 0.01, 1, 2)]))["lost"] == [3]
+    confirmed, delay = 3.01, 0.1
+    assert "lost" not in fates(history([stay(0.5, confirmed + GRACE_SECONDS + delay - 0.01, 1, 2)]))
+    assert fates(history([stay(0.5, confirmed + GRACE_SECONDS + delay + 0.01, 1, 2)]))["lost"] == [3]
+
+
+def test_what_may_have_been_on_its_way_depends_on_how_long_other_messages_were():
+    story = history([stay(0.5, 8.0, 1, 2)])
+    assert fates(story)["lost"] == [3, 4, 5, 6, 7]
+    story.sent["bus", "room:1"] = [Sent(3.0, 3.1), Sent(4.0, 4.1)]
+    story.sent["pushes", "room:1"] = []
+    story.stays["reader 1", "room:1"] = [Stay(0.5, float("inf"), [("bus", 1, 3.1), ("bus", 2, 8.3)])]
+    assert fates(story)["lost"] == [3], "what came through the same gateway at 8.3 had needed 4.3 seconds"
 
 
 def test_what_was_never_confirmed_is_not_owed():
