@@ -85,7 +85,10 @@ class JoinGuard:
             return
         topic = (said.mount, said.topic)
         if self._crashed.told(topic, said.times, _now()):
-            self._say(topic, "another gateway says that its joins end workers: the topic is left alone")
+            self._say(
+                topic,
+                "another gateway reports that joins of this topic end workers: the topic is left alone",
+            )
 
     def answered(self, mount: str, channel: ChannelState) -> None:
         """A worker has answered a join, and lives."""

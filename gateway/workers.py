@@ -257,7 +257,7 @@ class Workers:
         news = self._again_later(worker, end, up_seconds)
         line = log.debug if not news else log.error if end in (End.PROTOCOL, End.BEHIND) else log.warning
         event = "worker is gone" if up_seconds > 0 else "cannot link to worker"
-        line(event, worker=worker, reason=reason, again="ever more rarely, until a link lasts")
+        line(event, worker=worker, reason=reason, again="less and less often, until a link lasts")
 
     def _again_later(self, worker: str, end: End, up_seconds: float) -> bool:
         """One that stops in order has to wait as well, in case it comes back under the same id."""

@@ -80,5 +80,5 @@ class ChunkedBody:
         if match is not None and match.end() <= MAX_TRAILER_BYTES:
             return rest[match.end() :]
         if match is not None or len(rest) > MAX_TRAILER_BYTES or b"\r\n\r\n" in rest or rest[:1] == b"\n":
-            raise RemoteProtocolError("trailer fields that are none, or too many")
+            raise RemoteProtocolError("malformed trailer fields, or too many")
         return None

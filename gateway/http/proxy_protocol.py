@@ -58,7 +58,7 @@ def _version_1(data: bytes) -> Header | None:
     line = data[: end + 2]
     match = _LINE.fullmatch(line)
     if match is None:
-        raise RemoteProtocolError(f"a PROXY line that is none: {line!r}")
+        raise RemoteProtocolError(f"a malformed PROXY line: {line!r}")
     if match[1] is None:
         return Header(len(line), None)
     wanted = IPv4Address if match[1] == b"TCP4" else IPv6Address

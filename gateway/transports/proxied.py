@@ -118,7 +118,7 @@ class ProxyHeaders:
         if self._loop.time() >= self._quiet_until:
             self._quiet_until = self._loop.time() + LOG_SECONDS
             log.warning(
-                "connection closed: gateway.proxy_protocol is required",
+                "connection closed: it needs a PROXY header of a trusted proxy",
                 peer=peer and peer[0],
                 reason=reason,
                 connections=self._closed_since,

@@ -13,7 +13,7 @@ from mesh.errors import WireError
 from mesh.link import commands
 
 MAX_COMMANDS = 100_000
-"""Of a batch that is taken apart. Ours have 16,000 at the most (mesh/link/batches.py)."""
+"""Of a batch that is taken apart. Ours have 1,024 at the most (mesh/link/batches.py)."""
 MAX_VALUES = 250_000
 """Of a batch that are looked at one by one, for what a command names or where it ends."""
 

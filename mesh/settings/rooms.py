@@ -49,7 +49,8 @@ class BusSettings(Room):
         2.0, description="a proxy may be silent while there are others, then those are used"
     )
     listeners_seconds: Seconds = Field(
-        2.0, description="from the only proxy's return, then broadcasts go on without nodes that miss it"
+        2.0,
+        description="after the only proxy is back, then broadcasts go on even if a node does not hear it",
     )
     max_message_bytes: MessageBytes = Field(16_000_000, ge=1_000, description="of one frame on the bus")
     high_water_mark: HighWaterMark = Field(10_000, description="messages queued in each ZeroMQ socket")
@@ -126,7 +127,7 @@ class GatewaySettings(Room):
     )
     idle_timeout_seconds: Seconds = Field(60.0, description="without a byte from a client")
     handshake_timeout_seconds: Seconds = Field(
-        10.0, description="for a request's headers, then for its body; 408"
+        10.0, description="for a request's headers, and again for its body, then 408"
     )
     keepalive_seconds: Seconds = Field(75.0, description="between two HTTP requests of one connection")
     max_head_bytes: int = Field(
@@ -138,7 +139,7 @@ class GatewaySettings(Room):
     )
     max_frame_bytes: int = Field(1_000_000, ge=1, description="of a client's message")
     max_fragments: int = Field(
-        65_536, ge=1, description="frames that one message may come in, then it is closed with 1008"
+        65_536, ge=1, description="frames of one message, then its connection is closed with 1008"
     )
     max_channels_per_socket: int = Field(100, ge=1, description="channels joined on one connection")
     max_unsent_bytes: int = Field(
@@ -163,7 +164,10 @@ class GatewaySettings(Room):
         100_000, ge=0, description="joins that wait for a worker, and as many for the bus"
     )
     max_topic_rest_seconds: float = Field(
-        300.0, ge=1, le=MAX_SECONDS, description="a topic whose joins end workers is left alone, at most"
+        300.0,
+        ge=1,
+        le=MAX_SECONDS,
+        description="for which a topic whose joins end workers is refused, at most",
     )
 
 
@@ -267,7 +271,7 @@ class LogSettings(Room):
         "console", description="of a line; json and logfmt make a record of whatever a node prints"
     )
     configure: bool = Field(
-        True, description="false leaves logging as the application configures it, and levels to it"
+        True, description="false: the application configures logging, and log.level has no effect"
     )
     node: str | None = Field(None, description="the node's name in each line; its kind if not set")
     similar_lines_per_second: int = Field(

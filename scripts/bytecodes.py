@@ -1,0 +1,150 @@
+"""Counts the bytecodes that an embedded server executes for one message.
+
+    python scripts/bytecodes.py
+    python scripts/bytecodes.py --compare ../before --repeat 5
+
+Unlike CPU time, this depends neither on the machine nor on what else runs there, so it shows small
+differences between two checkouts. It does not show what C code takes: system calls, JSON, ZeroMQ.
+Checkouts are counted in turn; what an idle server executes in the same time is taken off.
+"""
+
+import argparse
+import asyncio
+import re
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench.servers import APP, listening
+from harness.processes import ROOT, Process, wait_for
+from harness.websocket import WebSocket
+
+PROGRAM = Path(__file__).parent / "harness/counted.py"
+SETTINGS = {"MESH_LOG__LEVEL": "error", "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "600"}
+MEMBERS = 10
+CROWD = 50
+IDLE_SECONDS = 2.0
+PAYLOAD = {"text": "x" * 80}
+
+Work = Callable[[int], Awaitable[None]]
+
+
+class Counter:
+    """What a server has executed since `begin`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._asked = 0
+
+    def begin(self) -> None:
+        """Count from now on: the server is ten times slower then."""
+        self._ask(signal.SIGUSR1)
+
+    def read(self) -> int:
+        """The count so far."""
+        return self._ask(signal.SIGUSR2)
+
+    def _ask(self, number: signal.Signals) -> int:
+        self._asked += 1
+        self._process.signal(number)
+        return int(wait_for(self._answer, self._process))
+
+    def _answer(self) -> str | None:
+        found = re.findall(r"bytecodes (\d+)\n", self._process.printed())
+        return found[-1] if len(found) == self._asked else None
+
+
+async def works(port: int) -> dict[str, tuple[Work, int]]:
+    """By name: does something as often as it is told; and how often that should be."""
+    members = [await WebSocket.connect(port) for _ in range(MEMBERS)]
+    for member in members:
+        await member.join("room:members")
+    alone = await WebSocket.connect(port)
+    await alone.join("room:alone")
+
+    async def echo(times: int) -> None:
+        for _ in range(times):
+            await alone.reply(alone.send("room:alone", "echo", PAYLOAD))
+
+    crowd = [await WebSocket.connect(port) for _ in range(CROWD)]
+    for number, member in enumerate(crowd):
+        await member.join(f"room:crowd-{number}")
+
+    async def echoes(times: int) -> None:
+        for _ in range(times // CROWD):
+            refs = [each.send(f"room:crowd-{number}", "echo", PAYLOAD) for number, each in enumerate(crowd)]
+            for member, ref in zip(crowd, refs, strict=True):
+                await member.reply(ref)
+
+    async def fan_out(times: int) -> None:
+        for _ in range(times):
+            members[0].send("room:members", "new_msg", PAYLOAD)
+            for member in members:
+                while (await member.receive())[3] != "new_msg":
+                    pass  # the sender's reply
+
+    async def join(times: int) -> None:
+        for _ in range(times):
+            client = await WebSocket.connect(port)
+            await client.join("room:new")
+            await client.close()
+
+    return {
+        "echo: a push and its reply": (echo, 150),
+        f"the same, {CROWD} at a time": (echoes, 20 * CROWD),
+        f"fan-out: a push, a broadcast to {MEMBERS}": (fan_out, 60),
+        "connect, join, close": (join, 40),
+    }
+
+
+async def count(checkout: Path, directory: Path) -> dict[str, float]:
+    """Bytecodes for each kind of work, once."""
+    arguments = ["serve", APP, "--port=0"]
+    program = [str(PROGRAM)]
+    with Process(arguments, directory / "serve.log", SETTINGS, checkout, program) as process:
+        port = int(wait_for(lambda: listening(process), process).rpartition(":")[2])
+        counter = Counter(process)
+        counted = {}
+        counter.begin()
+        for name, (work, times) in (await works(port)).items():
+            await work(CROWD)
+            before, began = counter.read(), time.monotonic()
+            await work(times)
+            worked, seconds = counter.read() - before, time.monotonic() - began
+            before = counter.read()
+            await asyncio.sleep(IDLE_SECONDS)
+            idle = (counter.read() - before) * seconds / IDLE_SECONDS
+            counted[name] = (worked - idle) / times
+    return counted
+
+
+def main() -> None:
+    """Count, and print medians."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--compare", type=Path, help="another checkout, counted in turn with this one")
+    parser.add_argument("--repeat", type=int, default=3, help="how often (3)")
+    options = parser.parse_args()
+    checkouts = [ROOT, *([options.compare.resolve()] if options.compare else [])]
+    counts: dict[Path, list[dict[str, float]]] = {checkout: [] for checkout in checkouts}
+    for _ in range(options.repeat):
+        for checkout in checkouts:
+            with tempfile.TemporaryDirectory() as directory:
+                counts[checkout].append(asyncio.run(count(checkout, Path(directory))))
+    titles = ("this", "lowest", "highest", *(("other", "this / other") if options.compare else ()))
+    print(f"{'bytecodes, medians':44}" + "".join(f"{title:>14}" for title in titles))
+    for name in counts[ROOT][0]:
+        ours = [each[name] for each in counts[ROOT]]
+        cells = [f"{value:14,.0f}" for value in (statistics.median(ours), min(ours), max(ours))]
+        if options.compare:
+            other = statistics.median(each[name] for each in counts[checkouts[1]])
+            cells += [f"{other:14,.0f}", f"{statistics.median(ours) / other:14.3f}"]
+        print(f"{name:44}" + "".join(cells))
+
+
+if __name__ == "__main__":
+    main()
