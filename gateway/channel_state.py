@@ -16,9 +16,10 @@ class Joining:
 
     Attributes:
         deaths: workers that have died while the join was under way on them.
+        refused: whether a worker has refused the join, and so has survived it.
     """
 
-    __slots__ = ("deaths", "join", "pending", "pending_bytes", "replaces")
+    __slots__ = ("deaths", "join", "pending", "pending_bytes", "refused", "replaces")
 
     def __init__(self, join: Message, replaces: "ChannelState | None") -> None:
         self.join = join
@@ -26,6 +27,7 @@ class Joining:
         self.pending: deque[Message] = deque()
         self.pending_bytes = 0
         self.deaths = 0
+        self.refused = False
 
 
 class Moving(Joining):

@@ -100,7 +100,12 @@ class JoinGuard:
 
     def forget(self, channel: ChannelState) -> None:
         """The channel is over, or waits for a worker to be there."""
-        if self._suspects:
+        if not self._suspects:
+            return
+        if channel.joining is not None and channel.joining.refused:
+            self._suspects.answered(channel)
+            self._next()
+        else:
             self._suspects.forget(channel)
 
     def close(self) -> None:

@@ -73,15 +73,15 @@ class SlowTopics:
 
     def _changed(self, client: Client, over: bool) -> None:
         self._stop_timer(client)
-        channels = [each for each in client.session.channels.values() if each.joining is None]
+        channels = client.session.channels.values()
         if not over:
-            for channel in channels:
+            for channel in channels:  # those that move just now are listed, too
                 self.dropped(channel)
             return
         loop = asyncio.get_running_loop()
         self._behind[client] = loop.call_later(self._seconds, self._too_long, client)
         for channel in channels:
-            if channel.route.channel.slow_consumer == POLICY:
+            if channel.joining is None and channel.route.channel.slow_consumer == POLICY:
                 self._pause(channel)
 
     def _pause(self, channel: ChannelState) -> None:

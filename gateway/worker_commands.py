@@ -3,16 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.actions import Pause, Resume
+from gateway.actions import Action, Pause, Resume
 from gateway.channel_state import ChannelState
 from gateway.fanout import Fanout
 from gateway.session import Session
 from mesh.link import commands
 from mesh.link.malformed import Malformed
 
+
+def _refused(session: Session, channel: ChannelState, command: commands.Refused) -> list[Action]:
+    if channel.joining is not None:
+        channel.joining.refused = True
+    return session.refused(channel, command.codec, command.data)
+
+
 COMMANDS: dict[type[Any], Any] = {
     commands.Joined: Session.joined,
-    commands.Refused: lambda session, channel, each: session.refused(channel, each.codec, each.data),
+    commands.Refused: _refused,
     commands.Reply: Session.replied,
     commands.Pushed: Session.pushed,
     commands.Closed: lambda session, channel, _: session.closed(channel),

@@ -50,6 +50,8 @@ class Workers:
 
     def forget(self, channel): ...
 
+    def drains(self, worker): ...
+
     def tell_all(self, command):
         self.sent.append(command)
 

@@ -182,6 +182,20 @@ def test_a_topic_goes_on_when_the_last_of_its_slow_clients_has_caught_up(gateway
 
 
 @scenario
+def test_a_topic_goes_on_if_its_slow_client_catches_up_while_the_channel_moves(gateway):
+    join(gateway, "paced:1", 1)
+    gateway.workers.sent.clear()
+    mark = gateway.client.outbox.mark
+    mark.look(10_000_000)
+    gateway.hear(commands.Moving(1))
+    mark.look(0)
+    assert [each for each in gateway.workers.sent if type(each) is not commands.Handover] == [
+        commands.TopicPaused("paced:1"),
+        commands.TopicResumed("paced:1"),
+    ]
+
+
+@scenario
 def test_only_classes_that_say_so_have_a_mark(gateway):
     join(gateway, "room:1", 1)
     assert gateway.client.outbox.mark is None

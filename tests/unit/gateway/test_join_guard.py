@@ -190,3 +190,22 @@ async def test_joins_that_hang_hold_up_the_others_for_seconds_only(gateway):
     await asyncio.sleep(MOMENT + 10.0)
     assert len(joins(gateway)) == 1_000
     assert not gateway.hub._guard._suspects
+
+
+@virtually
+async def test_joins_that_are_refused_hold_up_the_others_no_longer_than_those_that_are_not(gateway):
+    gateway = Gateway(max_channels_per_socket=1_000)
+    for number in range(500):
+        gateway.say("1", "1", f"room:{number}", "phx_join", {})
+    gateway.hub._worker_lost(WORKER, True)
+    gateway.workers.sent.clear()
+    began = asyncio.get_running_loop().time()
+    refused = set()
+    while len(refused) < 500:
+        await asyncio.sleep(TICK_SECONDS)
+        for each in list(gateway.workers.sent):
+            if isinstance(each, commands.Join) and each.channel not in refused:
+                refused.add(each.channel)
+                gateway.hear(commands.Refused(each.channel, JSON, b'{"reason":"expired"}'))
+    assert asyncio.get_running_loop().time() - began < 2.0
+    assert not gateway.hub._guard._suspects
