@@ -1,4 +1,4 @@
-"""Small runs of scripts/bench.py and scripts/growth.py: every kind of row works. Nothing is timed."""
+"""Small runs of scripts/bench.py, bytecodes.py and growth.py: every kind of row works. Nothing is timed."""
 
 import json
 import shutil
@@ -92,3 +92,15 @@ def test_growth_finds_that_each_gateway_gets_each_broadcast_once(tmp_path):
     bus = report["results"]["bus"]
     assert [each["gateways"] for each in bus] == [1, 2]
     assert all(round(copies) == 1 for each in bus for copies in each["copies"])
+
+
+def test_bytecodes_of_two_checkouts_are_counted():
+    command = [sys.executable, "scripts/bytecodes.py", "--repeat=1", f"--compare={ROOT}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    title, *rows = done.stdout.splitlines()
+    assert title.split()[-5:] == ["highest", "other", "this", "/", "other"]
+    assert [row.split(":")[0].split(",")[0] for row in rows] == ["echo", "the same", "fan-out", "connect"]
+    for row in rows:
+        assert 0.5 < float(row.split()[-1]) < 2.0, "it is the same code"
+        assert int(row.split()[-2].replace(",", "")) > 500
