@@ -724,7 +724,7 @@ def test_a_killed_gateway_is_found_again_on_its_port_and_all_is_joined_again(pro
     env = {"MESH_ZEROMQ__BIND": address, "MESH_GATEWAY__WORKER_WAIT_SECONDS": "240"}
     with (
         cluster(tmp_path, "examples.conformance:endpoint", gateways=1, env=env) as running,
-        driver(program, address, timeout_ms=600_000) as client,
+        driver(program, address) as client,
     ):
         client.opened()
         topics = [f"room:{number}" for number in range(10)]
@@ -746,7 +746,7 @@ def test_a_killed_gateway_is_found_again_on_its_port_and_all_is_joined_again(pro
 
 def test_a_client_that_starts_before_its_gateway_comes_in_when_it_is_there(program, tmp_path):
     address = f"ipc://{tmp_path}/clients"
-    with driver(program, address, timeout_ms=600_000) as client:
+    with driver(program, address) as client:
         client.ok("join", "room:1", "{}")
         client.begin_push("room:1", "echo", 1)
         client.ok("connect")

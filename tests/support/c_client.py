@@ -170,6 +170,7 @@ class Driver(Program):
 @contextlib.contextmanager
 def driver(program, address, **options):
     """A client; at the end it must have freed everything, each reply called once."""
+    options = {"timeout_ms": 600_000, **options}
     made = Driver(program, f"address={address}", *(f"{name}={value}" for name, value in options.items()))
     try:
         yield made
