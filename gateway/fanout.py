@@ -48,7 +48,7 @@ class Fanout:
         tracing: takes a ledger and a broadcast, returns the ledger to be used for it; None: nobody traces.
     """
 
-    def __init__(self, gateway: str, max_held_bytes: int = 4_000_000, max_held: int = 10_000) -> None:
+    def __init__(self, gateway: str, max_held_bytes: int = 16_000_000, max_held: int = 10_000) -> None:
         self._gateway = gateway
         self._max_held = max_held
         self._max_held_bytes = max_held_bytes

@@ -84,7 +84,7 @@ class Hub:
         guard: JoinGuard | None = None,
     ) -> None:
         self.clients: dict[Client, None] = {}
-        self.fanout = Fanout(gateway, settings.max_unsent_bytes)
+        self.fanout = Fanout(gateway)
         self.socket_ids = SocketIds(bus)
         self.reading = Reading()
         self._gateway = gateway
