@@ -198,7 +198,7 @@ class Workers:
                 on_incompatible=self._not_ours,
                 on_behind=lambda worker, much: self.on_behind(worker, much),
             )
-        except MeshError as error:
+        except (MeshError, zmq.ZMQError) as error:  # ZMQError: too many open files, say
             self._failed(worker, End.CONNECTION, 0.0, str(error))
 
     def _up(self, worker: str) -> None:

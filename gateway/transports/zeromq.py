@@ -7,6 +7,7 @@ client is named by its routing id; one that the gateway does not know, e.g. afte
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -100,7 +101,8 @@ class ZeroMQClients:
         self._clients: dict[bytes, ZeroMQClient] = {}
         self._blocked: dict[ZeroMQClient, None] = {}
         self._retry: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._openings: set[asyncio.Task[None]] = set()
+        self._given_up: set[asyncio.Task[None]] = set()
         self._to_probe: deque[ZeroMQClient] = deque()
         self._rounds: list[float] = []
         self._probing = False
@@ -122,8 +124,8 @@ class ZeroMQClients:
         self._idle_rounds.cancel()
         if self._retry is not None:
             self._retry.cancel()
-        for task in self._tasks:
-            task.cancel()
+        for opening in self._openings:
+            opening.cancel()
         self._drain.close()
         self._monitor_drain.close()
         self._socket.disable_monitor()
@@ -166,10 +168,14 @@ class ZeroMQClients:
         self._drain.look_again()
 
     def forget(self, client: ZeroMQClient) -> None:
-        """A client is over."""
+        """A client is over; if it is still being let in, that ends too."""
         if self._clients.get(client.identity) is client:
             del self._clients[client.identity]
         self._blocked.pop(client, None)
+        opening = client.opening
+        if opening is not None and opening is not asyncio.current_task():
+            self._given_up.add(opening)
+            opening.cancel()
 
     # From the socket
 
@@ -186,16 +192,25 @@ class ZeroMQClients:
 
     def _opened(self, identity: bytes, data: bytes) -> None:
         old = self._clients.get(identity)
+        # A `connect` that was given up counts until it has ended: it may take its time.
+        others = len(self._clients) + len(self._given_up) - (old is not None)
         if old is not None:  # it has started anew
             old.gone()
-        if len(self._clients) >= self._settings.max_clients:
-            counters.count("connections_refused")
+        if len(data) > self.gateway.max_frame_bytes:
+            reason = f"opening of {len(data)} bytes (gateway.max_frame_bytes)"
+            return self._tell_refused(identity, 413, reason)
+        if others >= self._settings.max_clients:
             log.error("too many ZeroMQ clients", limit=self._settings.max_clients)
-            return self.say(identity, REFUSED, {"status": 503, "reason": "too many clients; come later"})
+            return self._tell_refused(identity, 503, "too many clients; come later")
         client = self._clients[identity] = ZeroMQClient(self, identity)
-        task = self._loop.create_task(self._open(client, data), name="zeromq client")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        opening = client.opening = self._loop.create_task(self._open(client, data), name="zeromq client")
+        self._openings.add(opening)
+        opening.add_done_callback(partial(self._opening_ended, client))
+
+    def _opening_ended(self, client: ZeroMQClient, opening: asyncio.Task[None]) -> None:
+        client.opening = None
+        self._openings.discard(opening)
+        self._given_up.discard(opening)
 
     async def _open(self, client: ZeroMQClient, data: bytes) -> None:
         try:
@@ -203,8 +218,7 @@ class ZeroMQClients:
             info = ConnectInfo(transport="zeromq", uri=self.address + mount.path, extra=mount.connect_info)
             admitted = await admit(mount, info, params)
         except RefusedError as refused:
-            crashed = refused.status == 500
-            reason = "connect raised" if crashed else refused.sentence or "refused"
+            reason = "connect raised" if refused.status == 500 else refused.sentence or "refused"
             return self._refuse(client, refused.status, reason)
         if admitted.socket_id is not None:
             await self.hub.socket_ids.subscribe(admitted.socket_id)
@@ -229,10 +243,15 @@ class ZeroMQClients:
         raise RefusedError(404, f"no socket at {opening.path[:80]!r}")
 
     def _refuse(self, client: ZeroMQClient, status: int, reason: str) -> None:
-        counters.count("connections_refused")
+        if client.over:
+            return  # its identity may be another's by now
         client.over = True
         self.forget(client)
-        self.say(client.identity, REFUSED, {"status": status, "reason": reason})
+        self._tell_refused(client.identity, status, reason)
+
+    def _tell_refused(self, identity: bytes, status: int, reason: str) -> None:
+        counters.count("connections_refused")
+        self.say(identity, REFUSED, {"status": status, "reason": reason})
 
     def _text(self, identity: bytes, data: bytes) -> None:
         client = self._heard(identity)
@@ -247,7 +266,7 @@ class ZeroMQClients:
     def _ping(self, identity: bytes, data: bytes) -> None:
         client = self._heard(identity)
         if client is not None:
-            client.send((PING, data[:125]))
+            client.answer_ping(data[:125])
 
     def _left(self, identity: bytes, _data: bytes) -> None:
         client = self._clients.get(identity)
@@ -303,7 +322,7 @@ class ZeroMQClients:
         for _ in range(min(PROBES_PER_TURN, len(self._to_probe))):
             client = self._to_probe.popleft()
             if not client.over and client.client is not None:
-                client.send((PING, b""))
+                client.probe()
         if self._to_probe:
             self._loop.call_later(RETRY_SECONDS, self._probe)
         elif self._rounds:

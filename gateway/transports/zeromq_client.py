@@ -26,11 +26,12 @@ class ZeroMQClient:
     Attributes:
         client: the hub's; None while it is being let in.
         heard: event-loop time of its last message.
+        opening: lets it in; None once that is done.
     """
 
     __slots__ = (
-        "_ended", "_paused", "_pending", "_pending_bytes", "_unsent", "client", "clients", "heard",
-        "identity", "mark", "over",
+        "_ended", "_paused", "_pending", "_pending_bytes", "_pong", "_unsent", "client", "clients", "heard",
+        "identity", "mark", "opening", "over",
     )  # fmt: skip
 
     name = "zeromq"
@@ -41,8 +42,10 @@ class ZeroMQClient:
         self.identity = identity
         self.heard = asyncio.get_running_loop().time()
         self.over = False
+        self.opening: asyncio.Task[None] | None = None
         self.mark: Mark | None = None
         self._unsent: Backlog[tuple[bytes, bytes]] | None = None
+        self._pong: bytes | None = None
         self._ended = CLIENT_GONE
         self._paused = True  # until it is let in
         self._pending: deque[tuple[bytes, bool]] = deque()
@@ -62,6 +65,20 @@ class ZeroMQClient:
         if self._pending_bytes > 2 * self.clients.gateway.max_pending_bytes:
             counters.count("zeromq_floods_closed")
             self.end(CloseCode.TRY_AGAIN_LATER, "more messages than can wait (gateway.max_pending_bytes)")
+
+    def answer_ping(self, data: bytes) -> None:
+        """Of pings that could not be answered yet, the last one's answer is enough.
+
+        So a client that sends pings and does not read makes us keep one.
+        """
+        if not self.over:
+            answered = self._unsent is None and self.clients.send(self, (PING, data))
+            self._pong = None if answered else data
+
+    def probe(self) -> None:
+        """Find out whether it is there; what it has not taken yet finds that out as well."""
+        if self._unsent is None and self._pong is None:
+            self.answer_ping(b"")
 
     def end(self, code: int, reason: str) -> None:
         """Close it, and tell the hub."""
@@ -109,6 +126,10 @@ class ZeroMQClient:
             unsent.pop()
             if self.mark is not None:
                 self.mark.look(unsent.size)
+        if self._pong is not None and not self.over:
+            if not self.clients.send(self, (PING, self._pong)):
+                return False
+            self._pong = None
         self._caught_up()
         return True
 
@@ -148,6 +169,9 @@ class ZeroMQClient:
         if self._unsent is not None:
             self._unsent.clear(self._ended)
             self._caught_up()
+        self._pong = None
+        self._pending.clear()
+        self._pending_bytes = 0
         self.clients.forget(self)
 
     def _end_slow(self, unsent: int) -> None:

@@ -21,6 +21,31 @@ log = get_logger("mesh.bus")
 FIRST_RETRY_SECONDS = 0.001
 LAST_RETRY_SECONDS = 0.1
 
+Batch = dict[Callable[[], None], None]
+"""Those that are called back together, in the order in which they asked."""
+
+
+class Waiter:
+    """A callback of somebody who may give up: then it leaves the batch that it waits in.
+
+    Without a proxy a batch lasts, and however many come and give up must not fill the memory.
+    """
+
+    __slots__ = ("_done", "batch")
+
+    def __init__(self, done: "asyncio.Future[None]") -> None:
+        self.batch: Batch = {}
+        self._done = done
+        done.add_done_callback(self._leave)
+
+    def __call__(self) -> None:
+        """It waits no longer."""
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def _leave(self, _done: "asyncio.Future[None]") -> None:
+        self.batch.pop(self, None)
+
 
 class Barrier:
     """Batches all that asked in one tick, and all that ask while a probe is on its way, into one probe."""
@@ -29,8 +54,8 @@ class Barrier:
         self._publisher = publisher
         self._subscriber = subscriber
         self._timeout_seconds = timeout_seconds
-        self._waiting: list[Callable[[], None]] = []
-        self._probed: list[Callable[[], None]] = []
+        self._waiting: Batch = {}
+        self._probed: Batch = {}
         self._topic = ""
         self._echoed: set[Lane] = set()
         self._covered: list[bytes] = []
@@ -42,7 +67,9 @@ class Barrier:
 
     def when_complete(self, callback: Callable[[], None]) -> None:
         """Call back once every subscription made before this call is in force."""
-        self._waiting.append(callback)
+        self._waiting[callback] = None
+        if isinstance(callback, Waiter):
+            callback.batch = self._waiting
         if not self._topic and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._begin, context=contexts.fresh())
@@ -59,7 +86,7 @@ class Barrier:
         self._scheduled = False
         if self._topic:
             return
-        self._probed, self._waiting = self._waiting, []
+        self._probed, self._waiting = self._waiting, {}
         self._number += 1
         self._topic = f"{topics.SYNC}:{self._publisher.origin}:{self._number}"
         self._echoed.clear()
@@ -99,7 +126,7 @@ class Barrier:
         self._subscriber.in_force(self._covered)
         self._echoed.clear()
         self._topic = ""
-        callbacks, self._probed = self._probed, []
+        callbacks, self._probed = self._probed, {}
         for callback in callbacks:
             callback()
         if self._waiting and not self._scheduled:
@@ -110,10 +137,5 @@ class Barrier:
 def subscribed(bus: BusAdapter) -> "asyncio.Future[None]":
     """Done once all subscriptions made so far on `bus` are in force."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def complete() -> None:
-        if not done.done():
-            done.set_result(None)
-
-    bus.when_subscribed(complete)
+    bus.when_subscribed(Waiter(done))
     return done

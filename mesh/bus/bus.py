@@ -9,12 +9,11 @@ from mesh import topics
 from mesh.bus.barrier import Barrier, subscribed
 from mesh.bus.confirmations import Confirmations
 from mesh.bus.frames import DIRECT, Header, encode_direct
-from mesh.bus.lane import Lane
+from mesh.bus.lane import CANNOT_CONNECT, ConnectFailures, Lane
 from mesh.bus.names import ProxyNames
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber
 from mesh.bus.subscriptions import Subscription, Subscriptions
-from mesh.errors import MeshError
 from mesh.messages import Sender
 from mesh.settings import BusSettings
 from mesh.settings.rooms import MAX_PROXIES
@@ -34,7 +33,7 @@ class Bus:
         self._names = ProxyNames(
             settings.proxies, settings.resolve_seconds, self._is_settled, self._follow_names
         )
-        self._refused: dict[str, str] = {}
+        self._failures = ConnectFailures()
         proxies = self._names.addresses
         self.publisher = Publisher(context, node, settings, proxies)
         self.subscriber = Subscriber(
@@ -174,6 +173,7 @@ class Bus:
         """Names were looked up: connect to the addresses that are new, up to MAX_PROXIES."""
         self._forget_vanished()
         known = {lane.address for lane in self.publisher.lanes}
+        self._failures.keep(self._names.addresses)
         for address in self._names.addresses:
             if address not in known and len(self.publisher.lanes) < MAX_PROXIES:
                 self._add(address)
@@ -182,11 +182,11 @@ class Bus:
         try:
             self.subscriber.add(address)
             self.publisher.add(address)
-        except MeshError as error:
+        except CANNOT_CONNECT as error:
             self.subscriber.remove(address)
-            if self._refused.get(address) != str(error):
-                self._refused = {address: str(error)}
-                log.error("cannot connect to the proxy", proxy=address, reason=str(error))
+            self._failures.add(address, error)
+        else:
+            self._failures.forget(address)
 
     def _forget_vanished(self) -> None:
         """An address that its name no longer has is used until its connection ends, and never again."""

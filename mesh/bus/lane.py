@@ -7,7 +7,7 @@ subscription, read from our XPUB, tells that it is there.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import zmq
 
@@ -30,6 +30,9 @@ PATIENCE_SECONDS = 1.0
 
 MAX_PROBES = 1_000
 
+CANNOT_CONNECT = (MeshError, zmq.ZMQError, OSError)
+"""A key that is not there, say, or too many open files: both may pass."""
+
 _EVENTS = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -38,6 +41,28 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+
+
+class ConnectFailures:
+    """Which proxies could not be connected to, and why: an error in the log once, not at each try."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+
+    def add(self, proxy: str, error: Exception) -> None:
+        """A try has failed; an error if that is news, or the reason is."""
+        reason = str(error)
+        line = log.debug if self._reasons.get(proxy) == reason else log.error
+        self._reasons[proxy] = reason
+        line("cannot connect to the proxy", proxy=proxy, reason=reason)
+
+    def forget(self, proxy: str) -> None:
+        """It works, or is not tried any more."""
+        self._reasons.pop(proxy, None)
+
+    def keep(self, proxies: Collection[str]) -> None:
+        """Only these are still tried."""
+        self._reasons = {proxy: why for proxy, why in self._reasons.items() if proxy in proxies}
 
 
 class Lane:
@@ -88,6 +113,7 @@ class Lane:
         self._monitor: zmq.Socket[bytes] | None = None
         self._drain: Drain | None = None
         self._monitor_drain: Drain | None = None
+        self._failures = ConnectFailures()
         self._closed = False
 
     def open(self) -> None:
@@ -95,19 +121,23 @@ class Lane:
 
         Raises:
             MeshError: if the address or the keys cannot be used.
+            ZMQError: if no socket can be made, e.g. because too many files are open.
         """
+        try:
+            self._connect()
+        except BaseException:
+            self._shut(linger_ms=0)
+            raise
+        self._wait_impatiently()
+
+    def _connect(self) -> None:
         socket = self._socket = sockets.bus_publisher(self._context, self._settings)
         self._monitor = sockets.monitor(socket, _EVENTS)
         self._drain = Drain(socket, self._subscription)
         self._monitor_drain = Drain(self._monitor, lambda _: self._ended())
         self._drain.start()
         self._monitor_drain.start()
-        try:
-            sockets.connect(socket, publish_address(self.address), proxy_key(socket, self.address))
-        except MeshError:
-            self._shut(linger_ms=0)
-            raise
-        self._wait_impatiently()
+        sockets.connect(socket, publish_address(self.address), proxy_key(socket, self.address))
 
     def send(self, frames: list[bytes]) -> bool:
         """Send; False if the proxy is not there or its queue is full."""
@@ -179,6 +209,7 @@ class Lane:
             self.away = False
             self._wait_impatiently()
             self._retry_seconds = FIRST_RETRY_SECONDS
+            self._failures.forget(self.address)
             log.debug("proxy is there", proxy=self.address)
             self._on_connected(self)
         elif not there and self.connected:
@@ -214,8 +245,8 @@ class Lane:
             return
         try:
             self.open()
-        except MeshError as error:  # a key that is not there, say, and may come
-            log.error("cannot connect to the proxy", proxy=self.address, reason=str(error))
+        except CANNOT_CONNECT as error:
+            self._failures.add(self.address, error)
             self._timer = asyncio.get_running_loop().call_later(LAST_RETRY_SECONDS, self._again)
 
     def _stop_timer(self) -> None:
@@ -228,8 +259,11 @@ class Lane:
         for drain in (self._drain, self._monitor_drain):
             if drain is not None:
                 drain.close()
-        if self._socket is not None and self._monitor is not None:
-            self._socket.disable_monitor()
-            self._monitor.close()
-            self._socket.close(linger_ms)
+        socket, monitor = self._socket, self._monitor
         self._socket = self._monitor = None
+        if socket is not None:
+            socket.disable_monitor()
+        if monitor is not None:
+            monitor.close()
+        if socket is not None:
+            socket.close(linger_ms)

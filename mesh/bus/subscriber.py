@@ -27,6 +27,7 @@ from mesh.bus.frames import (
     decode_direct,
     decode_header,
 )
+from mesh.bus.lane import CANNOT_CONNECT, ConnectFailures
 from mesh.bus.moves import Moves
 from mesh.bus.sequence import REMEMBERED_SECONDS, Duplicates
 from mesh.errors import MeshError, WireError
@@ -94,6 +95,7 @@ class Subscriber:
         self._duplicates = Duplicates()
         self._moves = Moves(self._deliver, move_seconds)
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._failures = ConnectFailures()
         self.subscribe(topics.exact(topics.MOVES))
 
     def start(self) -> None:
@@ -120,6 +122,7 @@ class Subscriber:
         address = subscribe_address(proxy)
         if self._proxies.pop(address, None) is None:
             return
+        self._failures.forget(proxy)
         timer = self._timers.pop(address, None)
         if timer is not None:
             timer.cancel()
@@ -282,10 +285,12 @@ class Subscriber:
         self._disconnect(address)
         try:
             sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
-        except MeshError as error:
-            log.error("cannot connect to the proxy", proxy=proxy, reason=str(error))
+        except CANNOT_CONNECT as error:
+            self._failures.add(proxy, error)
             loop = asyncio.get_running_loop()
             self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)
+        else:
+            self._failures.forget(proxy)
 
     def _disconnect(self, address: str) -> None:
         try:

@@ -91,7 +91,11 @@ class Dealer:
         self._on_incompatible = on_incompatible
         self._closed = False
         self._socket = sockets.link_dealer(context, settings)
-        self._monitor = sockets.monitor(self._socket, _EVENTS)
+        try:
+            self._monitor = sockets.monitor(self._socket, _EVENTS)
+        except zmq.ZMQError:
+            self._socket.close(0)
+            raise
         self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
         self._monitor_drain = Drain(self._monitor, self._event)
         self._batches = Batches(
@@ -109,7 +113,7 @@ class Dealer:
                 look_up(address, lambda answer: self._looked_up(answer, key))
             else:
                 self._connect(known, key)
-        except MeshError:
+        except (MeshError, zmq.ZMQError):
             self.close()
             raise
         self.send(commands.Hello(commands.SPOKEN.newest, gateway, commands.SPOKEN.oldest))
@@ -125,7 +129,7 @@ class Dealer:
             if isinstance(answer, OSError):
                 raise NodeError(f"its name cannot be looked up: {answer.strerror or answer}")
             self._connect(answer[0], key)
-        except MeshError as error:
+        except (MeshError, zmq.ZMQError) as error:
             self._down(End.CONNECTION, str(error))
 
     def send(self, command: commands.ToWorker) -> None:

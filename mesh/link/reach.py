@@ -44,8 +44,8 @@ def _why_not_here(address: str, path: str) -> str | None:
     try:
         os.stat(path)
         permitted = os.access(path, os.W_OK)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM):
+    except (OSError, ValueError) as error:  # ValueError: no path at all, e.g. with a NUL
+        if getattr(error, "errno", None) not in (errno.EACCES, errno.EPERM):
             seen = "does not exist here: the worker has ended, or runs in another container"
             return f"{address} {seen}; there share its directory, or {_TCP}"
         permitted = False

@@ -1,15 +1,26 @@
 """mesh/bus/subscriber.py: what is sent again reaches those who could have had it, and nobody else."""
 
 import asyncio
+import errno
 
 import pytest
 import zmq
 
 from mesh import settings, topics
+from mesh.bus import lane
 from mesh.bus import subscriber as module
 from mesh.bus.frames import BROADCAST, VERSION, Header, encode_again, encode_header
 from mesh.bus.subscriber import Subscriber
+from mesh.errors import SettingsError
 from mesh.zeromq import sockets
+
+
+class Log:
+    def __init__(self):
+        self.levels = []
+
+    def __getattr__(self, level):
+        return lambda *_, **fields: self.levels.append(level)
 
 
 @pytest.fixture
@@ -110,3 +121,34 @@ async def test_what_is_older_than_the_first_that_came_is_not_delivered_however_y
     hearing.subscriber.unsubscribe(topics.exact("room:1"))
     assert not hearing.subscriber._first
     assert hearing.came == [7, 3, 8]
+
+
+def test_a_proxy_that_cannot_be_connected_to_is_tried_on_and_an_error_once(hearing, monkeypatch):
+    proxy, address = "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"
+    log, answers = Log(), []
+    monkeypatch.setattr(lane, "log", log)
+    monkeypatch.setattr(sockets, "connect", lambda *_: answers[-1]())
+
+    def raises(error):
+        def connect():
+            raise error
+
+        return connect
+
+    async def scenario():
+        async with hearing:
+            timers = hearing.subscriber._timers
+            for answer in (
+                raises(zmq.ZMQError(errno.EMFILE)),
+                raises(zmq.ZMQError(errno.EMFILE)),
+                raises(SettingsError("no key")),
+                lambda: None,
+                raises(SettingsError("no key")),
+            ):
+                answers.append(answer)
+                timers.setdefault(address, None)
+                hearing.subscriber._again(address, proxy)
+                assert (address in timers) == (len(answers) != 4), "tried again unless it worked"
+
+    asyncio.run(scenario())
+    assert log.levels == ["error", "debug", "error", "error"]

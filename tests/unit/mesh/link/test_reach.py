@@ -40,6 +40,10 @@ def test_a_path_that_is_not_there_is_said_so(tmp_path):
     assert "MESH_LINK__BIND=tcp://" in said
 
 
+def test_what_can_be_no_path_at_all_is_not_there():
+    assert "does not exist here" in why_unreachable("ipc://a\0b", machine())
+
+
 def test_a_socket_of_another_user_is_said_so(path):
     os.chmod(path, 0o600)
     os.chmod(os.path.dirname(path), 0o700)
