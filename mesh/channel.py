@@ -292,6 +292,7 @@ class Channel:
 
         Raises:
             TopicError: if `topic` starts with `$` or contains NUL.
+            ChannelError: if the channel has ended.
         """
         return self._context.subscribe(topic)
 

@@ -113,7 +113,9 @@ class Presence:
 
         Raises:
             AlreadyTrackedError: if it is already.
-            PayloadError: if the meta is no object of JSON values, or over 10,000 bytes.
+            PayloadError: if the meta is no object of JSON values, has an integer beyond 64 bits, or is over
+                10,000 bytes.
+            ChannelError: if the channel has ended.
         """
         return self._bound().track(_owner(who), _topic(who, topic), _key(key), dict(meta or {}))
 
@@ -136,6 +138,7 @@ class Presence:
         Raises:
             NotTrackedError: if it tracks no such key.
             PayloadError: as `track`.
+            ChannelError: as `track`.
         """
         make = meta if callable(meta) else lambda _: meta
         new = self._bound().update

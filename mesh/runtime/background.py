@@ -70,6 +70,7 @@ class BackgroundTasks:
             else:
                 log.debug("background task is done", task=_name(function))
                 return
+            self._uncancel()
             if loop.time() - started > STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             counters.count("background_tasks_failed")
@@ -78,6 +79,12 @@ class BackgroundTasks:
             )
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+    def _uncancel(self) -> None:
+        """Else the next run would find its task cancelled."""
+        task = asyncio.current_task()
+        while task is not None and task.cancelling() and not self._closing:
+            task.uncancel()
 
 
 def _name(function: Background) -> str:

@@ -6,7 +6,7 @@ Source: Phoenix.Channel.Server.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from contextvars import Context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ from mesh import payloads
 from mesh.channel import Channel
 from mesh.errors import ChannelError
 from mesh.link import commands
+from mesh.messages import Broadcast
 from mesh.runtime import telling
 from mesh.runtime.ending import Ending
 from mesh.runtime.luggage import Luggage, pack, pack_assigns, unpack
-from mesh.runtime.mail import End, Info, Out, Stop
+from mesh.runtime.mail import End, Info, Out, Stop, Subscribed
 from mesh.runtime.returns import join_reply, push_reply
 from mesh.telemetry import counters, get_logger
 
@@ -79,6 +80,7 @@ class ChannelServer(Ending):
     def take_back(self, reason: str) -> None:
         """It has moved, but its client was gone before: end here."""
         self._gone = True
+        self._released = False  # until `terminate` has run
         counters.count("channels_not_moved")
         self.channels.spawn(self._finish(reason), self.execution_context)
 
@@ -193,7 +195,7 @@ class ChannelServer(Ending):
         since = self.channels.bus.sequence
         self.members = self.channels.members.add(self)
         for out in self.channels.members.missed(self, luggage.seen):
-            self.post(out)
+            self.post_sized(out)
         await asyncio.gather(*map(self.subscribe, luggage.subscriptions))
         self.channels.move_in(self, luggage.tracked)
         result = self.channel.restore(luggage.state)
@@ -233,12 +235,14 @@ class ChannelServer(Ending):
         self._drop_mail()
         self._send(commands.Moved(self.number, self._after(), assigns, data))
         channels.move_out(self)
+        self._released = True
         telling.moved(self.channel)
         self._release()
 
     def _drop_mail(self) -> None:
         """What came while an async snapshot ran."""
-        lost = sum(type(mail) is Info for mail in self._mailbox)  # broadcasts are heard by the next worker
+        # Intercepted broadcasts are heard by the next worker; those of other topics are not.
+        lost = sum(type(mail) in (Info, Subscribed) for mail in self._mailbox)
         if lost:
             counters.count("messages_not_moved", lost)
             log.warning("messages to a channel that moves are dropped", topic=self.topic, messages=lost)
@@ -277,6 +281,12 @@ class ChannelServer(Ending):
             result = await result
         self._expect_none("handle_out", result)
 
+    def _handle_subscribed(self, mail: Subscribed) -> Coroutine[Any, Any, None]:
+        """What `_handle_info` returns, for `run` to await: no coroutine around another."""
+        self._bytes -= len(mail.data)
+        payload = payloads.decode(mail.codec, mail.data)
+        return self._handle_info(Info(Broadcast(mail.topic, mail.event, payload)))
+
     async def _handle_info(self, info: Info) -> None:
         if type(self.channel).handle_info is Channel.handle_info:
             log.warning(
@@ -303,8 +313,7 @@ class ChannelServer(Ending):
         self._end_silence()
         for timer in self._timers or ():
             timer.cancel()
-        for topic in list(self._subscriptions or ()):
-            self.unsubscribe(topic)
+        self._unsubscribe_all()
 
 
 HANDLERS: dict[type[Any], Any] = {
@@ -313,6 +322,7 @@ HANDLERS: dict[type[Any], Any] = {
     commands.Leave: ChannelServer._handle_leave,
     commands.Handover: ChannelServer._handle_handover,
     Out: ChannelServer._handle_out,
+    Subscribed: ChannelServer._handle_subscribed,
     Info: ChannelServer._handle_info,
     End: ChannelServer._handle_end,
     Stop: ChannelServer._handle_stop,

@@ -34,8 +34,8 @@ class WorkerContext(ABC):
     """
 
     __slots__ = (
-        "_codec", "_ended", "_gone", "_handling", "_joined", "_last_sent", "_ref", "_running", "_silence",
-        "_silence_seconds", "_stop_reason", "_subscriptions", "_timers", "channel", "channels",
+        "_codec", "_ended", "_gone", "_handling", "_joined", "_last_sent", "_ref", "_released", "_running",
+        "_silence", "_silence_seconds", "_stop_reason", "_subscriptions", "_timers", "channel", "channels",
         "execution_context", "link", "members", "number", "topic",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class WorkerContext(ABC):
         self._last_sent = 0
         self._ended = False
         self._gone = False
+        self._released = False
         self._handling = False
         self._ref: Any = None
         self._stop_reason: str | None = None
@@ -67,6 +68,10 @@ class WorkerContext(ABC):
     @abstractmethod
     def post(self, mail: Any) -> None:
         """Queue mail for this channel."""
+
+    @abstractmethod
+    def post_sized(self, mail: Any) -> None:
+        """As `post`, for what carries a payload as bytes."""
 
     def push(self, event: str, payload: Any) -> None:
         """To this client."""
@@ -160,6 +165,7 @@ class WorkerContext(ABC):
 
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on `topic` to `handle_info`."""
+        self.require_live("subscribe")
         future = self.channels.members.subscribe(self, topic)
         if self._subscriptions is None:
             self._subscriptions = set()
@@ -171,6 +177,26 @@ class WorkerContext(ABC):
         if self._subscriptions and topic in self._subscriptions:
             self._subscriptions.discard(topic)
             self.channels.members.unsubscribe(self, topic)
+
+    # What the channel leaves in the worker: subscriptions and presences
+
+    def require_live(self, verb: str) -> None:
+        """Raise ChannelError once nothing would end what the channel adds: it has ended, or has moved."""
+        if self._released:
+            raise ChannelError(
+                f"{verb}: the channel has ended on this worker ({self.topic!r}), so nothing would ever end"
+                " what it adds now; let the tasks that it started end with it"
+            )
+
+    def _unsubscribe_all(self) -> None:
+        for topic in list(self._subscriptions or ()):
+            self.unsubscribe(topic)
+
+    def _release_for_good(self) -> None:
+        """After the last callback that may add anything: end all of it; from now on nothing is added."""
+        self._released = True
+        self._unsubscribe_all()
+        self.channels.untrack(self)
 
     # Sending
 

@@ -123,7 +123,7 @@ class Ending(Mailbox):
                 raise
             log.error("terminate crashed", topic=self.topic, exc_info=error)
         finally:
-            self.channels.untrack(self)
+            self._release_for_good()
             self.let_go()
 
     def let_go(self) -> None:
@@ -164,6 +164,6 @@ class Ending(Mailbox):
         except TimeoutError:
             log.error("callback did not end in time", topic=self.topic, reason=reason)
             self._release()
-            self.channels.untrack(self)
+            self._release_for_good()
         if command is not None:
             self._send(command(self.number, self._after()))

@@ -11,6 +11,15 @@ class Out(NamedTuple):
     data: bytes
 
 
+class Subscribed(NamedTuple):
+    """Mail: a broadcast on a topic that this channel subscribed to, for `handle_info`."""
+
+    topic: str
+    event: str
+    codec: int
+    data: bytes
+
+
 class Info(NamedTuple):
     """Mail for `handle_info`."""
 

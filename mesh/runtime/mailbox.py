@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.link import commands
 from mesh.runtime.context import WorkerContext
-from mesh.runtime.mail import Out
+from mesh.runtime.mail import Out, Subscribed
 from mesh.telemetry import counters, get_logger
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Mailbox(WorkerContext):
         if not self._running:
             self._schedule()
 
-    def post_sized(self, mail: "commands.Push | Out") -> None:
+    def post_sized(self, mail: commands.Push | Out | Subscribed) -> None:
         """As `post`, for what carries a payload: over a mark the client is not read from for a while."""
         self._bytes = size = self._bytes + len(mail.data)
         self.post(mail)

@@ -9,11 +9,10 @@ from mesh.bus.barrier import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import DecodeError
 from mesh.link import commands
-from mesh.messages import Broadcast
 from mesh.pubsub import BusAdapter
 from mesh.runtime.context import WorkerContext
 from mesh.runtime.holds import Holds
-from mesh.runtime.mail import Info, Out
+from mesh.runtime.mail import Out, Subscribed
 from mesh.runtime.recent import Recent
 from mesh.telemetry import Complaints, get_logger
 
@@ -176,7 +175,7 @@ class Members:
         for server in subscribers:
             if sender is not None and server.named_by(sender):
                 continue
-            server.post(Info(Broadcast(topic, header.event, payloads.decode(header.codec, data))))
+            server.post_sized(Subscribed(topic, header.event, header.codec, data))
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """To the members of `topic` that this worker serves, and to its channels that subscribed to it.

@@ -9,15 +9,18 @@ than that, what follows is gathered on, so that one diff of a topic waits at the
 import asyncio
 from base64 import urlsafe_b64encode
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import count, islice
 from time import time_ns
 from typing import Any
 
-from mesh import cancellation, contexts, payloads
+from mesh import contexts
 from mesh.errors import PayloadError
 from mesh.presence import DIFF, Presence
+from mesh.runtime.context import WorkerContext
+from mesh.runtime.presence_calls import Steps, go_on, in_time
+from mesh.runtime.presence_metas import checked, copied, copied_keys
 from mesh.runtime.presence_window import Window
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, get_logger
@@ -27,13 +30,10 @@ from mesh.tracker.tracker import Publish, Tracker
 
 log = get_logger("mesh.presence")
 
-MAX_META_BYTES = 10_000
 KEYS_PER_DIFF = 2_000
 """A node that comes back brings all it has: that must not become one message beyond all bounds."""
 
 LocalBroadcast = Callable[[str, str, Any], None]
-Steps = Generator[Awaitable[Any], Any, Any]
-"""Yields what must be awaited, and is sent the result; without anything to await it runs through."""
 
 
 class PresenceServer:
@@ -80,16 +80,18 @@ class PresenceServer:
 
     def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> str:
         """Begin."""
+        _require_live(owner, "track")
         ref = next(self._refs)
-        self.tracker.track(owner, topic, key, _checked(meta) | {"phx_ref": ref})
+        self.tracker.track(owner, topic, key, checked(meta) | {"phx_ref": ref})
         return ref
 
     def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
         """Replace."""
+        _require_live(owner, "update")
         ref = next(self._refs)
 
         def make(old: Meta) -> Meta:
-            return _checked(meta(dict(old))) | {"phx_ref": ref, "phx_ref_prev": old["phx_ref"]}
+            return checked(meta(copied(old))) | {"phx_ref": ref, "phx_ref_prev": old["phx_ref"]}
 
         self.tracker.update(owner, topic, key, make)
         return ref
@@ -107,12 +109,12 @@ class PresenceServer:
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
         """Everybody on `topic`."""
         self._read(topic)
-        return self.tracker.on_topic(topic)
+        return copied_keys(self.tracker.on_topic(topic))
 
     def of_key(self, topic: str, key: str) -> list[Meta]:
         """One key."""
         self._read(topic)
-        return self.tracker.of_key(topic, key)
+        return [copied(meta) for meta in self.tracker.of_key(topic, key)]
 
     def _read(self, topic: str) -> None:
         gathering = self._gathering.get(topic)
@@ -207,7 +209,7 @@ class PresenceServer:
                 self._lost(error)
             else:
                 loop = asyncio.get_running_loop()
-                self._task = loop.create_task(_go_on(steps, waiting), name="presence diffs")
+                self._task = loop.create_task(go_on(steps, waiting), name="presence diffs")
                 self._task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -243,7 +245,7 @@ class PresenceServer:
         found: dict[str, dict[str, Any]] = {}
         for change in changes:
             if change.joined is joined:
-                found.setdefault(change.key, {"metas": []})["metas"].append(change.meta)
+                found.setdefault(change.key, {"metas": []})["metas"].append(copied(change.meta))
         if not found:
             return found
         result = yield from self._call("fetch", self.presence.fetch, topic, found)
@@ -251,16 +253,16 @@ class PresenceServer:
 
     def _inform(self, topic: str, diff: dict[str, Any]) -> Steps:
         if self._informs:
-            now = self.tracker.on_topic(topic)
+            now = copied_keys(self.tracker.on_topic(topic))
             yield from self._call("handle_metas", self.presence.handle_metas, topic, diff, now)
 
     def _call(self, name: str, callback: Callable[..., Any], topic: str, *arguments: Any) -> Steps:
-        """Call the application's; an error in it is logged and costs this call only."""
+        """Call the application's; an error in it, or its being late, is logged and costs this call only."""
         context = contexts.fresh()
         try:
             result = contexts.call(context, callback, topic, *arguments)
             if hasattr(result, "__await__"):
-                result = yield result
+                result = yield in_time(result)
         except (Exception, asyncio.CancelledError) as error:  # of something that it awaits
             counters.count("presence_callbacks_failed")
             context.run(
@@ -286,15 +288,10 @@ def _refs(node: str) -> Iterator[str]:
         ).decode()
 
 
-def _checked(meta: Meta) -> Meta:
-    """As every replica will see it: plain JSON values."""
-    codec, data = payloads.encode_object(meta)
-    if len(data) > MAX_META_BYTES:
-        raise PayloadError(
-            f"a meta of {len(data)} bytes; every worker keeps it, so {MAX_META_BYTES} may be"
-        )
-    result: Meta = payloads.decode(codec, data)
-    return result
+def _require_live(owner: Hashable, verb: str) -> None:
+    """Whatever else is tracked has no end that we know of."""
+    if isinstance(owner, WorkerContext):
+        owner.require_live(verb)
 
 
 def _parts(changes: list[Change]) -> Iterator[list[Change]]:
@@ -305,19 +302,3 @@ def _parts(changes: list[Change]) -> Iterator[list[Change]]:
     keys = iter(by_key.values())
     while part := list(islice(keys, KEYS_PER_DIFF)):
         yield [change for each in part for change in each]
-
-
-async def _go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
-    """Drive `_send_diffs` on from its first wait; its callbacks run in this task."""
-    try:
-        while True:
-            try:
-                result = await waiting
-            except (Exception, asyncio.CancelledError) as error:
-                if cancellation.is_end(error):
-                    raise
-                waiting = steps.throw(error)
-            else:
-                waiting = steps.send(result)
-    except StopIteration:
-        return

@@ -121,6 +121,19 @@ class Runners:
             self._idle.append(waiter)
             await waiter
 
+    async def _shake_off(self, task: asyncio.Task[None]) -> None:
+        """Somebody killed a piece of work, which has ended, not the runner; unless we are closing.
+
+        Else work that comes next, of another channel, would find itself cancelled.
+        """
+        while task.cancelling() and not self._closing:
+            task.uncancel()
+        try:
+            await asyncio.sleep(0)  # a cancellation that the work did not wait for is raised here
+        except asyncio.CancelledError:
+            if self._closing:
+                raise
+
     async def _work(self, task: asyncio.Task[None]) -> None:
         end = perf_counter() + TURN_SECONDS
         while self._queue and self._pump is task:
@@ -134,12 +147,12 @@ class Runners:
             except StopIteration:  # it did not suspend
                 pass
             except asyncio.CancelledError:
-                # Somebody killed this work, not the runner, unless we are closing.
                 if self._closing:
                     raise
-                task.uncancel()
             work.task = None
             self.active -= 1
+            if task.cancelling():
+                await self._shake_off(task)
             if self._pump is None:
                 self._pump = task
                 end = perf_counter() + TURN_SECONDS

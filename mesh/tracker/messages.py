@@ -9,7 +9,7 @@ from typing import Union
 import msgspec
 
 from mesh.errors import WireError
-from mesh.tracker.state import Delta
+from mesh.tracker.state import Delta, Entry
 
 VERSION = 1
 
@@ -48,8 +48,20 @@ class Goodbye(msgspec.Struct, array_like=True, tag=3, frozen=True):
 
 TrackerMessage = Union[Gossip, Request, Transfer, Goodbye]
 
+UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+"""What `encode` raises for values that msgpack does not have."""
+
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(TrackerMessage).decode
+
+
+def flaw(entry: Entry) -> str | None:
+    """Why other workers cannot be told an entry; None if they can."""
+    try:
+        encode(entry)
+    except UNENCODABLE as error:
+        return str(error)
+    return None
 
 
 def decode(data: bytes) -> TrackerMessage:

@@ -17,6 +17,7 @@ from mesh.settings import PresenceSettings
 from mesh.telemetry import Complaints, get_logger
 from mesh.tracker import foreign, messages
 from mesh.tracker.messages import Goodbye, Gossip, Request, Transfer
+from mesh.tracker.outgoing import Outgoing
 from mesh.tracker.replicas import Replicas
 from mesh.tracker.state import Change, Delta, Entry, Meta, State
 
@@ -63,6 +64,7 @@ class Tracker:
         self._settings = settings
         self._on_changes = on_changes
         self._state = State(node)
+        self._outgoing = Outgoing(name)
         self._replicas = Replicas(settings.down_seconds, settings.permdown_seconds)
         self._owned: dict[Hashable, dict[tuple[str, str], int]] = {}
         self._told = 0
@@ -178,27 +180,28 @@ class Tracker:
 
     def _gossip(self, hello: bool = False) -> None:
         deltas = self._state.deltas(self._told)
-        self._told = self._state.clock
         for delta in deltas:
             self._say(self.topic, Gossip(messages.VERSION, delta.clock, delta, hello))
+            self._told = delta.clock  # not before: what could not be said is said with the next gossip
         if not deltas:
             self._say(self.topic, Gossip(messages.VERSION, self._told, None, hello))
 
     def _say(self, topic: str, message: messages.TrackerMessage) -> None:
-        self._publish(TRACKER, topic, self.name, 0, messages.encode(message))
+        self._publish(TRACKER, topic, self.name, 0, self._outgoing.encode(message))
 
     def _beat_later(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._settings.heartbeat_seconds, self._beat)
 
     def _beat(self) -> None:
+        self._beat_later()  # first: whatever fails below, the next beat comes
         now = asyncio.get_running_loop().time()
         frozen = self._frozen(now)
         self._last_beat = now
         if frozen:
             self._woken = now
             self._replicas.resume(now)
-            return self._beat_later()
+            return
         self._gossip()
         down, gone = self._replicas.expire(now)
         for replica in down:
@@ -206,7 +209,6 @@ class Tracker:
             self._hide(replica)
         for replica in gone:
             self._forget(replica)
-        self._beat_later()
 
     def _frozen(self, now: float) -> bool:
         """Whether this process has just slept through its beats.

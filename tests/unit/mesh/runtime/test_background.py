@@ -90,6 +90,30 @@ def test_a_task_cancelled_from_inside_starts_again():
     assert len(starts) == 2
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, ValueError])
+def test_a_task_that_cancelled_itself_starts_again_uncancelled(error):
+    seen = []
+
+    async def cancelling():
+        task = asyncio.current_task()
+        seen.append(task.cancelling())
+        if len(seen) == 1:
+            task.cancel()
+            try:
+                await asyncio.sleep(0)
+            finally:
+                raise error
+
+    async def scenario():
+        tasks = BackgroundTasks([cancelling], 5.0)
+        tasks.start()
+        await asyncio.sleep(1)
+        await tasks.aclose()
+
+    run_virtually(scenario())
+    assert seen == [0, 0]
+
+
 def test_the_end_lets_a_task_clean_up_but_not_for_ever():
     cleaned = []
 

@@ -224,8 +224,10 @@ def scenario(run_in=asyncio.run, **settings):
         def run():
             async def main():
                 worker = Worker(**settings)
-                await test(worker)
-                await worker.channels.aclose()
+                try:
+                    await test(worker)
+                finally:
+                    await worker.channels.aclose()
 
             run_in(main())
 
@@ -742,6 +744,43 @@ async def test_more_bytes_than_may_wait_end_the_channel(worker):
         worker.push("echo", b'["' + b"x" * 400 + b'"]')
     await worker.wait(commands.Crashed)
     assert counters.value("mailboxes_overflowed") == before + 1
+
+
+@scenario(pause_mailbox_bytes=1_000)
+async def test_broadcasts_that_a_channel_subscribed_to_count_in_its_bytes(worker):
+    def broadcast(size):
+        header = Header(VERSION, BROADCAST, "w", 9, "news", JSON)
+        worker.channels.members.broadcast("t", header, b'{"n":"' + b"x" * size + b'"}')
+
+    worker.join(topic="patient:1")
+    worker.push("listen", b'{"topic":"t"}')
+    await worker.wait(commands.Reply)
+    worker.push("wait_and_go_on", b'{"seconds":0.01}')
+    await until(lambda: worker.channels.waiting() == 0)
+    for _ in range(3):
+        broadcast(400)
+    assert paces(worker) == [commands.PushesPaused]
+    assert worker.channels.waiting_bytes() > 1_200
+    await worker.wait(commands.PushesResumed)
+    await until(lambda: len(Patient.heard) == 4)
+    assert Patient.heard[1:] == [Broadcast("t", "news", {"n": "x" * 400})] * 3
+    assert worker.channels.waiting_bytes() == 0
+
+
+@scenario(max_mailbox_bytes=2_000)
+async def test_too_many_bytes_of_them_end_the_channel_alone(worker):
+    for number in (1, 2):
+        worker.join(number, f"patient:{number}")
+        worker.push("listen", b'{"topic":"t"}', number=number)
+    await worker.wait(commands.Reply, 2)
+    worker.push("wait_and_go_on", b'{"seconds":60}')
+    await until(lambda: worker.channels.waiting() == 0)
+    header = Header(VERSION, BROADCAST, "w", 9, "news", JSON)
+    for _ in range(6):
+        worker.channels.members.broadcast("t", header, b'{"n":"' + b"x" * 400 + b'"}')
+        await until(lambda: worker.channels.server(LINK, 2).waiting == 0)
+    assert (await worker.wait(commands.Crashed)).channel == 1
+    assert worker.channels.server(LINK, 2).status == "joined"
 
 
 @scenario(pause_mailbox_messages=2)

@@ -8,7 +8,7 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.messages import JSON, MSGPACK
 from mesh.runtime.holds import Holds
-from mesh.runtime.mail import Info, Out
+from mesh.runtime.mail import Out, Subscribed
 from mesh.runtime.members import Members
 from mesh.runtime.recent import Recent
 from mesh.telemetry import counters
@@ -60,7 +60,7 @@ def test_channels_are_not_given_garbage(event, codec, data, moving):
             assert not list(recent.after("room:1", {}))
         members.broadcast("room:1", header("e", JSON, 2), b'{"a":1}')
         assert server.mail == [Out("e", JSON, b'{"a":1}')]
-        assert [type(mail) for mail in subscriber.mail] == [Info]
+        assert subscriber.mail == [Subscribed("room:1", "e", JSON, b'{"a":1}')]
 
     asyncio.run(scenario())
 

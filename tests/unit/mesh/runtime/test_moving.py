@@ -289,6 +289,23 @@ async def test_a_presence_is_tracked_until_another_worker_tracks_it(old, new):
 
 
 @scenario
+async def test_a_channel_that_has_moved_adds_nothing_to_the_worker_it_comes_from(old, new):
+    channel = old.channels.server(LINK, 1).channel
+    old.push("do", track="ana")
+    await move(old)
+    tracked = presence.list("move:1")
+    for add in (
+        lambda: presence.track(channel, "ghost"),
+        lambda: presence.update(channel, "ana", {"n": 1}),
+        lambda: channel.subscribe("news:1"),
+    ):
+        with pytest.raises(ChannelError, match="the channel has ended"):
+            add()
+    assert presence.list("move:1") == tracked
+    assert old.bus.subscribed == []
+
+
+@scenario
 async def test_intercepted_broadcasts_are_heard_once_whichever_worker_heard_them_first(old, new):
     def broadcast(sequence, *workers, sender=None):
         header = Header(VERSION, BROADCAST, "x", sequence, "secret", JSON, sender)
@@ -306,6 +323,19 @@ async def test_intercepted_broadcasts_are_heard_once_whichever_worker_heard_them
     new.push("n", n=6)
     await new.wait(commands.Reply)
     assert got(new) == [["out", 1], ["out", 2], ["out", 3], ["out", 5], 6]
+
+
+@scenario
+async def test_missed_broadcasts_count_in_the_bytes_of_the_mailbox_until_they_are_handled(old, new):
+    old.push("do", slow_restore=0.01)
+    moved = await move(old)
+    header = Header(VERSION, BROADCAST, "x", 1, "secret", JSON)
+    new.channels.members.broadcast("move:1", header, b'{"n":1}')
+    new.restore(moved)
+    await until(lambda: new.channels.waiting_bytes() == len(b'{"n":1}'))
+    await new.wait(commands.Joined)
+    await until(lambda: new.channels.waiting() == 0)
+    assert new.channels.waiting_bytes() == 0
 
 
 @scenario
@@ -566,6 +596,21 @@ async def test_messages_to_itself_that_come_during_an_async_snapshot_are_counted
     server = old.channels.server(LINK, 1)
     await until(lambda: server.waiting == 0)
     server.channel.send("too late")
+    await draining
+    await old.wait(commands.Moved)
+    assert counters.value("messages_not_moved") == before + 1
+
+
+@scenario
+async def test_so_are_broadcasts_that_it_subscribed_to(old, new):
+    before = counters.value("messages_not_moved")
+    old.push("do", slow=0.05, subscribe="news:1")
+    draining = old.drain()
+    await old.wait(commands.Moving)
+    old.do(commands.Handover(1))
+    server = old.channels.server(LINK, 1)
+    await until(lambda: server.waiting == 0)
+    old.channels.members.broadcast("news:1", Header(VERSION, BROADCAST, "x", 1, "e", JSON), b"{}")
     await draining
     await old.wait(commands.Moved)
     assert counters.value("messages_not_moved") == before + 1

@@ -3,6 +3,8 @@
 import asyncio
 from contextvars import Context
 
+import pytest
+
 from mesh.runtime.runners import Runners
 
 
@@ -128,6 +130,41 @@ def test_time_outs_and_cancellation_work_inside_a_callback():
         for _ in range(3):
             runners.submit(Job(after))
         await settle(lambda: seen.count("after") == 3)
+        await runners.aclose()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("suspends", [True, False])
+def test_a_cancellation_that_work_keeps_to_itself_does_not_reach_the_next(suspends):
+    async def scenario():
+        runners, tasks, seen = Runners(), [], []
+
+        async def deaf():
+            tasks.append(asyncio.current_task())
+            if not suspends:
+                asyncio.current_task().cancel()
+                return
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+        async def after():
+            tasks.append(asyncio.current_task())
+            seen.append(asyncio.current_task().cancelling())
+            await asyncio.sleep(0)
+            seen.append("not cancelled")
+
+        runners.submit(Job(deaf))
+        await settle(lambda: tasks)
+        if suspends:
+            tasks[0].cancel()
+            await settle(lambda: runners._idle)
+        runners.submit(Job(after))
+        await settle(lambda: not runners.active)
+        assert seen == [0, "not cancelled"]
+        assert len(set(tasks)) == 1
         await runners.aclose()
 
     asyncio.run(scenario())

@@ -281,6 +281,59 @@ def test_what_others_cannot_be_shown_is_left_out_and_the_rest_is_not(entry, mess
     world(scenario, "a")
 
 
+UNTELLABLE = [10**30, object(), "\ud800"]
+
+
+@pytest.mark.parametrize("value", UNTELLABLE, ids=["integer", "object", "text"])
+def test_an_entry_that_cannot_be_encoded_keeps_no_other_from_being_told(value, monkeypatch):
+    lines = []
+    monkeypatch.setattr(logs, "_sink", lambda *line: lines.append(line))
+    monkeypatch.setattr(logs, "_gate", None)
+
+    async def scenario(network, a, b):
+        before = counters.value("presence_diffs_unencodable")
+        a.tracker.track("one", "t", "ana", {"n": 1})
+        a.tracker.track("two", "t", "bad", {"n": value})
+        a.tracker.track("three", "t", "bo", {"n": 3})
+        await asyncio.sleep(0.2)
+        assert b.here() == {"ana": [1], "bo": [3]}
+        c = Node(network, "c")  # which asks for everything
+        a.tracker.update("one", "t", "ana", lambda meta: {"n": 4})
+        await asyncio.sleep(3 * SETTINGS.down_seconds)
+        assert b.here() == c.here() == {"ana": [4], "bo": [3]}
+        a.tracker.untrack_all("two")
+        await asyncio.sleep(0.2)
+        assert a.here() == b.here() == {"ana": [4], "bo": [3]}
+        assert counters.value("presence_diffs_unencodable") == before + 1
+        c.tracker.close()
+
+    world(scenario, "ab")
+    said = [fields["key"] for _, _, event, fields in lines if "cannot be told" in event]
+    assert said == ["bad"]
+
+
+def test_what_could_not_be_said_is_said_with_the_next_gossip_and_the_beats_go_on():
+    async def scenario(network, a, b):
+        publish, failing = a.tracker._publish, [True, True]
+
+        def failing_twice(*message):
+            if failing:
+                failing.pop()
+                raise RuntimeError("raised on request")
+            publish(*message)
+
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        a.tracker._publish = failing_twice
+        a.tracker.track("one", "t", "ana", {"n": 1})
+        await asyncio.sleep(3 * SETTINGS.heartbeat_seconds)
+        assert not failing
+        assert b.here() == {"ana": [1]}
+        await asyncio.sleep(3 * SETTINGS.down_seconds)
+        assert b.here() == {"ana": [1]}
+
+    world(scenario, "ab")
+
+
 steps = st.lists(
     st.tuples(
         st.sampled_from(["track", "untrack", "update", "end", "cut", "heal", "wait", "lost", "stop"]),
