@@ -39,9 +39,8 @@ class Fanout:
 
     Args:
         gateway: this gateway's id, to know the channels that a broadcast_from skips.
-        max_held_bytes: payloads of the broadcasts held for one pending join; over it the client is closed
-            as too slow.
-        max_held: as many broadcasts, likewise.
+        max_held_bytes: bound of the payloads held for one pending join, in bytes.
+        max_held: bound of their number. Over either bound the client is closed as too slow.
 
     Attributes:
         routes: by pattern: what became of the broadcasts to topics joined by it, since the start.
@@ -134,9 +133,8 @@ class Fanout:
         if members is None:
             return False
         waiting = members.held.get(channel)
-        for held in waiting.broadcasts if waiting is not None else ():
-            held.ledger.hold(-1)
-            held.ledger.drop(reason or (CHANNEL_ENDED if channel.joining is None else JOIN_FAILED))
+        if waiting is not None:
+            waiting.drop(reason or (CHANNEL_ENDED if channel.joining is None else JOIN_FAILED))
         if members.remove(channel):
             members.count_out(channel)
         if members:
@@ -280,12 +278,9 @@ class Fanout:
         self, channel: ChannelState, waiting: Waiting, header: Header, frame: Any, size: int, ledger: Ledger
     ) -> None:
         if len(waiting.broadcasts) >= self._max_held or waiting.size + size > self._max_held_bytes:
-            for each in waiting.broadcasts:
-                each.ledger.hold(-1)
-                each.ledger.drop(HELD_OVERFLOW)
-            ledger.drop(HELD_OVERFLOW)
             channel.client.transport.close_slow(waiting.size + size)
-            waiting.release(len(waiting.broadcasts))
+            waiting.drop(HELD_OVERFLOW)
+            ledger.drop(HELD_OVERFLOW)
             return
         ledger.hold()
         sender = header.sender

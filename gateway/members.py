@@ -43,6 +43,13 @@ class Waiting:
         self.size -= sum(held.size for held in self.broadcasts[:number])
         del self.broadcasts[:number]
 
+    def drop(self, reason: str) -> None:
+        """None of them is delivered."""
+        for held in self.broadcasts:
+            held.ledger.hold(-1)
+            held.ledger.drop(reason)
+        self.broadcasts, self.size = [], 0
+
     def release_order(self) -> None:
         """They wait for no command any more."""
         self.broadcasts = [held._replace(behind=0) for held in self.broadcasts]

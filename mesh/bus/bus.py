@@ -8,8 +8,9 @@ import zmq
 from mesh import topics
 from mesh.bus.barrier import Barrier, subscribed
 from mesh.bus.confirmations import Confirmations
+from mesh.bus.connect_failures import CANNOT_CONNECT, ConnectFailures
 from mesh.bus.frames import DIRECT, Header, encode_direct
-from mesh.bus.lane import CANNOT_CONNECT, ConnectFailures, Lane
+from mesh.bus.lane import Lane
 from mesh.bus.names import ProxyNames
 from mesh.bus.publisher import Publisher
 from mesh.bus.subscriber import Subscriber

@@ -7,14 +7,14 @@ subscription, read from our XPUB, tells that it is there.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import zmq
 
 from mesh.addresses import publish_address
+from mesh.bus.connect_failures import CANNOT_CONNECT, ConnectFailures
 from mesh.bus.frames import encode_again
 from mesh.bus.sequence import RESENT_SECONDS, Message, Sent
-from mesh.errors import MeshError
 from mesh.settings import BusSettings
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
@@ -30,9 +30,6 @@ PATIENCE_SECONDS = 1.0
 
 MAX_PROBES = 1_000
 
-CANNOT_CONNECT = (MeshError, zmq.ZMQError, OSError)
-"""A key that is not there, say, or too many open files: both may pass."""
-
 _EVENTS = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -41,28 +38,6 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-
-
-class ConnectFailures:
-    """Which proxies could not be connected to, and why: an error in the log once, not at each try."""
-
-    def __init__(self) -> None:
-        self._reasons: dict[str, str] = {}
-
-    def add(self, proxy: str, error: Exception) -> None:
-        """A try has failed; an error if that is news, or the reason is."""
-        reason = str(error)
-        line = log.debug if self._reasons.get(proxy) == reason else log.error
-        self._reasons[proxy] = reason
-        line("cannot connect to the proxy", proxy=proxy, reason=reason)
-
-    def forget(self, proxy: str) -> None:
-        """It works, or is not tried any more."""
-        self._reasons.pop(proxy, None)
-
-    def keep(self, proxies: Collection[str]) -> None:
-        """Only these are still tried."""
-        self._reasons = {proxy: why for proxy, why in self._reasons.items() if proxy in proxies}
 
 
 class Lane:

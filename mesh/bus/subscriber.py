@@ -13,6 +13,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from mesh import topics, turns
 from mesh.addresses import subscribe_address
+from mesh.bus.connect_failures import CANNOT_CONNECT, ConnectFailures
 from mesh.bus.frames import (
     ANNOUNCEMENT,
     ANSWER,
@@ -27,7 +28,6 @@ from mesh.bus.frames import (
     decode_direct,
     decode_header,
 )
-from mesh.bus.lane import CANNOT_CONNECT, ConnectFailures
 from mesh.bus.moves import Moves
 from mesh.bus.sequence import REMEMBERED_SECONDS, Duplicates
 from mesh.errors import MeshError, WireError

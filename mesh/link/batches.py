@@ -22,8 +22,8 @@ BATCH_BYTES = 1_000_000
 COMMAND_BYTES = 64
 """What a command counts beside its payload."""
 BATCH_COMMANDS = 1_024
-"""Commands after which a batch leaves likewise: then its real size counts. An event, a topic and the refs
-can be much longer than COMMAND_BYTES, and to look at them each time would cost all commands something."""
+"""A batch also leaves after so many commands, and from then on its encoded size counts. Events, topics and
+refs may be much longer than COMMAND_BYTES, but measuring them would slow down every command."""
 RETRY_SECONDS = 0.002
 BATCHES_PER_TURN = 16
 """Read before the event loop gets a turn: a peer is told to wait before much more has come."""

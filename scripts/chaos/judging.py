@@ -20,7 +20,7 @@ from chaos.history import SOURCES, Fault, History, Sent, Stay
 GRACE_SECONDS = 0.5
 """What was confirmed so shortly before a channel's end may have been on its way on a quick machine, too."""
 NEAR_SECONDS = 5.0
-"""What arrived so long before or after an end shows how long messages were on their way."""
+"""Messages that arrive within this time of an end show how long messages took then."""
 THAW_SECONDS = 1.0
 """After a frozen gateway goes on, its clients see in this time that it had been gone."""
 FATES = ("delivered", "lost", "doubled", "misordered")

@@ -24,7 +24,7 @@ class SilentBus(Bus):
 
 
 class Handler(SocketHandler):
-    """Its `connect` waits; one that is stubborn does so until it may end, whoever cancels it."""
+    """Its `connect` waits. If `stubborn` is set, it ignores cancellation and waits until it may end."""
 
     stubborn = False
     running = 0

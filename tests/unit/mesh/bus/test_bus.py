@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from mesh import settings
-from mesh.bus import lane
+from mesh.bus import connect_failures
 from mesh.bus.bus import Bus
 from mesh.errors import NodeError
 from mesh.zeromq import sockets
@@ -27,7 +27,7 @@ class Log:
 @pytest.mark.parametrize("error", [zmq.ZMQError(errno.EMFILE), NodeError("no key")], ids=["zmq", "mesh"])
 def test_addresses_that_cannot_be_connected_to_are_tried_again_and_an_error_once_each(monkeypatch, error):
     log, publishers = Log(), sockets.bus_publisher
-    monkeypatch.setattr(lane, "log", log)
+    monkeypatch.setattr(connect_failures, "log", log)
 
     def fail(*_):
         raise error

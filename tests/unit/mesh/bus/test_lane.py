@@ -7,8 +7,10 @@ import pytest
 import zmq
 
 from mesh import settings
+from mesh.bus import connect_failures
 from mesh.bus import lane as module
-from mesh.bus.lane import ConnectFailures, Lane
+from mesh.bus.connect_failures import ConnectFailures
+from mesh.bus.lane import Lane
 from mesh.errors import SettingsError
 from mesh.zeromq import sockets
 from tests.support.until import until
@@ -31,7 +33,7 @@ class Log:
 @pytest.fixture
 def log(monkeypatch):
     made = Log()
-    monkeypatch.setattr(module, "log", made)
+    monkeypatch.setattr(connect_failures, "log", made)
     return made
 
 

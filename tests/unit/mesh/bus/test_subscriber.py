@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from mesh import settings, topics
-from mesh.bus import lane
+from mesh.bus import connect_failures
 from mesh.bus import subscriber as module
 from mesh.bus.frames import BROADCAST, VERSION, Header, encode_again, encode_header
 from mesh.bus.subscriber import Subscriber
@@ -126,7 +126,7 @@ async def test_what_is_older_than_the_first_that_came_is_not_delivered_however_y
 def test_a_proxy_that_cannot_be_connected_to_is_tried_on_and_an_error_once(hearing, monkeypatch):
     proxy, address = "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"
     log, answers = Log(), []
-    monkeypatch.setattr(lane, "log", log)
+    monkeypatch.setattr(connect_failures, "log", log)
     monkeypatch.setattr(sockets, "connect", lambda *_: answers[-1]())
 
     def raises(error):
