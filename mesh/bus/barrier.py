@@ -36,7 +36,7 @@ class Waiter:
     def __init__(self, done: "asyncio.Future[None]") -> None:
         self.batch: Batch = {}
         self._done = done
-        done.add_done_callback(self._leave)
+        done.add_done_callback(self._leave, context=contexts.fresh())
 
     def __call__(self) -> None:
         """It waits no longer."""
