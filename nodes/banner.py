@@ -32,13 +32,14 @@ def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
         fields = {"kind": title, "version": own_version(), **fields}
         _write("info", "started", **fields, **({"application": app_spec} if app_spec else {}))
         return
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("channelmesh ", "bold"), own_version(), " · ", (title, "bold green")))
+    lines = [Text.assemble(("channelmesh ", "bold"), own_version(), " · ", (title, "bold green"))]
     for name, value in [("application", app_spec), *rows]:
         if value:
-            console.print(Text.assemble((f"  {name:<12}", "dim"), (value, "cyan")))
+            lines.append(Text.assemble((f"  {name:<12}", "dim"), (value, "cyan")))
     if sys.stderr.isatty():
-        console.print(Text("  Ctrl-C stops", "dim"))
+        lines.append(Text("  Ctrl-C stops", "dim"))
+    # One write: what waits for the first line finds the others, and no other process prints between them.
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text("\n").join(lines))
 
 
 def say(sentence: str) -> None:
