@@ -8,7 +8,7 @@ import { launch } from "./launch.mjs"
 const [a, b, screenshots] = process.argv.slice(2)
 const chrome = await launch()
 const browser = await chrome.newContext({ viewport: { width: 1100, height: 720 } })
-browser.setDefaultTimeout(120000)
+browser.setDefaultTimeout(240000)
 const problems = []
 
 async function open(url, name) {

@@ -6,7 +6,7 @@ const [url] = process.argv.slice(2)
 const chrome = await launch()
 try {
   const page = await (await chrome.newContext()).newPage()
-  page.setDefaultTimeout(120000)
+  page.setDefaultTimeout(240000)
   const problems = []
   page.on("pageerror", (error) => problems.push(error.message))
   const says = (text) => page.waitForSelector(`#messages .message[data-user="Cé"] >> text="${text}"`)

@@ -6,7 +6,7 @@ const [url] = process.argv.slice(2)
 const chrome = await launch()
 try {
   const page = await (await chrome.newContext()).newPage()
-  page.setDefaultTimeout(120000)
+  page.setDefaultTimeout(240000)
   await page.goto(url)
   await page.waitForFunction(() => window.phoenix)
   const result = await page.evaluate(async () => {

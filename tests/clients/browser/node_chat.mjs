@@ -4,7 +4,7 @@ import { launch } from "./launch.mjs"
 
 const chrome = await launch()
 const page = await chrome.newPage()
-page.setDefaultTimeout(120000)
+page.setDefaultTimeout(240000)
 const problems = []
 page.on("pageerror", (error) => problems.push(error.message))
 const seen = (user, body) => page.waitForSelector(`#messages .message[data-user="${user}"] >> text="${body}"`)

@@ -6,7 +6,7 @@ import { launch } from "./launch.mjs"
 const [url] = process.argv.slice(2)
 const chrome = await launch()
 const page = await (await chrome.newContext()).newPage()
-page.setDefaultTimeout(120000)
+page.setDefaultTimeout(240000)
 await page.goto(`${url}/?name=Bo#room=lobby`)
 await page.waitForSelector("#status[data-state=open]")
 await page.waitForSelector('#people [data-user="Ana"]', { state: "attached" })

@@ -5,7 +5,7 @@ import { Socket } from "../../../clients/js/channelmesh.js"
 
 const url = process.argv[2]?.replace(/\/$/, "")
 assert.ok(url, "usage: node live.mjs URL, e.g. http://localhost:4000")
-const LATE_MS = 120000
+const LATE_MS = 240000
 setTimeout(() => {
   console.error(`not done after ${LATE_MS} ms`)
   process.exit(1)

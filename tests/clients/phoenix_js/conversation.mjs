@@ -1,5 +1,5 @@
 // Everything a page does with phoenix.js, against the conformance application.
-import { answer, assert, connect, httpUrl, join, next, overLongPoll, release, run, until, urls } from "./harness.mjs"
+import { answer, assert, connect, httpUrl, join, LONG, next, overLongPoll, release, run, until, urls } from "./harness.mjs"
 
 const buffer = (...bytes) => new Uint8Array(bytes).buffer
 const bytes = (data) => [...new Uint8Array(data)]
@@ -101,7 +101,7 @@ async function five_thousand_messages_in_order() {
   const received = []
   two.on("new_msg", ({ n }) => received.push(n))
   for (let n = 0; n < 5000; n++) one.push("new_msg", { n })
-  await until(() => received.length >= 5000, 120, "5,000 messages")
+  await until(() => received.length >= 5000, LONG, "5,000 messages")
   assert.deepEqual(received, Array.from({ length: 5000 }, (_, n) => n))
 }
 

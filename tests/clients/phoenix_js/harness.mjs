@@ -5,6 +5,10 @@ import assert from "node:assert/strict"
 import { createRequire } from "node:module"
 import WebSocket from "ws"
 
+/** Seconds that a check waits for other processes, and one that does much; as in tests/support/until.py. */
+export const PATIENCE = 240
+export const LONG = 500
+
 const [name, a, b = a] = process.argv.slice(2)
 // phoenix.js up to 1.7 looks for a browser's globals; the CommonJS build works in all releases.
 const require = createRequire(import.meta.url)
@@ -37,7 +41,7 @@ export function connect(base = a, params = {}, options = {}) {
   const socket = new Socket(endPoint, {
     transport,
     params,
-    timeout: 60000,
+    timeout: PATIENCE * 1000,
     ...options,
   })
   socket.connect()
@@ -60,7 +64,7 @@ export async function join(socket, topic, params = {}) {
 }
 
 /** Resolves with the next payload of `event`. */
-export function next(channel, event, seconds = 120) {
+export function next(channel, event, seconds = PATIENCE) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no ${event} within ${seconds} s`)), seconds * 1000)
     const ref = channel.on(event, (payload) => {
@@ -71,7 +75,7 @@ export function next(channel, event, seconds = 120) {
   })
 }
 
-export async function until(predicate, seconds = 120, what = predicate.toString()) {
+export async function until(predicate, seconds = PATIENCE, what = predicate.toString()) {
   const end = Date.now() + seconds * 1000
   while (!predicate()) {
     if (Date.now() > end) throw new Error(`not true within ${seconds} s: ${what}`)

@@ -1,5 +1,5 @@
 // phoenix.js's own Presence class, several users through both gateways.
-import { assert, connect, overLongPoll, Presence, release, run, until, urls } from "./harness.mjs"
+import { assert, connect, overLongPoll, PATIENCE, Presence, release, run, until, urls } from "./harness.mjs"
 
 // A long-poll client's end shows only by its silence: what another run left must not count here.
 const topic = (name) => `presence:${name}:${process.pid}`
@@ -22,7 +22,7 @@ async function everybody_sees_everybody_come_and_go() {
   const all = []
   for (let n = 0; n < 6; n++) all.push(await present(urls[n % 2], topic("all"), `u${n}`))
   const names = all.map((_, n) => `u${n} 1`)
-  for (const each of all) await until(() => String(each.here()) === String(names), 120, `${names}`)
+  for (const each of all) await until(() => String(each.here()) === String(names), PATIENCE, `${names}`)
   const [meta] = all[0].presence.state.u3.metas
   assert.equal(typeof meta.online_at, "number")
   assert.equal(meta.phx_ref.length, 16)
