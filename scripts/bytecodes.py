@@ -1,29 +1,38 @@
-"""Counts the bytecodes that an embedded server executes for one message.
+"""Counts the bytecodes, or the machine instructions, that an embedded server executes for one message.
 
     python scripts/bytecodes.py
     python scripts/bytecodes.py --compare ../before --repeat 5
+    python scripts/bytecodes.py --compare ../before --repeat 3 --instructions
 
 Unlike CPU time, this depends neither on the machine nor on what else runs there, so it shows small
-differences between two checkouts. It does not show what C code takes: system calls, JSON, ZeroMQ.
+differences between two checkouts. Bytecodes do not show what C code takes: JSON, ZeroMQ. Instructions do;
+they are counted by valgrind (callgrind), which must be installed, and leave out the kernel.
 Checkouts are counted in turn; what an idle server executes in the same time is taken off.
 """
 
 import argparse
 import asyncio
 import re
+import shutil
 import signal
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from bench.servers import APP, listening
 from harness.processes import ROOT, Process, wait_for
 from harness.websocket import WebSocket
 
-PROGRAM = Path(__file__).parent / "harness/counted.py"
-SETTINGS = {"MESH_LOG__LEVEL": "error", "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "600"}
+HARNESS = Path(__file__).parent / "harness"
+SETTINGS = {
+    "MESH_LOG__LEVEL": "error",
+    "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "600",
+    "PYTHONHASHSEED": "0",
+}
 MEMBERS = 10
 CROWD = 50
 IDLE_SECONDS = 2.0
@@ -32,15 +41,49 @@ PAYLOAD = {"text": "x" * 80}
 Work = Callable[[int], Awaitable[None]]
 
 
-class Counter:
+class Counter(Protocol):
     """What a server has executed since `begin`."""
+
+    def begin(self) -> None:
+        """Count from now on: the server is much slower then."""
+
+    def read(self) -> int:
+        """The count so far."""
+
+
+class Instructions:
+    """Machine instructions in all threads, counted by valgrind."""
+
+    program = HARNESS / "under_valgrind.py"
+
+    def __init__(self, process: Process) -> None:
+        self._pid = str(process.pid)
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._control("--instr=on")
+
+    def read(self) -> int:
+        """The count so far."""
+        counts = re.findall(r"^ *Th \d+ +([\d,]+)", self._control("-e", "Ir"), re.MULTILINE)
+        return sum(int(each.replace(",", "")) for each in counts)
+
+    def _control(self, *arguments: str) -> str:
+        command = ["callgrind_control", *arguments, self._pid]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+class Bytecodes:
+    """Bytecodes in the main thread."""
+
+    program = HARNESS / "counted.py"
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._asked = 0
 
     def begin(self) -> None:
-        """Count from now on: the server is ten times slower then."""
+        """Count from now on."""
         self._ask(signal.SIGUSR1)
 
     def read(self) -> int:
@@ -100,13 +143,15 @@ async def works(port: int) -> dict[str, tuple[Work, int]]:
     }
 
 
-async def count(checkout: Path, directory: Path) -> dict[str, float]:
-    """Bytecodes for each kind of work, once."""
+async def count(
+    kind: type[Bytecodes] | type[Instructions], checkout: Path, directory: Path
+) -> dict[str, float]:
+    """The counts for each kind of work, once."""
     arguments = ["serve", APP, "--port=0"]
-    program = [str(PROGRAM)]
+    program = [str(kind.program)]
     with Process(arguments, directory / "serve.log", SETTINGS, checkout, program) as process:
         port = int(wait_for(lambda: listening(process), process).rpartition(":")[2])
-        counter = Counter(process)
+        counter: Counter = kind(process)
         counted = {}
         counter.begin()
         for name, (work, times) in (await works(port)).items():
@@ -128,15 +173,19 @@ def main() -> None:
     )
     parser.add_argument("--compare", type=Path, help="another checkout, counted in turn with this one")
     parser.add_argument("--repeat", type=int, default=3, help="how often (3)")
+    parser.add_argument("--instructions", action="store_true", help="count machine instructions")
     options = parser.parse_args()
+    if options.instructions and shutil.which("callgrind_control") is None:
+        parser.error("--instructions needs valgrind; install it with your package manager")
+    kind = Instructions if options.instructions else Bytecodes
     checkouts = [ROOT, *([options.compare.resolve()] if options.compare else [])]
     counts: dict[Path, list[dict[str, float]]] = {checkout: [] for checkout in checkouts}
     for _ in range(options.repeat):
         for checkout in checkouts:
             with tempfile.TemporaryDirectory() as directory:
-                counts[checkout].append(asyncio.run(count(checkout, Path(directory))))
+                counts[checkout].append(asyncio.run(count(kind, checkout, Path(directory))))
     titles = ("this", "lowest", "highest", *(("other", "this / other") if options.compare else ()))
-    print(f"{'bytecodes, medians':44}" + "".join(f"{title:>14}" for title in titles))
+    print(f"{kind.__name__.lower() + ', medians':44}" + "".join(f"{title:>14}" for title in titles))
     for name in counts[ROOT][0]:
         ours = [each[name] for each in counts[ROOT]]
         cells = [f"{value:14,.0f}" for value in (statistics.median(ours), min(ours), max(ours))]
