@@ -4,6 +4,7 @@ import asyncio
 import secrets
 
 import zmq
+from msgspec.structs import replace
 
 from mesh.endpoint import Endpoint
 from mesh.settings import Settings
@@ -26,9 +27,9 @@ class EmbeddedNode:
 
     def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
         name = secrets.token_hex(4)
-        bus = settings.bus.model_copy(update={"proxies": [f"inproc://proxy-{name}"]})
-        link = settings.link.model_copy(update={"bind": f"inproc://link-{name}"})
-        settings = settings.model_copy(update={"bus": bus, "link": link})
+        bus = replace(settings.bus, proxies=[f"inproc://proxy-{name}"])
+        link = replace(settings.link, bind=f"inproc://link-{name}")
+        settings = replace(settings, bus=bus, link=link)
         self._context: zmq.Context[zmq.Socket[bytes]] = new_context(settings.security)
         self._proxy = ProxyNode(settings, self._context)
         self.worker = WorkerNode(endpoint, settings, self._context)

@@ -174,7 +174,6 @@ def test_the_package_says_what_it_needs():
     loaded = set(json.loads(done.stdout))
     names = {
         "pyzmq": "zmq",
-        "pydantic-settings": "pydantic_settings",
         "prometheus-client": "prometheus_client",
     }
     for dependency in project["dependencies"]:

@@ -163,6 +163,6 @@ def test_the_settings_and_metrics_that_it_names_exist():
     settings = Settings()
     for queue, bound, effect, shows in table().values():
         for section, setting in re.findall(r"`([a-z]+)\.([a-z_]+)`", f"{queue} {bound} {effect}"):
-            assert setting in type(getattr(settings, section)).model_fields, f"{section}.{setting}"
+            assert hasattr(getattr(settings, section), setting), f"{section}.{setting}"
         for metric in re.findall(r"`(mesh_\w+)", shows):
             assert metric in shown, metric

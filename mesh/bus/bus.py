@@ -17,7 +17,7 @@ from mesh.bus.subscriber import Subscriber
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.messages import Sender
 from mesh.settings import BusSettings
-from mesh.settings.rooms import MAX_PROXIES
+from mesh.settings.sections import MAX_PROXIES
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
 

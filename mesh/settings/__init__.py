@@ -1,13 +1,14 @@
-"""All settings: one model per room, units in the names.
+"""All settings: one model for each section, units in the names.
 
 In order of precedence: flags, environment (`MESH_GATEWAY__PORT`), a TOML file (`mesh.toml` in the
 working directory, or the one named), what the application gives its Endpoint, defaults.
 """
 
 from mesh.settings.api import ApiSettings
-from mesh.settings.loading import Explained, environment, explain, load
+from mesh.settings.loading import Explained, build, environment, explain, load
 from mesh.settings.presence import PresenceSettings
-from mesh.settings.rooms import (
+from mesh.settings.secret import Secret
+from mesh.settings.sections import (
     AdminSettings,
     BusSettings,
     DrainSettings,
@@ -36,10 +37,12 @@ __all__ = [
     "LogSettings",
     "LongPollSettings",
     "PresenceSettings",
+    "Secret",
     "SecuritySettings",
     "Settings",
     "WorkerSettings",
     "ZeroMQSettings",
+    "build",
     "environment",
     "explain",
     "load",

@@ -4,27 +4,24 @@ import json
 from ipaddress import ip_network
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import NoDecode
-
-from mesh.settings.values import Texts
+from mesh.settings.values import Check, Split, Texts
 
 
-def _split(value: Any) -> Any:
+def _split(text: str) -> list[Any]:
     """`a,b`, a JSON list, or one host. `[::1]` is a host, not a list."""
-    if not isinstance(value, str):
-        return value
     try:
-        read = json.loads(value) if value.lstrip().startswith("[") else None
+        read = json.loads(text) if text.lstrip().startswith("[") else None
     except ValueError:
         read = None
     if isinstance(read, list):
         return read
-    return [each.strip() for each in value.split(",") if each.strip()]
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _checked(hosts: list[str]) -> list[str]:
     """Each without the brackets of a URL."""
+    if not hosts:
+        raise ValueError("want at least one host")
     bare = [each[1:-1] if each.startswith("[") and each.endswith("]") else each for each in hosts]
     for given, host in zip(hosts, bare, strict=True):
         if not host or any(each in host for each in "[]/ \0"):
@@ -32,9 +29,7 @@ def _checked(hosts: list[str]) -> list[str]:
     return list(dict.fromkeys(bare))
 
 
-Hosts = Annotated[
-    list[str], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_checked)
-]
+Hosts = Annotated[list[str], Split(_split), Check(_checked)]
 """One host or several to listen on."""
 
 
@@ -47,5 +42,5 @@ def _networks(networks: list[str]) -> list[str]:
     return networks
 
 
-Networks = Annotated[Texts, AfterValidator(_networks)]
+Networks = Annotated[Texts, Check(_networks)]
 """IP addresses and networks."""

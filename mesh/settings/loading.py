@@ -4,23 +4,20 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import EnvSettingsSource
-from pydantic_settings import SettingsError as SourceError
-
 from mesh.addresses import is_local, needs_keys
 from mesh.errors import SettingsError
-from mesh.settings.room import Room
-from mesh.settings.settings import PREFIX, Settings
+from mesh.settings.fields import PREFIX, Field, fields, sections, variable
+from mesh.settings.secret import Secret
+from mesh.settings.settings import Settings
 
 DEFAULT_FILE = Path("mesh.toml")
 
-SECRET = frozenset({("api", "keys"), ("security", "secret_key")})
-"""Settings whose values are never shown."""
+Layers = list[tuple[str, Mapping[str, Any]]]
+"""By origin: values by section and name; the first one counts."""
 
 
 class Explained(NamedTuple):
@@ -48,7 +45,12 @@ def load(
     Raises:
         SettingsError: with one line per wrong value.
     """
-    return _build(_layers(code, config, flags))
+    return _build(_given(_layers(code, config, flags)))
+
+
+def build(code: Mapping[str, Any]) -> Settings:
+    """Settings from these values alone, by section and name. Raises as `load`."""
+    return _build(_given([("code", code)]))
 
 
 def explain(
@@ -57,37 +59,46 @@ def explain(
     flags: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Explained]:
     """Every setting with its value, where it came from, and what it means. Raises as `load`."""
-    layers = _layers(code, config, flags)
-    settings = _build(layers)
+    given = _given(_layers(code, config, flags))
+    settings = _build(given)
     rows = []
-    for room, name, description in _fields():
-        origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
-        value = getattr(getattr(settings, room), name)
+    for key, field in fields().items():
+        value = _value(settings, field)
         if isinstance(value, Path):
             value = str(value)
-        if (room, name) in SECRET:
+        if field.secret:
             value = "(hidden)" if value else value
-        rows.append(Explained(f"{room}.{name}", _environment(room, name), value, origin, description))
+        origin = given[key][1] if key in given else "default"
+        rows.append(Explained(".".join(key), field.variable, value, origin, field.description))
     return rows
 
 
 def environment(settings: Settings) -> dict[str, str]:
     """Environment variables that give another process these settings."""
     variables = {}
-    for room, name, _ in _fields():
-        value = getattr(getattr(settings, room), name)
+    for field in fields().values():
+        value = _value(settings, field)
         if value is not None:
-            variables[_environment(room, name)] = _text(value)
+            variables[field.variable] = _text(value)
+        elif _value(_DEFAULTS, field) is not None:
+            variables[field.variable] = "null"
     return variables
 
 
+def _value(settings: Settings, field: Field) -> Any:
+    return getattr(getattr(settings, field.section), field.name)
+
+
 def _text(value: Any) -> str:
-    if isinstance(value, SecretStr):
+    if isinstance(value, Secret):
         return value.get_secret_value()
     return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
-Layers = list[tuple[str, dict[str, Any]]]
+_DEFAULTS = Settings()
+
+Given = dict[tuple[str, str], tuple[Any, str]]
+"""By section and name: a value as it was given, and its origin."""
 
 
 def _layers(
@@ -95,35 +106,61 @@ def _layers(
     config: Path | None,
     flags: Mapping[str, Mapping[str, Any]] | None,
 ) -> Layers:
-    given = {
-        room: {name: value for name, value in values.items() if value is not None}
-        for room, values in (flags or {}).items()
+    from_flags = {
+        section: {name: value for name, value in values.items() if value is not None}
+        for section, values in (flags or {}).items()
     }
     return [
-        ("flag", given),
+        ("flag", from_flags),
         ("environment", _from_environment()),
         ("file", _from_file(config)),
-        ("code", dict(code or {})),
+        ("code", code or {}),
     ]
 
 
-def _build(layers: Layers) -> Settings:
-    merged: dict[str, Any] = {}
+def _given(layers: Layers) -> Given:
+    given: Given = {}
     for origin, values in reversed(layers):
-        for room, names in values.items():
+        for section, names in values.items():
             if not isinstance(names, Mapping):
-                raise SettingsError(f"{room}: {names!r} ({origin}); want a table of settings")
-            merged.setdefault(room, {}).update(names)
-    wrong = _unknown_variables()
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        wrong += [_sentence(each, layers) for each in error.errors()]
-    else:
-        wrong += _without_keys(settings)
+                raise SettingsError(f"{section}: {names!r} ({origin}); want a table of settings")
+            if section not in sections():
+                raise SettingsError(_unknown(variable(section, "…")))
+            given |= {(section, name): (value, origin) for name, value in names.items()}
+    return given
+
+
+def _build(given: Given) -> Settings:
+    read: dict[str, dict[str, Any]] = {section: {} for section in sections()}
+    wrong = []
+    for (section, name), (value, origin) in given.items():
+        field = fields().get((section, name))
+        if field is None:
+            wrong.append(_unknown(variable(section, name)))
+            continue
+        try:
+            read[section][name] = field.read(value)
+        except ValueError as error:
+            wrong.append(_sentence(field, value, origin, str(error)))
     if wrong:
-        raise SettingsError("\n".join(dict.fromkeys(wrong)))
+        raise SettingsError("\n".join(wrong))
+    made: dict[str, Any] = {section: model(**read[section]) for section, model in sections().items()}
+    settings = Settings(**made)
+    wrong = [*_conflicts(settings, given), *_without_keys(settings)]
+    if wrong:
+        raise SettingsError("\n".join(wrong))
     return settings
+
+
+def _conflicts(settings: Settings, given: Given) -> list[str]:
+    """One line per value that does not fit another one."""
+    lines = []
+    for section in sections():
+        for name, reason in getattr(settings, section).conflicts().items():
+            field = fields()[section, name]
+            value, origin = given.get((section, name), (_value(settings, field), "default"))
+            lines.append(_sentence(field, value, origin, reason))
+    return lines
 
 
 def _without_keys(settings: Settings) -> list[str]:
@@ -132,42 +169,37 @@ def _without_keys(settings: Settings) -> list[str]:
         return []
     binds = {"link": settings.link.bind, "zeromq": settings.zeromq.bind}
     return [
-        str(needs_keys(address, _environment(room, "bind")))
-        for room, address in binds.items()
+        str(needs_keys(address, variable(section, "bind")))
+        for section, address in binds.items()
         if address is not None and not is_local(address)
     ]
 
 
-def _unknown_variables() -> list[str]:
-    """One line per variable of one of our rooms that is no setting."""
-    rooms = {room for room, _, _ in _fields()}
-    known = {_environment(room, name) for room, name, _ in _fields()}
-    lines = []
-    for variable in os.environ:
-        room = variable.removeprefix(PREFIX).partition("__")[0].lower()
-        if variable.startswith(PREFIX) and "__" in variable and room in rooms and variable not in known:
-            lines.append(_unknown(variable, known))
-    return lines
+def _from_environment() -> dict[str, dict[str, Any]]:
+    """MESH_SECTION__NAME; MESH_SECTION is a JSON object. Names may be in lower case."""
+    found: dict[str, dict[str, Any]] = {}
+    wrong = []
+    # A section's own variable sorts before those of its settings, which count more.
+    for name, text in sorted(os.environ.items()):
+        section, _, setting = name.upper().removeprefix(PREFIX).lower().partition("__")
+        if not name.upper().startswith(PREFIX) or section not in sections():
+            continue
+        if setting:
+            found.setdefault(section, {})[setting] = text
+        elif isinstance(values := _json(text), dict):
+            found.setdefault(section, {}).update(values)
+        else:
+            wrong.append(f"{name}: {text!r}: want a JSON object, or use {name}__…")
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return found
 
 
-def _from_environment() -> dict[str, Any]:
-    rooms = {room for room, _, _ in _fields()}
+def _json(text: str) -> Any:
     try:
-        return {room: values for room, values in EnvSettingsSource(Settings)().items() if room in rooms}
-    except SourceError as error:
-        raise SettingsError(_unparsable_rooms() or str(error)) from None
-
-
-def _unparsable_rooms() -> str:
-    """One line per variable that is named like a whole room, which pydantic-settings reads as JSON."""
-    lines = []
-    for room in Settings.model_fields:
-        variable = PREFIX + room.upper()
-        try:
-            json.loads(os.environ.get(variable, "{}"))
-        except ValueError:
-            lines.append(f"{variable}: {os.environ[variable]!r}: want a JSON object, or use {variable}__…")
-    return "\n".join(lines)
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:
@@ -183,34 +215,14 @@ def _from_file(config: Path | None) -> dict[str, Any]:
         raise SettingsError(f"{path} is not TOML: {error}") from None
 
 
-def _fields() -> Iterator[tuple[str, str, str]]:
-    for room, field in Settings.model_fields.items():
-        model = field.annotation
-        assert isinstance(model, type)
-        assert issubclass(model, Room)
-        for name, inner in model.model_fields.items():
-            yield room, name, inner.description or ""
-
-
-def _environment(room: str, name: str) -> str:
-    return f"{PREFIX}{room.upper()}__{name.upper()}"
-
-
-def _unknown(variable: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(variable, known, 1)
+def _unknown(variable: str) -> str:
+    close = difflib.get_close_matches(variable, [field.variable for field in fields().values()], 1)
     hint = f"; did you mean {close[0]}?" if close else "; `mesh settings` lists all"
     return f"{variable}: unknown setting{hint}"
 
 
-def _sentence(problem: Any, layers: Layers) -> str:
-    """One line for one of pydantic's errors, under the name a user would set."""
-    location = [str(part) for part in problem["loc"]]
-    room, name = location[0], location[1] if len(location) > 1 else ""
-    variable = _environment(room, name) if name else f"{PREFIX}{room.upper()}__…"
-    if problem["type"] == "extra_forbidden":
-        return _unknown(variable, {_environment(room, name) for room, name, _ in _fields()})
-    origin = next((origin for origin, values in layers if name in (values.get(room) or {})), "default")
-    reason = problem["msg"].removeprefix("Value error, ").replace("Input should be", "want")
+def _sentence(field: Field, value: Any, origin: str, reason: str) -> str:
+    """What is wrong with a value, under the name a user would set."""
     where = "" if origin == "environment" else f" ({origin})"
-    value = "(hidden)" if (room, name) in SECRET else repr(problem["input"])
-    return f"{variable}: {value}: {reason[:1].lower() + reason[1:]}{where}"
+    shown = "(hidden)" if field.secret else repr(value)
+    return f"{field.variable}: {shown}: {reason}{where}"

@@ -1,10 +1,10 @@
 """What kinds of value a setting may have."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import NoDecode
+from msgspec import Meta
 
 from mesh.addresses import check_address
 from mesh.errors import SettingsError
@@ -12,37 +12,48 @@ from mesh.errors import SettingsError
 MAX_SECONDS = 2_000_000
 """23 days: ZeroMQ counts milliseconds in a C int."""
 
-Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+
+class Check(NamedTuple):
+    """Part of an annotation: returns the value to keep; raises ValueError, which says what is wanted."""
+
+    function: Callable[[Any], Any]
+
+
+class Split(NamedTuple):
+    """Part of a list's annotation: makes the list of a text. Raises ValueError."""
+
+    function: Callable[[str], list[Any]]
+
+
+Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
 # 0 ms would mean "no heartbeats" to ZeroMQ.
-Heartbeat = Annotated[float, Field(ge=0.001, le=MAX_SECONDS)]
-Keepalive = Annotated[int, Field(ge=1, le=32_767)]  # seconds; the kernel takes no longer ones
-Rate = Annotated[float, Field(gt=0, le=1e12)]
-HighWaterMark = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a C int
-MessageBytes = Annotated[int, Field(le=2**63 - 1)]  # an int64
+Heartbeat = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)]
+Keepalive = Annotated[int, Meta(ge=1, le=32_767)]  # seconds; the kernel takes no longer ones
+Rate = Annotated[float, Meta(gt=0, le=1e12)]
+HighWaterMark = Annotated[int, Meta(ge=1, le=2**31 - 1)]  # a C int
+MessageBytes = Annotated[int, Meta(le=2**63 - 1)]  # an int64
+Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 
 def address(address: str) -> str:
-    """Return `address` if it is one of ZeroMQ. Raises ValueError, which pydantic understands."""
+    """Return `address` if it is one of ZeroMQ. Raises ValueError."""
     try:
-        check_address(address, "")
+        return check_address(address, "")
     except SettingsError as error:
         raise ValueError(str(error).removeprefix(": ")) from None
-    return address
 
 
-Address = Annotated[str, AfterValidator(address)]
+Address = Annotated[str, Check(address)]
 
 
-def split(value: Any) -> Any:
-    """From the environment a list comes as text: `a,b`, or JSON as for pydantic's other lists."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
+def split(text: str) -> list[Any]:
+    """From the environment a list comes as text: `a,b`, or JSON."""
+    if text.lstrip().startswith("["):
         try:
-            return json.loads(value)
+            return list(json.loads(text))
         except ValueError as error:
             raise ValueError(f"not a JSON list: {error}") from None
-    return [each.strip() for each in value.split(",") if each.strip()]
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
-Texts = Annotated[list[str], NoDecode, BeforeValidator(split)]
+Texts = Annotated[list[str], Split(split)]

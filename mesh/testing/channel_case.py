@@ -24,7 +24,7 @@ from mesh.replies import Reply
 from mesh.runtime.channels import Channels
 from mesh.runtime.presences import Presences
 from mesh.serializers.registry import BY_NAME
-from mesh.settings import PresenceSettings, WorkerSettings
+from mesh.settings import build
 from mesh.socket import ConnectInfo, SocketHandler
 from mesh.testing.clients import KILL_SECONDS, TestSocket
 from mesh.testing.failures import fail
@@ -82,13 +82,13 @@ class ChannelCase:
     def _start(self) -> None:
         bus, gateway = self.bus, self.gateway
         own = self.endpoint.settings
-        worker = WorkerSettings(**{"kill_seconds": KILL_SECONDS, **own.get("worker", {})})
-        self._channels = channels = Channels(self.endpoint, bus, gateway.sent, worker)
+        settings = build({**own, "worker": {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}})
+        self._channels = channels = Channels(self.endpoint, bus, gateway.sent, settings.worker)
         self._presences = channels.presences = Presences(
             self.endpoint.presences,
             bus.node,
             bus.publish_kind,
-            PresenceSettings(**own.get("presence", {})),
+            settings.presence,
             self._local_broadcast,
         )
         bus.on_broadcast = gateway.broadcast

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import msgspec
 import pytest
 import zmq
 
@@ -216,7 +217,7 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
             takes_and_dies.bind(address)
             publish = functools.partial(node.publish, "room:1", "e", 0, b"{}", None)
             patient = {"listeners_seconds": 60.0, "announce_seconds": 60.0}
-            node.publisher._settings = node.publisher._settings.model_copy(update=patient)
+            node.publisher._settings = msgspec.structs.replace(node.publisher._settings, **patient)
             await until(lambda: takes_and_dies.poll(0) or node.publisher.lanes[0].connected)
             node.publisher.lanes[0].heard = True  # as if it passed probes on
             node.publisher._choose()

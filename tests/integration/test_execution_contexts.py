@@ -6,7 +6,7 @@ from contextvars import copy_context
 import pytest
 import structlog
 
-from mesh.settings import Settings
+from mesh.settings import build
 from nodes.embedded import EmbeddedNode
 from tests.support.contexts_app import USER, endpoint
 from tests.support.longpoll import LongPollClient
@@ -32,11 +32,13 @@ TRANSPORTS = {
 
 
 async def started(tmp_path):
-    settings = Settings(
-        gateway={"port": 0},
-        zeromq={"bind": f"ipc://{tmp_path}/clients"},
-        presence={"broadcast_seconds": 0.01, "diff_seconds": 0.02},
-        security={"secret_key": "x" * 64},
+    settings = build(
+        {
+            "gateway": {"port": 0},
+            "zeromq": {"bind": f"ipc://{tmp_path}/clients"},
+            "presence": {"broadcast_seconds": 0.01, "diff_seconds": 0.02},
+            "security": {"secret_key": "x" * 64},
+        }
     )
     node = EmbeddedNode(endpoint, settings)
     await node.start()

@@ -2,7 +2,7 @@
 
 from examples.conformance import endpoint
 from mesh import telemetry
-from mesh.settings import Settings
+from mesh.settings import build
 from nodes.embedded import EmbeddedNode
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, Refused, run
@@ -15,7 +15,7 @@ def test_every_event_is_told_with_what_the_table_promises():
         told.setdefault(event, []).append((measurements, metadata))
 
     async def scenario():
-        node = EmbeddedNode(endpoint, Settings(gateway={"port": 0}))
+        node = EmbeddedNode(endpoint, build({"gateway": {"port": 0}}))
         await node.start()
         try:
             url = node.gateway.addresses[0]

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from examples.conformance import BenchChannel
 from mesh import Channel, Endpoint, Mount, Presence, SocketHandler
 from mesh.client import Client
-from mesh.settings import Settings
+from mesh.settings import build
 from nodes.embedded import EmbeddedNode
 from tests.support.longpoll import LongPoll
 from tests.support.until import until
@@ -127,11 +127,13 @@ def test_nothing_of_a_client_is_left_in_any_container(tmp_path):
     async def scenario():
         node = EmbeddedNode(
             app(),
-            Settings(
-                gateway={"port": 0},
-                longpoll={"window_seconds": 0.2},
-                zeromq={"bind": f"ipc://{tmp_path}/clients"},
-                log={"level": "error"},
+            build(
+                {
+                    "gateway": {"port": 0},
+                    "longpoll": {"window_seconds": 0.2},
+                    "zeromq": {"bind": f"ipc://{tmp_path}/clients"},
+                    "log": {"level": "error"},
+                }
             ),
         )
         await node.start()

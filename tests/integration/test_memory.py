@@ -5,7 +5,7 @@ import gc
 import pytest
 import structlog
 
-from mesh.settings import Settings
+from mesh.settings import build
 from nodes.application import load
 from nodes.embedded import EmbeddedNode
 from tests.support.until import until
@@ -45,7 +45,7 @@ async def visit(url, how):
 @pytest.mark.parametrize("how", ["close", "leave", "push", "presence", "crash"])
 def test_what_a_client_was_made_of_is_free_when_it_is_gone(how):
     async def scenario():
-        node = EmbeddedNode(load("examples.conformance:endpoint"), Settings(gateway={"port": 0}))
+        node = EmbeddedNode(load("examples.conformance:endpoint"), build({"gateway": {"port": 0}}))
         await node.start()
         gc.collect()
         gc.disable()

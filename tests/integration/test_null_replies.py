@@ -7,7 +7,7 @@ import pytest
 
 from mesh import Channel, Endpoint, Mount, Reply, SocketHandler, error, ok, on, refuse
 from mesh.client import Client, PushError
-from mesh.settings import Settings
+from mesh.settings import build
 from mesh.testing import ChannelCase
 from nodes.embedded import EmbeddedNode
 from tests.support.longpoll import LongPollClient
@@ -91,10 +91,12 @@ endpoint = Endpoint({"/socket": Mount(User, longpoll=True)})
 
 def with_node(tmp_path, scenario):
     async def running():
-        settings = Settings(
-            gateway={"port": 0},
-            zeromq={"bind": f"ipc://{tmp_path}/clients"},
-            security={"secret_key": "x" * 64},
+        settings = build(
+            {
+                "gateway": {"port": 0},
+                "zeromq": {"bind": f"ipc://{tmp_path}/clients"},
+                "security": {"secret_key": "x" * 64},
+            }
         )
         node = EmbeddedNode(endpoint, settings)
         await node.start()

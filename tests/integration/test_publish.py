@@ -13,7 +13,7 @@ import mesh
 from gateway.http.publish import PublishApi
 from mesh.bus.backlog import Backlog
 from mesh.errors import UnreachableError
-from mesh.settings import ApiSettings
+from mesh.settings import ApiSettings, Secret
 from tests.support.http import request as plain_request
 from tests.support.processes import ROOT, Process, serve
 from tests.support.proxy import bus, free_address, proxy
@@ -257,7 +257,7 @@ def test_curl_is_enough(url):
 def test_what_is_lost_is_published_again_when_its_request_is_repeated():
     async def scenario():
         address = free_address()
-        settings = ApiSettings(keys=[KEYS[0]])
+        settings = ApiSettings(keys=[Secret(KEYS[0])])
         body = json.dumps(message(n=1)).encode()
         with bus(address, "gateway") as node:
             api = PublishApi(node, settings)

@@ -1,9 +1,13 @@
-"""mesh/settings.py: where settings come from, and one readable line per wrong one."""
+"""mesh/settings/: where settings come from, and one readable line per wrong one."""
+
+from pathlib import Path
 
 import pytest
 
 from mesh import settings
 from mesh.errors import SettingsError
+from mesh.settings import Secret
+from mesh.settings.fields import fields
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +58,78 @@ def test_settings_can_be_given_to_another_process(monkeypatch):
     assert settings.load() == loaded
 
 
+def test_a_setting_that_is_switched_off_is_off_in_another_process(monkeypatch):
+    loaded = settings.load({"gc": {"full_seconds": None}})
+    for name, value in settings.environment(loaded).items():
+        monkeypatch.setenv(name, value)
+    assert settings.load().gc.full_seconds is None
+
+
+def test_every_default_is_a_value_that_may_be_set():
+    loaded = settings.load()
+    for field in fields().values():
+        default = getattr(getattr(loaded, field.section), field.name)
+        assert field.read(default) == default, field.variable
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("GATEWAY__REUSE_PORT", "yes", True),
+        ("GATEWAY__REUSE_PORT", "Off", False),
+        ("GATEWAY__REUSE_PORT", "1", True),
+        ("GATEWAY__PORT", " 80 ", 80),
+        ("GATEWAY__IDLE_TIMEOUT_SECONDS", "1e1", 10.0),
+        ("GATEWAY__TLS_KEY", "/etc/key.pem", Path("/etc/key.pem")),
+        ("GATEWAY__HOST", "[::1]", ["::1"]),
+        ("GATEWAY__OWN_PORT", "null", None),
+        ("LOG__NODE", "null", "null"),
+        ("LOG__KEEP_PARAMETERS", "a, b", ["a", "b"]),
+        ("LOG__FORMAT", "json", "json"),
+        ("WORKER__JOIN_TIMEOUT_SECONDS", "3", 3.0),
+        ("SECURITY__SECRET_KEY", "x" * 20, Secret("x" * 20)),
+        ("API__KEYS", f"{'a' * 16},{'b' * 16}", [Secret("a" * 16), Secret("b" * 16)]),
+    ],
+)
+def test_a_text_of_the_environment_becomes_the_settings_type(monkeypatch, name, text, value):
+    monkeypatch.setenv(f"MESH_{name}", text)
+    section, _, setting = name.lower().partition("__")
+    read = getattr(getattr(settings.load(), section), setting)
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_a_whole_section_can_be_a_json_object_and_its_own_variables_count_more(monkeypatch):
+    monkeypatch.setenv("MESH_GATEWAY", '{"port": 1, "url_host": "example.org"}')
+    monkeypatch.setenv("mesh_gateway__port", "2")
+    loaded = settings.load().gateway
+    assert (loaded.port, loaded.url_host) == (2, "example.org")
+
+
+def test_a_secret_is_shown_nowhere(monkeypatch):
+    monkeypatch.setenv("MESH_SECURITY__SECRET_KEY", "short-secret")
+    with pytest.raises(SettingsError, match="hidden") as caught:
+        settings.load()
+    assert "short-secret" not in str(caught.value)
+    monkeypatch.setenv("MESH_SECURITY__SECRET_KEY", "a-secret-of-enough-bytes")
+    loaded = settings.load()
+    assert "a-secret" not in f"{loaded!r} {loaded} {settings.explain()}"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        ("MESH_GATEWAY__REUSE_PORT", "perhaps", ["'perhaps'", "want true or false"]),
+        ("MESH_GATEWAY__URL_HOST", "", ["''", "not empty"]),
+        ("MESH_GATEWAY__HOST", "", ["at least one host"]),
+        ("MESH_GATEWAY__TRUSTED_PROXIES", "10.0.0.0/99", ["10.0.0.0/99", "network"]),
+        ("MESH_GATEWAY__MAX_FRAME_BYTES", "0", ["'0'", "integer of at least 1"]),
+        ("MESH_ADMIN__PORT", "-1", ["'-1'", "integer from 0 to 65535"]),
+        ("MESH_API__PATH", "api", ["'api'", "'/api'"]),
+        ("MESH_API__KEYS", "short", ["(hidden)", "key 1", "16 to 256"]),
+        ("MESH_PRESENCE__DOWN_SECONDS", "2", ["'2'", "at least twice heartbeat_seconds, 3"]),
+        ("MESH_PRESENCE__PERMDOWN_SECONDS", "10", ["'10'", "more than down_seconds, 10"]),
+        ("MESH_LOG__FILTER_PARAMETERS", "[1, 2]", ["want a list of texts"]),
         ("MESH_GATEWAY__PORT", "many", ["MESH_GATEWAY__PORT", "'many'", "integer"]),
         ("MESH_GATEWAY__PORT", "70000", ["'70000'", "65535"]),
         ("MESH_GATEWAY__PROT", "1", ["MESH_GATEWAY__PROT", "did you mean MESH_GATEWAY__PORT?"]),
