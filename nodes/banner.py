@@ -4,12 +4,12 @@ With log.format json or logfmt these are records too.
 """
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
 from rich.text import Text
 
 from mesh.telemetry import output, records
+from nodes.versions import own_version
 
 _format = "console"
 _node = "mesh"
@@ -63,11 +63,3 @@ def _print(level: str, sentence: str, colour: str) -> None:
 def _write(level: str, event: str, **fields: object) -> None:
     line = records.encode(_format, records.record(event, _node, level, **fields))
     output.standard(2).write(line.encode("utf-8", "backslashreplace") + b"\n")
-
-
-def own_version() -> str:
-    """The installed version, or "unknown" when run from a tree that is not installed."""
-    try:
-        return version("channelmesh")
-    except PackageNotFoundError:
-        return "unknown"

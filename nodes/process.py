@@ -12,7 +12,7 @@ from mesh import settings as settings_module
 from mesh.errors import MeshError
 from mesh.settings import LogSettings
 from mesh.telemetry import configure_logging, get_logger, output, records, streams
-from nodes import banner
+from nodes import banner, ownership
 from nodes.signals import signals
 
 log = get_logger("nodes")
@@ -20,20 +20,12 @@ log = get_logger("nodes")
 START_ERROR_SECONDS = 5.0
 """Time to print why a node cannot start."""
 
-_whole = False
-
-
-def is_whole() -> None:
-    """This process belongs to the command alone, not to a test or another program."""
-    global _whole
-    _whole = True
-
 
 def begin(
     node: str, config: Path | None, flags: Mapping[str, Mapping[str, Any]], heed_signals: bool = True
 ) -> None:
     """Before the application is imported: heed signals, and let nobody wait for our output."""
-    if not _whole:
+    if not ownership.ours():
         return
     streams.install()
     if heed_signals:
@@ -46,7 +38,7 @@ def begin(
 
 def configure(log_settings: LogSettings, node: str) -> None:
     """The settings are known: log as they say."""
-    if not _whole:
+    if not ownership.ours():
         return
     signals.check()
     name = log_settings.node or node

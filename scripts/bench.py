@@ -98,8 +98,10 @@ def targets_of(options: argparse.Namespace) -> list[Target]:
 
 def checkout(directory: Path) -> Path:
     """The other checkout. Raises ValueError if it is none."""
-    if not (directory / "nodes/cli.py").exists():
-        raise ValueError(f"--compare {directory}: no checkout of this project (it has no nodes/cli.py)")
+    if not (directory / "nodes/__main__.py").exists():
+        raise ValueError(
+            f"--compare {directory}: no checkout of this project (it has no nodes/__main__.py)"
+        )
     return directory.resolve()
 
 

@@ -13,7 +13,8 @@ import pytest
 from mesh import settings
 from mesh.endpoint import Endpoint
 from mesh.telemetry import COUNTERS, EVENTS
-from nodes import cli, metrics
+from nodes import metrics
+from nodes.cli.main import COMMANDS
 from tests.support.processes import node, serve
 from tests.support.proxy import free_address
 from tests.support.until import LONG, PATIENCE
@@ -22,10 +23,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/chat/README.md"]
 PAGES += [ROOT / "examples/python_client/README.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-COMMANDS = {each.name or each.callback.__name__ for each in cli.app.registered_commands}
-COMMANDS |= {group.name for group in cli.app.registered_groups}
 
 
 def blocks(language):
@@ -169,7 +166,7 @@ def test_links_between_pages_lead_somewhere():
 
 def test_the_package_says_what_it_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    code = "import sys, json, nodes.cli, nodes.embedded, nodes.cluster, nodes.reload; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    code = "import sys, json, nodes.cli.nodes, nodes.embedded, nodes.cluster, nodes.reload; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     names = {

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import structlog
-
 from mesh.telemetry.bounded_text import shorten_fields
 from mesh.telemetry.counters import counters
 from mesh.telemetry.filters import ParameterFilter
@@ -34,6 +32,8 @@ class Gate(Protocol):
 
 
 def _by_structlog(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
+    import structlog  # here, because it takes longer to import than all of this package
+
     getattr(structlog.get_logger(name), level)(event, **fields)
 
 
@@ -118,6 +118,8 @@ def log_to_logging() -> None:
 
     Without this, structlog would print them all to the program's stdout.
     """
+    import structlog
+
     if not structlog.is_configured():
         structlog.configure(
             processors=[

@@ -1,4 +1,4 @@
-"""nodes/cli.py: help that teaches, and errors of one line."""
+"""nodes/cli/: help that teaches, and errors of one line."""
 
 import json
 import os
@@ -10,12 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from nodes import cli
-
-COMMANDS = ["serve", "gateway", "worker", "proxy", "cluster", "routes", "settings", "version"]
+from nodes.cli.main import COMMANDS, application
 
 
 def mesh(*arguments, env=None):
-    return CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200", **(env or {})})
+    return CliRunner().invoke(application(), arguments, env={"COLUMNS": "200", **(env or {})})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -25,6 +24,19 @@ def test_every_command_explains_itself(command):
     assert result.exit_code == 0
     if command in ("serve", "gateway", "worker", "proxy", "cluster"):
         assert f"Example: mesh {command}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        (["version"], ["asyncio", "rich", "structlog", "tornado", "zmq"]),
+        (["proxy", "--help"], ["mesh.client", "nodes.gateway", "nodes.worker", "tornado.websocket"]),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(command, unused):
+    code = f"import sys; from nodes.cli import main\ntry: main({command})\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(unused) & set(done.stderr.split()) == set()
 
 
 def test_routes_are_printed_in_order():

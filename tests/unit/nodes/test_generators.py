@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nodes import cli
+from mesh.errors import MeshError
+from nodes.cli.main import application
 from nodes.generators.render import check_package, snake
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +21,7 @@ def here(tmp_path, monkeypatch):
 
 
 def mesh(*arguments):
-    result = CliRunner().invoke(cli.app, arguments)
+    result = CliRunner().invoke(application(), arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.output
@@ -82,37 +83,37 @@ def test_the_page_gets_the_client_that_we_ship(here):
 def test_nothing_is_written_over_what_is_there(here):
     mesh("new", "chat")
     (here / "chat/README.md").write_text("mine")
-    with pytest.raises(cli.MeshError, match=r"chat/README.md is there already; nothing was written"):
+    with pytest.raises(MeshError, match=r"chat/README.md is there already; nothing was written"):
         mesh("new", "chat")
     assert (here / "chat/README.md").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["Chat", "1chat", "my chat", "class", "", "../x", "a-b"])
 def test_a_name_that_no_package_can_have_is_refused(here, name):
-    with pytest.raises(cli.MeshError, match="no name for a package"):
+    with pytest.raises(MeshError, match="no name for a package"):
         mesh("new", name)
     assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["mesh", "nodes", "gateway", "json", "tests"])
 def test_a_name_that_is_taken_is_refused(name):
-    with pytest.raises(cli.MeshError, match=f"{name}_app"):
+    with pytest.raises(MeshError, match=f"{name}_app"):
         check_package(name)
 
 
 @pytest.mark.parametrize("name", ["room", "Room_1", "Room.X", "", "7Up"])
 def test_a_class_name_must_be_camel_case(here, name):
-    with pytest.raises(cli.MeshError, match="CamelCase"):
+    with pytest.raises(MeshError, match="CamelCase"):
         mesh("gen", "channel", name, "--package", "chat")
 
 
 def test_gen_wants_to_know_the_package(here):
-    with pytest.raises(cli.MeshError, match="no package with an Endpoint; say which with --package"):
+    with pytest.raises(MeshError, match="no package with an Endpoint; say which with --package"):
         mesh("gen", "channel", "Room")
     for name in ("one", "two"):
         (here / name).mkdir()
         (here / name / "__init__.py").write_text("endpoint = Endpoint({})")
-    with pytest.raises(cli.MeshError, match="several packages with an Endpoint: one, two"):
+    with pytest.raises(MeshError, match="several packages with an Endpoint: one, two"):
         mesh("gen", "presence")
 
 

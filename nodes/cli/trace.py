@@ -11,7 +11,8 @@ from rich.table import Table
 
 import mesh
 from mesh.bus.traces import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
-from nodes.bus_cli import LISTEN_SECONDS, Json, Proxy, parse_json, run
+from nodes.cli.bus import LISTEN_SECONDS, parse_json, run
+from nodes.cli.options import BusProxy, Json
 
 Key = tuple[str, int]
 
@@ -25,7 +26,7 @@ def trace(
     seconds: Annotated[
         float, typer.Option(min=0.1, max=MAX_SECONDS, help="To wait for them, and for their ends.")
     ] = 10.0,
-    proxy: Proxy = None,
+    proxy: BusProxy = None,
     json: Json = False,
 ) -> None:
     """Follow the next message on a topic: delivered, filtered, dropped or waiting, at each gateway.

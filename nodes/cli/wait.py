@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from mesh import settings
-from nodes.bus_cli import Proxy, run
+from nodes.cli.bus import run
+from nodes.cli.options import BusProxy
 from nodes.wholeness import PATIENCE_SECONDS, until_whole
 
 
@@ -14,7 +15,7 @@ def wait(
         list[str], typer.Option(help="The URL of each gateway, repeatable; /readyz is asked there.")
     ],
     workers: Annotated[int, typer.Option(min=1, help="How many there are.")],
-    proxy: Proxy = None,
+    proxy: BusProxy = None,
     seconds: Annotated[
         float, typer.Option(min=0, help="Then give up, with exit code 1, and say what is missing.")
     ] = PATIENCE_SECONDS,

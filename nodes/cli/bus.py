@@ -13,12 +13,7 @@ import mesh
 from mesh import payloads
 from mesh.errors import PayloadError
 from mesh.placement import Announcement
-
-Proxy = Annotated[
-    list[str] | None,
-    typer.Option(help="A proxy's address, repeatable: all there are. By default those of the settings."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+from nodes.cli.options import BusProxy, Json
 
 LISTEN_SECONDS = 1.5
 """Every node announces itself each second."""
@@ -26,7 +21,7 @@ LISTEN_SECONDS = 1.5
 
 def tail(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="room:lobby, 'room:*', or '*' for all.")],
-    proxy: Proxy = None,
+    proxy: BusProxy = None,
     json: Json = False,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
 ) -> None:
@@ -60,7 +55,7 @@ def broadcast(
     topic: Annotated[str, typer.Argument(metavar="TOPIC")],
     event: Annotated[str, typer.Argument(metavar="EVENT")],
     payload: Annotated[str, typer.Argument(metavar="JSON", help="An object.")] = "{}",
-    proxy: Proxy = None,
+    proxy: BusProxy = None,
 ) -> None:
     """Broadcast an event to every member of a topic.
 
@@ -75,7 +70,7 @@ def broadcast(
     run(send())
 
 
-def nodes(proxy: Proxy = None, json: Json = False) -> None:
+def nodes(proxy: BusProxy = None, json: Json = False) -> None:
     """List the nodes of the mesh: gateways, and workers with the routes they serve.
 
     Example: [bold]mesh nodes --proxy tcp://127.0.0.1:5550[/bold]

@@ -10,14 +10,15 @@ from rich.table import Table
 
 import mesh
 from mesh.bus.topic_counts import MAX_TOPICS, GatewayTopics
-from nodes.bus_cli import LISTEN_SECONDS, Json, Proxy, run
+from nodes.cli.bus import LISTEN_SECONDS, run
+from nodes.cli.options import BusProxy, Json
 
 Limit = Annotated[int, typer.Option(min=1, max=MAX_TOPICS, help="Topics shown, those with most members.")]
 
 
 def topics(
     pattern: Annotated[str, typer.Argument(metavar="[TOPIC]", help="'room:*'; by default all.")] = "*",
-    proxy: Proxy = None,
+    proxy: BusProxy = None,
     json: Json = False,
     limit: Limit = 100,
 ) -> None:

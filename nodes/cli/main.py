@@ -1,0 +1,93 @@
+"""Runs `mesh …`: imports the module of the command that is meant, and no other."""
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+
+import typer
+
+from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
+from nodes import ownership
+from nodes.signals import StoppedError
+
+COMMANDS = {
+    "serve": "nodes.cli.nodes",
+    "gateway": "nodes.cli.nodes",
+    "worker": "nodes.cli.nodes",
+    "proxy": "nodes.cli.nodes",
+    "cluster": "nodes.cli.nodes",
+    "routes": "nodes.cli.application",
+    "settings": "nodes.cli.application",
+    "tail": "nodes.cli.bus",
+    "broadcast": "nodes.cli.bus",
+    "nodes": "nodes.cli.bus",
+    "topics": "nodes.cli.topics",
+    "trace": "nodes.cli.trace",
+    "wait": "nodes.cli.wait",
+    "join": "nodes.cli.client",
+    "push": "nodes.cli.client",
+    "new": "nodes.cli.generators",
+    "version": "nodes.cli.version",
+    "gen": "nodes.cli.generators",
+    "keys": "nodes.cli.keys",
+}
+"""The module of each, in the order of the help. It has a function, or a group, of the command's name."""
+
+
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these commands; by default with all."""
+    app = typer.Typer(
+        name="mesh",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        help="Phoenix Channels for Python, on a ZeroMQ mesh.",
+        epilog="Start with: [bold]mesh serve examples.chat:endpoint --port 4000[/bold]. "
+        "Every setting: [bold]mesh settings[/bold].",
+    )
+    app.callback()(_group)
+    for name in names:
+        command = getattr(import_module(COMMANDS[name]), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _group() -> None:
+    """Typer makes a single command the whole program, unless there is a function of the group."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what goes wrong is one readable line and an exit code.
+
+    Exit codes: 2 for settings, application and usage; 1 for a node that cannot run, and for a client
+    that is not let in or gets an error; 128 + N for a node that signal N stopped before it was up.
+    """
+    if arguments is None:
+        ownership.take()
+        arguments = sys.argv[1:]
+    named = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
+    try:
+        application(named)(arguments, prog_name="mesh")
+    except StoppedError as stopped:
+        sys.exit(stopped.exit_code)
+    except (NodeError, UnreachableError, ClientError) as error:
+        _fail(error, 1)
+    except MeshError as error:
+        _fail(error, 2)
+
+
+def run_command(name: str) -> None:
+    """Run one command with the process's own arguments: what `python -m nodes.gateway` does."""
+    ownership.take()
+    main([name, *sys.argv[1:]])
+
+
+def _fail(error: MeshError, code: int) -> None:
+    from nodes import process
+
+    process.fail(error)
+    sys.exit(code)

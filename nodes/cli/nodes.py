@@ -1,0 +1,143 @@
+"""`mesh serve`, `gateway`, `worker`, `proxy`, `cluster`: each runs nodes until it is stopped."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nodes import application, process
+from nodes.cli.options import (
+    App,
+    Config,
+    Host,
+    LogFormat,
+    LogLevel,
+    Port,
+    Proxy,
+    bus,
+    load,
+    to_settings,
+)
+
+
+def serve(
+    application_spec: App,
+    host: Host = None,
+    port: Port = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again when a Python file changes.")
+    ] = False,
+) -> None:
+    """Run everything in one process: gateway, worker and proxy. No broker to install.
+
+    Example: [bold]mesh serve examples.chat:endpoint --port 4000[/bold]
+    """
+    from nodes import embedded
+
+    flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
+    process.begin("serve", config, flags, heed_signals=not reload)
+    if reload:
+        from nodes import reload as reloader
+
+        given: dict[str, Any] = {"--port": port, "--config": config}
+        given |= {"--log-level": log_level, "--log-format": log_format}
+        options = [
+            text for name, value in given.items() if value is not None for text in (name, str(value))
+        ]
+        options += [text for each in host or () for text in ("--host", each)]
+        return reloader.run(["serve", application_spec, *options], Path.cwd())
+    endpoint = application.load(application_spec)
+    embedded.run(endpoint, load("serve", endpoint, config, flags), application_spec)
+
+
+def gateway(
+    application_spec: App,
+    host: Host = None,
+    port: Port = None,
+    proxy: Proxy = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a gateway: it terminates clients and passes their channels on to the workers.
+
+    Example: [bold]mesh gateway examples.chat:endpoint --port 4000 --proxy tcp://127.0.0.1:5550[/bold]
+    """
+    from nodes import gateway as node
+
+    flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port}, bus=bus(proxy))
+    process.begin("gateway", config, flags)
+    endpoint = application.load(application_spec)
+    node.run(endpoint, load("gateway", endpoint, config, flags), application_spec)
+
+
+def worker(
+    application_spec: App,
+    proxy: Proxy = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a worker: it runs the application's channels. Gateways find it by themselves.
+
+    Example: [bold]mesh worker examples.chat:endpoint --proxy tcp://127.0.0.1:5550[/bold]
+    """
+    from nodes import worker as node
+
+    flags = to_settings(log_level, log_format, bus=bus(proxy))
+    process.begin("worker", config, flags)
+    endpoint = application.load(application_spec)
+    node.run(endpoint, load("worker", endpoint, config, flags), application_spec)
+
+
+def proxy(
+    bind: Annotated[
+        str | None,
+        typer.Option(help="For publishers; subscribers: the next port, or path + .sub."),
+    ] = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a proxy: it relays broadcasts between all nodes.
+
+    Example: [bold]mesh proxy --bind tcp://127.0.0.1:5550[/bold]
+    """
+    from nodes import proxy as node
+
+    flags = to_settings(log_level, log_format, bus=bus([bind] if bind else None))
+    process.begin("proxy", config, flags)
+    node.run(load("proxy", None, config, flags))
+
+
+def cluster(
+    application_spec: App,
+    gateways: Annotated[int, typer.Option(min=1, help="Gateways; they share the port.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Workers.")] = 2,
+    proxies: Annotated[int, typer.Option(min=1, max=16, help="Proxies; with two, one may die.")] = 1,
+    host: Host = None,
+    port: Port = None,
+    status_file: Annotated[
+        Path | None, typer.Option(help="Keep a JSON file with every node's pid and URL.")
+    ] = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run a whole cluster on this machine, and restart what dies.
+
+    Gateways share the port, and each has one of its own behind it: with --port 4000 they are 4001, 4002, …
+
+    Example: [bold]mesh cluster examples.chat:endpoint --gateways 2 --workers 2 --port 4000[/bold]
+    """
+    from nodes import cluster as node
+
+    flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
+    process.begin("cluster", config, flags)
+    endpoint = application.load(application_spec)
+    settings = load("cluster", endpoint, config, flags)
+    sys.exit(node.run(application_spec, settings, gateways, workers, proxies, status_file))
