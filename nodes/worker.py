@@ -15,11 +15,11 @@ from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.link.silence import Silence
 from mesh.pubsub import PubSub
-from mesh.runtime.background import BackgroundTasks
-from mesh.runtime.channels import Channels
-from mesh.runtime.presences import Presences
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
+from mesh.worker.background import BackgroundTasks
+from mesh.worker.channels import Channels
+from mesh.worker.presence.registry import Presences
 from mesh.zeromq.curve import new_context
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer

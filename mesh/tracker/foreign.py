@@ -11,7 +11,7 @@ from mesh.serializers import envelope
 from mesh.tracker.state import Entry, Meta
 
 MAX_META_BYTES = 20_000
-"""Ours have half of that at the most (mesh/runtime/presence_metas.py), beside their `phx_ref`s."""
+"""Ours have half of that at the most (mesh/worker/presence/metas.py), beside their `phx_ref`s."""
 
 
 def flaw(entry: Entry) -> str | None:

@@ -1,6 +1,6 @@
 """What one tracker says, as bytes. One entry that cannot be encoded keeps no other from being told.
 
-Metas are checked when they are tracked (mesh/runtime/presence_metas.py); this is for what gets past that.
+Metas are checked when they are tracked (mesh/worker/presence/metas.py); this is for what gets past that.
 """
 
 import msgspec

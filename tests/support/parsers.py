@@ -54,12 +54,12 @@ from mesh.link import commands
 from mesh.messages import BINARY, JSON, MSGPACK
 from mesh.mount import Mount, SessionCookie
 from mesh.routes import Route, RouteTable
-from mesh.runtime import channels
 from mesh.serializers.base import Frame
 from mesh.serializers.registry import BY_NAME, negotiate
 from mesh.socket import ConnectInfo, SocketHandler
 from mesh.tracker import messages as tracker_messages
 from mesh.tracker.state import Delta, State
+from mesh.worker import channels
 from mesh.zeromq import keys
 
 VECTORS = Path(__file__).parents[1] / "vectors"

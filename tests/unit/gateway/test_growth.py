@@ -12,8 +12,8 @@ from gateway.ledger import Ledger, Tally
 from gateway.order import Order
 from mesh.link import commands
 from mesh.messages import JSON
-from mesh.runtime.recent import Recent
 from mesh.serializers.registry import BY_NAME
+from mesh.worker.handoff.recent_broadcasts import Recent
 from tests.support.hub import WORKER, Gateway, Workers
 
 TIMES = 4

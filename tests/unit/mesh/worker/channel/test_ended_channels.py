@@ -1,4 +1,4 @@
-"""mesh/runtime: a channel that has ended leaves no presence and no subscription, whatever still runs of it."""
+"""mesh/worker: a channel that has ended leaves no presence and no subscription, whatever still runs of it."""
 
 import asyncio
 
@@ -9,9 +9,9 @@ from mesh import Channel, Endpoint, Presence, SocketHandler, on
 from mesh.errors import ChannelError
 from mesh.link import commands
 from mesh.messages import JSON
-from mesh.runtime.channels import Channels
-from mesh.runtime.presences import Presences
 from mesh.settings import PresenceSettings, WorkerSettings
+from mesh.worker.channels import Channels
+from mesh.worker.presence.registry import Presences
 from tests.support.bus import NumberingBus
 from tests.support.until import until
 

@@ -6,10 +6,10 @@ import pytest
 
 from mesh.errors import PayloadError
 from mesh.presence import Presence
-from mesh.runtime.presence_calls import CALLBACK_SECONDS
-from mesh.runtime.presence_server import PresenceServer
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, logs
+from mesh.worker.presence.calls import CALLBACK_SECONDS
+from mesh.worker.presence.server import PresenceServer
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mesh import cancellation, payloads
 from mesh.link import commands
-from mesh.runtime import telling
-from mesh.runtime.mail import End, Stop
-from mesh.runtime.mailbox import Mailbox
 from mesh.telemetry import get_logger
+from mesh.worker import channel_telemetry
+from mesh.worker.channel.mail import End, Stop
+from mesh.worker.channel.mailbox import Mailbox
 
 if TYPE_CHECKING:
-    from mesh.runtime.channels import Channels
+    from mesh.worker.channels import Channels
 
 log = get_logger("mesh.channel")
 
@@ -97,7 +97,7 @@ class Ending(Mailbox):
     async def _crash(self, error: Exception) -> None:
         if self._ended:
             return
-        telling.crashed(self.channel, error)
+        channel_telemetry.crashed(self.channel, error)
         await self._end(commands.Crashed, error)
 
     async def _end(self, command: Last, reason: Any) -> None:
@@ -113,7 +113,7 @@ class Ending(Mailbox):
         self._ended = True
         self._clear()
         self._release()
-        telling.ended(self.channel, reason)
+        channel_telemetry.ended(self.channel, reason)
         try:
             result = self.channel.terminate(reason)
             if result is not None and hasattr(result, "__await__"):

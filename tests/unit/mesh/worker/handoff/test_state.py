@@ -1,10 +1,10 @@
-"""mesh/runtime/luggage.py: what a channel takes along."""
+"""mesh/worker/handoff/state.py: what a channel takes along."""
 
 import msgspec
 import pytest
 
 from mesh.errors import ChannelError
-from mesh.runtime.luggage import Luggage, Tracked, pack, pack_assigns, unpack
+from mesh.worker.handoff.state import Luggage, Tracked, pack, pack_assigns, unpack
 
 LUGGAGE = Luggage(
     {"n": 1, "bytes": b"\x00", "deep": [{"a": None}]},

@@ -10,14 +10,14 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import DecodeError
 from mesh.link import commands
 from mesh.pubsub import BusAdapter
-from mesh.runtime.context import WorkerContext
-from mesh.runtime.holds import Holds
-from mesh.runtime.mail import Out, Subscribed
-from mesh.runtime.recent import Recent
 from mesh.telemetry import Complaints, get_logger
+from mesh.worker.channel.context import WorkerContext
+from mesh.worker.channel.mail import Out, Subscribed
+from mesh.worker.handoff.recent_broadcasts import Recent
+from mesh.worker.push_pauses import Holds
 
 if TYPE_CHECKING:
-    from mesh.runtime.channel_server import ChannelServer
+    from mesh.worker.channel.server import ChannelServer
 
 _malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
 

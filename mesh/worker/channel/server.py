@@ -16,15 +16,15 @@ from mesh.channel import Channel
 from mesh.errors import ChannelError
 from mesh.link import commands
 from mesh.messages import Broadcast
-from mesh.runtime import telling
-from mesh.runtime.ending import Ending
-from mesh.runtime.luggage import Luggage, pack, pack_assigns, unpack
-from mesh.runtime.mail import End, Info, Out, Stop, Subscribed
-from mesh.runtime.returns import join_reply, push_reply
 from mesh.telemetry import counters, get_logger
+from mesh.worker import channel_telemetry
+from mesh.worker.channel.callback_results import join_reply, push_reply
+from mesh.worker.channel.ending import Ending
+from mesh.worker.channel.mail import End, Info, Out, Stop, Subscribed
+from mesh.worker.handoff.state import Luggage, pack, pack_assigns, unpack
 
 if TYPE_CHECKING:
-    from mesh.runtime.channels import Channels
+    from mesh.worker.channels import Channels
 
 log = get_logger("mesh.channel")
 
@@ -147,10 +147,10 @@ class ChannelServer(Ending):
                 return
             log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
             codec, data = payloads.encode(JOIN_CRASHED)
-            telling.joined(self.channel, started, payload, "error")
+            channel_telemetry.joined(self.channel, started, payload, "error")
             await self._refuse(codec, data, error)
             return
-        telling.joined(self.channel, started, payload, reply.status)
+        channel_telemetry.joined(self.channel, started, payload, reply.status)
         if reply.status != "ok":
             await self._refuse(codec, data, "shutdown")
             return
@@ -236,7 +236,7 @@ class ChannelServer(Ending):
         self._send(commands.Moved(self.number, self._after(), assigns, data))
         channels.move_out(self)
         self._released = True
-        telling.moved(self.channel)
+        channel_telemetry.moved(self.channel)
         self._release()
 
     def _drop_mail(self) -> None:
@@ -271,7 +271,7 @@ class ChannelServer(Ending):
                 reply = push_reply(channel, event, result)
                 self.reply(None, reply.status, reply.payload)
         self._handling = False
-        telling.handled(channel, started, event, payload)
+        channel_telemetry.handled(channel, started, event, payload)
 
     async def _handle_out(self, out: Out) -> None:
         self._bytes -= len(out.data)

@@ -7,11 +7,11 @@ import pytest
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.messages import JSON, MSGPACK
-from mesh.runtime.holds import Holds
-from mesh.runtime.mail import Out, Subscribed
-from mesh.runtime.members import Members
-from mesh.runtime.recent import Recent
 from mesh.telemetry import counters
+from mesh.worker.channel.mail import Out, Subscribed
+from mesh.worker.handoff.recent_broadcasts import Recent
+from mesh.worker.push_pauses import Holds
+from mesh.worker.topic_members import Members
 from tests.support.bus import NumberingBus
 
 GARBAGE = [

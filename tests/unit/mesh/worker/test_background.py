@@ -1,4 +1,4 @@
-"""mesh/runtime/background.py: started once, again after a pause when it raises, cancelled at the end."""
+"""mesh/worker/background.py: started once, again after a pause when it raises, cancelled at the end."""
 
 import asyncio
 import itertools
@@ -7,8 +7,8 @@ import pytest
 
 from mesh import Endpoint
 from mesh.errors import ApplicationError
-from mesh.runtime.background import BackgroundTasks
 from mesh.telemetry import counters
+from mesh.worker.background import BackgroundTasks
 from tests.support.virtual_time import run_virtually
 
 

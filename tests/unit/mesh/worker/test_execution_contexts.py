@@ -12,10 +12,10 @@ import structlog
 from mesh import Channel, Endpoint, SocketHandler, contexts, on, telemetry
 from mesh.link import commands
 from mesh.messages import JSON
-from mesh.runtime.background import BackgroundTasks
-from mesh.runtime.luggage import Luggage, pack
-from mesh.runtime.runners import Runners
 from mesh.testing import ChannelCase, JoinRefused
+from mesh.worker.background import BackgroundTasks
+from mesh.worker.handoff.state import Luggage, pack
+from mesh.worker.runners import Runners
 from tests.support.contexts_app import USER, RoomChannel, endpoint, presence
 from tests.support.until import until
 

@@ -10,12 +10,12 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from mesh.link import commands
-from mesh.runtime.context import WorkerContext
-from mesh.runtime.mail import Out, Subscribed
 from mesh.telemetry import counters, get_logger
+from mesh.worker.channel.context import WorkerContext
+from mesh.worker.channel.mail import Out, Subscribed
 
 if TYPE_CHECKING:
-    from mesh.runtime.channels import Channels
+    from mesh.worker.channels import Channels
 
 log = get_logger("mesh.channel")
 

@@ -1,10 +1,10 @@
-"""mesh/runtime/recent.py: what an old worker had not heard, the new one finds."""
+"""mesh/worker/handoff/recent_broadcasts.py: what an old worker had not heard, the new one finds."""
 
 from mesh import Channel
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.messages import JSON
-from mesh.runtime import recent
-from mesh.runtime.recent import Recent
+from mesh.worker.handoff import recent_broadcasts
+from mesh.worker.handoff.recent_broadcasts import Recent
 
 
 class Plain(Channel):
@@ -63,7 +63,7 @@ def test_of_an_origin_that_the_old_worker_forgot_old_broadcasts_are_not_new():
     new, clock = make()
     hear(new, 1)
     hear(new, 1, "m")
-    clock.now += recent.MISSED_SECONDS + 1
+    clock.now += recent_broadcasts.MISSED_SECONDS + 1
     assert numbers(new, {}) == []
     assert numbers(new, {"n": 0}) == [("n", 1)]
 
@@ -71,14 +71,14 @@ def test_of_an_origin_that_the_old_worker_forgot_old_broadcasts_are_not_new():
 def test_what_is_kept_is_bounded_by_age_number_and_size(monkeypatch):
     kept, clock = make()
     hear(kept, 1)
-    clock.now += recent.KEPT_SECONDS + 1
+    clock.now += recent_broadcasts.KEPT_SECONDS + 1
     hear(kept, 2)
     assert kept.seen("room:1") == {"n": 2}
     assert len(kept._heard) == 1
-    monkeypatch.setattr(recent, "MAX_KEPT", 3)
+    monkeypatch.setattr(recent_broadcasts, "MAX_KEPT", 3)
     for sequence in range(3, 10):
         hear(kept, sequence)
     assert len(kept._heard) == 3
-    monkeypatch.setattr(recent, "MAX_BYTES", 4)
+    monkeypatch.setattr(recent_broadcasts, "MAX_BYTES", 4)
     hear(kept, 10)
     assert len(kept._heard) == 2

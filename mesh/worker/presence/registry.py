@@ -5,11 +5,11 @@ from collections.abc import Hashable, Iterable
 
 from mesh.bus.frames import Header
 from mesh.presence import Presence
-from mesh.runtime.luggage import Tracked
-from mesh.runtime.presence_server import LocalBroadcast, PresenceServer
 from mesh.settings import PresenceSettings
 from mesh.telemetry import get_logger
 from mesh.tracker.tracker import Publish
+from mesh.worker.handoff.state import Tracked
+from mesh.worker.presence.server import LocalBroadcast, PresenceServer
 
 log = get_logger("mesh.presence")
 

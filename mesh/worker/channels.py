@@ -15,18 +15,18 @@ from mesh.errors import WireError
 from mesh.link import commands
 from mesh.pubsub import PubSub
 from mesh.routes import Route
-from mesh.runtime.channel_server import ChannelServer
-from mesh.runtime.context import WorkerContext
-from mesh.runtime.holds import Holds, marks
-from mesh.runtime.luggage import Tracked
-from mesh.runtime.members import Bus, Members
-from mesh.runtime.moving import Moves
-from mesh.runtime.presences import Presences
-from mesh.runtime.recent import Recent
-from mesh.runtime.runners import Runners
 from mesh.settings import WorkerSettings
 from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
+from mesh.worker.channel.context import WorkerContext
+from mesh.worker.channel.server import ChannelServer
+from mesh.worker.handoff.coordinator import Moves
+from mesh.worker.handoff.recent_broadcasts import Recent
+from mesh.worker.handoff.state import Tracked
+from mesh.worker.presence.registry import Presences
+from mesh.worker.push_pauses import Holds, marks
+from mesh.worker.runners import Runners
+from mesh.worker.topic_members import Bus, Members
 
 log = get_logger("mesh.channels")
 

@@ -1,4 +1,4 @@
-"""mesh/runtime: channels that move, from a worker that stops to another; the gateway between them is the test."""
+"""mesh/worker: channels that move, from a worker that stops to another; the gateway between them is the test."""
 
 import asyncio
 import gc
@@ -11,12 +11,12 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import ChannelError
 from mesh.link import commands
 from mesh.messages import JSON, Sender
-from mesh.runtime.channel_server import MAILS_PER_RUN, ChannelServer
-from mesh.runtime.channels import Channels
-from mesh.runtime.luggage import unpack
-from mesh.runtime.presences import Presences
 from mesh.settings import PresenceSettings, WorkerSettings
 from mesh.telemetry import counters
+from mesh.worker.channel.server import MAILS_PER_RUN, ChannelServer
+from mesh.worker.channels import Channels
+from mesh.worker.handoff.state import unpack
+from mesh.worker.presence.registry import Presences
 from tests.support.bus import NumberingBus
 from tests.support.until import until
 
@@ -354,7 +354,7 @@ async def test_a_channel_moves_however_fast_broadcasts_come(old, new):
     broadcast(20)
     old.do(commands.Handover(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mesh.runtime.runners.TURN_SECONDS", 0.0)
+        patch.setattr("mesh.worker.runners.TURN_SECONDS", 0.0)
         while not any(isinstance(each, commands.Moved) for each in old.sent):
             broadcast(MAILS_PER_RUN + 1)  # more than are handled in a turn
             assert sent < 900

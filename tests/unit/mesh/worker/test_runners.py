@@ -1,11 +1,11 @@
-"""mesh/runtime/runners.py: callbacks that do not suspend share a task, those that do get their own."""
+"""mesh/worker/runners.py: callbacks that do not suspend share a task, those that do get their own."""
 
 import asyncio
 from contextvars import Context
 
 import pytest
 
-from mesh.runtime.runners import Runners
+from mesh.worker.runners import Runners
 
 
 class Job:
@@ -62,9 +62,9 @@ def turns(runners, jobs):
 
 
 def test_a_turn_ends_by_the_clock(monkeypatch):
-    monkeypatch.setattr("mesh.runtime.runners.TURN_SECONDS", 60.0)
+    monkeypatch.setattr("mesh.worker.runners.TURN_SECONDS", 60.0)
     assert len(turns(Runners(), 20)) == 1
-    monkeypatch.setattr("mesh.runtime.runners.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("mesh.worker.runners.TURN_SECONDS", 0.0)
     assert turns(Runners(), 5) == [1] * 5
 
 

@@ -17,13 +17,13 @@ from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
 from mesh.replies import Reply, SocketRef
-from mesh.runtime.mail import Info, Stop
 from mesh.serializers import binary as binary_frames
 from mesh.telemetry import stats
+from mesh.worker.channel.mail import Info, Stop
 
 if TYPE_CHECKING:
-    from mesh.runtime.channels import Channels
-    from mesh.runtime.members import TopicMembers
+    from mesh.worker.channels import Channels
+    from mesh.worker.topic_members import TopicMembers
 
 
 class WorkerContext(ABC):

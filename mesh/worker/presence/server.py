@@ -18,15 +18,15 @@ from typing import Any
 from mesh import contexts
 from mesh.errors import PayloadError
 from mesh.presence import DIFF, Presence
-from mesh.runtime.context import WorkerContext
-from mesh.runtime.presence_calls import Steps, go_on, in_time
-from mesh.runtime.presence_metas import checked, copied, copied_keys
-from mesh.runtime.presence_window import Window
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, get_logger
 from mesh.tracker import foreign
 from mesh.tracker.state import Change, Meta
 from mesh.tracker.tracker import Publish, Tracker
+from mesh.worker.channel.context import WorkerContext
+from mesh.worker.presence.calls import Steps, go_on, in_time
+from mesh.worker.presence.metas import checked, copied, copied_keys
+from mesh.worker.presence.window import Window
 
 log = get_logger("mesh.presence")
 

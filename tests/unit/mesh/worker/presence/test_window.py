@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.presence import Presence
-from mesh.runtime.presence_server import PresenceServer, _refs
-from mesh.runtime.presence_window import Window
 from mesh.settings import PresenceSettings
 from mesh.tracker.state import Change
+from mesh.worker.presence.server import PresenceServer, _refs
+from mesh.worker.presence.window import Window
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
 
@@ -276,7 +276,7 @@ def test_a_track_an_update_and_an_untrack_within_a_window_are_not_told():
 
 
 def test_refs_are_not_used_again_when_the_clock_is_set_back(monkeypatch):
-    monkeypatch.setattr("mesh.runtime.presence_server.time_ns", lambda: 1_000)
+    monkeypatch.setattr("mesh.worker.presence.server.time_ns", lambda: 1_000)
     refs = _refs("node")
     made = [next(refs) for _ in range(70_000)]
     assert len(set(made)) == len(made)

@@ -12,7 +12,7 @@ from mesh.link import commands
 from mesh.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from mesh.runtime.channel_server import ChannelServer
+    from mesh.worker.channel.server import ChannelServer
 
 log = get_logger("mesh.channels")
 

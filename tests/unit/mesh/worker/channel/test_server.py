@@ -1,4 +1,4 @@
-"""mesh/runtime: a worker's channels, with a link that writes down and a bus that numbers."""
+"""mesh/worker: a worker's channels, with a link that writes down and a bus that numbers."""
 
 import asyncio
 import gc
@@ -13,11 +13,11 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import ChannelInfo
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, Sender
-from mesh.runtime import telling
-from mesh.runtime.channel_server import MAILS_PER_RUN
-from mesh.runtime.channels import Channels
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters, logs
+from mesh.worker import channel_telemetry
+from mesh.worker.channel.server import MAILS_PER_RUN
+from mesh.worker.channels import Channels
 from tests.support.bus import NumberingBus
 from tests.support.until import until
 from tests.support.virtual_time import run_virtually
@@ -669,7 +669,7 @@ class Log:
 
 def test_joins_and_events_are_logged_at_the_level_their_class_says(monkeypatch):
     log = Log()
-    monkeypatch.setattr(telling, "log", log)
+    monkeypatch.setattr(channel_telemetry, "log", log)
     monkeypatch.setattr(logs, "_least", 0)
 
     @scenario()
