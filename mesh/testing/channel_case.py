@@ -31,7 +31,7 @@ from mesh.testing.memory_bus import MemoryBus
 from mesh.testing.memory_gateway import MemoryGateway
 from mesh.testing.stepped_loop import SteppedLoop
 from mesh.worker.channels import Channels
-from mesh.worker.presence.registry import Presences
+from mesh.worker.presence.registry import PresenceRegistry
 
 SECRET = "the secret of channel tests"  # noqa: S105
 ASSERT_SECONDS = 0.1
@@ -72,7 +72,7 @@ class ChannelCase:
         self.numbers = count(1)
         self._loop = SteppedLoop()
         self._channels: Channels
-        self._presences: Presences
+        self._presences: PresenceRegistry
         try:
             self._loop.call(self._start)
         except BaseException:
@@ -84,7 +84,7 @@ class ChannelCase:
         own = self.endpoint.settings
         worker = WorkerSettings(**{"kill_seconds": KILL_SECONDS, **own.get("worker", {})})
         self._channels = channels = Channels(self.endpoint, bus, gateway.sent, worker)
-        self._presences = channels.presences = Presences(
+        self._presences = channels.presences = PresenceRegistry(
             self.endpoint.presences,
             bus.node,
             bus.publish_kind,

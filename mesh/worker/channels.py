@@ -20,13 +20,13 @@ from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
 from mesh.worker.channel.context import WorkerContext
 from mesh.worker.channel.server import ChannelServer
-from mesh.worker.handoff.coordinator import Moves
-from mesh.worker.handoff.recent_broadcasts import Recent
-from mesh.worker.handoff.state import Tracked
-from mesh.worker.presence.registry import Presences
-from mesh.worker.push_pauses import Holds, marks
+from mesh.worker.handoff.coordinator import HandoffCoordinator
+from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
+from mesh.worker.handoff.state import TrackedPresence
+from mesh.worker.presence.registry import PresenceRegistry
+from mesh.worker.push_pauses import PushPauses, marks
 from mesh.worker.runners import Runners
-from mesh.worker.topic_members import Bus, Members
+from mesh.worker.topic_members import LocalMembers, SequencedBus
 
 log = get_logger("mesh.channels")
 
@@ -55,14 +55,14 @@ class Channels:
 
     Attributes:
         marks: how much may wait for one channel before its client is not read from.
-        holds: which channels handle no pushes now.
+        push_pauses: which channels handle no pushes now.
         members: the joined channels by topic, for broadcasts.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
-        bus: Bus,
+        bus: SequencedBus,
         send: Callable[[bytes, commands.ToGateway], int],
         settings: WorkerSettings,
         version: Callable[[bytes], int] = lambda _: commands.SPOKEN.newest,
@@ -73,13 +73,13 @@ class Channels:
         self.send = send
         self.settings = settings
         self.marks = marks(settings)
-        self.holds = Holds()
+        self.push_pauses = PushPauses()
         self._version = version
         self.runners = Runners()
-        self.presences: Presences | None = None
-        self.moves = Moves(version, settings.kill_seconds)
-        recent = Recent.of([route.channel for _, route in self._own_routes()])
-        self.members = Members(bus, send, self.holds, recent)
+        self.presences: PresenceRegistry | None = None
+        self.handoffs = HandoffCoordinator(version, settings.kill_seconds)
+        recent = RecentBroadcasts.of([route.channel for _, route in self._own_routes()])
+        self.members = LocalMembers(bus, send, self.push_pauses, recent)
         self._gateways: dict[bytes, str] = {}
         self._by_link: dict[bytes, dict[int, ChannelServer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,9 +112,9 @@ class Channels:
         servers = self._by_link.pop(link, {})
         for server in list(servers.values()):
             server.end("closed")
-        self.moves.settle(link)
-        for topic in self.holds.forget(link):
-            self.members.hold(topic)
+        self.handoffs.settle(link)
+        for topic in self.push_pauses.forget(link):
+            self.members.pauses_changed(topic)
 
     def gateway_of(self, link: bytes) -> str:
         """The id of the gateway behind a link; empty if it is gone."""
@@ -143,18 +143,18 @@ class Channels:
             else:
                 server.replace()
         elif isinstance(command, commands.TopicPaused):
-            self.holds.pause_topic(command.topic, link)
-            self.members.hold(command.topic)
+            self.push_pauses.pause_topic(command.topic, link)
+            self.members.pauses_changed(command.topic)
         elif isinstance(command, commands.TopicResumed):
-            self.holds.resume_topic(command.topic, link)
-            self.members.hold(command.topic)
+            self.push_pauses.resume_topic(command.topic, link)
+            self.members.pauses_changed(command.topic)
         elif isinstance(command, commands.SocketDown):
             for number in command.channels:
                 server = servers.get(number)
                 if server is not None:
                     server.end(command.reason)
                     continue
-                moved = self.moves.take_back(link, number)
+                moved = self.handoffs.take_back(link, number)
                 if moved is not None:
                     moved.take_back(command.reason)
 
@@ -168,25 +168,25 @@ class Channels:
 
     # Back-pressure (docs/protocol.md §3.3)
 
-    def hold_link(self, link: bytes, held: bool) -> None:
+    def pause_link(self, link: bytes, paused: bool) -> None:
         """Much waits for a gateway: its channels handle no pushes until that is no longer so."""
-        self.holds.hold_link(link, held)
+        self.push_pauses.pause_link(link, paused)
         for server in list(self._by_link.get(link, {}).values()):
-            server.hold(self.holds.held(server.topic, link))
+            server.pause_pushes(self.push_pauses.paused(server.topic, link))
 
-    def pause_pushes(self, link: bytes, number: int) -> bool:
+    def pause_reading(self, link: bytes, number: int) -> bool:
         """Ask a gateway not to read from a channel's client; False if it does not understand that."""
         if self._version(link) < commands.BACK_PRESSURE:
             return False
         self.send(link, commands.PushesPaused(number))
         return True
 
-    def resume_pushes(self, link: bytes, number: int) -> None:
+    def resume_reading(self, link: bytes, number: int) -> None:
         """Undo it."""
         self.send(link, commands.PushesResumed(number))
 
     def _join(self, link: bytes, servers: dict[int, ChannelServer], join: commands.Join) -> None:
-        if self.moves.begun:
+        if self.handoffs.begun:
             return  # when the link ends, its gateway sends it to another worker
         if join.channel in servers:
             self.malformed(link, join.channel)
@@ -249,7 +249,7 @@ class Channels:
 
     def remove(self, server: ChannelServer) -> None:
         """The channel has ended."""
-        self.moves.over(server)
+        self.handoffs.over(server)
         servers = self._by_link.get(server.link)
         if servers is not None and servers.get(server.number) is server:
             del servers[server.number]
@@ -267,7 +267,7 @@ class Channels:
 
         No more joins are taken.
         """
-        await self.moves.run(
+        await self.handoffs.run(
             [each for servers in self._by_link.values() for each in servers.values()], seconds
         )
 
@@ -277,24 +277,24 @@ class Channels:
         route = mount.routes.find(server.topic)
         return route.assigns if route is not None else {}
 
-    def tracked(self, server: ChannelServer) -> tuple[Tracked, ...]:
+    def tracked(self, server: ChannelServer) -> tuple[TrackedPresence, ...]:
         """Its presences."""
         return self.presences.tracked(server) if self.presences is not None else ()
 
-    def move_in(self, server: ChannelServer, tracked: tuple[Tracked, ...]) -> None:
+    def move_in(self, server: ChannelServer, tracked: tuple[TrackedPresence, ...]) -> None:
         """It has come: it is present here."""
         if self.presences is not None:
             self.presences.move_in(server, tracked)
 
     def move_out(self, server: ChannelServer) -> None:
         """It has gone: it will be present elsewhere."""
-        self.moves.moved(server)
+        self.handoffs.moved(server)
         if self.presences is not None:
             self.presences.move_out(server)
 
     def links_closed(self) -> None:
         """The links have ended, the last of a worker that stops: what has moved away is forgotten."""
-        self.moves.settle_all()
+        self.handoffs.settle_all()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
         """Run the end of a channel that was killed, in the channel's context."""

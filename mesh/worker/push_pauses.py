@@ -32,7 +32,7 @@ def marks(settings: WorkerSettings) -> Marks:
     )
 
 
-class Holds:
+class PushPauses:
     """Which topics and which links are held."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Holds:
     def __len__(self) -> int:
         return len(self._topics)
 
-    def held(self, topic: str, link: bytes) -> bool:
+    def paused(self, topic: str, link: bytes) -> bool:
         """Whether a channel on this topic and link is."""
         return topic in self._topics or link in self._links
 
@@ -61,9 +61,9 @@ class Holds:
             if not links:
                 del self._topics[topic]
 
-    def hold_link(self, link: bytes, held: bool) -> None:
+    def pause_link(self, link: bytes, paused: bool) -> None:
         """Much waits for the gateway behind it, or no longer."""
-        if held:
+        if paused:
             self._links.add(link)
         else:
             self._links.discard(link)

@@ -12,9 +12,9 @@ from mesh.link import commands
 from mesh.pubsub import BusAdapter
 from mesh.telemetry import Complaints, get_logger
 from mesh.worker.channel.context import WorkerContext
-from mesh.worker.channel.mail import Out, Subscribed
-from mesh.worker.handoff.recent_broadcasts import Recent
-from mesh.worker.push_pauses import Holds
+from mesh.worker.channel.mail import InterceptedBroadcast, SubscribedBroadcast
+from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
+from mesh.worker.push_pauses import PushPauses
 
 if TYPE_CHECKING:
     from mesh.worker.channel.server import ChannelServer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
 
 
-class Bus(BusAdapter, Protocol):
+class SequencedBus(BusAdapter, Protocol):
     """A bus that tells the number of the last message it published."""
 
     @property
@@ -30,7 +30,7 @@ class Bus(BusAdapter, Protocol):
         """The last number given."""
 
 
-class TopicMembers:
+class LocalTopic:
     """The joined channels of one topic on this worker.
 
     Attributes:
@@ -47,44 +47,44 @@ class TopicMembers:
         self.links: dict[bytes, tuple[int, int]] = {}
 
 
-class Members:
+class LocalMembers:
     """The channels of a worker, as broadcasts find them.
 
     Args:
         bus: where this worker subscribes.
         send: queues a command for the gateway behind a link.
-        holds: which channels handle no pushes now.
+        push_pauses: which channels handle no pushes now.
         recent: what channels that come from another worker may have missed; None if none can.
     """
 
     def __init__(
         self,
-        bus: Bus,
+        bus: SequencedBus,
         send: Callable[[bytes, commands.ToGateway], int],
-        holds: Holds,
-        recent: Recent | None,
+        push_pauses: PushPauses,
+        recent: RecentBroadcasts | None,
     ) -> None:
         self._bus = bus
         self._send = send
-        self._holds = holds
+        self._push_pauses = push_pauses
         self._recent = recent
-        self._members: dict[str, TopicMembers] = {}
+        self._members: dict[str, LocalTopic] = {}
         self._subscribers: dict[str, dict[WorkerContext, None]] = {}
 
     def __len__(self) -> int:
         """How many topics have members."""
         return len(self._members)
 
-    def add(self, server: "ChannelServer") -> TopicMembers:
+    def add(self, server: "ChannelServer") -> LocalTopic:
         """The channel has joined."""
         members = self._members.get(server.topic)
         if members is None:
-            members = self._members[server.topic] = TopicMembers()
+            members = self._members[server.topic] = LocalTopic()
         members.servers[server] = None
         carried, since = members.links.get(server.link, (0, self._bus.sequence))
         members.links[server.link] = carried + 1, since
-        if self._holds and self._holds.held(server.topic, server.link):
-            server.hold(True)
+        if self._push_pauses and self._push_pauses.paused(server.topic, server.link):
+            server.pause_pushes(True)
         return members
 
     def remove(self, server: "ChannelServer") -> None:
@@ -120,11 +120,11 @@ class Members:
             del self._subscribers[topic]
             self._bus.unsubscribe(topics.exact(topic))
 
-    def hold(self, topic: str) -> None:
+    def pauses_changed(self, topic: str) -> None:
         """What holds the channels on `topic` has changed."""
         members = self._members.get(topic)
         for server in members.servers if members is not None else ():
-            server.hold(self._holds.held(topic, server.link))
+            server.pause_pushes(self._push_pauses.paused(topic, server.link))
 
     # Broadcasts
 
@@ -149,7 +149,7 @@ class Members:
             self._inform(subscribers, topic, header, data)
 
     def _intercept(
-        self, members: TopicMembers, readable: bool, topic: str, header: Header, data: bytes
+        self, members: LocalTopic, readable: bool, topic: str, header: Header, data: bytes
     ) -> bool:
         """Returns whether it can be read, as far as that had to be looked at."""
         event, sender = header.event, header.sender
@@ -163,7 +163,7 @@ class Members:
                 readable = True
             if skipped is not None and server.named_by(skipped):
                 continue
-            server.post_sized(Out(event, header.codec, data))
+            server.post_sized(InterceptedBroadcast(event, header.codec, data))
         return True
 
     def _inform(
@@ -175,7 +175,7 @@ class Members:
         for server in subscribers:
             if sender is not None and server.named_by(sender):
                 continue
-            server.post_sized(Subscribed(topic, header.event, header.codec, data))
+            server.post_sized(SubscribedBroadcast(topic, header.event, header.codec, data))
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """To the members of `topic` that this worker serves, and to its channels that subscribed to it.
@@ -199,7 +199,7 @@ class Members:
             self._send(link, commands.Broadcast(topic, after, event, codec, data))
         for server in members.servers:
             if event in server.intercepts:
-                server.post_sized(Out(event, codec, data))
+                server.post_sized(InterceptedBroadcast(event, codec, data))
 
     # For channels that move
 
@@ -207,12 +207,12 @@ class Members:
         """Of each origin the last broadcast for a channel that intercepts, as far as heard lately."""
         return self._recent.seen(server.topic) if self._recent is not None and server.intercepts else {}
 
-    def missed(self, server: "ChannelServer", seen: dict[str, int]) -> list[Out]:
+    def missed(self, server: "ChannelServer", seen: dict[str, int]) -> list[InterceptedBroadcast]:
         """Broadcasts for a channel that has come, which the worker it comes from had not heard."""
         if self._recent is None or not server.intercepts:
             return []
         return [
-            Out(header.event, header.codec, data)
+            InterceptedBroadcast(header.event, header.codec, data)
             for header, data in self._recent.after(server.topic, seen)
             if header.event in server.intercepts
             and not (header.sender is not None and header.sender.skip and server.named_by(header.sender))

@@ -19,11 +19,11 @@ from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
 from mesh.replies import Reply, SocketRef
 from mesh.serializers import binary as binary_frames
 from mesh.telemetry import stats
-from mesh.worker.channel.mail import Info, Stop
+from mesh.worker.channel.mail import InfoMessage, StopRequested
 
 if TYPE_CHECKING:
     from mesh.worker.channels import Channels
-    from mesh.worker.topic_members import TopicMembers
+    from mesh.worker.topic_members import LocalTopic
 
 
 class WorkerContext(ABC):
@@ -49,7 +49,7 @@ class WorkerContext(ABC):
         self.link = link
         self.number = join.channel
         self.topic = join.topic
-        self.members: TopicMembers | None = None
+        self.members: LocalTopic | None = None
         self._codec = MSGPACK if join.serializer == "v2_msgpack" else JSON
         self._running = False
         self._joined = False
@@ -125,20 +125,20 @@ class WorkerContext(ABC):
 
     def _schedule_stop(self) -> None:
         reason, self._stop_reason = self._stop_reason, None
-        self.post(Stop(reason or "normal"))
+        self.post(StopRequested(reason or "normal"))
 
     def send(self, message: Any, delay_seconds: float) -> None:
         """Queue for `handle_info`."""
         if not delay_seconds < math.inf:
             raise ChannelError(f"delay_seconds {delay_seconds!r}: want a number of seconds")
         if delay_seconds <= 0:
-            self.post(Info(message))
+            self.post(InfoMessage(message))
             return
         timers = self._timers = self._timers if self._timers is not None else set()
 
         def due() -> None:
             timers.discard(timer)
-            self.post(Info(message))
+            self.post(InfoMessage(message))
 
         timer = asyncio.get_running_loop().call_later(delay_seconds, due)
         timers.add(timer)
@@ -155,7 +155,7 @@ class WorkerContext(ABC):
     def _silent(self) -> None:
         self._silence = None
         if not self._running:  # else something has just come
-            self.post(Info(TIMEOUT))
+            self.post(InfoMessage(TIMEOUT))
 
     def _end_silence(self) -> None:
         self._silence_seconds = None

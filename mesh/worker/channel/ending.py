@@ -12,7 +12,7 @@ from mesh import cancellation, payloads
 from mesh.link import commands
 from mesh.telemetry import get_logger
 from mesh.worker import channel_telemetry
-from mesh.worker.channel.mail import End, Stop
+from mesh.worker.channel.mail import ClientGone, StopRequested
 from mesh.worker.channel.mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Ending(Mailbox):
         """The client is gone: end after the mail that came before."""
         self._gone = True
         if self._joined:
-            self.post(End(reason))
+            self.post(ClientGone(reason))
         elif self._moves_in:  # `terminate` needs what `restore` is about to be given
-            self.post(End(reason))
+            self.post(ClientGone(reason))
             self._kill_later(reason, None)
         else:  # nobody waits for this join any longer
             self._kill(reason, None)
@@ -79,12 +79,12 @@ class Ending(Mailbox):
         self._send(commands.Reply(self.number, self._after(), leave.ref, "ok", 0, payloads.EMPTY))
         await self._end(commands.Closed, "left")
 
-    async def _handle_end(self, end: End) -> None:
+    async def _handle_end(self, end: ClientGone) -> None:
         if self._held is not None and self._catch_up(end):
             return
         await self._end(None, end.reason)
 
-    async def _handle_stop(self, stop: Stop) -> None:
+    async def _handle_stop(self, stop: StopRequested) -> None:
         await self._stop(stop.reason)
 
     async def _stop(self, reason: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 
-class Out(NamedTuple):
+class InterceptedBroadcast(NamedTuple):
     """Mail: a broadcast that this channel intercepts."""
 
     event: str
@@ -11,7 +11,7 @@ class Out(NamedTuple):
     data: bytes
 
 
-class Subscribed(NamedTuple):
+class SubscribedBroadcast(NamedTuple):
     """Mail: a broadcast on a topic that this channel subscribed to, for `handle_info`."""
 
     topic: str
@@ -20,19 +20,19 @@ class Subscribed(NamedTuple):
     data: bytes
 
 
-class Info(NamedTuple):
+class InfoMessage(NamedTuple):
     """Mail for `handle_info`."""
 
     message: Any
 
 
-class End(NamedTuple):
+class ClientGone(NamedTuple):
     """Mail: the client is gone."""
 
     reason: str
 
 
-class Stop(NamedTuple):
+class StopRequested(NamedTuple):
     """Mail: `stop` was called while no callback ran."""
 
     reason: str

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mesh.link import commands
 from mesh.telemetry import counters, get_logger
 from mesh.worker.channel.context import WorkerContext
-from mesh.worker.channel.mail import Out, Subscribed
+from mesh.worker.channel.mail import InterceptedBroadcast, SubscribedBroadcast
 
 if TYPE_CHECKING:
     from mesh.worker.channels import Channels
@@ -70,7 +70,7 @@ class Mailbox(WorkerContext):
         if not self._running:
             self._schedule()
 
-    def post_sized(self, mail: commands.Push | Out | Subscribed) -> None:
+    def post_sized(self, mail: commands.Push | InterceptedBroadcast | SubscribedBroadcast) -> None:
         """As `post`, for what carries a payload: over a mark the client is not read from for a while."""
         self._bytes = size = self._bytes + len(mail.data)
         self.post(mail)
@@ -86,17 +86,17 @@ class Mailbox(WorkerContext):
         elif self.waiting > self.channels.settings.max_mailbox_messages:
             self._overflow("worker.max_mailbox_messages")
         elif not self._pausing and self.channels.marks.passed(self.waiting, self._bytes):
-            self._pausing = self.channels.pause_pushes(self.link, self.number)
+            self._pausing = self.channels.pause_reading(self.link, self.number)
 
     def _look_at_low_marks(self) -> None:
         """Something was handled: the client is read from again when little enough is left."""
         if not self._ended and self.channels.marks.fallen(self.waiting, self._bytes):
             self._pausing = False
-            self.channels.resume_pushes(self.link, self.number)
+            self.channels.resume_reading(self.link, self.number)
 
-    def hold(self, held: bool) -> None:
+    def pause_pushes(self, paused: bool) -> None:
         """Handle no pushes while it is true; everything else goes on. What waits then comes first."""
-        if not held:
+        if not paused:
             self._put_back()
         elif self._held is None and not self._finishing:
             self._held = deque()

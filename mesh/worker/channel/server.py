@@ -20,8 +20,14 @@ from mesh.telemetry import counters, get_logger
 from mesh.worker import channel_telemetry
 from mesh.worker.channel.callback_results import join_reply, push_reply
 from mesh.worker.channel.ending import Ending
-from mesh.worker.channel.mail import End, Info, Out, Stop, Subscribed
-from mesh.worker.handoff.state import Luggage, pack, pack_assigns, unpack
+from mesh.worker.channel.mail import (
+    ClientGone,
+    InfoMessage,
+    InterceptedBroadcast,
+    StopRequested,
+    SubscribedBroadcast,
+)
+from mesh.worker.handoff.state import HandoffState, pack, pack_assigns, unpack
 
 if TYPE_CHECKING:
     from mesh.worker.channels import Channels
@@ -190,15 +196,15 @@ class ChannelServer(Ending):
 
     async def _move_in(self, join: commands.Join) -> None:
         """Go on with a channel that another worker ran; what fails crashes it."""
-        luggage = unpack(join.data)
+        state = unpack(join.data)
         self._joined = True
         since = self.channels.bus.sequence
         self.members = self.channels.members.add(self)
-        for out in self.channels.members.missed(self, luggage.seen):
+        for out in self.channels.members.missed(self, state.seen):
             self.post_sized(out)
-        await asyncio.gather(*map(self.subscribe, luggage.subscriptions))
-        self.channels.move_in(self, luggage.tracked)
-        result = self.channel.restore(luggage.state)
+        await asyncio.gather(*map(self.subscribe, state.subscriptions))
+        self.channels.move_in(self, state.tracked)
+        result = self.channel.restore(state.snapshot)
         if result is not None and hasattr(result, "__await__"):
             result = await result
         self._expect_none("restore", result)
@@ -229,7 +235,7 @@ class ChannelServer(Ending):
         name, channels = type(self.channel).__name__, self.channels
         tracked, topics = channels.tracked(self), tuple(self._subscriptions or ())
         most = channels.settings.max_snapshot_bytes
-        data = pack(name, Luggage(state, topics, tracked, seen), most)
+        data = pack(name, HandoffState(state, topics, tracked, seen), most)
         assigns = pack_assigns(name, self.channel.assigns, channels.assigns_of(self))
         self._ended = True
         self._drop_mail()
@@ -242,7 +248,7 @@ class ChannelServer(Ending):
     def _drop_mail(self) -> None:
         """What came while an async snapshot ran."""
         # Intercepted broadcasts are heard by the next worker; those of other topics are not.
-        lost = sum(type(mail) in (Info, Subscribed) for mail in self._mailbox)
+        lost = sum(type(mail) in (InfoMessage, SubscribedBroadcast) for mail in self._mailbox)
         if lost:
             counters.count("messages_not_moved", lost)
             log.warning("messages to a channel that moves are dropped", topic=self.topic, messages=lost)
@@ -273,7 +279,7 @@ class ChannelServer(Ending):
         self._handling = False
         channel_telemetry.handled(channel, started, event, payload)
 
-    async def _handle_out(self, out: Out) -> None:
+    async def _handle_out(self, out: InterceptedBroadcast) -> None:
         self._bytes -= len(out.data)
         payload = payloads.decode(out.codec, out.data)
         result = self.channel.handle_out(out.event, payload)
@@ -281,13 +287,13 @@ class ChannelServer(Ending):
             result = await result
         self._expect_none("handle_out", result)
 
-    def _handle_subscribed(self, mail: Subscribed) -> Coroutine[Any, Any, None]:
+    def _handle_subscribed(self, mail: SubscribedBroadcast) -> Coroutine[Any, Any, None]:
         """What `_handle_info` returns, for `run` to await: no coroutine around another."""
         self._bytes -= len(mail.data)
         payload = payloads.decode(mail.codec, mail.data)
-        return self._handle_info(Info(Broadcast(mail.topic, mail.event, payload)))
+        return self._handle_info(InfoMessage(Broadcast(mail.topic, mail.event, payload)))
 
-    async def _handle_info(self, info: Info) -> None:
+    async def _handle_info(self, info: InfoMessage) -> None:
         if type(self.channel).handle_info is Channel.handle_info:
             log.warning(
                 "message ignored: the channel has no handle_info",
@@ -321,9 +327,9 @@ HANDLERS: dict[type[Any], Any] = {
     commands.Push: ChannelServer._handle_push,
     commands.Leave: ChannelServer._handle_leave,
     commands.Handover: ChannelServer._handle_handover,
-    Out: ChannelServer._handle_out,
-    Subscribed: ChannelServer._handle_subscribed,
-    Info: ChannelServer._handle_info,
-    End: ChannelServer._handle_end,
-    Stop: ChannelServer._handle_stop,
+    InterceptedBroadcast: ChannelServer._handle_out,
+    SubscribedBroadcast: ChannelServer._handle_subscribed,
+    InfoMessage: ChannelServer._handle_info,
+    ClientGone: ChannelServer._handle_end,
+    StopRequested: ChannelServer._handle_stop,
 }

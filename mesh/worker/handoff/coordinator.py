@@ -20,7 +20,7 @@ AT_ONCE = 256
 """Channels under way: their clients' messages wait, and their states are in memory three times."""
 
 
-class Moves:
+class HandoffCoordinator:
     """The channels that move away.
 
     Args:

@@ -21,7 +21,7 @@ MAX_KEPT = 20_000
 MAX_BYTES = 32_000_000
 
 
-class Heard(NamedTuple):
+class RecentBroadcast(NamedTuple):
     """A broadcast, and when it came."""
 
     at: float
@@ -30,7 +30,7 @@ class Heard(NamedTuple):
     data: bytes
 
 
-class Recent:
+class RecentBroadcasts:
     """The last broadcasts of some events.
 
     Args:
@@ -41,12 +41,12 @@ class Recent:
     def __init__(self, events: frozenset[str], clock: Callable[[], float] = monotonic) -> None:
         self._events = events
         self._clock = clock
-        self._heard: deque[Heard] = deque()
-        self._by_topic: dict[str, deque[Heard]] = {}
+        self._heard: deque[RecentBroadcast] = deque()
+        self._by_topic: dict[str, deque[RecentBroadcast]] = {}
         self._bytes = 0
 
     @classmethod
-    def of(cls, channels: Iterable[type[Channel]]) -> "Recent | None":
+    def of(cls, channels: Iterable[type[Channel]]) -> "RecentBroadcasts | None":
         """For the classes that intercept and can move; None if there are none."""
         events = [each.intercept for each in channels if each.snapshot is not Channel.snapshot]
         found = frozenset(event for intercepted in events for event in intercepted)
@@ -61,7 +61,7 @@ class Recent:
         if header.event not in self._events:
             return
         now = self._clock()
-        new = Heard(now, topic, header, data)
+        new = RecentBroadcast(now, topic, header, data)
         self._heard.append(new)
         self._by_topic.setdefault(topic, deque()).append(new)
         self._bytes += len(data)
@@ -69,7 +69,7 @@ class Recent:
         while heard[0].at < now - KEPT_SECONDS or len(heard) > MAX_KEPT or self._bytes > MAX_BYTES:
             self._forget(heard.popleft())
 
-    def _forget(self, oldest: Heard) -> None:
+    def _forget(self, oldest: RecentBroadcast) -> None:
         self._bytes -= len(oldest.data)
         same = self._by_topic[oldest.topic]
         same.popleft()  # which it is

@@ -13,7 +13,7 @@ from mesh.errors import ChannelError
 Assigns = dict[str, Any]
 
 
-class Tracked(NamedTuple):
+class TrackedPresence(NamedTuple):
     """One presence of the channel."""
 
     presence: str
@@ -22,42 +22,42 @@ class Tracked(NamedTuple):
     meta: dict[str, Any]
 
 
-class Luggage(msgspec.Struct, array_like=True, frozen=True):
+class HandoffState(msgspec.Struct, array_like=True, frozen=True):
     """What moves beside the assigns.
 
     Attributes:
-        state: what `snapshot` gave.
+        snapshot: what the channel's `snapshot` returned.
         subscriptions: other topics that the channel subscribed to.
         tracked: its presences.
         seen: of each origin the last broadcast to the channel's topic that its worker has heard lately.
     """
 
-    state: dict[str, Any]
+    snapshot: dict[str, Any]
     subscriptions: tuple[str, ...] = ()
-    tracked: tuple[Tracked, ...] = ()
+    tracked: tuple[TrackedPresence, ...] = ()
     seen: dict[str, int] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Luggage).decode
+_decode = msgspec.msgpack.Decoder(HandoffState).decode
 
 
-def pack(name: str, luggage: Luggage, max_bytes: int) -> bytes:
+def pack(name: str, state: HandoffState, max_bytes: int) -> bytes:
     """As bytes.
 
     Args:
         name: of the Channel class, for the error.
-        luggage: what moves.
+        state: what moves.
         max_bytes: `worker.max_snapshot_bytes`.
 
     Raises:
         ChannelError: if the state is no dict, is too large or cannot be carried.
     """
-    if not isinstance(luggage.state, dict):
+    if not isinstance(state.snapshot, dict):
         raise ChannelError(
-            f"{name}.snapshot returned {luggage.state!r:.200}; expected a dict, or None not to move"
+            f"{name}.snapshot returned {state.snapshot!r:.200}; expected a dict, or None not to move"
         )
-    data = _packed(luggage, f"{name}.snapshot returned what msgpack cannot carry")
+    data = _packed(state, f"{name}.snapshot returned what msgpack cannot carry")
     if len(data) > max_bytes:
         raise ChannelError(
             f"{name}.snapshot makes {len(data)} bytes; worker.max_snapshot_bytes allows {max_bytes}:"
@@ -66,7 +66,7 @@ def pack(name: str, luggage: Luggage, max_bytes: int) -> bytes:
     return data
 
 
-def unpack(data: bytes) -> Luggage:
+def unpack(data: bytes) -> HandoffState:
     """Read it. Raises ChannelError for anything else."""
     try:
         return _decode(data)

@@ -8,7 +8,7 @@ from mesh.presence import Presence
 from mesh.settings import PresenceSettings
 from mesh.telemetry import get_logger
 from mesh.tracker.tracker import Publish
-from mesh.worker.handoff.state import Tracked
+from mesh.worker.handoff.state import TrackedPresence
 from mesh.worker.presence.server import LocalBroadcast, PresenceServer
 
 log = get_logger("mesh.presence")
@@ -17,7 +17,7 @@ FOLLOWED_SECONDS = 0.01
 """Between two looks whether presences that moved are tracked elsewhere."""
 
 
-class Presences:
+class PresenceRegistry:
     """All presences of a worker.
 
     Args:
@@ -87,13 +87,15 @@ class Presences:
         for server in self._servers.values():
             server.tracker.tell()
 
-    def tracked(self, owner: Hashable) -> tuple[Tracked, ...]:
+    def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
         """All that `owner` tracks."""
         return tuple(
-            Tracked(name, *each) for name, server in self._servers.items() for each in server.tracked(owner)
+            TrackedPresence(name, *each)
+            for name, server in self._servers.items()
+            for each in server.tracked(owner)
         )
 
-    def move_in(self, owner: Hashable, tracked: Iterable[Tracked]) -> None:
+    def move_in(self, owner: Hashable, tracked: Iterable[TrackedPresence]) -> None:
         """A channel has come from another worker, which tracked this for it."""
         for each in tracked:
             server = self._servers.get(each.presence)

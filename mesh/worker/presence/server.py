@@ -26,7 +26,7 @@ from mesh.tracker.tracker import Publish, Tracker
 from mesh.worker.channel.context import WorkerContext
 from mesh.worker.presence.calls import Steps, go_on, in_time
 from mesh.worker.presence.metas import checked, copied, copied_keys
-from mesh.worker.presence.window import Window
+from mesh.worker.presence.window import DiffWindow
 
 log = get_logger("mesh.presence")
 
@@ -52,7 +52,7 @@ class PresenceServer:
         self._local_broadcast = local_broadcast
         self._diff_seconds = settings.diff_seconds
         self._refs = _refs(node)
-        self._gathering: dict[str, Window] = {}
+        self._gathering: dict[str, DiffWindow] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._diffs: deque[tuple[str, list[Change]]] = deque()
         self._unsent: set[str] = set()
@@ -175,8 +175,8 @@ class PresenceServer:
                     continue
             gathering.add(each)
 
-    def _open_window(self, topic: str) -> Window:
-        window = self._gathering[topic] = Window()
+    def _open_window(self, topic: str) -> DiffWindow:
+        window = self._gathering[topic] = DiffWindow()
         self._close_later(topic)
         return window
 

@@ -33,7 +33,7 @@ class _Entry:
         return self.last.joined is self.first or self.believed
 
 
-class Window:
+class DiffWindow:
     """The changes of one topic, in order, and when its list was read meanwhile.
 
     Of each entry only what counts is kept: the window may be open for long, if `fetch` takes long.

@@ -14,7 +14,7 @@ from mesh.link import commands
 from mesh.messages import JSON
 from mesh.testing import ChannelCase, JoinRefused
 from mesh.worker.background import BackgroundTasks
-from mesh.worker.handoff.state import Luggage, pack
+from mesh.worker.handoff.state import HandoffState, pack
 from mesh.worker.runners import Runners
 from tests.support.contexts_app import USER, RoomChannel, endpoint, presence
 from tests.support.until import until
@@ -105,7 +105,7 @@ def test_terminate_sees_its_channels_own_whatever_the_way(case):
 
 def test_a_channel_that_moves_has_a_fresh_context_there_for_restore_to_fill(case):
     ana, number = join(case, "ana"), next(case.numbers)
-    data = pack("RoomChannel", Luggage({"user": "ana, moved"}), 1000)
+    data = pack("RoomChannel", HandoffState({"user": "ana, moved"}), 1000)
     moved = commands.Join(
         number, "/socket", "room:ana", "1", None, "websocket", "v2_json",
         msgspec.msgpack.encode({"connect": {}}), JSON, data, moved=True,

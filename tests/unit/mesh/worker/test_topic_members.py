@@ -8,10 +8,10 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.messages import JSON, MSGPACK
 from mesh.telemetry import counters
-from mesh.worker.channel.mail import Out, Subscribed
-from mesh.worker.handoff.recent_broadcasts import Recent
-from mesh.worker.push_pauses import Holds
-from mesh.worker.topic_members import Members
+from mesh.worker.channel.mail import InterceptedBroadcast, SubscribedBroadcast
+from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
+from mesh.worker.push_pauses import PushPauses
+from mesh.worker.topic_members import LocalMembers
 from tests.support.bus import NumberingBus
 
 GARBAGE = [
@@ -46,8 +46,8 @@ def header(event, codec, sequence):
 @pytest.mark.parametrize("moving", [False, True])
 def test_channels_are_not_given_garbage(event, codec, data, moving):
     async def scenario():
-        recent = Recent(frozenset(["e", "phx_close"])) if moving else None
-        members = Members(NumberingBus(), lambda *_: 0, Holds(), recent)
+        recent = RecentBroadcasts(frozenset(["e", "phx_close"])) if moving else None
+        members = LocalMembers(NumberingBus(), lambda *_: 0, PushPauses(), recent)
         server, subscriber = Server(), Server()
         members.add(server)
         await members.subscribe(subscriber, "room:1")
@@ -59,8 +59,8 @@ def test_channels_are_not_given_garbage(event, codec, data, moving):
         if recent is not None:
             assert not list(recent.after("room:1", {}))
         members.broadcast("room:1", header("e", JSON, 2), b'{"a":1}')
-        assert server.mail == [Out("e", JSON, b'{"a":1}')]
-        assert subscriber.mail == [Subscribed("room:1", "e", JSON, b'{"a":1}')]
+        assert server.mail == [InterceptedBroadcast("e", JSON, b'{"a":1}')]
+        assert subscriber.mail == [SubscribedBroadcast("room:1", "e", JSON, b'{"a":1}')]
 
     asyncio.run(scenario())
 

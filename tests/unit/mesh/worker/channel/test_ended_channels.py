@@ -11,7 +11,7 @@ from mesh.link import commands
 from mesh.messages import JSON
 from mesh.settings import PresenceSettings, WorkerSettings
 from mesh.worker.channels import Channels
-from mesh.worker.presence.registry import Presences
+from mesh.worker.presence.registry import PresenceRegistry
 from tests.support.bus import NumberingBus
 from tests.support.until import until
 
@@ -62,7 +62,7 @@ def scenario(test):
                 Endpoint({"/socket": User}), bus, lambda _, said: sent.append(said), settings
             )
             bus.channels = channels
-            channels.presences = Presences(
+            channels.presences = PresenceRegistry(
                 [presence], "w", lambda *_: None, PresenceSettings(), channels.members.local_broadcast
             )
             channels.gateway_up(LINK, "g")

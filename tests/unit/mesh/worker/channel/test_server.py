@@ -858,11 +858,11 @@ async def test_a_pause_ends_with_its_gateway(worker):
 async def test_the_channels_of_a_slow_gateway_handle_no_pushes(worker):
     worker.join()
     await worker.wait(commands.Joined)
-    worker.channels.hold_link(LINK, True)
+    worker.channels.pause_link(LINK, True)
     worker.push("echo")
     await until(lambda: not worker.channels.runners.active)
     assert not any(isinstance(each, commands.Reply) for each in worker.sent)
-    worker.channels.hold_link(LINK, False)
+    worker.channels.pause_link(LINK, False)
     await worker.wait(commands.Reply)
 
 

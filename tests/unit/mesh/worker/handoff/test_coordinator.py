@@ -16,7 +16,7 @@ from mesh.telemetry import counters
 from mesh.worker.channel.server import MAILS_PER_RUN, ChannelServer
 from mesh.worker.channels import Channels
 from mesh.worker.handoff.state import unpack
-from mesh.worker.presence.registry import Presences
+from mesh.worker.presence.registry import PresenceRegistry
 from tests.support.bus import NumberingBus
 from tests.support.until import until
 
@@ -113,7 +113,7 @@ class Worker:
             WorkerSettings(**settings),
             lambda link: version,
         )
-        self.presences = self.channels.presences = Presences(
+        self.presences = self.channels.presences = PresenceRegistry(
             [presence],
             name,
             lambda *args, **kw: None,
@@ -581,7 +581,7 @@ def test_a_restore_that_fails_crashes_the_channel(how):
 
 
 @scenario
-async def test_what_is_no_luggage_crashes_the_channel(old, new):
+async def test_what_is_no_handoff_state_crashes_the_channel(old, new):
     new.restore(commands.Moved(1, 0, b"\x80", b"junk"))
     await new.wait(commands.Crashed)
 

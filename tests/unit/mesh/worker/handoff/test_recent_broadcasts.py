@@ -4,7 +4,7 @@ from mesh import Channel
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.messages import JSON
 from mesh.worker.handoff import recent_broadcasts
-from mesh.worker.handoff.recent_broadcasts import Recent
+from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 
 
 class Plain(Channel):
@@ -29,7 +29,7 @@ class Clock:
 
 def make():
     clock = Clock()
-    return Recent(frozenset({"secret"}), clock), clock
+    return RecentBroadcasts(frozenset({"secret"}), clock), clock
 
 
 def hear(to, sequence, origin="n", topic="room:1", event="secret"):
@@ -41,8 +41,8 @@ def numbers(of, seen, topic="room:1"):
 
 
 def test_only_a_class_that_intercepts_and_moves_costs_anything():
-    assert Recent.of([Channel, Plain]) is None
-    assert Recent.of([Channel, Mover]) is not None
+    assert RecentBroadcasts.of([Channel, Plain]) is None
+    assert RecentBroadcasts.of([Channel, Mover]) is not None
 
 
 def test_what_the_old_worker_had_not_heard_is_found_in_order():

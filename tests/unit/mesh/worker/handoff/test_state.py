@@ -4,38 +4,38 @@ import msgspec
 import pytest
 
 from mesh.errors import ChannelError
-from mesh.worker.handoff.state import Luggage, Tracked, pack, pack_assigns, unpack
+from mesh.worker.handoff.state import HandoffState, TrackedPresence, pack, pack_assigns, unpack
 
-LUGGAGE = Luggage(
+STATE = HandoffState(
     {"n": 1, "bytes": b"\x00", "deep": [{"a": None}]},
     ("news:1",),
-    (Tracked("presence", "room:1", "u7", {"phx_ref": "a"}),),
+    (TrackedPresence("presence", "room:1", "u7", {"phx_ref": "a"}),),
     {"node": 41},
 )
 
 
 def test_what_is_packed_can_be_unpacked():
-    assert unpack(pack("Room", LUGGAGE, 1_000)) == LUGGAGE
+    assert unpack(pack("Room", STATE, 1_000)) == STATE
 
 
 @pytest.mark.parametrize("state", [[1], "text", 7, True, {"a": object()}, {"a": {1, 2}, "b": object()}])
 def test_a_state_that_cannot_be_carried_names_the_class(state):
     with pytest.raises(ChannelError, match=r"^Room\.snapshot returned"):
-        pack("Room", Luggage(state), 1_000)
+        pack("Room", HandoffState(state), 1_000)
 
 
 def test_a_state_over_the_bound_names_size_and_bound():
-    size = len(pack("Room", LUGGAGE, 1_000))
-    assert pack("Room", LUGGAGE, size)
+    size = len(pack("Room", STATE, 1_000))
+    assert pack("Room", STATE, size)
     with pytest.raises(ChannelError, match=rf"Room\.snapshot makes {size} bytes; .* allows {size - 1}:"):
-        pack("Room", LUGGAGE, size - 1)
+        pack("Room", STATE, size - 1)
 
 
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xc1", msgspec.msgpack.encode({"a": 1}), msgspec.msgpack.encode([1]), b"\x91\x81\x01\x02"],
 )
-def test_what_is_no_luggage_is_an_error(data):
+def test_what_is_no_handoff_state_is_an_error(data):
     with pytest.raises(ChannelError, match="cannot be read"):
         unpack(data)
 

@@ -11,7 +11,7 @@ from mesh.presence import Presence
 from mesh.settings import PresenceSettings
 from mesh.tracker.state import Change
 from mesh.worker.presence.server import PresenceServer, _refs
-from mesh.worker.presence.window import Window
+from mesh.worker.presence.window import DiffWindow
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
 
@@ -48,7 +48,7 @@ READ = "read"
     ],
 )
 def test_what_is_told(happened, told):
-    window = Window()
+    window = DiffWindow()
     for each in happened:
         if each is READ:
             window.read()
@@ -241,7 +241,7 @@ def test_an_error_of_ours_costs_one_diff():
 
 
 def test_who_comes_and_goes_unseen_takes_no_room():
-    window = Window()
+    window = DiffWindow()
     for number in range(1_000):
         window.add([came(str(number))])
         if number % 10 == 0:
