@@ -1,7 +1,7 @@
 """All channels of a worker, by link and number. Takes link commands, gives link commands."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
 from contextvars import Context
 from typing import Any
 
@@ -18,13 +18,13 @@ from mesh.routes import Route
 from mesh.settings import WorkerSettings
 from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
-from mesh.worker.channel.context import WorkerContext
+from mesh.worker.channel.mailbox import MailboxLimits
 from mesh.worker.channel.server import ChannelServer
-from mesh.worker.handoff.coordinator import HandoffCoordinator
+from mesh.worker.handoff.coordinator import HandoffCoordinator, MovableServer
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from mesh.worker.handoff.state import TrackedPresence
 from mesh.worker.presence.registry import PresenceRegistry
-from mesh.worker.push_pauses import PushPauses, marks
+from mesh.worker.push_pauses import PushPauses
 from mesh.worker.runners import Runners
 from mesh.worker.topic_members import LocalMembers, SequencedBus
 
@@ -54,7 +54,7 @@ class Channels:
         version: of the link protocol on a link.
 
     Attributes:
-        marks: how much may wait for one channel before its client is not read from.
+        mailbox_limits: how much may wait for one channel.
         push_pauses: which channels handle no pushes now.
         members: the joined channels by topic, for broadcasts.
     """
@@ -72,7 +72,7 @@ class Channels:
         self.pubsub = PubSub(bus)
         self.send = send
         self.settings = settings
-        self.marks = marks(settings)
+        self.mailbox_limits = MailboxLimits.of(settings)
         self.push_pauses = PushPauses()
         self._version = version
         self.runners = Runners()
@@ -111,7 +111,7 @@ class Channels:
         self._gateways.pop(link, None)
         servers = self._by_link.pop(link, {})
         for server in list(servers.values()):
-            server.end("closed")
+            server.client_gone("closed")
         self.handoffs.settle(link)
         for topic in self.push_pauses.forget(link):
             self.members.pauses_changed(topic)
@@ -131,9 +131,11 @@ class Channels:
             if server is None:
                 counters.count("pushes_without_channel")
             elif type(command) is commands.Push:
-                server.post_sized(command)
+                server.mailbox.post_sized(command)
+            elif type(command) is commands.Leave:
+                server.leave(command)
             else:
-                server.post(command)
+                server.mailbox.post(command)
         elif isinstance(command, commands.Join):
             self._join(link, servers, command)
         elif isinstance(command, commands.Replace):
@@ -152,7 +154,7 @@ class Channels:
             for number in command.channels:
                 server = servers.get(number)
                 if server is not None:
-                    server.end(command.reason)
+                    server.client_gone(command.reason)
                     continue
                 moved = self.handoffs.take_back(link, number)
                 if moved is not None:
@@ -172,7 +174,7 @@ class Channels:
         """Much waits for a gateway: its channels handle no pushes until that is no longer so."""
         self.push_pauses.pause_link(link, paused)
         for server in list(self._by_link.get(link, {}).values()):
-            server.pause_pushes(self.push_pauses.paused(server.topic, link))
+            server.pause_pushes(self.push_pauses.paused(server.context.topic, link))
 
     def pause_reading(self, link: bytes, number: int) -> bool:
         """Ask a gateway not to read from a channel's client; False if it does not understand that."""
@@ -234,31 +236,33 @@ class Channels:
 
     def waiting(self) -> int:
         """Messages that wait in all mailboxes together."""
-        return sum(server.waiting for each in self._by_link.values() for server in each.values())
+        return sum(server.mailbox.waiting for each in self._by_link.values() for server in each.values())
 
     def waiting_bytes(self) -> int:
         """Of the pushes and broadcasts that wait in all mailboxes together."""
-        return sum(server.waiting_bytes for each in self._by_link.values() for server in each.values())
+        return sum(
+            server.mailbox.waiting_bytes for each in self._by_link.values() for server in each.values()
+        )
 
     def busy(self) -> bool:
         """Whether some callback runs or waits, or is about to."""
         servers = (server for each in self._by_link.values() for server in each.values())
-        return bool(self.runners.active or self._tasks) or any(server.waits for server in servers)
+        return bool(self.runners.active or self._tasks) or any(server.context.timed for server in servers)
 
     # For channel servers
 
-    def remove(self, server: ChannelServer) -> None:
+    def remove(self, server: MovableServer) -> None:
         """The channel has ended."""
         self.handoffs.over(server)
-        servers = self._by_link.get(server.link)
-        if servers is not None and servers.get(server.number) is server:
-            del servers[server.number]
+        servers, number = self._by_link.get(server.context.link), server.context.number
+        if servers is not None and servers.get(number) is server:
+            del servers[number]
         self.members.remove(server)
 
-    def untrack(self, server: WorkerContext) -> None:
+    def untrack(self, owner: Hashable) -> None:
         """The channel has ended: it is present nowhere."""
         if self.presences is not None:
-            self.presences.untrack_all(server)
+            self.presences.untrack_all(owner)
 
     # For channels that move
 
@@ -271,26 +275,25 @@ class Channels:
             [each for servers in self._by_link.values() for each in servers.values()], seconds
         )
 
-    def assigns_of(self, server: ChannelServer) -> Mapping[str, Any]:
-        """Those of its route."""
-        mount = self.endpoint.mounts[server.mount]
-        route = mount.routes.find(server.topic)
+    def assigns_of(self, mount: str, topic: str) -> Mapping[str, Any]:
+        """What the route of a topic assigns."""
+        route = self.endpoint.mounts[mount].routes.find(topic)
         return route.assigns if route is not None else {}
 
-    def tracked(self, server: ChannelServer) -> tuple[TrackedPresence, ...]:
+    def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
         """Its presences."""
-        return self.presences.tracked(server) if self.presences is not None else ()
+        return self.presences.tracked(owner) if self.presences is not None else ()
 
-    def move_in(self, server: ChannelServer, tracked: tuple[TrackedPresence, ...]) -> None:
+    def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
         """It has come: it is present here."""
         if self.presences is not None:
-            self.presences.move_in(server, tracked)
+            self.presences.move_in(owner, tracked)
 
-    def move_out(self, server: ChannelServer) -> None:
+    def move_out(self, server: MovableServer) -> None:
         """It has gone: it will be present elsewhere."""
         self.handoffs.moved(server)
         if self.presences is not None:
-            self.presences.move_out(server)
+            self.presences.move_out(server.context)
 
     def links_closed(self) -> None:
         """The links have ended, the last of a worker that stops: what has moved away is forgotten."""
@@ -307,12 +310,12 @@ class Channels:
         """Every channel there is."""
         return [
             ChannelInfo(
-                server.topic,
+                server.context.topic,
                 server.status,
                 type(server.channel).__name__,
                 server.channel.socket.id,
                 self.gateway_of(link),
-                server.waiting,
+                server.mailbox.waiting,
             )
             for link, servers in self._by_link.items()
             for server in servers.values()

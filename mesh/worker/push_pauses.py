@@ -1,35 +1,9 @@
-"""When a worker's channels handle no pushes, and when their clients are not read from. Pure.
+"""Which topics and links are paused, so that their channels handle no pushes. Pure.
 
-A topic is paused by a gateway with a client that is behind on it (`slow_consumer = "pause_publisher"`), a
-link by the worker itself when its gateway is slow. What clients push meanwhile waits in the mailboxes.
+A gateway pauses a topic while one of its clients is behind on it (`slow_consumer = "pause_publisher"`). The
+worker itself pauses a link while much waits for the gateway behind it. What clients push meanwhile waits in
+the mailboxes.
 """
-
-from typing import NamedTuple
-
-from mesh.settings import WorkerSettings
-
-
-class Marks(NamedTuple):
-    """How much may wait for one channel before its client is not read from."""
-
-    messages: int
-    bytes: int
-
-    def passed(self, messages: int, size: int) -> bool:
-        """Whether it is too much."""
-        return messages > self.messages or size > self.bytes
-
-    def fallen(self, messages: int, size: int) -> bool:
-        """Whether it is little enough again."""
-        return messages <= self.messages // 2 and size <= self.bytes // 2
-
-
-def marks(settings: WorkerSettings) -> Marks:
-    """As set; below the bounds over which the channel crashes."""
-    return Marks(
-        min(settings.pause_mailbox_messages, settings.max_mailbox_messages // 2),
-        min(settings.pause_mailbox_bytes, settings.max_mailbox_bytes // 2),
-    )
 
 
 class PushPauses:

@@ -1,228 +1,263 @@
 """What a channel can do: what it says becomes link commands and broadcasts. Implements ChannelContext.
 
-What leaves on the link is stamped so that the gateway keeps the order of what one channel produced
-(docs/protocol.md §3). ChannelServer, which lives the channel's life, builds on this.
+What leaves on the link is stamped with the number of this worker's last broadcast to the topic, so that the
+gateway keeps the order of what one channel produced (docs/protocol.md §3).
 """
 
 import asyncio
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable
-from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mesh import payloads
-from mesh.channel import TIMEOUT, Channel
+from mesh.channel import TIMEOUT
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
-from mesh.replies import Reply, SocketRef
+from mesh.replies import SocketRef
 from mesh.serializers import binary as binary_frames
+from mesh.socket import Socket
 from mesh.telemetry import stats
-from mesh.worker.channel.mail import InfoMessage, StopRequested
+from mesh.worker.channel.lifecycle import Life, Phase
+from mesh.worker.channel.mailbox import InfoMessage, Mailbox, StopRequested
+from mesh.worker.channel.worker import ContextWorker
+from mesh.worker.topic_members import LocalTopic
 
-if TYPE_CHECKING:
-    from mesh.worker.channels import Channels
-    from mesh.worker.topic_members import LocalTopic
+NO_PUSH = object()
+"""In place of a ref, while no push is handled; None is the ref of a push that wants no reply."""
 
 
-class WorkerContext(ABC):
-    """One channel's voice.
+class WorkerContext:
+    """What one channel can do.
+
+    Args:
+        worker: which runs the channel.
+        mailbox: of the channel.
+        life: of the channel; read here, never changed.
+        link: to the gateway of the client.
+        join: with which the channel began.
+        socket: of the channel.
+        name: of the Channel class, for errors.
 
     Attributes:
-        execution_context: in which all of the channel's callbacks run, and what is logged of it.
+        link: to the gateway of the client.
+        number: of the channel on the link.
+        topic: of the channel.
+        mailbox: where broadcasts that it subscribed to are put.
+        local_topic: the members of its topic; None until its client has joined.
+        muted: whether the client is gone, so that nothing is sent to it.
+        push_ref: of the push being handled; NO_PUSH if there is none.
+        stop_reason: of a `stop` that takes effect after the callback that runs.
+        silence_seconds: after which TIMEOUT is due, once the callback that runs has ended.
     """
 
     __slots__ = (
-        "_codec", "_ended", "_gone", "_handling", "_joined", "_last_sent", "_ref", "_released", "_running",
-        "_silence", "_silence_seconds", "_stop_reason", "_subscriptions", "_timers", "channel", "channels",
-        "execution_context", "link", "members", "number", "topic",
+        "_codec", "_last_sent", "_life", "_name", "_silence", "_socket", "_subscriptions", "_timers",
+        "_worker", "link", "local_topic", "mailbox", "muted", "number", "push_ref", "silence_seconds",
+        "stop_reason", "topic",
     )  # fmt: skip
 
-    channel: Channel
-
     def __init__(
-        self, channels: "Channels", link: bytes, join: commands.Join, execution_context: Context
+        self,
+        worker: ContextWorker,
+        mailbox: Mailbox,
+        life: Life,
+        link: bytes,
+        join: commands.Join,
+        socket: Socket,
+        name: str,
     ) -> None:
-        self.channels = channels
-        self.execution_context = execution_context
+        self._worker = worker
+        self.mailbox = mailbox
+        self._life = life
         self.link = link
         self.number = join.channel
         self.topic = join.topic
-        self.members: LocalTopic | None = None
+        self._socket = socket
+        self._name = name
         self._codec = MSGPACK if join.serializer == "v2_msgpack" else JSON
-        self._running = False
-        self._joined = False
+        self.local_topic: LocalTopic | None = None
+        self.muted = False
+        self.stop_reason: str | None = None
+        self.silence_seconds: float | None = None
         self._last_sent = 0
-        self._ended = False
-        self._gone = False
-        self._released = False
-        self._handling = False
-        self._ref: Any = None
-        self._stop_reason: str | None = None
-        self._silence_seconds: float | None = None
+        self.push_ref: Any = NO_PUSH
         self._silence: asyncio.TimerHandle | None = None
         self._timers: set[asyncio.TimerHandle] | None = None
         self._subscriptions: set[str] | None = None
 
-    @abstractmethod
-    def post(self, mail: Any) -> None:
-        """Queue mail for this channel."""
-
-    @abstractmethod
-    def post_sized(self, mail: Any) -> None:
-        """As `post`, for what carries a payload as bytes."""
-
     def push(self, event: str, payload: Any) -> None:
         """To this client."""
-        self._require_joined("push")
+        topic = self.local_topic
+        if topic is None:
+            raise self._not_joined("push")
         check_event(event)
         codec, data = payloads.encode_object(payload, self._codec)
         if codec == BINARY:
             self._require_binary(self.topic, event)
         stats.channel_pushes += 1
-        self._send(commands.Pushed(self.number, self._after(), event, codec, data))
+        self.send_command(commands.Pushed(self.number, topic.sequence, event, codec, data))
 
     def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
         """To a push of this client."""
-        self._require_joined("reply")
+        topic = self.local_topic
+        if topic is None:
+            raise self._not_joined("reply")
         check_name(status, "status")
         to = ref or self.socket_ref()
         if to.topic != self.topic:
             raise ChannelError(f"the push is one of {to.topic!r}; reply to it in that channel")
-        codec, data = self._encode_reply(Reply(payload, status))
+        codec, data = self.encode_reply(status, payload)
         stats.replies += 1
-        self._send(commands.Reply(self.number, self._after(), to.ref, status, codec, data))
+        self.send_command(commands.Reply(self.number, topic.sequence, to.ref, status, codec, data))
 
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
         """To all members of the topic."""
-        self._require_joined("broadcast")
-        gateway = self.channels.gateway_of(self.link)
-        sender = Sender(gateway, self.number, not to_self, self._last_sent)
-        self.channels.pubsub.broadcast_from(sender, self.topic, event, payload)
+        if self.local_topic is None:
+            raise self._not_joined("broadcast")
+        worker = self._worker
+        sender = Sender(worker.gateway_of(self.link), self.number, not to_self, self._last_sent)
+        worker.pubsub.broadcast_from(sender, self.topic, event, payload)
 
     def sender(self) -> Sender:
         """Names this channel as one that must not get a broadcast."""
-        return Sender(self.channels.gateway_of(self.link), self.number, True, self._last_sent)
+        return Sender(self._worker.gateway_of(self.link), self.number, True, self._last_sent)
 
     def named_by(self, sender: Sender) -> bool:
         """Whether it was this channel."""
-        return sender[:2] == (self.channels.gateway_of(self.link), self.number)
+        return sender[:2] == (self._worker.gateway_of(self.link), self.number)
 
     def socket_ref(self) -> SocketRef:
         """The push being handled."""
-        if not self._handling:
+        if self.push_ref is NO_PUSH:
             raise ChannelError("socket_ref and reply without ref need a push that is being handled")
-        return SocketRef(self.topic, self._ref)
+        return SocketRef(self.topic, self.push_ref)
 
     def stop(self, reason: str) -> None:
         """End after the current callback."""
-        self._require_joined("stop")
+        if self.local_topic is None:
+            raise self._not_joined("stop")
         check_name(reason, "reason")
-        self._stop_reason = reason
-        if not self._running and not self._ended:
-            self._schedule_stop()
-
-    def _schedule_stop(self) -> None:
-        reason, self._stop_reason = self._stop_reason, None
-        self.post(StopRequested(reason or "normal"))
+        if self.mailbox.busy:
+            self.stop_reason = reason
+        else:
+            self.mailbox.post(StopRequested(reason))
 
     def send(self, message: Any, delay_seconds: float) -> None:
         """Queue for `handle_info`."""
         if not delay_seconds < math.inf:
             raise ChannelError(f"delay_seconds {delay_seconds!r}: want a number of seconds")
         if delay_seconds <= 0:
-            self.post(InfoMessage(message))
+            self.mailbox.post(InfoMessage(message))
             return
         timers = self._timers = self._timers if self._timers is not None else set()
 
         def due() -> None:
             timers.discard(timer)
-            self.post(InfoMessage(message))
+            self.mailbox.post(InfoMessage(message))
 
         timer = asyncio.get_running_loop().call_later(delay_seconds, due)
         timers.add(timer)
 
     def timeout(self, seconds: float) -> None:
-        """Queue TIMEOUT for `handle_info` after so much silence; it begins when the callback ends."""
+        """Queue TIMEOUT for `handle_info` after that long without mail, counted from the callback's end."""
         if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
             raise ChannelError(f"timeout {seconds!r}: want a number of seconds, at least 0")
-        self._end_silence()
-        self._silence_seconds = seconds
-        if not self._running and not self._ended:
+        self.end_silence()
+        self.silence_seconds = seconds
+        if not self.mailbox.busy:
+            self.begin_silence(seconds)
+
+    def begin_silence(self, seconds: float) -> None:
+        """Nothing is handled: TIMEOUT is due in so many seconds."""
+        if not self.mailbox.closed:
             self._silence = asyncio.get_running_loop().call_later(seconds, self._silent)
 
-    def _silent(self) -> None:
-        self._silence = None
-        if not self._running:  # else something has just come
-            self.post(InfoMessage(TIMEOUT))
-
-    def _end_silence(self) -> None:
-        self._silence_seconds = None
+    def end_silence(self) -> None:
+        """Something is handled: nobody waits for silence any longer."""
+        self.silence_seconds = None
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
 
+    def _silent(self) -> None:
+        self._silence = None
+        if not self.mailbox.busy:  # else something has just come
+            self.mailbox.post(InfoMessage(TIMEOUT))
+
+    @property
+    def timed(self) -> bool:
+        """Whether a timer will bring mail."""
+        return bool(self._timers or self._silence)
+
     def subscribe(self, topic: str) -> Awaitable[None]:
         """Deliver broadcasts on `topic` to `handle_info`."""
         self.require_live("subscribe")
-        future = self.channels.members.subscribe(self, topic)
+        future = self._worker.members.subscribe(self, topic)
         if self._subscriptions is None:
             self._subscriptions = set()
         self._subscriptions.add(topic)
         return future
 
     def unsubscribe(self, topic: str) -> None:
-        """No longer."""
+        """Undo `subscribe`."""
         if self._subscriptions and topic in self._subscriptions:
             self._subscriptions.discard(topic)
-            self.channels.members.unsubscribe(self, topic)
+            self._worker.members.unsubscribe(self, topic)
 
     # What the channel leaves in the worker: subscriptions and presences
 
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """The topics that the channel subscribed to."""
+        return tuple(self._subscriptions or ())
+
     def require_live(self, verb: str) -> None:
         """Raise ChannelError once nothing would end what the channel adds: it has ended, or has moved."""
-        if self._released:
+        if self._life.phase is Phase.TERMINATED or self._life.phase is Phase.MOVED:
             raise ChannelError(
                 f"{verb}: the channel has ended on this worker ({self.topic!r}), so nothing would ever end"
                 " what it adds now; let the tasks that it started end with it"
             )
 
-    def _unsubscribe_all(self) -> None:
-        for topic in list(self._subscriptions or ()):
+    def unsubscribe_all(self) -> None:
+        """End all subscriptions."""
+        for topic in self.subscriptions:
             self.unsubscribe(topic)
 
-    def _release_for_good(self) -> None:
-        """After the last callback that may add anything: end all of it; from now on nothing is added."""
-        self._released = True
-        self._unsubscribe_all()
-        self.channels.untrack(self)
+    def release(self) -> None:
+        """End all subscriptions and timers."""
+        self.end_silence()
+        for timer in self._timers or ():
+            timer.cancel()
+        self.unsubscribe_all()
 
     # Sending
 
-    def _send(self, command: commands.ToGateway) -> None:
-        if not self._gone:
-            self._last_sent = self.channels.send(self.link, command)
+    def send_command(self, command: commands.ToGateway) -> None:
+        """Queue a command for the gateway, unless the client is gone."""
+        if not self.muted:
+            self._last_sent = self._worker.send(self.link, command)
 
-    def _after(self) -> int:
-        return self.members.sequence if self.members is not None else 0
+    def after(self) -> int:
+        """The number of this worker's last broadcast to the topic, which what is sent now must follow."""
+        return self.local_topic.sequence if self.local_topic is not None else 0
 
-    def _encode_reply(self, reply: Reply) -> tuple[int, bytes]:
-        codec, data = payloads.encode(reply.payload, self._codec)
+    def encode_reply(self, status: str, payload: Any) -> tuple[int, bytes]:
+        """(codec, bytes) of a reply. Raises PayloadError for what this client cannot receive."""
+        codec, data = payloads.encode(payload, self._codec)
         if codec == BINARY:
-            self._require_binary(self.topic, reply.status)
+            self._require_binary(self.topic, status)
         return codec, data
 
-    def _require_joined(self, verb: str) -> None:
-        if not self._joined:
-            raise NotJoinedError(
-                f"{verb} in {type(self.channel).__name__}.join: the client has not joined yet;"
-                " do it in after_join"
-            )
+    def _not_joined(self, verb: str) -> NotJoinedError:
+        return NotJoinedError(
+            f"{verb} in {self._name}.join: the client has not joined yet; do it in after_join"
+        )
 
     def _require_binary(self, *fields: str) -> None:
         """As in Phoenix, a channel that sends what its client's protocol cannot carry crashes."""
-        socket = self.channel.socket
+        socket = self._socket
         if socket.serializer == "v1_json":
             raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")
         if socket.transport == "longpoll":

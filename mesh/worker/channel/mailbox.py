@@ -1,137 +1,251 @@
 """What waits for one channel: in order, and within bounds (docs/protocol.md §3.3).
 
-Mail comes from the link, from the bus (intercepted and subscribed broadcasts) and from the channel itself.
-ChannelServer handles it.
+Mail comes from the link, from the bus (intercepted and subscribed broadcasts) and from the channel itself;
+its ChannelServer handles it. Over a mark the client is not read from for a while; over a bound the channel
+ends. While a topic is paused its channels' pushes are set aside, all other mail is handled.
 """
 
-from abc import abstractmethod
 from collections import deque
-from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol
 
 from mesh.link import commands
-from mesh.telemetry import counters, get_logger
-from mesh.worker.channel.context import WorkerContext
-from mesh.worker.channel.mail import InterceptedBroadcast, SubscribedBroadcast
-
-if TYPE_CHECKING:
-    from mesh.worker.channels import Channels
-
-log = get_logger("mesh.channel")
+from mesh.settings import WorkerSettings
 
 
-class Mailbox(WorkerContext):
-    """One channel's ear."""
+class InterceptedBroadcast(NamedTuple):
+    """A broadcast on the channel's topic whose event it intercepts, for `handle_out`."""
 
-    __slots__ = ("_bytes", "_finishing", "_held", "_mailbox", "_pausing")
+    event: str
+    codec: int
+    data: bytes
 
-    def __init__(
-        self, channels: "Channels", link: bytes, join: commands.Join, execution_context: Context
-    ) -> None:
-        super().__init__(channels, link, join, execution_context)
+
+class SubscribedBroadcast(NamedTuple):
+    """A broadcast on another topic, to which the channel subscribed, for `handle_info`."""
+
+    topic: str
+    event: str
+    codec: int
+    data: bytes
+
+
+class InfoMessage(NamedTuple):
+    """What the channel sent itself, for `handle_info`."""
+
+    message: Any
+
+
+class ClientGone(NamedTuple):
+    """The client is gone: its last message."""
+
+    reason: str
+
+
+class StopRequested(NamedTuple):
+    """`stop` was called while no callback ran."""
+
+    reason: str
+
+
+class SetAside:
+    """What is handed out in place of a push that was set aside: there is nothing to handle."""
+
+    __slots__ = ()
+
+
+SizedMail = commands.Push | InterceptedBroadcast | SubscribedBroadcast
+"""Mail that carries a payload: its bytes count while it waits."""
+
+SIZED = frozenset({commands.Push, InterceptedBroadcast, SubscribedBroadcast})
+SET_ASIDE = SetAside()
+
+
+class MailboxLimits(NamedTuple):
+    """How much may wait for one channel.
+
+    Attributes:
+        max_messages: over this the channel ends.
+        max_bytes: over this the channel ends.
+        pause_messages: over this the client is not read from until half of it is left.
+        pause_bytes: over this the client is not read from until half of it is left.
+    """
+
+    max_messages: int
+    max_bytes: int
+    pause_messages: int
+    pause_bytes: int
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> "MailboxLimits":
+        """As set; the marks at most half of the bounds."""
+        return cls(
+            settings.max_mailbox_messages,
+            settings.max_mailbox_bytes,
+            min(settings.pause_mailbox_messages, settings.max_mailbox_messages // 2),
+            min(settings.pause_mailbox_bytes, settings.max_mailbox_bytes // 2),
+        )
+
+
+class MailboxOwner(Protocol):
+    """Who handles the mail."""
+
+    def wake(self) -> None:
+        """Take what waits, soon."""
+
+    def overflow(self, setting: str, limit: int) -> None:
+        """More waits than `setting` allows: end."""
+
+    def pause_reading(self) -> bool:
+        """Ask the gateway not to read from the client; False if it cannot be asked."""
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+
+
+class _Nobody:
+    """Owns closed mailboxes, so that a closed mailbox keeps no channel alive."""
+
+    __slots__ = ()
+
+    def wake(self) -> None:
+        """There is nothing to handle."""
+
+    def overflow(self, setting: str, limit: int) -> None:
+        """There is nothing to end."""
+
+    def pause_reading(self) -> bool:
+        """There is nobody to pause."""
+        return False
+
+    def resume_reading(self) -> None:
+        """There is nobody to resume."""
+
+
+_NOBODY = _Nobody()
+_CLOSED: deque[Any] = deque(maxlen=0)
+"""The queue of every closed mailbox. It drops what is appended, so that `post` asks nothing."""
+
+
+class Mailbox:
+    """One channel's mailbox.
+
+    Args:
+        owner: who handles the mail.
+        limits: how much may wait.
+        first: the first mail. The owner takes it without being woken.
+
+    Attributes:
+        busy: whether the owner is at work, or was woken.
+        reading_paused: whether the gateway was asked not to read from the client.
+    """
+
+    __slots__ = ("_aside", "_bytes", "_limits", "_owner", "_queue", "busy", "reading_paused")
+
+    def __init__(self, owner: MailboxOwner, limits: MailboxLimits, first: Any) -> None:
+        self._owner: MailboxOwner = owner
+        self._limits = limits
+        self._queue: deque[Any] = deque((first,))
         self._bytes = 0
-        self._finishing = False
         # Pushes that came while none may be handled; None: they may.
-        self._held: deque[commands.Push] | None = None
-        self._mailbox: deque[Any] = deque()
-        self._pausing = False
-
-    @abstractmethod
-    def _schedule(self) -> None:
-        """Handle what waits, soon."""
-
-    @abstractmethod
-    def _kill(self, reason: str, command: type[commands.Crashed] | None) -> None:
-        """End without handling it."""
+        self._aside: deque[commands.Push] | None = None
+        self.busy = True
+        self.reading_paused = False
 
     @property
     def waiting(self) -> int:
-        """Messages in the mailbox."""
-        return len(self._mailbox) + (len(self._held) if self._held else 0)
+        """How many messages wait."""
+        return len(self._queue) + (len(self._aside) if self._aside else 0)
 
     @property
     def waiting_bytes(self) -> int:
-        """Of the pushes and broadcasts that wait."""
+        """Bytes of the pushes and broadcasts that wait."""
         return self._bytes
 
     @property
-    def leaving(self) -> bool:
-        """Whether a leave waits."""
-        return any(type(mail) is commands.Leave for mail in self._mailbox)
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._queue is _CLOSED
+
+    def count(self, *kinds: type[Any]) -> int:
+        """How many messages of these types wait."""
+        return sum(type(mail) in kinds for mail in self._queue)
 
     def post(self, mail: Any) -> None:
-        """Queue mail for this channel; over the bound the channel crashes, nobody else notices."""
-        if self._ended:
+        """Queue mail. Over the bound the channel ends, and nothing else does. Dropped once it is closed."""
+        queue = self._queue
+        if len(queue) >= self._limits.max_messages:
+            self._owner.overflow("worker.max_mailbox_messages", self._limits.max_messages)
             return
-        if len(self._mailbox) >= self.channels.settings.max_mailbox_messages:
-            self._overflow("worker.max_mailbox_messages")
-            return
-        self._mailbox.append(mail)
-        if not self._running:
-            self._schedule()
+        queue.append(mail)
+        if not self.busy:
+            self.busy = True
+            self._owner.wake()
 
-    def post_sized(self, mail: commands.Push | InterceptedBroadcast | SubscribedBroadcast) -> None:
+    def post_sized(self, mail: SizedMail) -> None:
         """As `post`, for what carries a payload: over a mark the client is not read from for a while."""
         self._bytes = size = self._bytes + len(mail.data)
         self.post(mail)
-        marks = self.channels.marks
-        if size > marks.bytes or len(self._mailbox) > marks.messages or self._held is not None:
-            self._look_at_marks()
+        limits = self._limits
+        if size > limits.pause_bytes or len(self._queue) > limits.pause_messages or self._aside is not None:
+            self._check_limits()
 
-    def _look_at_marks(self) -> None:
-        if self._ended:
-            return
-        if self._bytes > self.channels.settings.max_mailbox_bytes:
-            self._overflow("worker.max_mailbox_bytes")
-        elif self.waiting > self.channels.settings.max_mailbox_messages:
-            self._overflow("worker.max_mailbox_messages")
-        elif not self._pausing and self.channels.marks.passed(self.waiting, self._bytes):
-            self._pausing = self.channels.pause_reading(self.link, self.number)
+    def requeue(self, mail: Any) -> None:
+        """Queue again, behind all else, what was taken just now."""
+        self._queue.append(mail)
 
-    def _look_at_low_marks(self) -> None:
-        """Something was handled: the client is read from again when little enough is left."""
-        if not self._ended and self.channels.marks.fallen(self.waiting, self._bytes):
-            self._pausing = False
-            self.channels.resume_reading(self.link, self.number)
+    def take(self) -> Any:
+        """The next mail, SET_ASIDE for a push that must wait, or None if nothing waits."""
+        queue = self._queue
+        if not queue:
+            return None
+        mail = queue.popleft()
+        if type(mail) in SIZED:
+            if self._aside is not None and type(mail) is commands.Push:
+                self._aside.append(mail)
+                return SET_ASIDE
+            self._bytes -= len(mail.data)
+        return mail
 
-    def pause_pushes(self, paused: bool) -> None:
-        """Handle no pushes while it is true; everything else goes on. What waits then comes first."""
-        if not paused:
-            self._put_back()
-        elif self._held is None and not self._finishing:
-            self._held = deque()
+    def rest(self) -> bool:
+        """The owner has handled some mail; returns whether there is more, for which it must go on."""
+        self.busy = bool(self._queue)
+        return self.busy
 
-    def _put_back(self) -> None:
-        held, self._held = self._held, None
-        if held and not self._ended:
-            self._mailbox.extendleft(reversed(held))
-            if not self._running:
-                self._schedule()
+    def set_pushes_aside(self) -> None:
+        """Hand out no pushes until `put_back`; they count among what waits."""
+        if self._aside is None and not self.closed:
+            self._aside = deque()
 
-    def _catch_up(self, last: Any) -> bool:
-        """Before the last mail of a client comes what it pushed; returns whether there was any."""
-        self._finishing = True
-        if not self._held:
-            self._held = None
-            return False
-        self._mailbox.appendleft(last)
-        self._put_back()
-        return True
+    def put_back(self) -> None:
+        """Hand out pushes again, those that were set aside first."""
+        aside, self._aside = self._aside, None
+        if aside:
+            self._queue.extendleft(reversed(aside))
+            if not self.busy:
+                self.busy = True
+                self._owner.wake()
 
-    def _clear(self) -> None:
-        """Handle nothing of what waits."""
-        self._mailbox.clear()
-        self._held = None
+    def close(self) -> None:
+        """Drop what waits and all that comes."""
+        self._queue = _CLOSED
+        self._aside = None
+        self._bytes = 0
+        self._owner = _NOBODY
 
-    def _overflow(self, setting: str) -> None:
-        counters.count("mailboxes_overflowed")
-        # A copy: the poster may be a callback of this channel, which runs in its context already.
-        self.execution_context.copy().run(
-            log.error,
-            "mailbox is full: the channel ends",
-            topic=self.topic,
-            socket_id=self.channel.socket.id,
-            limit=getattr(self.channels.settings, setting.partition(".")[2]),
-            setting=setting,
-        )
-        self._kill("mailbox_overflow", commands.Crashed)
+    def resume_if_low(self) -> None:
+        """Something was handled: the client is read from again when at most half of the marks is left."""
+        limits = self._limits
+        if self.waiting <= limits.pause_messages // 2 and self._bytes <= limits.pause_bytes // 2:
+            self.reading_paused = False
+            self._owner.resume_reading()
+
+    def _check_limits(self) -> None:
+        limits, waiting = self._limits, self.waiting
+        if self._bytes > limits.max_bytes:
+            self._owner.overflow("worker.max_mailbox_bytes", limits.max_bytes)
+        elif waiting > limits.max_messages:
+            self._owner.overflow("worker.max_mailbox_messages", limits.max_messages)
+        elif not self.reading_paused and (
+            waiting > limits.pause_messages or self._bytes > limits.pause_bytes
+        ):
+            self.reading_paused = self._owner.pause_reading()

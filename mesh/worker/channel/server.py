@@ -1,160 +1,248 @@
-"""The life of one channel: join → callbacks → terminate, one callback at a time.
+"""Runs one channel: join → callbacks → terminate, one callback at a time.
 
-What comes waits in its mailbox (mailbox.py), and `run` handles it in order; what its callbacks say goes out
-by context.py; ending.py has the ways in which it ends.
+A server owns the three things that a channel consists of: its life (lifecycle.py says what each event leads
+to), its mailbox (what waits) and its context (what the application's Channel may do). The server takes the
+mail in order, calls the application (callbacks.py) and does what the table of its life says (actions.py).
 Source: Phoenix.Channel.Server.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
 from contextvars import Context
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mesh import payloads
 from mesh.channel import Channel
 from mesh.errors import ChannelError
 from mesh.link import commands
-from mesh.messages import Broadcast
+from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
 from mesh.worker import channel_telemetry
-from mesh.worker.channel.callback_results import join_reply, push_reply
-from mesh.worker.channel.ending import Ending
-from mesh.worker.channel.mail import (
+from mesh.worker.channel import callbacks, lifecycle
+from mesh.worker.channel.actions import ACTIONS, terminate
+from mesh.worker.channel.callback_results import join_reply
+from mesh.worker.channel.context import WorkerContext
+from mesh.worker.channel.lifecycle import OVER, Action, Ending, Event, Phase
+from mesh.worker.channel.mailbox import (
     ClientGone,
     InfoMessage,
     InterceptedBroadcast,
+    Mailbox,
+    SetAside,
     StopRequested,
     SubscribedBroadcast,
 )
-from mesh.worker.handoff.state import HandoffState, pack, pack_assigns, unpack
-
-if TYPE_CHECKING:
-    from mesh.worker.channels import Channels
+from mesh.worker.channel.worker import ServerWorker
+from mesh.worker.handoff import transfer
 
 log = get_logger("mesh.channel")
 
 MAILS_PER_RUN = 8
 """Of one channel, before the others have their turn."""
-MAILS_PER_HURRIED_RUN = 256
+MAILS_PER_EMPTYING_RUN = 256
 """Of one that moves as soon as its mailbox is empty: more than come meanwhile."""
+NOTHING = Ending()
+STATUS = {
+    Phase.JOINING: "joining",
+    Phase.RESTORING: "joining",
+    Phase.JOINED: "joined",
+    Phase.MOVING: "joined",
+    Phase.EMPTYING: "joined",
+    Phase.SNAPSHOTTING: "joined",
+}
+"""What ChannelInfo calls a phase; all others are "leaving"."""
 JOIN_CRASHED = {"reason": "join crashed"}
+EMPTYING, TERMINATE = Phase.EMPTYING, Action.TERMINATE
+"""Names of the module: in Python 3.11 a member costs a call when it is looked up in its class."""
+PUSHES_MAY_WAIT = frozenset({Phase.JOINING, Phase.RESTORING, Phase.JOINED, Phase.MOVING})
 
 
-class ChannelServer(Ending):
-    """One channel. Implements Work."""
+class ChannelServer:
+    """One channel. Implements Work, MailboxOwner and Member.
 
-    __slots__ = ("_hurries", "intercepts", "mount")
+    Args:
+        worker: which runs the channel.
+        link: to the gateway of its client.
+        join: with which it begins.
+        channel: the application's class.
+        socket: its client's, of its own.
+        execution_context: in which all of its callbacks run, and what is logged of it.
+    """
+
+    __slots__ = (
+        "_callback_over", "channel", "context", "execution_context", "intercepts", "life", "mailbox",
+        "mount", "task", "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
-        channels: "Channels",
+        worker: ServerWorker,
         link: bytes,
         join: commands.Join,
         channel: type[Channel],
-        socket: Any,
+        socket: Socket,
         execution_context: Context,
     ) -> None:
-        super().__init__(channels, link, join, execution_context)
-        self.channel = channel(self, socket, join.topic, join.join_ref)
+        self.worker = worker
+        self.execution_context = execution_context
+        self.task: asyncio.Task[None] | None = None
         self.mount = join.mount
         self.intercepts = frozenset(channel.intercept)
-        self._hurries = False
-        self._mailbox.append(join)
-        self._running = True
-        channels.runners.submit(self)
+        self._callback_over: asyncio.Future[None] | None = None
+        self.life = life = lifecycle.begin(join.moved)
+        self.mailbox = mailbox = Mailbox(self, worker.mailbox_limits, join)
+        self.context = context = WorkerContext(worker, mailbox, life, link, join, socket, channel.__name__)
+        self.channel = channel(context, socket, join.topic, join.join_ref)
+        worker.runners.submit(self)
 
     @property
     def status(self) -> str:
-        """What ChannelInfo says of it."""
-        if self._ended or self.leaving:
-            return "leaving"
-        return "joined" if self._joined else "joining"
+        """What ChannelInfo says of it: "joining", "joined" or "leaving"."""
+        return STATUS.get(self.life.phase, "leaving")
 
-    @property
-    def waits(self) -> bool:
-        """Whether there will be mail by a timer."""
-        return bool(self._timers or self._silence)
+    # What its link tells it
 
-    def begin_move(self) -> bool:
+    def leave(self, leave: commands.Leave) -> None:
+        """The client leaves: end after the mail that came before."""
+        self.change(Event.LEAVE_CAME, Ending(mail=leave))
+
+    def client_gone(self, reason: str) -> None:
+        """The client is gone: end after the mail that came before."""
+        self.change(Event.CLIENT_GONE, Ending(reason, None, ClientGone(reason)))
+
+    def replace(self) -> None:
+        """The client joined again: end at once, as Phoenix kills the old channel.
+
+        A leave that came before gets its answer first, if the callbacks before it end in time.
+        """
+        self.change(Event.REPLACED, Ending("duplicate_join", commands.Closed))
+
+    def shut_down(self) -> None:
+        """The worker stops: end at once; the client gets `phx_error` and joins another worker.
+
+        A join under way is not answered: when the link ends, its gateway sends it to another worker.
+        """
+        joined = self.context.local_topic is not None
+        self.change(Event.KILLED, Ending("shutdown", commands.Crashed if joined else None))
+
+    def malformed(self) -> None:
+        """A command for the channel cannot be decoded: it crashes, and so does its join."""
+        self.change(Event.KILLED, Ending("malformed command", commands.Crashed))
+
+    def announce_move(self) -> bool:
         """Ask the gateway to send no more; False if this channel cannot move."""
-        if self._ended or not self._joined or type(self.channel).snapshot is Channel.snapshot:
+        if self.life.phase is not Phase.JOINED or type(self.channel).snapshot is Channel.snapshot:
             return False
-        self._send(commands.Moving(self.number))
+        self.change(Event.MOVE_ANNOUNCED)
+        self.context.send_command(commands.Moving(self.context.number))
         return True
 
     def take_back(self, reason: str) -> None:
         """It has moved, but its client was gone before: end here."""
-        self._gone = True
-        self._released = False  # until `terminate` has run
         counters.count("channels_not_moved")
-        self.channels.spawn(self._finish(reason), self.execution_context)
+        self.change(Event.TAKEN_BACK, Ending(reason))
 
-    def _schedule(self) -> None:
-        self._running = True
-        self.channels.runners.submit(self)
+    # What its mailbox and the worker's tables tell it
+
+    def wake(self) -> None:
+        """There is mail."""
+        self.worker.runners.submit(self)
+
+    def overflow(self, setting: str, limit: int) -> None:
+        """More waits than may: the channel ends, and nothing else does."""
+        counters.count("mailboxes_overflowed")
+        # A copy: the poster may be a callback of this channel, which runs in its context already.
+        self.execution_context.copy().run(
+            log.error,
+            "mailbox is full: the channel ends",
+            topic=self.context.topic,
+            socket_id=self.channel.socket.id,
+            limit=limit,
+            setting=setting,
+        )
+        self.change(Event.KILLED, Ending("mailbox_overflow", commands.Crashed))
+
+    def pause_reading(self) -> bool:
+        """Ask the gateway not to read from the client."""
+        return self.worker.pause_reading(self.context.link, self.context.number)
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+        self.worker.resume_reading(self.context.link, self.context.number)
+
+    def pause_pushes(self, paused: bool) -> None:
+        """Handle no pushes while it is true; all else is handled. What was set aside comes first then."""
+        if not paused:
+            self.mailbox.put_back()
+        elif self.life.phase in PUSHES_MAY_WAIT:
+            self.mailbox.set_pushes_aside()
+
+    # Running
 
     async def run(self) -> None:
         """Handle some of the mail there is. Never raises, but for cancellation after the channel's end."""
-        mailbox = self._mailbox
-        most = 1 if self.channels.runners.slow else MAILS_PER_RUN
+        mailbox, context, runners = self.mailbox, self.context, self.worker.runners
+        most = 1 if runners.slow else MAILS_PER_RUN
         try:
-            for _ in range(MAILS_PER_HURRIED_RUN if self._hurries else most):
-                if not mailbox or self._ended:
+            for _ in range(MAILS_PER_EMPTYING_RUN if self.life.phase is EMPTYING else most):
+                mail = mailbox.take()
+                if mail is None:
                     break
-                mail = mailbox.popleft()
-                if self._silence_seconds is not None:
-                    self._end_silence()
+                if context.silence_seconds is not None:
+                    context.end_silence()
                 await HANDLERS[type(mail)](self, mail)
-                if self._pausing:
-                    self._look_at_low_marks()
-                if self._stop_reason is not None and not self._ended:
-                    await self._stop(self._stop_reason)
+                if mailbox.reading_paused:
+                    mailbox.resume_if_low()
+                if context.stop_reason is not None:
+                    await self._stop(context.stop_reason)
         except asyncio.CancelledError:
-            if self._ended:  # killed
+            if self.life.phase in OVER:  # killed
                 raise
             await self._crash(ChannelError("the callback was cancelled from inside"))
         except Exception as error:
             await self._crash(error)
         finally:
-            if mailbox and not self._ended:
-                self._schedule()
+            if mailbox.rest():
+                runners.submit(self)
             else:
                 self._rest()
 
     def _rest(self) -> None:
         """Until there is mail again."""
-        self._running = False
-        if self._silence_seconds is not None and not self._ended:
-            loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(self._silence_seconds, self._silent)
-        if self._finished is not None:
-            self._finished.set_result(None)
+        if self.context.silence_seconds is not None:
+            self.context.begin_silence(self.context.silence_seconds)
+        if self._callback_over is not None:
+            self._callback_over.set_result(None)
 
-    # Handling mail
+    async def callback_over(self) -> None:
+        """Wait until the callback that runs has ended."""
+        if self.task is not None:
+            self._callback_over = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._callback_over)
 
     async def _handle_join(self, join: commands.Join) -> None:
         if join.moved:
-            await self._move_in(join)
+            await transfer.restore(self, join)
             return
         started = perf_counter()
         payload = None
         try:
             payload = payloads.decode(join.codec, join.data)
-            reply = self.channel.join(join.topic, payload)
-            if reply is not None and hasattr(reply, "__await__"):
-                reply = await self._in_time(reply)
-            if self._ended:  # killed, and it would not end
+            result = self.channel.join(join.topic, payload)
+            if result is not None and hasattr(result, "__await__"):
+                seconds = self.worker.settings.join_timeout_seconds
+                result = await callbacks.joined_in_time(self.channel, result, seconds)
+            if self.life.phase in OVER:  # killed, and it would not end
                 return
-            reply = join_reply(self.channel, reply)
-            codec, data = self._encode_reply(reply)
+            reply = join_reply(self.channel, result)
+            codec, data = self.context.encode_reply(reply.status, reply.payload)
         except Exception as error:
-            if self._ended:  # killed meanwhile
+            if self.life.phase in OVER:  # killed meanwhile
                 return
-            log.error("join crashed", topic=self.topic, socket_id=self.channel.socket.id, exc_info=error)
-            codec, data = payloads.encode(JOIN_CRASHED)
+            socket_id = self.channel.socket.id
+            log.error("join crashed", topic=join.topic, socket_id=socket_id, exc_info=error)
             channel_telemetry.joined(self.channel, started, payload, "error")
-            await self._refuse(codec, data, error)
+            await self._refuse(*payloads.encode(JOIN_CRASHED), error)
             return
         channel_telemetry.joined(self.channel, started, payload, reply.status)
         if reply.status != "ok":
@@ -166,170 +254,85 @@ class ChannelServer(Ending):
             if result is not None and hasattr(result, "__await__"):
                 await result
 
-    async def _in_time(self, reply: Awaitable[Any]) -> Any:
-        """Await a join, for as long as it may take. Raises ChannelError after that."""
-        seconds = self.channels.settings.join_timeout_seconds
-        if seconds is None:
-            return await reply
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                result = await reply
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        if limit.expired():
-            raise ChannelError(
-                f"{type(self.channel).__name__}.join took over {seconds:g} s, worker.join_timeout_seconds"
-            )
-        return result
-
     def _accept(self, codec: int, data: bytes) -> None:
-        self._joined = True
-        since = self.channels.bus.sequence
-        self.members = self.channels.members.add(self)
-        intercepts = tuple(self.intercepts)
-        self._send(commands.Joined(self.number, intercepts, since, codec, data))
+        self.change(Event.ACCEPTED)
+        since = self.enter()
+        self.context.send_command(
+            commands.Joined(self.context.number, tuple(self.intercepts), since, codec, data)
+        )
+
+    def enter(self) -> int:
+        """Become a member of the topic; returns the number of the worker's last broadcast before that."""
+        since = self.worker.bus.sequence
+        self.context.local_topic = self.worker.members.add(self)
+        return since
 
     async def _refuse(self, codec: int, data: bytes, reason: Any) -> None:
-        self._send(commands.Refused(self.number, codec, data))
-        await self._finish(reason)
-
-    async def _move_in(self, join: commands.Join) -> None:
-        """Go on with a channel that another worker ran; what fails crashes it."""
-        state = unpack(join.data)
-        self._joined = True
-        since = self.channels.bus.sequence
-        self.members = self.channels.members.add(self)
-        for out in self.channels.members.missed(self, state.seen):
-            self.post_sized(out)
-        await asyncio.gather(*map(self.subscribe, state.subscriptions))
-        self.channels.move_in(self, state.tracked)
-        result = self.channel.restore(state.snapshot)
-        if result is not None and hasattr(result, "__await__"):
-            result = await result
-        self._expect_none("restore", result)
-        if self._ended:  # killed, and it would not end
-            return
-        counters.count("channels_restored")
-        self._send(commands.Joined(self.number, tuple(self.intercepts), since, 0, payloads.EMPTY))
+        self.context.send_command(commands.Refused(self.context.number, codec, data))
+        await self.end(Event.REFUSED, Ending(reason))
 
     async def _handle_handover(self, handover: commands.Handover) -> None:
         """The gateway sends no more: once the mailbox is empty the channel can go."""
-        self._put_back()  # pushes that were held here are handled here
-        if self._mailbox:
-            self._mailbox.append(handover)
-            self._hurries = True  # else broadcasts that keep coming would keep it from ever being empty
+        if self.mailbox.waiting:
+            self.change(Event.HANDED_OVER, Ending(mail=handover))
             return
-        seen = self.channels.members.seen(self)
-        state = self.channel.snapshot()
-        if state is not None and hasattr(state, "__await__"):
-            state = await state
-        if self._ended or self._gone or self._stop_reason is not None:
+        self.change(Event.EMPTIED)
+        await transfer.hand_over(self)
+
+    # Ending
+
+    async def _handle_leave(self, leave: commands.Leave) -> None:
+        context = self.context
+        context.send_command(
+            commands.Reply(context.number, context.after(), leave.ref, "ok", 0, payloads.EMPTY)
+        )
+        await self.end(Event.LEFT, Ending("left", commands.Closed))
+
+    async def _handle_client_gone(self, gone: ClientGone) -> None:
+        await self.end(Event.LEFT, Ending(gone.reason))
+
+    async def _handle_stop(self, stop: StopRequested) -> None:
+        await self._stop(stop.reason)
+
+    async def _stop(self, reason: str) -> None:
+        if self.life.phase in OVER:
             return
-        if state is None:
-            await self._end(commands.Crashed, "shutdown")
+        if reason in ("normal", "shutdown") or reason.startswith("shutdown:"):
+            await self.end(Event.STOPPED, Ending(reason, commands.Closed))
             return
-        await self._move_out(state, seen)
+        socket_id = self.channel.socket.id
+        log.error("channel stopped", topic=self.context.topic, socket_id=socket_id, reason=reason)
+        await self.end(Event.STOPPED, Ending(reason, commands.Crashed))
 
-    async def _move_out(self, state: Any, seen: dict[str, int]) -> None:
-        name, channels = type(self.channel).__name__, self.channels
-        tracked, topics = channels.tracked(self), tuple(self._subscriptions or ())
-        most = channels.settings.max_snapshot_bytes
-        data = pack(name, HandoffState(state, topics, tracked, seen), most)
-        assigns = pack_assigns(name, self.channel.assigns, channels.assigns_of(self))
-        self._ended = True
-        self._drop_mail()
-        self._send(commands.Moved(self.number, self._after(), assigns, data))
-        channels.move_out(self)
-        self._released = True
-        channel_telemetry.moved(self.channel)
-        self._release()
-
-    def _drop_mail(self) -> None:
-        """What came while an async snapshot ran."""
-        # Intercepted broadcasts are heard by the next worker; those of other topics are not.
-        lost = sum(type(mail) in (InfoMessage, SubscribedBroadcast) for mail in self._mailbox)
-        if lost:
-            counters.count("messages_not_moved", lost)
-            log.warning("messages to a channel that moves are dropped", topic=self.topic, messages=lost)
-        self._mailbox.clear()
-
-    async def _handle_push(self, push: commands.Push) -> None:
-        if self._held is not None:
-            self._held.append(push)
+    async def _crash(self, error: Exception) -> None:
+        if self.life.phase in OVER:
             return
-        self._bytes -= len(push.data)
-        started = perf_counter()
-        self._ref = push.ref
-        self._handling = True
-        channel = self.channel
-        payload = payloads.decode(push.codec, push.data)
-        event = push.event
-        name = channel.handlers.get(event) if isinstance(event, str) else None
-        if name is not None:
-            result = getattr(channel, name)(payload)
-        else:
-            result = channel.handle_in(event, payload)
-        if result is not None:
-            if hasattr(result, "__await__"):
-                result = await result
-            if result is not None:
-                reply = push_reply(channel, event, result)
-                self.reply(None, reply.status, reply.payload)
-        self._handling = False
-        channel_telemetry.handled(channel, started, event, payload)
+        channel_telemetry.crashed(self.channel, error)
+        await self.end(Event.CRASHED, Ending(error, commands.Crashed))
 
-    async def _handle_out(self, out: InterceptedBroadcast) -> None:
-        self._bytes -= len(out.data)
-        payload = payloads.decode(out.codec, out.data)
-        result = self.channel.handle_out(out.event, payload)
-        if result is not None and hasattr(result, "__await__"):
-            result = await result
-        self._expect_none("handle_out", result)
+    async def end(self, event: Event, ending: Ending) -> None:
+        """End by what was handled: run `terminate`, unless the channel is over already."""
+        if self.change(event, ending):
+            await terminate(self, ending.reason)
 
-    def _handle_subscribed(self, mail: SubscribedBroadcast) -> Coroutine[Any, Any, None]:
-        """What `_handle_info` returns, for `run` to await: no coroutine around another."""
-        self._bytes -= len(mail.data)
-        payload = payloads.decode(mail.codec, mail.data)
-        return self._handle_info(InfoMessage(Broadcast(mail.topic, mail.event, payload)))
-
-    async def _handle_info(self, info: InfoMessage) -> None:
-        if type(self.channel).handle_info is Channel.handle_info:
-            log.warning(
-                "message ignored: the channel has no handle_info",
-                channel=type(self.channel).__name__,
-                topic=self.topic,
-                message=repr(info.message)[:200],
-            )
-            return
-        result = self.channel.handle_info(info.message)
-        if result is not None and hasattr(result, "__await__"):
-            result = await result
-        self._expect_none("handle_info", result)
-
-    def _expect_none(self, callback: str, result: Any) -> None:
-        if result is not None:
-            raise ChannelError(
-                f"{type(self.channel).__name__}.{callback} returned {result!r}; expected None:"
-                " there is no push to reply to"
-            )
-
-    def _release(self) -> None:
-        self.channels.remove(self)
-        self._end_silence()
-        for timer in self._timers or ():
-            timer.cancel()
-        self._unsubscribe_all()
+    def change(self, event: Event, ending: Ending = NOTHING) -> bool:
+        """Go on to the next phase, and do what the table says; returns whether `terminate` must be run."""
+        due = self.life.handle(event)
+        for action in due:
+            if action is not TERMINATE:
+                ACTIONS[action](self, ending)
+        return TERMINATE in due
 
 
 HANDLERS: dict[type[Any], Any] = {
     commands.Join: ChannelServer._handle_join,
-    commands.Push: ChannelServer._handle_push,
+    commands.Push: callbacks.handle_push,
     commands.Leave: ChannelServer._handle_leave,
     commands.Handover: ChannelServer._handle_handover,
-    InterceptedBroadcast: ChannelServer._handle_out,
-    SubscribedBroadcast: ChannelServer._handle_subscribed,
-    InfoMessage: ChannelServer._handle_info,
-    ClientGone: ChannelServer._handle_end,
+    InterceptedBroadcast: callbacks.handle_intercepted,
+    SubscribedBroadcast: callbacks.handle_subscribed,
+    InfoMessage: callbacks.handle_info,
+    SetAside: callbacks.handle_set_aside,
+    ClientGone: ChannelServer._handle_client_gone,
     StopRequested: ChannelServer._handle_stop,
 }

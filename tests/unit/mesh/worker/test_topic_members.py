@@ -8,7 +8,7 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.messages import JSON, MSGPACK
 from mesh.telemetry import counters
-from mesh.worker.channel.mail import InterceptedBroadcast, SubscribedBroadcast
+from mesh.worker.channel.mailbox import InterceptedBroadcast, SubscribedBroadcast
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from mesh.worker.push_pauses import PushPauses
 from mesh.worker.topic_members import LocalMembers
@@ -34,6 +34,7 @@ class Server:
     intercepts = frozenset(["e", "phx_close"])
 
     def __init__(self):
+        self.context = self.mailbox = self
         self.mail = []
         self.post = self.post_sized = self.mail.append
 

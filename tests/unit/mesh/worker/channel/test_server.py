@@ -16,6 +16,7 @@ from mesh.messages import BINARY, JSON, Sender
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters, logs
 from mesh.worker import channel_telemetry
+from mesh.worker.channel.lifecycle import Event
 from mesh.worker.channel.server import MAILS_PER_RUN
 from mesh.worker.channels import Channels
 from tests.support.bus import NumberingBus
@@ -338,6 +339,20 @@ async def test_a_callback_that_does_not_end_is_left_behind(worker):
     for task in asyncio.all_tasks():
         if task.get_name() == "channel runner" and task is not asyncio.current_task():
             task.get_coro().close()  # it would never end by itself
+
+
+@scenario()
+async def test_an_event_that_its_life_does_not_allow_ends_the_channel_alone(worker):
+    worker.join(1)
+    worker.join(2)
+    await worker.wait(commands.Joined, 2)
+    server = worker.channels.server(LINK, 1)
+    server.channel.echo = lambda payload: server.change(Event.RESTORED)
+    worker.push("echo")
+    assert (await worker.wait(commands.Crashed)).channel == 1
+    assert Room.ended == ["Event.RESTORED in Phase.JOINED"]
+    worker.push("echo", number=2)
+    await worker.wait(commands.Reply)
 
 
 @scenario()
@@ -778,7 +793,7 @@ async def test_too_many_bytes_of_them_end_the_channel_alone(worker):
     header = Header(VERSION, BROADCAST, "w", 9, "news", JSON)
     for _ in range(6):
         worker.channels.members.broadcast("t", header, b'{"n":"' + b"x" * 400 + b'"}')
-        await until(lambda: worker.channels.server(LINK, 2).waiting == 0)
+        await until(lambda: worker.channels.server(LINK, 2).mailbox.waiting == 0)
     assert (await worker.wait(commands.Crashed)).channel == 1
     assert worker.channels.server(LINK, 2).status == "joined"
 

@@ -497,7 +497,7 @@ async def test_a_client_that_is_gone_during_an_async_snapshot_ends_its_channel_h
     await old.wait(commands.Moving)
     old.do(commands.Handover(1))
     server = old.channels.server(LINK, 1)
-    await until(lambda: server.waiting == 0)
+    await until(lambda: server.mailbox.waiting == 0)
     old.do(commands.SocketDown([1], "closed"))
     await draining
     assert Mover.ended == [("closed", [])]
@@ -567,6 +567,18 @@ async def test_a_restore_that_never_ends_does_not_outlive_its_client(old, new):
     assert new.channels.live() == []
 
 
+@scenario
+async def test_nor_does_one_that_was_under_way_when_its_client_went(old, new):
+    new.channels.settings = WorkerSettings(kill_seconds=0.1)
+    old.push("do", slow_restore=60)
+    new.restore(await move(old))
+    server = new.channels.server(LINK, 1)
+    await until(lambda: server.task is not None)
+    new.do(commands.SocketDown([1], "closed"))
+    await until(lambda: Mover.ended)
+    assert new.channels.live() == []
+
+
 @pytest.mark.parametrize("how", ["bad_restore", "wrong_restore"])
 def test_a_restore_that_fails_crashes_the_channel(how):
     @scenario
@@ -594,7 +606,7 @@ async def test_messages_to_itself_that_come_during_an_async_snapshot_are_counted
     await old.wait(commands.Moving)
     old.do(commands.Handover(1))
     server = old.channels.server(LINK, 1)
-    await until(lambda: server.waiting == 0)
+    await until(lambda: server.mailbox.waiting == 0)
     server.channel.send("too late")
     await draining
     await old.wait(commands.Moved)
@@ -609,7 +621,7 @@ async def test_so_are_broadcasts_that_it_subscribed_to(old, new):
     await old.wait(commands.Moving)
     old.do(commands.Handover(1))
     server = old.channels.server(LINK, 1)
-    await until(lambda: server.waiting == 0)
+    await until(lambda: server.mailbox.waiting == 0)
     old.channels.members.broadcast("news:1", Header(VERSION, BROADCAST, "x", 1, "e", JSON), b"{}")
     await draining
     await old.wait(commands.Moved)
@@ -620,7 +632,7 @@ async def test_so_are_broadcasts_that_it_subscribed_to(old, new):
 async def test_timers_end_with_the_move(old, new):
     old.push("do", later=60)
     await old.wait(commands.Reply)
-    (timer,) = old.channels.server(LINK, 1)._timers
+    (timer,) = old.channels.server(LINK, 1).context._timers
     await move(old)
     assert timer.cancelled()
 
