@@ -1,6 +1,6 @@
 """The application's background tasks on one worker: started when it is up, cancelled when it stops.
 
-A task that raises is started again after a pause that grows; one that returns is done.
+A task that raises is restarted, after a pause that grows with each failure; one that returns is done.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ log = get_logger("mesh.background")
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-"""A task that ran for so long before it raised starts again with the first pause."""
+"""A task that ran for at least this long before it raised is restarted after the first pause."""
 
 
 class BackgroundTasks:
@@ -24,7 +24,7 @@ class BackgroundTasks:
 
     Args:
         functions: coroutine functions without arguments.
-        kill_seconds: a task may take to end after its cancellation.
+        kill_seconds: how long a task may take to end after its cancellation.
     """
 
     def __init__(self, functions: Sequence[Background], kill_seconds: float) -> None:
@@ -34,7 +34,7 @@ class BackgroundTasks:
         self._closing = False
 
     def start(self) -> None:
-        """Start them all. Nothing after `aclose`."""
+        """Start them all. Does nothing after `aclose`."""
         if not self._closing:
             loop = asyncio.get_running_loop()
             self._tasks = [
@@ -45,7 +45,7 @@ class BackgroundTasks:
             ]
 
     async def aclose(self) -> None:
-        """Cancel them; one that does not end in time is left behind, and said so."""
+        """Cancel them. One that does not end in time is left behind, and logged."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
@@ -81,7 +81,7 @@ class BackgroundTasks:
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
     def _uncancel(self) -> None:
-        """Else the next run would find its task cancelled."""
+        """Take back a cancellation from inside, which would otherwise cancel the next run as well."""
         task = asyncio.current_task()
         while task is not None and task.cancelling() and not self._closing:
             task.uncancel()

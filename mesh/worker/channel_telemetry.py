@@ -1,4 +1,4 @@
-"""What a channel's life is told as: counts, log lines at the levels its class says, hooks."""
+"""What is reported of a channel's life: metrics, log lines at the levels of its class, events of hooks."""
 
 from time import perf_counter
 from typing import Any
@@ -12,7 +12,14 @@ log = get_logger("mesh.channel")
 
 
 def joined(channel: Channel, started: float, params: Any, status: str) -> None:
-    """A join was answered with `status`; it came at `started`, of perf_counter."""
+    """A join was answered with `status`.
+
+    Args:
+        channel: that was joined.
+        started: when the join was taken from the mailbox, by perf_counter.
+        params: of the join.
+        status: of the reply.
+    """
     duration = perf_counter() - started
     stats.join_seconds.observe(duration)
     if status == "ok":
@@ -28,7 +35,7 @@ def joined(channel: Channel, started: float, params: Any, status: str) -> None:
 
 
 def handled(channel: Channel, started: float, event: Any, params: Any) -> None:
-    """A push was handled; its handler began at `started`."""
+    """A push was handled; its handler began at `started`, by perf_counter."""
     duration = perf_counter() - started
     stats.pushes += 1
     stats.handle_in_seconds.observe(duration)
@@ -48,19 +55,19 @@ def crashed(channel: Channel, error: Exception) -> None:
 
 
 def moved(channel: Channel) -> None:
-    """The channel goes on elsewhere; `terminate` does not run."""
+    """The channel goes on at another worker; `terminate` does not run here."""
     counters.count("channels_moved")
     ended(channel, "moved")
 
 
 def ended(channel: Channel, reason: Any) -> None:
-    """The channel is over here; unless it moved, `terminate` is about to run."""
+    """The channel ends here. Unless it moved, `terminate` is about to run."""
     if telemetry.attached("channel_ended"):
         telemetry.emit("channel_ended", {}, {**_metadata(channel), "reason": reason})
 
 
 def _logs(channel: Channel, level: str | None) -> bool:
-    """As in Phoenix, nothing is logged of topics that begin with `phoenix`."""
+    """Whether there is a log line. As in Phoenix, topics that begin with `phoenix` are not logged."""
     if level is None or not telemetry.enabled(level):
         return False
     return not channel.topic.startswith(HEARTBEAT_TOPIC)

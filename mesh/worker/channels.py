@@ -1,4 +1,4 @@
-"""All channels of a worker, by link and number. Takes link commands, gives link commands."""
+"""All channels of a worker, by link and number: commands of the links come in, commands for them go out."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
@@ -36,7 +36,7 @@ NO_ROUTE = {"reason": "unmatched topic"}
 
 
 def decode_assigns(data: bytes) -> dict[str, Any]:
-    """What a JOIN carries of its socket's assigns. Raises WireError for anything else."""
+    """Decode the assigns that a JOIN carries. Raises WireError for anything that is not a map."""
     try:
         return _decode_assigns(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -55,8 +55,9 @@ class Channels:
 
     Attributes:
         mailbox_limits: how much may wait for one channel.
-        push_pauses: which channels handle no pushes now.
-        members: the joined channels by topic, for broadcasts.
+        push_pauses: the topics and links whose channels handle no pushes now.
+        members: the channels by topic, for broadcasts.
+        presences: of the worker; None if it has none.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Channels:
         return [route.pattern for _, route in self._own_routes() if route.channel.intercept]
 
     def _own_routes(self) -> Iterator[tuple[str, Route[type[Channel]]]]:
-        """All but those that workers in other languages serve."""
+        """(mount, route) of all routes but those that workers in other languages serve."""
         for path, mount in self.endpoint.mounts.items():
             for route in mount.routes.routes:
                 if not issubclass(route.channel, RemoteChannel):
@@ -102,7 +103,7 @@ class Channels:
     # From the links
 
     def gateway_up(self, link: bytes, gateway: str) -> None:
-        """A gateway said hello."""
+        """A link to a gateway is open; its channels may come."""
         self._gateways[link] = gateway
         self._by_link.setdefault(link, {})
 
@@ -161,7 +162,7 @@ class Channels:
                     moved.take_back(command.reason)
 
     def malformed(self, link: bytes, number: int) -> None:
-        """A command that names this channel cannot be read: it crashes, and if there is none, its join."""
+        """A command that names this channel cannot be decoded: the channel crashes, or the join of it."""
         server = self.server(link, number)
         if server is not None:
             server.malformed()
@@ -171,7 +172,7 @@ class Channels:
     # Back-pressure (docs/protocol.md §3.3)
 
     def pause_link(self, link: bytes, paused: bool) -> None:
-        """Much waits for a gateway: its channels handle no pushes until that is no longer so."""
+        """Let the channels of a gateway for which much waits handle no pushes, or let them go on."""
         self.push_pauses.pause_link(link, paused)
         for server in list(self._by_link.get(link, {}).values()):
             server.pause_pushes(self.push_pauses.paused(server.context.topic, link))
@@ -184,12 +185,12 @@ class Channels:
         return True
 
     def resume_reading(self, link: bytes, number: int) -> None:
-        """Undo it."""
+        """Undo `pause_reading`."""
         self.send(link, commands.PushesResumed(number))
 
     def _join(self, link: bytes, servers: dict[int, ChannelServer], join: commands.Join) -> None:
         if self.handoffs.begun:
-            return  # when the link ends, its gateway sends it to another worker
+            return  # when the link ends, its gateway sends the join to another worker
         if join.channel in servers:
             self.malformed(link, join.channel)
             return
@@ -235,11 +236,11 @@ class Channels:
         return sum(map(len, self._by_link.values())), len(self.members)
 
     def waiting(self) -> int:
-        """Messages that wait in all mailboxes together."""
+        """How many messages wait in all mailboxes together."""
         return sum(server.mailbox.waiting for each in self._by_link.values() for server in each.values())
 
     def waiting_bytes(self) -> int:
-        """Of the pushes and broadcasts that wait in all mailboxes together."""
+        """Bytes of the pushes and broadcasts that wait in all mailboxes together."""
         return sum(
             server.mailbox.waiting_bytes for each in self._by_link.values() for server in each.values()
         )
@@ -252,7 +253,7 @@ class Channels:
     # For channel servers
 
     def remove(self, server: MovableServer) -> None:
-        """The channel has ended."""
+        """The channel has ended, or has moved: no command and no broadcast is for it any longer."""
         self.handoffs.over(server)
         servers, number = self._by_link.get(server.context.link), server.context.number
         if servers is not None and servers.get(number) is server:
@@ -260,16 +261,16 @@ class Channels:
         self.members.remove(server)
 
     def untrack(self, owner: Hashable) -> None:
-        """The channel has ended: it is present nowhere."""
+        """End all presences of a channel that has ended."""
         if self.presences is not None:
             self.presences.untrack_all(owner)
 
     # For channels that move
 
     async def move_away(self, seconds: float) -> None:
-        """The worker stops: give to others the channels that can move, in so many seconds at the most.
+        """The worker stops: move the channels that can move to others, within `seconds`.
 
-        No more joins are taken.
+        From now on it takes no joins.
         """
         await self.handoffs.run(
             [each for servers in self._by_link.values() for each in servers.values()], seconds
@@ -281,33 +282,33 @@ class Channels:
         return route.assigns if route is not None else {}
 
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
-        """Its presences."""
+        """The presences of a channel that moves."""
         return self.presences.tracked(owner) if self.presences is not None else ()
 
     def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
-        """It has come: it is present here."""
+        """Track the presences of a channel that came from another worker."""
         if self.presences is not None:
             self.presences.move_in(owner, tracked)
 
     def move_out(self, server: MovableServer) -> None:
-        """It has gone: it will be present elsewhere."""
+        """A channel has moved: its presences stay until another worker tracks them."""
         self.handoffs.moved(server)
         if self.presences is not None:
             self.presences.move_out(server.context)
 
     def links_closed(self) -> None:
-        """The links have ended, the last of a worker that stops: what has moved away is forgotten."""
+        """All links have ended: no channel that has moved can be taken back any longer."""
         self.handoffs.settle_all()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
-        """Run the end of a channel that was killed, in the channel's context."""
+        """Run the end of a channel in its execution context. `aclose` waits for it."""
         loop = asyncio.get_running_loop()
         task = loop.create_task(coroutine, name="channel end", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def live(self) -> list[ChannelInfo]:
-        """Every channel there is."""
+        """What is known of each channel."""
         return [
             ChannelInfo(
                 server.context.topic,
@@ -332,7 +333,7 @@ class Channels:
 
 
 def _copy(value: Any) -> Any:
-    """A channel's own copy of a route's assigns: no other sees what it changes in a list or a dict."""
+    """A channel's own copy of its route's assigns, in which it may change lists and dicts."""
     if type(value) is dict:
         return {key: _copy(each) for key, each in value.items()}
     return [_copy(each) for each in value] if type(value) is list else value

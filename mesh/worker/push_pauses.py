@@ -7,7 +7,7 @@ the mailboxes.
 
 
 class PushPauses:
-    """Which topics and which links are held."""
+    """The paused topics and links."""
 
     def __init__(self) -> None:
         self._topics: dict[str, set[bytes]] = {}
@@ -20,15 +20,15 @@ class PushPauses:
         return len(self._topics)
 
     def paused(self, topic: str, link: bytes) -> bool:
-        """Whether a channel on this topic and link is."""
+        """Whether a channel on this topic and link handles no pushes."""
         return topic in self._topics or link in self._links
 
     def pause_topic(self, topic: str, link: bytes) -> None:
-        """The gateway behind `link` has a client that is behind."""
+        """The gateway behind `link` has a client that is behind on the topic."""
         self._topics.setdefault(topic, set()).add(link)
 
     def resume_topic(self, topic: str, link: bytes) -> None:
-        """It has none any longer."""
+        """The gateway behind `link` has no such client any longer."""
         links = self._topics.get(topic)
         if links is not None:
             links.discard(link)
@@ -36,14 +36,14 @@ class PushPauses:
                 del self._topics[topic]
 
     def pause_link(self, link: bytes, paused: bool) -> None:
-        """Much waits for the gateway behind it, or no longer."""
+        """Pause the link because much waits for its gateway, or resume it."""
         if paused:
             self._links.add(link)
         else:
             self._links.discard(link)
 
     def forget(self, link: bytes) -> list[str]:
-        """The gateway is gone; returns the topics that only it had paused."""
+        """The gateway behind `link` is gone; returns the topics that only it had paused."""
         self._links.discard(link)
         topics = [topic for topic, links in self._topics.items() if link in links]
         for topic in topics:

@@ -1,4 +1,4 @@
-"""Runs callbacks: one task for all that do not suspend, one more for each that does.
+"""Runs callbacks: one task for all those that do not suspend, one more for each that does.
 
 A task per callback would cost more than most callbacks do. A runner is a long-lived task that takes
 work from a queue; while the work does not suspend, the runner simply goes on. When it suspends, the
@@ -24,25 +24,26 @@ IDLE_RUNNERS = 64
 
 
 class Work(Protocol):
-    """Something to run: `run` must not raise; `task` is the runner's while it runs.
+    """Something to run.
 
     Attributes:
-        execution_context: it runs in this one, also after it was suspended.
+        execution_context: in which it runs, also after it was suspended.
+        task: the runner's, while the work runs; None otherwise.
     """
 
     execution_context: Context
     task: asyncio.Task[None] | None
 
     def run(self) -> Coroutine[Any, Any, None]:
-        """Do some of what there is to do; may submit itself again for the rest."""
+        """Do some of the work; may submit itself again for the rest. Must not raise."""
 
 
 class Runners:
     """A queue of work and the tasks that run it.
 
     Attributes:
-        active: pieces of work submitted and not done.
-        slow: as `slow_down` was told.
+        active: how many pieces of work were submitted and are not done.
+        slow: what `slow_down` was given last.
     """
 
     def __init__(self) -> None:
@@ -51,30 +52,30 @@ class Runners:
         self._queue: deque[Work] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        # The one runner that is awake and will look at the queue; None: nobody will.
+        # The runner that takes from the queue; self while one is being woken; None: nobody takes from it.
         self._pump: asyncio.Task[None] | object | None = None
         self._closing = False
 
     def slow_down(self, slow: bool) -> None:
-        """One piece of work in each turn of the event loop, or as many as there is time for.
+        """Run one piece of work in each turn of the event loop, or as many as there is time for.
 
-        ChannelServer makes it one message.
+        A ChannelServer then handles one message in each run.
         """
         self.slow = slow
 
     def submit(self, work: Work) -> None:
-        """Run `work` soon. Work submitted twice runs twice: the caller keeps track."""
+        """Run `work` soon. Work that is submitted twice runs twice."""
         self._queue.append(work)
         self.active += 1
         if self._pump is None:
             self._wake()
 
     def owns(self, task: asyncio.Task[Any]) -> bool:
-        """Whether it is one of ours: it may be idle."""
+        """Whether `task` is a runner, which may be idle."""
         return task in self._tasks
 
     async def aclose(self) -> None:
-        """Cancel what runs and forget what waits; a callback that will not end is left behind."""
+        """Cancel what runs and drop what waits. A callback that does not end in time is left behind."""
         self._closing = True
         self._queue.clear()
         for task in self._tasks:
@@ -83,7 +84,7 @@ class Runners:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
     def _wake(self) -> None:
-        self._pump = self  # somebody is on the way
+        self._pump = self  # a runner is being woken
         while self._idle:
             waiter = self._idle.pop()
             if not waiter.done():
@@ -122,9 +123,9 @@ class Runners:
             await waiter
 
     async def _shake_off(self, task: asyncio.Task[None]) -> None:
-        """Somebody killed a piece of work, which has ended, not the runner; unless we are closing.
+        """Take back the cancellation of a piece of work that has ended, unless the runners are closing.
 
-        Else work that comes next, of another channel, would find itself cancelled.
+        The work that comes next, of another channel, would be cancelled otherwise.
         """
         while task.cancelling() and not self._closing:
             task.uncancel()

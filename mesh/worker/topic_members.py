@@ -20,11 +20,11 @@ _malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
 
 
 class SequencedBus(BusAdapter, Protocol):
-    """A bus that tells the number of the last message it published."""
+    """A bus that numbers what it publishes."""
 
     @property
     def sequence(self) -> int:
-        """The last number given."""
+        """The number of the last broadcast."""
 
 
 class Subscriber(Protocol):
@@ -223,9 +223,9 @@ class LocalMembers:
             subscriber.mailbox.post_sized(SubscribedBroadcast(topic, header.event, header.codec, data))
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
-        """To the members of `topic` that this worker serves, and to its channels that subscribed to it.
+        """Broadcast to the members of `topic` that this worker serves, and to its channels that subscribed.
 
-        It does not travel on the bus.
+        Nothing is published on the bus.
 
         Raises:
             PayloadError: if the payload is neither an object nor bytes.

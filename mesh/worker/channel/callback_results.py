@@ -1,4 +1,4 @@
-"""What a callback may return, and the reply it means. Source: Phoenix.Channel, docs/channels.md."""
+"""What a callback may return, and which reply it means. Source: Phoenix.Channel, docs/channels.md."""
 
 from typing import Any
 
@@ -8,7 +8,11 @@ from mesh.replies import Reply
 
 
 def join_reply(channel: Channel, result: Any) -> Reply:
-    """The reply to a join; its status says whether it is accepted. Raises ChannelError for nonsense."""
+    """The reply to a join; its status says whether the join is accepted.
+
+    Raises:
+        ChannelError: for what `join` may not return.
+    """
     if result is None:
         return Reply()
     if isinstance(result, Reply) and result.status in ("ok", "error"):
@@ -22,7 +26,7 @@ def join_reply(channel: Channel, result: Any) -> Reply:
 
 
 def push_reply(channel: Channel, event: Any, result: Any) -> Reply:
-    """The reply to a push. Raises ChannelError for nonsense."""
+    """The reply to a push. Raises ChannelError for what a handler may not return."""
     if isinstance(result, Reply):
         return result
     if isinstance(result, (dict, list, bytes)):

@@ -1,8 +1,8 @@
-"""Broadcasts that a worker heard lately, for channels that come to it from another worker.
+"""The broadcasts that a worker received lately, for channels that come to it from another worker.
 
-A channel that intercepts gets its broadcasts from its worker. While it moves neither worker hands it any;
-what the old one had not heard yet when it let the channel go, the new one finds here. It costs only workers
-that have a class which does both, intercept and move, and keeps only events that such classes intercept.
+A channel that intercepts gets its broadcasts from its worker. While it moves, neither worker hands it any;
+what the old one had not received when the channel left, the new one finds here. Only events that are
+intercepted by classes which can also move are kept; a worker without such a class keeps nothing.
 """
 
 from collections import deque
@@ -14,15 +14,15 @@ from mesh.bus.frames import Header
 from mesh.channel import Channel
 
 KEPT_SECONDS = 20.0
-"""By the old worker, which must know what it has heard of all that the new one still has."""
+"""How long a broadcast is kept: at least as long as another worker may still hold it as missed."""
 MISSED_SECONDS = 10.0
-"""Of an origin that the old worker has not heard lately: older than this it is not new."""
+"""Of an origin unknown to the old worker, broadcasts older than this do not count as missed."""
 MAX_KEPT = 20_000
 MAX_BYTES = 32_000_000
 
 
 class RecentBroadcast(NamedTuple):
-    """A broadcast, and when it came."""
+    """A broadcast, and when it was received."""
 
     at: float
     topic: str
@@ -31,11 +31,11 @@ class RecentBroadcast(NamedTuple):
 
 
 class RecentBroadcasts:
-    """The last broadcasts of some events.
+    """The recent broadcasts of some events.
 
     Args:
-        events: that are kept.
-        clock: tells seconds.
+        events: whose broadcasts are kept.
+        clock: returns seconds.
     """
 
     def __init__(self, events: frozenset[str], clock: Callable[[], float] = monotonic) -> None:
@@ -57,7 +57,7 @@ class RecentBroadcasts:
         return event in self._events
 
     def add(self, topic: str, header: Header, data: bytes) -> None:
-        """A broadcast came."""
+        """Keep a broadcast, if its event is one that is kept, and drop the oldest ones."""
         if header.event not in self._events:
             return
         now = self._clock()
@@ -72,7 +72,7 @@ class RecentBroadcasts:
     def _forget(self, oldest: RecentBroadcast) -> None:
         self._bytes -= len(oldest.data)
         same = self._by_topic[oldest.topic]
-        same.popleft()  # which it is
+        same.popleft()  # the same broadcast: both queues are in the order of arrival
         if not same:
             del self._by_topic[oldest.topic]
 
@@ -81,7 +81,7 @@ class RecentBroadcasts:
         return {each.header.origin: each.header.sequence for each in self._by_topic.get(topic, ())}
 
     def after(self, topic: str, seen: dict[str, int]) -> Iterator[tuple[Header, bytes]]:
-        """What came on `topic` and is not in `seen`, in order."""
+        """Broadcasts to `topic` that `seen` does not cover, in the order of their arrival."""
         oldest = self._clock() - MISSED_SECONDS
         for at, _, header, data in self._by_topic.get(topic, ()):
             known = seen.get(header.origin)

@@ -1,4 +1,4 @@
-"""What a channel takes along to another worker, as bytes that only workers read.
+"""The state of a channel that moves to another worker, as bytes that only workers read.
 
 Source: docs/protocol.md §3.2. Pure.
 """
@@ -23,13 +23,14 @@ class TrackedPresence(NamedTuple):
 
 
 class HandoffState(msgspec.Struct, array_like=True, frozen=True):
-    """What moves beside the assigns.
+    """What a channel moves beside its assigns.
 
     Attributes:
         snapshot: what the channel's `snapshot` returned.
         subscriptions: other topics that the channel subscribed to.
         tracked: its presences.
-        seen: of each origin the last broadcast to the channel's topic that its worker has heard lately.
+        seen: of each origin the number of the last broadcast to the channel's topic that its old worker had
+            received lately.
     """
 
     snapshot: dict[str, Any]
@@ -43,49 +44,52 @@ _decode = msgspec.msgpack.Decoder(HandoffState).decode
 
 
 def pack(name: str, state: HandoffState, max_bytes: int) -> bytes:
-    """As bytes.
+    """Encode what moves.
 
     Args:
         name: of the Channel class, for the error.
-        state: what moves.
+        state: of the channel.
         max_bytes: `worker.max_snapshot_bytes`.
 
     Raises:
-        ChannelError: if the state is no dict, is too large or cannot be carried.
+        ChannelError: if the snapshot is no dict, is too large, or contains what msgpack cannot express.
     """
     if not isinstance(state.snapshot, dict):
         raise ChannelError(
             f"{name}.snapshot returned {state.snapshot!r:.200}; expected a dict, or None not to move"
         )
-    data = _packed(state, f"{name}.snapshot returned what msgpack cannot carry")
+    data = _packed(state, f"{name}.snapshot returned what msgpack cannot express")
     if len(data) > max_bytes:
         raise ChannelError(
             f"{name}.snapshot makes {len(data)} bytes; worker.max_snapshot_bytes allows {max_bytes}:"
-            " keep what is large elsewhere and move only its name"
+            " store large values elsewhere and move only their keys"
         )
     return data
 
 
 def unpack(data: bytes) -> HandoffState:
-    """Read it. Raises ChannelError for anything else."""
+    """Decode what moves. Raises ChannelError for anything else."""
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ChannelError(f"the state of a moved channel cannot be read: {error}") from None
+        raise ChannelError(f"the state of a moved channel cannot be decoded: {error}") from None
 
 
 def pack_assigns(name: str, assigns: Assigns, route: Mapping[str, Any]) -> bytes:
-    """The assigns as bytes, without those that the route gives every channel anyway.
+    """Encode the assigns, without those that the route gives to every channel anyway.
 
     Raises:
-        ChannelError: if one of the others cannot be carried.
+        ChannelError: if one of the others contains what msgpack cannot express.
     """
     own = {key: value for key, value in assigns.items() if not _is(route, key, value)}
-    return _packed(own, f"{name} has assigns that msgpack cannot carry")
+    return _packed(own, f"{name} has assigns that msgpack cannot express")
 
 
 def _is(route: Mapping[str, Any], key: str, value: Any) -> bool:
-    """Whether it is what the route assigned; an object may have an equality of its own."""
+    """Whether the value is the one that the route assigned.
+
+    Objects are compared by identity, because they may define an equality of their own.
+    """
     if key not in route:
         return False
     given = route[key]

@@ -1,4 +1,4 @@
-"""How `fetch` and `handle_metas` of a Presence are awaited: one after the other, with a bound."""
+"""How `fetch` and `handle_metas` of a Presence are awaited: one after the other, within a bounded time."""
 
 import asyncio
 from collections.abc import Awaitable, Generator
@@ -7,14 +7,14 @@ from typing import Any
 from mesh import cancellation
 
 CALLBACK_SECONDS = 30.0
-"""Diffs go out in order, so that all others wait for this one meanwhile."""
+"""How long one callback may take. Diffs go out in order, so all others wait for it meanwhile."""
 
 Steps = Generator[Awaitable[Any], Any, Any]
-"""Yields what must be awaited, and is sent the result; without anything to await it runs through."""
+"""Yields what must be awaited and is sent the result. If nothing must be awaited it never suspends."""
 
 
 async def go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
-    """Drive steps on from their first wait."""
+    """Run steps to their end that have yielded `waiting`."""
     try:
         while True:
             try:
@@ -30,15 +30,15 @@ async def go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
 
 
 async def in_time(callback: Awaitable[Any]) -> Any:
-    """Await a callback for CALLBACK_SECONDS at the most. Raises TimeoutError after that.
+    """Await a callback for at most CALLBACK_SECONDS. Raises TimeoutError after that.
 
-    It has a task of its own: one that does not end when it is cancelled is left behind.
+    It runs in a task of its own, so that one that does not end when it is cancelled can be left behind.
     """
     task = asyncio.ensure_future(callback)
     try:
         done, _ = await asyncio.wait([task], timeout=CALLBACK_SECONDS)
     finally:
-        task.cancel()  # which changes nothing if it is done
+        task.cancel()  # which has no effect on a task that is done
     if not done:
         raise TimeoutError(f"it took over {CALLBACK_SECONDS:g} s and was cancelled")
     return task.result()

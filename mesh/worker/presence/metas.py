@@ -1,4 +1,4 @@
-"""What a meta may be, and the copies of metas that applications are given."""
+"""What a meta may contain, and the copies of metas that applications are given."""
 
 from mesh import payloads
 from mesh.errors import DecodeError, PayloadError
@@ -11,30 +11,30 @@ MAX_META_BYTES = 10_000
 
 
 def checked(meta: Meta) -> Meta:
-    """As every replica will see it: plain JSON values, which other workers can be told.
+    """Return the meta as every replica will see it: plain JSON values that msgpack can express.
 
     Raises:
-        PayloadError: if it is no object of such values, or over 10,000 bytes.
+        PayloadError: if it is no object of such values, or is over 10,000 bytes.
     """
     codec, data = payloads.encode_object(meta)
     if len(data) > MAX_META_BYTES:
         raise PayloadError(
-            f"a meta of {len(data)} bytes; every worker keeps it, so {MAX_META_BYTES} may be"
+            f"a meta of {len(data)} bytes; every worker keeps it, so at most {MAX_META_BYTES} are allowed"
         )
     plain: Meta = payloads.decode(codec, data)
     try:
         envelope.check_payload(data, plain)
-        messages.encode(plain)  # JSON has integers that msgpack, in which workers speak, has not
+        messages.encode(plain)  # JSON has integers that msgpack, which workers use between them, has not
     except (DecodeError, *messages.UNENCODABLE) as error:
-        raise PayloadError(f"a meta that other workers cannot be told: {error}") from None
+        raise PayloadError(f"a meta that cannot be sent to other workers: {error}") from None
     return plain
 
 
 def copied(meta: Meta) -> Meta:
-    """For the application, which may write into it: the original is what this worker tells the others.
+    """Return a copy that the application may change. The original is what this worker sends to the others.
 
-    A shallow copy would not do, because values may be lists and objects; by way of msgpack they are copied
-    however deep they nest.
+    Values may be lists and objects, which must be copied too; encoding them as msgpack and back does that
+    at any depth.
     """
     copy = meta.copy()
     for key, value in meta.items():

@@ -1,4 +1,4 @@
-"""The presences of a worker: each Presence of the endpoint, by name; what comes for all of them."""
+"""The presences of a worker: one server for each Presence of the endpoint, by name."""
 
 import asyncio
 from collections.abc import Hashable, Iterable
@@ -14,7 +14,7 @@ from mesh.worker.presence.server import LocalBroadcast, PresenceServer
 log = get_logger("mesh.presence")
 
 FOLLOWED_SECONDS = 0.01
-"""Between two looks whether presences that moved are tracked elsewhere."""
+"""Interval at which `followed` looks whether the presences that moved are tracked elsewhere."""
 
 
 class PresenceRegistry:
@@ -23,9 +23,9 @@ class PresenceRegistry:
     Args:
         presences: of the endpoint.
         node: this worker's id.
-        publish: onto the bus.
+        publish: sends a tracker's message on the bus.
         settings: of presence.
-        local_broadcast: to the members of a topic that this worker serves.
+        local_broadcast: broadcasts to the members of a topic that this worker serves.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class PresenceRegistry:
         return any(server.busy for server in self._servers.values())
 
     def topics(self) -> list[str]:
-        """What the trackers must be subscribed to on the bus."""
+        """The topics on which the trackers must hear the bus."""
         return [server.tracker.topic for server in self._servers.values()]
 
     def start(self) -> None:
-        """Begin to speak to the other workers."""
+        """Start the trackers: the worker is subscribed to their topics."""
         for server in self._servers.values():
             server.tracker.start()
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Tell the other workers that this one stops."""
         for server in self._servers.values():
             server.close()
 
@@ -68,22 +68,22 @@ class PresenceRegistry:
             server.tracker.handle(header.origin, data)
 
     def answer(self) -> None:
-        """A gateway believes that this node died."""
+        """Some node reports that this one died: tell all that it lives."""
         for server in self._servers.values():
             server.tracker.answer()
 
     def lost(self, node: str) -> None:
-        """A node died, or somebody believes so."""
+        """Some node reports that another one died."""
         for server in self._servers.values():
             server.tracker.lost(node)
 
     def untrack_all(self, owner: Hashable) -> None:
-        """A channel ended."""
+        """Stop tracking everything that a channel tracks."""
         for server in self._servers.values():
             server.untrack_all(owner)
 
     def tell(self) -> None:
-        """Channels are about to move: where they go, all that is tracked here must be known."""
+        """Channels are about to move: send now what other workers do not know yet of their presences."""
         for server in self._servers.values():
             server.tracker.tell()
 
@@ -99,7 +99,7 @@ class PresenceRegistry:
         """A channel has come from another worker, which tracked this for it."""
         for each in tracked:
             server = self._servers.get(each.presence)
-            if server is not None:  # else the new version of the application has it no more
+            if server is not None:  # else this version of the application has no such Presence
                 server.move_in(owner, each.topic, each.key, each.meta)
 
     def move_out(self, owner: Hashable) -> None:
@@ -108,7 +108,7 @@ class PresenceRegistry:
             server.move_out(owner)
 
     async def followed(self, seconds: float) -> None:
-        """Wait until other workers track what moved out, for so long at the most."""
+        """Wait until other workers track what moved out, for at most `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not all(server.followed for server in self._servers.values()):
             if asyncio.get_running_loop().time() > deadline:

@@ -1,9 +1,9 @@
 """One Presence on one worker, with its tracker.
 
-Changes become a `presence_diff` for the members this worker serves: at once, but what follows on the same
-topic within `diff_seconds` is gathered, so that a thousand joins do not make a thousand diffs for each of
-a thousand members. Diffs of one presence go out in order, also when `fetch` is async; while it takes longer
-than that, what follows is gathered on, so that one diff of a topic waits at the most.
+A change becomes a `presence_diff` for the members that this worker serves at once; what follows on the same
+topic within `diff_seconds` is gathered into one diff, so that a thousand joins do not make a thousand diffs
+for each of a thousand members. Diffs of one presence go out in order, also when `fetch` is async. While a
+`fetch` takes longer than `diff_seconds`, gathering goes on, so that at most one diff of a topic waits.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from mesh.worker.presence.window import DiffWindow
 log = get_logger("mesh.presence")
 
 KEYS_PER_DIFF = 2_000
-"""A node that comes back brings all it has: that must not become one message beyond all bounds."""
+"""A node that comes back brings all its presences at once: they must not become one unbounded message."""
 
 LocalBroadcast = Callable[[str, str, Any], None]
 
@@ -62,7 +62,7 @@ class PresenceServer:
         self._moved_out: dict[Hashable, list[str]] = {}
 
     def close(self) -> None:
-        """Say goodbye and stop."""
+        """Tell the other workers that this one stops, and drop the diffs that are not sent."""
         for timer in self._timers.values():
             timer.cancel()
         self._diffs.clear()
@@ -79,14 +79,14 @@ class PresenceServer:
     # PresenceContext
 
     def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> str:
-        """Begin."""
+        """Track a key on a topic; returns its `phx_ref`."""
         _require_live(owner, "track")
         ref = next(self._refs)
         self.tracker.track(owner, topic, key, checked(meta) | {"phx_ref": ref})
         return ref
 
     def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
-        """Replace."""
+        """Replace the meta of a tracked key; returns its new `phx_ref`."""
         _require_live(owner, "update")
         ref = next(self._refs)
 
@@ -97,22 +97,22 @@ class PresenceServer:
         return ref
 
     def untrack(self, owner: Hashable, topic: str, key: str) -> None:
-        """End."""
+        """Stop tracking a key on a topic."""
         self.tracker.untrack(owner, topic, key)
 
     def untrack_all(self, owner: Hashable) -> None:
-        """End all."""
+        """Stop tracking everything that `owner` tracks."""
         for ref in self._moved_out.pop(owner, ()):
             self._followed.pop(ref, None)
         self.tracker.untrack_all(owner)
 
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
-        """Everybody on `topic`."""
+        """Key → metas of a topic."""
         self._read(topic)
         return copied_keys(self.tracker.on_topic(topic))
 
     def of_key(self, topic: str, key: str) -> list[Meta]:
-        """One key."""
+        """The metas of one key on a topic."""
         self._read(topic)
         return [copied(meta) for meta in self.tracker.of_key(topic, key)]
 
@@ -128,9 +128,9 @@ class PresenceServer:
         return self.tracker.tracked(owner)
 
     def move_in(self, owner: Hashable, topic: str, key: str, meta: Meta) -> None:
-        """Track what another worker has tracked until now, and says goodbye to when it hears of this."""
+        """Track what another worker has tracked until now; it ends its entry when it hears of this."""
         flaw = foreign.meta_flaw(meta)
-        if flaw is not None:  # the other worker is not ours
+        if flaw is not None:  # only a worker of another implementation sends that
             counters.count("link_commands_malformed")
             log.error("presence that moved here dropped", topic=topic, key=key, reason=flaw)
             return
@@ -138,14 +138,14 @@ class PresenceServer:
         self.tracker.track(owner, topic, key, meta | {"phx_ref": ref, "phx_ref_prev": old})
 
     def move_out(self, owner: Hashable) -> None:
-        """Track on until another worker tracks the same: nobody sees a leave before the join."""
+        """Keep the entries until another worker tracks the keys: nobody sees a leave before the join."""
         for topic, key, meta in self.tracked(owner):
             self._followed[meta["phx_ref"]] = owner, topic, key
             self._moved_out.setdefault(owner, []).append(meta["phx_ref"])
 
     @property
     def followed(self) -> bool:
-        """Whether other workers track by now all that moved out."""
+        """Whether other workers now track everything that moved out."""
         return not self._followed
 
     def _leave_followed(self, changes: list[Change]) -> None:
@@ -199,7 +199,7 @@ class PresenceServer:
         self._send()
 
     def _send(self) -> None:
-        while self._diffs and self._task is None:  # else behind the diffs whose fetch is under way
+        while self._diffs and self._task is None:  # else it waits for the diff whose fetch is under way
             steps = self._send_diffs()
             try:
                 waiting = steps.send(None)
@@ -257,13 +257,13 @@ class PresenceServer:
             yield from self._call("handle_metas", self.presence.handle_metas, topic, diff, now)
 
     def _call(self, name: str, callback: Callable[..., Any], topic: str, *arguments: Any) -> Steps:
-        """Call the application's; an error in it, or its being late, is logged and costs this call only."""
+        """Call the application. An error or a time-out is logged, and this call alone fails."""
         context = contexts.fresh()
         try:
             result = contexts.call(context, callback, topic, *arguments)
             if hasattr(result, "__await__"):
                 result = yield in_time(result)
-        except (Exception, asyncio.CancelledError) as error:  # of something that it awaits
+        except (Exception, asyncio.CancelledError) as error:  # what the callback awaits may be cancelled
             counters.count("presence_callbacks_failed")
             context.run(
                 log.error,
@@ -278,24 +278,24 @@ class PresenceServer:
 
 
 def _refs(node: str) -> Iterator[str]:
-    """16 characters: 8 bytes of the clock, 2 of the node, 2 of a counter: unique, and never used again."""
+    """Values of `phx_ref`, 16 characters each: 8 bytes of the clock, 2 of the node, 2 of a counter."""
     mark = blake2b(node.encode(), digest_size=2).digest()
     now = 0
     for number in count():
-        now = max(now + 1, time_ns())  # the clock may be set back
+        now = max(now + 1, time_ns())  # the clock may be set back, and no ref may be used twice
         yield urlsafe_b64encode(
             now.to_bytes(8, "big") + mark + (number % 65_536).to_bytes(2, "big")
         ).decode()
 
 
 def _require_live(owner: Hashable, verb: str) -> None:
-    """Whatever else is tracked has no end that we know of."""
+    """Raise ChannelError for a channel that has ended. The end of other owners is not known here."""
     if isinstance(owner, WorkerContext):
         owner.require_live(verb)
 
 
 def _parts(changes: list[Change]) -> Iterator[list[Change]]:
-    """All changes of a key stay together: a leave and a join of it must not become two diffs."""
+    """Split into diffs of KEYS_PER_DIFF keys. A leave and a join of one key stay in one diff."""
     by_key: dict[str, list[Change]] = {}
     for change in changes:
         by_key.setdefault(change.key, []).append(change)

@@ -1,22 +1,22 @@
-"""What changed on one topic while changes are gathered for one diff, and what of it must be told. Pure.
+"""The changes of one topic while they are gathered for one diff, and which of them it must contain. Pure.
 
-An entry that came and went before anybody was told is not told at all. So no `phx_ref` is in both the joins
-and the leaves of a diff, and a client ends in the same state whichever of the two it applies first. If
-somebody has read the list in between, the entry's last change is told: a leave of what a client never had,
-or a join of what it has, changes nothing for the others.
+An entry that came and went before any diff was sent is in no diff. So no `phx_ref` is in both the joins
+and the leaves of a diff, and a client ends in the same state whichever of the two it applies first. If the
+list was read in between, the entry's last change is in the diff: a leave of what a client never had, or a
+join of what it has, changes nothing for the other clients.
 """
 
 from mesh.tracker.state import Change
 
 
 class _Entry:
-    """What has happened to one entry.
+    """The changes of one entry.
 
     Attributes:
         first: whether the first change was a join.
         last: the last change.
-        reads: of the window, before it.
-        believed: whether somebody has read the list after a change like the first one.
+        reads: how often the list had been read before the last change.
+        believed: whether the list was read while the entry was as its first change had left it.
     """
 
     __slots__ = ("believed", "first", "last", "reads")
@@ -29,14 +29,14 @@ class _Entry:
 
     @property
     def told(self) -> bool:
-        """Whether somebody may believe otherwise: who was told before, or has read in between."""
+        """Whether the diff must contain the entry: some client may know another state of it."""
         return self.last.joined is self.first or self.believed
 
 
 class DiffWindow:
     """The changes of one topic, in order, and when its list was read meanwhile.
 
-    Of each entry only what counts is kept: the window may be open for long, if `fetch` takes long.
+    Of each entry only its last change is kept: the window may be open for long, if `fetch` takes long.
     """
 
     __slots__ = ("_count", "_entries", "_reads")
@@ -47,11 +47,11 @@ class DiffWindow:
         self._count = 0
 
     def __len__(self) -> int:
-        """How many changes are to be told."""
+        """How many changes the diff will contain."""
         return len(self._entries)
 
     def add(self, changes: list[Change]) -> None:
-        """These follow."""
+        """These changes follow."""
         for change in changes:
             self._add(change)
 
@@ -65,13 +65,13 @@ class DiffWindow:
         else:
             entry.believed |= entry.last.joined is entry.first and entry.reads < self._reads
             entry.last, entry.reads = change, self._reads
-        if entry.told:  # else it is as it was before, and nobody knows better
+        if entry.told:  # else it is as it was before, and nobody knows another state
             self._entries[name] = entry
 
     def read(self) -> None:
-        """Somebody reads the topic's list as it is after these changes."""
+        """The topic's list is read, as it is after these changes."""
         self._reads += 1
 
     def net(self) -> list[Change]:
-        """What is to be told: at most one change of each entry."""
+        """What the diff must contain: at most one change of each entry."""
         return [entry.last for entry in self._entries.values()]

@@ -36,7 +36,7 @@ def test_a_state_over_the_bound_names_size_and_bound():
     [b"", b"\xc1", msgspec.msgpack.encode({"a": 1}), msgspec.msgpack.encode([1]), b"\x91\x81\x01\x02"],
 )
 def test_what_is_no_handoff_state_is_an_error(data):
-    with pytest.raises(ChannelError, match="cannot be read"):
+    with pytest.raises(ChannelError, match="cannot be decoded"):
         unpack(data)
 
 
