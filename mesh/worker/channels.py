@@ -5,8 +5,6 @@ from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
 from contextvars import Context
 from typing import Any
 
-import msgspec
-
 from mesh import contexts, payloads
 from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
@@ -18,6 +16,7 @@ from mesh.routes import Route
 from mesh.settings import WorkerSettings
 from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
+from mesh.worker.channel.assigns import joined_assigns
 from mesh.worker.channel.mailbox import MailboxLimits
 from mesh.worker.channel.server import ChannelServer
 from mesh.worker.handoff.coordinator import HandoffCoordinator, MovableServer
@@ -30,17 +29,10 @@ from mesh.worker.topic_members import LocalMembers, SequencedBus
 
 log = get_logger("mesh.channels")
 
-_decode_assigns = msgspec.msgpack.Decoder(dict[str, Any]).decode
-
 NO_ROUTE = {"reason": "unmatched topic"}
 
-
-def decode_assigns(data: bytes) -> dict[str, Any]:
-    """Decode the assigns that a JOIN carries. Raises WireError for anything that is not a map."""
-    try:
-        return _decode_assigns(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not the assigns of a socket: {error}") from None
+Servers = dict[int, ChannelServer]
+"""The channels of one link, by number."""
 
 
 class Channels:
@@ -82,7 +74,7 @@ class Channels:
         recent = RecentBroadcasts.of([route.channel for _, route in self._own_routes()])
         self.members = LocalMembers(bus, send, self.push_pauses, recent)
         self._gateways: dict[bytes, str] = {}
-        self._by_link: dict[bytes, dict[int, ChannelServer]] = {}
+        self._by_link: dict[bytes, Servers] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[tuple[str, str]]:
@@ -127,39 +119,55 @@ class Channels:
         if servers is None:
             log.warning("command on a link without hello ignored", command=type(command).__name__)
             return
-        if isinstance(command, (commands.Push, commands.Leave, commands.Handover)):
+        if type(command) is commands.Push:
             server = servers.get(command.channel)
-            if server is None:
-                counters.count("pushes_without_channel")
-            elif type(command) is commands.Push:
+            if server is not None:
                 server.mailbox.post_sized(command)
-            elif type(command) is commands.Leave:
-                server.leave(command)
             else:
-                server.mailbox.post(command)
-        elif isinstance(command, commands.Join):
-            self._join(link, servers, command)
-        elif isinstance(command, commands.Replace):
-            server = servers.get(command.channel)
-            if server is None:
-                self.send(link, commands.Closed(command.channel, 0))
-            else:
-                server.replace()
-        elif isinstance(command, commands.TopicPaused):
-            self.push_pauses.pause_topic(command.topic, link)
-            self.members.pauses_changed(command.topic)
-        elif isinstance(command, commands.TopicResumed):
-            self.push_pauses.resume_topic(command.topic, link)
-            self.members.pauses_changed(command.topic)
-        elif isinstance(command, commands.SocketDown):
-            for number in command.channels:
-                server = servers.get(number)
-                if server is not None:
-                    server.client_gone(command.reason)
-                    continue
-                moved = self.handoffs.take_back(link, number)
-                if moved is not None:
-                    moved.take_back(command.reason)
+                counters.count("pushes_without_channel")
+            return
+        handler = HANDLERS.get(type(command))
+        if handler is not None:
+            handler(self, link, servers, command)
+
+    def _leave(self, _: bytes, servers: Servers, leave: commands.Leave) -> None:
+        server = servers.get(leave.channel)
+        if server is not None:
+            server.leave(leave)
+        else:
+            counters.count("pushes_without_channel")
+
+    def _handover(self, _: bytes, servers: Servers, handover: commands.Handover) -> None:
+        server = servers.get(handover.channel)
+        if server is not None:
+            server.mailbox.post(handover)
+        else:
+            counters.count("pushes_without_channel")
+
+    def _replace(self, link: bytes, servers: Servers, replace: commands.Replace) -> None:
+        server = servers.get(replace.channel)
+        if server is not None:
+            server.replace()
+        else:
+            self.send(link, commands.Closed(replace.channel, 0))
+
+    def _pause_topic(self, link: bytes, _: Servers, paused: commands.TopicPaused) -> None:
+        self.push_pauses.pause_topic(paused.topic, link)
+        self.members.pauses_changed(paused.topic)
+
+    def _resume_topic(self, link: bytes, _: Servers, resumed: commands.TopicResumed) -> None:
+        self.push_pauses.resume_topic(resumed.topic, link)
+        self.members.pauses_changed(resumed.topic)
+
+    def _socket_down(self, link: bytes, servers: Servers, down: commands.SocketDown) -> None:
+        for number in down.channels:
+            server = servers.get(number)
+            if server is not None:
+                server.client_gone(down.reason)
+                continue
+            moved = self.handoffs.take_back(link, number)
+            if moved is not None:
+                moved.take_back(down.reason)
 
     def malformed(self, link: bytes, number: int) -> None:
         """A command that names this channel cannot be decoded: the channel crashes, or the join of it."""
@@ -188,7 +196,7 @@ class Channels:
         """Undo `pause_reading`."""
         self.send(link, commands.PushesResumed(number))
 
-    def _join(self, link: bytes, servers: dict[int, ChannelServer], join: commands.Join) -> None:
+    def _join(self, link: bytes, servers: Servers, join: commands.Join) -> None:
         if self.handoffs.begun:
             return  # when the link ends, its gateway sends the join to another worker
         if join.channel in servers:
@@ -199,8 +207,7 @@ class Channels:
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
             return
         try:
-            assigns, given = decode_assigns(join.assigns), _copy(dict(route.assigns))
-            assigns = given | assigns if join.moved else assigns | given
+            assigns = joined_assigns(join, route.assigns)
         except (WireError, TypeError):
             log.error("join with unreadable assigns refused", topic=join.topic)
             self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
@@ -302,8 +309,7 @@ class Channels:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
         """Run the end of a channel in its execution context. `aclose` waits for it."""
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(coroutine, name="channel end", context=context)
+        task = asyncio.create_task(coroutine, name="channel end", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -332,8 +338,13 @@ class Channels:
         await self.runners.aclose()
 
 
-def _copy(value: Any) -> Any:
-    """A channel's own copy of its route's assigns, in which it may change lists and dicts."""
-    if type(value) is dict:
-        return {key: _copy(each) for key, each in value.items()}
-    return [_copy(each) for each in value] if type(value) is list else value
+HANDLERS: dict[type[Any], Any] = {
+    commands.Join: Channels._join,
+    commands.Leave: Channels._leave,
+    commands.Handover: Channels._handover,
+    commands.Replace: Channels._replace,
+    commands.TopicPaused: Channels._pause_topic,
+    commands.TopicResumed: Channels._resume_topic,
+    commands.SocketDown: Channels._socket_down,
+}
+"""All commands but Push, which `handle` looks at first, and Hello, which is the router's."""

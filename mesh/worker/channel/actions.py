@@ -5,17 +5,18 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
+from mesh import cancellation
 from mesh.telemetry import get_logger
 from mesh.worker import channel_telemetry
-from mesh.worker.channel import callbacks
-from mesh.worker.channel.lifecycle import Action, Ending, Event, Life, Phase
+from mesh.worker.channel.callbacks import Served
+from mesh.worker.channel.lifecycle import TABLE, Action, Ending, Event, Life, Phase
 from mesh.worker.channel.worker import ServerWorker
 from mesh.worker.handoff.coordinator import MovableServer
 
 log = get_logger("mesh.channel")
 
 
-class Living(callbacks.Served, MovableServer, Protocol):
+class Living(Served, MovableServer, Protocol):
     """What the actions need of a channel's server.
 
     Attributes:
@@ -47,15 +48,13 @@ class Living(callbacks.Served, MovableServer, Protocol):
 
 
 def _queue_last(server: Living, ending: Ending) -> None:
+    server.mailbox.put_back()
     server.mailbox.post(ending.mail)
 
 
 def _queue_again(server: Living, ending: Ending) -> None:
-    server.mailbox.requeue(ending.mail)
-
-
-def _resume_pushes(server: Living, _: Ending) -> None:
     server.mailbox.put_back()
+    server.mailbox.requeue(ending.mail)
 
 
 def _mute(server: Living, _: Ending) -> None:
@@ -101,10 +100,16 @@ def _terminate_in_task(server: Living, ending: Ending) -> None:
 
 
 async def terminate(server: Living, reason: Any) -> None:
-    """Run `terminate`. The channel is over after it, whatever it does."""
+    """Run `terminate`, and log what it raises. Whatever happens in it, the channel is over then."""
     channel_telemetry.ended(server.channel, reason)
     try:
-        await callbacks.terminate(server.channel, reason)
+        result = server.channel.terminate(reason)
+        if result is not None and hasattr(result, "__await__"):
+            await result
+    except (Exception, asyncio.CancelledError) as error:
+        if cancellation.is_end(error):
+            raise
+        log.error("terminate crashed", topic=server.context.topic, exc_info=error)
     finally:
         server.change(Event.TERMINATED)
 
@@ -124,7 +129,6 @@ async def _terminate_killed(server: Living, ending: Ending) -> None:
 ACTIONS: dict[Action, Callable[[Living, Ending], None]] = {
     Action.QUEUE_LAST: _queue_last,
     Action.QUEUE_AGAIN: _queue_again,
-    Action.RESUME_PUSHES: _resume_pushes,
     Action.MUTE: _mute,
     Action.CLOSE_MAILBOX: _close_mailbox,
     Action.CANCEL_CALLBACK: _cancel_callback,
@@ -135,3 +139,9 @@ ACTIONS: dict[Action, Callable[[Living, Ending], None]] = {
     Action.RELEASE_FOR_GOOD: _release_for_good,
 }
 """All but TERMINATE, which the server awaits where it stands."""
+
+STEPS = {
+    actions: tuple(ACTIONS[each] for each in actions if each is not Action.TERMINATE)
+    for _, actions in TABLE.values()
+}
+"""The functions for each sequence of actions in the table."""

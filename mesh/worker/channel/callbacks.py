@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Coroutine
 from time import perf_counter
 from typing import Any, Protocol
 
-from mesh import cancellation, payloads
+from mesh import payloads
 from mesh.channel import Channel
 from mesh.errors import ChannelError
 from mesh.link import commands
@@ -112,18 +112,6 @@ async def joined_in_time(channel: Channel, joining: Awaitable[Any], seconds: flo
             f"{type(channel).__name__}.join took over {seconds:g} s, worker.join_timeout_seconds"
         )
     return result
-
-
-async def terminate(channel: Channel, reason: Any) -> None:
-    """Call `terminate`; what it raises is logged, unless it is the current task's cancellation."""
-    try:
-        result = channel.terminate(reason)
-        if result is not None and hasattr(result, "__await__"):
-            await result
-    except (Exception, asyncio.CancelledError) as error:
-        if cancellation.is_end(error):
-            raise
-        log.error("terminate crashed", topic=channel.topic, exc_info=error)
 
 
 def expect_none(channel: Channel, callback: str, result: Any) -> None:

@@ -227,10 +227,13 @@ class WorkerContext:
 
     def release(self) -> None:
         """End all subscriptions and timers."""
-        self.end_silence()
-        for timer in self._timers or ():
-            timer.cancel()
-        self.unsubscribe_all()
+        if self.silence_seconds is not None:
+            self.end_silence()
+        if self._timers:
+            for timer in self._timers:
+                timer.cancel()
+        if self._subscriptions:
+            self.unsubscribe_all()
 
     # Sending
 

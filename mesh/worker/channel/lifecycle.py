@@ -90,9 +90,8 @@ class Action(Enum):
 
     __hash__ = object.__hash__
 
-    QUEUE_LAST = "queue the client's last message"
-    QUEUE_AGAIN = "queue the handover behind what waits"
-    RESUME_PUSHES = "pushes wait for no paused topic any longer"
+    QUEUE_LAST = "queue the client's last message behind all that it pushed"
+    QUEUE_AGAIN = "queue the handover behind all that waits"
     MUTE = "send nothing to the client any longer"
     CLOSE_MAILBOX = "handle nothing of what waits"
     CANCEL_CALLBACK = "cancel the callback that runs"
@@ -141,12 +140,9 @@ _END = Phase.TERMINATING, (Action.CLOSE_MAILBOX, Action.SAY, Action.RELEASE, Act
 
 TABLE: Table[Phase, Event, Action] = {
     # The client's last message
+    **{(phase, Event.LEAVE_CAME): (left, (Action.QUEUE_LAST,)) for phase, left in _LEFT.items()},
     **{
-        (phase, Event.LEAVE_CAME): (left, (Action.RESUME_PUSHES, Action.QUEUE_LAST))
-        for phase, left in _LEFT.items()
-    },
-    **{
-        (phase, Event.CLIENT_GONE): (left, (Action.MUTE, Action.RESUME_PUSHES, Action.QUEUE_LAST))
+        (phase, Event.CLIENT_GONE): (left, (Action.MUTE, Action.QUEUE_LAST))
         for phase, left in _LEFT.items()
     },
     **{
@@ -156,7 +152,7 @@ TABLE: Table[Phase, Event, Action] = {
     **{
         (phase, Event.CLIENT_GONE): (
             Phase.RESTORING_LEFT,
-            (Action.MUTE, Action.RESUME_PUSHES, Action.QUEUE_LAST, Action.KILL_LATER),
+            (Action.MUTE, Action.QUEUE_LAST, Action.KILL_LATER),
         )
         for phase in (Phase.RESTORING, Phase.RESTORING_LEFT)
     },
@@ -176,7 +172,7 @@ TABLE: Table[Phase, Event, Action] = {
     # Moving away
     (Phase.JOINED, Event.MOVE_ANNOUNCED): (Phase.MOVING, ()),
     **{
-        (phase, Event.HANDED_OVER): (Phase.EMPTYING, (Action.RESUME_PUSHES, Action.QUEUE_AGAIN))
+        (phase, Event.HANDED_OVER): (Phase.EMPTYING, (Action.QUEUE_AGAIN,))
         for phase in (Phase.JOINED, Phase.MOVING, Phase.EMPTYING)
     },
     **{

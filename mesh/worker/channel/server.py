@@ -19,7 +19,7 @@ from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
 from mesh.worker import channel_telemetry
 from mesh.worker.channel import callbacks, lifecycle
-from mesh.worker.channel.actions import ACTIONS, terminate
+from mesh.worker.channel.actions import STEPS, terminate
 from mesh.worker.channel.callback_results import join_reply
 from mesh.worker.channel.context import WorkerContext
 from mesh.worker.channel.lifecycle import OVER, Action, Ending, Event, Phase
@@ -52,8 +52,6 @@ STATUS = {
 }
 """What ChannelInfo calls a phase; all others are "leaving"."""
 JOIN_CRASHED = {"reason": "join crashed"}
-EMPTYING, TERMINATE = Phase.EMPTYING, Action.TERMINATE
-"""Names of the module: in Python 3.11 a member costs a call when it is looked up in its class."""
 PUSHES_MAY_WAIT = frozenset({Phase.JOINING, Phase.RESTORING, Phase.JOINED, Phase.MOVING})
 
 
@@ -184,7 +182,7 @@ class ChannelServer:
         mailbox, context, runners = self.mailbox, self.context, self.worker.runners
         most = 1 if runners.slow else MAILS_PER_RUN
         try:
-            for _ in range(MAILS_PER_EMPTYING_RUN if self.life.phase is EMPTYING else most):
+            for _ in range(MAILS_PER_EMPTYING_RUN if self.life.phase is Phase.EMPTYING else most):
                 mail = mailbox.take()
                 if mail is None:
                     break
@@ -204,7 +202,7 @@ class ChannelServer:
         finally:
             if mailbox.rest():
                 runners.submit(self)
-            else:
+            elif context.silence_seconds is not None or self._callback_over is not None:
                 self._rest()
 
     def _rest(self) -> None:
@@ -318,10 +316,9 @@ class ChannelServer:
     def change(self, event: Event, ending: Ending = NOTHING) -> bool:
         """Go on to the next phase, and do what the table says; returns whether `terminate` must be run."""
         due = self.life.handle(event)
-        for action in due:
-            if action is not TERMINATE:
-                ACTIONS[action](self, ending)
-        return TERMINATE in due
+        for carry_out in STEPS[due]:
+            carry_out(self, ending)
+        return Action.TERMINATE in due
 
 
 HANDLERS: dict[type[Any], Any] = {

@@ -99,7 +99,7 @@ def test_the_server_can_do_every_action():
 def test_a_leave_is_handled_after_what_came_before_it():
     assert after(Event.ACCEPTED, Event.LEAVE_CAME) == (
         Phase.LEAVING,
-        (Action.RESUME_PUSHES, Action.QUEUE_LAST),
+        (Action.QUEUE_LAST,),
     )
     assert after(Event.LEAVE_CAME, Event.ACCEPTED)[0] is Phase.LEAVING
     assert after(Event.ACCEPTED, Event.LEAVE_CAME, Event.LEFT)[0] is Phase.TERMINATING
@@ -125,7 +125,7 @@ def test_a_client_that_left_and_joins_again_gets_the_answer_to_its_leave():
 
 def test_a_channel_moves_once_its_mailbox_is_empty():
     moving = (Event.ACCEPTED, Event.MOVE_ANNOUNCED, Event.HANDED_OVER, Event.HANDED_OVER)
-    assert after(*moving) == (Phase.EMPTYING, (Action.RESUME_PUSHES, Action.QUEUE_AGAIN))
+    assert after(*moving) == (Phase.EMPTYING, (Action.QUEUE_AGAIN,))
     assert after(*moving, Event.EMPTIED, Event.MOVED_OUT)[0] is Phase.MOVED
 
 
