@@ -1,6 +1,6 @@
 """ChannelContext: through it a Channel does what it does, and opens nothing itself.
 
-The worker fills it in (mesh/runtime/context.py), and a test may replace it.
+The worker fills it in (mesh/worker/channel/context.py), and a test may replace it.
 """
 
 from collections.abc import Awaitable

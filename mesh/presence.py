@@ -1,7 +1,7 @@
 """Presence: who is on a topic, on whichever node.
 
 Source: Phoenix.Presence. A Presence opens nothing: the worker that runs the endpoint fills in its context
-(mesh/runtime/presence_server.py), so the same object works embedded and in a cluster.
+(mesh/worker/presence/server.py), so the same object works embedded and in a cluster.
 """
 
 from collections.abc import Callable, Hashable, Mapping

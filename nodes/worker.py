@@ -15,11 +15,11 @@ from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.link.silence import Silence
 from mesh.pubsub import PubSub
-from mesh.runtime.background import BackgroundTasks
-from mesh.runtime.channels import Channels
-from mesh.runtime.presences import Presences
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
+from mesh.worker.background import BackgroundTasks
+from mesh.worker.channels import Channels
+from mesh.worker.presence.registry import PresenceRegistry
 from mesh.zeromq.curve import new_context
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer
@@ -59,7 +59,7 @@ class WorkerNode:
         self.router: Router | None = None
         self.announcer: Announcer | None = None
         self.channels: Channels | None = None
-        self.presences: Presences | None = None
+        self.presences: PresenceRegistry | None = None
         self._silence: Silence | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
@@ -86,8 +86,8 @@ class WorkerNode:
         router.on_down = channels.gateway_down
         router.on_gone = self._gateway_gone
         router.on_command = channels.handle
-        router.on_behind = channels.hold_link
-        self.presences = channels.presences = presences = Presences(
+        router.on_behind = channels.pause_link
+        self.presences = channels.presences = presences = PresenceRegistry(
             self.endpoint.presences,
             self.id,
             bus.publisher.publish_kind,
@@ -228,7 +228,7 @@ class WorkerNode:
             "mailbox_messages": self.channels.waiting(),
             "mailbox_bytes": self.channels.waiting_bytes(),
             "link_queue_bytes": self.router.waiting_bytes,
-            "topics_held": len(self.channels.holds),
+            "topics_held": len(self.channels.push_pauses),
             "links": self.router.links,
             "bus_connected": int(self.bus.publisher.connected),
             "bus_backlog_messages": self.bus.publisher.backlog,

@@ -188,7 +188,7 @@ class Incompatible(msgspec.Struct, array_like=True, tag=15, frozen=True):
 class Moved(msgspec.Struct, array_like=True, tag=16, frozen=True):
     """Worker → gateway: the channel's state, for another worker; this one no longer runs it.
 
-    `assigns` is a msgpack map; `data` is read by workers only (mesh/runtime/luggage.py).
+    `assigns` is a msgpack map; `data` is read by workers only (mesh/worker/handoff/state.py).
     """
 
     channel: int

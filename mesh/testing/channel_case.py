@@ -1,6 +1,6 @@
 """ChannelCase: an endpoint's sockets and channels, run in a plain test function.
 
-The channels run in the real worker code (mesh/runtime) over a bus in memory; only gateway and network are
+The channels run in the real worker code (mesh/worker) over a bus in memory; only gateway and network are
 left out. Payloads are really encoded, so that what could not be sent fails in the test.
 Source: Phoenix.ChannelTest.
 """
@@ -21,8 +21,6 @@ from mesh.messages import Broadcast
 from mesh.mount import Mount
 from mesh.pubsub import PubSub
 from mesh.replies import Reply
-from mesh.runtime.channels import Channels
-from mesh.runtime.presences import Presences
 from mesh.serializers.registry import BY_NAME
 from mesh.settings import build
 from mesh.socket import ConnectInfo, SocketHandler
@@ -32,6 +30,8 @@ from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import MemoryBus
 from mesh.testing.memory_gateway import MemoryGateway
 from mesh.testing.stepped_loop import SteppedLoop
+from mesh.worker.channels import Channels
+from mesh.worker.presence.registry import PresenceRegistry
 
 SECRET = "the secret of channel tests"  # noqa: S105
 ASSERT_SECONDS = 0.1
@@ -72,7 +72,7 @@ class ChannelCase:
         self.numbers = count(1)
         self._loop = SteppedLoop()
         self._channels: Channels
-        self._presences: Presences
+        self._presences: PresenceRegistry
         try:
             self._loop.call(self._start)
         except BaseException:
@@ -84,7 +84,7 @@ class ChannelCase:
         own = self.endpoint.settings
         settings = build({**own, "worker": {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}})
         self._channels = channels = Channels(self.endpoint, bus, gateway.sent, settings.worker)
-        self._presences = channels.presences = Presences(
+        self._presences = channels.presences = PresenceRegistry(
             self.endpoint.presences,
             bus.node,
             bus.publish_kind,

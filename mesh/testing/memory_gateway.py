@@ -13,10 +13,10 @@ from mesh.channel import Channel
 from mesh.errors import EncodeError
 from mesh.link import commands
 from mesh.messages import BINARY, DISCONNECT, JSON, Sender
-from mesh.runtime.channel_server import ChannelServer
-from mesh.runtime.channels import Channels
 from mesh.serializers.base import Frame
 from mesh.serializers.registry import BY_NAME
+from mesh.worker.channel.server import ChannelServer
+from mesh.worker.channels import Channels
 
 LINK = b"test"
 GATEWAY = "test"

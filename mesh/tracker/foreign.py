@@ -1,7 +1,7 @@
-"""What the trackers of other nodes say is there is looked at before anybody is shown it. Pure.
+"""Checks of the entries that trackers of other nodes send, before any client is shown them. Pure.
 
-Not every worker is ours. One entry that cannot be JSON would take `presence_state` from everybody who joins
-its topic, and `presence_diff` from all who are on it.
+A worker may be another implementation. One entry that JSON cannot express would keep `presence_state` from
+everybody who joins its topic, and `presence_diff` from all its members.
 """
 
 from mesh import payloads, topics
@@ -11,11 +11,11 @@ from mesh.serializers import envelope
 from mesh.tracker.state import Entry, Meta
 
 MAX_META_BYTES = 20_000
-"""Ours have half of that at the most (mesh/runtime/presence_metas.py), beside their `phx_ref`s."""
+"""Twice what our own workers allow (mesh/worker/presence/metas.py): there are `phx_ref`s beside it."""
 
 
 def flaw(entry: Entry) -> str | None:
-    """Why an entry cannot be shown to anybody; None if it can."""
+    """Why an entry cannot be shown to clients; None if it can."""
     try:
         topics.check(entry.topic)
     except MeshError as error:
@@ -26,7 +26,7 @@ def flaw(entry: Entry) -> str | None:
 
 
 def meta_flaw(meta: Meta) -> str | None:
-    """Why this is no meta; None if it is one."""
+    """Why a value is no usable meta; None if it is one."""
     try:
         data = payloads.plain(meta)
         if len(data) > MAX_META_BYTES:

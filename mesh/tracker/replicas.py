@@ -1,7 +1,7 @@
-"""Which replicas are up, down, or gone for good. Time is an argument.
+"""Which replicas are up, down, or gone for good. Pure: time is an argument.
 
 Source: Phoenix.Tracker.Replica. A replica that falls silent, or is reported lost, is down; it is up
-again with its next word. After a long silence it is gone for good and may be forgotten.
+again with its next message. After a long silence it is gone for good and may be forgotten.
 """
 
 
@@ -9,8 +9,8 @@ class Replicas:
     """The other replicas and when they were last heard.
 
     Args:
-        down_seconds: of silence, then a replica is down.
-        permdown_seconds: of silence, then it is gone for good.
+        down_seconds: of silence after which a replica is down.
+        permdown_seconds: of silence after which it is gone for good.
     """
 
     def __init__(self, down_seconds: float, permdown_seconds: float) -> None:
@@ -20,21 +20,21 @@ class Replicas:
         self._down: set[str] = set()
 
     def heard(self, replica: str, now: float) -> bool:
-        """A word of a replica; returns whether it was not up before."""
+        """A message of a replica came; returns whether it was not up before."""
         new = replica not in self._heard or replica in self._down
         self._heard[replica] = now
         self._down.discard(replica)
         return new
 
     def lost(self, replica: str) -> bool:
-        """Somebody saw it die; returns whether it was up until now."""
+        """Some node reports that a replica died; returns whether it was up until now."""
         if not self.is_up(replica):
             return False
         self._down.add(replica)
         return True
 
     def is_up(self, replica: str) -> bool:
-        """Whether it was heard, and not lost since."""
+        """Whether the replica was heard, and is not down."""
         return replica in self._heard and replica not in self._down
 
     def up(self) -> list[str]:
@@ -42,7 +42,11 @@ class Replicas:
         return [replica for replica in self._heard if replica not in self._down]
 
     def expire(self, now: float) -> tuple[list[str], list[str]]:
-        """(those that are down now and were up before, those that are gone for good)."""
+        """Look which have been silent for too long.
+
+        Returns:
+            (those that are down now and were up before, those that are gone for good).
+        """
         down = [each for each in self.up() if now - self._heard[each] > self._down_seconds]
         self._down.update(down)
         gone = [each for each in self._down if now - self._heard[each] > self._permdown_seconds]
@@ -52,12 +56,12 @@ class Replicas:
         return [each for each in down if each not in gone], gone
 
     def forget(self, replica: str) -> None:
-        """It said goodbye for good."""
+        """The replica has stopped."""
         self._heard.pop(replica, None)
         self._down.discard(replica)
 
     def resume(self, now: float) -> None:
-        """This process was frozen: nobody could be heard, so nobody is blamed for the silence."""
+        """This process was frozen and could hear nobody: start counting everybody's silence again."""
         for replica in self._heard:
             if replica not in self._down:
                 self._heard[replica] = now

@@ -1,9 +1,9 @@
-"""The CRDT: who is on which topic, as each replica says.
+"""The CRDT of presences: who is on which topic, according to each replica. Pure.
 
-Every replica writes only its own entries, and numbers what it does: an entry is named by (replica, clock),
-its dot. What is known of a replica is its entries up to one clock, so a delta can be merged late, twice
-or in any order: what is known already changes nothing, and what would leave a gap is refused, so that
-the caller asks for what is missing. A dot that was removed never comes back.
+Every replica writes only its own entries and numbers its operations: an entry is identified by
+(replica, clock), its dot. What is known of a replica is its entries up to one clock, so a delta can be
+merged late, twice or in any order: what is known already changes nothing, and what would leave a gap is
+refused, so that the caller asks for what is missing. A dot that was removed never comes back.
 Source: Phoenix.Tracker.State (delta-state OR-set; Almeida et al., "Delta State Replicated Data Types").
 """
 
@@ -27,14 +27,14 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Delta(msgspec.Struct, array_like=True, frozen=True):
-    """What a replica did from after `since` up to `clock`.
+    """The operations of a replica after `since`, up to `clock`.
 
     Attributes:
-        since: the receiver must know the replica up to here.
-        clock: it knows it up to here afterwards.
-        added: entries made in that time that still exist.
-        removed: dots removed in that time, whenever they were added.
-        full: instead of `removed`: every dot in the range that is not in `added` is gone.
+        since: up to which the receiver must know the replica.
+        clock: up to which it knows the replica afterwards.
+        added: entries added in this range that still exist.
+        removed: dots removed in this range, whenever they were added.
+        full: whether, instead of `removed`, every dot of this range that is not in `added` is removed.
     """
 
     since: int
@@ -65,11 +65,12 @@ class _Replica:
 
 
 class State:
-    """All replicas, as one of them knows them.
+    """What one replica knows of all replicas.
 
     Args:
-        replica: this one's id.
-        max_log: operations of its own remembered for deltas; who is further behind gets all entries.
+        replica: its id.
+        max_log: how many of its own operations it remembers for deltas; a replica that is further behind is
+            sent all entries.
     """
 
     def __init__(self, replica: str, max_log: int = 10_000) -> None:
@@ -88,14 +89,14 @@ class State:
         return self._own.clock
 
     def add(self, topic: str, key: str, meta: Meta) -> Entry:
-        """A new entry of this replica."""
+        """Add an entry of this replica."""
         entry = Entry(self._tick(), topic, key, meta)
         self._remember(0)
         self._insert(self.replica, self._own, entry)
         return entry
 
     def remove(self, clock: int) -> Entry:
-        """End an entry of this replica. Raises KeyError if there is none."""
+        """Remove an entry of this replica. Raises KeyError if there is none."""
         entry = self._own.entries[clock]
         self._tick()
         self._remember(clock)
@@ -111,7 +112,7 @@ class State:
         return self._own.entries.values()
 
     def deltas(self, since: int, max_entries: int = 500) -> list[Delta]:
-        """What somebody who knows this replica up to `since` must merge, in this order."""
+        """The deltas that a replica which knows this one up to `since` must merge, in this order."""
         if since >= self.clock:
             return []
         behind = self.clock - since
@@ -157,7 +158,7 @@ class State:
     # The others
 
     def known(self, replica: str) -> int:
-        """Up to which clock a replica is known; 0 for a stranger."""
+        """Up to which clock a replica is known; 0 for one that is not."""
         known = self._replicas.get(replica)
         return known.clock if known is not None else 0
 
@@ -166,7 +167,7 @@ class State:
         return list(self._replicas)
 
     def merge(self, replica: str, delta: Delta) -> list[Change] | None:
-        """Take in what another replica did; None if something before it is missing."""
+        """Apply a delta of another replica; returns None if an earlier one is missing."""
         known = self._replicas.get(replica)
         if known is None:
             known = self._replicas[replica] = _Replica(visible=False)
@@ -209,16 +210,16 @@ class State:
         return [self._disappear(replica, entry) for entry in known.entries.values()]
 
     def forget(self, replica: str) -> list[Change]:
-        """A replica will not come back."""
+        """Drop what is known of a replica that will not come back."""
         changes = self.hide(replica)
         if replica != self.replica:
             self._replicas.pop(replica, None)
         return changes
 
-    # What counts
+    # What is visible
 
     def topic(self, topic: str) -> dict[str, list[Meta]]:
-        """Everybody on `topic`: key → metas, oldest first."""
+        """Key → metas of a topic, oldest first."""
         keys = self._topics.get(topic, {})
         return {key: list(metas.values()) for key, metas in keys.items()}
 

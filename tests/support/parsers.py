@@ -54,12 +54,12 @@ from mesh.link import commands
 from mesh.messages import BINARY, JSON, MSGPACK
 from mesh.mount import Mount, SessionCookie
 from mesh.routes import Route, RouteTable
-from mesh.runtime import channels
 from mesh.serializers.base import Frame
 from mesh.serializers.registry import BY_NAME, negotiate
 from mesh.socket import ConnectInfo, SocketHandler
 from mesh.tracker import messages as tracker_messages
 from mesh.tracker.state import Delta, State
+from mesh.worker.channel.assigns import decode_assigns
 from mesh.zeromq import keys
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -432,7 +432,7 @@ ORIGINS = [
 POSTED = [JSON_OF({"topic": "room:1", "event": "e", "payload": {"a": [1]}})]
 
 PARSERS = [
-    Parser("assigns", channels.decode_assigns, (WireError,), [PACK({"user_id": 1})], PACK),
+    Parser("assigns", decode_assigns, (WireError,), [PACK({"user_id": 1})], PACK),
     serializer("v1_json", False, _v1),
     serializer("v2_json", False, _v2),
     serializer("v2_json", True, _v2_binary),

@@ -12,8 +12,8 @@ from gateway.ledger import Ledger, Tally
 from gateway.order import Order
 from mesh.link import commands
 from mesh.messages import JSON
-from mesh.runtime.recent import Recent
 from mesh.serializers.registry import BY_NAME
+from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from tests.support.hub import WORKER, Gateway, Workers
 
 TIMES = 4
@@ -245,7 +245,7 @@ def commands_that_wait_for_a_broadcast(number):
 
 
 def topics_whose_channels_move(number):
-    recent = Recent(frozenset(["e"]), lambda: 0.0)
+    recent = RecentBroadcasts(frozenset(["e"]), lambda: 0.0)
 
     class Told:
         event, origin, sequence = "e", "n", 1

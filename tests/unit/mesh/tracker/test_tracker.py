@@ -308,7 +308,7 @@ def test_an_entry_that_cannot_be_encoded_keeps_no_other_from_being_told(value, m
         c.tracker.close()
 
     world(scenario, "ab")
-    said = [fields["key"] for _, _, event, fields in lines if "cannot be told" in event]
+    said = [fields["key"] for _, _, event, fields in lines if "cannot be sent" in event]
     assert said == ["bad"]
 
 

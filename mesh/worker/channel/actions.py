@@ -1,0 +1,147 @@
+"""Carries out what the table of a channel's life says (lifecycle.py): one function for each action."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Protocol
+
+from mesh import cancellation
+from mesh.telemetry import get_logger
+from mesh.worker import channel_telemetry
+from mesh.worker.channel.callbacks import Served
+from mesh.worker.channel.lifecycle import TABLE, Action, Ending, Event, Life, Phase
+from mesh.worker.channel.worker import ServerWorker
+from mesh.worker.handoff.coordinator import MovableServer
+
+log = get_logger("mesh.channel")
+
+
+class Living(Served, MovableServer, Protocol):
+    """What the actions need of a channel's server.
+
+    Attributes:
+        execution_context: in which the callbacks run.
+    """
+
+    execution_context: Context
+
+    @property
+    def worker(self) -> ServerWorker:
+        """Which runs the channel."""
+
+    @property
+    def life(self) -> Life:
+        """Of the channel."""
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """In which a callback runs; None while none does."""
+
+    async def callback_over(self) -> None:
+        """Wait until the callback that runs has ended."""
+
+    def change(self, event: Event, ending: Ending = ..., /) -> bool:
+        """Something happened to the channel; returns whether `terminate` must be run."""
+
+    async def end(self, event: Event, ending: Ending, /) -> None:
+        """The channel ends: run `terminate`, unless it is over already."""
+
+
+def _queue_last(server: Living, ending: Ending) -> None:
+    server.mailbox.put_back()
+    server.mailbox.post(ending.mail)
+
+
+def _queue_again(server: Living, ending: Ending) -> None:
+    server.mailbox.put_back()
+    server.mailbox.requeue(ending.mail)
+
+
+def _mute(server: Living, _: Ending) -> None:
+    server.context.muted = True
+
+
+def _close_mailbox(server: Living, _: Ending) -> None:
+    server.mailbox.close()
+
+
+def _cancel_callback(server: Living, _: Ending) -> None:
+    if server.task is not None and server.task is not asyncio.current_task():
+        server.task.cancel()
+
+
+def _kill_later(server: Living, ending: Ending) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_later(server.worker.settings.kill_seconds, server.change, Event.KILLED, ending)
+
+
+def _say(server: Living, ending: Ending) -> None:
+    context = server.context
+    if ending.command is not None:
+        context.send_command(ending.command(context.number, context.after()))
+
+
+def _release(server: Living, _: Ending) -> None:
+    server.worker.remove(server)
+    server.context.release()
+
+
+def _release_for_good(server: Living, _: Ending) -> None:
+    server.context.unsubscribe_all()
+    server.worker.untrack(server.context)
+    # Whoever still holds the server keeps nothing alive that callbacks put into context variables.
+    server.execution_context = Context()
+
+
+def _terminate_in_task(server: Living, ending: Ending) -> None:
+    killed = server.life.phase is Phase.KILLED
+    coroutine = _terminate_killed(server, ending) if killed else terminate(server, ending.reason)
+    server.worker.spawn(coroutine, server.execution_context)
+
+
+async def terminate(server: Living, reason: Any) -> None:
+    """Run `terminate`, and log what it raises. Whatever happens in it, the channel is over then."""
+    channel_telemetry.ended(server.channel, reason)
+    try:
+        result = server.channel.terminate(reason)
+        if result is not None and hasattr(result, "__await__"):
+            await result
+    except (Exception, asyncio.CancelledError) as error:
+        if cancellation.is_end(error):
+            raise
+        log.error("terminate crashed", topic=server.context.topic, exc_info=error)
+    finally:
+        server.change(Event.TERMINATED)
+
+
+async def _terminate_killed(server: Living, ending: Ending) -> None:
+    """Run `terminate` once the callback that runs has ended; both together have `worker.kill_seconds`."""
+    try:
+        async with asyncio.timeout(server.worker.settings.kill_seconds):
+            await server.callback_over()
+            await server.end(Event.CALLBACK_ENDED, ending)
+    except TimeoutError:
+        log.error("callback did not end in time", topic=server.context.topic, reason=ending.reason)
+        server.change(Event.CALLBACK_STUCK)
+    _say(server, ending)
+
+
+ACTIONS: dict[Action, Callable[[Living, Ending], None]] = {
+    Action.QUEUE_LAST: _queue_last,
+    Action.QUEUE_AGAIN: _queue_again,
+    Action.MUTE: _mute,
+    Action.CLOSE_MAILBOX: _close_mailbox,
+    Action.CANCEL_CALLBACK: _cancel_callback,
+    Action.KILL_LATER: _kill_later,
+    Action.SAY: _say,
+    Action.RELEASE: _release,
+    Action.TERMINATE_IN_TASK: _terminate_in_task,
+    Action.RELEASE_FOR_GOOD: _release_for_good,
+}
+"""All but TERMINATE, which the server awaits where it stands."""
+
+STEPS = {
+    actions: tuple(ACTIONS[each] for each in actions if each is not Action.TERMINATE)
+    for _, actions in TABLE.values()
+}
+"""The functions for each sequence of actions in the table."""

@@ -1,0 +1,123 @@
+"""Calls the application: one function for each kind of mail that a callback handles.
+
+The server (server.py) awaits them one after the other. What a callback raises ends the channel; so does
+what it must not return. The joins are the server's, because they decide about the channel's life.
+Source: Phoenix.Channel.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from time import perf_counter
+from typing import Any, Protocol
+
+from mesh import payloads
+from mesh.channel import Channel
+from mesh.errors import ChannelError
+from mesh.link import commands
+from mesh.messages import Broadcast
+from mesh.telemetry import get_logger
+from mesh.worker import channel_telemetry
+from mesh.worker.channel.callback_results import push_reply
+from mesh.worker.channel.context import NO_PUSH, WorkerContext
+from mesh.worker.channel.mailbox import InfoMessage, InterceptedBroadcast, SetAside, SubscribedBroadcast
+
+log = get_logger("mesh.channel")
+
+
+class Served(Protocol):
+    """What a callback needs of its server."""
+
+    @property
+    def channel(self) -> Channel:
+        """The application's object."""
+
+    @property
+    def context(self) -> WorkerContext:
+        """What the channel can do."""
+
+
+async def handle_push(server: Served, push: commands.Push) -> None:
+    """A push of the client: a handler of its event, or `handle_in`."""
+    started = perf_counter()
+    context, channel = server.context, server.channel
+    context.push_ref = push.ref
+    payload = payloads.decode(push.codec, push.data)
+    event = push.event
+    name = channel.handlers.get(event) if isinstance(event, str) else None
+    if name is not None:
+        result = getattr(channel, name)(payload)
+    else:
+        result = channel.handle_in(event, payload)
+    if result is not None:
+        if hasattr(result, "__await__"):
+            result = await result
+        if result is not None:
+            reply = push_reply(channel, event, result)
+            context.reply(None, reply.status, reply.payload)
+    context.push_ref = NO_PUSH
+    channel_telemetry.handled(channel, started, event, payload)
+
+
+async def handle_intercepted(server: Served, broadcast: InterceptedBroadcast) -> None:
+    """A broadcast on the channel's topic that it intercepts: `handle_out`."""
+    payload = payloads.decode(broadcast.codec, broadcast.data)
+    result = server.channel.handle_out(broadcast.event, payload)
+    if result is not None and hasattr(result, "__await__"):
+        result = await result
+    expect_none(server.channel, "handle_out", result)
+
+
+def handle_subscribed(server: Served, broadcast: SubscribedBroadcast) -> Coroutine[Any, Any, None]:
+    """A broadcast on a topic that the channel subscribed to: `handle_info`.
+
+    Returns what `handle_info` below returns, for the server to await: no coroutine around another.
+    """
+    payload = payloads.decode(broadcast.codec, broadcast.data)
+    return handle_info(server, InfoMessage(Broadcast(broadcast.topic, broadcast.event, payload)))
+
+
+async def handle_info(server: Served, info: InfoMessage) -> None:
+    """What the channel sent itself: `handle_info`."""
+    channel = server.channel
+    if type(channel).handle_info is Channel.handle_info:
+        log.warning(
+            "message ignored: the channel has no handle_info",
+            channel=type(channel).__name__,
+            topic=channel.topic,
+            message=repr(info.message)[:200],
+        )
+        return
+    result = channel.handle_info(info.message)
+    if result is not None and hasattr(result, "__await__"):
+        result = await result
+    expect_none(channel, "handle_info", result)
+
+
+async def handle_set_aside(_server: Served, _mail: SetAside) -> None:
+    """A push waits on. It came, though: the server ends the wait for silence."""
+
+
+async def joined_in_time(channel: Channel, joining: Awaitable[Any], seconds: float | None) -> Any:
+    """Await what `join` returned, for as long as it may take. Raises ChannelError after that."""
+    if seconds is None:
+        return await joining
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            result = await joining
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    if limit.expired():
+        raise ChannelError(
+            f"{type(channel).__name__}.join took over {seconds:g} s, worker.join_timeout_seconds"
+        )
+    return result
+
+
+def expect_none(channel: Channel, callback: str, result: Any) -> None:
+    """Raise ChannelError if a callback that has nothing to answer returned something."""
+    if result is not None:
+        raise ChannelError(
+            f"{type(channel).__name__}.{callback} returned {result!r}; expected None:"
+            " there is no push to reply to"
+        )

@@ -1,0 +1,275 @@
+"""What a channel can do: what it says becomes link commands and broadcasts. Implements ChannelContext.
+
+What leaves on the link is stamped with the number of this worker's last broadcast to the topic, so that the
+gateway keeps the order of what one channel produced (docs/protocol.md §3).
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable
+from typing import Any
+
+from mesh import payloads
+from mesh.channel import TIMEOUT
+from mesh.errors import ChannelError, NotJoinedError, PayloadError
+from mesh.link import commands
+from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
+from mesh.replies import SocketRef
+from mesh.serializers import binary as binary_frames
+from mesh.socket import Socket
+from mesh.telemetry import stats
+from mesh.worker.channel.lifecycle import Life, Phase
+from mesh.worker.channel.mailbox import InfoMessage, Mailbox, StopRequested
+from mesh.worker.channel.worker import ContextWorker
+from mesh.worker.topic_members import LocalTopic
+
+NO_PUSH = object()
+"""In place of a ref, while no push is handled; None is the ref of a push that wants no reply."""
+
+
+class WorkerContext:
+    """What one channel can do.
+
+    Args:
+        worker: which runs the channel.
+        mailbox: of the channel.
+        life: of the channel; read here, never changed.
+        link: to the gateway of the client.
+        join: with which the channel began.
+        socket: of the channel.
+        name: of the Channel class, for errors.
+
+    Attributes:
+        link: to the gateway of the client.
+        number: of the channel on the link.
+        topic: of the channel.
+        mailbox: where broadcasts that it subscribed to are put.
+        local_topic: the members of its topic; None until its client has joined.
+        muted: whether the client is gone, so that nothing is sent to it.
+        push_ref: of the push being handled; NO_PUSH if there is none.
+        stop_reason: of a `stop` that takes effect after the callback that runs.
+        silence_seconds: after which TIMEOUT is due, once the callback that runs has ended.
+    """
+
+    __slots__ = (
+        "_codec", "_last_sent", "_life", "_name", "_silence", "_socket", "_subscriptions", "_timers",
+        "_worker", "link", "local_topic", "mailbox", "muted", "number", "push_ref", "silence_seconds",
+        "stop_reason", "topic",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        worker: ContextWorker,
+        mailbox: Mailbox,
+        life: Life,
+        link: bytes,
+        join: commands.Join,
+        socket: Socket,
+        name: str,
+    ) -> None:
+        self._worker = worker
+        self.mailbox = mailbox
+        self._life = life
+        self.link = link
+        self.number = join.channel
+        self.topic = join.topic
+        self._socket = socket
+        self._name = name
+        self._codec = MSGPACK if join.serializer == "v2_msgpack" else JSON
+        self.local_topic: LocalTopic | None = None
+        self.muted = False
+        self.stop_reason: str | None = None
+        self.silence_seconds: float | None = None
+        self._last_sent = 0
+        self.push_ref: Any = NO_PUSH
+        self._silence: asyncio.TimerHandle | None = None
+        self._timers: set[asyncio.TimerHandle] | None = None
+        self._subscriptions: set[str] | None = None
+
+    def push(self, event: str, payload: Any) -> None:
+        """To this client."""
+        topic = self.local_topic
+        if topic is None:
+            raise self._not_joined("push")
+        check_event(event)
+        codec, data = payloads.encode_object(payload, self._codec)
+        if codec == BINARY:
+            self._require_binary(self.topic, event)
+        stats.channel_pushes += 1
+        self.send_command(commands.Pushed(self.number, topic.sequence, event, codec, data))
+
+    def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
+        """To a push of this client."""
+        topic = self.local_topic
+        if topic is None:
+            raise self._not_joined("reply")
+        check_name(status, "status")
+        to = ref or self.socket_ref()
+        if to.topic != self.topic:
+            raise ChannelError(f"the push is one of {to.topic!r}; reply to it in that channel")
+        codec, data = self.encode_reply(status, payload)
+        stats.replies += 1
+        self.send_command(commands.Reply(self.number, topic.sequence, to.ref, status, codec, data))
+
+    def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
+        """To all members of the topic."""
+        if self.local_topic is None:
+            raise self._not_joined("broadcast")
+        worker = self._worker
+        sender = Sender(worker.gateway_of(self.link), self.number, not to_self, self._last_sent)
+        worker.pubsub.broadcast_from(sender, self.topic, event, payload)
+
+    def sender(self) -> Sender:
+        """Names this channel as one that must not get a broadcast."""
+        return Sender(self._worker.gateway_of(self.link), self.number, True, self._last_sent)
+
+    def named_by(self, sender: Sender) -> bool:
+        """Whether it was this channel."""
+        return sender[:2] == (self._worker.gateway_of(self.link), self.number)
+
+    def socket_ref(self) -> SocketRef:
+        """The push being handled."""
+        if self.push_ref is NO_PUSH:
+            raise ChannelError("socket_ref and reply without ref need a push that is being handled")
+        return SocketRef(self.topic, self.push_ref)
+
+    def stop(self, reason: str) -> None:
+        """End after the current callback."""
+        if self.local_topic is None:
+            raise self._not_joined("stop")
+        check_name(reason, "reason")
+        if self.mailbox.busy:
+            self.stop_reason = reason
+        else:
+            self.mailbox.post(StopRequested(reason))
+
+    def send(self, message: Any, delay_seconds: float) -> None:
+        """Queue for `handle_info`."""
+        if not delay_seconds < math.inf:
+            raise ChannelError(f"delay_seconds {delay_seconds!r}: want a number of seconds")
+        if delay_seconds <= 0:
+            self.mailbox.post(InfoMessage(message))
+            return
+        timers = self._timers = self._timers if self._timers is not None else set()
+
+        def due() -> None:
+            timers.discard(timer)
+            self.mailbox.post(InfoMessage(message))
+
+        timer = asyncio.get_running_loop().call_later(delay_seconds, due)
+        timers.add(timer)
+
+    def timeout(self, seconds: float) -> None:
+        """Queue TIMEOUT for `handle_info` after that long without mail, counted from the callback's end."""
+        if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
+            raise ChannelError(f"timeout {seconds!r}: want a number of seconds, at least 0")
+        self.end_silence()
+        self.silence_seconds = seconds
+        if not self.mailbox.busy:
+            self.begin_silence(seconds)
+
+    def begin_silence(self, seconds: float) -> None:
+        """Nothing is handled: TIMEOUT is due in so many seconds."""
+        if not self.mailbox.closed:
+            self._silence = asyncio.get_running_loop().call_later(seconds, self._silent)
+
+    def end_silence(self) -> None:
+        """Something is handled: nobody waits for silence any longer."""
+        self.silence_seconds = None
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _silent(self) -> None:
+        self._silence = None
+        if not self.mailbox.busy:  # else something has just come
+            self.mailbox.post(InfoMessage(TIMEOUT))
+
+    @property
+    def timed(self) -> bool:
+        """Whether a timer will bring mail."""
+        return bool(self._timers or self._silence)
+
+    def subscribe(self, topic: str) -> Awaitable[None]:
+        """Deliver broadcasts on `topic` to `handle_info`."""
+        self.require_live("subscribe")
+        future = self._worker.members.subscribe(self, topic)
+        if self._subscriptions is None:
+            self._subscriptions = set()
+        self._subscriptions.add(topic)
+        return future
+
+    def unsubscribe(self, topic: str) -> None:
+        """Undo `subscribe`."""
+        if self._subscriptions and topic in self._subscriptions:
+            self._subscriptions.discard(topic)
+            self._worker.members.unsubscribe(self, topic)
+
+    # What the channel leaves in the worker: subscriptions and presences
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """The topics that the channel subscribed to."""
+        return tuple(self._subscriptions or ())
+
+    def require_live(self, verb: str) -> None:
+        """Raise ChannelError once nothing would end what the channel adds: it has ended, or has moved."""
+        if self._life.phase is Phase.TERMINATED or self._life.phase is Phase.MOVED:
+            raise ChannelError(
+                f"{verb}: the channel has ended on this worker ({self.topic!r}), so nothing would ever end"
+                " what it adds now; let the tasks that it started end with it"
+            )
+
+    def unsubscribe_all(self) -> None:
+        """End all subscriptions."""
+        for topic in self.subscriptions:
+            self.unsubscribe(topic)
+
+    def release(self) -> None:
+        """End all subscriptions and timers."""
+        if self.silence_seconds is not None:
+            self.end_silence()
+        if self._timers:
+            for timer in self._timers:
+                timer.cancel()
+        if self._subscriptions:
+            self.unsubscribe_all()
+
+    # Sending
+
+    def send_command(self, command: commands.ToGateway) -> None:
+        """Queue a command for the gateway, unless the client is gone."""
+        if not self.muted:
+            self._last_sent = self._worker.send(self.link, command)
+
+    def after(self) -> int:
+        """The number of this worker's last broadcast to the topic, which what is sent now must follow."""
+        return self.local_topic.sequence if self.local_topic is not None else 0
+
+    def encode_reply(self, status: str, payload: Any) -> tuple[int, bytes]:
+        """(codec, bytes) of a reply. Raises PayloadError for what this client cannot receive."""
+        codec, data = payloads.encode(payload, self._codec)
+        if codec == BINARY:
+            self._require_binary(self.topic, status)
+        return codec, data
+
+    def _not_joined(self, verb: str) -> NotJoinedError:
+        return NotJoinedError(
+            f"{verb} in {self._name}.join: the client has not joined yet; do it in after_join"
+        )
+
+    def _require_binary(self, *fields: str) -> None:
+        """As in Phoenix, a channel that sends what its client's protocol cannot carry crashes."""
+        socket = self._socket
+        if socket.serializer == "v1_json":
+            raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")
+        if socket.transport == "longpoll":
+            raise PayloadError("a long-poll client cannot receive bytes; it must connect by WebSocket")
+        if socket.serializer != "v2_json":
+            return
+        for field in fields:
+            if len(field.encode()) > binary_frames.FIELD_BYTES:
+                raise PayloadError(
+                    f"{field[:32]!r}… is over {binary_frames.FIELD_BYTES} bytes and cannot stand in"
+                    " a binary frame"
+                )

@@ -1,0 +1,350 @@
+"""All channels of a worker, by link and number: commands of the links come in, commands for them go out."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
+from contextvars import Context
+from typing import Any
+
+from mesh import contexts, payloads
+from mesh.channel import Channel, RemoteChannel
+from mesh.debug import ChannelInfo
+from mesh.endpoint import Endpoint
+from mesh.errors import WireError
+from mesh.link import commands
+from mesh.pubsub import PubSub
+from mesh.routes import Route
+from mesh.settings import WorkerSettings
+from mesh.socket import Socket
+from mesh.telemetry import counters, get_logger
+from mesh.worker.channel.assigns import joined_assigns
+from mesh.worker.channel.mailbox import MailboxLimits
+from mesh.worker.channel.server import ChannelServer
+from mesh.worker.handoff.coordinator import HandoffCoordinator, MovableServer
+from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
+from mesh.worker.handoff.state import TrackedPresence
+from mesh.worker.presence.registry import PresenceRegistry
+from mesh.worker.push_pauses import PushPauses
+from mesh.worker.runners import Runners
+from mesh.worker.topic_members import LocalMembers, SequencedBus
+
+log = get_logger("mesh.channels")
+
+NO_ROUTE = {"reason": "unmatched topic"}
+
+Servers = dict[int, ChannelServer]
+"""The channels of one link, by number."""
+
+
+class Channels:
+    """The channels of a worker.
+
+    Args:
+        endpoint: the application.
+        bus: where broadcasts go.
+        send: queues a command for the gateway behind a link; returns how many it has sent there.
+        settings: of the worker.
+        version: of the link protocol on a link.
+
+    Attributes:
+        mailbox_limits: how much may wait for one channel.
+        push_pauses: the topics and links whose channels handle no pushes now.
+        members: the channels by topic, for broadcasts.
+        presences: of the worker; None if it has none.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        bus: SequencedBus,
+        send: Callable[[bytes, commands.ToGateway], int],
+        settings: WorkerSettings,
+        version: Callable[[bytes], int] = lambda _: commands.SPOKEN.newest,
+    ) -> None:
+        self.endpoint = endpoint
+        self.bus = bus
+        self.pubsub = PubSub(bus)
+        self.send = send
+        self.settings = settings
+        self.mailbox_limits = MailboxLimits.of(settings)
+        self.push_pauses = PushPauses()
+        self._version = version
+        self.runners = Runners()
+        self.presences: PresenceRegistry | None = None
+        self.handoffs = HandoffCoordinator(version, settings.kill_seconds)
+        recent = RecentBroadcasts.of([route.channel for _, route in self._own_routes()])
+        self.members = LocalMembers(bus, send, self.push_pauses, recent)
+        self._gateways: dict[bytes, str] = {}
+        self._by_link: dict[bytes, Servers] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def routes(self) -> list[tuple[str, str]]:
+        """(mount, pattern) of every route this worker serves."""
+        return [(path, route.pattern) for path, route in self._own_routes()]
+
+    def intercepted_patterns(self) -> list[str]:
+        """Patterns of the routes whose broadcasts this worker must see."""
+        return [route.pattern for _, route in self._own_routes() if route.channel.intercept]
+
+    def _own_routes(self) -> Iterator[tuple[str, Route[type[Channel]]]]:
+        """(mount, route) of all routes but those that workers in other languages serve."""
+        for path, mount in self.endpoint.mounts.items():
+            for route in mount.routes.routes:
+                if not issubclass(route.channel, RemoteChannel):
+                    yield path, route
+
+    # From the links
+
+    def gateway_up(self, link: bytes, gateway: str) -> None:
+        """A link to a gateway is open; its channels may come."""
+        self._gateways[link] = gateway
+        self._by_link.setdefault(link, {})
+
+    def gateway_down(self, link: bytes) -> None:
+        """A gateway is gone: its channels end, `terminate` runs."""
+        self._gateways.pop(link, None)
+        servers = self._by_link.pop(link, {})
+        for server in list(servers.values()):
+            server.client_gone("closed")
+        self.handoffs.settle(link)
+        for topic in self.push_pauses.forget(link):
+            self.members.pauses_changed(topic)
+
+    def gateway_of(self, link: bytes) -> str:
+        """The id of the gateway behind a link; empty if it is gone."""
+        return self._gateways.get(link, "")
+
+    def handle(self, link: bytes, command: commands.ToWorker) -> None:
+        """Carry out one command of a gateway."""
+        servers = self._by_link.get(link)
+        if servers is None:
+            log.warning("command on a link without hello ignored", command=type(command).__name__)
+            return
+        if type(command) is commands.Push:
+            server = servers.get(command.channel)
+            if server is not None:
+                server.mailbox.post_sized(command)
+            else:
+                counters.count("pushes_without_channel")
+            return
+        handler = HANDLERS.get(type(command))
+        if handler is not None:
+            handler(self, link, servers, command)
+
+    def _leave(self, _: bytes, servers: Servers, leave: commands.Leave) -> None:
+        server = servers.get(leave.channel)
+        if server is not None:
+            server.leave(leave)
+        else:
+            counters.count("pushes_without_channel")
+
+    def _handover(self, _: bytes, servers: Servers, handover: commands.Handover) -> None:
+        server = servers.get(handover.channel)
+        if server is not None:
+            server.mailbox.post(handover)
+        else:
+            counters.count("pushes_without_channel")
+
+    def _replace(self, link: bytes, servers: Servers, replace: commands.Replace) -> None:
+        server = servers.get(replace.channel)
+        if server is not None:
+            server.replace()
+        else:
+            self.send(link, commands.Closed(replace.channel, 0))
+
+    def _pause_topic(self, link: bytes, _: Servers, paused: commands.TopicPaused) -> None:
+        self.push_pauses.pause_topic(paused.topic, link)
+        self.members.pauses_changed(paused.topic)
+
+    def _resume_topic(self, link: bytes, _: Servers, resumed: commands.TopicResumed) -> None:
+        self.push_pauses.resume_topic(resumed.topic, link)
+        self.members.pauses_changed(resumed.topic)
+
+    def _socket_down(self, link: bytes, servers: Servers, down: commands.SocketDown) -> None:
+        for number in down.channels:
+            server = servers.get(number)
+            if server is not None:
+                server.client_gone(down.reason)
+                continue
+            moved = self.handoffs.take_back(link, number)
+            if moved is not None:
+                moved.take_back(down.reason)
+
+    def malformed(self, link: bytes, number: int) -> None:
+        """A command that names this channel cannot be decoded: the channel crashes, or the join of it."""
+        server = self.server(link, number)
+        if server is not None:
+            server.malformed()
+        elif link in self._by_link:
+            self.send(link, commands.Crashed(number, 0))
+
+    # Back-pressure (docs/protocol.md §3.3)
+
+    def pause_link(self, link: bytes, paused: bool) -> None:
+        """Let the channels of a gateway for which much waits handle no pushes, or let them go on."""
+        self.push_pauses.pause_link(link, paused)
+        for server in list(self._by_link.get(link, {}).values()):
+            server.pause_pushes(self.push_pauses.paused(server.context.topic, link))
+
+    def pause_reading(self, link: bytes, number: int) -> bool:
+        """Ask a gateway not to read from a channel's client; False if it does not understand that."""
+        if self._version(link) < commands.BACK_PRESSURE:
+            return False
+        self.send(link, commands.PushesPaused(number))
+        return True
+
+    def resume_reading(self, link: bytes, number: int) -> None:
+        """Undo `pause_reading`."""
+        self.send(link, commands.PushesResumed(number))
+
+    def _join(self, link: bytes, servers: Servers, join: commands.Join) -> None:
+        if self.handoffs.begun:
+            return  # when the link ends, its gateway sends the join to another worker
+        if join.channel in servers:
+            self.malformed(link, join.channel)
+            return
+        route = self._route(join)
+        if route is None:
+            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
+            return
+        try:
+            assigns = joined_assigns(join, route.assigns)
+        except (WireError, TypeError):
+            log.error("join with unreadable assigns refused", topic=join.topic)
+            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
+            return
+        socket = Socket(join.socket_id, assigns, join.transport, join.serializer)
+        context = contexts.fresh()
+        server = context.run(self._make, link, join, route.channel, socket, context)
+        if server is not None:
+            servers[join.channel] = server
+
+    def _make(
+        self, link: bytes, join: commands.Join, channel: type[Channel], socket: Socket, context: Context
+    ) -> ChannelServer | None:
+        try:
+            return ChannelServer(self, link, join, channel, socket, context)
+        except Exception as error:
+            log.error("channel could not be made", topic=join.topic, exc_info=error)
+            crashed = payloads.encode({"reason": "join crashed"})
+            self.send(link, commands.Refused(join.channel, *crashed))
+            return None
+
+    def _route(self, join: commands.Join) -> Route[type[Channel]] | None:
+        mount = self.endpoint.mounts.get(join.mount)
+        route = mount.routes.find(join.topic) if mount is not None else None
+        return None if route is None or issubclass(route.channel, RemoteChannel) else route
+
+    def server(self, link: bytes, number: int) -> ChannelServer | None:
+        """The channel of that number on a link, while it lives."""
+        return self._by_link.get(link, {}).get(number)
+
+    def counts(self) -> tuple[int, int]:
+        """(channels, topics with members)."""
+        return sum(map(len, self._by_link.values())), len(self.members)
+
+    def waiting(self) -> int:
+        """How many messages wait in all mailboxes together."""
+        return sum(server.mailbox.waiting for each in self._by_link.values() for server in each.values())
+
+    def waiting_bytes(self) -> int:
+        """Bytes of the pushes and broadcasts that wait in all mailboxes together."""
+        return sum(
+            server.mailbox.waiting_bytes for each in self._by_link.values() for server in each.values()
+        )
+
+    def busy(self) -> bool:
+        """Whether some callback runs or waits, or is about to."""
+        servers = (server for each in self._by_link.values() for server in each.values())
+        return bool(self.runners.active or self._tasks) or any(server.context.timed for server in servers)
+
+    # For channel servers
+
+    def remove(self, server: MovableServer) -> None:
+        """The channel has ended, or has moved: no command and no broadcast is for it any longer."""
+        self.handoffs.over(server)
+        servers, number = self._by_link.get(server.context.link), server.context.number
+        if servers is not None and servers.get(number) is server:
+            del servers[number]
+        self.members.remove(server)
+
+    def untrack(self, owner: Hashable) -> None:
+        """End all presences of a channel that has ended."""
+        if self.presences is not None:
+            self.presences.untrack_all(owner)
+
+    # For channels that move
+
+    async def move_away(self, seconds: float) -> None:
+        """The worker stops: move the channels that can move to others, within `seconds`.
+
+        From now on it takes no joins.
+        """
+        await self.handoffs.run(
+            [each for servers in self._by_link.values() for each in servers.values()], seconds
+        )
+
+    def assigns_of(self, mount: str, topic: str) -> Mapping[str, Any]:
+        """What the route of a topic assigns."""
+        route = self.endpoint.mounts[mount].routes.find(topic)
+        return route.assigns if route is not None else {}
+
+    def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
+        """The presences of a channel that moves."""
+        return self.presences.tracked(owner) if self.presences is not None else ()
+
+    def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
+        """Track the presences of a channel that came from another worker."""
+        if self.presences is not None:
+            self.presences.move_in(owner, tracked)
+
+    def move_out(self, server: MovableServer) -> None:
+        """A channel has moved: its presences stay until another worker tracks them."""
+        self.handoffs.moved(server)
+        if self.presences is not None:
+            self.presences.move_out(server.context)
+
+    def links_closed(self) -> None:
+        """All links have ended: no channel that has moved can be taken back any longer."""
+        self.handoffs.settle_all()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
+        """Run the end of a channel in its execution context. `aclose` waits for it."""
+        task = asyncio.create_task(coroutine, name="channel end", context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def live(self) -> list[ChannelInfo]:
+        """What is known of each channel."""
+        return [
+            ChannelInfo(
+                server.context.topic,
+                server.status,
+                type(server.channel).__name__,
+                server.channel.socket.id,
+                self.gateway_of(link),
+                server.mailbox.waiting,
+            )
+            for link, servers in self._by_link.items()
+            for server in servers.values()
+        ]
+
+    async def aclose(self) -> None:
+        """End every channel: clients get `phx_error` and join another worker."""
+        for servers in self._by_link.values():
+            for server in list(servers.values()):
+                server.shut_down()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2 * self.settings.kill_seconds)
+        await self.runners.aclose()
+
+
+HANDLERS: dict[type[Any], Any] = {
+    commands.Join: Channels._join,
+    commands.Leave: Channels._leave,
+    commands.Handover: Channels._handover,
+    commands.Replace: Channels._replace,
+    commands.TopicPaused: Channels._pause_topic,
+    commands.TopicResumed: Channels._resume_topic,
+    commands.SocketDown: Channels._socket_down,
+}
+"""All commands but Push, which `handle` looks at first, and Hello, which is the router's."""

@@ -1,0 +1,48 @@
+"""What a meta may contain, and the copies of metas that applications are given."""
+
+from mesh import payloads
+from mesh.errors import DecodeError, PayloadError
+from mesh.messages import MSGPACK
+from mesh.serializers import envelope
+from mesh.tracker import messages
+from mesh.tracker.state import Meta
+
+MAX_META_BYTES = 10_000
+
+
+def checked(meta: Meta) -> Meta:
+    """Return the meta as every replica will see it: plain JSON values that msgpack can express.
+
+    Raises:
+        PayloadError: if it is no object of such values, or is over 10,000 bytes.
+    """
+    codec, data = payloads.encode_object(meta)
+    if len(data) > MAX_META_BYTES:
+        raise PayloadError(
+            f"a meta of {len(data)} bytes; every worker keeps it, so at most {MAX_META_BYTES} are allowed"
+        )
+    plain: Meta = payloads.decode(codec, data)
+    try:
+        envelope.check_payload(data, plain)
+        messages.encode(plain)  # JSON has integers that msgpack, which workers use between them, has not
+    except (DecodeError, *messages.UNENCODABLE) as error:
+        raise PayloadError(f"a meta that cannot be sent to other workers: {error}") from None
+    return plain
+
+
+def copied(meta: Meta) -> Meta:
+    """Return a copy that the application may change. The original is what this worker sends to the others.
+
+    Values may be lists and objects, which must be copied too; encoding them as msgpack and back does that
+    at any depth.
+    """
+    copy = meta.copy()
+    for key, value in meta.items():
+        if type(value) in (dict, list):
+            copy[key] = payloads.decode(MSGPACK, messages.encode(value))
+    return copy
+
+
+def copied_keys(keys: dict[str, list[Meta]]) -> dict[str, list[Meta]]:
+    """Key → copies of its metas."""
+    return {key: [copied(meta) for meta in metas] for key, metas in keys.items()}
