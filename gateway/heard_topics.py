@@ -10,7 +10,7 @@ from time import perf_counter
 
 from mesh import topics
 from mesh.pubsub import BusAdapter
-from mesh.turns import TURN_SECONDS
+from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 AT_ONCE = 8
 """Topics that one turn of the event loop gives up immediately; the others wait."""
@@ -59,7 +59,7 @@ class HeardTopics:
 
     def _turn(self) -> None:
         self._timer = None
-        late, stop = self._late, perf_counter() + TURN_SECONDS
+        late, stop = self._late, perf_counter() + TICK_BUDGET_SECONDS
         while late:
             for _ in range(min(TOPICS_PER_LOOK, len(late))):
                 self._bus.unsubscribe(topics.exact(late.popitem()[0]))

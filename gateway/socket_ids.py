@@ -4,7 +4,7 @@ import asyncio
 
 from gateway.client import Client
 from mesh import topics
-from mesh.bus.barrier import subscribed
+from mesh.bus.zeromq.barrier import subscribed
 from mesh.pubsub import BusAdapter
 from mesh.telemetry import get_logger
 

@@ -14,14 +14,14 @@ import zmq
 from gateway.channel_state import ChannelState
 from gateway.unreachable import UnreachableWorkers
 from gateway.waiting import Waiting
-from mesh.bus.announcer import Announcer
+from mesh.bus.discovery.announcements import Announcer
+from mesh.bus.discovery.placement import Announcement, choose
 from mesh.errors import MeshError
 from mesh.link import commands
 from mesh.link.backoff import Backoff, End
 from mesh.link.dealer import Dealer
 from mesh.link.malformed import Malformed
 from mesh.link.silence import Silence
-from mesh.placement import Announcement, choose
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 import mesh
 from mesh import payloads
+from mesh.bus.discovery.placement import Announcement
 from mesh.errors import PayloadError
-from mesh.placement import Announcement
 
 Proxy = Annotated[
     list[str] | None,

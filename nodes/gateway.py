@@ -23,12 +23,13 @@ from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
 from gateway.workers import Workers
-from mesh import contexts, placement, telemetry, topics
-from mesh.bus import topic_counts, traces
-from mesh.bus.announcer import Announcer
-from mesh.bus.bus import Bus
+from mesh import contexts, telemetry, topics
+from mesh.bus import topic_counts, trace_call
 from mesh.bus.calls import Calls
+from mesh.bus.discovery import placement
+from mesh.bus.discovery.announcements import Announcer
 from mesh.bus.frames import CRASHED_JOINS
+from mesh.bus.zeromq.bus import Bus
 from mesh.endpoint import Endpoint
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
@@ -120,13 +121,13 @@ class GatewayNode:
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, self.id)
-        calls.is_gone = announcer.gone.is_gone
-        announcer.gone.on_gone = calls.gone
+        calls.is_gone = announcer.departures.is_gone
+        announcer.departures.on_gone = calls.gone
         announcer.on_accused = announcer.announce
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
         self._websockets = WebSockets(self.hub, settings.gateway)
         self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)
-        calls.answers[traces.TRACE] = self._traces.answer
+        calls.answers[trace_call.TRACE] = self._traces.answer
         bus.start()
         bus.when_subscribed(announcer.start)  # not before the answers can be heard
         sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)

@@ -4,11 +4,12 @@ import asyncio
 
 import zmq
 
-from mesh import contexts, placement, telemetry, topics
-from mesh.bus.announcer import Announcer
-from mesh.bus.barrier import subscribed
-from mesh.bus.bus import Bus
+from mesh import contexts, telemetry, topics
+from mesh.bus.discovery import placement
+from mesh.bus.discovery.announcements import Announcer
 from mesh.bus.frames import TRACKER
+from mesh.bus.zeromq.barrier import subscribed
+from mesh.bus.zeromq.bus import Bus
 from mesh.endpoint import Endpoint
 from mesh.errors import SettingsError
 from mesh.link.reach import machine

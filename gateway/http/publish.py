@@ -20,9 +20,9 @@ from gateway.http.once import OnceKeys
 from gateway.http.params import decode_query
 from gateway.http.requests import ACTIONS, Ready, RequestError
 from mesh import topics
-from mesh.bus.bus import Bus
 from mesh.bus.delivery import deliver
 from mesh.bus.frames import ONCE, Header
+from mesh.bus.zeromq.bus import Bus
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
 from mesh.settings import ApiSettings

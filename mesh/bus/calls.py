@@ -1,8 +1,8 @@
 """Questions to one node and their answers, over the bus.
 
 For what must reach a certain node and is rare: a long-poll request that came to another gateway. When a
-proxy is lost, calls and answers are sent again as broadcasts are (mesh/bus/publisher.py). What is lost in
-another way is found out by a reminder, "call.again": the node that was asked repeats its answer, or says
+proxy is lost, calls and answers are sent again as broadcasts are. What is lost in another way is
+found out by a reminder, "call.again": the node that was asked repeats its answer, or says
 that it never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
 """
 
@@ -14,9 +14,9 @@ import msgspec
 
 from mesh import topics
 from mesh.bus.answers import Answers
-from mesh.bus.bus import Bus
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import ANSWER, CALL, Header
+from mesh.bus.zeromq.bus import Bus
 from mesh.errors import NodeGoneError, WireError
 from mesh.telemetry import Complaints, counters, get_logger
 

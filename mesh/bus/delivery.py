@@ -1,16 +1,17 @@
 """Publishing that waits until a proxy has it: for those who would otherwise exit, or answer, too early.
 
-A probe is published behind the messages and comes back through the proxy (mesh/bus/confirmations.py): the
-proxy takes what one connection sends in order, so by then it has taken the messages. If it dies or freezes
-instead, they go through another, or through the same when it is back.
+A probe is published behind the messages and comes back through the proxy
+(mesh/bus/zeromq/confirmations.py): the proxy takes what one connection sends in order, so by then it has
+taken the messages. If it dies or freezes instead, they go through another, or through the same when it is
+back.
 """
 
 import asyncio
 from collections.abc import Callable
 
-from mesh.bus.barrier import subscribed
-from mesh.bus.bus import Bus
-from mesh.bus.confirmations import DOUBT_SECONDS
+from mesh.bus.zeromq.barrier import subscribed
+from mesh.bus.zeromq.bus import Bus
+from mesh.bus.zeromq.confirmations import DOUBT_SECONDS
 from mesh.errors import UnreachableError
 
 LOOK_SECONDS = 0.01

@@ -18,8 +18,8 @@ from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.versions import Versions
 from mesh.zeromq import sockets
-from mesh.zeromq.drain import Drain
-from mesh.zeromq.resolve import Answer, look_up, without_name
+from mesh.zeromq.name_resolution import Answer, look_up, without_name
+from mesh.zeromq.socket_reader import SocketReader
 
 log = get_logger("mesh.link")
 
@@ -96,16 +96,16 @@ class Dealer:
         except zmq.ZMQError:
             self._socket.close(0)
             raise
-        self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
-        self._monitor_drain = Drain(self._monitor, self._event)
+        self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
+        self._monitor_reader = SocketReader(self._monitor, self._event)
         self._batches = Batches(
             self._send,
             self._too_far_behind,
             bounds(settings),
             on_behind=lambda much: on_behind(worker, much),
         )
-        self._drain.start()
-        self._monitor_drain.start()
+        self._reader.start()
+        self._monitor_reader.start()
         self._timer = self._loop.call_later(settings.hello_timeout_seconds, self._not_welcome)
         try:
             known = without_name(address)
@@ -155,8 +155,8 @@ class Dealer:
         self.up = False
         self._batches.closed = True
         self._timer.cancel()
-        self._drain.close()
-        self._monitor_drain.close()
+        self._reader.close()
+        self._monitor_reader.close()
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
@@ -169,11 +169,11 @@ class Dealer:
         else:
             return True
         finally:
-            self._drain.look_again()
+            self._reader.look_again()
 
     def end_if_silent(self, seconds: float) -> None:
         """End the link if nothing has come over it for so long."""
-        self._drain.read_now()
+        self._reader.read_now()
         if not self._closed and self._loop.time() - self.heard_at > seconds:
             self._down(End.SILENCE, f"nothing came for {seconds:g} s, neither on the link nor on the bus")
 
@@ -281,7 +281,7 @@ class Dealer:
 
     def _down(self, end: End, reason: str) -> None:
         if not self._closed and end is not End.PROTOCOL:
-            self._drain.read_now()  # what the worker said before it went
+            self._reader.read_now()  # what the worker said before it went
         if not self._closed:
             self._batches.closed = True  # nothing can be delivered any more
             self.close()

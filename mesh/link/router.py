@@ -25,7 +25,7 @@ from mesh.telemetry import counters, get_logger
 from mesh.versions import common
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import LINKS, keys_of
-from mesh.zeromq.drain import Drain
+from mesh.zeromq.socket_reader import SocketReader
 
 log = get_logger("mesh.link")
 _chance = random.SystemRandom().random
@@ -82,8 +82,8 @@ class Router:
         self.address = reachable(bound, settings.advertise_host)
         keys = keys_of(self._socket)
         self.key = keys.public.decode() if keys is not None else None
-        self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
-        self._monitor_drain = Drain(self._monitor, self._disconnected)
+        self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
+        self._monitor_reader = SocketReader(self._monitor, self._disconnected)
 
     @property
     def links(self) -> int:
@@ -101,8 +101,8 @@ class Router:
 
     def start(self) -> None:
         """Begin to read."""
-        self._drain.start()
-        self._monitor_drain.start()
+        self._reader.start()
+        self._monitor_reader.start()
         self._ping_again()
 
     def send(self, link: bytes, command: commands.ToGateway) -> int:
@@ -125,8 +125,8 @@ class Router:
         for timer in (self._timer, self._waking):
             if timer is not None:
                 timer.cancel()
-        self._drain.close()
-        self._monitor_drain.close()
+        self._reader.close()
+        self._monitor_reader.close()
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
@@ -230,7 +230,7 @@ class Router:
 
     def gateway_silent(self, gateway: str, seconds: float) -> bool:
         """End the links of a gateway over which nothing has come for so long; whether any is left."""
-        self._drain.read_now()
+        self._reader.read_now()
         since = asyncio.get_running_loop().time() - seconds
         links = [link for link, each in self._gateways.items() if each == gateway]
         silent = [link for link in links if self._heard[link] < since]
@@ -289,7 +289,7 @@ class Router:
         else:
             return True
         finally:
-            self._drain.look_again()
+            self._reader.look_again()
 
     def _disconnected(self, _frames: list[bytes]) -> None:
         loop = asyncio.get_running_loop()

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mesh import payloads, topics
-from mesh.bus.barrier import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.zeromq.barrier import subscribed
 from mesh.errors import DecodeError
 from mesh.link import commands
 from mesh.pubsub import BusAdapter

@@ -10,9 +10,9 @@ import sys
 import pytest
 import zmq
 
-from mesh.bus.announcer import Announcer
-from mesh.bus.bus import Bus
-from mesh.placement import Announcement
+from mesh.bus.discovery.announcements import Announcer
+from mesh.bus.discovery.placement import Announcement
+from mesh.bus.zeromq.bus import Bus
 from mesh.settings import load
 from tests.support.processes import ROOT, cluster
 from tests.support.until import PATIENCE

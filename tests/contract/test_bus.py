@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from mesh import Broadcast, topics
-from mesh.bus.barrier import subscribed
+from mesh.bus.zeromq.barrier import subscribed
 from mesh.pubsub import PubSub
 from mesh.testing.memory_bus import MemoryBus
 from tests.support.proxy import bus, free_address, proxy

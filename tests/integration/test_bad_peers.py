@@ -9,11 +9,11 @@ import zmq
 
 from gateway.workers import Workers
 from mesh import settings
+from mesh.bus.discovery.placement import Announcement, Placement
 from mesh.link import commands
 from mesh.link.backoff import FIRST_SECONDS, End
 from mesh.link.dealer import PING, Dealer
 from mesh.link.router import Router
-from mesh.placement import Announcement, Placement
 from mesh.telemetry import counters
 from tests.support.until import PATIENCE, until
 

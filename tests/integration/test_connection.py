@@ -12,7 +12,7 @@ import zmq
 import mesh
 from mesh import Broadcast
 from mesh.bus import delivery
-from mesh.bus.barrier import subscribed
+from mesh.bus.zeromq.barrier import subscribed
 from mesh.errors import (
     ChannelError,
     NodeError,
@@ -217,8 +217,8 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
             publish = functools.partial(node.publish, "room:1", "e", 0, b"{}", None)
             patient = {"listeners_seconds": 60.0, "announce_seconds": 60.0}
             node.publisher._settings = node.publisher._settings.model_copy(update=patient)
-            await until(lambda: takes_and_dies.poll(0) or node.publisher.lanes[0].connected)
-            node.publisher.lanes[0].heard = True  # as if it passed probes on
+            await until(lambda: takes_and_dies.poll(0) or node.publisher.connections[0].connected)
+            node.publisher.connections[0].heard = True  # as if it passed probes on
             node.publisher._choose()
             delivering = asyncio.create_task(delivery.deliver(node, publish, 60.0))
             await until(lambda: takes_and_dies.poll(0))

@@ -9,13 +9,13 @@ import pytest
 import zmq
 
 from mesh import settings, topics
-from mesh.bus.announcer import Announcer
-from mesh.bus.barrier import subscribed
-from mesh.bus.bus import Bus
-from mesh.bus.names import LAST_RETRY_SECONDS
+from mesh.bus.discovery.announcements import Announcer
+from mesh.bus.discovery.placement import Announcement
+from mesh.bus.zeromq.barrier import subscribed
+from mesh.bus.zeromq.bus import Bus
+from mesh.bus.zeromq.proxy_names import LAST_RETRY_SECONDS
 from mesh.errors import NodeError
-from mesh.placement import Announcement
-from mesh.zeromq.resolve import resolve
+from mesh.zeromq.name_resolution import resolve
 from nodes.health import Prober
 from tests.support.proxy import proxy, two_ports_in_a_row
 from tests.support.until import PATIENCE, until
@@ -131,7 +131,7 @@ def test_a_lone_proxy_is_found_at_its_new_address_and_nothing_is_lost(dns):
                 one.say(5)
                 await until(lambda: two.came == [1, 2, 3, 4, 5])
                 only = [f"tcp://127.0.0.3:{port}"]
-                await until(lambda: [lane.address for lane in one.bus.publisher.lanes] == only)
+                await until(lambda: [each.address for each in one.bus.publisher.connections] == only)
 
     asyncio.run(scenario())
 
@@ -183,7 +183,7 @@ def test_an_address_that_vanished_is_used_while_its_connection_lives(dns):
                     await until(lambda: dns.asked > asked + 4)
                     assert all_use(both, 2, 3)
                 await until(lambda: all_use(both, 2))
-                await until(lambda: all(len(node.bus.publisher.lanes) == 1 for node in both))
+                await until(lambda: all(len(node.bus.publisher.connections) == 1 for node in both))
 
     asyncio.run(scenario())
 

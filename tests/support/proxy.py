@@ -9,7 +9,7 @@ import socket
 import zmq
 
 from mesh import settings
-from mesh.bus.bus import Bus
+from mesh.bus.zeromq.bus import Bus
 from mesh.errors import NodeError
 from nodes.proxy import ProxyNode
 

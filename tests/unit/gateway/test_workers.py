@@ -9,8 +9,8 @@ import zmq
 from gateway import workers as module
 from gateway.workers import Workers
 from mesh import settings
+from mesh.bus.discovery.placement import Announcement
 from mesh.errors import NodeError
-from mesh.placement import Announcement
 
 
 class Announcer:
