@@ -9,7 +9,7 @@ import asyncio
 from time import perf_counter
 
 from mesh import topics
-from mesh.pubsub import BusAdapter
+from mesh.bus.contract import Bus
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 AT_ONCE = 8
@@ -25,7 +25,7 @@ TOPICS_PER_LOOK = 8
 class HeardTopics:
     """The topics, as the bus is told of them."""
 
-    def __init__(self, bus: BusAdapter) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._late: dict[str, None] = {}
         self._at_once = AT_ONCE

@@ -74,8 +74,6 @@ class Workers:
         self._routes: dict[tuple[str, str], list[str]] = {}
         self._waiting = Waiting(worker_wait_seconds, self._late)
         self._announcer = announcer
-        announcer.on_up = self._announced
-        announcer.on_down = self._gone
 
     def place(self, mount: str, channel: ChannelState, socket_key: str) -> str | None:
         """The worker for a channel; None: it waits, and the hub is called again."""
@@ -169,7 +167,8 @@ class Workers:
 
     # Workers come and go
 
-    def _announced(self, announcement: Announcement) -> None:
+    def announced(self, announcement: Announcement) -> None:
+        """A node has announced itself: link to it, if it is a worker."""
         worker = announcement.node
         if announcement.kind != "worker" or announcement.link is None or worker in self._incompatible:
             return
@@ -213,7 +212,8 @@ class Workers:
         for channel in list(self._waiting.deadlines):
             self.on_placeable(channel)
 
-    def _gone(self, announcement: Announcement) -> None:
+    def gone(self, announcement: Announcement) -> None:
+        """A node has said goodbye, or nothing more is heard of it."""
         self._incompatible.discard(announcement.node)
         dealer = self._dealers.get(announcement.node)
         if dealer is None:

@@ -13,11 +13,13 @@ import zmq
 from mesh import contexts, topics
 from mesh.bus import delivery, topic_counts
 from mesh.bus.calls import Calls
+from mesh.bus.contract import Bus, Handlers
 from mesh.bus.discovery.placement import Announcement, Placement, decode
+from mesh.bus.frames import ANNOUNCEMENT, Header
 from mesh.bus.topic_counts import MAX_TOPICS, TOPICS, GatewayTopics, Question
 from mesh.bus.trace_call import MAX_MESSAGES, Trace
 from mesh.bus.tracer import Tracer
-from mesh.bus.zeromq.bus import Bus
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import UnreachableError, WireError
 from mesh.messages import DISCONNECT
 from mesh.pubsub import MAX_QUEUED, PubSub, Subscription
@@ -80,12 +82,19 @@ class Connection:
         return self
 
     def _start(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        bus = self._bus = Bus(context, f"script-{secrets.token_hex(8)}", self._settings.bus)
-        bus.subscriptions.confirm = self._confirm
-        self._calls = Calls(bus, bus.node)
+        node = f"script-{secrets.token_hex(8)}"
+        bus = self._bus = ZeroMQBus(context, node, self._settings.bus, self._timeout_seconds)
+        calls = self._calls = Calls(bus, None)
         bus.subscribe(topics.exact(topics.NODES))
-        bus.subscriber.on_announcement = self._heard
-        bus.start()
+        bus.start(
+            Handlers(
+                broadcast=None,
+                messages={**calls.handlers, ANNOUNCEMENT: self._on_announcement},
+                published=None,
+                unread=None,
+                paths_changed=None,
+            )
+        )
 
     async def __aexit__(self, *exception: object) -> None:
         """Disconnect. Every loop over a subscription ends."""
@@ -194,7 +203,7 @@ class Connection:
         """Where `direct_broadcast` finds this connection."""
         return self._open().node
 
-    def _heard(self, data: bytes) -> None:
+    def _on_announcement(self, _header: Header, data: bytes) -> None:
         try:
             announcement = decode(data)
         except WireError:
@@ -202,11 +211,11 @@ class Connection:
         if announcement.state == "lost":
             return  # said by another node, which may be wrong
         self._placement.heard(announcement, 0.0)
-        publisher = self._open().publisher
+        paths = self._open().paths
         if announcement.state == "down":
-            publisher.gone(announcement.node)
-        elif announcement.proxies is not None:
-            publisher.hears(announcement.node, announcement.proxies)
+            paths.node_gone(announcement.node)
+        else:
+            paths.node_announced(announcement)
 
     def _called(self) -> Calls:
         self._open()
@@ -220,9 +229,6 @@ class Connection:
 
     async def _deliver(self, publish: Callable[[], object]) -> None:
         await delivery.deliver(self._open(), publish, self._timeout_seconds)
-
-    async def _confirm(self) -> None:
-        await delivery.confirm(self._open(), self._timeout_seconds)
 
     async def _close(self) -> None:
         bus, context, calls = self._bus, self._context, self._calls

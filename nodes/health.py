@@ -6,8 +6,8 @@ A probe makes the round trip through the proxy every second; a node is ready onl
 import asyncio
 
 from gateway.http.health import Checks
+from mesh.bus.contract import Bus
 from mesh.bus.discovery.announcements import Announcer
-from mesh.bus.zeromq.bus import Bus
 
 PROBE_SECONDS = 1.0
 

@@ -109,8 +109,9 @@ class ZeroMQClients:
         self._socket = sockets.client_router(context, settings, gateway.max_frame_bytes)
         self.address, self._monitor = sockets.bound(self._socket, bind, CLIENTS)
         self._gone: list[ZeroMQClient] = []
-        self._drain = SocketReader(self._socket, self._message)
-        self._drain.on_behind = lambda behind: None if behind else self._end_gone()
+        self._drain = SocketReader(
+            self._socket, self._message, on_behind=lambda behind: None if behind else self._end_gone()
+        )
         self._monitor_drain = SocketReader(self._monitor, self._disconnected)
         self._idle_rounds = Rounds(CHECK_SECONDS, self._check_idle)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mesh.bus import trace_call
 from mesh.bus.calls import Calls
+from mesh.bus.contract import Bus
 from mesh.bus.trace_call import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
-from mesh.bus.zeromq.bus import Bus
 from mesh.errors import WireError
 from mesh.pubsub import PubSub
 
@@ -74,7 +74,7 @@ class Tracer:
         def publish() -> None:
             at = time.time()
             sequence = PubSub(self._bus).broadcast(topic, event, payload)
-            done.append(Published(self._bus.node, sequence, at, self._bus.publisher.proxy_of(topic)))
+            done.append(Published(self._bus.node, sequence, at, self._bus.paths.of_topic(topic)))
 
         await deliver(publish)
         return done[0]

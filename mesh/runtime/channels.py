@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mesh import contexts, payloads
+from mesh.bus.contract import Bus
 from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
@@ -19,7 +20,7 @@ from mesh.runtime.channel_server import ChannelServer
 from mesh.runtime.context import WorkerContext
 from mesh.runtime.holds import Holds, marks
 from mesh.runtime.luggage import Tracked
-from mesh.runtime.members import Bus, Members
+from mesh.runtime.members import Members
 from mesh.runtime.moving import Moves
 from mesh.runtime.presences import Presences
 from mesh.runtime.recent import Recent

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mesh import payloads, topics
+from mesh.bus.contract import Bus
+from mesh.bus.delivery import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.bus.zeromq.barrier import subscribed
 from mesh.errors import DecodeError
 from mesh.link import commands
-from mesh.pubsub import BusAdapter
 from mesh.runtime.context import WorkerContext
 from mesh.runtime.holds import Holds
 from mesh.runtime.mail import Out, Subscribed
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from mesh.runtime.channel_server import ChannelServer
 
 _malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
-
-
-class Bus(BusAdapter, Protocol):
-    """A bus that tells the number of the last message it published."""
-
-    @property
-    def sequence(self) -> int:
-        """The last number given."""
 
 
 class TopicMembers:

@@ -28,10 +28,10 @@ class SocketReader:
     Args:
         per_turn: messages before the event loop gets a turn.
         budget_seconds: time before the event loop gets a turn.
+        on_behind: called with `behind` when it changes.
 
     Attributes:
         behind: whether the last turn left messages unread.
-        on_behind: called with it when it changes.
     """
 
     def __init__(
@@ -40,9 +40,10 @@ class SocketReader:
         handle: Callable[[list[bytes]], None],
         per_turn: int = MESSAGES_PER_TURN,
         budget_seconds: float = TICK_BUDGET_SECONDS,
+        on_behind: Callable[[bool], None] | None = None,
     ) -> None:
         self.behind = False
-        self.on_behind: Callable[[bool], None] = lambda _: None
+        self._on_behind = on_behind
         self._per_turn = per_turn
         self._budget_seconds = budget_seconds
         self._socket = socket
@@ -111,4 +112,5 @@ class SocketReader:
 
     def _tell(self, behind: bool) -> None:
         self.behind = behind
-        self.on_behind(behind)
+        if self._on_behind is not None:
+            self._on_behind(behind)

@@ -71,7 +71,7 @@ class Gateway:
     def announce(self):
         now = asyncio.get_running_loop().time()
         self.placement.heard(self.announcement, now)
-        self.on_up(self.announcement)
+        self.workers.announced(self.announcement)
 
     async def linked(self):
         await until(lambda: self.workers.links)
@@ -214,7 +214,7 @@ async def test_a_worker_that_is_silent_on_the_bus_and_on_its_link_is_dead(gatewa
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
-    gateway.on_down(gateway.announcement)
+    gateway.workers.gone(gateway.announcement)
     until_then = asyncio.get_running_loop().time() + 4 * SILENCE
     while asyncio.get_running_loop().time() < until_then:
         worker.say([13])  # it is there, whatever became of the bus
@@ -229,7 +229,7 @@ async def test_a_worker_that_is_heard_on_the_bus_may_say_nothing_on_its_link(gat
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
-    gateway.on_down(gateway.announcement)
+    gateway.workers.gone(gateway.announcement)
     gateway.announce()
     assert not gateway.workers._silence._nodes
 
@@ -239,7 +239,7 @@ async def test_a_worker_that_says_goodbye_does_not_die(gateway, worker):
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
-    gateway.on_down(msgspec.structs.replace(gateway.announcement, state="down"))
+    gateway.workers.gone(msgspec.structs.replace(gateway.announcement, state="down"))
     worker.router.close(0)
     await until(lambda: gateway.lost)
     assert gateway.lost == [False]
@@ -283,7 +283,7 @@ async def test_a_worker_of_other_versions_is_tried_again_once_it_has_gone(gatewa
     await until(lambda: not gateway.workers._dealers)
     gateway.announce()
     assert not gateway.workers._dealers
-    gateway.on_down(msgspec.structs.replace(gateway.announcement, state="down"))
+    gateway.workers.gone(msgspec.structs.replace(gateway.announcement, state="down"))
     gateway.announce()
     await worker.welcome()
     await gateway.linked()

@@ -12,7 +12,7 @@ import zmq
 import mesh
 from mesh import Broadcast
 from mesh.bus import delivery
-from mesh.bus.zeromq.barrier import subscribed
+from mesh.bus.delivery import subscribed
 from mesh.errors import (
     ChannelError,
     NodeError,
@@ -119,7 +119,7 @@ def test_a_loop_without_async_with_subscribes_and_unsubscribes_by_itself():
                     node.publish("room:1", "e", 0, b"{}", None)
                     await subscribed(node)
                 assert await task == Broadcast("room:1", "e", {})
-                await until(lambda: not pubsub._bus.subscriptions._exact)
+                await until(lambda: not pubsub._bus._subscriptions._exact)
 
     run(scenario)
 
@@ -207,8 +207,12 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
     async def scenario():
         address = free_address()
         got = []
-        with zmq.Context() as context, bus(address, "node") as node, bus(address, "other") as other:
-            other.subscriber.on_broadcast = lambda topic, header, data: got.append(header.event)
+        hear = {"broadcast": lambda topic, header, data: got.append(header.event)}
+        with (
+            zmq.Context() as context,
+            bus(address, "node") as node,
+            bus(address, "other", **hear) as other,
+        ):
             other.subscribe(b"room:1")
             other.subscriber.in_force([b"room:1"])  # as if it had been so before
             takes_and_dies = context.socket(zmq.SUB)

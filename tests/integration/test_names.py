@@ -9,15 +9,16 @@ import pytest
 import zmq
 
 from mesh import settings, topics
+from mesh.bus.delivery import subscribed
 from mesh.bus.discovery.announcements import Announcer
 from mesh.bus.discovery.placement import Announcement
-from mesh.bus.zeromq.barrier import subscribed
-from mesh.bus.zeromq.bus import Bus
+from mesh.bus.frames import ANNOUNCEMENT
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.bus.zeromq.proxy_names import LAST_RETRY_SECONDS
 from mesh.errors import NodeError
 from mesh.zeromq.name_resolution import resolve
 from nodes.health import Prober
-from tests.support.proxy import proxy, two_ports_in_a_row
+from tests.support.proxy import handlers, node_handlers, proxy, two_ports_in_a_row
 from tests.support.until import PATIENCE, until
 
 HOST = "proxies.mesh.test"
@@ -66,14 +67,19 @@ class Node:
         loaded = settings.load(flags={"bus": bus_settings}).bus
         self.came = []
         self.context = zmq.Context()
-        self.bus = Bus(self.context, name, loaded)
-        self.bus.subscriber.on_broadcast = lambda topic, header, data: self.came.append(int(data))
+        self.bus = ZeroMQBus(self.context, name, loaded)
         self.bus.subscribe(topics.prefix("room:*"))
         announcement = Announcement(node=name, kind="gateway")
-        self.announcer = Announcer(self.bus.publisher, self.bus.subscriber, announcement, 0.2, 5.0)
+        self.announcer = Announcer(self.bus, announcement, 0.2, 5.0)
         self.prober = Prober(self.bus, self.announcer, 1.0)
-        self.bus.start()
-        self.bus.when_subscribed(self.announcer.start)
+        self.announcer.start(node_handlers())
+        self.bus.start(
+            handlers(
+                broadcast=lambda topic, header, data: self.came.append(int(data)),
+                messages={ANNOUNCEMENT: self.announcer.on_announcement},
+                paths_changed=self.announcer.paths_changed,
+            )
+        )
         self.bus.when_subscribed(self.prober.start)
 
     def say(self, *numbers):

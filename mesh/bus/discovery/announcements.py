@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from mesh import topics
+from mesh.bus.contract import Bus
 from mesh.bus.discovery import placement
 from mesh.bus.discovery.departures import Departures
 from mesh.bus.discovery.placement import Announcement, Placement
-from mesh.bus.frames import ANNOUNCEMENT, READ
-from mesh.bus.zeromq.publisher import Publisher
-from mesh.bus.zeromq.subscriber import Subscriber
+from mesh.bus.frames import ANNOUNCEMENT, READ, Header
 from mesh.errors import WireError
 from mesh.telemetry import Complaints, get_logger
 from mesh.versions import common
@@ -24,47 +24,62 @@ MAX_OTHER_VERSIONS = 1_000
 """Nodes of which is remembered that it was said."""
 
 
-class Announcer:
-    """Keeps `placement` current.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHandlers:
+    """What a node does when other nodes come and go. None: it has no use for it.
 
     Attributes:
-        placement: the other nodes, this one included.
-        gone: which of them are gone.
-        on_up: called with each announcement of a live node.
-        on_down: called with the announcement of a node that said goodbye or fell silent.
-        on_lost: called with the id of a node whose link to some other node has ended.
-        on_accused: called when that is said of this node, which lives.
+        up: called with each announcement of a live node.
+        down: called with the announcement of a node that said goodbye or fell silent.
+        lost: called with the id of a node whose link to some other node has ended.
+        accused: called when that is said of this node, which lives.
+        gone: called with the id of a node that will not answer any more (departures.py).
+    """
+
+    up: Callable[[Announcement], None] | None
+    down: Callable[[Announcement], None] | None
+    lost: Callable[[str], None] | None
+    accused: Callable[[], None]
+    gone: Callable[[str], None] | None
+
+
+class Announcer:
+    """Announces this node, and keeps `placement` current.
+
+    Args:
+        bus: where nodes announce themselves.
+        announcement: of this node.
+        announce_seconds: between two announcements.
+        node_down_seconds: after which a node that says nothing counts as down.
+
+    Attributes:
+        placement: the other nodes.
+        departures: which of them are gone.
     """
 
     def __init__(
-        self,
-        publisher: Publisher,
-        subscriber: Subscriber,
-        announcement: Announcement,
-        announce_seconds: float,
-        node_down_seconds: float,
+        self, bus: Bus, announcement: Announcement, announce_seconds: float, node_down_seconds: float
     ) -> None:
         self.placement = Placement()
-        self.on_up: Callable[[Announcement], None] = lambda _: None
-        self.on_down: Callable[[Announcement], None] = lambda _: None
-        self.on_lost: Callable[[str], None] = lambda _: None
-        self.on_accused: Callable[[], None] = lambda: None
         self.departures = Departures(self.placement, announce_seconds)
-        self.departures.on_silent = publisher.gone
-        self._publisher = publisher
+        self._bus = bus
         self._announcement = announcement
         self._announce_seconds = announce_seconds
         self._node_down_seconds = node_down_seconds
+        self._handlers: NodeHandlers | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last = float("-inf")
         self._other_versions: set[str] = set()
-        subscriber.subscribe(topics.exact(topics.NODES))
-        subscriber.on_announcement = self._heard
-        publisher.on_change = self._changed
+        bus.subscribe(topics.exact(topics.NODES))
 
-    def start(self) -> None:
-        """Announce now, and again and again."""
-        self._tick()
+    def start(self, handlers: NodeHandlers) -> None:
+        """Call `handlers` from now on; announce this node, and again and again, once answers can be heard.
+
+        To be called before the bus is started.
+        """
+        self._handlers = handlers
+        self.departures.start(self._bus.paths.node_gone, handlers.gone)
+        self._bus.when_subscribed(self._tick)
 
     def close(self) -> None:
         """Say goodbye."""
@@ -80,13 +95,13 @@ class Announcer:
 
     def report_lost(self, node: str, kind: Literal["gateway", "worker"] = "worker") -> None:
         """Tell the others that our link to a node has ended by itself."""
-        self._publisher.gone(node)
+        self._bus.paths.node_gone(node)
         lost = Announcement(node=node, kind=kind, state="lost")
-        self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
+        self._bus.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
 
     def missed(self) -> dict[str, set[str]]:
         """By node, the proxies through which it publishes and which this node does not hear."""
-        heard = set(self._publisher.proxies)
+        heard = set(self._bus.paths.describe(self._announcement).proxies or ())
         missed = {each.node: set(each.uses or ()) - heard for each in self.placement.nodes()}
         return {node: proxies for node, proxies in missed.items() if proxies}
 
@@ -97,7 +112,8 @@ class Announcer:
         if late < self._node_down_seconds / 2:
             for silent in self.placement.expire(now, self._node_down_seconds):
                 log.warning("node fell silent", node=silent.node, kind=silent.kind)
-                self.on_down(silent)
+                if self._handlers is not None and self._handlers.down is not None:
+                    self._handlers.down(silent)
                 self.departures.fell_silent(silent.node)
                 self._agree()
         self._last = now
@@ -105,16 +121,14 @@ class Announcer:
         self._timer = loop.call_later(self._announce_seconds, self._tick)
 
     def _announce(self, state: Literal["up", "down"]) -> None:
-        proxies = self._publisher.proxies
-        announcement = msgspec.structs.replace(
-            self._announcement, state=state, proxies=proxies, uses=self._publisher.uses, versions=READ
-        )
-        self._publisher.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(announcement))
+        announcement = msgspec.structs.replace(self._announcement, state=state, versions=READ)
+        data = placement.encode(self._bus.paths.describe(announcement))
+        self._bus.publish_kind(ANNOUNCEMENT, topics.NODES, data=data)
 
     def _agree(self) -> None:
         """Publish in the newest version that all live nodes read."""
         read = [each.reads for each in self.placement.nodes()]
-        self._publisher.version = common((READ, *read)) or READ.newest
+        self._bus.paths.use_version(common((READ, *read)) or READ.newest)
 
     def _other_version(self, announcement: Announcement) -> None:
         if announcement.node not in self._other_versions:
@@ -128,11 +142,16 @@ class Announcer:
                 ours=str(READ),
             )
 
-    def _changed(self) -> None:
+    def paths_changed(self) -> None:
+        """The bus reaches other nodes in another way: they want to know."""
         if self._timer is not None:
             self._announce("up")  # publishers use the proxies that everybody hears
 
-    def _heard(self, data: bytes) -> None:
+    def on_announcement(self, _header: Header, data: bytes) -> None:
+        """An announcement has arrived: of another node, of this one, or about one of them."""
+        handlers = self._handlers
+        if handlers is None:
+            return
         try:
             announcement = placement.decode(data)
         except WireError as error:
@@ -140,32 +159,41 @@ class Announcer:
             return
         if announcement.node == self._announcement.node:
             if announcement.state == "lost":
-                self.on_accused()
+                handlers.accused()
             else:
                 self.departures.heard_self()
-            return
-        if common((READ, announcement.reads)) is None:
+        elif common((READ, announcement.reads)) is None:
             self._other_version(announcement)
-            return
-        if announcement.state == "lost":
-            self.on_lost(announcement.node)
-            if announcement.kind == "gateway":
-                self.departures.accuse(announcement.node)
-            return
-        now = asyncio.get_running_loop().time()
-        new = self.placement.heard(announcement, now)
-        if new or announcement.state == "down":
+        elif announcement.state == "lost":
+            self._lost(handlers, announcement)
+        elif announcement.state == "down":
+            self._down(handlers, announcement)
+        else:
+            self._up(handlers, announcement)
+
+    def _lost(self, handlers: NodeHandlers, announcement: Announcement) -> None:
+        if handlers.lost is not None:
+            handlers.lost(announcement.node)
+        if announcement.kind == "gateway":
+            self.departures.accuse(announcement.node)
+
+    def _down(self, handlers: NodeHandlers, announcement: Announcement) -> None:
+        self.placement.forget(announcement.node)
+        self._agree()
+        self._bus.paths.node_gone(announcement.node)
+        if handlers.down is not None:
+            handlers.down(announcement)
+        self.departures.left(announcement.node)
+
+    def _up(self, handlers: NodeHandlers, announcement: Announcement) -> None:
+        new = self.placement.heard(announcement, asyncio.get_running_loop().time())
+        if new:
             self._agree()
-        if announcement.state == "down":
-            self._publisher.gone(announcement.node)
-            self.on_down(announcement)
-            self.departures.left(announcement.node)
-            return
         self.departures.spoke(announcement.node)
-        if announcement.proxies is not None:
-            self._publisher.hears(announcement.node, announcement.proxies)
+        self._bus.paths.node_announced(announcement)
         if new:
             log.debug("node is up", node=announcement.node, kind=announcement.kind)
             if self._timer is not None:
                 self._announce("up")  # so that a newcomer need not wait for our next tick
-        self.on_up(announcement)
+        if handlers.up is not None:
+            handlers.up(announcement)

@@ -18,21 +18,25 @@ has missed so many of its own is cut off from the bus."""
 
 
 class Departures:
-    """Keeps watch over the nodes of a placement.
-
-    Attributes:
-        on_gone: called with the id of each node that is gone.
-        on_silent: called before it with the id of one that did not say goodbye.
-    """
+    """Keeps watch over the nodes of a placement."""
 
     def __init__(self, placement: Placement, announce_seconds: float) -> None:
-        self.on_gone: Callable[[str], None] = lambda _: None
-        self.on_silent: Callable[[str], None] = lambda _: None
+        self._on_silent: Callable[[str], None] | None = None
+        self._on_gone: Callable[[str], None] | None = None
         self._placement = placement
         self._announce_seconds = announce_seconds
         self._heard_self = float("-inf")
         self._hears_since = float("-inf")
         self._accused: dict[str, asyncio.TimerHandle] = {}
+
+    def start(self, on_silent: Callable[[str], None] | None, on_gone: Callable[[str], None] | None) -> None:
+        """Begin to watch.
+
+        Args:
+            on_silent: called with the id of a node that is gone and did not say goodbye, before `on_gone`.
+            on_gone: called with the id of each node that is gone.
+        """
+        self._on_silent, self._on_gone = on_silent, on_gone
 
     def is_gone(self, node: str) -> bool:
         """Whether the node is known to be gone."""
@@ -61,7 +65,8 @@ class Departures:
     def left(self, node: str) -> None:
         """The node has said goodbye."""
         self.spoke(node)
-        self.on_gone(node)
+        if self._on_gone is not None:
+            self._on_gone(node)
 
     def fell_silent(self, node: str) -> None:
         """Nothing has come from the node for a long time."""
@@ -85,5 +90,7 @@ class Departures:
         del self._accused[node]
         if self._hears(asyncio.get_running_loop().time()):
             self._placement.forget(node)
-            self.on_silent(node)
-            self.on_gone(node)
+            if self._on_silent is not None:
+                self._on_silent(node)
+            if self._on_gone is not None:
+                self._on_gone(node)

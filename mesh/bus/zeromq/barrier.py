@@ -8,12 +8,13 @@ it has them all.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from mesh import contexts, topics
+from mesh.bus.contract import Withdraw
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.publisher import Publisher
 from mesh.bus.zeromq.subscriber import Subscriber
-from mesh.pubsub import BusAdapter
 from mesh.telemetry import get_logger
 
 log = get_logger("mesh.bus")
@@ -23,28 +24,6 @@ LAST_RETRY_SECONDS = 0.1
 
 Batch = dict[Callable[[], None], None]
 """Those that are called back together, in the order in which they asked."""
-
-
-class Waiter:
-    """A callback of somebody who may give up: then it leaves the batch that it waits in.
-
-    Without a proxy a batch lasts, and however many come and give up must not fill the memory.
-    """
-
-    __slots__ = ("_done", "batch")
-
-    def __init__(self, done: "asyncio.Future[None]") -> None:
-        self.batch: Batch = {}
-        self._done = done
-        done.add_done_callback(self._leave, context=contexts.fresh())
-
-    def __call__(self) -> None:
-        """It waits no longer."""
-        if not self._done.done():
-            self._done.set_result(None)
-
-    def _leave(self, _done: "asyncio.Future[None]") -> None:
-        self.batch.pop(self, None)
 
 
 class Barrier:
@@ -65,14 +44,21 @@ class Barrier:
         self._warned = False
         self._scheduled = False
 
-    def when_complete(self, callback: Callable[[], None]) -> None:
-        """Call back once every subscription made before this call is in force."""
+    def when_complete(self, callback: Callable[[], None]) -> Withdraw:
+        """Call back once every subscription made before this call is in force.
+
+        Returns what withdraws the callback: without a proxy a batch lasts, and those who come and give up,
+        however many, must not fill the memory.
+        """
         self._waiting[callback] = None
-        if isinstance(callback, Waiter):
-            callback.batch = self._waiting
         if not self._topic and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._begin, context=contexts.fresh())
+        return partial(self._withdraw, callback)
+
+    def _withdraw(self, callback: Callable[[], None]) -> None:
+        self._waiting.pop(callback, None)
+        self._probed.pop(callback, None)
 
     def close(self) -> None:
         """Forget who waits."""
@@ -132,10 +118,3 @@ class Barrier:
         if self._waiting and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._begin, context=contexts.fresh())
-
-
-def subscribed(bus: BusAdapter) -> "asyncio.Future[None]":
-    """Done once all subscriptions made so far on `bus` are in force."""
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    bus.when_subscribed(Waiter(done))
-    return done

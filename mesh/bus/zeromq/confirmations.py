@@ -24,7 +24,6 @@ class Confirmations:
         self._publisher = publisher
         self._waiting: dict[asyncio.Future[None], tuple[int, int]] = {}
         self._scheduled = False
-        publisher.on_echo = self._check
 
     async def wait(self, first: int, last: int) -> None:
         """Return once proxies have taken all messages with these numbers."""
@@ -60,7 +59,8 @@ class Confirmations:
         if any(_answered(each, since) for each in self._publisher.in_use if each not in owing):
             self._publisher.doubt([each for each in owing if not _answered(each, since)])
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """A probe has come back: tell those whose messages are confirmed."""
         for confirmed, (first, last) in self._waiting.items():
             if not confirmed.done() and not self._publisher.is_pending(first, last):
                 confirmed.set_result(None)

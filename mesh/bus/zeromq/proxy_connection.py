@@ -7,7 +7,7 @@ subscription, read from our XPUB, tells that it is there.
 
 import asyncio
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 import zmq
 
@@ -40,6 +40,16 @@ _EVENTS = (
 )
 
 
+class Owner(Protocol):
+    """What a connection tells the publisher that it belongs to."""
+
+    def proxy_connected(self, connection: "ProxyConnection") -> None:
+        """The proxy is there."""
+
+    def proxy_lost(self, connection: "ProxyConnection") -> None:
+        """The proxy is known not to be there, or not to answer."""
+
+
 class ProxyConnection:
     """The way through one proxy.
 
@@ -63,9 +73,7 @@ class ProxyConnection:
         settings: BusSettings,
         address: str,
         index: int,
-        *,
-        on_connected: "Callable[[ProxyConnection], None]",
-        on_lost: "Callable[[ProxyConnection], None]",
+        owner: Owner,
     ) -> None:
         self.address = address
         self.index = index
@@ -80,8 +88,7 @@ class ProxyConnection:
         self._probes: dict[int, int] = {}
         self._context = context
         self._settings = settings
-        self._on_connected = on_connected
-        self._on_lost = on_lost
+        self._owner = owner
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -92,7 +99,7 @@ class ProxyConnection:
         self._closed = False
 
     def open(self) -> None:
-        """Connect; `on_connected` is called when the proxy is there.
+        """Connect; its owner is told when the proxy is there.
 
         Raises:
             MeshError: if the address or the keys cannot be used.
@@ -186,7 +193,7 @@ class ProxyConnection:
             self._retry_seconds = FIRST_RETRY_SECONDS
             self._failures.forget(self.address)
             log.debug("proxy is there", proxy=self.address)
-            self._on_connected(self)
+            self._owner.proxy_connected(self)
         elif not there and self.connected:
             self._ended()
 
@@ -197,7 +204,7 @@ class ProxyConnection:
     def _impatient(self) -> None:
         if not self.heard:
             self.away = True
-            self._on_lost(self)
+            self._owner.proxy_lost(self)
 
     def _ended(self) -> None:
         if self._socket is None:
@@ -213,7 +220,7 @@ class ProxyConnection:
             log.warning("proxy is gone", proxy=self.address)
         self._timer = asyncio.get_running_loop().call_later(self._retry_seconds, self._again)
         self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
-        self._on_lost(self)
+        self._owner.proxy_lost(self)
 
     def _again(self) -> None:
         if self._closed:

@@ -11,8 +11,8 @@ dropped, counted and logged.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection
+from typing import Protocol
 
 import zmq
 
@@ -48,8 +48,24 @@ SILENT_ANNOUNCEMENTS = 2.5
 """A node that has missed so many is not waited for when a proxy is back."""
 
 
+class Owner(Protocol):
+    """What a publisher asks of, and tells, the bus that it is part of."""
+
+    def fresh_topic(self, connection: ProxyConnection) -> str:
+        """A topic that was subscribed to just now, to find out whether a proxy's messages arrive."""
+
+    def probe_echoed(self) -> None:
+        """A probe has come back: a proxy has taken over more messages."""
+
+    def paths_changed(self) -> None:
+        """The proxies that this node hears, or uses, have changed."""
+
+    def proxy_lost(self) -> None:
+        """One is known not to be there."""
+
+
 class Publisher:
-    """One node's way onto the bus.
+    """The publishing half of a node's bus.
 
     Attributes:
         origin: the node's id.
@@ -57,11 +73,6 @@ class Publisher:
         version: of the headers it publishes.
         connections: one for each proxy.
         in_use: those that it publishes through.
-        on_echo: called when a probe has come back.
-        on_broadcast: called with (topic, sequence) for each broadcast numbered.
-        on_change: called when the proxies that this node hears, or uses, have changed.
-        on_lost: called when one is known not to be there.
-        fresh_topic: gives a topic that was subscribed just now, to find out whether a proxy is heard.
         dropped: how many messages did not fit into the backlog.
     """
 
@@ -71,25 +82,19 @@ class Publisher:
         origin: str,
         settings: BusSettings,
         proxies: Collection[str],
+        owner: Owner,
     ) -> None:
         self.origin = origin
         self.sequence = 0
         self.version = READ.newest
-        self.on_broadcast: Callable[[str, int], None] | None = None
-        self.on_change: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[], None] = lambda: None
-        self.on_echo: Callable[[], None] = lambda: None
-        self.fresh_topic: Callable[[ProxyConnection], str] = lambda _: topics.of_sync(origin)
         self.dropped = 0
+        self._owner = owner
         self.connections: list[ProxyConnection] = []
         self._settings = settings
-        self._connect_to = partial(
-            ProxyConnection, context, settings, on_connected=self._connected, on_lost=self._lost
-        )
-        self._numbers = (
-            itertools.count()
-        )  # never given twice: markers of an old connection may be on their way
-        self.connections += map(self._connect_to, proxies, self._numbers)
+        self._context = context
+        # Never given twice: markers of an old connection may be on their way.
+        self._numbers = itertools.count()
+        self.connections += map(self._connection_to, proxies)
         self._coverage = Coverage(self.connections)
         self.in_use: list[ProxyConnection] = []
         self._unsettled = False
@@ -99,7 +104,6 @@ class Publisher:
         self._retry: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ticked = 0.0
-        self._clock = time.monotonic
 
     @property
     def connected(self) -> bool:
@@ -134,17 +138,20 @@ class Publisher:
 
     def add(self, address: str) -> None:
         """Use one more proxy. Raises MeshError if its address or the key cannot be used."""
-        connection = self._connect_to(address, next(self._numbers))
+        connection = self._connection_to(address)
         connection.open()
         self.connections.append(connection)
         self._coverage.welcome(connection)
+
+    def _connection_to(self, address: str) -> ProxyConnection:
+        return ProxyConnection(self._context, self._settings, address, next(self._numbers), self)
 
     def remove(self, connection: ProxyConnection) -> None:
         """Use a proxy no more whose connection has ended; what it may have lost was sent again then."""
         connection.close()
         self.connections.remove(connection)
         self._choose()
-        self.on_lost()
+        self._owner.proxy_lost()
 
     def close(self) -> None:
         """Stop; what waits in the backlog is lost, and said so."""
@@ -163,8 +170,6 @@ class Publisher:
         stats.broadcasts += 1
         if telemetry.attached("broadcast"):
             telemetry.emit("broadcast", {"bytes": len(data)}, {"topic": topic, "event": event})
-        if self.on_broadcast is not None:
-            self.on_broadcast(topic, sequence)
         return sequence
 
     def publish_kind(
@@ -176,13 +181,13 @@ class Publisher:
         data: bytes = b"",
         sender: Sender | None = None,
     ) -> int:
-        """As `publish`, for messages of any kind."""
+        """Number a message of any kind and queue it; returns its number."""
         self.sequence = sequence = self.sequence + 1
         version = VERSION if kind == ANNOUNCEMENT else self.version
         header = encode_header(Header(version, kind, self.origin, sequence, event, codec, sender))
         frames = [topics.exact(topic), header, data]
         if kind in KEPT:
-            message = NumberedMessage(sequence, topic, frames, self._clock())
+            message = NumberedMessage(sequence, topic, frames, time.monotonic())
             connection = None if self._backlog.messages else self._topics.connection(topic)
             if connection is None or not connection.send_kept(message):
                 self._keep(message)
@@ -205,9 +210,9 @@ class Publisher:
     def echoed(self, connection: ProxyConnection, sequence: int) -> None:
         """A probe has come back: its proxy has taken all that was sent before it."""
         if connection.connected and connection.echoed(sequence):
-            self.on_change()
+            self._owner.paths_changed()
             self._choose()
-        self.on_echo()
+        self._owner.probe_echoed()
 
     def doubt(self, connections: Collection[ProxyConnection]) -> None:
         """Until something comes back through these again, send what they took, and all else, other ways."""
@@ -219,8 +224,8 @@ class Publisher:
         """What comes back from a proxy is interrupted: whether it works has to be found out anew."""
         if connection.heard:
             connection.deaf()
-            self._connected(connection)
-            self._lost(connection)
+            self.proxy_connected(connection)
+            self.proxy_lost(connection)
 
     def is_pending(self, first: int, last: int) -> bool:
         """Whether no proxy has confirmed one of the messages with these numbers yet."""
@@ -235,7 +240,7 @@ class Publisher:
         self._coverage.hears(node, proxies, asyncio.get_running_loop().time())
         self._choose()
 
-    def gone(self, node: str) -> None:
+    def node_gone(self, node: str) -> None:
         """A node is no more: nothing depends on what it hears."""
         if self._coverage.forget(node):
             self._choose()
@@ -260,7 +265,7 @@ class Publisher:
             self._mark(kept, gained)
         self._unsettled = self._unsettled or len(kept) < len(before)
         self._send_again([each for each in self.connections if each not in usable])
-        self.on_change()
+        self._owner.paths_changed()
 
     def _mark(self, kept: list[ProxyConnection], gained: list[ProxyConnection]) -> None:
         """Tell receivers that topics move: from here on, wait for what still comes the old ways."""
@@ -299,13 +304,14 @@ class Publisher:
         self._markers.repeat(now)
         patience = SILENT_ANNOUNCEMENTS * self._settings.announce_seconds
         for node in [] if late else self._coverage.silent(now, patience):
-            self.gone(node)
+            self.node_gone(node)
         self._choose()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
-    def _connected(self, connection: ProxyConnection) -> None:
+    def proxy_connected(self, connection: ProxyConnection) -> None:
+        """A proxy is there: find out whether its messages arrive as well."""
         self._first_probe(
-            connection, connection.interruptions, self.fresh_topic(connection), FIRST_PROBE_SECONDS
+            connection, connection.interruptions, self._owner.fresh_topic(connection), FIRST_PROBE_SECONDS
         )
 
     def _first_probe(
@@ -319,9 +325,10 @@ class Publisher:
             seconds, self._first_probe, connection, interruptions, topic, again
         )
 
-    def _lost(self, _connection: ProxyConnection) -> None:
-        self.on_lost()
-        self.on_change()
+    def proxy_lost(self, _connection: ProxyConnection) -> None:
+        """A proxy is known not to be there, or not to answer."""
+        self._owner.proxy_lost()
+        self._owner.paths_changed()
         self._choose()
 
     # What waits

@@ -6,13 +6,15 @@ are not a bus message are counted, logged and dropped; nobody else notices.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from mesh import tick_budget, topics
 from mesh.addresses import subscribe_address
+from mesh.bus.contract import OnBroadcast, OnMessage
 from mesh.bus.frames import (
     ANNOUNCEMENT,
     ANSWER,
@@ -57,34 +59,41 @@ _FAILED = frozenset(
 )
 
 
+class Owner(Protocol):
+    """What a subscriber tells the bus that it is part of."""
+
+    def probe_arrived(self, topic: str, header: Header) -> None:
+        """A probe of some node has come back."""
+
+    def interrupted(self, proxy: str) -> None:
+        """The connection from which this proxy's messages came has ended."""
+
+    def unread_changed(self, unread: bool) -> None:
+        """More has arrived than could be handled yet, or no longer."""
+
+
 class Subscriber:
-    """One node's ear on the bus.
+    """The SUB socket of a node.
 
     Args:
         socket: a SUB.
         proxies: their addresses.
-        move_seconds: what comes another way waits at most so long for what was sent before it.
-
-    Attributes:
-        on_broadcast: called with (topic, header, payload) for each broadcast.
-        listeners: called with the same, before it.
-        on_announcement: called with the payload of each node's announcement.
-        on_probe: called with (topic, header) of each probe.
-        on_deaf: called with the address of a proxy whose connection has ended.
-        on_other: by kind of message: called with (header, payload).
+        reroute_seconds: what comes another way waits at most so long for what was sent before it.
+        owner: is told what concerns the connections.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], proxies: Collection[str], move_seconds: float) -> None:
-        self.on_broadcast: Callable[[str, Header, bytes], None] = lambda *_: None
-        self.listeners: tuple[Callable[[str, Header, bytes], None], ...] = ()
-        self.on_announcement: Callable[[bytes], None] = lambda _: None
-        self.on_probe: Callable[[str, Header], None] = lambda *_: None
-        self.on_deaf: Callable[[str], None] = lambda _: None
-        self.on_other: dict[int, Callable[[Header, bytes], None]] = {}
+    def __init__(
+        self, socket: zmq.Socket[bytes], proxies: Collection[str], reroute_seconds: float, owner: Owner
+    ) -> None:
+        self._owner = owner
+        self._on_broadcast: Sequence[OnBroadcast] = ()
+        self._on_message: Mapping[int, OnMessage] = {}
         self._socket = socket
         self._proxies = {subscribe_address(proxy): proxy for proxy in proxies}
         self._monitor = sockets.monitor(socket, zmq.EVENT_DISCONNECTED | sum(_FAILED))
-        self._reader = SocketReader(socket, self._message, budget_seconds=TICK_BUDGET_SECONDS)
+        self._reader = SocketReader(
+            socket, self._message, budget_seconds=TICK_BUDGET_SECONDS, on_behind=owner.unread_changed
+        )
         self._monitor_reader = SocketReader(self._monitor, self._connection)
         self._counts: dict[bytes, int] = {}
         self._prefixes: set[bytes] = set()
@@ -93,17 +102,22 @@ class Subscriber:
         self._first: dict[bytes, dict[str, int]] = {}
         self._announced: dict[str, int] = {}
         self._duplicates = Duplicates()
-        self._reroutes = Reroutes(self._deliver, move_seconds)
+        self._reroutes = Reroutes(self._deliver, reroute_seconds)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures = ConnectFailures()
         self.subscribe(topics.exact(topics.MOVES))
 
-    def start(self) -> None:
+    def start(self, on_broadcast: Sequence[OnBroadcast], on_message: Mapping[int, OnMessage]) -> None:
         """Connect and begin to read.
+
+        Args:
+            on_broadcast: called with (topic, header, payload) of each broadcast.
+            on_message: by kind: called with (header, payload) of each message between nodes.
 
         Raises:
             MeshError: if an address or a key cannot be used.
         """
+        self._on_broadcast, self._on_message = on_broadcast, on_message
         self._reader.start()
         self._monitor_reader.start()
         self._tick()
@@ -142,13 +156,14 @@ class Subscriber:
         self._socket.close()
 
     @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self._socket.closed
+
+    @property
     def unread(self) -> bool:
         """Whether more has come than could be handled yet."""
         return self._reader.behind
-
-    def on_unread(self, callback: Callable[[bool], None]) -> None:
-        """Call back with `unread` when it changes."""
-        self._reader.on_behind = callback
 
     def subscribe(self, subscription: bytes) -> None:
         """Receive what starts with these bytes; as often as it is undone."""
@@ -239,22 +254,21 @@ class Subscriber:
         if header.kind not in _BROADCASTS:
             return self._of_the_mesh(topic, header, data)
         stats.bus_received += 1
-        for listen in self.listeners:
-            listen(topic, header, data)
-        self.on_broadcast(topic, header, data)
+        for handle in self._on_broadcast:
+            handle(topic, header, data)
 
     def _of_the_mesh(self, topic: str, header: Header, data: bytes) -> None:
+        if header.kind == PROBE:
+            self._owner.probe_arrived(topic, header)
+            return
         if header.kind == ANNOUNCEMENT:
             # They come through every proxy; a slow one must not bring back what was.
-            if header.sequence >= self._announced.get(header.origin, 0):
-                self._announced[header.origin] = header.sequence
-                self.on_announcement(data)
-        elif header.kind == PROBE:
-            self.on_probe(topic, header)
-        else:
-            handle = self.on_other.get(header.kind)
-            if handle is not None:  # a kind this node has no use for, or of a later version
-                handle(header, data)
+            if header.sequence < self._announced.get(header.origin, 0):
+                return
+            self._announced[header.origin] = header.sequence
+        handle = self._on_message.get(header.kind)
+        if handle is not None:  # else a kind this node has no use for, or of a later version
+            handle(header, data)
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -275,7 +289,7 @@ class Subscriber:
             return
         counters.count("bus_interruptions")
         log.warning("connection to a proxy ended: nothing comes through it now", proxy=proxy)
-        self.on_deaf(proxy)
+        self._owner.interrupted(proxy)
         if event["event"] in _FAILED and address not in self._timers:
             loop = asyncio.get_running_loop()
             self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)

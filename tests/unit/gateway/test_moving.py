@@ -343,7 +343,7 @@ class Dealer:
 
 
 class Announcer:
-    on_up = on_down = None
+    pass
 
 
 def workers(**versions):

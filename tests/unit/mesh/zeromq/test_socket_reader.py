@@ -53,8 +53,9 @@ def test_a_turn_ends_by_the_clock_or_the_number(pair, seconds, per_turn, expecte
 
     async def scenario():
         loop = asyncio.get_running_loop()
-        reader = SocketReader(ours, lambda frames: log.append(frames[0].decode()), per_turn, seconds)
-        reader.on_behind = behind.append
+        reader = SocketReader(
+            ours, lambda frames: log.append(frames[0].decode()), per_turn, seconds, behind.append
+        )
 
         def other():
             log.append(" ")

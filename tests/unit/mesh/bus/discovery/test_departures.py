@@ -14,7 +14,7 @@ def world(scenario, hears=True):
         placement = Placement()
         gone = Departures(placement, 1.0)
         told = []
-        gone.on_gone = told.append
+        gone.start(None, told.append)
         placement.heard(Announcement(node="b", kind="gateway"), 0.0)
         cut_off = asyncio.Event()
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mesh.bus.zeromq.barrier import Barrier, subscribed
+from mesh.bus.delivery import subscribed
+from mesh.bus.zeromq.barrier import Barrier
 
 
 class Subscriber:
@@ -32,7 +33,7 @@ class Bus:
         self.barrier = Barrier(publisher, Subscriber(), 60.0)
 
     def when_subscribed(self, callback):
-        self.barrier.when_complete(callback)
+        return self.barrier.when_complete(callback)
 
     def answer(self):
         self.barrier.echo(self.barrier._topic, self.connection)

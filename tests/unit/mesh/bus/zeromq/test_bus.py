@@ -8,7 +8,7 @@ import zmq
 
 from mesh import settings
 from mesh.bus.zeromq import connect_failures
-from mesh.bus.zeromq.bus import Bus
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import NodeError
 from mesh.zeromq import sockets
 
@@ -34,7 +34,7 @@ def test_addresses_that_cannot_be_connected_to_are_tried_again_and_an_error_once
 
     async def main():
         context = zmq.Context()
-        bus = Bus(context, "a", settings.load(flags={"bus": {"proxies": [NAME]}}).bus)
+        bus = ZeroMQBus(context, "a", settings.load(flags={"bus": {"proxies": [NAME]}}).bus)
         try:
             bus._names._answers[NAME] = [FIRST, SECOND]
             monkeypatch.setattr(sockets, "bus_publisher", fail)

@@ -18,6 +18,12 @@ from tests.support.until import until
 PROXY = "tcp://127.0.0.1:1"
 
 
+class Publisher:
+    def proxy_connected(self, connection): ...
+
+    def proxy_lost(self, connection): ...
+
+
 class Log:
     def __init__(self):
         self.lines = []
@@ -69,10 +75,7 @@ def failing(monkeypatch, name, errors):
 def run(scenario):
     async def main():
         context = zmq.Context()
-        nothing = lambda _: None  # noqa: E731
-        connection = ProxyConnection(
-            context, settings.load().bus, PROXY, 0, on_connected=nothing, on_lost=nothing
-        )
+        connection = ProxyConnection(context, settings.load().bus, PROXY, 0, Publisher())
         try:
             await scenario(connection)
         finally:

@@ -35,9 +35,12 @@ def hearing(monkeypatch):
 
         async def __aenter__(self):
             self.context = zmq.Context()
-            self.subscriber = Subscriber(sockets.bus_subscriber(self.context, settings.load().bus), (), 1.0)
-            self.subscriber.on_broadcast = lambda topic, header, data: self.came.append(header.sequence)
+            socket = sockets.bus_subscriber(self.context, settings.load().bus)
+            self.subscriber = Subscriber(socket, (), 1.0, self)
+            self.subscriber.start([lambda topic, header, data: self.came.append(header.sequence)], {})
             return self
+
+        def unread_changed(self, unread): ...
 
         async def __aexit__(self, *exception):
             self.subscriber.close()
