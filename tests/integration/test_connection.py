@@ -13,6 +13,7 @@ import mesh
 from mesh import Broadcast
 from mesh.bus import delivery
 from mesh.bus.delivery import subscribed
+from mesh.bus.zeromq.proxy_connection_phases import Event
 from mesh.errors import (
     ChannelError,
     NodeError,
@@ -222,7 +223,7 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
             patient = {"listeners_seconds": 60.0, "announce_seconds": 60.0}
             node.publisher._settings = node.publisher._settings.model_copy(update=patient)
             await until(lambda: takes_and_dies.poll(0) or node.publisher.connections[0].connected)
-            node.publisher.connections[0].heard = True  # as if it passed probes on
+            node.publisher.connections[0]._handle(Event.ECHOED)  # as if it passed probes on
             node.publisher._choose()
             delivering = asyncio.create_task(delivery.deliver(node, publish, 60.0))
             await until(lambda: takes_and_dies.poll(0))

@@ -103,7 +103,8 @@ class Barrier:
 
     def check(self) -> None:
         """Done, if all proxies that are there have answered, and at least one."""
-        waiting = any(not each.away and each not in self._echoed for each in self._publisher.connections)
+        connections = self._publisher.connections
+        waiting = any(not each.unavailable and each not in self._echoed for each in connections)
         if waiting or not self._echoed:
             return
         if self._retry is not None:

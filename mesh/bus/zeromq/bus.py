@@ -193,10 +193,10 @@ class ZeroMQBus:
         connection = next((each for each in self.publisher.connections if each.index == index), None)
         if connection is None:
             return
-        if not connection.heard and topic != self._fresh.get(index):
+        if not connection.answering and topic != self._fresh.get(index):
             return
         self.publisher.echoed(connection, header.sequence)
-        if connection.heard:
+        if connection.answering:
             self._forget_fresh(connection)
             self._barrier.echo(topic, connection)
 
@@ -204,7 +204,7 @@ class ZeroMQBus:
         """Nothing arrives from a proxy any more."""
         for connection in self.publisher.connections:
             if connection.address == proxy:
-                self.publisher.deaf(connection)
+                self.publisher.interrupted(connection)
 
     def probe_echoed(self) -> None:
         """A proxy has taken over more messages."""
@@ -225,7 +225,7 @@ class ZeroMQBus:
     def _is_settled(self) -> bool:
         """Whether every proxy that has a name is heard."""
         connections = self.publisher.connections
-        return bool(connections) and all(connection.heard for connection in connections)
+        return bool(connections) and all(connection.answering for connection in connections)
 
     def proxy_lost(self) -> None:
         """A proxy is gone: its name may stand for another by now."""

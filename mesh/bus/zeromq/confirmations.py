@@ -67,4 +67,4 @@ class Confirmations:
 
 
 def _answered(connection: ProxyConnection, since: float) -> bool:
-    return connection.heard_at > since
+    return connection.answered_at > since

@@ -14,12 +14,12 @@ class Coverage:
 
     def __init__(self, connections: list[ProxyConnection]) -> None:
         self._connections = connections
-        self._heard_at: dict[str, float] = {}
+        self._announced_at: dict[str, float] = {}
         self._proxies: dict[str, Collection[str]] = {}
 
     def hears(self, node: str, proxies: Collection[str], now: float) -> None:
         """A node has announced which proxies it hears."""
-        self._heard_at[node], self._proxies[node] = now, proxies
+        self._announced_at[node], self._proxies[node] = now, proxies
         for connection in self._connections:
             if connection.address in proxies:
                 connection.receivers.add(node)
@@ -37,17 +37,17 @@ class Coverage:
         for connection in self._connections:
             connection.receivers.discard(node)
         self._proxies.pop(node, None)
-        return self._heard_at.pop(node, None) is not None
+        return self._announced_at.pop(node, None) is not None
 
     def all_hear(self, connection: ProxyConnection) -> bool:
         """Whether every node hears this proxy."""
-        return self._heard_at.keys() <= connection.receivers
+        return self._announced_at.keys() <= connection.receivers
 
     def silent(self, now: float, seconds: float) -> list[str]:
         """Nodes that have not announced themselves for so long.
 
         Who hears nothing, or has begun to hear just now, cannot say that of anybody.
         """
-        if not any(each.heard and now - each.heard_since > seconds for each in self._connections):
+        if not any(each.answering and now - each.answering_since > seconds for each in self._connections):
             return []
-        return [node for node, heard_at in self._heard_at.items() if now - heard_at > seconds]
+        return [node for node, heard_at in self._announced_at.items() if now - heard_at > seconds]

@@ -1,12 +1,12 @@
-"""One node's way onto the bus through one proxy: a socket that lives as long as its connection.
+"""A node's connection to one proxy: an XPUB (ZeroMQ RFC 29) that lives as long as its connection.
 
-A connection that ended is not taken up again, but replaced: libzmq would keep what it had not sent and
-deliver it to the next proxy, behind what was sent again meanwhile. The proxy subscribes to everything; its
-subscription, read from our XPUB, tells that it is there.
+Whether the proxy is there, whether messages go round through it, and what is done when that changes, is
+decided by proxy_connection_phases.py; this file carries it out.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import zmq
@@ -14,7 +14,18 @@ import zmq
 from mesh.addresses import publish_address
 from mesh.bus.frames import encode_again
 from mesh.bus.zeromq.connect_failures import CANNOT_CONNECT, ConnectFailures
+from mesh.bus.zeromq.proxy_connection_phases import (
+    ANSWERING,
+    CONNECTED,
+    TABLE,
+    UNAVAILABLE,
+    Action,
+    Event,
+    Phase,
+)
 from mesh.bus.zeromq.resend_buffer import RESENT_SECONDS, NumberedMessage, ResendBuffer
+from mesh.errors import PhaseError
+from mesh.phases import Phases
 from mesh.settings import BusSettings
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
@@ -56,15 +67,11 @@ class ProxyConnection:
     Attributes:
         address: of the proxy.
         index: of this connection among the node's.
-        connected: whether the proxy is there.
-        heard: whether something has come back through it since, so that both directions work.
-        doubted: whether it owes an answer that others have given, and is not used until it answers.
-        away: whether it is known not to be there: nobody need wait for it.
-        interruptions: how often it has gone.
-        sent: what may be lost with the proxy.
+        interruptions: how often the proxy has gone.
+        resend_buffer: what may be lost with the proxy.
         receivers: ids of the nodes that say they hear this proxy.
-        heard_at: when something last came back, by the event loop's clock.
-        heard_since: since when things come back.
+        answered_at: when something last came back, by the event loop's clock.
+        answering_since: since when things come back.
     """
 
     def __init__(
@@ -77,14 +84,12 @@ class ProxyConnection:
     ) -> None:
         self.address = address
         self.index = index
-        self.connected = False
-        self.heard = False
-        self.away = self.doubted = False
         self.interruptions = 0
         # A proxy takes what it cannot pass on to a node that is cut off from it, until that node says so.
         self.resend_buffer = ResendBuffer(RESENT_SECONDS + settings.proxy_timeout_seconds)
         self.receivers: set[str] = set()
-        self.heard_at = self.heard_since = 0.0
+        self.answered_at = self.answering_since = 0.0
+        self._phases = Phases(TABLE, Phase.CLOSED)
         self._probes: dict[int, int] = {}
         self._context = context
         self._settings = settings
@@ -92,11 +97,31 @@ class ProxyConnection:
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._connected_socket: zmq.Socket[bytes] | None = None  # the same, while the proxy is there
         self._monitor: zmq.Socket[bytes] | None = None
         self._reader: SocketReader | None = None
         self._monitor_reader: SocketReader | None = None
         self._failures = ConnectFailures()
-        self._closed = False
+
+    @property
+    def phase(self) -> Phase:
+        """How far it is."""
+        return self._phases.phase
+
+    @property
+    def connected(self) -> bool:
+        """Whether the proxy is there."""
+        return self._phases.phase in CONNECTED
+
+    @property
+    def answering(self) -> bool:
+        """Whether something has come back through it since the proxy is there: both directions work."""
+        return self._phases.phase in ANSWERING
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether nobody need wait for it."""
+        return self._phases.phase in UNAVAILABLE
 
     def open(self) -> None:
         """Connect; its owner is told when the proxy is there.
@@ -110,21 +135,21 @@ class ProxyConnection:
         except BaseException:
             self._shut(linger_ms=0)
             raise
-        self._wait_impatiently()
+        self._handle(Event.OPENED)
 
     def _connect(self) -> None:
         socket = self._socket = sockets.bus_publisher(self._context, self._settings)
         self._monitor = sockets.monitor(socket, _EVENTS)
         self._reader = SocketReader(socket, self._subscription)
-        self._monitor_reader = SocketReader(self._monitor, lambda _: self._ended())
+        self._monitor_reader = SocketReader(self._monitor, lambda _: self.lose())
         self._reader.start()
         self._monitor_reader.start()
         sockets.connect(socket, publish_address(self.address), proxy_key(socket, self.address))
 
     def send(self, frames: list[bytes]) -> bool:
         """Send; False if the proxy is not there or its queue is full."""
-        socket = self._socket
-        if socket is None or not self.connected:
+        socket = self._connected_socket
+        if socket is None:
             return False
         try:
             socket.send_multipart(frames, zmq.NOBLOCK)
@@ -159,82 +184,87 @@ class ProxyConnection:
         if position is None:
             return False
         self.resend_buffer.taken(position)
-        self.heard_at = asyncio.get_running_loop().time()
-        doubted = self.doubted
-        self.away = self.doubted = False
-        if self.heard:
-            return doubted
-        self._stop_timer()
-        self.heard, self.heard_since = True, self.heard_at
+        now = self.answered_at = asyncio.get_running_loop().time()
+        if self.phase is Phase.CONFIRMED:
+            return False
+        if not self.answering:
+            self.answering_since = now
+        self._handle(Event.ECHOED)
         return True
 
-    def deaf(self) -> None:
-        """What comes back from the proxy is interrupted."""
-        self.heard = False
-        self._probes.clear()
-        self._wait_impatiently()
+    def doubt(self) -> None:
+        """Others have answered, and it has not: do not use it until something comes back."""
+        if self.phase is Phase.CONFIRMED:
+            self._handle(Event.DOUBT)
+
+    def interrupt(self) -> None:
+        """Nothing arrives from the proxy any more: whether messages go round has to be found out again."""
+        self._handle(Event.INTERRUPTED)
 
     def lose(self) -> None:
         """Give this connection up, and try for another."""
-        self._ended()
+        if self._socket is not None:
+            self._handle(Event.ENDED)
 
     def close(self) -> None:
         """Stop; what was sent has a moment to leave."""
-        self._closed = True
-        self.connected = self.heard = False
-        self._shut(sockets.LINGER_MS)
+        self._handle(Event.CLOSE)
 
     def _subscription(self, frames: list[bytes]) -> None:
+        # RFC 29: the first byte tells a subscription from its cancellation.
         there = frames[0][:1] == b"\x01"
         if there and not self.connected:
-            self.connected = True
-            self.away = False
-            self._wait_impatiently()
+            self._connected_socket = self._socket
             self._retry_seconds = FIRST_RETRY_SECONDS
             self._failures.forget(self.address)
             log.debug("proxy is there", proxy=self.address)
-            self._owner.proxy_connected(self)
+            self._handle(Event.PEER_ARRIVED)
         elif not there and self.connected:
-            self._ended()
+            self._handle(Event.ENDED)
 
-    def _wait_impatiently(self) -> None:
-        self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._impatient)
-
-    def _impatient(self) -> None:
-        if not self.heard:
-            self.away = True
-            self._owner.proxy_lost(self)
-
-    def _ended(self) -> None:
-        if self._socket is None:
-            return
-        was = self.connected
-        self._shut(linger_ms=0)
-        self.connected = self.heard = self.doubted = False
-        self.away = True
-        self.receivers.clear()
-        self._probes.clear()
-        if was:
-            self.interruptions += 1
-            log.warning("proxy is gone", proxy=self.address)
-        self._timer = asyncio.get_running_loop().call_later(self._retry_seconds, self._again)
-        self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
-        self._owner.proxy_lost(self)
-
-    def _again(self) -> None:
-        if self._closed:
-            return
+    def _handle(self, event: Event) -> None:
         try:
-            self.open()
-        except CANNOT_CONNECT as error:
-            self._failures.add(self.address, error)
-            self._timer = asyncio.get_running_loop().call_later(LAST_RETRY_SECONDS, self._again)
+            actions = self._phases.handle(event)
+        except PhaseError as error:  # a defect of ours costs this connection only
+            log.error("a connection to a proxy is given up", proxy=self.address, reason=str(error))
+            actions = self._phases.handle(Event.ENDED) if self._socket is not None else ()
+        for action in actions:
+            _ACTIONS[action](self)
+
+    # Actions
+
+    def _start_patience(self) -> None:
+        self._stop_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(PATIENCE_SECONDS, self._handle, Event.OVERDUE)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _count_interruption(self) -> None:
+        self.interruptions += 1
+        log.warning("proxy is gone", proxy=self.address)
+
+    def _discard_socket(self) -> None:
+        self._shut(linger_ms=0)
+        self.receivers.clear()
+        self._probes.clear()
+
+    def _flush_socket(self) -> None:
+        self._shut(sockets.LINGER_MS)
+
+    def _retry_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._retry_seconds, self._retry)
+        self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
+
+    def _retry(self) -> None:
+        try:
+            self.open()
+        except CANNOT_CONNECT as error:
+            self._failures.add(self.address, error)
+            self._timer = asyncio.get_running_loop().call_later(LAST_RETRY_SECONDS, self._retry)
 
     def _shut(self, linger_ms: int) -> None:
         self._stop_timer()
@@ -242,10 +272,23 @@ class ProxyConnection:
             if reader is not None:
                 reader.close()
         socket, monitor = self._socket, self._monitor
-        self._socket = self._monitor = None
+        self._socket = self._connected_socket = self._monitor = None
         if socket is not None:
             socket.disable_monitor()
         if monitor is not None:
             monitor.close()
         if socket is not None:
             socket.close(linger_ms)
+
+
+_ACTIONS: dict[Action, Callable[[ProxyConnection], None]] = {
+    Action.START_PATIENCE: ProxyConnection._start_patience,
+    Action.STOP_PATIENCE: ProxyConnection._stop_timer,
+    Action.FORGET_PROBES: lambda connection: connection._probes.clear(),
+    Action.COUNT_INTERRUPTION: ProxyConnection._count_interruption,
+    Action.DISCARD_SOCKET: ProxyConnection._discard_socket,
+    Action.FLUSH_SOCKET: ProxyConnection._flush_socket,
+    Action.RETRY_LATER: ProxyConnection._retry_later,
+    Action.REPORT_CONNECTED: lambda connection: connection._owner.proxy_connected(connection),
+    Action.REPORT_LOST: lambda connection: connection._owner.proxy_lost(connection),
+}

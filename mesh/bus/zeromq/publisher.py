@@ -32,6 +32,7 @@ from mesh.bus.zeromq.backlog import MAX_BYTES, Backlog
 from mesh.bus.zeromq.coverage import Coverage
 from mesh.bus.zeromq.failover import Markers
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
+from mesh.bus.zeromq.proxy_connection_phases import Phase
 from mesh.bus.zeromq.resend_buffer import NumberedMessage
 from mesh.bus.zeromq.topic_proxies import TopicProxies
 from mesh.messages import Sender
@@ -108,7 +109,7 @@ class Publisher:
     @property
     def connected(self) -> bool:
         """Whether a proxy is there."""
-        return any(connection.heard for connection in self.connections)
+        return any(connection.answering for connection in self.connections)
 
     @property
     def backlog(self) -> int:
@@ -118,7 +119,7 @@ class Publisher:
     @property
     def proxies(self) -> tuple[str, ...]:
         """Those that this node hears."""
-        return tuple(connection.address for connection in self.connections if connection.heard)
+        return tuple(connection.address for connection in self.connections if connection.answering)
 
     @property
     def uses(self) -> tuple[str, ...]:
@@ -217,13 +218,13 @@ class Publisher:
     def doubt(self, connections: Collection[ProxyConnection]) -> None:
         """Until something comes back through these again, send what they took, and all else, other ways."""
         for connection in connections:
-            connection.doubted = True
+            connection.doubt()
         self._choose()
 
-    def deaf(self, connection: ProxyConnection) -> None:
-        """What comes back from a proxy is interrupted: whether it works has to be found out anew."""
-        if connection.heard:
-            connection.deaf()
+    def interrupted(self, connection: ProxyConnection) -> None:
+        """What comes back from a proxy is interrupted: whether it works has to be found out again."""
+        if connection.answering:
+            connection.interrupt()
             self.proxy_connected(connection)
             self.proxy_lost(connection)
 
@@ -247,11 +248,11 @@ class Publisher:
 
     def _choose(self) -> None:
         """Use the proxies that everybody hears; send again what went through one that is used no more."""
-        here = [each for each in self.connections if each.heard and not each.doubted]
+        here = [each for each in self.connections if each.phase is Phase.CONFIRMED]
         now = asyncio.get_running_loop().time()
         everybody = [connection for connection in here if self._coverage.all_hear(connection)]
         patience = self._settings.listeners_seconds
-        usable = everybody or [each for each in here if now - each.heard_since > patience]
+        usable = everybody or [each for each in here if now - each.answering_since > patience]
         if self._backlog.messages:  # what waits was published before any marker that could be sent now
             usable = [connection for connection in usable if connection in self.in_use] or usable
         if usable == self.in_use:
@@ -295,9 +296,10 @@ class Publisher:
         topic = topics.of_sync(self.origin)
         for connection in self.connections:
             connection.resend_buffer.tick(now)
-            if connection.heard:
+            if connection.answering:
                 self.probe(topic, connection)
-            silent = connection.heard and now - connection.heard_at > self._settings.proxy_timeout_seconds
+            owed_seconds = now - connection.answered_at
+            silent = connection.answering and owed_seconds > self._settings.proxy_timeout_seconds
             if silent and not late and any(other is not connection for other in self.in_use):
                 log.warning("proxy does not answer", proxy=connection.address)
                 connection.lose()
@@ -317,7 +319,7 @@ class Publisher:
     def _first_probe(
         self, connection: ProxyConnection, interruptions: int, topic: str, seconds: float
     ) -> None:
-        if connection.heard or not connection.connected or connection.interruptions != interruptions:
+        if connection.answering or not connection.connected or connection.interruptions != interruptions:
             return
         self.probe(topic, connection)
         again = min(2 * seconds, TICK_SECONDS)

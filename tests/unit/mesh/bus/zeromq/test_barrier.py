@@ -21,7 +21,7 @@ class Subscriber:
 
 
 class ProxyConnection:
-    away = False
+    unavailable = False
 
 
 class Bus:
