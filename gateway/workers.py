@@ -20,6 +20,7 @@ from mesh.errors import MeshError
 from mesh.link import commands
 from mesh.link.backoff import Backoff, End
 from mesh.link.dealer import Dealer
+from mesh.link.handlers import DealerHandlers
 from mesh.link.malformed import Malformed
 from mesh.link.silence import Silence
 from mesh.settings import LinkSettings
@@ -74,6 +75,14 @@ class Workers:
         self._routes: dict[tuple[str, str], list[str]] = {}
         self._waiting = Waiting(worker_wait_seconds, self._late)
         self._announcer = announcer
+        self._handlers = DealerHandlers(
+            on_up=self._up,
+            on_command=lambda worker, command: self.on_command(worker, command),
+            on_malformed=self._is_malformed,
+            on_down=self._down,
+            on_incompatible=self._not_ours,
+            on_behind=lambda worker, much: self.on_behind(worker, much),
+        )
 
     def place(self, mount: str, channel: ChannelState, socket_key: str) -> str | None:
         """The worker for a channel; None: it waits, and the hub is called again."""
@@ -190,12 +199,7 @@ class Workers:
                 worker,
                 announcement.link,
                 announcement.key,
-                on_up=self._up,
-                on_command=lambda worker, command: self.on_command(worker, command),
-                on_malformed=self._is_malformed,
-                on_down=self._down,
-                on_incompatible=self._not_ours,
-                on_behind=lambda worker, much: self.on_behind(worker, much),
+                self._handlers,
             )
         except (MeshError, zmq.ZMQError) as error:  # ZMQError: too many open files, say
             self._failed(worker, End.CONNECTION, 0.0, str(error))

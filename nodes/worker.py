@@ -13,6 +13,7 @@ from mesh.bus.frames import ANNOUNCEMENT, TRACKER
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.endpoint import Endpoint
 from mesh.errors import SettingsError
+from mesh.link.handlers import RouterHandlers
 from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.link.silence import Silence
@@ -83,12 +84,6 @@ class WorkerNode:
         self.channels = channels = Channels(
             self.endpoint, bus, router.send, settings.worker, router.version
         )
-        router.on_up = channels.gateway_up
-        router.on_malformed = channels.malformed
-        router.on_down = channels.gateway_down
-        router.on_gone = self._gateway_gone
-        router.on_command = channels.handle
-        router.on_behind = channels.hold_link
         self.presences = channels.presences = presences = Presences(
             self.endpoint.presences,
             self.id,
@@ -134,7 +129,16 @@ class WorkerNode:
                 paths_changed=announcer.paths_changed,
             )
         )
-        router.start()
+        router.start(
+            RouterHandlers(
+                on_up=channels.gateway_up,
+                on_command=channels.handle,
+                on_malformed=channels.malformed,
+                on_down=channels.gateway_down,
+                on_gone=self._gateway_gone,
+                on_behind=channels.hold_link,
+            )
+        )
         self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
         if self._owns_context:

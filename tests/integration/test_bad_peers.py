@@ -13,6 +13,7 @@ from mesh.bus.discovery.placement import Announcement, Placement
 from mesh.link import commands
 from mesh.link.backoff import FIRST_SECONDS, End
 from mesh.link.dealer import PING, Dealer
+from mesh.link.handlers import DealerHandlers, RouterHandlers
 from mesh.link.router import Router
 from mesh.telemetry import counters
 from tests.support.until import PATIENCE, until
@@ -298,10 +299,16 @@ class Worker:
     def __init__(self, context):
         self.heard, self.malformed, self.down = [], [], []
         self.router = Router(context, "w", LINK, "tcp://127.0.0.1:*")
-        self.router.on_command = lambda _, command: self.heard.append(command)
-        self.router.on_malformed = lambda _, channel: self.malformed.append(channel)
-        self.router.on_down = self.down.append
-        self.router.start()
+        self.router.start(
+            RouterHandlers(
+                on_up=lambda *_: None,
+                on_command=lambda _, command: self.heard.append(command),
+                on_malformed=lambda _, channel: self.malformed.append(channel),
+                on_down=self.down.append,
+                on_gone=lambda _: None,
+                on_behind=lambda *_: None,
+            )
+        )
 
 
 class FakeGateway:
@@ -398,14 +405,15 @@ def test_a_gateway_pings_so_that_an_idle_link_is_not_silent():
         with zmq.Context() as context:
             worker = FakeWorker(context)
             down = []
-            dealer = Dealer(
-                context, LINK, "g", "w", worker.address, None,
+            handlers = DealerHandlers(
                 on_up=lambda _: None,
                 on_command=lambda *_: None,
                 on_malformed=lambda *_: None,
                 on_down=lambda *end: down.append(end),
                 on_incompatible=down.append,
-            )  # fmt: skip
+                on_behind=lambda *_: None,
+            )
+            dealer = Dealer(context, LINK, "g", "w", worker.address, None, handlers)
             await worker.welcome()
             await until(lambda: dealer.up and worker.router.poll(0))
             assert worker.router.recv_multipart()[1] == PING

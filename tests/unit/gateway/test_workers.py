@@ -21,7 +21,7 @@ class Announcer:
 def test_a_link_that_cannot_be_made_is_not_tried_at_each_announcement(monkeypatch, error):
     tries = []
 
-    def dealer(*arguments, **handlers):
+    def dealer(*arguments):
         tries.append(arguments)
         raise error
 
