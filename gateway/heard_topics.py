@@ -9,8 +9,8 @@ import asyncio
 from time import perf_counter
 
 from mesh import topics
-from mesh.pubsub import BusAdapter
-from mesh.turns import TURN_SECONDS
+from mesh.bus.contract import Bus
+from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 AT_ONCE = 8
 """Topics that one turn of the event loop gives up immediately; the others wait."""
@@ -25,7 +25,7 @@ TOPICS_PER_LOOK = 8
 class HeardTopics:
     """The topics, as the bus is told of them."""
 
-    def __init__(self, bus: BusAdapter) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._late: dict[str, None] = {}
         self._at_once = AT_ONCE
@@ -59,7 +59,7 @@ class HeardTopics:
 
     def _turn(self) -> None:
         self._timer = None
-        late, stop = self._late, perf_counter() + TURN_SECONDS
+        late, stop = self._late, perf_counter() + TICK_BUDGET_SECONDS
         while late:
             for _ in range(min(TOPICS_PER_LOOK, len(late))):
                 self._bus.unsubscribe(topics.exact(late.popitem()[0]))

@@ -40,6 +40,7 @@ from gateway.transports.base import GONE
 from gateway.worker_commands import COMMANDS, named
 from gateway.workers import Workers
 from mesh import payloads, telemetry
+from mesh.bus.contract import Bus
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
 from mesh.errors import CloseCode
@@ -47,7 +48,6 @@ from mesh.link import commands
 from mesh.link.malformed import Malformed
 from mesh.messages import DISCONNECT, JSON
 from mesh.mount import Mount
-from mesh.pubsub import BusAdapter
 from mesh.settings import GatewaySettings, LimitSettings
 from mesh.telemetry import counters, get_logger, stats
 
@@ -76,7 +76,7 @@ class Hub:
     def __init__(
         self,
         gateway: str,
-        bus: BusAdapter,
+        bus: Bus,
         workers: Workers,
         settings: GatewaySettings,
         hold_seconds: float,

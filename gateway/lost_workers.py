@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from gateway.channel_state import ChannelState
-from mesh.turns import TURN_SECONDS
+from mesh.tick_budget import TICK_BUDGET_SECONDS
 
-SLICE_SECONDS = 4 * TURN_SECONDS
+SLICE_SECONDS = 4 * TICK_BUDGET_SECONDS
 """Length of a slice. Others wait for it; the clients of the dead worker have waited already."""
 CHANNELS_PER_LOOK = 16
 """Channels that are ended between two looks at the clock."""

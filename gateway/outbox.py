@@ -16,7 +16,7 @@ from time import perf_counter
 from gateway.backlog import Backlog, lost
 from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
 from gateway.unsent import Mark
-from mesh.turns import TURN_SECONDS
+from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
 TLS_RECORD_BYTES = 16_384
@@ -58,7 +58,7 @@ class Flusher:
 
     def _turn(self) -> None:
         dirty, self._dirty = self._dirty, []
-        end = perf_counter() + TURN_SECONDS
+        end = perf_counter() + TICK_BUDGET_SECONDS
         for number, outbox in enumerate(dirty, 1):
             if not outbox.blocked:
                 outbox.flush()

@@ -4,8 +4,8 @@ import asyncio
 
 from gateway.client import Client
 from mesh import topics
-from mesh.bus.barrier import subscribed
-from mesh.pubsub import BusAdapter
+from mesh.bus.contract import Bus
+from mesh.bus.delivery import subscribed
 from mesh.telemetry import get_logger
 
 log = get_logger("gateway.hub")
@@ -20,7 +20,7 @@ class SocketIds:
         bus: where the ids are subscribed.
     """
 
-    def __init__(self, bus: BusAdapter) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._clients: dict[str, dict[Client, None]] = {}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from gateway.channel_state import ChannelState
 from gateway.waiting import Waiting
-from mesh.pubsub import BusAdapter
+from mesh.bus.contract import Bus
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.subscribing")
@@ -28,7 +28,7 @@ class Subscribing:
 
     def __init__(
         self,
-        bus: BusAdapter,
+        bus: Bus,
         seconds: float,
         max_joins: int,
         on_subscribed: Callable[[ChannelState], None],

@@ -12,7 +12,16 @@ from collections.abc import Callable
 from gateway.fanout import Fanout
 from gateway.ledger import Ledger
 from mesh.bus.frames import Header
-from mesh.bus.traces import MAX_MESSAGES, MAX_SECONDS, TRACE, Fate, Question, Seen, decode_question, encode
+from mesh.bus.trace_call import (
+    MAX_MESSAGES,
+    MAX_SECONDS,
+    TRACE,
+    Fate,
+    Question,
+    Seen,
+    decode_question,
+    encode,
+)
 from mesh.errors import WireError
 from mesh.telemetry import Complaints, get_logger
 

@@ -14,14 +14,15 @@ import zmq
 from gateway.channel_state import ChannelState
 from gateway.unreachable import UnreachableWorkers
 from gateway.waiting import Waiting
-from mesh.bus.announcer import Announcer
+from mesh.bus.discovery.announcements import Announcer
+from mesh.bus.discovery.placement import Announcement, choose
 from mesh.errors import MeshError
 from mesh.link import commands
 from mesh.link.backoff import Backoff, End
 from mesh.link.dealer import Dealer
+from mesh.link.handlers import DealerHandlers
 from mesh.link.malformed import Malformed
 from mesh.link.silence import Silence
-from mesh.placement import Announcement, choose
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 
@@ -74,8 +75,14 @@ class Workers:
         self._routes: dict[tuple[str, str], list[str]] = {}
         self._waiting = Waiting(worker_wait_seconds, self._late)
         self._announcer = announcer
-        announcer.on_up = self._announced
-        announcer.on_down = self._gone
+        self._handlers = DealerHandlers(
+            on_up=self._up,
+            on_command=lambda worker, command: self.on_command(worker, command),
+            on_malformed=self._is_malformed,
+            on_down=self._down,
+            on_incompatible=self._not_ours,
+            on_behind=lambda worker, much: self.on_behind(worker, much),
+        )
 
     def place(self, mount: str, channel: ChannelState, socket_key: str) -> str | None:
         """The worker for a channel; None: it waits, and the hub is called again."""
@@ -169,7 +176,8 @@ class Workers:
 
     # Workers come and go
 
-    def _announced(self, announcement: Announcement) -> None:
+    def announced(self, announcement: Announcement) -> None:
+        """A node has announced itself: link to it, if it is a worker."""
         worker = announcement.node
         if announcement.kind != "worker" or announcement.link is None or worker in self._incompatible:
             return
@@ -191,12 +199,7 @@ class Workers:
                 worker,
                 announcement.link,
                 announcement.key,
-                on_up=self._up,
-                on_command=lambda worker, command: self.on_command(worker, command),
-                on_malformed=self._is_malformed,
-                on_down=self._down,
-                on_incompatible=self._not_ours,
-                on_behind=lambda worker, much: self.on_behind(worker, much),
+                self._handlers,
             )
         except (MeshError, zmq.ZMQError) as error:  # ZMQError: too many open files, say
             self._failed(worker, End.CONNECTION, 0.0, str(error))
@@ -213,7 +216,8 @@ class Workers:
         for channel in list(self._waiting.deadlines):
             self.on_placeable(channel)
 
-    def _gone(self, announcement: Announcement) -> None:
+    def gone(self, announcement: Announcement) -> None:
+        """A node has said goodbye, or nothing more is heard of it."""
         self._incompatible.discard(announcement.node)
         dealer = self._dealers.get(announcement.node)
         if dealer is None:

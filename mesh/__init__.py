@@ -13,7 +13,7 @@ from mesh.routes import Route
 from mesh.socket import ConnectInfo, Socket, SocketHandler
 
 if TYPE_CHECKING:
-    from mesh.connection import connect
+    from mesh.pubsub_connection import connect
 
 __all__ = [
     "TIMEOUT",
@@ -43,7 +43,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`mesh.connect` brings ZeroMQ with it, which applications must be importable without."""
     if name == "connect":
-        from mesh.connection import connect
+        from mesh.pubsub_connection import connect
 
         return connect
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ class Phases(Generic[PhaseT, EventT, ActionT]):
         self.phase = phase
 
     def handle(self, event: EventT) -> tuple[ActionT, ...]:
-        """Go on to the next phase; returns what is to be done. Raises PhaseError for what is not in the table."""
+        """Go to the next phase; returns what is to be done. Raises PhaseError if the table has no such pair."""
         try:
             self.phase, actions = self._table[self.phase, event]
         except KeyError:

@@ -1,6 +1,6 @@
 """PubSub: subscribe and broadcast by topic across the whole mesh.
 
-Source: Phoenix.PubSub. Works over a `BusAdapter`; mesh/bus fills it in over ZeroMQ.
+Source: Phoenix.PubSub. Works over any bus (mesh/bus/contract.py).
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -35,11 +35,8 @@ class Subscription(Protocol):
         """Each broadcast; ends when the node stops."""
 
 
-class BusAdapter(Protocol):
-    """How PubSub reaches the other nodes.
-
-    Broadcasts of one adapter to one topic are delivered in the order published, at most once.
-    """
+class Bus(Protocol):
+    """What PubSub asks of a bus; the whole contract is in mesh/bus/contract.py."""
 
     @property
     def node(self) -> str:
@@ -54,22 +51,6 @@ class BusAdapter(Protocol):
     def subscription(self, pattern: str, max_queued: int) -> Subscription:
         """Broadcasts on a topic, or on all topics that start so: `room:*`."""
 
-    def subscribe(self, subscription: bytes) -> None:
-        """Receive what starts with these bytes (`topics.exact`, `topics.prefix`); counted."""
-
-    def unsubscribe(self, subscription: bytes) -> None:
-        """Undo one `subscribe`."""
-
-    def when_subscribed(self, callback: Callable[[], None]) -> None:
-        """Call back once all subscriptions made so far are in force at every proxy that is there."""
-
-    @property
-    def unread(self) -> bool:
-        """Whether more has come than could be handled yet."""
-
-    def delivered(self, origin: str, sequence: int) -> bool:
-        """Whether this broadcast of another node has come, or will not come any more."""
-
 
 LocalBroadcast = Callable[[str, str, Any], None]
 
@@ -82,7 +63,7 @@ class PubSub:
         local: to the members of a topic that this node serves.
     """
 
-    def __init__(self, bus: BusAdapter, local: LocalBroadcast | None = None) -> None:
+    def __init__(self, bus: Bus, local: LocalBroadcast | None = None) -> None:
         self.bus = bus
         self._local = local
 

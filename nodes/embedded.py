@@ -33,7 +33,7 @@ class EmbeddedNode:
         self._context: zmq.Context[zmq.Socket[bytes]] = new_context(settings.security)
         self._proxy = ProxyNode(settings, self._context)
         self.worker = WorkerNode(endpoint, settings, self._context)
-        self.gateway = GatewayNode(endpoint, settings, self._context)
+        self.gateway = GatewayNode(endpoint, settings, self._context, self._slow_down)
         self.admin: AdminServer | None = None
 
     async def start(self) -> None:
@@ -46,12 +46,13 @@ class EmbeddedNode:
         await self.worker.start()
         await self.gateway.start()
         gateway = self.gateway
-        assert gateway.bus is not None
-        assert self.worker.channels is not None
-        # One event loop for all: channels must not publish faster than the gateway passes it on.
-        gateway.bus.subscriber.on_unread(self.worker.channels.runners.slow_down)
         admin = gateway.settings.admin
         self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, self.gauges, gateway.routes)
+
+    def _slow_down(self, unread: bool) -> None:
+        """One event loop for all: channels must not publish faster than the gateway passes it on."""
+        if self.worker.channels is not None:
+            self.worker.channels.runners.slow_down(unread)
 
     async def aclose(self) -> None:
         """Stop all three."""

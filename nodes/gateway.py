@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import zmq
 
@@ -23,12 +23,14 @@ from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
 from gateway.workers import Workers
-from mesh import contexts, placement, telemetry, topics
-from mesh.bus import topic_counts, traces
-from mesh.bus.announcer import Announcer
-from mesh.bus.bus import Bus
+from mesh import contexts, telemetry, topics
+from mesh.bus import topic_counts, trace_call
 from mesh.bus.calls import Calls
-from mesh.bus.frames import CRASHED_JOINS
+from mesh.bus.contract import Handlers
+from mesh.bus.discovery import placement
+from mesh.bus.discovery.announcements import Announcer, NodeHandlers
+from mesh.bus.frames import ANNOUNCEMENT, CRASHED_JOINS, ONCE
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.endpoint import Endpoint
 from mesh.pubsub import PubSub
 from mesh.settings import Settings
@@ -56,6 +58,7 @@ class GatewayNode:
         endpoint: Endpoint,
         settings: Settings,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        on_unread: Callable[[bool], None] | None = None,
     ) -> None:
         self.id = lifecycle.new_id("gateway")
         self.addresses: list[str] = []
@@ -63,8 +66,9 @@ class GatewayNode:
         self.endpoint = endpoint
         self.settings = settings
         self._owns_context = context is None
+        self._on_unread = on_unread
         self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
-        self.bus: Bus | None = None
+        self.bus: ZeroMQBus | None = None
         self.announcer: Announcer | None = None
         self.workers: Workers | None = None
         self.hub: Hub | None = None
@@ -90,10 +94,9 @@ class GatewayNode:
         self.endpoint.configure(lifecycle.secret(settings))
         certificate = tls.context(settings.gateway)
         shared, own = self._bind()
-        self.bus = bus = Bus(self._context, self.id, settings.bus)
+        self.bus = bus = ZeroMQBus(self._context, self.id, settings.bus)
         self.announcer = announcer = Announcer(
-            bus.publisher,
-            bus.subscriber,
+            bus,
             placement.Announcement(node=self.id, kind="gateway", urls=tuple(self.addresses)),
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
@@ -109,31 +112,47 @@ class GatewayNode:
         )
         self._guard = guard = JoinGuard(
             settings.gateway.max_topic_rest_seconds,
-            lambda data: bus.publisher.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
+            lambda data: bus.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
         )
         bus.subscribe(topics.exact(topics.JOINS))
-        bus.subscriber.on_other[CRASHED_JOINS] = guard.told
         self.hub = Hub(
             self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits, guard
         )
-        bus.subscriber.on_broadcast = self.hub.broadcast
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
-        self._calls = calls = Calls(bus, self.id)
-        calls.is_gone = announcer.gone.is_gone
-        announcer.gone.on_gone = calls.gone
-        announcer.on_accused = announcer.announce
+        self._calls = calls = Calls(bus, announcer.departures.is_gone)
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
         self._websockets = WebSockets(self.hub, settings.gateway)
         self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)
-        calls.answers[traces.TRACE] = self._traces.answer
-        bus.start()
-        bus.when_subscribed(announcer.start)  # not before the answers can be heard
+        calls.answers[trace_call.TRACE] = self._traces.answer
+        api = PublishApi(bus, settings.api) if settings.api.keys else None
+        announcer.start(
+            NodeHandlers(
+                up=self.workers.announced,
+                down=self.workers.gone,
+                lost=None,
+                accused=announcer.announce,
+                gone=calls.gone,
+            )
+        )
+        bus.start(
+            Handlers(
+                broadcast=self.hub.broadcast,
+                messages={
+                    **calls.handlers,
+                    ANNOUNCEMENT: announcer.on_announcement,
+                    CRASHED_JOINS: guard.told,
+                    **({ONCE: api.used_elsewhere} if api is not None else {}),
+                },
+                published=None,
+                unread=self._on_unread,
+                paths_changed=announcer.paths_changed,
+            )
+        )
         sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
         self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
         self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
-        api = PublishApi(bus, settings.api) if settings.api.keys else None
         application = make_application(
             self.endpoint,
             self._websockets,
@@ -242,6 +261,7 @@ class GatewayNode:
         assert self.workers is not None
         assert self.prober is not None
         clients, channels, topics = self.hub.counts()
+        bus = self.bus.status()
         return {
             "open_connections": clients,
             "open_channels": channels,
@@ -250,8 +270,8 @@ class GatewayNode:
             "readers_paused": self.hub.reading.counts(),
             "link_queue_bytes": self.workers.waiting_bytes,
             "links": self.workers.links,
-            "bus_connected": int(self.bus.publisher.connected),
-            "bus_backlog_messages": self.bus.publisher.backlog,
+            "bus_connected": int(bus.connected),
+            "bus_backlog_messages": bus.waiting,
             "loop_lag_seconds": self.prober.lag_seconds,
         }
 

@@ -6,8 +6,8 @@ A probe makes the round trip through the proxy every second; a node is ready onl
 import asyncio
 
 from gateway.http.health import Checks
-from mesh.bus.announcer import Announcer
-from mesh.bus.bus import Bus
+from mesh.bus.contract import Bus
+from mesh.bus.discovery.announcements import Announcer
 
 PROBE_SECONDS = 1.0
 

@@ -12,10 +12,10 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mesh.connection import Connection, connect
+from mesh.bus.discovery.placement import Announcement
 from mesh.errors import NodeError, UnreachableError
-from mesh.placement import Announcement
-from mesh.zeromq.resolve import resolve
+from mesh.pubsub_connection import Connection, connect
+from mesh.zeromq.name_resolution import resolve
 
 PATIENCE_SECONDS = 60.0
 LISTEN_SECONDS = 1.2

@@ -4,13 +4,16 @@ import asyncio
 
 import zmq
 
-from mesh import contexts, placement, telemetry, topics
-from mesh.bus.announcer import Announcer
-from mesh.bus.barrier import subscribed
-from mesh.bus.bus import Bus
-from mesh.bus.frames import TRACKER
+from mesh import contexts, telemetry, topics
+from mesh.bus.contract import Handlers
+from mesh.bus.delivery import subscribed
+from mesh.bus.discovery import placement
+from mesh.bus.discovery.announcements import Announcer, NodeHandlers
+from mesh.bus.frames import ANNOUNCEMENT, TRACKER
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.endpoint import Endpoint
 from mesh.errors import SettingsError
+from mesh.link.handlers import RouterHandlers
 from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.link.silence import Silence
@@ -55,7 +58,7 @@ class WorkerNode:
         self.settings = settings
         self._owns_context = context is None
         self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
-        self.bus: Bus | None = None
+        self.bus: ZeroMQBus | None = None
         self.router: Router | None = None
         self.announcer: Announcer | None = None
         self.channels: Channels | None = None
@@ -77,34 +80,24 @@ class WorkerNode:
         self.endpoint.configure(lifecycle.secret(settings))
         self.router = router = Router(self._context, self.id, settings.link, self._bind())
         self.link_address = router.address
-        self.bus = bus = Bus(self._context, self.id, settings.bus)
+        self.bus = bus = ZeroMQBus(self._context, self.id, settings.bus)
         self.channels = channels = Channels(
             self.endpoint, bus, router.send, settings.worker, router.version
         )
-        router.on_up = channels.gateway_up
-        router.on_malformed = channels.malformed
-        router.on_down = channels.gateway_down
-        router.on_gone = self._gateway_gone
-        router.on_command = channels.handle
-        router.on_behind = channels.pause_link
         self.presences = channels.presences = presences = PresenceRegistry(
             self.endpoint.presences,
             self.id,
-            bus.publisher.publish_kind,
+            bus.publish_kind,
             settings.presence,
             channels.members.local_broadcast,
         )
-        bus.subscriber.on_broadcast = channels.members.broadcast
-        bus.subscriber.on_other[TRACKER] = presences.handle
-        bus.publisher.on_broadcast = channels.members.published
         self.endpoint.bind(PubSub(bus, channels.members.local_broadcast))
         for pattern in channels.intercepted_patterns():
             bus.subscribe(topics.prefix(pattern))
-        for topic in (topics.of_node(self.id), *presences.topics()):
+        for topic in presences.topics():
             bus.subscribe(topics.exact(topic))
         self.announcer = announcer = Announcer(
-            bus.publisher,
-            bus.subscriber,
+            bus,
             placement.Announcement(
                 node=self.id,
                 kind="worker",
@@ -116,15 +109,36 @@ class WorkerNode:
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
         )
-        announcer.on_lost = presences.lost
-        announcer.on_accused = presences.answer
-        announcer.on_down = self._node_down
         self._silence = silence = Silence(settings.bus.node_down_seconds, router.gateway_silent)
-        announcer.on_up = lambda announcement: silence.heard(announcement.node)
-        bus.start()
-        router.start()
         bus.when_subscribed(presences.start)
-        bus.when_subscribed(announcer.start)
+        announcer.start(
+            NodeHandlers(
+                up=lambda announcement: silence.heard(announcement.node),
+                down=self._node_down,
+                lost=presences.lost,
+                accused=presences.answer,
+                gone=None,
+            )
+        )
+        bus.start(
+            Handlers(
+                broadcast=channels.members.broadcast,
+                messages={ANNOUNCEMENT: announcer.on_announcement, TRACKER: presences.handle},
+                published=channels.members.published,
+                unread=None,
+                paths_changed=announcer.paths_changed,
+            )
+        )
+        router.start(
+            RouterHandlers(
+                on_up=channels.gateway_up,
+                on_command=channels.handle,
+                on_malformed=channels.malformed,
+                on_down=channels.gateway_down,
+                on_gone=self._gateway_gone,
+                on_behind=channels.hold_link,
+            )
+        )
         self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
         if self._owns_context:
@@ -135,7 +149,7 @@ class WorkerNode:
     def _gateway_gone(self, gateway: str) -> None:
         """A link has ended by itself: gateways that wait for an answer of this one want to know."""
         assert self.bus is not None
-        self.bus.publisher.gone(gateway)
+        self.bus.paths.node_gone(gateway)
         if self.announcer is not None and self.announcer.placement.get(gateway) is not None:
             self.announcer.report_lost(gateway, "gateway")
 
@@ -207,7 +221,7 @@ class WorkerNode:
 
     async def _last_broadcasts(self) -> None:
         """What was broadcast last must not be overtaken by the end of the links."""
-        if self.bus is None or not self.bus.publisher.connected:
+        if self.bus is None or not self.bus.status().connected:
             return
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
@@ -222,6 +236,7 @@ class WorkerNode:
         assert self.bus is not None
         assert self.prober is not None
         channels, topics_here = self.channels.counts()
+        bus = self.bus.status()
         return {
             "open_channels": channels,
             "topics": topics_here,
@@ -230,8 +245,8 @@ class WorkerNode:
             "link_queue_bytes": self.router.waiting_bytes,
             "topics_held": len(self.channels.push_pauses),
             "links": self.router.links,
-            "bus_connected": int(self.bus.publisher.connected),
-            "bus_backlog_messages": self.bus.publisher.backlog,
+            "bus_connected": int(bus.connected),
+            "bus_backlog_messages": bus.waiting,
             "loop_lag_seconds": self.prober.lag_seconds,
         }
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
-from mesh import placement, topics
+from mesh import topics
 from mesh.bus import frames
+from mesh.bus.discovery import placement
+from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import Header
 from mesh.link import commands
 from mesh.messages import BINARY, JSON, Sender
-from mesh.placement import Announcement
 from mesh.serializers.registry import BY_NAME
 from mesh.versions import Versions
 

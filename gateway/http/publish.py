@@ -20,7 +20,7 @@ from gateway.http.once import OnceKeys
 from gateway.http.params import decode_query
 from gateway.http.requests import ACTIONS, Ready, RequestError
 from mesh import topics
-from mesh.bus.bus import Bus
+from mesh.bus.contract import Bus
 from mesh.bus.delivery import deliver
 from mesh.bus.frames import ONCE, Header
 from mesh.endpoint import Endpoint
@@ -46,7 +46,6 @@ class PublishApi:
         self._keys = [each.get_secret_value().encode() for each in settings.keys]
         self._once = OnceKeys(settings.idempotency_seconds, settings.max_idempotency_keys)
         self._loop = asyncio.get_running_loop()
-        bus.subscriber.on_other[ONCE] = self._used_elsewhere
         bus.subscribe(topics.exact(topics.ONCE))
 
     def key_of(self, authorization: str) -> bytes | None:
@@ -103,9 +102,10 @@ class PublishApi:
         """Remember a key here and at the other gateways."""
         self._once.remember(key, fingerprint, published, self._loop.time())
         data = once.encode(fingerprint, published)
-        self._bus.publisher.publish_kind(ONCE, topics.ONCE, key, data=data)
+        self._bus.publish_kind(ONCE, topics.ONCE, key, data=data)
 
-    def _used_elsewhere(self, header: Header, data: bytes) -> None:
+    def used_elsewhere(self, header: Header, data: bytes) -> None:
+        """Another gateway says that an Idempotency-Key was used (a message of kind ONCE)."""
         if header.origin == self._bus.node:
             return
         try:

@@ -32,7 +32,7 @@ from mesh.socket import ConnectInfo
 from mesh.telemetry import counters, get_logger, shorten
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import CLIENTS
-from mesh.zeromq.drain import Drain
+from mesh.zeromq.socket_reader import SocketReader
 
 log = get_logger("gateway.zeromq")
 
@@ -109,9 +109,10 @@ class ZeroMQClients:
         self._socket = sockets.client_router(context, settings, gateway.max_frame_bytes)
         self.address, self._monitor = sockets.bound(self._socket, bind, CLIENTS)
         self._gone: list[ZeroMQClient] = []
-        self._drain = Drain(self._socket, self._message)
-        self._drain.on_behind = lambda behind: None if behind else self._end_gone()
-        self._monitor_drain = Drain(self._monitor, self._disconnected)
+        self._drain = SocketReader(
+            self._socket, self._message, on_behind=lambda behind: None if behind else self._end_gone()
+        )
+        self._monitor_drain = SocketReader(self._monitor, self._disconnected)
         self._idle_rounds = Rounds(CHECK_SECONDS, self._check_idle)
 
     def start(self) -> None:

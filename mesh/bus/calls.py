@@ -1,8 +1,8 @@
 """Questions to one node and their answers, over the bus.
 
 For what must reach a certain node and is rare: a long-poll request that came to another gateway. When a
-proxy is lost, calls and answers are sent again as broadcasts are (mesh/bus/publisher.py). What is lost in
-another way is found out by a reminder, "call.again": the node that was asked repeats its answer, or says
+proxy is lost, calls and answers are sent again as broadcasts are. What is lost in another way is
+found out by a reminder, "call.again": the node that was asked repeats its answer, or says
 that it never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
 """
 
@@ -14,7 +14,7 @@ import msgspec
 
 from mesh import topics
 from mesh.bus.answers import Answers
-from mesh.bus.bus import Bus
+from mesh.bus.contract import Bus, OnMessage
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import ANSWER, CALL, Header
 from mesh.errors import NodeGoneError, WireError
@@ -61,22 +61,27 @@ class _Asked:
 class Calls:
     """One node's questions and answers.
 
+    Args:
+        bus: of the node.
+        is_gone: tells whether a node is known to be gone: nobody waits for its answer. None: nobody knows.
+
     Attributes:
         answers: by name of the question: what answers it. It must not raise; if it does, the asker's
             time runs out.
-        is_gone: tells whether a node is known to be gone. Nobody waits for its answer.
     """
 
-    def __init__(self, bus: Bus, node: str) -> None:
+    def __init__(self, bus: Bus, is_gone: Callable[[str], bool] | None) -> None:
         self.answers: dict[str, Answer] = {}
-        self.is_gone: Callable[[str], bool] = lambda _: False
         self._bus = bus
+        self._is_gone = is_gone
         self._asked: dict[int, _Asked] = {}
         self._answers = Answers()
         self._tasks: set[asyncio.Task[None]] = set()
-        bus.subscribe(topics.exact(topics.of_node(node)))
-        bus.subscriber.on_other[CALL] = self._called
-        bus.subscriber.on_other[ANSWER] = self._answered
+
+    @property
+    def handlers(self) -> dict[int, OnMessage]:
+        """What the node's bus has to be started with, by kind of message."""
+        return {CALL: self.on_call, ANSWER: self.on_answer}
 
     async def call(self, node: str, name: str, data: bytes, timeout_seconds: float) -> bytes:
         """Ask `node`.
@@ -85,7 +90,7 @@ class Calls:
             NodeGoneError: a TimeoutError, as soon as the node is known to be gone.
             TimeoutError: if it does not answer in time.
         """
-        if self.is_gone(node):
+        if self._is_gone is not None and self._is_gone(node):
             raise NodeGoneError(f"{node} is gone; it cannot answer {name}")
         number = next(_numbers)
         asked = self._asked[number] = _Asked(node, name, data)
@@ -117,7 +122,7 @@ class Calls:
             asked.answer.cancel()
 
     def _say(self, kind: int, node: str, name: str, number: int, data: bytes) -> None:
-        self._bus.publisher.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
+        self._bus.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
 
     # Asking
 
@@ -126,13 +131,14 @@ class Calls:
         asked.timer = loop.call_later(seconds, self._remind, number, asked, seconds)
 
     def _remind(self, number: int, asked: _Asked, seconds: float) -> None:
-        if self.is_gone(asked.node):
+        if self._is_gone is not None and self._is_gone(asked.node):
             return asked.fail()
         self._say(CALL, asked.node, AGAIN, number, b"")
         if seconds < LAST_REMINDER_SECONDS:
             self._remind_later(number, asked, 2 * seconds)
 
-    def _answered(self, header: Header, data: bytes) -> None:
+    def on_answer(self, header: Header, data: bytes) -> None:
+        """An ANSWER has arrived."""
         read = self._read(header, data)
         asked = self._asked.get(read[0]) if read is not None else None
         if read is None or asked is None or asked.answer.done():
@@ -145,7 +151,8 @@ class Calls:
 
     # Answering
 
-    def _called(self, header: Header, data: bytes) -> None:
+    def on_call(self, header: Header, data: bytes) -> None:
+        """A CALL has arrived."""
         read = self._read(header, data)
         if read is None:
             return

@@ -32,7 +32,7 @@ ONCE = 8
 """An Idempotency-Key that a gateway has used, for the others; `event` is the key's digest."""
 
 MOVE = 9
-"""From here on some topics of this origin come through another proxy (mesh/bus/moves.py)."""
+"""From here on some topics of this origin come through another proxy (mesh/bus/zeromq/failover.py)."""
 
 KEPT = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
 """Kinds of messages that must not be lost; the others are repeated anyway."""

@@ -5,10 +5,12 @@ Each Subscription has a bounded queue of what has come, still encoded: what is n
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Self
 
 from mesh import payloads, topics
+from mesh.bus import delivery
+from mesh.bus.contract import Bus
 from mesh.bus.frames import Header
 from mesh.errors import ChannelError, DecodeError, NodeError
 from mesh.messages import CONTROL, Broadcast
@@ -25,20 +27,13 @@ class Subscriptions:
     """All subscriptions of one node.
 
     Args:
-        subscribe: receives from the bus what starts with some bytes.
-        unsubscribe: undoes it.
-        confirm: returns when all that was subscribed is in force.
+        bus: what they are made on; it calls `deliver` with each broadcast.
+        timeout_seconds: after which entering one raises UnreachableError; None: it waits.
     """
 
-    def __init__(
-        self,
-        subscribe: Callable[[bytes], None],
-        unsubscribe: Callable[[bytes], None],
-        confirm: Callable[[], Awaitable[None]],
-    ) -> None:
-        self.confirm = confirm
-        self._subscribe = subscribe
-        self._unsubscribe = unsubscribe
+    def __init__(self, bus: Bus, timeout_seconds: float | None = None) -> None:
+        self._bus = bus
+        self._timeout_seconds = timeout_seconds
         self._closed = False
         self._exact: dict[str, dict[Subscription, None]] = {}
         self._prefixes: dict[str, dict[Subscription, None]] = {}
@@ -62,7 +57,7 @@ class Subscriptions:
             raise NodeError(f"cannot subscribe to {subscription.pattern!r}: the node has stopped")
         group, key = self._group(subscription.pattern)
         group.setdefault(key, {})[subscription] = None
-        self._subscribe(topics.prefix(subscription.pattern))
+        self._bus.subscribe(topics.prefix(subscription.pattern))
 
     def remove(self, subscription: "Subscription") -> None:
         """Deliver to it no longer."""
@@ -71,7 +66,14 @@ class Subscriptions:
             return
         if not group[key]:
             del group[key]
-        self._unsubscribe(topics.prefix(subscription.pattern))
+        self._bus.unsubscribe(topics.prefix(subscription.pattern))
+
+    async def confirm(self) -> None:
+        """Return when all that was subscribed is in force."""
+        if self._timeout_seconds is None:
+            await delivery.subscribed(self._bus)
+        else:
+            await delivery.confirm(self._bus, self._timeout_seconds)
 
     def close(self) -> None:
         """The node stops: every loop over a subscription ends."""

@@ -6,10 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mesh.bus import traces
-from mesh.bus.bus import Bus
+from mesh.bus import trace_call
 from mesh.bus.calls import Calls
-from mesh.bus.traces import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
+from mesh.bus.contract import Bus
+from mesh.bus.trace_call import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
 from mesh.errors import WireError
 from mesh.pubsub import PubSub
 
@@ -74,7 +74,7 @@ class Tracer:
         def publish() -> None:
             at = time.time()
             sequence = PubSub(self._bus).broadcast(topic, event, payload)
-            done.append(Published(self._bus.node, sequence, at, self._bus.publisher.proxy_of(topic)))
+            done.append(Published(self._bus.node, sequence, at, self._bus.paths.of_topic(topic)))
 
         await deliver(publish)
         return done[0]
@@ -86,8 +86,8 @@ class Tracer:
         if gateway in self._silent:
             return GatewaySeen(gateway, None)
         try:
-            data = await self._calls.call(gateway, TRACE, traces.encode(question), self._answer_seconds)
-            return GatewaySeen(gateway, traces.decode_seen(data))
+            data = await self._calls.call(gateway, TRACE, trace_call.encode(question), self._answer_seconds)
+            return GatewaySeen(gateway, trace_call.decode_seen(data))
         except (TimeoutError, WireError):
             self._silent.add(gateway)
             return GatewaySeen(gateway, None)

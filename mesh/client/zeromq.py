@@ -13,9 +13,9 @@ from mesh.client.base import CUT, ConnectionEnded
 from mesh.errors import ConnectError, ConnectRefused, NodeError
 from mesh.serializers.base import Frame
 from mesh.zeromq import sockets
-from mesh.zeromq.drain import Drain
+from mesh.zeromq.name_resolution import resolve
 from mesh.zeromq.randomness import seed
-from mesh.zeromq.resolve import resolve
+from mesh.zeromq.socket_reader import SocketReader
 
 OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
 UNKNOWN = 4000
@@ -112,8 +112,8 @@ class ZeroMQConnection:
         self._freed = False
         self._socket = sockets.client_dealer(context, max_message_bytes, curve)
         self._monitor = sockets.monitor(self._socket, _FAILURES)
-        self._drain = Drain(self._socket, self._received)
-        self._monitor_drain = Drain(self._monitor, self._failed)
+        self._drain = SocketReader(self._socket, self._received)
+        self._monitor_drain = SocketReader(self._monitor, self._failed)
         try:
             sockets.connect_client(self._socket, address)
         except BaseException:

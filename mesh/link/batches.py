@@ -85,7 +85,7 @@ class Batches:
         overflow: Callable[[str], None],
         bounds: Bounds,
         placeholder: Any = None,
-        on_behind: Callable[[bool], None] = lambda _: None,
+        on_behind: Callable[[bool], None] | None = None,
     ) -> None:
         self.behind = False
         self.closed = False
@@ -163,7 +163,8 @@ class Batches:
 
     def _tell(self, behind: bool) -> None:
         self.behind = behind
-        self._on_behind(behind)
+        if self._on_behind is not None:
+            self._on_behind(behind)
 
     def _encode(self) -> None:
         """Make a batch. While others wait only a full one: fewer and larger ones leave the sooner."""

@@ -1,7 +1,8 @@
-"""The gateway's end of one link: a DEALER to one worker, and the news of its death.
+"""The gateway's end of one link: a DEALER (ZeroMQ RFC 28) to one worker, and the report of its death.
 
-A worker's end shows at once as a disconnect on the socket's monitor; a frozen worker shows by
-ZeroMQ's heartbeats, which end the connection, or by its silence. A link that ended is not taken up again.
+A worker that dies ends its connection, which the socket's monitor reports at once. A frozen worker is found
+out by ZeroMQ's heartbeats (ZMTP 3.1, RFC 37), which end the connection, or by its silence on link and bus.
+The phases of a link, and why one that ended is not taken up again, are in phases.py.
 """
 
 import asyncio
@@ -9,19 +10,24 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh.errors import MeshError, NodeError, WireError
+from mesh.errors import MeshError, PhaseError, WireError
 from mesh.link import commands
 from mesh.link.backoff import End
 from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
+from mesh.link.handlers import DealerHandlers
 from mesh.link.malformed import Malformed, Unknown, read_to_gateway
+from mesh.link.phases import TABLE, Action, Event, Phase
+from mesh.phases import Phases
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.versions import Versions
 from mesh.zeromq import sockets
-from mesh.zeromq.drain import Drain
-from mesh.zeromq.resolve import Answer, look_up, without_name
+from mesh.zeromq.name_resolution import Answer, look_up, without_name
+from mesh.zeromq.socket_reader import SocketReader
 
 log = get_logger("mesh.link")
+
+_ENDED = Phase.ENDED
 
 PING_SECONDS = 1.0
 PING = commands.encode_batch([])
@@ -42,24 +48,22 @@ class Dealer:
     """A link to one worker.
 
     Args:
+        context: of the socket.
+        settings: of links.
         gateway: this gateway's id.
         worker: the worker's id, as announced.
         address: where it listens.
         key: its public CURVE key, in Z85, if it announced one.
-        on_up: called when the worker has welcomed us.
-        on_command: called with (worker, command).
-        on_malformed: called with (worker, command) for what names whom it concerns, but cannot be read.
-        on_down: called with (worker, how, why), once, when the link has ended by itself.
-        on_behind: called with (worker, whether much waits for it) when that changes.
-        on_incompatible: called with the worker when it speaks other versions; the link is closed.
+        handlers: are told what happens.
 
     Attributes:
-        up: whether the worker has welcomed us.
-        was_up: whether it ever has, also after the end.
         received: commands that came on this link, Welcome included.
         version: of the link protocol that both speak; 0 until the worker has welcomed us.
         heard_at: when the last message came, in event-loop time; first, when we began to connect.
-        up_since: when it welcomed us.
+
+    Raises:
+        MeshError: if the address or the key cannot be used.
+        ZMQError: if no socket can be made, e.g. because too many files are open.
     """
 
     def __init__(
@@ -70,71 +74,83 @@ class Dealer:
         worker: str,
         address: str,
         key: str | None,
-        *,
-        on_up: Callable[[str], None],
-        on_command: Callable[[str, commands.ToGateway], None],
-        on_malformed: Callable[[str, Malformed], None],
-        on_down: Callable[[str, End, str], None],
-        on_incompatible: Callable[[str], None],
-        on_behind: Callable[[str, bool], None] = lambda *_: None,
+        handlers: DealerHandlers,
     ) -> None:
         self.worker = worker
-        self.up = self.was_up = False
         self.received = 0
         self.version = 0
+        self._handlers = handlers
+        self._on_command = handlers.on_command
         self._loop = asyncio.get_running_loop()
-        self.heard_at = self.up_since = self._loop.time()
-        self._on_up = on_up
-        self._on_command = on_command
-        self._on_malformed = on_malformed
-        self._on_down = on_down
-        self._on_incompatible = on_incompatible
-        self._closed = False
+        self.heard_at = self._loop.time()
+        self._up_since: float | None = None
+        self._ended: tuple[End, str] = (End.CONNECTION, "")
+        known = without_name(address)
+        self._address, self._key = known or address, key
+        self._phases = Phases(TABLE, Phase.GREETING if known is not None else Phase.RESOLVING)
         self._socket = sockets.link_dealer(context, settings)
         try:
             self._monitor = sockets.monitor(self._socket, _EVENTS)
         except zmq.ZMQError:
             self._socket.close(0)
             raise
-        self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
-        self._monitor_drain = Drain(self._monitor, self._event)
+        self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
+        self._monitor_reader = SocketReader(self._monitor, self._event)
         self._batches = Batches(
             self._send,
             self._too_far_behind,
             bounds(settings),
-            on_behind=lambda much: on_behind(worker, much),
+            on_behind=lambda much: handlers.on_behind(worker, much),
         )
-        self._drain.start()
-        self._monitor_drain.start()
+        self._reader.start()
+        self._monitor_reader.start()
         self._timer = self._loop.call_later(settings.hello_timeout_seconds, self._not_welcome)
-        try:
-            known = without_name(address)
-            if known is None:
-                look_up(address, lambda answer: self._looked_up(answer, key))
-            else:
-                self._connect(known, key)
-        except (MeshError, zmq.ZMQError):
-            self.close()
-            raise
+        if known is None:
+            look_up(address, self._looked_up)
+        else:
+            try:
+                self._connect()
+            except (MeshError, zmq.ZMQError):
+                self.close()
+                raise
         self.send(commands.Hello(commands.SPOKEN.newest, gateway, commands.SPOKEN.oldest))
 
-    def _connect(self, address: str, key: str | None) -> None:
-        sockets.connect(self._socket, address, key.encode() if key else None)
+    def _connect(self) -> None:
+        sockets.connect(self._socket, self._address, self._key.encode() if self._key else None)
 
-    def _looked_up(self, answer: Answer, key: str | None) -> None:
+    def _looked_up(self, answer: Answer) -> None:
         """The worker announced a name; libzmq must not look it up, because its threads would wait."""
-        if self._closed:
+        if self.phase is not Phase.RESOLVING:
             return
+        if isinstance(answer, OSError):
+            reason = f"its name cannot be looked up: {answer.strerror or answer}"
+            self._fail(End.CONNECTION, reason)
+            return
+        self._address = answer[0]
         try:
-            if isinstance(answer, OSError):
-                raise NodeError(f"its name cannot be looked up: {answer.strerror or answer}")
-            self._connect(answer[0], key)
+            self._handle(Event.RESOLVED)
         except (MeshError, zmq.ZMQError) as error:
-            self._down(End.CONNECTION, str(error))
+            self._fail(End.CONNECTION, str(error))
 
-    def send(self, command: commands.ToWorker) -> None:
-        """Send a command with this tick's batch."""
-        self._batches.add(command)
+    @property
+    def phase(self) -> Phase:
+        """How far the link is."""
+        return self._phases.phase
+
+    @property
+    def up(self) -> bool:
+        """Whether the worker has welcomed us, and the link has not ended."""
+        return self._phases.phase is Phase.UP
+
+    @property
+    def was_up(self) -> bool:
+        """Whether the worker ever has, also after the end."""
+        return self._up_since is not None
+
+    @property
+    def up_seconds(self) -> float:
+        """How long ago the worker welcomed us; 0 if it never did."""
+        return self._loop.time() - self._up_since if self._up_since is not None else 0.0
 
     @property
     def behind(self) -> bool:
@@ -146,20 +162,51 @@ class Dealer:
         """What ZeroMQ has not taken yet."""
         return self._batches.waiting_bytes
 
+    def send(self, command: commands.ToWorker) -> None:
+        """Send a command with this tick's batch."""
+        self._batches.add(command)
+
+    def end_if_silent(self, seconds: float) -> None:
+        """End the link if nothing has come over it for so long."""
+        self._reader.read_now()
+        if self._loop.time() - self.heard_at > seconds:
+            self._fail(End.SILENCE, f"nothing came for {seconds:g} s, neither on the link nor on the bus")
+
     def close(self) -> None:
         """Send what there is and end the link."""
-        if self._closed:
+        if self.phase is not Phase.ENDED:
+            self._handle(Event.CLOSE)
+
+    # Phases
+
+    def _handle(self, event: Event) -> None:
+        try:
+            actions = self._phases.handle(event)
+        except PhaseError as error:  # a defect of ours costs this link only
+            log.error("a link is given up", worker=self.worker, reason=str(error))
+            self._fail(End.PROTOCOL, str(error))
             return
-        self._batches.flush()
-        self._closed = True
-        self.up = False
+        for action in actions:
+            _ACTIONS[action](self)
+
+    def _release(self) -> None:
         self._batches.closed = True
         self._timer.cancel()
-        self._drain.close()
-        self._monitor_drain.close()
+        self._reader.close()
+        self._monitor_reader.close()
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
+
+    def _fail(self, end: End, reason: str) -> None:
+        """The link has ended by itself."""
+        if end is not End.PROTOCOL and self.phase is not Phase.ENDED:
+            self._reader.read_now()  # what the worker said before it went
+        if self.phase is not Phase.ENDED:
+            self._ended = end, reason
+            self._handle(Event.FAILED)
+
+    # The socket
 
     def _send(self, batch: bytes) -> bool:
         try:
@@ -169,18 +216,7 @@ class Dealer:
         else:
             return True
         finally:
-            self._drain.look_again()
-
-    def end_if_silent(self, seconds: float) -> None:
-        """End the link if nothing has come over it for so long."""
-        self._drain.read_now()
-        if not self._closed and self._loop.time() - self.heard_at > seconds:
-            self._down(End.SILENCE, f"nothing came for {seconds:g} s, neither on the link nor on the bus")
-
-    @property
-    def up_seconds(self) -> float:
-        """How long the link has been up; 0 if it never was."""
-        return self._loop.time() - self.up_since if self.was_up else 0.0
+            self._reader.look_again()
 
     def _ping(self) -> None:
         self._send(PING)  # if the queue is full, what is in it says the same
@@ -195,9 +231,9 @@ class Dealer:
         except WireError as error:
             self._broken(str(error))  # what else it has sent can no longer be counted
             return
-        unreadable = None
+        unreadable, phases = None, self._phases
         for command in received:
-            if self._closed:
+            if phases.phase is _ENDED:
                 return
             self.received += 1
             own = _OWN.get(type(command))
@@ -208,7 +244,7 @@ class Dealer:
                     self._failed(command, error)
             else:
                 unreadable = own(self, command) or unreadable
-        if unreadable is not None and not self._closed:
+        if unreadable is not None and phases.phase is not _ENDED:
             self._broken(unreadable)
 
     def _failed(self, command: object, error: Exception) -> None:
@@ -216,13 +252,13 @@ class Dealer:
         log.error("handling a command failed", worker=self.worker, exc_info=error)
         channel = getattr(command, "channel", None)
         if channel is not None:
-            self._on_malformed(self.worker, Malformed((channel,), None, repr(error)))
+            self._handlers.on_malformed(self.worker, Malformed((channel,), None, repr(error)))
 
     def _malformed(self, command: Malformed) -> str | None:
         if not command.attributed:
             return command.reason
         counters.count("link_commands_malformed")
-        self._on_malformed(self.worker, command)
+        self._handlers.on_malformed(self.worker, command)
         return None
 
     def _unknown(self, _command: Unknown) -> None:
@@ -230,7 +266,7 @@ class Dealer:
 
     def _welcome(self, welcome: commands.Welcome) -> None:
         if welcome.version == commands.ENDED:
-            self._down(End.PROTOCOL, "the worker has ended the link")
+            self._fail(End.PROTOCOL, "the worker has ended the link")
             return
         if self.up and (welcome.version, welcome.worker) == (self.version, self.worker):
             counters.count("link_commands_malformed")  # once is enough, twice changes nothing
@@ -242,12 +278,11 @@ class Dealer:
             self._broken(f"{said}; {wanted}")
             return
         self._timer.cancel()
-        self.up = self.was_up = True
-        self.up_since = self._loop.time()
+        self._up_since = self._loop.time()
         self.version = welcome.version
         log.debug("linked to worker", worker=self.worker)
         self._ping()
-        self._on_up(self.worker)
+        self._handle(Event.WELCOMED)
 
     def _incompatible(self, command: commands.Incompatible) -> None:
         theirs = Versions(command.oldest, command.newest)
@@ -258,34 +293,25 @@ class Dealer:
             theirs=str(theirs),
             ours=str(commands.SPOKEN),
         )
-        self.close()
-        self._on_incompatible(self.worker)
+        self._handle(Event.REJECTED)
 
     def _event(self, frames: list[bytes]) -> None:
         event = int.from_bytes(frames[0][:2], "little")
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._batches.flush()
         else:
-            self._down(End.CONNECTION, "the connection ended" if self.was_up else "no connection")
+            self._fail(End.CONNECTION, "the connection ended" if self.was_up else "no connection")
 
     def _too_far_behind(self, reason: str) -> None:
         counters.count("links_given_up")
-        self._down(End.BEHIND, reason)
+        self._fail(End.BEHIND, reason)
 
     def _not_welcome(self) -> None:
-        self._down(End.SILENCE, "it does not answer Hello (link.hello_timeout_seconds)")
+        self._fail(End.SILENCE, "it does not answer Hello (link.hello_timeout_seconds)")
 
     def _broken(self, reason: str) -> None:
         counters.count("link_messages_malformed")
-        self._down(End.PROTOCOL, reason)
-
-    def _down(self, end: End, reason: str) -> None:
-        if not self._closed and end is not End.PROTOCOL:
-            self._drain.read_now()  # what the worker said before it went
-        if not self._closed:
-            self._batches.closed = True  # nothing can be delivered any more
-            self.close()
-            self._on_down(self.worker, end, reason)
+        self._fail(End.PROTOCOL, reason)
 
 
 _OWN: dict[type, Callable[..., str | None]] = {
@@ -295,3 +321,12 @@ _OWN: dict[type, Callable[..., str | None]] = {
     Unknown: Dealer._unknown,
 }
 """Commands that concern the link itself."""
+
+_ACTIONS: dict[Action, Callable[[Dealer], None]] = {
+    Action.CONNECT: Dealer._connect,
+    Action.FLUSH: lambda dealer: dealer._batches.flush(),
+    Action.RELEASE: Dealer._release,
+    Action.REPORT_UP: lambda dealer: dealer._handlers.on_up(dealer.worker),
+    Action.REPORT_DOWN: lambda dealer: dealer._handlers.on_down(dealer.worker, *dealer._ended),
+    Action.REPORT_INCOMPATIBLE: lambda dealer: dealer._handlers.on_incompatible(dealer.worker),
+}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mesh import contexts, payloads, topics
+from mesh.bus.contract import Handlers
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, MeshError, TopicError
 from mesh.messages import Broadcast
@@ -27,7 +28,7 @@ from mesh.socket import ConnectInfo, SocketHandler
 from mesh.testing.clients import KILL_SECONDS, TestSocket
 from mesh.testing.failures import fail
 from mesh.testing.matching import ANY, take
-from mesh.testing.memory_bus import MemoryBus
+from mesh.testing.memory_bus import ObservedBus
 from mesh.testing.memory_gateway import MemoryGateway
 from mesh.testing.stepped_loop import SteppedLoop
 from mesh.worker.channels import Channels
@@ -67,7 +68,7 @@ class ChannelCase:
             raise ApplicationError(f"a channel case tests an Endpoint, not {endpoint!r}")
         self.endpoint = endpoint
         self.assert_seconds = assert_seconds
-        self.bus = MemoryBus()
+        self.bus = ObservedBus()
         self.gateway = MemoryGateway()
         self.numbers = count(1)
         self._loop = SteppedLoop()
@@ -91,8 +92,15 @@ class ChannelCase:
             settings.presence,
             self._local_broadcast,
         )
-        bus.on_broadcast = gateway.broadcast
-        bus.on_published = channels.members.published
+        bus.start(
+            Handlers(
+                broadcast=gateway.broadcast,
+                messages={},
+                published=channels.members.published,
+                unread=None,
+                paths_changed=None,
+            )
+        )
         gateway.connect(channels)
         contexts.take_base()
         self.endpoint.configure(SECRET)

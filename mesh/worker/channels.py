@@ -6,6 +6,7 @@ from contextvars import Context
 from typing import Any
 
 from mesh import contexts, payloads
+from mesh.bus.contract import Bus
 from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
@@ -25,7 +26,7 @@ from mesh.worker.handoff.state import TrackedPresence
 from mesh.worker.presence.registry import PresenceRegistry
 from mesh.worker.push_pauses import PushPauses
 from mesh.worker.runners import Runners
-from mesh.worker.topic_members import LocalMembers, SequencedBus
+from mesh.worker.topic_members import LocalMembers
 
 log = get_logger("mesh.channels")
 
@@ -55,7 +56,7 @@ class Channels:
     def __init__(
         self,
         endpoint: Endpoint,
-        bus: SequencedBus,
+        bus: Bus,
         send: Callable[[bytes, commands.ToGateway], int],
         settings: WorkerSettings,
         version: Callable[[bytes], int] = lambda _: commands.SPOKEN.newest,

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from mesh import contexts
-from mesh.turns import TURN_SECONDS
+from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 CLOSE_SECONDS = 1.0
 IDLE_RUNNERS = 64
@@ -136,7 +136,7 @@ class Runners:
                 raise
 
     async def _work(self, task: asyncio.Task[None]) -> None:
-        end = perf_counter() + TURN_SECONDS
+        end = perf_counter() + TICK_BUDGET_SECONDS
         while self._queue and self._pump is task:
             work = self._queue.popleft()
             work.task = task
@@ -156,7 +156,7 @@ class Runners:
                 await self._shake_off(task)
             if self._pump is None:
                 self._pump = task
-                end = perf_counter() + TURN_SECONDS
+                end = perf_counter() + TICK_BUDGET_SECONDS
             elif self.slow or perf_counter() > end:
                 await asyncio.sleep(0)
-                end = perf_counter() + TURN_SECONDS
+                end = perf_counter() + TICK_BUDGET_SECONDS

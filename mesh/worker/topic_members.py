@@ -5,26 +5,18 @@ from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from mesh import payloads, topics
-from mesh.bus.barrier import subscribed
+from mesh.bus.contract import Bus
+from mesh.bus.delivery import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import DecodeError
 from mesh.link import commands
 from mesh.messages import Sender
-from mesh.pubsub import BusAdapter
 from mesh.telemetry import Complaints, get_logger
 from mesh.worker.channel.mailbox import InterceptedBroadcast, Mailbox, SubscribedBroadcast
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from mesh.worker.push_pauses import PushPauses
 
 _malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
-
-
-class SequencedBus(BusAdapter, Protocol):
-    """A bus that numbers what it publishes."""
-
-    @property
-    def sequence(self) -> int:
-        """The number of the last broadcast."""
 
 
 class Subscriber(Protocol):
@@ -106,7 +98,7 @@ class LocalMembers:
 
     def __init__(
         self,
-        bus: SequencedBus,
+        bus: Bus,
         send: Callable[[bytes, commands.ToGateway], int],
         push_pauses: PushPauses,
         recent: RecentBroadcasts | None,

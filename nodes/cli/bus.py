@@ -11,8 +11,8 @@ from rich.table import Table
 
 import mesh
 from mesh import payloads
+from mesh.bus.discovery.placement import Announcement
 from mesh.errors import PayloadError
-from mesh.placement import Announcement
 from nodes.cli.options import BusProxy, Json
 
 LISTEN_SECONDS = 1.5

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mesh
-from mesh.bus.traces import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
+from mesh.bus.trace_call import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
 from nodes.cli.bus import LISTEN_SECONDS, parse_json, run
 from nodes.cli.options import BusProxy, Json
 

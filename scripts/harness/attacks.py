@@ -17,7 +17,7 @@ import zmq
 from harness.mutate import Mutator
 from harness.nodes import Nodes
 from harness.websocket import BINARY, TEXT, frame, upgrade
-from mesh import placement
+from mesh.bus.discovery import placement
 from mesh.bus.frames import Header, encode_header
 from mesh.link import commands
 

@@ -9,11 +9,12 @@ import zmq
 
 from gateway.workers import Workers
 from mesh import settings
+from mesh.bus.discovery.placement import Announcement, Placement
 from mesh.link import commands
 from mesh.link.backoff import FIRST_SECONDS, End
 from mesh.link.dealer import PING, Dealer
+from mesh.link.handlers import DealerHandlers, RouterHandlers
 from mesh.link.router import Router
-from mesh.placement import Announcement, Placement
 from mesh.telemetry import counters
 from tests.support.until import PATIENCE, until
 
@@ -71,7 +72,7 @@ class Gateway:
     def announce(self):
         now = asyncio.get_running_loop().time()
         self.placement.heard(self.announcement, now)
-        self.on_up(self.announcement)
+        self.workers.announced(self.announcement)
 
     async def linked(self):
         await until(lambda: self.workers.links)
@@ -214,7 +215,7 @@ async def test_a_worker_that_is_silent_on_the_bus_and_on_its_link_is_dead(gatewa
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
-    gateway.on_down(gateway.announcement)
+    gateway.workers.gone(gateway.announcement)
     until_then = asyncio.get_running_loop().time() + 4 * SILENCE
     while asyncio.get_running_loop().time() < until_then:
         worker.say([13])  # it is there, whatever became of the bus
@@ -229,7 +230,7 @@ async def test_a_worker_that_is_heard_on_the_bus_may_say_nothing_on_its_link(gat
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
-    gateway.on_down(gateway.announcement)
+    gateway.workers.gone(gateway.announcement)
     gateway.announce()
     assert not gateway.workers._silence._nodes
 
@@ -239,7 +240,7 @@ async def test_a_worker_that_says_goodbye_does_not_die(gateway, worker):
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
-    gateway.on_down(msgspec.structs.replace(gateway.announcement, state="down"))
+    gateway.workers.gone(msgspec.structs.replace(gateway.announcement, state="down"))
     worker.router.close(0)
     await until(lambda: gateway.lost)
     assert gateway.lost == [False]
@@ -283,7 +284,7 @@ async def test_a_worker_of_other_versions_is_tried_again_once_it_has_gone(gatewa
     await until(lambda: not gateway.workers._dealers)
     gateway.announce()
     assert not gateway.workers._dealers
-    gateway.on_down(msgspec.structs.replace(gateway.announcement, state="down"))
+    gateway.workers.gone(msgspec.structs.replace(gateway.announcement, state="down"))
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
@@ -298,10 +299,16 @@ class Worker:
     def __init__(self, context):
         self.heard, self.malformed, self.down = [], [], []
         self.router = Router(context, "w", LINK, "tcp://127.0.0.1:*")
-        self.router.on_command = lambda _, command: self.heard.append(command)
-        self.router.on_malformed = lambda _, channel: self.malformed.append(channel)
-        self.router.on_down = self.down.append
-        self.router.start()
+        self.router.start(
+            RouterHandlers(
+                on_up=lambda *_: None,
+                on_command=lambda _, command: self.heard.append(command),
+                on_malformed=lambda _, channel: self.malformed.append(channel),
+                on_down=self.down.append,
+                on_gone=lambda _: None,
+                on_behind=lambda *_: None,
+            )
+        )
 
 
 class FakeGateway:
@@ -398,14 +405,15 @@ def test_a_gateway_pings_so_that_an_idle_link_is_not_silent():
         with zmq.Context() as context:
             worker = FakeWorker(context)
             down = []
-            dealer = Dealer(
-                context, LINK, "g", "w", worker.address, None,
+            handlers = DealerHandlers(
                 on_up=lambda _: None,
                 on_command=lambda *_: None,
                 on_malformed=lambda *_: None,
                 on_down=lambda *end: down.append(end),
                 on_incompatible=down.append,
-            )  # fmt: skip
+                on_behind=lambda *_: None,
+            )
+            dealer = Dealer(context, LINK, "g", "w", worker.address, None, handlers)
             await worker.welcome()
             await until(lambda: dealer.up and worker.router.poll(0))
             assert worker.router.recv_multipart()[1] == PING

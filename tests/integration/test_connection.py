@@ -13,7 +13,8 @@ import zmq
 import mesh
 from mesh import Broadcast
 from mesh.bus import delivery
-from mesh.bus.barrier import subscribed
+from mesh.bus.delivery import subscribed
+from mesh.bus.zeromq.proxy_connection_phases import Event
 from mesh.errors import (
     ChannelError,
     NodeError,
@@ -120,7 +121,7 @@ def test_a_loop_without_async_with_subscribes_and_unsubscribes_by_itself():
                     node.publish("room:1", "e", 0, b"{}", None)
                     await subscribed(node)
                 assert await task == Broadcast("room:1", "e", {})
-                await until(lambda: not pubsub._bus.subscriptions._exact)
+                await until(lambda: not pubsub._bus._subscriptions._exact)
 
     run(scenario)
 
@@ -208,8 +209,12 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
     async def scenario():
         address = free_address()
         got = []
-        with zmq.Context() as context, bus(address, "node") as node, bus(address, "other") as other:
-            other.subscriber.on_broadcast = lambda topic, header, data: got.append(header.event)
+        hear = {"broadcast": lambda topic, header, data: got.append(header.event)}
+        with (
+            zmq.Context() as context,
+            bus(address, "node") as node,
+            bus(address, "other", **hear) as other,
+        ):
             other.subscribe(b"room:1")
             other.subscriber.in_force([b"room:1"])  # as if it had been so before
             takes_and_dies = context.socket(zmq.SUB)
@@ -218,8 +223,8 @@ def test_a_message_that_dies_with_the_proxy_is_sent_again_when_it_is_back():
             publish = functools.partial(node.publish, "room:1", "e", 0, b"{}", None)
             patient = {"listeners_seconds": 60.0, "announce_seconds": 60.0}
             node.publisher._settings = msgspec.structs.replace(node.publisher._settings, **patient)
-            await until(lambda: takes_and_dies.poll(0) or node.publisher.lanes[0].connected)
-            node.publisher.lanes[0].heard = True  # as if it passed probes on
+            await until(lambda: takes_and_dies.poll(0) or node.publisher.connections[0].connected)
+            node.publisher.connections[0]._handle(Event.ECHOED)  # as if it passed probes on
             node.publisher._choose()
             delivering = asyncio.create_task(delivery.deliver(node, publish, 60.0))
             await until(lambda: takes_and_dies.poll(0))

@@ -16,9 +16,9 @@ CONTAINERS = (dict, list, set, frozenset, tuple, deque)
 BOUNDED = {
     "_Origin.recent",  # numbers of messages that have come, for half a minute
     "_Origin.older",
-    "Sent._messages",  # what a proxy may have lost, for a second
-    "Sent._marks",
-    "Lane._probes",  # those under way
+    "ResendBuffer._messages",  # what a proxy may have lost, for a second
+    "ResendBuffer._marks",
+    "ProxyConnection._probes",  # those under way
     "State._log",  # what this replica did last, 10,000 numbers at most
     "Subscriber._young",  # subscriptions of the last 15 seconds that are in force
     "Subscriber._first",

@@ -11,7 +11,7 @@ import pytest
 
 import mesh
 from gateway.http.publish import PublishApi
-from mesh.bus.backlog import Backlog
+from mesh.bus.zeromq.backlog import Backlog
 from mesh.errors import UnreachableError
 from mesh.settings import ApiSettings, Secret
 from tests.support.http import request as plain_request

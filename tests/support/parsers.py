@@ -36,8 +36,10 @@ from gateway.transports.admission import RefusedError
 from gateway.transports.frames import CLOSE, FrameReader, close_code
 from gateway.transports.handshake import Handshake
 from gateway.transports.upgrade_request import Headers
-from mesh import addresses, payloads, placement, sessions, tokens, topics
-from mesh.bus import calls, frames, moves, topic_counts, traces
+from mesh import addresses, payloads, sessions, tokens, topics
+from mesh.bus import calls, frames, topic_counts, trace_call
+from mesh.bus.discovery import placement
+from mesh.bus.zeromq import failover
 from mesh.channel import Channel
 from mesh.client import wire
 from mesh.errors import (
@@ -518,7 +520,7 @@ PARSERS = [
     Parser(
         "announcement", placement.decode, (WireError,), payloads_of(frames.ANNOUNCEMENT), placement.encode
     ),
-    Parser("move", moves.decode, (WireError,), [PACK((1, True, 0))], PACK),
+    Parser("move", failover.decode, (WireError,), [PACK((1, True, 0))], PACK),
     Parser("call", calls.decode, (WireError,), [PACK((1, b"question"))], PACK),
     Parser(
         "topics question",
@@ -536,16 +538,16 @@ PARSERS = [
     ),
     Parser(
         "trace question",
-        traces.decode_question,
+        trace_call.decode_question,
         (WireError,),
-        [PACK(traces.Question("t", "room:1", "", 1.5, 9))],
+        [PACK(trace_call.Question("t", "room:1", "", 1.5, 9))],
         PACK,
     ),
     Parser(
         "trace answer",
-        traces.decode_seen,
+        trace_call.decode_seen,
         (WireError,),
-        [PACK(traces.Seen(2, [traces.Fate("w", 1, "e", 7, 0.5, 3, 2, {}, {"slow": 1}, 0, 0)]))],
+        [PACK(trace_call.Seen(2, [trace_call.Fate("w", 1, "e", 7, 0.5, 3, 2, {}, {"slow": 1}, 0, 0)]))],
         PACK,
     ),
     Parser(

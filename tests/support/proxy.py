@@ -9,7 +9,9 @@ import socket
 import zmq
 
 from mesh import settings
-from mesh.bus.bus import Bus
+from mesh.bus.contract import Handlers
+from mesh.bus.discovery.announcements import NodeHandlers
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import NodeError
 from nodes.proxy import ProxyNode
 
@@ -65,12 +67,24 @@ async def _started(address, tries=1000):
             return node
 
 
+def handlers(**given):
+    """Handlers of a bus: these, and no others."""
+    none = {"broadcast": None, "messages": {}, "published": None, "unread": None, "paths_changed": None}
+    return Handlers(**none | given)
+
+
+def node_handlers(**given):
+    """Handlers of an announcer: these, and no others."""
+    none = {"up": None, "down": None, "lost": None, "accused": lambda: None, "gone": None}
+    return NodeHandlers(**none | given)
+
+
 @contextlib.contextmanager
-def bus(address, name):
-    """A node's part of the bus."""
+def bus(address, name, **given):
+    """A node's bus over ZeroMQ, started with these handlers."""
     context = zmq.Context()
-    made = Bus(context, name, settings.load(flags={"bus": {"proxies": [address]}}).bus)
-    made.start()
+    made = ZeroMQBus(context, name, settings.load(flags={"bus": {"proxies": [address]}}).bus)
+    made.start(handlers(**given))
     try:
         yield made
     finally:

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh import placement, topics
+from mesh import topics
 from mesh.bus import frames
+from mesh.bus.discovery import placement
 from mesh.errors import DecodeError, WireError
 from mesh.link import commands
 from mesh.messages import BINARY, JSON

@@ -4,6 +4,7 @@ from collections.abc import Coroutine, Hashable, Mapping
 from contextvars import Context
 from typing import Any, Protocol
 
+from mesh.bus.contract import Bus
 from mesh.link import commands
 from mesh.pubsub import PubSub
 from mesh.settings import WorkerSettings
@@ -11,7 +12,7 @@ from mesh.worker.channel.mailbox import MailboxLimits
 from mesh.worker.handoff.coordinator import MovableServer
 from mesh.worker.handoff.state import TrackedPresence
 from mesh.worker.runners import Runners
-from mesh.worker.topic_members import LocalMembers, SequencedBus
+from mesh.worker.topic_members import LocalMembers
 
 
 class ContextWorker(Protocol):
@@ -48,7 +49,7 @@ class ServerWorker(ContextWorker, Protocol):
         """Which run the channels."""
 
     @property
-    def bus(self) -> SequencedBus:
+    def bus(self) -> Bus:
         """Numbers this worker's broadcasts."""
 
     def pause_reading(self, link: bytes, number: int) -> bool:

@@ -7,10 +7,10 @@ import pytest
 
 from gateway.workers import Workers
 from mesh import settings
+from mesh.bus.discovery.placement import Announcement
 from mesh.link import commands
 from mesh.link.commands import Handover, Join, Joined, Leave, Moved, Moving, Push, Pushed, Reply, SocketDown
 from mesh.messages import JSON, MSGPACK, Sender
-from mesh.placement import Announcement
 from mesh.telemetry import counters
 from tests.support import hub
 
@@ -343,7 +343,7 @@ class Dealer:
 
 
 class Announcer:
-    on_up = on_down = None
+    pass
 
 
 def workers(**versions):

@@ -9,7 +9,7 @@ from gateway.fanout import Fanout
 from gateway.trace import MAX_WATCHES, Traces
 from gateway.transports.base import Encoding
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.bus.traces import MAX_MESSAGES, Question, decode_seen, encode
+from mesh.bus.trace_call import MAX_MESSAGES, Question, decode_seen, encode
 from mesh.channel import Channel
 from mesh.messages import JSON, Message
 from mesh.routes import Route

@@ -9,29 +9,28 @@ import zmq
 from gateway import workers as module
 from gateway.workers import Workers
 from mesh import settings
+from mesh.bus.discovery.placement import Announcement
 from mesh.errors import NodeError
-from mesh.placement import Announcement
 
 
 class Announcer:
-    on_up = on_down = None
+    pass
 
 
 @pytest.mark.parametrize("error", [zmq.ZMQError(errno.EMFILE), NodeError("no key")], ids=["zmq", "mesh"])
 def test_a_link_that_cannot_be_made_is_not_tried_at_each_announcement(monkeypatch, error):
     tries = []
 
-    def dealer(*arguments, **handlers):
+    def dealer(*arguments):
         tries.append(arguments)
         raise error
 
     monkeypatch.setattr(module, "Dealer", dealer)
 
     async def main():
-        announcer = Announcer()
-        made = Workers(None, "g", announcer, settings.load().link, 60.0, 10)
+        made = Workers(None, "g", Announcer(), settings.load().link, 60.0, 10)
         for _ in range(10):
-            announcer.on_up(Announcement(node="w", kind="worker", link="tcp://127.0.0.1:1"))
+            made.announced(Announcement(node="w", kind="worker", link="tcp://127.0.0.1:1"))
         assert len(tries) == 1
         assert made.links == 0
 
@@ -43,9 +42,8 @@ def test_a_link_that_can_be_no_path_is_not_tried(monkeypatch, link):
     monkeypatch.setattr(module, "Dealer", None)
 
     async def main():
-        announcer = Announcer()
-        made = Workers(None, "g", announcer, settings.load().link, 60.0, 10)
-        announcer.on_up(Announcement(node="w", kind="worker", link=link))
+        made = Workers(None, "g", Announcer(), settings.load().link, 60.0, 10)
+        made.announced(Announcement(node="w", kind="worker", link=link))
         assert not made.linked("w")
 
     asyncio.run(main())

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from mesh.bus.discovery.placement import Announcement
 from mesh.errors import NodeError
-from mesh.placement import Announcement
 from nodes.wholeness import Asked, _ask, missing, until_whole
 from tests.support.proxy import free_address, proxy
 

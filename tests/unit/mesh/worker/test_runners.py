@@ -62,9 +62,9 @@ def turns(runners, jobs):
 
 
 def test_a_turn_ends_by_the_clock(monkeypatch):
-    monkeypatch.setattr("mesh.worker.runners.TURN_SECONDS", 60.0)
+    monkeypatch.setattr("mesh.worker.runners.TICK_BUDGET_SECONDS", 60.0)
     assert len(turns(Runners(), 20)) == 1
-    monkeypatch.setattr("mesh.worker.runners.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("mesh.worker.runners.TICK_BUDGET_SECONDS", 0.0)
     assert turns(Runners(), 5) == [1] * 5
 
 

@@ -69,10 +69,7 @@ def test_channels_are_not_given_garbage(event, codec, data, moving):
 @each_garbage
 def test_a_loop_over_a_subscription_is_not_given_garbage(event, codec, data):
     async def scenario():
-        async def confirm():
-            return None
-
-        subscriptions = Subscriptions(lambda _: None, lambda _: None, confirm)
+        subscriptions = Subscriptions(NumberingBus())
         async with Subscription(subscriptions, "room:*", 10) as broadcasts:
             before = counters.value("bus_messages_malformed")
             subscriptions.deliver("room:1", header(event, codec, 1), data)

@@ -354,7 +354,7 @@ async def test_a_channel_moves_however_fast_broadcasts_come(old, new):
     broadcast(20)
     old.do(commands.Handover(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mesh.worker.runners.TURN_SECONDS", 0.0)
+        patch.setattr("mesh.worker.runners.TICK_BUDGET_SECONDS", 0.0)
         while not any(isinstance(each, commands.Moved) for each in old.sent):
             broadcast(MAILS_PER_RUN + 1)  # more than are handled in a turn
             assert sent < 900

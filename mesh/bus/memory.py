@@ -1,0 +1,163 @@
+"""The bus in memory: nodes of one process, for tests and for programs that need no network.
+
+A message is delivered before `publish` returns, unless a handler published it: then it follows the message
+that is being handled, so that everybody receives both in the same order.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+
+from mesh import topics
+from mesh.bus.contract import DirectPaths, Handlers, Status, Withdraw
+from mesh.bus.frames import BROADCAST, DIRECT, VERSION, Header, decode_direct, encode_direct
+from mesh.bus.subscriptions import Subscription, Subscriptions
+from mesh.messages import Sender
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("mesh.bus")
+
+_RESERVED = topics.RESERVED.encode()
+
+
+class MemoryNetwork:
+    """What the nodes of one process share."""
+
+    def __init__(self) -> None:
+        self._buses: dict[MemoryBus, None] = {}
+        self._queue: deque[tuple[bytes, Header, bytes]] = deque()
+        self._delivering = False
+
+    def add(self, bus: "MemoryBus") -> None:
+        """Deliver to this node from now on."""
+        self._buses[bus] = None
+
+    def remove(self, bus: "MemoryBus") -> None:
+        """Deliver to it no longer."""
+        self._buses.pop(bus, None)
+
+    def send(self, frame: bytes, header: Header, data: bytes) -> None:
+        """Deliver a message to every node that is subscribed to it."""
+        self._queue.append((frame, header, data))
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._queue:
+                message = self._queue.popleft()
+                for bus in list(self._buses):
+                    bus.arrived(*message)
+        finally:
+            self._delivering = False
+
+
+class MemoryBus:
+    """One node's bus. Implements Bus (mesh/bus/contract.py).
+
+    Args:
+        node: id of the node.
+        network: shared with the nodes that it reaches; by default it is alone.
+    """
+
+    def __init__(self, node: str, network: MemoryNetwork | None = None) -> None:
+        self.node = node
+        self.sequence = 0
+        self.unread = False
+        self.paths = DirectPaths()
+        self._network = network or MemoryNetwork()
+        self._subscriptions = Counter([topics.exact(topics.of_node(node))])
+        self._opened = Subscriptions(self)
+        self._handlers: Handlers | None = None
+
+    def start(self, handlers: Handlers) -> None:
+        """Receive from now on."""
+        self._handlers = handlers
+        self._network.add(self)
+
+    def close(self) -> None:
+        """Receive no more."""
+        self._network.remove(self)
+        self._opened.close()
+
+    def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
+        """Number a broadcast and deliver it."""
+        header = self._header(BROADCAST, event, codec, sender)
+        if self._handlers is not None and self._handlers.published is not None:
+            self._handlers.published(topic, header.sequence)
+        self._network.send(topics.exact(topic), header, data)
+        return header.sequence
+
+    def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
+        """As `publish`, for one node."""
+        return self.publish_kind(DIRECT, topics.of_node(node), event, codec, encode_direct(topic, data))
+
+    def publish_kind(
+        self, kind: int, topic: str, event: str = "", codec: int = 0, data: bytes = b""
+    ) -> int:
+        """Number a message between nodes and deliver it."""
+        header = self._header(kind, event, codec, None)
+        self._network.send(topics.exact(topic), header, data)
+        return header.sequence
+
+    def subscribe(self, subscription: bytes) -> None:
+        """Receive what starts with these bytes."""
+        self._subscriptions[subscription] += 1
+
+    def unsubscribe(self, subscription: bytes) -> None:
+        """Undo one `subscribe`."""
+        self._subscriptions[subscription] -= 1
+        if not self._subscriptions[subscription]:
+            del self._subscriptions[subscription]
+
+    def when_subscribed(self, callback: Callable[[], None]) -> Withdraw:
+        """At once: a subscription is in force when it is made."""
+        callback()
+        return _nothing_waits
+
+    def subscription(self, pattern: str, max_queued: int) -> Subscription:
+        """Broadcasts on a topic, or on all topics that start so."""
+        return Subscription(self._opened, pattern, max_queued)
+
+    def delivered(self, origin: str, sequence: int) -> bool:
+        """Always: what is published is delivered at once."""
+        return True
+
+    async def confirmed(self, first: int, last: int) -> None:
+        """At once."""
+
+    def status(self) -> Status:
+        """All is well."""
+        return Status(connected=True, waiting=0, dropped=0, addresses=())
+
+    def arrived(self, frame: bytes, header: Header, data: bytes) -> None:
+        """A message of any node, to be handled if this one is subscribed to it."""
+        try:
+            if self._handlers is not None and self._is_subscribed(frame):
+                self._handle(self._handlers, topics.of_frame(frame), header, data)
+        except Exception as error:  # the messages behind it are not to blame
+            counters.count("handlers_failed")
+            log.error("handling a message failed", exc_info=error)
+
+    def _is_subscribed(self, frame: bytes) -> bool:
+        if frame[:1] == _RESERVED:
+            return frame in self._subscriptions
+        return any(frame.startswith(each) for each in self._subscriptions)
+
+    def _handle(self, handlers: Handlers, topic: str, header: Header, data: bytes) -> None:
+        if header.kind == DIRECT:
+            topic, data = decode_direct(data)
+        elif header.kind != BROADCAST:
+            handle = handlers.messages.get(header.kind)
+            if handle is not None:
+                handle(header, data)
+            return
+        self._opened.deliver(topic, header, data)
+        if handlers.broadcast is not None:
+            handlers.broadcast(topic, header, data)
+
+    def _header(self, kind: int, event: str, codec: int, sender: Sender | None) -> Header:
+        self.sequence += 1
+        return Header(VERSION, kind, self.node, self.sequence, event, codec, sender)
+
+
+def _nothing_waits() -> None:
+    """What a withdrawal does where callbacks never wait."""

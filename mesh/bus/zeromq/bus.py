@@ -1,0 +1,263 @@
+"""One node's bus over ZeroMQ: publisher, subscriber and barrier together."""
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from mesh import topics
+from mesh.bus.contract import Handlers, OnBroadcast, Status, Withdraw
+from mesh.bus.frames import DIRECT, Header, encode_direct
+from mesh.bus.subscriptions import Subscription, Subscriptions
+from mesh.bus.zeromq.barrier import Barrier
+from mesh.bus.zeromq.confirmations import Confirmations
+from mesh.bus.zeromq.connect_failures import CANNOT_CONNECT, ConnectFailures
+from mesh.bus.zeromq.paths import ProxyPaths
+from mesh.bus.zeromq.proxy_connection import ProxyConnection
+from mesh.bus.zeromq.proxy_names import ProxyNames
+from mesh.bus.zeromq.publisher import Publisher
+from mesh.bus.zeromq.subscriber import Subscriber
+from mesh.messages import Sender
+from mesh.settings import BusSettings
+from mesh.settings.sections import MAX_PROXIES
+from mesh.telemetry import get_logger
+from mesh.zeromq import sockets
+
+log = get_logger("mesh.bus")
+
+REROUTE_SECONDS = 3.0
+"""After a proxy is given up, until what went through it has been sent again and has come."""
+
+
+class ZeroMQBus:
+    """Connects a node to all proxies. Implements Bus (mesh/bus/contract.py).
+
+    Args:
+        context: of the node's sockets.
+        node: its id.
+        settings: of the bus.
+        subscribe_timeout_seconds: after which entering a `subscription` raises UnreachableError; None: it
+            waits for a proxy.
+
+    Attributes:
+        publisher: the publishing half.
+        subscriber: the receiving half.
+        paths: which proxies the other nodes hear.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        node: str,
+        settings: BusSettings,
+        subscribe_timeout_seconds: float | None = None,
+    ) -> None:
+        self._names = ProxyNames(
+            settings.proxies, settings.resolve_seconds, self._is_settled, self._follow_names
+        )
+        self._failures = ConnectFailures()
+        self._handlers: Handlers | None = None
+        self._published: Callable[[str, int], None] | None = None
+        proxies = self._names.addresses
+        self.publisher = Publisher(context, node, settings, proxies, self)
+        self.subscriber = Subscriber(
+            sockets.bus_subscriber(context, settings),
+            proxies,
+            settings.proxy_timeout_seconds + REROUTE_SECONDS,
+            self,
+        )
+        self.paths = ProxyPaths(self.publisher)
+        self._barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
+        self._confirmations = Confirmations(self.publisher)
+        self._subscriptions = Subscriptions(self, subscribe_timeout_seconds)
+        self._fresh: dict[int, str] = {}
+        self._fresh_count = 0
+        self.subscriber.subscribe(topics.exact(topics.of_sync(node)))
+        self.subscriber.subscribe(topics.exact(topics.of_node(node)))
+
+    def start(self, handlers: Handlers) -> None:
+        """Begin to send and receive.
+
+        Raises:
+            MeshError: if an address or a key cannot be used; `close` is still to be called.
+        """
+        self._handlers = handlers
+        self._published = handlers.published
+        on_broadcast: list[OnBroadcast] = [self._subscriptions.deliver]
+        if handlers.broadcast is not None:
+            on_broadcast.append(handlers.broadcast)
+        self.publisher.start()
+        self.subscriber.start(on_broadcast, handlers.messages)
+        self._names.start()
+
+    def close(self) -> None:
+        """Stop; what was published before has a moment to leave."""
+        if self.subscriber.closed:
+            return
+        self._names.close()
+        self._subscriptions.close()
+        self._barrier.close()
+        self.subscriber.close()
+        self.publisher.close()
+
+    @property
+    def node(self) -> str:
+        """The id of this node."""
+        return self.publisher.origin
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last message this node published."""
+        return self.publisher.sequence
+
+    @property
+    def unread(self) -> bool:
+        """Whether more has come than could be handled yet."""
+        return self.subscriber.unread
+
+    def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
+        """Number a broadcast and queue it; returns its number."""
+        sequence = self.publisher.publish(topic, event, codec, data, sender)
+        if self._published is not None:
+            self._published(topic, sequence)
+        return sequence
+
+    def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
+        """As `publish`, but only that node gets it."""
+        frame = encode_direct(topic, data)
+        return self.publisher.publish_kind(DIRECT, topics.of_node(node), event, codec, frame)
+
+    def publish_kind(
+        self, kind: int, topic: str, event: str = "", codec: int = 0, data: bytes = b""
+    ) -> int:
+        """Number a message between nodes and queue it; returns its number."""
+        return self.publisher.publish_kind(kind, topic, event, codec, data)
+
+    def subscription(self, pattern: str, max_queued: int) -> Subscription:
+        """Broadcasts on a topic, or on all topics that start so."""
+        return Subscription(self._subscriptions, pattern, max_queued)
+
+    def subscribe(self, subscription: bytes) -> None:
+        """Receive what starts with these bytes."""
+        self.subscriber.subscribe(subscription)
+
+    def unsubscribe(self, subscription: bytes) -> None:
+        """Undo one `subscribe`."""
+        self.subscriber.unsubscribe(subscription)
+
+    def when_subscribed(self, callback: Callable[[], None]) -> Withdraw:
+        """Call back once all subscriptions made so far are in force at every proxy that is there."""
+        return self._barrier.when_complete(callback)
+
+    def delivered(self, origin: str, sequence: int) -> bool:
+        """Whether this broadcast has come, or will not come any more."""
+        return self.subscriber.delivered(origin, sequence)
+
+    async def confirmed(self, first: int, last: int) -> None:
+        """Return once proxies have taken all messages with these numbers."""
+        await self._confirmations.wait(first, last)
+
+    def status(self) -> Status:
+        """How the bus is now."""
+        publisher, names = self.publisher, self._names
+        problems = (f"{name} ({why})" for name, why in names.problems.items())
+        return Status(
+            publisher.connected, publisher.backlog, publisher.dropped, (*names.addresses, *problems)
+        )
+
+    # Said by publisher and subscriber
+
+    def fresh_topic(self, connection: ProxyConnection) -> str:
+        """Subscribed last, so that its echo says that a new connection has all subscriptions.
+
+        One that was subscribed before is not proof: libzmq repeats them in an order of its own.
+        """
+        self._forget_fresh(connection)
+        self._fresh_count += 1
+        topic = self._fresh[connection.index] = (
+            f"{topics.of_sync(self.node)}:{connection.index}:{self._fresh_count}"
+        )
+        self.subscriber.subscribe(topics.exact(topic))
+        return topic
+
+    def _forget_fresh(self, connection: ProxyConnection) -> None:
+        topic = self._fresh.pop(connection.index, None)
+        if topic is not None:
+            self.subscriber.unsubscribe(topics.exact(topic))
+
+    def probe_arrived(self, topic: str, header: Header) -> None:
+        """A probe has come back; one of our own says that the proxy it came through works."""
+        if header.origin != self.node or not header.event.isdecimal():
+            return
+        index = int(header.event)
+        connection = next((each for each in self.publisher.connections if each.index == index), None)
+        if connection is None:
+            return
+        if not connection.answering and topic != self._fresh.get(index):
+            return
+        self.publisher.echoed(connection, header.sequence)
+        if connection.answering:
+            self._forget_fresh(connection)
+            self._barrier.echo(topic, connection)
+
+    def interrupted(self, proxy: str) -> None:
+        """Nothing arrives from a proxy any more."""
+        for connection in self.publisher.connections:
+            if connection.address == proxy:
+                self.publisher.interrupted(connection)
+
+    def probe_echoed(self) -> None:
+        """A proxy has taken over more messages."""
+        self._confirmations.check()
+
+    def paths_changed(self) -> None:
+        """The proxies that this node hears, or uses, have changed."""
+        if self._handlers is not None and self._handlers.paths_changed is not None:
+            self._handlers.paths_changed()
+
+    def unread_changed(self, unread: bool) -> None:
+        """More has arrived than could be handled yet, or no longer."""
+        if self._handlers is not None and self._handlers.unread is not None:
+            self._handlers.unread(unread)
+
+    # Names
+
+    def _is_settled(self) -> bool:
+        """Whether every proxy that has a name is heard."""
+        connections = self.publisher.connections
+        return bool(connections) and all(connection.answering for connection in connections)
+
+    def proxy_lost(self) -> None:
+        """A proxy is gone: its name may stand for another by now."""
+        self._barrier.check()
+        self._names.hurry()
+        asyncio.get_running_loop().call_soon(self._forget_vanished)
+
+    def _follow_names(self) -> None:
+        """Names were looked up: connect to the addresses that are new, up to MAX_PROXIES."""
+        self._forget_vanished()
+        known = {connection.address for connection in self.publisher.connections}
+        self._failures.keep(self._names.addresses)
+        for address in self._names.addresses:
+            if address not in known and len(self.publisher.connections) < MAX_PROXIES:
+                self._add(address)
+
+    def _add(self, address: str) -> None:
+        try:
+            self.subscriber.add(address)
+            self.publisher.add(address)
+        except CANNOT_CONNECT as error:
+            self.subscriber.remove(address)
+            self._failures.add(address, error)
+        else:
+            self._failures.forget(address)
+
+    def _forget_vanished(self) -> None:
+        """An address that its name no longer has is used until its connection ends, and never again."""
+        wanted = set(self._names.addresses)
+        for connection in list(self.publisher.connections):
+            if connection.address not in wanted and not connection.connected:
+                self._forget_fresh(connection)
+                self.subscriber.remove(connection.address)
+                self.publisher.remove(connection)
+                log.info("proxy forgotten: its name no longer has this address", proxy=connection.address)

@@ -1,0 +1,53 @@
+"""Who hears which proxy: what nodes announce, for a publisher that uses the proxies everybody hears."""
+
+from collections.abc import Collection
+
+from mesh.bus.zeromq.proxy_connection import ProxyConnection
+
+
+class Coverage:
+    """The nodes heard of lately. Time is an argument, in seconds of any one clock.
+
+    Args:
+        connections: the publisher's, as they are now.
+    """
+
+    def __init__(self, connections: list[ProxyConnection]) -> None:
+        self._connections = connections
+        self._announced_at: dict[str, float] = {}
+        self._proxies: dict[str, Collection[str]] = {}
+
+    def hears(self, node: str, proxies: Collection[str], now: float) -> None:
+        """A node has announced which proxies it hears."""
+        self._announced_at[node], self._proxies[node] = now, proxies
+        for connection in self._connections:
+            if connection.address in proxies:
+                connection.receivers.add(node)
+            else:
+                connection.receivers.discard(node)
+
+    def welcome(self, connection: ProxyConnection) -> None:
+        """A new connection: nodes may have announced before that they hear its proxy."""
+        connection.receivers.update(
+            node for node, proxies in self._proxies.items() if connection.address in proxies
+        )
+
+    def forget(self, node: str) -> bool:
+        """A node is no more; returns whether it was known."""
+        for connection in self._connections:
+            connection.receivers.discard(node)
+        self._proxies.pop(node, None)
+        return self._announced_at.pop(node, None) is not None
+
+    def all_hear(self, connection: ProxyConnection) -> bool:
+        """Whether every node hears this proxy."""
+        return self._announced_at.keys() <= connection.receivers
+
+    def silent(self, now: float, seconds: float) -> list[str]:
+        """Nodes that have not announced themselves for so long.
+
+        Who hears nothing, or has begun to hear just now, cannot say that of anybody.
+        """
+        if not any(each.answering and now - each.answering_since > seconds for each in self._connections):
+            return []
+        return [node for node, heard_at in self._announced_at.items() if now - heard_at > seconds]

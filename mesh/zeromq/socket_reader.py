@@ -1,0 +1,116 @@
+"""From ZeroMQ's edge-triggered file descriptor to "every message, in the event loop".
+
+The descriptor becomes readable when something may have changed, once; so read until there is nothing
+left, and look again after each send, which may have swallowed the edge (libzmq zmq_getsockopt(3),
+ZMQ_FD and ZMQ_EVENTS).
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import cast
+
+import zmq
+
+from mesh import contexts
+from mesh.telemetry import counters, get_logger
+from mesh.tick_budget import TICK_BUDGET_SECONDS
+
+log = get_logger("mesh.zeromq")
+
+MESSAGES_PER_TURN = 1024
+"""Messages before the event loop gets a turn: above that the latency of other work rises."""
+
+
+class SocketReader:
+    """Feeds every message of a socket to `handle`; an error in it costs that message only.
+
+    Args:
+        per_turn: messages before the event loop gets a turn.
+        budget_seconds: time before the event loop gets a turn.
+        on_behind: called with `behind` when it changes.
+
+    Attributes:
+        behind: whether the last turn left messages unread.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        handle: Callable[[list[bytes]], None],
+        per_turn: int = MESSAGES_PER_TURN,
+        budget_seconds: float = TICK_BUDGET_SECONDS,
+        on_behind: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.behind = False
+        self._on_behind = on_behind
+        self._per_turn = per_turn
+        self._budget_seconds = budget_seconds
+        self._socket = socket
+        self._handle = handle
+        self._descriptor = int(socket.getsockopt(zmq.FD))
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._closed = False
+        self._context = contexts.fresh()  # not the caller's, which may be a channel's
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._loop.add_reader(self._descriptor, self._readable)
+        self.look_again()
+
+    def close(self) -> None:
+        """Read no more. Must come before the socket is closed."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._descriptor)
+
+    def look_again(self) -> None:
+        """Read soon, whatever the descriptor says: after each attempt to send on the same socket.
+
+        One that fails has looked at the socket as well, and may have swallowed the edge.
+        """
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._ready, context=self._context)
+
+    def read_now(self) -> None:
+        """Read all that has arrived, at once: before closing a socket whose peer is gone."""
+        self._ready()
+        while self.behind and not self._closed:
+            self._ready()
+
+    def _readable(self) -> None:
+        if not self._scheduled:  # else this turn had its share, or will have
+            self._ready()
+
+    def _ready(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        socket, handle = self._socket, self._handle
+        option = cast(Callable[[int], int], socket.getsockopt)
+        end = perf_counter() + self._budget_seconds
+        for _ in range(self._per_turn):
+            if not option(zmq.EVENTS) & zmq.POLLIN:
+                if self.behind:
+                    self._tell(False)
+                return
+            frames = socket.recv_multipart(zmq.NOBLOCK)
+            try:
+                handle(frames)
+            except Exception as error:  # whatever it is, the messages behind it are not to blame
+                counters.count("handlers_failed")
+                log.error("handling a message failed", exc_info=error)
+            if self._closed:
+                return  # by what was handled
+            if perf_counter() > end:
+                break
+        if not self.behind:
+            self._tell(True)
+        self.look_again()
+
+    def _tell(self, behind: bool) -> None:
+        self.behind = behind
+        if self._on_behind is not None:
+            self._on_behind(behind)

@@ -1,0 +1,356 @@
+"""What every bus must do: the guarantees of mesh/bus/contract.py; test_bus.py runs it on each.
+
+A test gets `run`, which runs a scenario within one network. The scenario makes nodes there:
+`node(id, **handlers)` gives a started bus.
+"""
+
+import asyncio
+
+import pytest
+
+from mesh import Broadcast, topics
+from mesh.bus.contract import DirectPaths
+from mesh.bus.delivery import confirm, deliver, reach, subscribed
+from mesh.bus.discovery.placement import Announcement
+from mesh.bus.frames import CALL, ONCE, TRACKER
+from mesh.messages import BINARY, JSON, Sender
+from mesh.pubsub import PubSub
+from tests.support.until import until
+
+
+class Heard:
+    """Handlers that remember."""
+
+    def __init__(self):
+        self.broadcasts, self.messages, self.published = [], [], []
+
+    def handlers(self, *kinds):
+        return {
+            "broadcast": lambda topic, header, data: self.broadcasts.append((topic, header, bytes(data))),
+            "messages": {
+                kind: lambda header, data: self.messages.append((header, bytes(data))) for kind in kinds
+            },
+            "published": lambda topic, number: self.published.append((topic, number)),
+        }
+
+    @property
+    def events(self):
+        return [header.event for _, header, _ in self.broadcasts]
+
+
+def say(bus, event, topic="room:1", data=b"{}"):
+    return bus.publish(topic, event, JSON, data, None)
+
+
+async def following(subscription, count):
+    got = []
+    async for broadcast in subscription:
+        got.append(broadcast)
+        if len(got) == count:
+            return got
+
+
+class BusContract:
+    """Subclass it, with a fixture `run`."""
+
+    # Numbers and order
+
+    def test_numbers_rise_by_one_from_one_and_arrive_in_the_header(self, run):
+        async def scenario(node):
+            heard = Heard()
+            bus = node("a", **heard.handlers())
+            before = bus.sequence
+            bus.subscribe(topics.exact("room:1"))
+            await subscribed(bus)
+            given = [say(bus, "e") for _ in range(3)]
+            assert given == [bus.sequence - 2, bus.sequence - 1, bus.sequence]
+            assert before < given[0]
+            await until(lambda: len(heard.broadcasts) == 3)
+            assert [(header.origin, header.sequence) for _, header, _ in heard.broadcasts] == [
+                ("a", each) for each in given
+            ]
+
+        run(scenario)
+
+    def test_broadcasts_of_one_node_arrive_in_order(self, run):
+        async def scenario(node):
+            pubsub, other = PubSub(node("a")), PubSub(node("b"))
+            async with pubsub.subscribe("room:1") as ours, other.subscribe("room:1") as theirs:
+                for n in range(500):
+                    pubsub.broadcast("room:1", "n", {"n": n})
+                for broadcasts in (ours, theirs):
+                    got = await following(broadcasts, 500)
+                    assert [each.payload["n"] for each in got] == list(range(500))
+
+        run(scenario)
+
+    def test_what_a_handler_publishes_follows_what_it_handles(self, run):
+        async def scenario(node):
+            answering, heard = Heard(), Heard()
+            buses = []
+
+            def answer(topic, header, data):
+                if header.event == "question":
+                    say(buses[0], "answer")
+
+            buses.append(node("a", broadcast=answer))
+            buses.append(node("b", **heard.handlers()))
+            for bus in buses:
+                bus.subscribe(topics.exact("room:1"))
+                await subscribed(bus)
+            say(buses[1], "question")
+            await until(lambda: len(heard.broadcasts) == 2)
+            assert heard.events == ["question", "answer"]
+            assert answering.broadcasts == []
+
+        run(scenario)
+
+    def test_the_publisher_is_told_the_number_of_each_broadcast_and_of_nothing_else(self, run):
+        async def scenario(node):
+            heard = Heard()
+            bus = node("a", **heard.handlers())
+            number = say(bus, "e", "room:2")
+            bus.publish_kind(TRACKER, "$presence:x")
+            bus.publish_direct("b", "room:1", "e", JSON, b"{}")
+            assert heard.published == [("room:2", number)]
+
+        run(scenario)
+
+    # What arrives
+
+    def test_everything_about_a_broadcast_arrives(self, run):
+        async def scenario(node):
+            heard = Heard()
+            bus, other = node("a", **heard.handlers()), node("b")
+            bus.subscribe(topics.exact("room:1"))
+            await subscribed(bus)
+            sender = Sender("g", 7, skip=True)
+            number = other.publish("room:1", "new_msg", BINARY, bytes(range(256)), sender)
+            await until(lambda: heard.broadcasts)
+            ((topic, header, data),) = heard.broadcasts
+            assert (topic, data) == ("room:1", bytes(range(256)))
+            assert (header.event, header.codec, header.sender) == ("new_msg", BINARY, sender)
+            assert (header.origin, header.sequence) == ("b", number)
+
+        run(scenario)
+
+    def test_a_subscription_takes_an_exact_topic_a_prefix_or_everything(self, run):
+        async def scenario(node):
+            exact, prefix, everything = Heard(), Heard(), Heard()
+            for name, heard, taken in (
+                ("exact", exact, topics.exact("room:1")),
+                ("prefix", prefix, topics.prefix("room:*")),
+                ("everything", everything, b""),
+            ):
+                bus = node(name, **heard.handlers(TRACKER))
+                bus.subscribe(taken)
+                await subscribed(bus)
+            bus.publish_kind(TRACKER, "$presence:x")
+            for topic in ("lobby", "room:10", "room:1"):
+                say(bus, topic, topic)
+            await until(lambda: len(everything.broadcasts) == 3)
+            await until(lambda: len(prefix.broadcasts) == 2 and exact.broadcasts)
+            assert everything.events == ["lobby", "room:10", "room:1"]
+            assert prefix.events == ["room:10", "room:1"]
+            assert exact.events == ["room:1"]
+            assert everything.messages == [], "topics that start with $ are not everybody's"
+
+        run(scenario)
+
+    def test_subscriptions_are_counted(self, run):
+        async def scenario(node):
+            heard = Heard()
+            bus = node("a", **heard.handlers())
+            for each in ("room:1", "room:1", "room:2"):
+                bus.subscribe(topics.exact(each))
+            bus.unsubscribe(topics.exact("room:1"))
+            await subscribed(bus)
+            say(bus, "still")
+            say(bus, "mark", "room:2")
+            await until(lambda: len(heard.broadcasts) == 2)
+            bus.unsubscribe(topics.exact("room:1"))
+            say(bus, "no longer")
+            say(bus, "mark", "room:2")
+            await until(lambda: heard.events.count("mark") == 2)
+            assert heard.events == ["still", "mark", "mark"]
+
+        run(scenario)
+
+    def test_a_direct_broadcast_comes_to_its_node_and_to_no_other(self, run):
+        async def scenario(node):
+            heard = Heard()
+            bus, other = node("a", **heard.handlers()), node("b")
+            async with PubSub(bus).subscribe("room:1") as broadcasts:
+                PubSub(other).direct_broadcast("b", "room:1", "not for a", {})
+                PubSub(other).direct_broadcast("a", "room:1", "for a", b"\x00")
+                PubSub(other).broadcast("room:1", "for all", {})
+                got = await following(broadcasts, 2)
+                assert [each.event for each in got] == ["for a", "for all"]
+                assert got[0] == Broadcast("room:1", "for a", b"\x00")
+            await until(lambda: heard.events == ["for a", "for all"])
+
+        run(scenario)
+
+    def test_messages_between_nodes_go_to_the_handler_of_their_kind(self, run):
+        async def scenario(node):
+            heard = Heard()
+            bus, other = node("a", **heard.handlers(CALL)), node("b")
+            bus.subscribe(topics.exact("$presence:x"))
+            await subscribed(bus)
+            other.publish_kind(TRACKER, "$presence:x", "ignored")
+            number = other.publish_kind(CALL, topics.of_node("a"), "name", BINARY, b"question")
+            await until(lambda: heard.messages)
+            ((header, data),) = heard.messages
+            assert (header.kind, header.origin, header.sequence) == (CALL, "b", number)
+            assert (header.event, header.codec, data) == ("name", BINARY, b"question")
+            assert heard.broadcasts == []
+
+        run(scenario)
+
+    def test_a_node_receives_what_it_publishes_itself(self, run):
+        async def scenario(node):
+            heard = Heard()
+            bus = node("a", **heard.handlers(ONCE))
+            bus.subscribe(topics.exact(topics.ONCE))
+            await subscribed(bus)
+            bus.publish_kind(ONCE, topics.ONCE, "key")
+            await until(lambda: heard.messages)
+
+        run(scenario)
+
+    def test_an_error_in_a_handler_costs_that_message_only(self, run):
+        async def scenario(node):
+            came = []
+
+            def handle(topic, header, data):
+                came.append(header.event)
+                if header.event == "bad":
+                    raise ValueError("cannot")
+
+            bus = node("a", broadcast=handle)
+            bus.subscribe(topics.exact("room:1"))
+            await subscribed(bus)
+            for event in ("bad", "good"):
+                say(bus, event)
+            await until(lambda: came == ["bad", "good"])
+
+        run(scenario)
+
+    # Subscriptions in force
+
+    @pytest.mark.parametrize("turn", range(20))
+    def test_what_is_published_once_a_subscription_is_in_force_is_not_missed(self, run, turn):
+        async def scenario(node):
+            heard = Heard()
+            bus, other = node("a", **heard.handlers()), node("b")
+            await subscribed(other)  # it reaches the network
+            bus.subscribe(topics.exact(f"room:{turn}"))
+            bus.when_subscribed(lambda: say(other, "e", f"room:{turn}"))
+            await until(lambda: heard.events == ["e"])
+
+        run(scenario)
+
+    def test_callbacks_come_in_order_and_not_at_all_once_withdrawn(self, run):
+        async def scenario(node):
+            bus, called = node("a"), []
+            bus.when_subscribed(lambda: called.append(1))
+            withdraw = bus.when_subscribed(lambda: called.append(2))
+            withdrawn_at_once = 2 not in called
+            withdraw()
+            bus.when_subscribed(lambda: called.append(3))
+            await until(lambda: 3 in called)
+            withdraw()  # a second time, or too late: without effect
+            assert called == ([1, 3] if withdrawn_at_once else [1, 2, 3])
+
+        run(scenario)
+
+    def test_who_waits_may_give_up(self, run):
+        async def scenario(node):
+            bus = node("a")
+            waiting = subscribed(bus)
+            waiting.cancel()
+            await subscribed(bus)
+            assert waiting.done()
+
+        run(scenario)
+
+    # Loops
+
+    def test_a_subscription_hears_its_topics_and_no_others(self, run):
+        async def scenario(node):
+            pubsub = PubSub(node("a"))
+            async with pubsub.subscribe("room:1") as exact, pubsub.subscribe("room:*") as rooms:
+                for topic in ("room:10", "lobby", "room:1"):
+                    pubsub.broadcast(topic, "e", {})
+                assert [each.topic for each in await following(rooms, 2)] == ["room:10", "room:1"]
+                assert await following(exact, 1) == [Broadcast("room:1", "e", {})]
+
+        run(scenario)
+
+    def test_after_the_end_nothing_is_heard(self, run):
+        async def scenario(node):
+            pubsub = PubSub(node("a"))
+            async with pubsub.subscribe("room:1") as early:
+                pubsub.broadcast("room:1", "e", {})
+            pubsub.broadcast("room:1", "late", {})
+            assert early.dropped == 0
+            async with pubsub.subscribe("room:2") as later:
+                pubsub.broadcast("room:2", "e", {})
+                await following(later, 1)
+            async with early:  # may be entered again
+                pubsub.broadcast("room:1", "again", {})
+                assert [each.event for each in await following(early, 1)] == ["again"]
+
+        run(scenario)
+
+    def test_loops_end_when_the_node_stops(self, run):
+        async def scenario(node):
+            bus = node("a")
+            async with PubSub(bus).subscribe("room:1") as broadcasts:
+                looping = asyncio.ensure_future(following(broadcasts, 1))
+                await asyncio.sleep(0)
+                bus.close()
+                assert await looping is None
+            bus.close()
+
+        run(scenario)
+
+    # How the bus is
+
+    def test_what_is_published_is_confirmed_and_delivered(self, run):
+        async def scenario(node):
+            bus, other = node("a"), node("b")
+            bus.subscribe(topics.exact("room:1"))
+            await subscribed(bus)
+            await reach(other, 60.0)
+            await deliver(other, lambda: [say(other, "e") for _ in range(3)], 60.0)
+            await other.confirmed(other.sequence - 2, other.sequence)
+            last = say(other, "last")
+            await until(lambda: bus.delivered("b", last))
+            assert not bus.unread
+
+        run(scenario)
+
+    def test_the_status_of_a_bus_that_works(self, run):
+        async def scenario(node):
+            bus = node("a")
+            await confirm(bus, 60.0)
+            status = bus.status()
+            assert (status.connected, status.waiting, status.dropped) == (True, 0, 0)
+
+        run(scenario)
+
+    def test_paths_follow_what_nodes_announce(self, run):
+        async def scenario(node):
+            bus, other = node("a"), node("b")
+            await subscribed(bus)
+            await subscribed(other)
+            ours = bus.paths.describe(Announcement(node="a", kind="worker"))
+            assert (ours.node, ours.kind) == ("a", "worker")
+            other.paths.node_announced(ours)
+            other.paths.use_version(1)
+            assert isinstance(other.paths, DirectPaths) == (other.paths.of_topic("room:1") == "")
+            other.paths.node_gone("a")
+            say(other, "still published")
+
+        run(scenario)
