@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.channel_state import ChannelState
-from gateway.session import Session
+from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.session import Session
 from gateway.transports.base import Encoding, Transport
 from mesh.debug import SocketInfo
 from mesh.link import commands

@@ -8,7 +8,7 @@ import time
 from itertools import count
 from typing import Any
 
-from gateway.actions import (
+from gateway.channels.actions import (
     Action,
     Activate,
     Close,
@@ -21,24 +21,24 @@ from gateway.actions import (
     Send,
     Start,
 )
-from gateway.broadcast_order import BroadcastOrder
-from gateway.channel_state import ChannelState
+from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.session import JOIN_CRASHED, Session
+from gateway.channels.worker_commands import COMMANDS, named
 from gateway.client import Client
-from gateway.fanout import Fanout
-from gateway.heard_topics import HeardTopics
-from gateway.join_guard import JoinGuard
-from gateway.ledger import CLIENT_GONE
-from gateway.limits import socket_limits
-from gateway.lost_workers import LostWorkers
-from gateway.order import Order
-from gateway.reading import JOIN, Reading, Reason
-from gateway.session import JOIN_CRASHED, Session
-from gateway.slow_topics import SlowTopics
+from gateway.fanout.delivery_stats import CLIENT_GONE
+from gateway.fanout.fanout import Fanout
+from gateway.fanout.subscribed_topics import HeardTopics
+from gateway.flow.publisher_pauses import SlowTopics
+from gateway.flow.rate_limits import socket_limits
+from gateway.flow.read_pauses import JOIN, Reading, Reason
+from gateway.joins.join_guard import JoinGuard
+from gateway.joins.lost_workers import LostWorkers
+from gateway.joins.subscribing import Subscribing
+from gateway.joins.worker_links import Workers
+from gateway.ordering.broadcasts_after_commands import BroadcastOrder
+from gateway.ordering.commands_after_broadcasts import Order
 from gateway.socket_ids import SocketIds
-from gateway.subscribing import Subscribing
 from gateway.transports.base import GONE
-from gateway.worker_commands import COMMANDS, named
-from gateway.workers import Workers
 from mesh import payloads, telemetry
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo

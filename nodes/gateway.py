@@ -7,22 +7,22 @@ from collections.abc import Mapping
 import zmq
 
 from gateway.drain import drain
+from gateway.fanout.delivery_stats import Tally
 from gateway.http.application import handshakes, make_application
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.health import Checks
 from gateway.http.publish import PublishApi
 from gateway.http.server import GatewayServer
 from gateway.hub import Hub
-from gateway.join_guard import JoinGuard
-from gateway.ledger import Tally
-from gateway.live_topics import LiveTopics
-from gateway.trace import Traces
+from gateway.introspection.topics import LiveTopics
+from gateway.introspection.tracing import Traces
+from gateway.joins.join_guard import JoinGuard
+from gateway.joins.worker_links import Workers
 from gateway.transports.connection import WebSockets
 from gateway.transports.door import Door
 from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
-from gateway.workers import Workers
 from mesh import contexts, placement, telemetry, topics
 from mesh.bus import topic_counts, traces
 from mesh.bus.announcer import Announcer

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.ledger import DROPPED, FILTERED, Tally
+from gateway.fanout.delivery_stats import DROPPED, FILTERED, Tally
 from mesh.telemetry import COUNTERS, counters, stats
 from mesh.telemetry.counters import Histogram
 
@@ -50,7 +50,7 @@ FATES: Mapping[str, str] = {
     "fanout_total": "what became of it for each member, by route, result and reason",
     "fanout_waiting": "broadcasts that wait for a member now, by route and reason",
 }
-"""Of a gateway, exported as mesh_<name>: expected = what became of it + what waits (gateway/ledger.py)."""
+"""Of a gateway, exported as mesh_<name>; see gateway/fanout/delivery_stats.py for how they add up."""
 
 HISTOGRAMS: Mapping[str, str] = {
     "join_seconds": "from a join's arrival in the worker to its answer",

@@ -7,9 +7,9 @@ for each message, and `hub.disconnected(client, reason)` when the client is gone
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.backlog import broadcast_frame
-from gateway.ledger import Ledger
-from gateway.unsent import Mark
+from gateway.fanout.delivery_stats import Ledger
+from gateway.flow.backlog import broadcast_frame
+from gateway.flow.watermark import Mark
 from mesh.serializers.base import Frame, Serializer
 
 
@@ -20,7 +20,7 @@ class Encoding:
 
     Attributes:
         ready: makes a frame ready.
-        broadcast: lets what `ready` made of a broadcast say so (gateway/backlog.py).
+        broadcast: lets what `ready` made of a broadcast say so (gateway/flow/backlog.py).
     """
 
     __slots__ = ("broadcast", "ready", "serializer")

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.backlog import Backlog, lost
 from gateway.client import Client
+from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
+from gateway.flow.backlog import Backlog, lost
+from gateway.flow.watermark import Mark
 from gateway.hub import Hub
-from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
 from gateway.transports.base import Encoding
 from gateway.transports.rounds import Rounds
-from gateway.unsent import Mark
 from mesh.errors import CloseCode, EncodeError
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import SERIALIZERS

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 import zmq
 
-from gateway.backlog import broadcast_frame, lost
 from gateway.client import Client
+from gateway.fanout.delivery_stats import CLIENT_GONE, Ledger
+from gateway.flow.backlog import broadcast_frame, lost
 from gateway.http.paths import without_empty
 from gateway.hub import Hub
-from gateway.ledger import CLIENT_GONE, Ledger
 from gateway.transports.admission import RefusedError, admit
 from gateway.transports.base import Encoding
 from gateway.transports.rounds import Rounds

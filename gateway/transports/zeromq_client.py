@@ -4,10 +4,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gateway.backlog import Backlog, lost
 from gateway.client import Client
-from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
-from gateway.unsent import Mark
+from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
+from gateway.flow.backlog import Backlog, lost
+from gateway.flow.watermark import Mark
 from mesh.errors import CloseCode
 from mesh.telemetry import counters, get_logger
 

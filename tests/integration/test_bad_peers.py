@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import zmq
 
-from gateway.workers import Workers
+from gateway.joins.worker_links import Workers
 from mesh import settings
 from mesh.link import commands
 from mesh.link.backoff import FIRST_SECONDS, End

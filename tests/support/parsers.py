@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, parse_request_start_line
 
-from gateway.actions import Forward
-from gateway.channel_state import ChannelState
+from gateway.channels.actions import Forward
+from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.session import Session
 from gateway.http import cookies, once, proxy_protocol, requests
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
 from gateway.http.publish import PublishApi
-from gateway.session import Session
 from gateway.transports import (
     admission,
     longpoll,

@@ -7,9 +7,9 @@ from time import process_time
 
 import pytest
 
-from gateway.backlog import Backlog, broadcast_frame
-from gateway.ledger import Ledger, Tally
-from gateway.order import Order
+from gateway.fanout.delivery_stats import Ledger, Tally
+from gateway.flow.backlog import Backlog, broadcast_frame
+from gateway.ordering.commands_after_broadcasts import Order
 from mesh.link import commands
 from mesh.messages import JSON
 from mesh.runtime.recent import Recent

@@ -1,0 +1,312 @@
+"""Topic → the local subscribers of it; one ready frame per serializer.
+
+The hot path: a broadcast is encoded once for each encoding in use among a topic's members (and route, if
+they came by several) and the same bytes are put into every member's outbox. Channels that need a second
+look at each broadcast stand apart (members.py).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.channels.gateway_channel import ChannelState
+from gateway.fanout.delivery_stats import (
+    BEFORE_JOIN,
+    CHANNEL_ENDED,
+    HELD_OVERFLOW,
+    INTERCEPTED,
+    JOIN_FAILED,
+    MALFORMED,
+    SENDER,
+    UNENCODABLE,
+    Ledger,
+    Tally,
+)
+from gateway.fanout.topic_members import Held, Members, Waiting
+from gateway.transports.base import Encoding
+from mesh.bus.frames import Header
+from mesh.errors import EncodeError
+from mesh.link import commands
+from mesh.payloads import message_flaw
+from mesh.telemetry import Complaints, get_logger, stats
+
+log = get_logger("gateway.fanout")
+_malformed = Complaints(log, "broadcast dropped")
+_unencodable = Complaints(log, "broadcast skipped for some clients")
+
+
+class Fanout:
+    """Delivers broadcasts to the clients of one gateway.
+
+    Args:
+        gateway: this gateway's id, to know the channels that a broadcast_from skips.
+        max_held_bytes: bound of the payloads held for one pending join, in bytes.
+        max_held: bound of their number. Over either bound the client is closed as too slow.
+
+    Attributes:
+        routes: by pattern: what became of the broadcasts to topics joined by it, since the start.
+        tracing: takes a ledger and a broadcast, returns the ledger to be used for it; None: nobody traces.
+    """
+
+    def __init__(self, gateway: str, max_held_bytes: int = 16_000_000, max_held: int = 10_000) -> None:
+        self._gateway = gateway
+        self._max_held = max_held
+        self._max_held_bytes = max_held_bytes
+        self._topics: dict[str, Members] = {}
+        self.routes: dict[str, Tally] = {}
+        self.tracing: Callable[[Ledger, Header, int], Ledger] | None = None
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    def __contains__(self, topic: str) -> bool:
+        return topic in self._topics
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._topics)
+
+    def members(self, topic: str) -> int:
+        """The channels that are joined to a topic."""
+        members = self._topics.get(topic)
+        return members.joined if members is not None else 0
+
+    def channels(self, topic: str) -> list[ChannelState]:
+        """Those on a topic, pending joins included."""
+        members = self._topics.get(topic)
+        return members.channels() if members is not None else []
+
+    def ledgers(self, topic: str) -> list[Ledger]:
+        """What became of the broadcasts to a topic while it had members here."""
+        members = self._topics.get(topic)
+        return list(members.ledgers.values()) if members is not None else []
+
+    def hold(self, channel: ChannelState) -> bool:
+        """Hold broadcasts for a channel until `release`; returns whether the topic is new here."""
+        members = self._topics.get(channel.topic)
+        new = members is None
+        if members is None:
+            members = self._topics[channel.topic] = Members()
+        if channel not in members.held:
+            if not members.remove(channel):
+                members.count_in(channel, self.routes)
+            members.held[channel] = Waiting()
+        return new
+
+    def release(self, channel: ChannelState, received: int) -> bool:
+        """Deliver what is held for a joined channel; `received` commands have come from its worker.
+
+        Stops before the first broadcast that must follow a command still on its way; returns whether
+        nothing is held any longer, and broadcasts go straight to the client from now on.
+        """
+        members = self._topics[channel.topic]
+        waiting = members.held.get(channel)
+        if waiting is None:
+            return True
+        for index, held in enumerate(waiting.broadcasts):
+            if held.behind > received:
+                waiting.release(index)
+                return False
+            held.ledger.hold(-1)
+            reason = _filtered(channel, held.event, held.origin, held.sequence)
+            if reason is None:
+                stats.deliveries += 1
+                held.ledger.queue(1)
+                channel.client.outbox.send(held.frame)
+            else:
+                held.ledger.filter(reason)
+        del members.held[channel]
+        members.careful[channel] = None
+        return True
+
+    def forget_order(self, channel: ChannelState) -> None:
+        """Hold for a channel until its join is answered, and no longer: commands before that never come."""
+        self.hold(channel)
+        self._topics[channel.topic].held[channel].release_order()
+
+    def drop(self, channel: ChannelState, reason: str | None = None) -> bool:
+        """Forget a channel; returns whether its topic has nobody left here.
+
+        Args:
+            channel: left, or its client is gone.
+            reason: what is held for it is not delivered; by default because the join failed, or it ended.
+        """
+        members = self._topics.get(channel.topic)
+        if members is None:
+            return False
+        waiting = members.held.get(channel)
+        if waiting is not None:
+            waiting.drop(reason or (CHANNEL_ENDED if channel.joining is None else JOIN_FAILED))
+        if members.remove(channel):
+            members.count_out(channel)
+        if members:
+            return False
+        del self._topics[channel.topic]
+        return True
+
+    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+        """Put a broadcast into the outboxes of the topic's members."""
+        members = self._topics.get(topic)
+        if members is None:
+            stats.broadcasts_unneeded += 1
+            return
+        traced = self._arrive(members, header, len(data))
+        flaw = message_flaw(header.event, header.codec, data)
+        if flaw is not None:
+            self._drop_malformed(topic, members, header, flaw, traced)
+            return
+        sender = header.sender
+        ours = sender is not None and sender.skip and sender.gateway == self._gateway
+        skipped = sender.channel if sender is not None and ours else None
+        for (encoding, ledger), group in members.plain.items():
+            if traced is not None:
+                ledger = traced[ledger]
+            frame = self._encode(encoding, ledger, header, data)
+            if frame is None:
+                ledger.drop(UNENCODABLE, len(group))
+                continue
+            stats.deliveries += len(group)
+            ledger.queue(len(group))
+            if skipped is None:
+                for outbox in group.values():
+                    outbox.send(frame)
+            else:
+                for channel, outbox in group.items():
+                    if channel.number != skipped:
+                        outbox.send(frame)
+                    else:
+                        stats.deliveries -= 1
+                        ledger.queue(-1)
+                        ledger.filter(SENDER)
+        if members.careful or members.held:
+            self._deliver_carefully(members, header, data, skipped, traced)
+
+    def _drop_malformed(
+        self,
+        topic: str,
+        members: Members,
+        header: Header,
+        flaw: str,
+        traced: dict[Ledger, Ledger] | None,
+    ) -> None:
+        for ledger in members.ledgers.values():
+            (ledger if traced is None else traced[ledger]).drop(MALFORMED, ledger.members)
+        _malformed.about(header.origin, "bus_messages_malformed", flaw, topic=topic, broadcast=header.event)
+
+    def _arrive(self, members: Members, header: Header, size: int) -> dict[Ledger, Ledger] | None:
+        """Count the members there are now; returns the ledgers to be used instead, if somebody traces."""
+        if self.tracing is None:
+            for ledger in members.ledgers.values():
+                ledger.arrive(ledger.members)
+            return None
+        traced = {ledger: self.tracing(ledger, header, size) for ledger in members.ledgers.values()}
+        for ledger, each in traced.items():
+            each.arrive(ledger.members)
+        return traced
+
+    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
+        """To those members of a topic that `worker` runs: it came over the link, like their pushes."""
+        members = self._topics.get(broadcast.topic)
+        if members is None:
+            return
+        flaw = message_flaw(broadcast.event, broadcast.codec, broadcast.data)
+        if flaw is not None:
+            fields = {"topic": broadcast.topic, "broadcast": broadcast.event}
+            _malformed.about(worker, "worker_payloads_malformed", flaw, **fields)
+            return
+        for (encoding, ledger), group in members.plain.items():
+            frame = self._encode(encoding, ledger, broadcast, broadcast.data)
+            for channel, outbox in group.items():
+                if channel.worker == worker:
+                    self._send_local(ledger, frame, outbox)
+        for channel in (*members.careful, *members.held):
+            if channel.worker != worker or not channel.joined:
+                continue
+            ledger = members.ledger(channel)
+            if broadcast.event in channel.intercepts:
+                ledger.expect(1)
+                ledger.filter(INTERCEPTED)
+            else:
+                frame = self._encode(channel.client.encoding, ledger, broadcast, broadcast.data)
+                self._send_local(ledger, frame, channel.client.outbox)
+
+    def _send_local(self, ledger: Ledger, frame: Any, outbox: Any) -> None:
+        ledger.expect(1)
+        if frame is None:
+            ledger.drop(UNENCODABLE)
+            return
+        stats.deliveries += 1
+        ledger.queue(1)
+        outbox.send(frame)
+
+    def _deliver_carefully(
+        self,
+        members: Members,
+        header: Header,
+        data: bytes,
+        skipped: int | None,
+        traced: dict[Ledger, Ledger] | None,
+    ) -> None:
+        frames: dict[tuple[Encoding, Ledger], Any] = {}
+        for channel in (*members.careful, *members.held):
+            own = members.ledger(channel)
+            ledger = own if traced is None else traced[own]
+            encoding = channel.client.encoding
+            key = (encoding, ledger)
+            if key not in frames:
+                frames[key] = self._encode(encoding, ledger, header, data)
+            frame = frames[key]
+            if channel.number == skipped:
+                ledger.filter(SENDER)
+                continue
+            if frame is None:
+                ledger.drop(UNENCODABLE)
+                continue
+            waiting = members.held.get(channel)
+            if waiting is not None:
+                self._keep(channel, waiting, header, frame, len(data), ledger)
+                continue
+            reason = _filtered(channel, header.event, header.origin, header.sequence)
+            if reason is None:
+                stats.deliveries += 1
+                ledger.queue(1)
+                channel.client.outbox.send(frame)
+            else:
+                ledger.filter(reason)
+            if header.origin == channel.worker and header.sequence > channel.since:
+                members.promote(channel, own)
+
+    def _keep(
+        self, channel: ChannelState, waiting: Waiting, header: Header, frame: Any, size: int, ledger: Ledger
+    ) -> None:
+        if len(waiting.broadcasts) >= self._max_held or waiting.size + size > self._max_held_bytes:
+            channel.client.transport.close_slow(waiting.size + size)
+            waiting.drop(HELD_OVERFLOW)
+            ledger.drop(HELD_OVERFLOW)
+            return
+        ledger.hold()
+        sender = header.sender
+        own = sender is not None and sender[:2] == (self._gateway, channel.number)
+        behind = sender.behind if sender is not None and own else 0
+        waiting.add(Held(header.origin, header.sequence, header.event, frame, behind, ledger, size))
+
+    def _encode(
+        self, encoding: Encoding, ledger: Ledger, header: Header | commands.Broadcast, data: bytes
+    ) -> Any:
+        try:
+            frame = encoding.serializer.encode_broadcast(ledger.topic, header.event, header.codec, data)
+        except EncodeError as error:
+            _unencodable.about(
+                encoding.serializer.name,
+                "broadcasts_unencodable",
+                str(error),
+                topic=ledger.topic,
+                broadcast=header.event,
+            )
+            return None
+        return encoding.broadcast(encoding.ready(frame), ledger, header.event)
+
+
+def _filtered(channel: ChannelState, event: str, origin: str, sequence: int) -> str | None:
+    """Why a broadcast is not for a channel, None if it is."""
+    if event in channel.intercepts:
+        return INTERCEPTED
+    return None if origin != channel.worker or sequence > channel.since else BEFORE_JOIN
