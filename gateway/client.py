@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.channels.session import Session
 from gateway.transports.base import Encoding, Transport
 from mesh.debug import SocketInfo
@@ -39,7 +39,7 @@ class Client:
         self.outbox = outbox
         self.session: Session
 
-    def join(self, channel: ChannelState) -> commands.Join:
+    def join(self, channel: GatewayChannel) -> commands.Join:
         """What asks a worker to run a channel that is joining, or moves."""
         assert channel.joining is not None
         join, moved = channel.joining.join, channel.moved

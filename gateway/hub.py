@@ -10,33 +10,33 @@ from typing import Any
 
 from gateway.channels.actions import (
     Action,
-    Activate,
     Close,
-    Drains,
+    Deliver,
     Drop,
     Forward,
+    MarkDraining,
     Pause,
-    Place,
+    PlaceOnWorker,
     Resume,
     Send,
-    Start,
+    SubscribeThenJoin,
 )
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.channels.session import JOIN_CRASHED, Session
 from gateway.channels.worker_commands import COMMANDS, named
 from gateway.client import Client
 from gateway.fanout.delivery_stats import CLIENT_GONE
 from gateway.fanout.fanout import Fanout
-from gateway.fanout.subscribed_topics import HeardTopics
-from gateway.flow.publisher_pauses import SlowTopics
+from gateway.fanout.subscribed_topics import SubscribedTopics
+from gateway.flow.publisher_pauses import PublisherPauses
 from gateway.flow.rate_limits import socket_limits
-from gateway.flow.read_pauses import JOIN, Reading, Reason
+from gateway.flow.read_pauses import JOIN, ReadPauses, Reason
 from gateway.joins.join_guard import JoinGuard
 from gateway.joins.lost_workers import LostWorkers
-from gateway.joins.subscribing import Subscribing
-from gateway.joins.worker_links import Workers
-from gateway.ordering.broadcasts_after_commands import BroadcastOrder
-from gateway.ordering.commands_after_broadcasts import Order
+from gateway.joins.pending import SubscribingJoins
+from gateway.joins.worker_links import WorkerLinks
+from gateway.ordering.broadcasts_after_commands import BroadcastsAfterCommands
+from gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
 from gateway.socket_ids import SocketIds
 from gateway.transports.base import GONE
 from mesh import payloads, telemetry
@@ -69,7 +69,7 @@ class Hub:
         clients: all of them.
         fanout: delivers broadcasts, and counts what becomes of them.
         socket_ids: the clients by id.
-        reading: which of them are not read from, and why.
+        read_pauses: which of them are not read from, and why.
         topics: what is heard of them on the bus.
     """
 
@@ -77,7 +77,7 @@ class Hub:
         self,
         gateway: str,
         bus: BusAdapter,
-        workers: Workers,
+        workers: WorkerLinks,
         settings: GatewaySettings,
         hold_seconds: float,
         limits: LimitSettings | None = None,
@@ -86,19 +86,21 @@ class Hub:
         self.clients: dict[Client, None] = {}
         self.fanout = Fanout(gateway)
         self.socket_ids = SocketIds(bus)
-        self.reading = Reading()
+        self.read_pauses = ReadPauses()
         self._gateway = gateway
-        self.topics = HeardTopics(bus)
+        self.topics = SubscribedTopics(bus)
         self._workers = workers
         self._settings = settings
         self._limits = limits or LimitSettings()
         self._numbers = count(1)
-        self._channels: dict[int, ChannelState] = {}
+        self._channels: dict[int, GatewayChannel] = {}
         self._lost = LostWorkers(self._channels, self._channel_lost)
-        self._slow = SlowTopics(workers.tell_all, settings)
-        self._order = Order(self._in_order, hold_seconds, bus.delivered, lambda: bus.unread)
-        self._broadcast_order = BroadcastOrder(self.fanout, self._channels, workers.received)
-        self._subscribing = Subscribing(
+        self._slow = PublisherPauses(workers.tell_all, settings)
+        self._order = CommandsAfterBroadcasts(
+            self._in_order, hold_seconds, bus.delivered, lambda: bus.unread
+        )
+        self._broadcasts = BroadcastsAfterCommands(self.fanout, self._channels, workers.received)
+        self._subscribing = SubscribingJoins(
             bus, settings.bus_wait_seconds, settings.max_joins_waiting, self._place, self._unplaceable
         )
         self._guard = guard or JoinGuard(settings.max_topic_rest_seconds)
@@ -146,7 +148,7 @@ class Hub:
         if self.clients.pop(client, self) is self:
             return
         self.socket_ids.remove(client)
-        self.reading.forget(client)
+        self.read_pauses.forget(client)
         self._slow.forget(client)
         if telemetry.attached("socket_disconnected"):
             metadata = {"transport": client.transport.name, "socket_id": client.id, "reason": reason}
@@ -172,11 +174,11 @@ class Hub:
 
     # The bus
 
-    def broadcast(self, topic: str, header: Header, data: bytes) -> None:
+    def on_broadcast(self, topic: str, header: Header, data: bytes) -> None:
         """A broadcast from the bus."""
         sender = header.sender
         if sender is not None and sender.gateway == self._gateway and not sender.skip:
-            self._broadcast_order.keep(header.origin, sender)
+            self._broadcasts.keep(header.origin, sender)
         self._deliver(topic, header, data)
         if self._workers.linked(header.origin):
             self._order.passed(header.origin, topic, header.sequence)
@@ -196,9 +198,9 @@ class Hub:
     # The workers
 
     def _command(self, worker: str, command: Any) -> None:
-        if worker in self._broadcast_order.waiting:
+        if worker in self._broadcasts.waiting:
             # What the channel broadcast before it sent this command goes out before it.
-            self._broadcast_order.catch_up(worker, self._workers.received(worker) - 1)
+            self._broadcasts.catch_up(worker, self._workers.received(worker) - 1)
         handler = COMMANDS[type(command)]
         if handler is None:
             if type(command) is commands.Broadcast:
@@ -212,8 +214,8 @@ class Hub:
             self._order.follow(worker, channel.topic, after, command)
         else:
             self._carry_out(channel.client, handler(channel.client.session, channel, command))
-        if worker in self._broadcast_order.waiting:
-            self._broadcast_order.catch_up(worker, self._workers.received(worker))
+        if worker in self._broadcasts.waiting:
+            self._broadcasts.catch_up(worker, self._workers.received(worker))
 
     def _in_order(self, worker: str, command: Any) -> None:
         """A command that had to follow a broadcast."""
@@ -228,11 +230,11 @@ class Hub:
     def _worker_behind(self, worker: str, much: bool) -> None:
         """Much waits for a worker: who has a channel there is not read from until that is no longer so."""
         if not much:
-            self.reading.resume_all(("link", worker))
+            self.read_pauses.resume_all(("link", worker))
             return
         log.warning("worker is behind: its clients are not read from", worker=worker)
         for client in {each.client for each in self._channels.values() if each.worker == worker}:
-            self.reading.pause(client, ("link", worker))
+            self.read_pauses.pause(client, ("link", worker))
 
     def _worker_linked(self, worker: str) -> None:
         for topic in self._slow:
@@ -245,12 +247,12 @@ class Hub:
             self._carry_out(channel.client, channel.client.session.crashed(channel))
 
     def _worker_lost(self, worker: str, died: bool = False) -> None:
-        self.reading.resume_all(("link", worker))
+        self.read_pauses.resume_all(("link", worker))
         self._order.forget(worker)
-        self._broadcast_order.forget(worker)
+        self._broadcasts.forget(worker)
         self._lost.add(worker, died)
 
-    def _channel_lost(self, channel: ChannelState, died: bool) -> None:
+    def _channel_lost(self, channel: GatewayChannel, died: bool) -> None:
         if channel.joining is not None:
             self.fanout.forget_order(channel)
         client, under_way = channel.client, not channel.joined or channel.moved is not None
@@ -259,11 +261,11 @@ class Hub:
         else:
             self._carry_out(client, client.session.lost(channel))
 
-    def _unplaceable(self, channel: ChannelState) -> None:
+    def _unplaceable(self, channel: GatewayChannel) -> None:
         if channel.number in self._channels:
             self._carry_out(channel.client, channel.client.session.unavailable(channel))
 
-    def _join_crashed(self, channel: ChannelState) -> None:
+    def _join_crashed(self, channel: GatewayChannel) -> None:
         if channel.number in self._channels:
             self._carry_out(channel.client, channel.client.session.refused(channel, JSON, JOIN_CRASHED))
 
@@ -281,7 +283,7 @@ class Hub:
         if worker is not None:
             self._workers.send(worker, action.command)
 
-    def _start(self, client: Client, action: Start) -> None:
+    def _start(self, client: Client, action: SubscribeThenJoin) -> None:
         """Subscribe first, then join: what the channel broadcasts from its first moment on arrives."""
         channel = action.channel
         self._channels[channel.number] = channel
@@ -289,11 +291,11 @@ class Hub:
             self.topics.hear(channel.topic)
         self._subscribing.wait(channel)
 
-    def _place_action(self, client: Client, action: Place) -> None:
-        self.reading.resume(client, ("channel", action.channel.number))  # it was the old worker's wish
+    def _place_action(self, client: Client, action: PlaceOnWorker) -> None:
+        self.read_pauses.resume(client, ("channel", action.channel.number))  # it was the old worker's wish
         self._place(action.channel)
 
-    def _place(self, channel: ChannelState) -> None:
+    def _place(self, channel: GatewayChannel) -> None:
         client = channel.client
         if channel.joining is None or channel.number not in self._channels or channel.worker is not None:
             return
@@ -308,23 +310,23 @@ class Hub:
         channel.worker = worker
         self._workers.send(worker, client.join(channel))
         if self._workers.behind(worker):
-            self.reading.pause(client, ("link", worker))
+            self.read_pauses.pause(client, ("link", worker))
 
-    def _activate(self, client: Client, action: Activate) -> None:
+    def _activate(self, client: Client, action: Deliver) -> None:
         channel = action.channel
         self._guard.answered(client.mount, channel)
         self.fanout.hold(channel)  # if it moved: it may intercept other events there
         self._slow.activated(client, channel)
         self.fanout.release(channel, self._workers.received(channel.worker or ""))
 
-    def _drop(self, channel: ChannelState, reason: str | None = None) -> None:
+    def _drop(self, channel: GatewayChannel, reason: str | None = None) -> None:
         if self._channels.pop(channel.number, None) is None:
             return
         self._workers.forget(channel)
         self._guard.forget(channel)
         self._subscribing.forget(channel)
         self._slow.dropped(channel)
-        self.reading.resume(channel.client, ("channel", channel.number))
+        self.read_pauses.resume(channel.client, ("channel", channel.number))
         if self.fanout.drop(channel, reason):
             self.topics.give_up(channel.topic)
 
@@ -334,19 +336,19 @@ class Hub:
         self.disconnected(client, "closed")
 
 
-def _reason(channel: ChannelState | None) -> Reason:
+def _reason(channel: GatewayChannel | None) -> Reason:
     return JOIN if channel is None else ("channel", channel.number)
 
 
 _ACTIONS: dict[type[Any], Any] = {
     Send: Hub._send,
     Forward: Hub._forward,
-    Start: Hub._start,
-    Place: Hub._place_action,
-    Drains: lambda hub, _client, action: hub._workers.drains(action.worker),
-    Activate: Hub._activate,
+    SubscribeThenJoin: Hub._start,
+    PlaceOnWorker: Hub._place_action,
+    MarkDraining: lambda hub, _client, action: hub._workers.drains(action.worker),
+    Deliver: Hub._activate,
     Drop: lambda hub, _client, action: hub._drop(action.channel),
     Close: Hub._close,
-    Pause: lambda hub, client, action: hub.reading.pause(client, _reason(action.channel)),
-    Resume: lambda hub, client, action: hub.reading.resume(client, _reason(action.channel)),
+    Pause: lambda hub, client, action: hub.read_pauses.pause(client, _reason(action.channel)),
+    Resume: lambda hub, client, action: hub.read_pauses.resume(client, _reason(action.channel)),
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import zmq
 
 from gateway.drain import drain
-from gateway.fanout.delivery_stats import Tally
+from gateway.fanout.delivery_stats import DeliveryStats
 from gateway.http.application import handshakes, make_application
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.health import Checks
@@ -15,9 +15,9 @@ from gateway.http.publish import PublishApi
 from gateway.http.server import GatewayServer
 from gateway.hub import Hub
 from gateway.introspection.topics import LiveTopics
-from gateway.introspection.tracing import Traces
+from gateway.introspection.tracing import Tracing
 from gateway.joins.join_guard import JoinGuard
-from gateway.joins.worker_links import Workers
+from gateway.joins.worker_links import WorkerLinks
 from gateway.transports.connection import WebSockets
 from gateway.transports.door import Door
 from gateway.transports.longpoll import LongPoll
@@ -66,7 +66,7 @@ class GatewayNode:
         self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
         self.bus: Bus | None = None
         self.announcer: Announcer | None = None
-        self.workers: Workers | None = None
+        self.workers: WorkerLinks | None = None
         self.hub: Hub | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
@@ -75,7 +75,7 @@ class GatewayNode:
         self._zeromq: ZeroMQClients | None = None
         self._guard: JoinGuard | None = None
         self._calls: Calls | None = None
-        self._traces: Traces | None = None
+        self._traces: Tracing | None = None
         self._server: GatewayServer | None = None
         self._door: Door | None = None
 
@@ -98,7 +98,7 @@ class GatewayNode:
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
         )
-        self.workers = Workers(
+        self.workers = WorkerLinks(
             self._context,
             self.id,
             announcer,
@@ -116,7 +116,7 @@ class GatewayNode:
         self.hub = Hub(
             self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits, guard
         )
-        bus.subscriber.on_broadcast = self.hub.broadcast
+        bus.subscriber.on_broadcast = self.hub.on_broadcast
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, self.id)
@@ -125,7 +125,7 @@ class GatewayNode:
         announcer.on_accused = announcer.announce
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
         self._websockets = WebSockets(self.hub, settings.gateway)
-        self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)
+        self._traces = Tracing(self.hub.fanout, self._websockets.flusher.flush)
         calls.answers[traces.TRACE] = self._traces.answer
         bus.start()
         bus.when_subscribed(announcer.start)  # not before the answers can be heard
@@ -247,7 +247,7 @@ class GatewayNode:
             "open_channels": channels,
             "topics": topics,
             "unsent_bytes": self.hub.unsent_bytes(),
-            "readers_paused": self.hub.reading.counts(),
+            "readers_paused": self.hub.read_pauses.counts(),
             "link_queue_bytes": self.workers.waiting_bytes,
             "links": self.workers.links,
             "bus_connected": int(self.bus.publisher.connected),
@@ -255,7 +255,7 @@ class GatewayNode:
             "loop_lag_seconds": self.prober.lag_seconds,
         }
 
-    def routes(self) -> Mapping[str, Tally]:
+    def routes(self) -> Mapping[str, DeliveryStats]:
         """What became of broadcasts, by route; what has not left yet is sent or waits."""
         assert self.hub is not None
         if self._websockets is not None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from mesh.link import commands
 from mesh.serializers.base import Frame
 
@@ -13,19 +13,19 @@ class Send(NamedTuple):
     frame: Frame
 
 
-class Start(NamedTuple):
+class SubscribeThenJoin(NamedTuple):
     """Subscribe to the channel's topic; once that is in force, send its JOIN to a worker."""
 
-    channel: ChannelState
+    channel: GatewayChannel
 
 
-class Place(NamedTuple):
+class PlaceOnWorker(NamedTuple):
     """Send what the channel takes along to another worker."""
 
-    channel: ChannelState
+    channel: GatewayChannel
 
 
-class Drains(NamedTuple):
+class MarkDraining(NamedTuple):
     """A worker stops: no more channels go there."""
 
     worker: str
@@ -34,20 +34,20 @@ class Drains(NamedTuple):
 class Forward(NamedTuple):
     """Send a command to the channel's worker."""
 
-    channel: ChannelState
+    channel: GatewayChannel
     command: commands.ToWorker
 
 
-class Activate(NamedTuple):
+class Deliver(NamedTuple):
     """The channel is joined: deliver the broadcasts held for it, and those to come."""
 
-    channel: ChannelState
+    channel: GatewayChannel
 
 
 class Drop(NamedTuple):
     """The channel is over."""
 
-    channel: ChannelState
+    channel: GatewayChannel
 
 
 class Close(NamedTuple):
@@ -64,13 +64,24 @@ class Pause(NamedTuple):
         channel: whose worker asks for that; None: too much waits for pending joins.
     """
 
-    channel: ChannelState | None = None
+    channel: GatewayChannel | None = None
 
 
 class Resume(NamedTuple):
     """Read again, as far as the Pause with the same `channel` goes."""
 
-    channel: ChannelState | None = None
+    channel: GatewayChannel | None = None
 
 
-Action = Send | Start | Place | Drains | Forward | Activate | Drop | Close | Pause | Resume
+Action = (
+    Send
+    | SubscribeThenJoin
+    | PlaceOnWorker
+    | MarkDraining
+    | Forward
+    | Deliver
+    | Drop
+    | Close
+    | Pause
+    | Resume
+)

@@ -21,7 +21,7 @@ class Joining:
 
     __slots__ = ("deaths", "join", "pending", "pending_bytes", "refused", "replaces")
 
-    def __init__(self, join: Message, replaces: "ChannelState | None") -> None:
+    def __init__(self, join: Message, replaces: "GatewayChannel | None") -> None:
         self.join = join
         self.replaces = replaces
         self.pending: deque[Message] = deque()
@@ -39,12 +39,12 @@ class Moving(Joining):
 
     __slots__ = ("moved",)
 
-    def __init__(self, channel: "ChannelState") -> None:
+    def __init__(self, channel: "GatewayChannel") -> None:
         super().__init__(Message(channel.join_ref, None, channel.topic, JOIN, JSON, EMPTY), None)
         self.moved: Moved | None = None
 
 
-class ChannelState:
+class GatewayChannel:
     """One channel of one client, as the gateway sees it.
 
     Attributes:
@@ -79,7 +79,7 @@ class ChannelState:
         route: Route[type[Channel]],
         join: Message,
         client: Any,
-        replaces: "ChannelState | None" = None,
+        replaces: "GatewayChannel | None" = None,
     ) -> None:
         self.number = number
         self.topic: str = join.topic

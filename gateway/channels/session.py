@@ -11,21 +11,21 @@ from typing import Any
 
 from gateway.channels.actions import (
     Action,
-    Activate,
     Close,
-    Drains,
+    Deliver,
     Drop,
     Forward,
+    MarkDraining,
     Pause,
-    Place,
+    PlaceOnWorker,
     Resume,
     Send,
-    Start,
+    SubscribeThenJoin,
 )
-from gateway.channels.gateway_channel import ChannelState, Joining, Moving
+from gateway.channels.gateway_channel import GatewayChannel, Joining, Moving
 from gateway.channels.message_sizes import SMALL, event_is_too_long, ref_problem, waiting_size
 from gateway.channels.worker_payloads import UNSENDABLE, check_message, check_payload, unsendable
-from gateway.flow.rate_limits import Limits
+from gateway.flow.rate_limits import RateLimits
 from mesh import telemetry
 from mesh.channel import Channel
 from mesh.errors import CloseCode, DecodeError, EncodeError
@@ -54,7 +54,7 @@ class Session:
     Args:
         serializer: of the client's protocol version.
         routes: of its socket handler.
-        client: the hub's, handed to each ChannelState.
+        client: the hub's, handed to each GatewayChannel.
         next_number: gives each channel its number.
         max_channels: bound of joined and joining channels.
         max_pending_bytes: bound of what waits for pending joins; over it reading pauses.
@@ -74,9 +74,9 @@ class Session:
         next_number: Callable[[], int],
         max_channels: int,
         max_pending_bytes: int,
-        limits: Limits | None = None,
+        limits: RateLimits | None = None,
     ) -> None:
-        self.channels: dict[str, ChannelState] = {}
+        self.channels: dict[str, GatewayChannel] = {}
         self._serializer = serializer
         self._routes = routes
         self._client = client
@@ -150,13 +150,13 @@ class Session:
         if len(self.channels) >= self._max_channels:
             log.error("too many channels joined", limit=self._max_channels, topic=message.topic)
             return self._reply(message.join_ref, message.ref, message.topic, "error", TOO_MANY)
-        channel = ChannelState(self._next_number(), route, message, self._client)
+        channel = GatewayChannel(self._next_number(), route, message, self._client)
         self.channels[channel.topic] = channel
-        return [Start(channel)]
+        return [SubscribeThenJoin(channel)]
 
-    def _replace(self, old: ChannelState, message: Message) -> list[Action]:
+    def _replace(self, old: GatewayChannel, message: Message) -> list[Action]:
         """A second join of a topic: the new channel starts when the old one has ended."""
-        new = ChannelState(self._next_number(), old.route, message, self._client, replaces=old)
+        new = GatewayChannel(self._next_number(), old.route, message, self._client, replaces=old)
         self.channels[old.topic] = new
         return [Forward(old, commands.Replace(old.number))]
 
@@ -184,7 +184,7 @@ class Session:
 
     # What a worker says
 
-    def joined(self, channel: ChannelState, joined: commands.Joined) -> list[Action]:
+    def joined(self, channel: GatewayChannel, joined: commands.Joined) -> list[Action]:
         """The join was accepted."""
         joining = channel.joining
         if joining is None:
@@ -192,7 +192,7 @@ class Session:
         channel.intercepts = frozenset(joined.intercepts)
         if type(joining) is Moving:
             channel.joining = None
-            return [Activate(channel), *self._release(joining)]
+            return [Deliver(channel), *self._release(joining)]
         try:
             actions = self._answer_join(channel, joining, "ok", joined.codec, joined.data)
         except UNSENDABLE as error:  # the worker believes that it is joined
@@ -201,10 +201,10 @@ class Session:
             return [Forward(channel, end), *self.refused(channel, JSON, JOIN_CRASHED)]
         channel.joining = None
         channel.since = joined.since
-        actions.append(Activate(channel))
+        actions.append(Deliver(channel))
         return actions + self._release(joining)
 
-    def refused(self, channel: ChannelState, codec: int, data: bytes) -> list[Action]:
+    def refused(self, channel: GatewayChannel, codec: int, data: bytes) -> list[Action]:
         """The join was refused, or crashed."""
         joining = channel.joining
         if joining is None:
@@ -219,11 +219,11 @@ class Session:
         actions += self._drop(channel)
         return actions + self._release(joining)
 
-    def unavailable(self, channel: ChannelState) -> list[Action]:
+    def unavailable(self, channel: GatewayChannel) -> list[Action]:
         """No worker serves the route; the client tries again by itself."""
         return self.refused(channel, JSON, UNAVAILABLE)
 
-    def replied(self, channel: ChannelState, reply: commands.Reply) -> list[Action]:
+    def replied(self, channel: GatewayChannel, reply: commands.Reply) -> list[Action]:
         """The channel answers a push or a leave; what cannot be sent becomes an error reply."""
         to, encode = (channel.push_join_ref, reply.ref, channel.topic), self._serializer.encode_reply
         try:
@@ -236,7 +236,7 @@ class Session:
         except EncodeError:  # nobody asked with such a ref
             return []
 
-    def pushed(self, channel: ChannelState, push: commands.Pushed) -> list[Action]:
+    def pushed(self, channel: GatewayChannel, push: commands.Pushed) -> list[Action]:
         """The channel pushes."""
         try:
             check_message(push.event, push.codec, push.data)
@@ -248,44 +248,44 @@ class Session:
             return []
         return [Send(frame)]
 
-    def closed(self, channel: ChannelState) -> list[Action]:
+    def closed(self, channel: GatewayChannel) -> list[Action]:
         """The channel ended as it should."""
         return self._ended(channel, CLOSE, EMPTY)
 
-    def crashed(self, channel: ChannelState) -> list[Action]:
+    def crashed(self, channel: GatewayChannel) -> list[Action]:
         """The channel ended by an error."""
         return self._ended(channel, ERROR, CHANNEL_CRASH)
 
-    def lost(self, channel: ChannelState) -> list[Action]:
+    def lost(self, channel: GatewayChannel) -> list[Action]:
         """The channel's worker is gone: a pending join goes to another, a joined channel crashed.
 
         One that moves is lost with the worker it comes from, not with the one it goes to.
         """
         if not channel.joined:
             channel.worker = None
-            return [Start(channel)]
+            return [SubscribeThenJoin(channel)]
         if channel.moved is not None:
             channel.worker = None
-            return [Place(channel)]
+            return [PlaceOnWorker(channel)]
         return self.crashed(channel)
 
-    def moving(self, channel: ChannelState) -> list[Action]:
+    def moving(self, channel: GatewayChannel) -> list[Action]:
         """Its worker stops and would give the channel away: from now on what the client sends waits."""
         if channel.joining is not None or self.channels.get(channel.topic) is not channel:
             return []  # it is about to end
         channel.joining = Moving(channel)
-        return [Drains(channel.worker or ""), Forward(channel, commands.Handover(channel.number))]
+        return [MarkDraining(channel.worker or ""), Forward(channel, commands.Handover(channel.number))]
 
-    def moved(self, channel: ChannelState, moved: commands.Moved) -> list[Action]:
+    def moved(self, channel: GatewayChannel, moved: commands.Moved) -> list[Action]:
         """Its worker has let go of the channel."""
         if type(channel.joining) is not Moving:
             return []
         channel.joining.moved = moved
         channel.worker = None
         channel.since = 0
-        return [Place(channel)]
+        return [PlaceOnWorker(channel)]
 
-    def _ended(self, channel: ChannelState, event: str, data: bytes) -> list[Action]:
+    def _ended(self, channel: GatewayChannel, event: str, data: bytes) -> list[Action]:
         if not channel.joined:  # and its join will never be answered
             return self.refused(channel, JSON, JOIN_CRASHED)
         current = self.channels.get(channel.topic)
@@ -299,16 +299,16 @@ class Session:
             actions += self._release(channel.joining)
         return actions
 
-    def _replaced(self, old: ChannelState, new: ChannelState | None) -> list[Action]:
+    def _replaced(self, old: GatewayChannel, new: GatewayChannel | None) -> list[Action]:
         """The old channel of a second join has ended: now the new one may start."""
         if new is None or new.joining is None or new.joining.replaces is not old:
             return [Drop(old)]
-        return [Drop(old), Start(new)]
+        return [Drop(old), SubscribeThenJoin(new)]
 
     # Helpers
 
     def _answer_join(
-        self, channel: ChannelState, joining: Joining, status: str, codec: int, data: bytes
+        self, channel: GatewayChannel, joining: Joining, status: str, codec: int, data: bytes
     ) -> list[Action]:
         check_payload(codec, data)
         reply = self._serializer.encode_reply(
@@ -338,7 +338,7 @@ class Session:
             actions.append(Resume())
         return actions
 
-    def _drop(self, channel: ChannelState) -> list[Action]:
+    def _drop(self, channel: GatewayChannel) -> list[Action]:
         if self.channels.get(channel.topic) is channel:
             del self.channels[channel.topic]
         return [Drop(channel)]

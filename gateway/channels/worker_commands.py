@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.channels.actions import Action, Pause, Resume
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.channels.session import Session
 from gateway.fanout.fanout import Fanout
 from mesh.link import commands
 from mesh.link.malformed import Malformed
 
 
-def _refused(session: Session, channel: ChannelState, command: commands.Refused) -> list[Action]:
+def _refused(session: Session, channel: GatewayChannel, command: commands.Refused) -> list[Action]:
     if channel.joining is not None:
         channel.joining.refused = True
     return session.refused(channel, command.codec, command.data)
@@ -35,8 +35,8 @@ COMMANDS: dict[type[Any], Any] = {
 
 
 def named(
-    command: Malformed, worker: str, channels: Mapping[int, ChannelState], fanout: Fanout
-) -> list[ChannelState]:
+    command: Malformed, worker: str, channels: Mapping[int, GatewayChannel], fanout: Fanout
+) -> list[GatewayChannel]:
     """The channels on this worker that a malformed command names, by number or by topic."""
     if command.topic is not None:
         found = fanout.channels(command.topic)

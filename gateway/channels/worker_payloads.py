@@ -3,7 +3,7 @@
 Not every worker is ours, and an application can hand ours bytes that its encoder takes over as they are.
 """
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from mesh import payloads
 from mesh.errors import DecodeError, EncodeError, MeshError
 from mesh.telemetry import Complaints, get_logger
@@ -28,7 +28,7 @@ def check_message(event: str, codec: int, data: bytes) -> None:
         raise DecodeError(flaw)
 
 
-def unsendable(error: MeshError, channel: ChannelState, counter: str) -> None:
+def unsendable(error: MeshError, channel: GatewayChannel, counter: str) -> None:
     """Count what cannot be sent, and log it now and then: as `counter` if it is not broken in itself."""
     if isinstance(error, DecodeError):
         counter = "worker_payloads_malformed"

@@ -5,8 +5,8 @@ Of each broadcast it is counted for how many members it came (`expected`), and w
     expected = delivered + filtered + dropped + held + unsent
 
 Counting is by message and group of members, not by member: what is put into outboxes counts as delivered
-until an outbox says otherwise, which is rare. A Ledger is that of one topic on one gateway; its parent is
-the Tally of its route, its child, if somebody traces, that of one message.
+until an outbox says otherwise, which is rare. A TopicStats counts for one topic on one gateway; its parent
+is the DeliveryStats of its route; while somebody traces, each traced message has a child of its own.
 """
 
 from typing import Self
@@ -43,7 +43,7 @@ DROPPED = (
 """Why a member that is to get a broadcast does not."""
 
 
-class Tally:
+class DeliveryStats:
     """Counts of a route, a topic or a message.
 
     Attributes:
@@ -57,7 +57,7 @@ class Tally:
 
     __slots__ = ("_queued", "dropped", "expected", "filtered", "held", "messages", "parent", "unsent")
 
-    def __init__(self, parent: "Tally | None" = None) -> None:
+    def __init__(self, parent: "DeliveryStats | None" = None) -> None:
         self.parent = parent
         self.messages = 0
         self.expected = 0
@@ -74,39 +74,39 @@ class Tally:
 
     def arrive(self, members: int) -> None:
         """A broadcast came, for so many members."""
-        tally: Tally | None = self
-        while tally is not None:
-            tally.messages += 1
-            tally.expected += members
-            tally = tally.parent
+        stats: DeliveryStats | None = self
+        while stats is not None:
+            stats.messages += 1
+            stats.expected += members
+            stats = stats.parent
 
     def expect(self, members: int) -> None:
         """It is for so many more."""
-        tally: Tally | None = self
-        while tally is not None:
-            tally.expected += members
-            tally = tally.parent
+        stats: DeliveryStats | None = self
+        while stats is not None:
+            stats.expected += members
+            stats = stats.parent
 
     def queue(self, members: int) -> None:
         """It was put into the outboxes of so many."""
-        tally: Tally | None = self
-        while tally is not None:
-            tally._queued += members
-            tally = tally.parent
+        stats: DeliveryStats | None = self
+        while stats is not None:
+            stats._queued += members
+            stats = stats.parent
 
     def filter(self, reason: str, members: int = 1) -> None:
         """It is not for so many."""
-        tally: Tally | None = self
-        while tally is not None:
-            tally.filtered[reason] = tally.filtered.get(reason, 0) + members
-            tally = tally.parent
+        stats: DeliveryStats | None = self
+        while stats is not None:
+            stats.filtered[reason] = stats.filtered.get(reason, 0) + members
+            stats = stats.parent
 
     def drop(self, reason: str, members: int = 1) -> None:
         """So many do not get it, and it was in no outbox."""
-        tally: Tally | None = self
-        while tally is not None:
-            tally.dropped[reason] = tally.dropped.get(reason, 0) + members
-            tally = tally.parent
+        stats: DeliveryStats | None = self
+        while stats is not None:
+            stats.dropped[reason] = stats.dropped.get(reason, 0) + members
+            stats = stats.parent
 
     def lose(self, reason: str) -> None:
         """It was in an outbox, and one does not get it."""
@@ -115,20 +115,20 @@ class Tally:
 
     def hold(self, number: int = 1) -> None:
         """It waits for a join; -1: no longer."""
-        tally: Tally | None = self
-        while tally is not None:
-            tally.held += number
-            tally = tally.parent
+        stats: DeliveryStats | None = self
+        while stats is not None:
+            stats.held += number
+            stats = stats.parent
 
     def wait(self, number: int = 1) -> None:
         """It waits for a client; -1: no longer."""
-        tally: Tally | None = self
-        while tally is not None:
-            tally.unsent += number
-            tally = tally.parent
+        stats: DeliveryStats | None = self
+        while stats is not None:
+            stats.unsent += number
+            stats = stats.parent
 
 
-class Ledger(Tally):
+class TopicStats(DeliveryStats):
     """The counts of one topic whose members came by one route, and what its class says of slow clients.
 
     Attributes:
@@ -140,7 +140,7 @@ class Ledger(Tally):
 
     __slots__ = ("max_behind", "members", "policy", "topic")
 
-    def __init__(self, topic: str, policy: SlowConsumer, max_behind: int, parent: Tally) -> None:
+    def __init__(self, topic: str, policy: SlowConsumer, max_behind: int, parent: DeliveryStats) -> None:
         super().__init__(parent)
         self.topic = topic
         self.policy = policy
@@ -148,10 +148,10 @@ class Ledger(Tally):
         self.members = 0
 
     @classmethod
-    def of(cls, topic: str, route: Route[type[Channel]], parent: Tally) -> Self:
+    def of(cls, topic: str, route: Route[type[Channel]], parent: DeliveryStats) -> Self:
         """That of a topic."""
         return cls(topic, route.channel.slow_consumer, route.channel.max_behind_messages, parent)
 
-    def child(self) -> "Ledger":
+    def child(self) -> "TopicStats":
         """That of one message on this topic."""
-        return Ledger(self.topic, self.policy, self.max_behind, self)
+        return TopicStats(self.topic, self.policy, self.max_behind, self)

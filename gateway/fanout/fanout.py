@@ -8,7 +8,7 @@ look at each broadcast stand apart (members.py).
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.fanout.delivery_stats import (
     BEFORE_JOIN,
     CHANNEL_ENDED,
@@ -18,10 +18,10 @@ from gateway.fanout.delivery_stats import (
     MALFORMED,
     SENDER,
     UNENCODABLE,
-    Ledger,
-    Tally,
+    DeliveryStats,
+    TopicStats,
 )
-from gateway.fanout.topic_members import Held, Members, Waiting
+from gateway.fanout.topic_members import Held, TopicMembers, Waiting
 from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError
@@ -44,16 +44,17 @@ class Fanout:
 
     Attributes:
         routes: by pattern: what became of the broadcasts to topics joined by it, since the start.
-        tracing: takes a ledger and a broadcast, returns the ledger to be used for it; None: nobody traces.
+        tracing: takes the counts of a topic and a broadcast, returns those to be used for it; None:
+            nobody traces.
     """
 
     def __init__(self, gateway: str, max_held_bytes: int = 16_000_000, max_held: int = 10_000) -> None:
         self._gateway = gateway
         self._max_held = max_held
         self._max_held_bytes = max_held_bytes
-        self._topics: dict[str, Members] = {}
-        self.routes: dict[str, Tally] = {}
-        self.tracing: Callable[[Ledger, Header, int], Ledger] | None = None
+        self._topics: dict[str, TopicMembers] = {}
+        self.routes: dict[str, DeliveryStats] = {}
+        self.tracing: Callable[[TopicStats, Header, int], TopicStats] | None = None
 
     def __len__(self) -> int:
         return len(self._topics)
@@ -69,29 +70,29 @@ class Fanout:
         members = self._topics.get(topic)
         return members.joined if members is not None else 0
 
-    def channels(self, topic: str) -> list[ChannelState]:
+    def channels(self, topic: str) -> list[GatewayChannel]:
         """Those on a topic, pending joins included."""
         members = self._topics.get(topic)
         return members.channels() if members is not None else []
 
-    def ledgers(self, topic: str) -> list[Ledger]:
+    def stats(self, topic: str) -> list[TopicStats]:
         """What became of the broadcasts to a topic while it had members here."""
         members = self._topics.get(topic)
-        return list(members.ledgers.values()) if members is not None else []
+        return list(members.stats.values()) if members is not None else []
 
-    def hold(self, channel: ChannelState) -> bool:
+    def hold(self, channel: GatewayChannel) -> bool:
         """Hold broadcasts for a channel until `release`; returns whether the topic is new here."""
         members = self._topics.get(channel.topic)
         new = members is None
         if members is None:
-            members = self._topics[channel.topic] = Members()
+            members = self._topics[channel.topic] = TopicMembers()
         if channel not in members.held:
             if not members.remove(channel):
                 members.count_in(channel, self.routes)
             members.held[channel] = Waiting()
         return new
 
-    def release(self, channel: ChannelState, received: int) -> bool:
+    def release(self, channel: GatewayChannel, received: int) -> bool:
         """Deliver what is held for a joined channel; `received` commands have come from its worker.
 
         Stops before the first broadcast that must follow a command still on its way; returns whether
@@ -105,24 +106,24 @@ class Fanout:
             if held.behind > received:
                 waiting.release(index)
                 return False
-            held.ledger.hold(-1)
+            held.counts.hold(-1)
             reason = _filtered(channel, held.event, held.origin, held.sequence)
             if reason is None:
                 stats.deliveries += 1
-                held.ledger.queue(1)
+                held.counts.queue(1)
                 channel.client.outbox.send(held.frame)
             else:
-                held.ledger.filter(reason)
+                held.counts.filter(reason)
         del members.held[channel]
-        members.careful[channel] = None
+        members.filtered[channel] = None
         return True
 
-    def forget_order(self, channel: ChannelState) -> None:
+    def forget_order(self, channel: GatewayChannel) -> None:
         """Hold for a channel until its join is answered, and no longer: commands before that never come."""
         self.hold(channel)
         self._topics[channel.topic].held[channel].release_order()
 
-    def drop(self, channel: ChannelState, reason: str | None = None) -> bool:
+    def drop(self, channel: GatewayChannel, reason: str | None = None) -> bool:
         """Forget a channel; returns whether its topic has nobody left here.
 
         Args:
@@ -156,15 +157,15 @@ class Fanout:
         sender = header.sender
         ours = sender is not None and sender.skip and sender.gateway == self._gateway
         skipped = sender.channel if sender is not None and ours else None
-        for (encoding, ledger), group in members.plain.items():
+        for (encoding, counts), group in members.fast.items():
             if traced is not None:
-                ledger = traced[ledger]
-            frame = self._encode(encoding, ledger, header, data)
+                counts = traced[counts]
+            frame = self._encode(encoding, counts, header, data)
             if frame is None:
-                ledger.drop(UNENCODABLE, len(group))
+                counts.drop(UNENCODABLE, len(group))
                 continue
             stats.deliveries += len(group)
-            ledger.queue(len(group))
+            counts.queue(len(group))
             if skipped is None:
                 for outbox in group.values():
                     outbox.send(frame)
@@ -174,32 +175,34 @@ class Fanout:
                         outbox.send(frame)
                     else:
                         stats.deliveries -= 1
-                        ledger.queue(-1)
-                        ledger.filter(SENDER)
-        if members.careful or members.held:
-            self._deliver_carefully(members, header, data, skipped, traced)
+                        counts.queue(-1)
+                        counts.filter(SENDER)
+        if members.filtered or members.held:
+            self._deliver_filtered(members, header, data, skipped, traced)
 
     def _drop_malformed(
         self,
         topic: str,
-        members: Members,
+        members: TopicMembers,
         header: Header,
         flaw: str,
-        traced: dict[Ledger, Ledger] | None,
+        traced: dict[TopicStats, TopicStats] | None,
     ) -> None:
-        for ledger in members.ledgers.values():
-            (ledger if traced is None else traced[ledger]).drop(MALFORMED, ledger.members)
+        for counts in members.stats.values():
+            (counts if traced is None else traced[counts]).drop(MALFORMED, counts.members)
         _malformed.about(header.origin, "bus_messages_malformed", flaw, topic=topic, broadcast=header.event)
 
-    def _arrive(self, members: Members, header: Header, size: int) -> dict[Ledger, Ledger] | None:
-        """Count the members there are now; returns the ledgers to be used instead, if somebody traces."""
+    def _arrive(
+        self, members: TopicMembers, header: Header, size: int
+    ) -> dict[TopicStats, TopicStats] | None:
+        """Count the members there are now; returns the stats to be used instead, if somebody traces."""
         if self.tracing is None:
-            for ledger in members.ledgers.values():
-                ledger.arrive(ledger.members)
+            for counts in members.stats.values():
+                counts.arrive(counts.members)
             return None
-        traced = {ledger: self.tracing(ledger, header, size) for ledger in members.ledgers.values()}
-        for ledger, each in traced.items():
-            each.arrive(ledger.members)
+        traced = {counts: self.tracing(counts, header, size) for counts in members.stats.values()}
+        for counts, each in traced.items():
+            each.arrive(counts.members)
         return traced
 
     def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
@@ -212,100 +215,106 @@ class Fanout:
             fields = {"topic": broadcast.topic, "broadcast": broadcast.event}
             _malformed.about(worker, "worker_payloads_malformed", flaw, **fields)
             return
-        for (encoding, ledger), group in members.plain.items():
-            frame = self._encode(encoding, ledger, broadcast, broadcast.data)
+        for (encoding, counts), group in members.fast.items():
+            frame = self._encode(encoding, counts, broadcast, broadcast.data)
             for channel, outbox in group.items():
                 if channel.worker == worker:
-                    self._send_local(ledger, frame, outbox)
-        for channel in (*members.careful, *members.held):
+                    self._send_local(counts, frame, outbox)
+        for channel in (*members.filtered, *members.held):
             if channel.worker != worker or not channel.joined:
                 continue
-            ledger = members.ledger(channel)
+            counts = members.stats_of(channel)
             if broadcast.event in channel.intercepts:
-                ledger.expect(1)
-                ledger.filter(INTERCEPTED)
+                counts.expect(1)
+                counts.filter(INTERCEPTED)
             else:
-                frame = self._encode(channel.client.encoding, ledger, broadcast, broadcast.data)
-                self._send_local(ledger, frame, channel.client.outbox)
+                frame = self._encode(channel.client.encoding, counts, broadcast, broadcast.data)
+                self._send_local(counts, frame, channel.client.outbox)
 
-    def _send_local(self, ledger: Ledger, frame: Any, outbox: Any) -> None:
-        ledger.expect(1)
+    def _send_local(self, counts: TopicStats, frame: Any, outbox: Any) -> None:
+        counts.expect(1)
         if frame is None:
-            ledger.drop(UNENCODABLE)
+            counts.drop(UNENCODABLE)
             return
         stats.deliveries += 1
-        ledger.queue(1)
+        counts.queue(1)
         outbox.send(frame)
 
-    def _deliver_carefully(
+    def _deliver_filtered(
         self,
-        members: Members,
+        members: TopicMembers,
         header: Header,
         data: bytes,
         skipped: int | None,
-        traced: dict[Ledger, Ledger] | None,
+        traced: dict[TopicStats, TopicStats] | None,
     ) -> None:
-        frames: dict[tuple[Encoding, Ledger], Any] = {}
-        for channel in (*members.careful, *members.held):
-            own = members.ledger(channel)
-            ledger = own if traced is None else traced[own]
+        frames: dict[tuple[Encoding, TopicStats], Any] = {}
+        for channel in (*members.filtered, *members.held):
+            own = members.stats_of(channel)
+            counts = own if traced is None else traced[own]
             encoding = channel.client.encoding
-            key = (encoding, ledger)
+            key = (encoding, counts)
             if key not in frames:
-                frames[key] = self._encode(encoding, ledger, header, data)
+                frames[key] = self._encode(encoding, counts, header, data)
             frame = frames[key]
             if channel.number == skipped:
-                ledger.filter(SENDER)
+                counts.filter(SENDER)
                 continue
             if frame is None:
-                ledger.drop(UNENCODABLE)
+                counts.drop(UNENCODABLE)
                 continue
             waiting = members.held.get(channel)
             if waiting is not None:
-                self._keep(channel, waiting, header, frame, len(data), ledger)
+                self._keep(channel, waiting, header, frame, len(data), counts)
                 continue
             reason = _filtered(channel, header.event, header.origin, header.sequence)
             if reason is None:
                 stats.deliveries += 1
-                ledger.queue(1)
+                counts.queue(1)
                 channel.client.outbox.send(frame)
             else:
-                ledger.filter(reason)
+                counts.filter(reason)
             if header.origin == channel.worker and header.sequence > channel.since:
                 members.promote(channel, own)
 
     def _keep(
-        self, channel: ChannelState, waiting: Waiting, header: Header, frame: Any, size: int, ledger: Ledger
+        self,
+        channel: GatewayChannel,
+        waiting: Waiting,
+        header: Header,
+        frame: Any,
+        size: int,
+        counts: TopicStats,
     ) -> None:
         if len(waiting.broadcasts) >= self._max_held or waiting.size + size > self._max_held_bytes:
             channel.client.transport.close_slow(waiting.size + size)
             waiting.drop(HELD_OVERFLOW)
-            ledger.drop(HELD_OVERFLOW)
+            counts.drop(HELD_OVERFLOW)
             return
-        ledger.hold()
+        counts.hold()
         sender = header.sender
         own = sender is not None and sender[:2] == (self._gateway, channel.number)
         behind = sender.behind if sender is not None and own else 0
-        waiting.add(Held(header.origin, header.sequence, header.event, frame, behind, ledger, size))
+        waiting.add(Held(header.origin, header.sequence, header.event, frame, behind, counts, size))
 
     def _encode(
-        self, encoding: Encoding, ledger: Ledger, header: Header | commands.Broadcast, data: bytes
+        self, encoding: Encoding, counts: TopicStats, header: Header | commands.Broadcast, data: bytes
     ) -> Any:
         try:
-            frame = encoding.serializer.encode_broadcast(ledger.topic, header.event, header.codec, data)
+            frame = encoding.serializer.encode_broadcast(counts.topic, header.event, header.codec, data)
         except EncodeError as error:
             _unencodable.about(
                 encoding.serializer.name,
                 "broadcasts_unencodable",
                 str(error),
-                topic=ledger.topic,
+                topic=counts.topic,
                 broadcast=header.event,
             )
             return None
-        return encoding.broadcast(encoding.ready(frame), ledger, header.event)
+        return encoding.broadcast(encoding.ready(frame), counts, header.event)
 
 
-def _filtered(channel: ChannelState, event: str, origin: str, sequence: int) -> str | None:
+def _filtered(channel: GatewayChannel, event: str, origin: str, sequence: int) -> str | None:
     """Why a broadcast is not for a channel, None if it is."""
     if event in channel.intercepts:
         return INTERCEPTED

@@ -22,7 +22,7 @@ TOPICS_PER_LOOK = 8
 """Topics that are given up between two looks at the clock."""
 
 
-class HeardTopics:
+class SubscribedTopics:
     """The topics, as the bus is told of them."""
 
     def __init__(self, bus: BusAdapter) -> None:

@@ -6,8 +6,8 @@ just joined (is it older than the join?), channels that intercept (does it reach
 
 from typing import Any, NamedTuple
 
-from gateway.channels.gateway_channel import ChannelState
-from gateway.fanout.delivery_stats import Ledger, Tally
+from gateway.channels.gateway_channel import GatewayChannel
+from gateway.fanout.delivery_stats import DeliveryStats, TopicStats
 from gateway.transports.base import Encoding
 from mesh.channel import Channel
 
@@ -20,7 +20,7 @@ class Held(NamedTuple):
     event: str
     frame: Any
     behind: int
-    ledger: Ledger
+    counts: TopicStats
     size: int
 
 
@@ -46,8 +46,8 @@ class Waiting:
     def drop(self, reason: str) -> None:
         """None of them is delivered."""
         for held in self.broadcasts:
-            held.ledger.hold(-1)
-            held.ledger.drop(reason)
+            held.counts.hold(-1)
+            held.counts.drop(reason)
         self.broadcasts, self.size = [], 0
 
     def release_order(self) -> None:
@@ -55,81 +55,81 @@ class Waiting:
         self.broadcasts = [held._replace(behind=0) for held in self.broadcasts]
 
 
-class Members:
+class TopicMembers:
     """The channels of one topic on this gateway.
 
     Attributes:
-        plain: by encoding and ledger: channel → its client's outbox.
-        careful: joined channels that need a look at each broadcast.
+        fast: by encoding and counts of the route: channel → its client's outbox.
+        filtered: joined channels that need a look at each broadcast.
         held: channels for which broadcasts wait → those broadcasts: their join is pending, or something
             else must reach the client first.
-        ledgers: what became of the broadcasts, by route; nearly always there is one.
+        stats: what became of the broadcasts, by route; nearly always there is one.
     """
 
-    __slots__ = ("careful", "held", "ledgers", "plain")
+    __slots__ = ("fast", "filtered", "held", "stats")
 
     def __init__(self) -> None:
-        self.plain: dict[tuple[Encoding, Ledger], dict[ChannelState, Any]] = {}
-        self.careful: dict[ChannelState, None] = {}
-        self.held: dict[ChannelState, Waiting] = {}
-        self.ledgers: dict[tuple[str, type[Channel]], Ledger] = {}
+        self.fast: dict[tuple[Encoding, TopicStats], dict[GatewayChannel, Any]] = {}
+        self.filtered: dict[GatewayChannel, None] = {}
+        self.held: dict[GatewayChannel, Waiting] = {}
+        self.stats: dict[tuple[str, type[Channel]], TopicStats] = {}
 
-    def ledger(self, channel: ChannelState) -> Ledger:
+    def stats_of(self, channel: GatewayChannel) -> TopicStats:
         """The counts that go for a channel."""
-        return self.ledgers[channel.route.pattern, channel.route.channel]
+        return self.stats[channel.route.pattern, channel.route.channel]
 
     def __bool__(self) -> bool:
-        return bool(self.plain or self.careful or self.held)
+        return bool(self.fast or self.filtered or self.held)
 
     @property
     def joined(self) -> int:
         """How many of them are joined."""
         held = sum(channel.joined for channel in self.held)
-        return sum(map(len, self.plain.values())) + len(self.careful) + held
+        return sum(map(len, self.fast.values())) + len(self.filtered) + held
 
-    def channels(self) -> list[ChannelState]:
+    def channels(self) -> list[GatewayChannel]:
         """All of them."""
-        return [*self.held, *self.careful, *(channel for group in self.plain.values() for channel in group)]
+        return [*self.held, *self.filtered, *(channel for group in self.fast.values() for channel in group)]
 
-    def count_in(self, channel: ChannelState, routes: dict[str, Tally]) -> None:
+    def count_in(self, channel: GatewayChannel, routes: dict[str, DeliveryStats]) -> None:
         """A channel is new here; `routes` have the counts of all topics by pattern."""
         route = channel.route
-        ledger = self.ledgers.get((route.pattern, route.channel))
-        if ledger is None:
-            whole = routes.setdefault(route.pattern, Tally())
-            ledger = Ledger.of(channel.topic, route, whole)
-            self.ledgers[route.pattern, route.channel] = ledger
-        ledger.members += 1
+        counts = self.stats.get((route.pattern, route.channel))
+        if counts is None:
+            whole = routes.setdefault(route.pattern, DeliveryStats())
+            counts = TopicStats.of(channel.topic, route, whole)
+            self.stats[route.pattern, route.channel] = counts
+        counts.members += 1
 
-    def count_out(self, channel: ChannelState) -> None:
+    def count_out(self, channel: GatewayChannel) -> None:
         """A channel is gone."""
-        ledger = self.ledger(channel)
-        ledger.members -= 1
-        if not ledger.members:
-            del self.ledgers[channel.route.pattern, channel.route.channel]
+        counts = self.stats_of(channel)
+        counts.members -= 1
+        if not counts.members:
+            del self.stats[channel.route.pattern, channel.route.channel]
 
-    def remove(self, channel: ChannelState) -> bool:
+    def remove(self, channel: GatewayChannel) -> bool:
         """Take a channel out, to be counted out or put elsewhere; returns whether it was there."""
         if self.held.pop(channel, None) is not None:
             return True
-        if channel in self.careful:
-            del self.careful[channel]
+        if channel in self.filtered:
+            del self.filtered[channel]
             return True
-        ledger = self.ledgers.get((channel.route.pattern, channel.route.channel))
-        if ledger is None:
+        counts = self.stats.get((channel.route.pattern, channel.route.channel))
+        if counts is None:
             return False
-        key = (channel.client.encoding, ledger)
-        group = self.plain.get(key)
+        key = (channel.client.encoding, counts)
+        group = self.fast.get(key)
         if group is None or group.pop(channel, None) is None:
             return False
         if not group:
-            del self.plain[key]
+            del self.fast[key]
         return True
 
-    def promote(self, channel: ChannelState, ledger: Ledger) -> None:
+    def promote(self, channel: GatewayChannel, counts: TopicStats) -> None:
         """From now on every broadcast is younger than its join."""
         if channel.intercepts:
             return
-        del self.careful[channel]
+        del self.filtered[channel]
         client = channel.client
-        self.plain.setdefault((client.encoding, ledger), {})[channel] = client.outbox
+        self.fast.setdefault((client.encoding, counts), {})[channel] = client.outbox

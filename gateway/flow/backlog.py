@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from gateway.fanout.delivery_stats import CONFLATED, DROPPED_OLDEST, Ledger
+from gateway.fanout.delivery_stats import CONFLATED, DROPPED_OLDEST, TopicStats
 
 Item = TypeVar("Item")
 
@@ -24,18 +24,18 @@ class BroadcastFrame(bytes):
     """A broadcast as it is sent, made once for all members that share an encoding and a route.
 
     Attributes:
-        ledger: counts what becomes of it.
+        stats: counts what becomes of it.
         event: of the broadcast.
     """
 
-    ledger: Ledger
+    stats: TopicStats
     event: str
 
 
-def broadcast_frame(data: bytes, ledger: Ledger, event: str) -> BroadcastFrame:
+def broadcast_frame(data: bytes, stats: TopicStats, event: str) -> BroadcastFrame:
     """Let the bytes of a ready frame say what they are."""
     frame = BroadcastFrame(data)
-    frame.ledger = ledger
+    frame.stats = stats
     frame.event = event
     return frame
 
@@ -43,7 +43,7 @@ def broadcast_frame(data: bytes, ledger: Ledger, event: str) -> BroadcastFrame:
 def lost(frame: bytes, reason: str) -> None:
     """A frame that was to be sent is not, and did not wait; only broadcasts are counted."""
     if type(frame) is BroadcastFrame:
-        frame.ledger.lose(reason)
+        frame.stats.lose(reason)
 
 
 class Backlog(Generic[Item]):
@@ -91,17 +91,17 @@ class Backlog(Generic[Item]):
             self._append(item, body)
             self._barrier = self._next
             return
-        ledger = body.ledger
-        ledger.wait()
-        if ledger.policy == "latest_only" and behind:
+        stats = body.stats
+        stats.wait()
+        if stats.policy == "latest_only" and behind:
             self._conflate(item, body)
             return
         number = self._append(item, body)
-        if ledger.policy == "drop_oldest" and behind:
+        if stats.policy == "drop_oldest" and behind:
             self._oldest[number] = None
-            same = self._by_topic.setdefault(ledger.topic, deque())
+            same = self._by_topic.setdefault(stats.topic, deque())
             same.append(number)
-            if len(same) > ledger.max_behind:
+            if len(same) > stats.max_behind:
                 self._drop(same[0], DROPPED_OLDEST)
 
     def put_back(self, items: list[tuple[Item, bytes]]) -> None:
@@ -124,15 +124,15 @@ class Backlog(Generic[Item]):
         self._forget(number, body)
         self._bytes -= len(body)
         if type(body) is BroadcastFrame:
-            body.ledger.wait(-1)
+            body.stats.wait(-1)
         return item
 
     def clear(self, reason: str) -> None:
         """Nothing that waits is delivered any more."""
         for _, body in self._items.values():
             if type(body) is BroadcastFrame:
-                body.ledger.wait(-1)
-                body.ledger.lose(reason)
+                body.stats.wait(-1)
+                body.stats.lose(reason)
         self._items.clear()
         self._latest.clear()
         self._oldest.clear()
@@ -180,7 +180,7 @@ class Backlog(Generic[Item]):
         return number
 
     def _conflate(self, item: Item, body: BroadcastFrame) -> None:
-        waiting = self._latest.setdefault((body.ledger.topic, body.event), [])
+        waiting = self._latest.setdefault((body.stats.topic, body.event), [])
         if waiting and waiting[-1] >= self._barrier:
             number = waiting[-1]
             _, old = self._items[number]
@@ -204,8 +204,8 @@ class Backlog(Generic[Item]):
     def _count(self, body: bytes, reason: str) -> None:
         self.dropped[reason] += 1
         if type(body) is BroadcastFrame:
-            body.ledger.wait(-1)
-            body.ledger.lose(reason)
+            body.stats.wait(-1)
+            body.stats.lose(reason)
 
     def _forget(self, number: int, body: bytes) -> None:
         """It is no longer among those that may go."""
@@ -213,13 +213,13 @@ class Backlog(Generic[Item]):
             return
         if number in self._oldest:
             del self._oldest[number]
-            topic = body.ledger.topic
+            topic = body.stats.topic
             same = self._by_topic[topic]
             same.remove(number)  # the first, or nearly
             if not same:
                 del self._by_topic[topic]
         elif self._latest:
-            key = (body.ledger.topic, body.event)
+            key = (body.stats.topic, body.event)
             waiting = self._latest.get(key, [])
             if number in waiting:
                 waiting.remove(number)

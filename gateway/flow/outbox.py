@@ -15,7 +15,7 @@ from time import perf_counter
 
 from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
 from gateway.flow.backlog import Backlog, lost
-from gateway.flow.watermark import Mark
+from gateway.flow.watermark import HighWatermark
 from mesh.turns import TURN_SECONDS
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
@@ -87,12 +87,12 @@ class Outbox:
     Attributes:
         blocked: whether it waits for the socket to become writable.
         closed: whether nothing more is sent.
-        mark: looked at while the kernel does not take everything.
+        watermark: looked at while the kernel does not take everything.
     """
 
     __slots__ = (
         "_backlog", "_chunks", "_ended", "_flusher", "_max_unsent_bytes", "_on_dropped", "_on_error",
-        "_on_overflow", "_sock", "blocked", "closed", "mark",
+        "_on_overflow", "_sock", "blocked", "closed", "watermark",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +105,7 @@ class Outbox:
         on_dropped: Callable[[Counter[str]], None] | None = None,
     ) -> None:
         self.closed = False
-        self.mark: Mark | None = None
+        self.watermark: HighWatermark | None = None
         self._flusher = flusher
         self._sock = sock
         self._max_unsent_bytes = max_unsent_bytes
@@ -204,13 +204,13 @@ class Outbox:
         backlog.add(frame, frame)
         if backlog.size > self._max_unsent_bytes:
             self._bound(backlog)
-        elif self.mark is not None:
-            self.mark.look(backlog.size)
+        elif self.watermark is not None:
+            self.watermark.look(backlog.size)
 
     def _bound(self, backlog: Backlog[bytes]) -> None:
         if backlog.trim(self._max_unsent_bytes):
-            if self.mark is not None:
-                self.mark.look(backlog.size)
+            if self.watermark is not None:
+                self.watermark.look(backlog.size)
             return
         unsent, on_overflow = backlog.size, self._on_overflow
         self.discard(SLOW_CLIENT)
@@ -231,16 +231,16 @@ class Outbox:
         if not backlog:
             self._caught_up(backlog)
             self._chunks = []
-        elif self.mark is not None:
-            self.mark.look(backlog.size)
+        elif self.watermark is not None:
+            self.watermark.look(backlog.size)
 
     def _caught_up(self, backlog: Backlog[bytes]) -> None:
         """The stall is over."""
         self.blocked = False
         self._backlog = None
         asyncio.get_running_loop().remove_writer(self._sock.fileno())
-        if self.mark is not None:
-            self.mark.look(0)
+        if self.watermark is not None:
+            self.watermark.look(0)
         if backlog.dropped and self._on_dropped is not None:
             self._on_dropped(backlog.dropped)
 

@@ -8,9 +8,9 @@ that does not catch up in time is closed as too slow, so that nobody can stop a 
 import asyncio
 from collections.abc import Callable, Iterator
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.client import Client
-from gateway.flow.watermark import Mark
+from gateway.flow.watermark import HighWatermark
 from mesh.link import commands
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
@@ -20,7 +20,7 @@ log = get_logger("gateway.slow_topics")
 POLICY = "pause_publisher"
 
 
-class SlowTopics:
+class PublisherPauses:
     """The clients that are behind, and their topics.
 
     Args:
@@ -36,21 +36,21 @@ class SlowTopics:
         self._high = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
         self._seconds = settings.pause_publisher_seconds
         self._behind: dict[Client, asyncio.TimerHandle] = {}
-        self._topics: dict[str, dict[ChannelState, None]] = {}
+        self._topics: dict[str, dict[GatewayChannel, None]] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._topics))
 
-    def activated(self, client: Client, channel: ChannelState) -> None:
+    def activated(self, client: Client, channel: GatewayChannel) -> None:
         """A channel is joined."""
         if channel.route.channel.slow_consumer != POLICY:
             return
-        if client.outbox.mark is None:
-            client.outbox.mark = Mark(self._high, lambda over: self._changed(client, over))
-        if client.outbox.mark.over:
+        if client.outbox.watermark is None:
+            client.outbox.watermark = HighWatermark(self._high, lambda over: self._changed(client, over))
+        if client.outbox.watermark.over:
             self._pause(channel)
 
-    def dropped(self, channel: ChannelState) -> None:
+    def dropped(self, channel: GatewayChannel) -> None:
         """A channel is over."""
         if not self._topics:
             return
@@ -63,7 +63,7 @@ class SlowTopics:
 
     def forget(self, client: Client) -> None:
         """A client is gone; its channels are dropped besides."""
-        client.outbox.mark = None  # it holds the client, which holds the outbox
+        client.outbox.watermark = None  # it holds the client, which holds the outbox
         self._stop_timer(client)
 
     def _stop_timer(self, client: Client) -> None:
@@ -84,7 +84,7 @@ class SlowTopics:
             if channel.joining is None and channel.route.channel.slow_consumer == POLICY:
                 self._pause(channel)
 
-    def _pause(self, channel: ChannelState) -> None:
+    def _pause(self, channel: GatewayChannel) -> None:
         channels = self._topics.get(channel.topic)
         if channels is None:
             channels = self._topics[channel.topic] = {}

@@ -7,7 +7,7 @@ heartbeats and leaves always pass. Pure: the clock is an argument.
 from collections.abc import Callable
 from typing import Any
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.flow.token_bucket import TokenBucket
 from mesh.channel import Channel
 from mesh.messages import HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Message
@@ -16,7 +16,7 @@ from mesh.settings import LimitSettings
 from mesh.telemetry import counters
 
 
-class Limits:
+class RateLimits:
     """The limits of one socket.
 
     Args:
@@ -34,7 +34,7 @@ class Limits:
         self._bytes = _bucket(settings.bytes_per_second, settings.byte_burst, time)
 
     def check(
-        self, message: Message, size: int, channel_of: Callable[[Any], ChannelState | None]
+        self, message: Message, size: int, channel_of: Callable[[Any], GatewayChannel | None]
     ) -> bytes | None:
         """None if a message of so many bytes may pass, else the answer to it."""
         event = message.event
@@ -64,15 +64,15 @@ class Limits:
 
 def socket_limits(
     settings: LimitSettings, routes: RouteTable[type[Channel]], now: Callable[[], float]
-) -> Limits | None:
+) -> RateLimits | None:
     """The limits of a new socket; None if there are none."""
     rates = (settings.pushes_per_second, settings.joins_per_second, settings.bytes_per_second)
     if any(rates) or any(route.channel.rate_limit for route in routes.routes):
-        return Limits(settings, now)
+        return RateLimits(settings, now)
     return None
 
 
-def _of(channel: ChannelState, now: float) -> TokenBucket | None:
+def _of(channel: GatewayChannel, now: float) -> TokenBucket | None:
     limit = channel.route.channel.rate_limit
     if limit is not None and channel.pushes is None:
         channel.pushes = TokenBucket(limit.per_second, limit.burst, now)

@@ -13,7 +13,7 @@ JOIN: Reason = ("join", 0)
 KINDS = ("join", "channel", "link")
 
 
-class Reading:
+class ReadPauses:
     """Pauses and resumes the transports of clients."""
 
     def __init__(self) -> None:

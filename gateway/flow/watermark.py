@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-class Mark:
+class HighWatermark:
     """Looked at by an outbox when its client does not take everything at once; None there costs nothing.
 
     Args:

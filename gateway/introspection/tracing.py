@@ -1,6 +1,6 @@
 """Follows single broadcasts through one gateway: what `mesh trace` asks.
 
-A traced broadcast gets a ledger of its own, below that of its topic: whatever happens to its frames from
+A traced broadcast is counted by itself, below the counts of its topic: whatever happens to its frames from
 then on is counted there too. While nobody traces, nothing is kept and the fan-out does not look here.
 """
 
@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from gateway.fanout.delivery_stats import Ledger
+from gateway.fanout.delivery_stats import TopicStats
 from gateway.fanout.fanout import Fanout
 from mesh.bus.frames import Header
 from mesh.bus.traces import MAX_MESSAGES, MAX_SECONDS, TRACE, Fate, Question, Seen, decode_question, encode
@@ -24,21 +24,21 @@ MAX_WATCHES = 100
 
 
 class Message:
-    """A broadcast that is followed; one ledger for each route by which its topic is joined."""
+    """A broadcast that is followed; counted apart for each route by which its topic is joined."""
 
     def __init__(self, header: Header, size: int) -> None:
         self.header = header
         self.size = size
         self.arrived = time.time()
-        self.ledgers: list[Ledger] = []
+        self.stats: list[TopicStats] = []
 
     def fate(self) -> Fate:
         """What has become of it until now."""
         filtered: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
-        for ledger in self.ledgers:
-            filtered.update(ledger.filtered)
-            dropped.update(ledger.dropped)
+        for stats in self.stats:
+            filtered.update(stats.filtered)
+            dropped.update(stats.dropped)
         header = self.header
         return Fate(
             header.origin,
@@ -46,12 +46,12 @@ class Message:
             header.event,
             self.size,
             self.arrived,
-            sum(ledger.expected for ledger in self.ledgers),
-            sum(ledger.delivered for ledger in self.ledgers),
+            sum(stats.expected for stats in self.stats),
+            sum(stats.delivered for stats in self.stats),
             dict(filtered),
             dict(dropped),
-            sum(ledger.held for ledger in self.ledgers),
-            sum(ledger.unsent for ledger in self.ledgers),
+            sum(stats.held for stats in self.stats),
+            sum(stats.unsent for stats in self.stats),
         )
 
 
@@ -75,7 +75,7 @@ class Watch:
         return message
 
 
-class Traces:
+class Tracing:
     """Answers for one gateway.
 
     Args:
@@ -103,7 +103,7 @@ class Traces:
             self._end(trace)
 
     def _seen(self, question: Question) -> Seen:
-        members = sum(ledger.members for ledger in self._fanout.ledgers(question.topic))
+        members = sum(stats.members for stats in self._fanout.stats(question.topic))
         watch = self._watches.get(question.trace)
         if watch is None:
             if len(self._watches) >= MAX_WATCHES:
@@ -131,12 +131,12 @@ class Traces:
         if not self._watches:
             self._fanout.tracing = None
 
-    def _trace(self, ledger: Ledger, header: Header, size: int) -> Ledger:
-        """For the fan-out: the ledger to be used for a broadcast."""
-        child: Ledger | None = None
+    def _trace(self, stats: TopicStats, header: Header, size: int) -> TopicStats:
+        """For the fan-out: the counts to be used for a broadcast."""
+        child: TopicStats | None = None
         for watch in self._watches.values():
-            message = watch.take(header, size) if watch.topic == ledger.topic else None
+            message = watch.take(header, size) if watch.topic == stats.topic else None
             if message is not None:
-                child = child or ledger.child()
-                message.ledgers.append(child)
-        return child or ledger
+                child = child or stats.child()
+                message.stats.append(child)
+        return child or stats

@@ -1,4 +1,4 @@
-"""Keeps one topic from ending worker after worker: does what CrashedJoins and Suspects decide.
+"""Keeps one topic from ending worker after worker: does what RefusedTopics and Suspects decide.
 
 The links ask before a join goes to a worker, and tell when one has died with it. Gateways tell each other
 over the bus, so that a topic does not cost each of them two workers.
@@ -8,8 +8,8 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from gateway.channels.gateway_channel import ChannelState
-from gateway.joins.refused_topics import CrashedJoins, Topic
+from gateway.channels.gateway_channel import GatewayChannel
+from gateway.joins.refused_topics import RefusedTopics, Topic
 from gateway.joins.suspects import Suspects
 from mesh.bus import crashed_joins
 from mesh.bus.frames import Header
@@ -29,7 +29,7 @@ class JoinGuard:
     """Which joins may go to a worker now.
 
     Args:
-        max_seconds: that a topic is left alone at a time (gateway.max_topic_rest_seconds).
+        max_seconds: that a topic's joins are refused at a time (gateway.max_topic_rest_seconds).
         tell: sends the other gateways what `told` takes.
 
     Attributes:
@@ -38,16 +38,16 @@ class JoinGuard:
     """
 
     def __init__(self, max_seconds: float, tell: Callable[[bytes], object] = lambda _: None) -> None:
-        self.on_placeable: Callable[[ChannelState], None] = lambda _: None
-        self.on_refused: Callable[[ChannelState], None] = lambda _: None
-        self._crashed = CrashedJoins(max_seconds)
+        self.on_placeable: Callable[[GatewayChannel], None] = lambda _: None
+        self.on_refused: Callable[[GatewayChannel], None] = lambda _: None
+        self._refused = RefusedTopics(max_seconds)
         self._suspects = Suspects()
         self._tell = tell
         self._timer: asyncio.TimerHandle | None = None
 
-    def holds(self, mount: str, channel: ChannelState) -> bool:
+    def holds(self, mount: str, channel: GatewayChannel) -> bool:
         """Whether a join must not go to a worker now: it is refused soon, or waits for its turn."""
-        if self._crashed and self._crashed.left_alone((mount, channel.topic), _now()):
+        if self._refused and self._refused.refuses((mount, channel.topic), _now()):
             counters.count("joins_crashed")
             asyncio.get_running_loop().call_soon(self.on_refused, channel)
             return True
@@ -59,46 +59,46 @@ class JoinGuard:
             self._later()
         return True
 
-    def died(self, mount: str, channel: ChannelState) -> bool:
+    def died(self, mount: str, channel: GatewayChannel) -> bool:
         """A worker has died with this join under way; returns whether it is refused."""
         joining = channel.joining
         assert joining is not None
         joining.deaths += 1
         self._suspects.died(channel)
         topic, now = (mount, channel.topic), _now()
-        before = self._crashed.times(topic)
-        if not self._crashed.died(topic, joining.deaths, now):
+        before = self._refused.times(topic)
+        if not self._refused.died(topic, joining.deaths, now):
             return False
         counters.count("joins_crashed")
-        times = self._crashed.times(topic)
+        times = self._refused.times(topic)
         if times != before:
             self._say(topic, "its joins end workers: the topic is left alone")
             self._tell(crashed_joins.encode(crashed_joins.LeftAlone(*topic, times)))
         return True
 
     def told(self, header: Header, data: bytes) -> None:
-        """Another gateway leaves a topic alone."""
+        """Another gateway refuses the joins of a topic."""
         try:
             said = crashed_joins.decode(data)
         except WireError as error:
             _malformed.about(header.origin, "bus_messages_malformed", str(error))
             return
         topic = (said.mount, said.topic)
-        if self._crashed.told(topic, said.times, _now()):
+        if self._refused.told(topic, said.times, _now()):
             self._say(
                 topic,
                 "another gateway reports that joins of this topic end workers: the topic is left alone",
             )
 
-    def answered(self, mount: str, channel: ChannelState) -> None:
+    def answered(self, mount: str, channel: GatewayChannel) -> None:
         """A worker has answered a join, and lives."""
-        if self._crashed:
-            self._crashed.answered((mount, channel.topic), _now())
+        if self._refused:
+            self._refused.answered((mount, channel.topic), _now())
         if self._suspects:
             self._suspects.answered(channel)
             self._next()
 
-    def forget(self, channel: ChannelState) -> None:
+    def forget(self, channel: GatewayChannel) -> None:
         """The channel is over, or waits for a worker to be there."""
         if not self._suspects:
             return
@@ -114,8 +114,8 @@ class JoinGuard:
             self._timer.cancel()
 
     def _say(self, topic: Topic, what: str) -> None:
-        seconds = self._crashed.seconds(topic)
-        log.error(what, mount=topic[0], topic=topic[1], seconds=seconds, times=self._crashed.times(topic))
+        seconds = self._refused.seconds(topic)
+        log.error(what, mount=topic[0], topic=topic[1], seconds=seconds, times=self._refused.times(topic))
 
     def _later(self) -> None:
         if self._timer is None:

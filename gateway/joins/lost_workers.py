@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from mesh.turns import TURN_SECONDS
 
 SLICE_SECONDS = 4 * TURN_SECONDS
@@ -27,11 +27,11 @@ class LostWorkers:
     """
 
     def __init__(
-        self, channels: Mapping[int, ChannelState], end: Callable[[ChannelState, bool], None]
+        self, channels: Mapping[int, GatewayChannel], end: Callable[[GatewayChannel, bool], None]
     ) -> None:
         self._channels = channels
         self._end = end
-        self._lost: deque[tuple[ChannelState, str, bool]] = deque()
+        self._lost: deque[tuple[GatewayChannel, str, bool]] = deque()
         self._scheduled = False
 
     def add(self, worker: str, died: bool) -> None:

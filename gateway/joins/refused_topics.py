@@ -1,7 +1,8 @@
-"""Topics whose joins have ended workers, and how long each of them is left alone. Pure.
+"""Topics whose joins have ended workers, and how long their joins are refused. Pure.
 
-A join that was under way on two workers that died is refused, and its topic is left alone for a while. If
-a worker dies of it again, one is enough, and the wait is doubled. Time is an argument, in seconds.
+A join that was under way on two workers that died is refused, and so are further joins of its topic for a
+while. If a worker dies of the topic again, one is enough, and the wait is doubled. Time is an argument, in
+seconds.
 """
 
 Topic = tuple[str, str]
@@ -15,7 +16,7 @@ CALM_SECONDS = 60.0
 FORGET_SECONDS = 3_600.0
 """After the wait, whether anybody has joined it or not."""
 MAX_TOPICS = 10_000
-"""Remembered; then the one that was left alone longest ago is forgotten."""
+"""Remembered; then the one that was refused longest ago is forgotten."""
 MAX_TIMES = 32
 
 
@@ -27,11 +28,11 @@ class _Entry:
         self.until = 0.0
 
 
-class CrashedJoins:
+class RefusedTopics:
     """What is remembered of such topics.
 
     Args:
-        max_seconds: that a topic is left alone at a time, however often workers have died of it.
+        max_seconds: that a topic's joins are refused at a time, however often workers have died of it.
     """
 
     def __init__(self, max_seconds: float) -> None:
@@ -42,7 +43,7 @@ class CrashedJoins:
         """Whether anything is remembered."""
         return bool(self._topics)
 
-    def left_alone(self, topic: Topic, now: float) -> bool:
+    def refuses(self, topic: Topic, now: float) -> bool:
         """Whether joins of this topic are refused now."""
         entry = self._topics.get(topic)
         return entry is not None and now < entry.until
@@ -60,24 +61,24 @@ class CrashedJoins:
             return True  # another join of the topic was on the same worker
         if entry is None and deaths < DEATHS:
             return False
-        self._leave_alone(topic, 1 if entry is None else entry.times + 1, now)
+        self._refuse(topic, 1 if entry is None else entry.times + 1, now)
         return True
 
     def times(self, topic: Topic) -> int:
-        """How often a topic has been left alone, now included."""
+        """How often a topic's joins have begun to be refused, now included."""
         entry = self._topics.get(topic)
         return entry.times if entry is not None else 0
 
     def seconds(self, topic: Topic) -> float:
-        """How long it is left alone the last time that it was."""
+        """How long they were refused the last time."""
         return self._seconds(self.times(topic))
 
     def told(self, topic: Topic, times: int, now: float) -> bool:
-        """Another gateway leaves the topic alone, so often by now; returns whether that is news."""
+        """Another gateway refuses the topic, so many times by now; returns whether that is news."""
         entry = self._entry(topic, now)
         if times < 1 or (entry is not None and (entry.times >= times or now < entry.until)):
             return False
-        self._leave_alone(topic, min(times, MAX_TIMES), now)
+        self._refuse(topic, min(times, MAX_TIMES), now)
         return True
 
     def answered(self, topic: Topic, now: float) -> None:
@@ -86,7 +87,7 @@ class CrashedJoins:
         if entry is not None and now - entry.until >= CALM_SECONDS:
             del self._topics[topic]
 
-    def _leave_alone(self, topic: Topic, times: int, now: float) -> None:
+    def _refuse(self, topic: Topic, times: int, now: float) -> None:
         entry = self._topics.pop(topic, None) or _Entry()
         while len(self._topics) >= MAX_TOPICS:
             del self._topics[next(iter(self._topics))]

@@ -7,7 +7,7 @@ The youngest goes first: the others had been on the dead worker for longer, and 
 A gateway waits a random moment before its first, so that of several gateways one tries a topic first.
 """
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 
 ALONE_SECONDS = 1.0
 """A join that has not ended its worker by then makes room for others, answered or not."""
@@ -17,8 +17,8 @@ class Suspects:
     """Those that wait and those that are under way. Time is an argument, in seconds."""
 
     def __init__(self) -> None:
-        self._waiting: dict[ChannelState, None] = {}
-        self._under_way: dict[ChannelState, float] = {}
+        self._waiting: dict[GatewayChannel, None] = {}
+        self._under_way: dict[GatewayChannel, float] = {}
         self._ready = 0.0
         self._at_once = 1
 
@@ -26,7 +26,7 @@ class Suspects:
         """Whether there are any."""
         return bool(self._waiting or self._under_way)
 
-    def add(self, channel: ChannelState, ready: float) -> None:
+    def add(self, channel: GatewayChannel, ready: float) -> None:
         """Let a join wait: at least until `ready` if it is the first, else as long as the first."""
         if not self._waiting:
             self._ready = ready
@@ -34,33 +34,33 @@ class Suspects:
             self._at_once = 1
         self._waiting[channel] = None
 
-    def waits(self, channel: ChannelState) -> bool:
+    def waits(self, channel: GatewayChannel) -> bool:
         """Whether a join still waits for its turn."""
         return channel in self._waiting
 
-    def under_way(self, channel: ChannelState) -> bool:
+    def under_way(self, channel: GatewayChannel) -> bool:
         """Whether a join had its turn a moment ago."""
         return channel in self._under_way
 
-    def answered(self, channel: ChannelState) -> None:
+    def answered(self, channel: GatewayChannel) -> None:
         """A worker has answered a join, and lives."""
         if self._under_way.pop(channel, None) is not None:
             self._at_once += 1
 
-    def died(self, channel: ChannelState) -> None:
+    def died(self, channel: GatewayChannel) -> None:
         """Its worker has died: it, or another one, is to blame."""
         self.forget(channel)
         self._at_once = 1
 
-    def forget(self, channel: ChannelState) -> None:
+    def forget(self, channel: GatewayChannel) -> None:
         """A join is over, answered or not, or no worker can take it."""
         self._waiting.pop(channel, None)
         self._under_way.pop(channel, None)
 
-    def due(self, now: float) -> list[ChannelState]:
+    def due(self, now: float) -> list[GatewayChannel]:
         """The joins whose turn it is; they are under way from now on."""
         self._let_live(now)
-        going: list[ChannelState] = []
+        going: list[GatewayChannel] = []
         if now >= self._ready:
             room = self._at_once - len(self._under_way)
             while self._waiting and len(going) < room:

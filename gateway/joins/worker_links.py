@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import zmq
 
-from gateway.channels.gateway_channel import ChannelState
-from gateway.joins.pending import Waiting
+from gateway.channels.gateway_channel import GatewayChannel
+from gateway.joins.pending import PendingJoins
 from gateway.joins.unreachable_workers import UnreachableWorkers
 from mesh.bus.announcer import Announcer
 from mesh.errors import MeshError
@@ -29,7 +29,7 @@ log = get_logger("gateway.workers")
 _chance = random.SystemRandom().random
 
 
-class Workers:
+class WorkerLinks:
     """The workers a gateway is linked to.
 
     Attributes:
@@ -56,8 +56,8 @@ class Workers:
         self.on_command: Callable[[str, commands.ToGateway], None] = lambda *_: None
         self.on_malformed: Callable[[str, Malformed], None] = lambda *_: None
         self.on_lost: Callable[[str, bool], None] = lambda *_: None
-        self.on_placeable: Callable[[ChannelState], None] = lambda _: None
-        self.on_unplaceable: Callable[[ChannelState], None] = lambda _: None
+        self.on_placeable: Callable[[GatewayChannel], None] = lambda _: None
+        self.on_unplaceable: Callable[[GatewayChannel], None] = lambda _: None
         self.on_linked: Callable[[str], None] = lambda _: None
         self.on_behind: Callable[[str, bool], None] = lambda *_: None
         self._context = context
@@ -72,12 +72,12 @@ class Workers:
         self._backoff = Backoff()
         self._silence = Silence(silence_seconds, self._silent)
         self._routes: dict[tuple[str, str], list[str]] = {}
-        self._waiting = Waiting(worker_wait_seconds, self._late)
+        self._waiting = PendingJoins(worker_wait_seconds, self._late)
         self._announcer = announcer
         announcer.on_up = self._announced
         announcer.on_down = self._gone
 
-    def place(self, mount: str, channel: ChannelState, socket_key: str) -> str | None:
+    def place(self, mount: str, channel: GatewayChannel, socket_key: str) -> str | None:
         """The worker for a channel; None: it waits, and the hub is called again."""
         deadline = self._waiting.deadlines.pop(channel, None)
         route = channel.route
@@ -154,7 +154,7 @@ class Workers:
             self._stopping.add(worker)
         self._unroute(worker)
 
-    def forget(self, channel: ChannelState) -> None:
+    def forget(self, channel: GatewayChannel) -> None:
         """The channel no longer waits."""
         self._waiting.deadlines.pop(channel, None)
 
@@ -289,7 +289,7 @@ class Workers:
             if not workers:
                 del self._routes[route]
 
-    def _late(self, channels: list[ChannelState]) -> None:
+    def _late(self, channels: list[GatewayChannel]) -> None:
         for channel in channels:
             log.warning("no worker for a join", topic=channel.topic, route=channel.route.pattern)
             self.on_unplaceable(channel)

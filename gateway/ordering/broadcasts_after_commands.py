@@ -7,12 +7,12 @@ own client after that push, though the bus may be quicker than the link.
 import heapq
 from collections.abc import Callable, Mapping
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.fanout.fanout import Fanout
 from mesh.messages import Sender
 
 
-class BroadcastOrder:
+class BroadcastsAfterCommands:
     """Keeps broadcasts behind commands.
 
     Args:
@@ -25,7 +25,7 @@ class BroadcastOrder:
     """
 
     def __init__(
-        self, fanout: Fanout, channels: Mapping[int, ChannelState], received: Callable[[str], int]
+        self, fanout: Fanout, channels: Mapping[int, GatewayChannel], received: Callable[[str], int]
     ) -> None:
         self.waiting: dict[str, list[tuple[int, int]]] = {}
         self._fanout = fanout

@@ -20,7 +20,7 @@ GIVEN_UP = 10_000
 """Topics of which is remembered that a broadcast did not come."""
 
 
-class Order:
+class CommandsAfterBroadcasts:
     """Keeps commands behind the broadcasts they must follow.
 
     Broadcasts of one origin to one topic come in order, those to different topics need not (they may come

@@ -7,9 +7,9 @@ for each message, and `hub.disconnected(client, reason)` when the client is gone
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.fanout.delivery_stats import Ledger
+from gateway.fanout.delivery_stats import TopicStats
 from gateway.flow.backlog import broadcast_frame
-from gateway.flow.watermark import Mark
+from gateway.flow.watermark import HighWatermark
 from mesh.serializers.base import Frame, Serializer
 
 
@@ -29,7 +29,7 @@ class Encoding:
         self,
         serializer: Serializer,
         ready: Callable[[Frame], Any],
-        broadcast: Callable[[Any, Ledger, str], Any] = broadcast_frame,
+        broadcast: Callable[[Any, TopicStats, str], Any] = broadcast_frame,
     ) -> None:
         self.serializer = serializer
         self.ready = ready
@@ -39,7 +39,7 @@ class Encoding:
 class OutboxContract(Protocol):
     """Where what is sent to a client goes."""
 
-    mark: Mark | None
+    watermark: HighWatermark | None
     """Looked at when something waits for the client; the hub sets it."""
 
     def send(self, frame: Any) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import zmq
 
-from gateway.joins.worker_links import Workers
+from gateway.joins.worker_links import WorkerLinks
 from mesh import settings
 from mesh.link import commands
 from mesh.link.backoff import FIRST_SECONDS, End
@@ -61,7 +61,7 @@ class Gateway:
         self.announcement = Announcement(
             node="w", kind="worker", link=worker.address, routes=(("/socket", "room:*"),)
         )
-        self.workers = Workers(context, "g", self, LINK, 60.0, 10, SILENCE)
+        self.workers = WorkerLinks(context, "g", self, LINK, 60.0, 10, SILENCE)
         self.workers.on_command = lambda _, command: self.heard.append(command)
         self.workers.on_malformed = lambda _, command: self.malformed.append(command)
         self.workers.on_lost = lambda _, died: self.lost.append(died)

@@ -64,7 +64,7 @@ class Workers:
 
 class Outbox(list):
     send = list.append
-    mark = None
+    watermark = None
     unsent_bytes = 0
 
 
@@ -118,7 +118,7 @@ class Gateway:
         """From the bus."""
         self.bus.came.add((origin, sequence))
         header = Header(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
-        self.hub.broadcast(topic, header, b"{}")
+        self.hub.on_broadcast(topic, header, b"{}")
 
     def events(self):
         """What the client has heard."""

@@ -117,7 +117,7 @@ def test_a_client_is_not_read_from_until_no_channel_asks_for_that(gateway):
     gateway.hear(commands.PushesPaused(2))
     gateway.hear(commands.PushesPaused(2))
     assert transport.paused
-    assert gateway.hub.reading.counts() == {"join": 0, "channel": 1, "link": 0}
+    assert gateway.hub.read_pauses.counts() == {"join": 0, "channel": 1, "link": 0}
     gateway.hear(commands.PushesResumed(1))
     gateway.hear(commands.PushesResumed(1))
     assert transport.paused
@@ -141,29 +141,29 @@ def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gatewa
     gateway.hub.disconnected(idle, "closed")
     gateway.workers.on_behind(WORKER, False)
     assert not gateway.client.transport.paused
-    assert gateway.hub.reading.counts()["link"] == 0
+    assert gateway.hub.read_pauses.counts()["link"] == 0
 
 
 @scenario
 def test_a_client_that_is_behind_pauses_its_topics_until_it_has_caught_up(gateway):
     join(gateway, "paced:1", 1)
     join(gateway, "room:1", 2)
-    mark = gateway.client.outbox.mark
+    watermark = gateway.client.outbox.watermark
     gateway.workers.sent.clear()
-    mark.look(10_000_000)
+    watermark.look(10_000_000)
     assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
     join(gateway, "paced:2", 3)
     assert gateway.workers.sent[-1] == commands.TopicPaused("paced:2")
     gateway.workers.sent.clear()
     gateway.workers.on_linked("a new worker")
     assert gateway.workers.sent == [commands.TopicPaused("paced:1"), commands.TopicPaused("paced:2")]
-    mark.look(700_000)
-    mark.look(400_000)
+    watermark.look(700_000)
+    watermark.look(400_000)
     assert gateway.workers.sent[2:] == [commands.TopicResumed("paced:1"), commands.TopicResumed("paced:2")]
-    mark.look(10_000_000)
+    watermark.look(10_000_000)
     gateway.hub.disconnected(gateway.client, "closed")
     assert commands.TopicResumed("paced:2") in gateway.workers.sent[6:]
-    assert gateway.client.outbox.mark is None, "no circle is left"
+    assert gateway.client.outbox.watermark is None, "no circle is left"
 
 
 @scenario
@@ -173,9 +173,9 @@ def test_a_topic_goes_on_when_the_last_of_its_slow_clients_has_caught_up(gateway
     gateway.hub.received(other, b'["1","1","paced:1","phx_join",{}]', False)
     gateway.hear(commands.Joined(2, (), 0, JSON, b"{}"))
     gateway.workers.sent.clear()
-    gateway.client.outbox.mark.look(10_000_000)
-    other.outbox.mark.look(10_000_000)
-    gateway.client.outbox.mark.look(0)
+    gateway.client.outbox.watermark.look(10_000_000)
+    other.outbox.watermark.look(10_000_000)
+    gateway.client.outbox.watermark.look(0)
     assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
     gateway.hub.disconnected(other, "closed")
     assert gateway.workers.sent[1] == commands.TopicResumed("paced:1")
@@ -185,10 +185,10 @@ def test_a_topic_goes_on_when_the_last_of_its_slow_clients_has_caught_up(gateway
 def test_a_topic_goes_on_if_its_slow_client_catches_up_while_the_channel_moves(gateway):
     join(gateway, "paced:1", 1)
     gateway.workers.sent.clear()
-    mark = gateway.client.outbox.mark
-    mark.look(10_000_000)
+    watermark = gateway.client.outbox.watermark
+    watermark.look(10_000_000)
     gateway.hear(commands.Moving(1))
-    mark.look(0)
+    watermark.look(0)
     assert [each for each in gateway.workers.sent if type(each) is not commands.Handover] == [
         commands.TopicPaused("paced:1"),
         commands.TopicResumed("paced:1"),
@@ -198,4 +198,4 @@ def test_a_topic_goes_on_if_its_slow_client_catches_up_while_the_channel_moves(g
 @scenario
 def test_only_classes_that_say_so_have_a_mark(gateway):
     join(gateway, "room:1", 1)
-    assert gateway.client.outbox.mark is None
+    assert gateway.client.outbox.watermark is None

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gateway.joins.worker_links import Workers
+from gateway.joins.worker_links import WorkerLinks
 from mesh import settings
 from mesh.link import commands
 from mesh.link.commands import Handover, Join, Joined, Leave, Moved, Moving, Push, Pushed, Reply, SocketDown
@@ -347,7 +347,7 @@ class Announcer:
 
 
 def workers(**versions):
-    made = Workers(None, "g", Announcer(), settings.load().link, 60.0, 10)
+    made = WorkerLinks(None, "g", Announcer(), settings.load().link, 60.0, 10)
     made._dealers = {name: Dealer(version) for name, version in versions.items()}
     made._routes = {("/socket", "room:*"): list(versions)} if versions else {}
     return made

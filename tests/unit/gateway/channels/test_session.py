@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.actions import Activate, Close, Drop, Forward, Pause, Resume, Send, Start
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.actions import Close, Deliver, Drop, Forward, Pause, Resume, Send, SubscribeThenJoin
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.channels.session import Session
 from mesh.channel import Channel
 from mesh.link import commands
@@ -56,7 +56,7 @@ def reply(join_ref, ref, topic, status, response):
 UNMATCHED = {"reason": "unmatched topic"}
 
 
-def join(session, topic="room:1", ref="1", **joined) -> ChannelState:
+def join(session, topic="room:1", ref="1", **joined) -> GatewayChannel:
     (start,) = say(session, ref, ref, topic, "phx_join", {})
     accept(session, start.channel, **joined)
     return start.channel
@@ -81,10 +81,10 @@ def test_another_event_on_phoenix_is_an_unmatched_topic():
 def test_a_join_starts_a_channel_and_its_answer_activates_it():
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {"a": 1})
-    assert isinstance(start, Start)
+    assert isinstance(start, SubscribeThenJoin)
     actions = accept(session, start.channel, data=b'{"topic":"room:1"}')
     assert sent(actions) == [reply("1", "1", "room:1", "ok", {"topic": "room:1"})]
-    assert kinds(actions) == [Send, Activate]
+    assert kinds(actions) == [Send, Deliver]
 
 
 def test_a_join_without_route_is_answered_with_join_ref_null():
@@ -229,7 +229,7 @@ def test_a_second_join_starts_when_the_first_channel_has_ended_and_then_closes_i
     old = join(session, ref="1")
     assert say(session, "2", "2", "room:1", "phx_join", {}) == [Forward(old, commands.Replace(old.number))]
     drop, start = session.closed(old)
-    assert (drop, type(start)) == (Drop(old), Start)
+    assert (drop, type(start)) == (Drop(old), SubscribeThenJoin)
     assert sent(accept(session, start.channel)) == [
         reply("2", "2", "room:1", "ok", {}),
         ["1", "1", "room:1", "phx_close", {}],
@@ -254,7 +254,7 @@ def test_a_second_join_of_a_channel_whose_worker_died_starts_at_once():
     old = join(session, ref="1")
     say(session, "2", "2", "room:1", "phx_join", {})
     drop, start = session.lost(old)
-    assert (drop, type(start)) == (Drop(old), Start)
+    assert (drop, type(start)) == (Drop(old), SubscribeThenJoin)
 
 
 def test_what_comes_while_a_join_is_pending_is_handled_after_it_in_order():
@@ -264,7 +264,7 @@ def test_what_comes_while_a_join_is_pending_is_handled_after_it_in_order():
     assert say(session, "1", "3", "room:1", "b", {}) == []
     assert say(session, None, "4", "phoenix", "heartbeat", {}) != []
     actions = accept(session, start.channel)
-    assert kinds(actions) == [Send, Activate, Forward, Forward]
+    assert kinds(actions) == [Send, Deliver, Forward, Forward]
     assert [each.command.event for each in actions[2:]] == ["a", "b"]
 
 
@@ -286,7 +286,7 @@ def test_join_leave_join_in_a_row_ends_with_the_last_join():
     assert say(session, "1", "2", "room:1", "phx_leave", {}) == []
     assert say(session, "3", "3", "room:1", "phx_join", {}) == []
     actions = accept(session, first.channel)
-    assert kinds(actions) == [Send, Activate, Forward, Forward]
+    assert kinds(actions) == [Send, Deliver, Forward, Forward]
     assert actions[2].command == commands.Leave(1, "2")
     assert actions[3].command == commands.Replace(1)
     _, second = session.closed(first.channel)
@@ -328,7 +328,7 @@ def test_a_pending_join_moves_when_its_worker_dies_and_a_joined_channel_crashes(
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
     start.channel.worker = "w"
-    assert session.lost(start.channel) == [Start(start.channel)]
+    assert session.lost(start.channel) == [SubscribeThenJoin(start.channel)]
     accept(session, start.channel)
     assert sent(session.lost(start.channel)) == [
         ["1", "1", "room:1", "phx_error", {"reason": "channel_crash"}]
@@ -383,12 +383,12 @@ WORKER = st.tuples(st.sampled_from(["joined", "refused", "closed", "crashed", "l
 @given(st.lists(st.one_of(CLIENT, WORKER), max_size=40))
 def test_whatever_happens_at_most_one_channel_per_topic_lives_and_none_is_forgotten(steps):
     session = make()
-    started: list[ChannelState] = []
+    started: list[GatewayChannel] = []
     live: set[int] = set()
 
     def note(actions):
         for action in actions:
-            if isinstance(action, Start):
+            if isinstance(action, SubscribeThenJoin):
                 live.add(action.channel.number)
                 if action.channel not in started:
                     started.append(action.channel)
@@ -464,4 +464,4 @@ def test_a_ref_that_is_too_long_ends_the_connection(serializer, ref, name, event
 
 def test_the_longest_refs_are_taken():
     (start,) = say(make(), "j" * 255, "é" * 127, "room:" + "x" * 4_000, "phx_join", {})
-    assert isinstance(start, Start)
+    assert isinstance(start, SubscribeThenJoin)

@@ -190,8 +190,8 @@ def test_a_bad_broadcast_is_dropped_and_accounted_for(codec, data):
         heard = len(gateway.client.outbox)
         fanout.deliver("room:1", Header(VERSION, BROADCAST, "p", 1, "e", codec, None), data)
         assert len(gateway.client.outbox) == heard
-        (ledger,) = fanout.ledgers("room:1")
-        assert (ledger.expected, sum(ledger.dropped.values()), ledger.delivered) == (1, 1, 0)
+        (stats,) = fanout.stats("room:1")
+        assert (stats.expected, sum(stats.dropped.values()), stats.delivered) == (1, 1, 0)
         pushed(gateway, number)
 
     scenario()

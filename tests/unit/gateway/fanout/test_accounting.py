@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.fanout.delivery_stats import CLIENT_GONE
 from gateway.fanout.fanout import Fanout
 from gateway.flow.outbox import Flusher, Outbox
@@ -120,7 +120,7 @@ class Gateway:
         self.numbers += 1
         join = Message("1", "1", topic, "phx_join", JSON, b"{}")
         route = next(each for each in ROUTES if each.matches(topic))
-        channel = client.channels[topic] = ChannelState(self.numbers, route, join, client)
+        channel = client.channels[topic] = GatewayChannel(self.numbers, route, join, client)
         channel.worker = WORKERS[self.numbers % 2]
         channel.intercepts = frozenset(["secret"] if intercepts else [])
         self.fanout.hold(channel)
@@ -195,15 +195,15 @@ class Gateway:
     def check(self):
         self.flusher.flush()
         for topic, route in zip(TOPICS, ROUTES, strict=True):
-            tally = self.fanout.routes.get(route.pattern)
-            if tally is None:
+            stats = self.fanout.routes.get(route.pattern)
+            if stats is None:
                 assert self.members_at_arrival[topic] == 0
                 continue
-            assert min(tally.held, tally.unsent, tally.delivered, *tally.dropped.values(), 0) >= 0
-            assert tally.expected == self.members_at_arrival[topic]
-            assert tally.delivered == sum(client.delivered(topic) for client in self.clients)
-            became = sum(tally.filtered.values()) + sum(tally.dropped.values())
-            assert tally.expected == tally.delivered + became + tally.held + tally.unsent
+            assert min(stats.held, stats.unsent, stats.delivered, *stats.dropped.values(), 0) >= 0
+            assert stats.expected == self.members_at_arrival[topic]
+            assert stats.delivered == sum(client.delivered(topic) for client in self.clients)
+            became = sum(stats.filtered.values()) + sum(stats.dropped.values())
+            assert stats.expected == stats.delivered + became + stats.held + stats.unsent
 
 
 WHICH, TOPIC = st.integers(0, 5), st.sampled_from(TOPICS)
@@ -255,7 +255,7 @@ def test_expected_is_delivered_and_filtered_and_dropped_and_waiting_at_any_time(
         for client in range(len(gateway.clients)):
             gateway.disconnect(client)
         gateway.check()
-        assert all(tally.held == tally.unsent == 0 for tally in gateway.fanout.routes.values())
+        assert all(stats.held == stats.unsent == 0 for stats in gateway.fanout.routes.values())
         assert not len(gateway.fanout)
     finally:
         asyncio.get_running_loop = real
@@ -265,11 +265,11 @@ def test_a_topic_that_is_joined_through_two_routes_is_counted_for_each():
     fanout = Fanout("g")
     for number, route in enumerate([Route("a:*", Strict), Route("*", Newest)]):
         client = SimpleNamespace(encoding=ENCODINGS[0], outbox=SimpleNamespace(send=lambda _: None))
-        channel = ChannelState(number, route, Message("1", "1", "a:1", "phx_join", JSON, b"{}"), client)
+        channel = GatewayChannel(number, route, Message("1", "1", "a:1", "phx_join", JSON, b"{}"), client)
         channel.worker = "w"
         fanout.hold(channel)
         fanout.release(channel, 0)
     fanout.deliver("a:1", Header(VERSION, BROADCAST, "w", 1, "e", JSON), b"{}")
-    assert {pattern: tally.expected for pattern, tally in fanout.routes.items()} == {"a:*": 1, "*": 1}
-    assert {pattern: tally.delivered for pattern, tally in fanout.routes.items()} == {"a:*": 1, "*": 1}
-    assert {each.policy for each in fanout.ledgers("a:1")} == {"close", "latest_only"}
+    assert {pattern: stats.expected for pattern, stats in fanout.routes.items()} == {"a:*": 1, "*": 1}
+    assert {pattern: stats.delivered for pattern, stats in fanout.routes.items()} == {"a:*": 1, "*": 1}
+    assert {each.policy for each in fanout.stats("a:1")} == {"close", "latest_only"}

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.fanout.fanout import Fanout
 from gateway.transports.base import Encoding
 from mesh.bus.frames import BROADCAST, VERSION, Header
@@ -25,7 +25,7 @@ class Outbox(list):
 def channel(number, encoding=V2, intercepts=(), since=0):
     client = SimpleNamespace(encoding=encoding, outbox=Outbox(), transport=SimpleNamespace(slow=[]))
     client.transport.close_slow = client.transport.slow.append
-    state = ChannelState(number, ROUTE, Message("1", "1", "room:1", "phx_join", JSON, b"{}"), client)
+    state = GatewayChannel(number, ROUTE, Message("1", "1", "room:1", "phx_join", JSON, b"{}"), client)
     state.worker = "w"
     state.intercepts = frozenset(intercepts)
     state.since = since

@@ -3,39 +3,39 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fanout.delivery_stats import CLIENT_GONE, CONFLATED, DROPPED_OLDEST, Ledger, Tally
+from gateway.fanout.delivery_stats import CLIENT_GONE, CONFLATED, DROPPED_OLDEST, DeliveryStats, TopicStats
 from gateway.flow.backlog import Backlog, broadcast_frame
 
 
 class Client:
-    """A backlog, and the ledgers of its topics."""
+    """A backlog, and the stats of its topics."""
 
     def __init__(self):
         self.backlog = Backlog()
-        self.route = Tally()
-        self.ledgers = {
-            "kept": Ledger("kept", "close", 1, self.route),
-            "paused": Ledger("paused", "pause_publisher", 1, self.route),
-            "newest": Ledger("newest", "latest_only", 1, self.route),
-            "oldest": Ledger("oldest", "drop_oldest", 3, self.route),
+        self.route = DeliveryStats()
+        self.stats = {
+            "kept": TopicStats("kept", "close", 1, self.route),
+            "paused": TopicStats("paused", "pause_publisher", 1, self.route),
+            "newest": TopicStats("newest", "latest_only", 1, self.route),
+            "oldest": TopicStats("oldest", "drop_oldest", 3, self.route),
         }
 
     def reply(self, text):
         self.backlog.add(text, text.encode())
 
     def broadcast(self, topic, text, event="e", behind=True):
-        ledger = self.ledgers[topic]
-        ledger.arrive(1)
-        ledger.queue(1)
-        self.backlog.add(text, broadcast_frame(text.encode(), ledger, event), behind)
+        stats = self.stats[topic]
+        stats.arrive(1)
+        stats.queue(1)
+        self.backlog.add(text, broadcast_frame(text.encode(), stats, event), behind)
 
     def waiting(self):
         return list(self.backlog)
 
 
-def check(tally):
-    dropped, filtered = sum(tally.dropped.values()), sum(tally.filtered.values())
-    assert tally.expected == tally.delivered + filtered + dropped + tally.held + tally.unsent
+def check(stats):
+    dropped, filtered = sum(stats.dropped.values()), sum(stats.filtered.values())
+    assert stats.expected == stats.delivered + filtered + dropped + stats.held + stats.unsent
 
 
 def test_of_each_event_of_latest_only_the_newest_takes_the_place_of_the_one_that_waits():
@@ -124,7 +124,7 @@ def test_what_is_lost_with_the_client_is_counted_for_its_topic():
     client.reply("r")
     assert client.route.unsent == 2
     client.backlog.clear(CLIENT_GONE)
-    assert client.ledgers["kept"].dropped == client.ledgers["newest"].dropped == {CLIENT_GONE: 1}
+    assert client.stats["kept"].dropped == client.stats["newest"].dropped == {CLIENT_GONE: 1}
     assert client.route.unsent == client.route.delivered == 0
 
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gateway.flow.outbox import FLUSHES_PER_LOOK, Flusher, Outbox
-from gateway.flow.watermark import Mark
+from gateway.flow.watermark import HighWatermark
 from tests.support.until import until
 
 
@@ -140,7 +140,7 @@ async def test_a_broken_connection_is_told_once(make):
 @scenario
 async def test_the_mark_tells_when_much_waits_and_when_little_is_left(make):
     pair, told = make(10_000_000), []
-    pair.outbox.mark = Mark(1_000_000, told.append)
+    pair.outbox.watermark = HighWatermark(1_000_000, told.append)
     pair.outbox.send(b"x" * 100)
     await until(lambda: pair.outbox.empty)
     assert told == []

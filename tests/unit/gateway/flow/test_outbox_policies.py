@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fanout.delivery_stats import CLIENT_GONE, CONFLATED, SLOW_CLIENT, Ledger, Tally
+from gateway.fanout.delivery_stats import CLIENT_GONE, CONFLATED, SLOW_CLIENT, DeliveryStats, TopicStats
 from gateway.flow.backlog import broadcast_frame
 from gateway.flow.outbox import Flusher, Outbox
 
@@ -64,11 +64,11 @@ class Client:
         self.sock = kind(_free_descriptor())
         self.flusher = Flusher()
         self.overflows, self.errors, self.stalls = [], [], []
-        self.route = Tally()
-        self.ledgers = {
-            "close": Ledger("close", "close", 1, self.route),
-            "newest": Ledger("newest", "latest_only", 1, self.route),
-            "oldest": Ledger("oldest", "drop_oldest", 3, self.route),
+        self.route = DeliveryStats()
+        self.stats = {
+            "close": TopicStats("close", "close", 1, self.route),
+            "newest": TopicStats("newest", "latest_only", 1, self.route),
+            "oldest": TopicStats("oldest", "drop_oldest", 3, self.route),
         }
         self.outbox = Outbox(
             self.flusher,
@@ -80,10 +80,10 @@ class Client:
         )
 
     def broadcast(self, topic, text, event="e"):
-        ledger = self.ledgers[topic]
-        ledger.arrive(1)
-        ledger.queue(1)
-        self.outbox.send(broadcast_frame(text.encode(), ledger, event))
+        stats = self.stats[topic]
+        stats.arrive(1)
+        stats.queue(1)
+        self.outbox.send(broadcast_frame(text.encode(), stats, event))
 
     def check(self):
         whole = self.route

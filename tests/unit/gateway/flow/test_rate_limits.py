@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.actions import Forward, Send, Start
+from gateway.channels.actions import Forward, Send, SubscribeThenJoin
 from gateway.channels.session import Session
 from gateway.flow.rate_limits import socket_limits
 from gateway.flow.token_bucket import TokenBucket
@@ -83,7 +83,7 @@ def test_joins_are_answered_with_an_error_so_that_the_client_tries_again():
     assert msgspec.json.decode(action.frame.data)[4]["response"]["limit"] == "joins"
     client.clock.now += 1.0
     (action,) = client.say("4", "4", "room:2", "phx_join", {})
-    assert isinstance(action, Start)
+    assert isinstance(action, SubscribeThenJoin)
 
 
 def test_bytes_are_counted_and_one_large_message_passes_a_full_bucket():

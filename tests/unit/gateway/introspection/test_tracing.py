@@ -3,10 +3,10 @@
 import asyncio
 from types import SimpleNamespace
 
-from gateway.channels.gateway_channel import ChannelState
+from gateway.channels.gateway_channel import GatewayChannel
 from gateway.fanout.fanout import Fanout
 from gateway.flow.backlog import Backlog
-from gateway.introspection.tracing import MAX_WATCHES, Traces
+from gateway.introspection.tracing import MAX_WATCHES, Tracing
 from gateway.transports.base import Encoding
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.traces import MAX_MESSAGES, Question, decode_seen, encode
@@ -36,14 +36,14 @@ class Behind:
 class Gateway:
     def __init__(self):
         self.fanout = Fanout("g")
-        self.traces = Traces(self.fanout, lambda: None)
+        self.traces = Tracing(self.fanout, lambda: None)
         self.numbers = 0
 
     def join(self, outbox, topic="room:1", answered=True):
         self.numbers += 1
         client = SimpleNamespace(encoding=V2, outbox=outbox)
         join = Message("1", "1", topic, "phx_join", JSON, b"{}")
-        channel = ChannelState(self.numbers, Route("room:*", Newest), join, client)
+        channel = GatewayChannel(self.numbers, Route("room:*", Newest), join, client)
         channel.worker = "w"
         self.fanout.hold(channel)
         if answered:
@@ -93,7 +93,7 @@ async def test_the_fate_of_a_message_is_followed_until_nothing_of_it_waits(gatew
     first, second = (await gateway.ask()).fates
     assert first.dropped == {"conflated": 1, "join_failed": 1}
     assert (second.delivered, second.waiting) == (2, 0)
-    topic = gateway.fanout.ledgers("room:1")[0]
+    topic = gateway.fanout.stats("room:1")[0]
     assert topic.expected == topic.delivered + sum(topic.dropped.values()) == 6
 
 

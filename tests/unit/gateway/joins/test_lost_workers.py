@@ -188,7 +188,7 @@ async def test_topics_are_given_up_later_and_a_topic_joined_again_is_not_subscri
 
 @scenario
 def test_over_the_bound_topics_are_given_up_at_once(gateway):
-    topics = subscribed_topics.HeardTopics(gateway.bus)
+    topics = subscribed_topics.SubscribedTopics(gateway.bus)
     topics._late = dict.fromkeys(map(str, range(subscribed_topics.MAX_LATE)))
     for number in range(20):
         topics.hear(f"room:{number}")

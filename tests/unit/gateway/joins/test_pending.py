@@ -2,14 +2,14 @@
 
 import asyncio
 
-from gateway.joins.pending import EXPIRE_SECONDS, Waiting
+from gateway.joins.pending import EXPIRE_SECONDS, PendingJoins
 from tests.support.virtual_time import run_virtually
 
 
 def test_each_is_late_in_its_time_and_who_is_taken_out_never():
     async def scenario():
         late = []
-        waiting = Waiting(5.0, late.append)
+        waiting = PendingJoins(5.0, late.append)
         waiting.add("one")
         waiting.add("taken out")
         await asyncio.sleep(4.0)
@@ -32,7 +32,7 @@ def test_who_is_late_may_wait_again_and_has_its_whole_time():
             for each in late:
                 waiting.add(each)
 
-        waiting = Waiting(5.0, again)
+        waiting = PendingJoins(5.0, again)
         waiting.add("one")
         await asyncio.sleep(15.5)
         assert times == [5.0, 10.0, 15.0]
@@ -43,7 +43,7 @@ def test_who_is_late_may_wait_again_and_has_its_whole_time():
 def test_who_waits_on_has_the_rest_of_its_time():
     async def scenario():
         late = []
-        waiting = Waiting(5.0, late.append)
+        waiting = PendingJoins(5.0, late.append)
         waiting.add("one")
         await asyncio.sleep(4.0)
         waiting.add("one", waiting.deadlines.pop("one"))

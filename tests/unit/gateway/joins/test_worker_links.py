@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from gateway.joins import worker_links as module
-from gateway.joins.worker_links import Workers
+from gateway.joins.worker_links import WorkerLinks
 from mesh import settings
 from mesh.errors import NodeError
 from mesh.placement import Announcement
@@ -29,7 +29,7 @@ def test_a_link_that_cannot_be_made_is_not_tried_at_each_announcement(monkeypatc
 
     async def main():
         announcer = Announcer()
-        made = Workers(None, "g", announcer, settings.load().link, 60.0, 10)
+        made = WorkerLinks(None, "g", announcer, settings.load().link, 60.0, 10)
         for _ in range(10):
             announcer.on_up(Announcement(node="w", kind="worker", link="tcp://127.0.0.1:1"))
         assert len(tries) == 1
@@ -44,7 +44,7 @@ def test_a_link_that_can_be_no_path_is_not_tried(monkeypatch, link):
 
     async def main():
         announcer = Announcer()
-        made = Workers(None, "g", announcer, settings.load().link, 60.0, 10)
+        made = WorkerLinks(None, "g", announcer, settings.load().link, 60.0, 10)
         announcer.on_up(Announcement(node="w", kind="worker", link=link))
         assert not made.linked("w")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.ordering.commands_after_broadcasts import HOLDS, Order
+from gateway.ordering.commands_after_broadcasts import HOLDS, CommandsAfterBroadcasts
 from tests.support.until import until
 from tests.support.virtual_time import run_virtually
 
@@ -20,7 +20,7 @@ def released():
 
 def make(released, hold_seconds=60.0, unread=lambda: False):
     delivered = set()
-    order = Order(
+    order = CommandsAfterBroadcasts(
         lambda origin, command: released.append(command),
         hold_seconds,
         lambda origin, sequence: (origin, sequence) in delivered,

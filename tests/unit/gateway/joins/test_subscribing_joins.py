@@ -1,8 +1,8 @@
-"""gateway/joins/subscribing.py: joins do not wait for a silent bus for ever, in virtual time."""
+"""gateway/joins/pending.py: joins do not wait for a silent bus for ever, in virtual time."""
 
 import asyncio
 
-from gateway.joins.subscribing import Subscribing
+from gateway.joins.pending import SubscribingJoins
 from mesh.telemetry import counters
 from tests.support.virtual_time import run_virtually
 
@@ -27,7 +27,7 @@ class Bus:
 def world(scenario, max_joins=10):
     async def guarded():
         bus, placed, refused = Bus(), [], []
-        waits = Subscribing(bus, SECONDS, max_joins, placed.append, refused.append)
+        waits = SubscribingJoins(bus, SECONDS, max_joins, placed.append, refused.append)
         await scenario(waits, bus, placed, refused)
 
     run_virtually(guarded())
