@@ -41,8 +41,8 @@ class Client:
 
     def join(self, channel: GatewayChannel) -> commands.Join:
         """What asks a worker to run a channel that is joining, or moves."""
-        assert channel.joining is not None
-        join, moved = channel.joining.join, channel.moved
+        assert channel.pending is not None
+        join, moved = channel.pending.join, channel.pending.moved
         return commands.Join(
             channel.number,
             self.mount,
@@ -65,7 +65,7 @@ class Client:
             self.transport.name,
             self.encoding.serializer.name,
             {
-                topic: "joined" if channel.joined else "joining"
+                topic: "joined" if channel.phase.joined else "joining"
                 for topic, channel in self.session.channels.items()
             },
         )

@@ -5,6 +5,7 @@ must follow a broadcast waits until that broadcast has passed, a bounded time at
 """
 
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -21,9 +22,11 @@ from gateway.channels.actions import (
     Send,
     SubscribeThenJoin,
 )
+from gateway.channels.answers import UNAVAILABLE
 from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.session import JOIN_CRASHED, Session
-from gateway.channels.worker_commands import COMMANDS, named
+from gateway.channels.phases import Event, Phase
+from gateway.channels.session import Session
+from gateway.channels.worker_commands import COMMANDS
 from gateway.client import Client
 from gateway.fanout.delivery_stats import CLIENT_GONE
 from gateway.fanout.fanout import Fanout
@@ -42,7 +45,7 @@ from gateway.transports.base import GONE
 from mesh import payloads, telemetry
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
-from mesh.errors import CloseCode
+from mesh.errors import CloseCode, PhaseError
 from mesh.link import commands
 from mesh.link.malformed import Malformed
 from mesh.messages import DISCONNECT, JSON
@@ -101,11 +104,11 @@ class Hub:
         )
         self._broadcasts = BroadcastsAfterCommands(self.fanout, self._channels, workers.received)
         self._subscribing = SubscribingJoins(
-            bus, settings.bus_wait_seconds, settings.max_joins_waiting, self._place, self._unplaceable
+            bus, settings.bus_wait_seconds, settings.max_joins_waiting, self._subscribed, self._unplaceable
         )
         self._guard = guard or JoinGuard(settings.max_topic_rest_seconds)
         self._guard.on_placeable = self._place
-        self._guard.on_refused = self._join_crashed
+        self._guard.on_refused = self._topic_refused
         workers.on_command = self._command
         workers.on_malformed = self._malformed
         workers.on_linked = self._worker_linked
@@ -154,16 +157,10 @@ class Hub:
             metadata = {"transport": client.transport.name, "socket_id": client.id, "reason": reason}
             telemetry.emit("socket_disconnected", {}, metadata)
         by_worker: dict[str, list[int]] = {}
-        for channel in list(client.session.channels.values()):
-            old = channel.joining.replaces if channel.joining is not None else None
-            for each in (channel, old) if old is not None else (channel,):
-                if each.worker is None and each.moved is not None:
-                    counters.count("channels_not_moved")
-                    log.warning("the client of a channel that moves is gone", topic=each.topic)
-                if each.worker is not None:
-                    by_worker.setdefault(each.worker, []).append(each.number)
-                self._drop(each, CLIENT_GONE)
-        client.session.close()
+        for channel in client.session.close():
+            if channel.worker is not None:
+                by_worker.setdefault(channel.worker, []).append(channel.number)
+            self._drop(channel, CLIENT_GONE)
         client.transport = GONE  # no circle is left: its memory is free without a garbage collection
         for worker, numbers in by_worker.items():
             self._workers.send(worker, commands.SocketDown(numbers, reason))
@@ -213,7 +210,7 @@ class Hub:
         if after > channel.since:
             self._order.follow(worker, channel.topic, after, command)
         else:
-            self._carry_out(channel.client, handler(channel.client.session, channel, command))
+            self._feed(channel, handler, command)
         if worker in self._broadcasts.waiting:
             self._broadcasts.catch_up(worker, self._workers.received(worker))
 
@@ -223,9 +220,9 @@ class Hub:
             self.fanout.deliver_local(worker, command)
             return
         channel = self._channels.get(command.channel)
-        if channel is not None and channel.worker == worker:
-            handler = COMMANDS[type(command)]
-            self._carry_out(channel.client, handler(channel.client.session, channel, command))
+        handler = COMMANDS[type(command)]
+        if handler is not None and channel is not None and channel.worker == worker:
+            self._feed(channel, handler, command)
 
     def _worker_behind(self, worker: str, much: bool) -> None:
         """Much waits for a worker: who has a channel there is not read from until that is no longer so."""
@@ -242,9 +239,16 @@ class Hub:
 
     def _malformed(self, worker: str, command: Malformed) -> None:
         """A command that cannot be read: the channels that it names end, in the worker too."""
-        for channel in named(command, worker, self._channels, self.fanout):
+        for channel in self._named(command, worker):
             self._workers.send(worker, commands.SocketDown([channel.number], "malformed command"))
-            self._carry_out(channel.client, channel.client.session.crashed(channel))
+            self._advance(channel, Event.CRASHED)
+
+    def _named(self, command: Malformed, worker: str) -> list[GatewayChannel]:
+        if command.topic is not None:
+            found = self.fanout.channels(command.topic)
+        else:
+            found = [self._channels[number] for number in command.channels if number in self._channels]
+        return [each for each in found if each.worker == worker]
 
     def _worker_lost(self, worker: str, died: bool = False) -> None:
         self.read_pauses.resume_all(("link", worker))
@@ -253,23 +257,42 @@ class Hub:
         self._lost.add(worker, died)
 
     def _channel_lost(self, channel: GatewayChannel, died: bool) -> None:
-        if channel.joining is not None:
+        if channel.pending is not None:
             self.fanout.forget_order(channel)
-        client, under_way = channel.client, not channel.joined or channel.moved is not None
-        if died and under_way and self._guard.died(client.mount, channel):
-            self._join_crashed(channel)
+        under_way = channel.phase is Phase.JOINING or channel.phase is Phase.RESUMING
+        if died and under_way and self._guard.died(channel.client.mount, channel):
+            self._advance(channel, Event.TOPIC_REFUSED)
         else:
-            self._carry_out(client, client.session.lost(channel))
+            self._advance(channel, Event.WORKER_LOST)
+
+    def _subscribed(self, channel: GatewayChannel) -> None:
+        self._advance(channel, Event.SUBSCRIBED)
 
     def _unplaceable(self, channel: GatewayChannel) -> None:
-        if channel.number in self._channels:
-            self._carry_out(channel.client, channel.client.session.unavailable(channel))
+        if channel.phase is not Phase.ENDED:
+            self._advance(channel, Event.UNAVAILABLE, JSON, UNAVAILABLE)
 
-    def _join_crashed(self, channel: GatewayChannel) -> None:
-        if channel.number in self._channels:
-            self._carry_out(channel.client, channel.client.session.refused(channel, JSON, JOIN_CRASHED))
+    def _topic_refused(self, channel: GatewayChannel) -> None:
+        if channel.phase is not Phase.ENDED:
+            self._advance(channel, Event.TOPIC_REFUSED)
 
     # Actions
+
+    def _advance(self, channel: GatewayChannel, event: Event, *answer: Any) -> None:
+        self._feed(channel, Session.advance, event, *answer)
+
+    def _feed(self, channel: GatewayChannel, handler: Callable[..., list[Action]], *what: Any) -> None:
+        """Something happens to a channel: its session decides, and that is carried out."""
+        client = channel.client
+        try:
+            actions = handler(client.session, channel, *what)
+        except PhaseError as error:
+            counters.count("channels_crashed")
+            log.error("a channel crashes by a defect", topic=channel.topic, problem=str(error))
+            if channel.phase is Phase.ENDED:
+                return
+            actions = client.session.advance(channel, Event.CRASHED)
+        self._carry_out(client, actions)
 
     def _carry_out(self, client: Client, actions: list[Action]) -> None:
         for action in actions:
@@ -297,7 +320,7 @@ class Hub:
 
     def _place(self, channel: GatewayChannel) -> None:
         client = channel.client
-        if channel.joining is None or channel.number not in self._channels or channel.worker is not None:
+        if channel.phase is not Phase.PLACING and channel.phase is not Phase.MOVING:
             return
         if self._guard.holds(client.mount, channel):
             self._workers.forget(channel)  # it waits for its turn, no longer for a worker
@@ -307,7 +330,7 @@ class Hub:
         if worker is None:
             self._guard.forget(channel)  # its turn comes when there is one
             return
-        channel.worker = worker
+        channel.placed(worker)
         self._workers.send(worker, client.join(channel))
         if self._workers.behind(worker):
             self.read_pauses.pause(client, ("link", worker))

@@ -32,6 +32,7 @@ MeshError
 │   ├── ChannelClosed        the channel is left or closed
 │   └── BufferFull           more waits to be sent than may wait
 ├── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
+├── PhaseError               an event that a table of phases does not allow (whose fault: ours)
 └── UnreachableError         the bus does not answer: what was to be published may not have been
 """
 
@@ -190,6 +191,10 @@ class BufferFull(ClientError):  # noqa: N818
 
 class NodeError(MeshError):
     """A node cannot start or go on."""
+
+
+class PhaseError(MeshError):
+    """An event that a table of phases does not allow: a defect of ours. Ends the one thing it is about."""
 
 
 class UnreachableError(MeshError):

@@ -3,56 +3,50 @@
 from collections import deque
 from typing import Any
 
+from gateway.channels.phases import TABLE, Event, Phase, Step
 from gateway.flow.token_bucket import TokenBucket
 from mesh.channel import Channel
 from mesh.link.commands import Moved
 from mesh.messages import JOIN, JSON, Message
 from mesh.payloads import EMPTY
+from mesh.phases import Phases
 from mesh.routes import Route
 
 
-class Joining:
-    """What a channel needs only while its join is pending.
+class Pending:
+    """What a channel needs only until it is joined, or has moved.
 
     Attributes:
+        join: what the client sent; of a channel that moves, a join that nobody will answer.
+        replaces: the channel that ends before this one begins.
+        messages: what the client sent on the topic since, the oldest first.
+        bytes: what they count together.
         deaths: workers that have died while the join was under way on them.
         refused: whether a worker has refused the join, and so has survived it.
+        moved: what the last worker gave for the next one.
     """
 
-    __slots__ = ("deaths", "join", "pending", "pending_bytes", "refused", "replaces")
+    __slots__ = ("bytes", "deaths", "join", "messages", "moved", "refused", "replaces")
 
-    def __init__(self, join: Message, replaces: "GatewayChannel | None") -> None:
+    def __init__(self, join: Message, replaces: "GatewayChannel | None" = None) -> None:
         self.join = join
         self.replaces = replaces
-        self.pending: deque[Message] = deque()
-        self.pending_bytes = 0
+        self.messages: deque[Message] = deque()
+        self.bytes = 0
         self.deaths = 0
         self.refused = False
-
-
-class Moving(Joining):
-    """What a channel needs while it moves from its worker to another: it is joined all the time.
-
-    Attributes:
-        moved: what its worker gave for the next one; None until then.
-    """
-
-    __slots__ = ("moved",)
-
-    def __init__(self, channel: "GatewayChannel") -> None:
-        super().__init__(Message(channel.join_ref, None, channel.topic, JOIN, JSON, EMPTY), None)
         self.moved: Moved | None = None
 
 
-class GatewayChannel:
-    """One channel of one client, as the gateway sees it.
+class GatewayChannel(Phases[Phase, Event, Step]):
+    """One channel of one client, as the gateway sees it; its phase is in `phase` (channels/phases.py).
 
     Attributes:
         number: names it on the links and in broadcast headers; unique in this gateway.
         join_ref: as the client sent it.
         push_join_ref: what its pushes carry: join_ref, or the join's ref if that was null.
-        worker: id of the worker that runs it, None until it is placed.
-        joining: None once it is joined, unless it moves.
+        worker: id of the worker that runs it or is asked to; None while there is none.
+        pending: None as soon as it is joined, unless it moves.
         since: bus number of its worker when it joined.
         intercepts: events that reach it through handle_out.
         client: the hub's, opaque here.
@@ -63,8 +57,8 @@ class GatewayChannel:
         "client",
         "intercepts",
         "join_ref",
-        "joining",
         "number",
+        "pending",
         "push_join_ref",
         "pushes",
         "route",
@@ -81,24 +75,24 @@ class GatewayChannel:
         client: Any,
         replaces: "GatewayChannel | None" = None,
     ) -> None:
+        super().__init__(TABLE, Phase.SUBSCRIBING if replaces is None else Phase.QUEUED)
         self.number = number
         self.topic: str = join.topic
         self.join_ref = join.join_ref
         self.push_join_ref = join.ref if join.join_ref is None else join.join_ref
         self.route = route
         self.worker: str | None = None
-        self.joining: Joining | None = Joining(join, replaces)
+        self.pending: Pending | None = Pending(join, replaces)
         self.since = 0
         self.intercepts: frozenset[str] = frozenset()
         self.client = client
         self.pushes: TokenBucket | None = None
 
-    @property
-    def joined(self) -> bool:
-        """Whether the client has seen its join answered."""
-        return self.joining is None or type(self.joining) is Moving
+    def placed(self, worker: str) -> None:
+        """Its JOIN was sent to a worker."""
+        self.handle(Event.PLACED)
+        self.worker = worker
 
-    @property
-    def moved(self) -> Moved | None:
-        """What its last worker gave for the next one, while no other runs it."""
-        return self.joining.moved if type(self.joining) is Moving else None
+    def pend_move(self) -> None:
+        """From now on what the client sends waits until another worker runs the channel."""
+        self.pending = Pending(Message(self.join_ref, None, self.topic, JOIN, JSON, EMPTY))

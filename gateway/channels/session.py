@@ -3,10 +3,12 @@
 The hub feeds what a client or a worker says and carries out the actions returned, in order. A message
 for a channel that is not joined never leaves this file. While a join is pending, what the client sends
 on its topic waits, so that it is handled after the join as in Phoenix, where a join blocks everything.
+What happens to a channel changes its phase by the table in channels/phases.py; the steps that the table
+names are the functions at the end of this file.
 Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.channels.actions import (
@@ -22,30 +24,26 @@ from gateway.channels.actions import (
     Send,
     SubscribeThenJoin,
 )
-from gateway.channels.gateway_channel import GatewayChannel, Joining, Moving
+from gateway.channels.answers import CHANNEL_CRASH, JOIN_CRASHED, TOO_LONG, TOO_MANY, UNMATCHED
+from gateway.channels.gateway_channel import GatewayChannel, Pending
+from gateway.channels.matching import find_route, same_ref
 from gateway.channels.message_sizes import SMALL, event_is_too_long, ref_problem, waiting_size
-from gateway.channels.worker_payloads import UNSENDABLE, check_message, check_payload, unsendable
+from gateway.channels.phases import Event, Phase, Step
+from gateway.channels.worker_payloads import UNSENDABLE, check_payload, unsendable
 from gateway.flow.rate_limits import RateLimits
 from mesh import telemetry
 from mesh.channel import Channel
-from mesh.errors import CloseCode, DecodeError, EncodeError
+from mesh.errors import CloseCode, DecodeError
 from mesh.link import commands
 from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message
 from mesh.payloads import EMPTY
-from mesh.routes import Route, RouteTable
+from mesh.routes import RouteTable
 from mesh.serializers.base import Serializer
 from mesh.telemetry import counters, get_logger, shorten
-from mesh.topics import MAX_TOPIC_BYTES, is_reserved
 
 log = get_logger("gateway.session")
 
-UNMATCHED = b'{"reason":"unmatched topic"}'
-TOO_MANY = b'{"reason":"too many channels joined"}'
-UNAVAILABLE = b'{"reason":"unavailable"}'
-JOIN_CRASHED = b'{"reason":"join crashed"}'
-INVALID_REPLY = b'{"reason":"invalid reply"}'
-CHANNEL_CRASH = b'{"reason":"channel_crash"}'
-TOO_LONG = b'{"reason":"event too long"}'
+JOINED = Phase.JOINED
 
 
 class Session:
@@ -63,7 +61,7 @@ class Session:
 
     __slots__ = (
         "_client", "_limits", "_max_channels", "_max_pending_bytes", "_next_number", "_paused",
-        "_pending_bytes", "_routes", "_serializer", "channels",
+        "_pending_bytes", "_routes", "channels", "serializer",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +75,7 @@ class Session:
         limits: RateLimits | None = None,
     ) -> None:
         self.channels: dict[str, GatewayChannel] = {}
-        self._serializer = serializer
+        self.serializer = serializer
         self._routes = routes
         self._client = client
         self._next_number = next_number
@@ -92,7 +90,7 @@ class Session:
     def received(self, data: bytes, binary: bool) -> list[Action]:
         """A message of the client."""
         try:
-            message = self._serializer.decode(data, binary)
+            message = self.serializer.decode(data, binary)
         except DecodeError as error:
             counters.count("frames_malformed")
             return [Close(CloseCode.INTERNAL_ERROR, shorten(str(error)))]
@@ -123,12 +121,12 @@ class Session:
         channel = self.channels.get(topic) if isinstance(topic, str) else None
         if channel is None:
             return self._handle_not_joined(message)
-        if channel.joining is not None:
-            return self._hold(channel.joining, message)
+        if channel.phase is not JOINED:
+            return self._hold(channel, message)
         if message.event == JOIN:
             return self._replace(channel, message)
         join_ref = message.join_ref
-        if join_ref is not None and not _same_ref(join_ref, channel.join_ref):
+        if join_ref is not None and not same_ref(join_ref, channel.join_ref):
             counters.count("stale_messages_ignored")
             return []
         if message.event == LEAVE:
@@ -144,7 +142,7 @@ class Session:
         return self._unmatched(message)
 
     def _join(self, message: Message) -> list[Action]:
-        route = self._route(message.topic)
+        route = find_route(self._routes, message.topic)
         if route is None:
             return self._unmatched(message)
         if len(self.channels) >= self._max_channels:
@@ -158,178 +156,144 @@ class Session:
         """A second join of a topic: the new channel starts when the old one has ended."""
         new = GatewayChannel(self._next_number(), old.route, message, self._client, replaces=old)
         self.channels[old.topic] = new
-        return [Forward(old, commands.Replace(old.number))]
+        return self.advance(old, Event.JOINED_AGAIN)
 
-    def _hold(self, joining: Joining, message: Message) -> list[Action]:
-        size = waiting_size(message)
-        joining.pending.append(message)
-        joining.pending_bytes += size
+    def _hold(self, channel: GatewayChannel, message: Message) -> list[Action]:
+        pending, size = _pending(channel), waiting_size(message)
+        pending.messages.append(message)
+        pending.bytes += size
         self._pending_bytes += size
         if self._pending_bytes > self._max_pending_bytes and not self._paused:
             self._paused = True
             return [Pause()]
         return []
 
-    def _route(self, topic: Any) -> Route[type[Channel]] | None:
-        if not isinstance(topic, str) or is_reserved(topic) or "\x00" in topic:
-            return None
-        if len(topic.encode()) > MAX_TOPIC_BYTES:
-            return None
-        return self._routes.find(topic)
-
-    def close(self) -> None:
-        """The client is gone: forget it and its channels."""
+    def close(self) -> list[GatewayChannel]:
+        """The client is gone: forget it. Returns its channels, which are over."""
+        over: list[GatewayChannel] = []
+        for channel in self.channels.values():
+            old = channel.pending.replaces if channel.pending is not None else None
+            if old is not None and old.phase is not Phase.ENDED:
+                over.append(old)
+            over.append(channel)
+        for channel in over:
+            if channel.phase is Phase.MOVING:
+                log.warning("the client of a channel that moves is gone", topic=channel.topic)
+            self.advance(channel, Event.CLIENT_GONE)
         self.channels.clear()
         self._client = None
+        return over
 
-    # What a worker says
+    # What happens to a channel
+
+    def advance(
+        self, channel: GatewayChannel, event: Event, codec: int = JSON, data: bytes = JOIN_CRASHED
+    ) -> list[Action]:
+        """Something has happened to a channel: go on to its next phase, and do what the table says.
+
+        Args:
+            channel: one of this session's.
+            event: what has happened to it.
+            codec: of `data`.
+            data: answers the channel's join, if it is refused by this.
+
+        Raises:
+            PhaseError: if that cannot happen in its phase.
+        """
+        actions: list[Action] = []
+        for step in channel.handle(event):
+            if step is Step.REFUSE:
+                actions += self._refuse(channel, codec, data)
+            else:
+                actions += _STEPS[step](self, channel)
+        return actions
 
     def joined(self, channel: GatewayChannel, joined: commands.Joined) -> list[Action]:
-        """The join was accepted."""
-        joining = channel.joining
-        if joining is None:
-            return []
-        channel.intercepts = frozenset(joined.intercepts)
-        if type(joining) is Moving:
-            channel.joining = None
-            return [Deliver(channel), *self._release(joining)]
+        """The join was accepted, or the channel has moved."""
+        if channel.pending is not None:
+            channel.intercepts = frozenset(joined.intercepts)
+        if channel.phase is not Phase.JOINING:
+            return self.advance(channel, Event.ACCEPTED)
         try:
-            actions = self._answer_join(channel, joining, "ok", joined.codec, joined.data)
-        except UNSENDABLE as error:  # the worker believes that it is joined
+            answer = self._answer(channel, "ok", joined.codec, joined.data)
+        except UNSENDABLE as error:
             unsendable(error, channel, "replies_unencodable")
-            end = commands.SocketDown([channel.number], "closed")
-            return [Forward(channel, end), *self.refused(channel, JSON, JOIN_CRASHED)]
-        channel.joining = None
+            return self.advance(channel, Event.UNANSWERABLE)
         channel.since = joined.since
-        actions.append(Deliver(channel))
-        return actions + self._release(joining)
+        return answer + self.advance(channel, Event.ACCEPTED)
 
-    def refused(self, channel: GatewayChannel, codec: int, data: bytes) -> list[Action]:
+    def refused(self, channel: GatewayChannel, refused: commands.Refused) -> list[Action]:
         """The join was refused, or crashed."""
-        joining = channel.joining
-        if joining is None:
-            return []
-        if type(joining) is Moving:
-            return self.crashed(channel)
-        try:
-            actions = self._answer_join(channel, joining, "error", codec, data)
-        except UNSENDABLE as error:
-            unsendable(error, channel, "replies_unencodable")
-            actions = self._answer_join(channel, joining, "error", JSON, JOIN_CRASHED)
-        actions += self._drop(channel)
-        return actions + self._release(joining)
-
-    def unavailable(self, channel: GatewayChannel) -> list[Action]:
-        """No worker serves the route; the client tries again by itself."""
-        return self.refused(channel, JSON, UNAVAILABLE)
-
-    def replied(self, channel: GatewayChannel, reply: commands.Reply) -> list[Action]:
-        """The channel answers a push or a leave; what cannot be sent becomes an error reply."""
-        to, encode = (channel.push_join_ref, reply.ref, channel.topic), self._serializer.encode_reply
-        try:
-            check_payload(reply.codec, reply.data)
-            return [Send(encode(*to, reply.status, reply.codec, reply.data))]
-        except UNSENDABLE as error:
-            unsendable(error, channel, "replies_unencodable")
-        try:
-            return [Send(encode(*to, "error", JSON, INVALID_REPLY))]
-        except EncodeError:  # nobody asked with such a ref
-            return []
-
-    def pushed(self, channel: GatewayChannel, push: commands.Pushed) -> list[Action]:
-        """The channel pushes."""
-        try:
-            check_message(push.event, push.codec, push.data)
-            frame = self._serializer.encode_push(
-                channel.push_join_ref, channel.topic, push.event, push.codec, push.data
-            )
-        except UNSENDABLE as error:
-            unsendable(error, channel, "messages_unencodable")
-            return []
-        return [Send(frame)]
-
-    def closed(self, channel: GatewayChannel) -> list[Action]:
-        """The channel ended as it should."""
-        return self._ended(channel, CLOSE, EMPTY)
-
-    def crashed(self, channel: GatewayChannel) -> list[Action]:
-        """The channel ended by an error."""
-        return self._ended(channel, ERROR, CHANNEL_CRASH)
-
-    def lost(self, channel: GatewayChannel) -> list[Action]:
-        """The channel's worker is gone: a pending join goes to another, a joined channel crashed.
-
-        One that moves is lost with the worker it comes from, not with the one it goes to.
-        """
-        if not channel.joined:
-            channel.worker = None
-            return [SubscribeThenJoin(channel)]
-        if channel.moved is not None:
-            channel.worker = None
-            return [PlaceOnWorker(channel)]
-        return self.crashed(channel)
-
-    def moving(self, channel: GatewayChannel) -> list[Action]:
-        """Its worker stops and would give the channel away: from now on what the client sends waits."""
-        if channel.joining is not None or self.channels.get(channel.topic) is not channel:
-            return []  # it is about to end
-        channel.joining = Moving(channel)
-        return [MarkDraining(channel.worker or ""), Forward(channel, commands.Handover(channel.number))]
+        if channel.pending is not None:
+            channel.pending.refused = True
+        return self.advance(channel, Event.REFUSED, refused.codec, refused.data)
 
     def moved(self, channel: GatewayChannel, moved: commands.Moved) -> list[Action]:
         """Its worker has let go of the channel."""
-        if type(channel.joining) is not Moving:
-            return []
-        channel.joining.moved = moved
+        actions = self.advance(channel, Event.HANDED_OVER)
+        if channel.phase is Phase.MOVING:
+            _pending(channel).moved = moved
+            channel.since = 0
+        return actions
+
+    # The steps of the table
+
+    def _refuse(self, channel: GatewayChannel, codec: int, data: bytes) -> list[Action]:
+        try:
+            return self._answer(channel, "error", codec, data)
+        except UNSENDABLE as error:
+            unsendable(error, channel, "replies_unencodable")
+            return self._answer(channel, "error", JSON, JOIN_CRASHED)
+
+    def _answer(self, channel: GatewayChannel, status: str, codec: int, data: bytes) -> list[Action]:
+        """Answer the join; the channel that it replaced has ended for the client only then."""
+        check_payload(codec, data)
+        pending, encode = _pending(channel), self.serializer.encode_reply
+        reply = encode(channel.join_ref, pending.join.ref, channel.topic, status, codec, data)
+        actions: list[Action] = [Send(reply)]
+        if pending.replaces is not None:
+            actions += self._say_end(pending.replaces, CLOSE, EMPTY)
+        return actions
+
+    def _subscribe(self, channel: GatewayChannel) -> list[Action]:
         channel.worker = None
-        channel.since = 0
+        return [SubscribeThenJoin(channel)]
+
+    def _place(self, channel: GatewayChannel) -> list[Action]:
+        channel.worker = None
         return [PlaceOnWorker(channel)]
 
-    def _ended(self, channel: GatewayChannel, event: str, data: bytes) -> list[Action]:
-        if not channel.joined:  # and its join will never be answered
-            return self.refused(channel, JSON, JOIN_CRASHED)
-        current = self.channels.get(channel.topic)
-        if current is not channel:
-            return self._replaced(channel, current)
-        frame = self._serializer.encode_end(channel.join_ref, channel.topic, event, data)
-        actions = [Send(frame), *self._drop(channel)]
-        if channel.joining is not None:
-            if event == ERROR:
-                counters.count("channels_not_moved")
-            actions += self._release(channel.joining)
-        return actions
+    def _hand_over(self, channel: GatewayChannel) -> list[Action]:
+        channel.pend_move()
+        return [MarkDraining(channel.worker or ""), Forward(channel, commands.Handover(channel.number))]
 
-    def _replaced(self, old: GatewayChannel, new: GatewayChannel | None) -> list[Action]:
-        """The old channel of a second join has ended: now the new one may start."""
-        if new is None or new.joining is None or new.joining.replaces is not old:
-            return [Drop(old)]
-        return [Drop(old), SubscribeThenJoin(new)]
+    def _start_successor(self, channel: GatewayChannel) -> list[Action]:
+        new = self.channels.get(channel.topic)
+        if new is None or new.phase is not Phase.QUEUED:
+            return []
+        return self.advance(new, Event.OLD_ENDED)
 
-    # Helpers
+    def _say_end(self, channel: GatewayChannel, event: str, data: bytes) -> list[Action]:
+        return [Send(self.serializer.encode_end(channel.join_ref, channel.topic, event, data))]
 
-    def _answer_join(
-        self, channel: GatewayChannel, joining: Joining, status: str, codec: int, data: bytes
-    ) -> list[Action]:
-        check_payload(codec, data)
-        reply = self._serializer.encode_reply(
-            channel.join_ref, joining.join.ref, channel.topic, status, codec, data
-        )
-        actions: list[Action] = [Send(reply)]
-        old = joining.replaces
-        if old is not None:
-            actions.append(Send(self._serializer.encode_end(old.join_ref, old.topic, CLOSE, EMPTY)))
-        return actions
+    def _drop(self, channel: GatewayChannel) -> list[Action]:
+        if self.channels.get(channel.topic) is channel:
+            del self.channels[channel.topic]
+        return [Drop(channel)]
 
-    def _release(self, joining: Joining) -> list[Action]:
-        """Handle what the client sent while the join was pending, up to the next join among it."""
+    def _release(self, released: GatewayChannel) -> list[Action]:
+        """Handle what the client sent while the channel was pending, up to the next join among it."""
         actions: list[Action] = []
-        pending, size = joining.pending, joining.pending_bytes
-        while pending:
-            channel = self.channels.get(joining.join.topic)
-            if channel is not None and channel.joining is not None:  # all that is left waits for that one
-                channel.joining.pending, channel.joining.pending_bytes = pending, size
+        pending = _pending(released)
+        messages, size = pending.messages, pending.bytes
+        if released.phase is JOINED:
+            released.pending = None
+        while messages:
+            channel = self.channels.get(released.topic)
+            if channel is not None and channel.phase is not JOINED:  # all that is left waits for that one
+                _pending(channel).messages, _pending(channel).bytes = messages, size
                 break
-            message = pending.popleft()
+            message = messages.popleft()
             size -= waiting_size(message)
             self._pending_bytes -= waiting_size(message)
             actions += self._handle(message)
@@ -338,10 +302,7 @@ class Session:
             actions.append(Resume())
         return actions
 
-    def _drop(self, channel: GatewayChannel) -> list[Action]:
-        if self.channels.get(channel.topic) is channel:
-            del self.channels[channel.topic]
-        return [Drop(channel)]
+    # Answers that no worker gives
 
     def _unmatched(self, message: Message) -> list[Action]:
         if message.event == JOIN and telemetry.attached("topic_unmatched"):
@@ -349,9 +310,32 @@ class Session:
         return self._reply(None, message.ref, message.topic, "error", UNMATCHED)
 
     def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, data: bytes) -> list[Action]:
-        return [Send(self._serializer.encode_reply(join_ref, ref, topic, status, JSON, data))]
+        return [Send(self.serializer.encode_reply(join_ref, ref, topic, status, JSON, data))]
 
 
-def _same_ref(one: Any, other: Any) -> bool:
-    """Strict equality as in Elixir: "1", 1 and 1.0 differ, and true is not 1."""
-    return type(one) is type(other) and bool(one == other)
+def _pending(channel: GatewayChannel) -> Pending:
+    assert channel.pending is not None, channel.phase
+    return channel.pending
+
+
+def _count_not_moved(_session: Session, _channel: GatewayChannel) -> list[Action]:
+    counters.count("channels_not_moved")
+    return []
+
+
+_STEPS: Mapping[Step, Callable[[Session, GatewayChannel], list[Action]]] = {
+    Step.SUBSCRIBE: Session._subscribe,
+    Step.PLACE: Session._place,
+    Step.DELIVER: lambda _, channel: [Deliver(channel)],
+    Step.REPLACE: lambda _, channel: [Forward(channel, commands.Replace(channel.number))],
+    Step.START_SUCCESSOR: Session._start_successor,
+    Step.HAND_OVER: Session._hand_over,
+    Step.END_AT_WORKER: lambda _, channel: [
+        Forward(channel, commands.SocketDown([channel.number], "closed"))
+    ],
+    Step.SAY_CLOSED: lambda session, channel: session._say_end(channel, CLOSE, EMPTY),
+    Step.SAY_ERROR: lambda session, channel: session._say_end(channel, ERROR, CHANNEL_CRASH),
+    Step.COUNT_NOT_MOVED: _count_not_moved,
+    Step.DROP: Session._drop,
+    Step.RELEASE: Session._release,
+}

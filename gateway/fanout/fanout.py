@@ -135,7 +135,7 @@ class Fanout:
             return False
         waiting = members.held.get(channel)
         if waiting is not None:
-            waiting.drop(reason or (CHANNEL_ENDED if channel.joining is None else JOIN_FAILED))
+            waiting.drop(reason or (CHANNEL_ENDED if channel.pending is None else JOIN_FAILED))
         if members.remove(channel):
             members.count_out(channel)
         if members:
@@ -221,7 +221,7 @@ class Fanout:
                 if channel.worker == worker:
                     self._send_local(counts, frame, outbox)
         for channel in (*members.filtered, *members.held):
-            if channel.worker != worker or not channel.joined:
+            if channel.worker != worker or not channel.phase.joined:
                 continue
             counts = members.stats_of(channel)
             if broadcast.event in channel.intercepts:

@@ -84,7 +84,7 @@ class TopicMembers:
     @property
     def joined(self) -> int:
         """How many of them are joined."""
-        held = sum(channel.joined for channel in self.held)
+        held = sum(channel.phase.joined for channel in self.held)
         return sum(map(len, self.fast.values())) + len(self.filtered) + held
 
     def channels(self) -> list[GatewayChannel]:

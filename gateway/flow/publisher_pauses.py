@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.phases import Phase
 from gateway.client import Client
 from gateway.flow.watermark import HighWatermark
 from mesh.link import commands
@@ -81,7 +82,7 @@ class PublisherPauses:
         loop = asyncio.get_running_loop()
         self._behind[client] = loop.call_later(self._seconds, self._too_long, client)
         for channel in channels:
-            if channel.joining is None and channel.route.channel.slow_consumer == POLICY:
+            if channel.phase is Phase.JOINED and channel.route.channel.slow_consumer == POLICY:
                 self._pause(channel)
 
     def _pause(self, channel: GatewayChannel) -> None:

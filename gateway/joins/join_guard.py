@@ -51,8 +51,8 @@ class JoinGuard:
             counters.count("joins_crashed")
             asyncio.get_running_loop().call_soon(self.on_refused, channel)
             return True
-        joining = channel.joining
-        if joining is None or not joining.deaths or self._suspects.under_way(channel):
+        pending = channel.pending
+        if pending is None or not pending.deaths or self._suspects.under_way(channel):
             return False
         if not self._suspects.waits(channel):
             self._suspects.add(channel, _now() + STAGGER_SECONDS * _chance())
@@ -61,13 +61,13 @@ class JoinGuard:
 
     def died(self, mount: str, channel: GatewayChannel) -> bool:
         """A worker has died with this join under way; returns whether it is refused."""
-        joining = channel.joining
-        assert joining is not None
-        joining.deaths += 1
+        pending = channel.pending
+        assert pending is not None
+        pending.deaths += 1
         self._suspects.died(channel)
         topic, now = (mount, channel.topic), _now()
         before = self._refused.times(topic)
-        if not self._refused.died(topic, joining.deaths, now):
+        if not self._refused.died(topic, pending.deaths, now):
             return False
         counters.count("joins_crashed")
         times = self._refused.times(topic)
@@ -102,7 +102,7 @@ class JoinGuard:
         """The channel is over, or waits for a worker to be there."""
         if not self._suspects:
             return
-        if channel.joining is not None and channel.joining.refused:
+        if channel.pending is not None and channel.pending.refused:
             self._suspects.answered(channel)
             self._next()
         else:

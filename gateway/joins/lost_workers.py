@@ -40,7 +40,7 @@ class LostWorkers:
         Joins under way come first, in order; then the joined channels client by client, for one send each.
         """
         lost = [each for each in self._channels.values() if each.worker == worker]
-        lost.sort(key=lambda each: id(each.client) if each.joined else 0)
+        lost.sort(key=lambda each: id(each.client) if each.phase.joined else 0)
         self._lost.extend((each, worker, died) for each in lost)
         if not self._scheduled:
             self._turn()

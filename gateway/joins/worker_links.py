@@ -12,6 +12,7 @@ from collections.abc import Callable
 import zmq
 
 from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.phases import Phase
 from gateway.joins.pending import PendingJoins
 from gateway.joins.unreachable_workers import UnreachableWorkers
 from mesh.bus.announcer import Announcer
@@ -82,7 +83,7 @@ class WorkerLinks:
         deadline = self._waiting.deadlines.pop(channel, None)
         route = channel.route
         candidates = self._routes.get((mount, route.pattern))
-        if candidates and channel.moved is not None:
+        if candidates and channel.phase is Phase.MOVING:
             candidates = [each for each in candidates if self._dealers[each].version >= commands.MOVES]
             if not candidates:  # only older ones, which would not know what it takes along
                 asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)

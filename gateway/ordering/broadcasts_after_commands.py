@@ -46,7 +46,7 @@ class BroadcastsAfterCommands:
         waiting = self.waiting[worker]
         while waiting and waiting[0][0] <= received:
             channel = self._channels.get(heapq.heappop(waiting)[1])
-            if channel is not None and channel.joined:
+            if channel is not None and channel.phase.joined:
                 self._fanout.release(channel, received)
         if not waiting:
             del self.waiting[worker]

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.channels.actions import Close, Deliver, Drop, Forward, Pause, Resume, Send, SubscribeThenJoin
+from gateway.channels.answers import UNAVAILABLE
 from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.phases import Event
 from gateway.channels.session import Session
+from gateway.channels.worker_commands import pushed, replied
 from mesh.channel import Channel
 from mesh.link import commands
 from mesh.messages import BINARY, JSON
@@ -17,6 +20,7 @@ from mesh.routes import Route, RouteTable
 from mesh.serializers.base import Frame
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
+from tests.support.gateway_channels import place
 
 
 class Room(Channel):
@@ -63,8 +67,15 @@ def join(session, topic="room:1", ref="1", **joined) -> GatewayChannel:
 
 
 def accept(session, channel, intercepts=(), since=0, data=b"{}"):
-    channel.worker = "w"
+    if channel.worker is None:
+        place(channel)
     return session.joined(channel, commands.Joined(channel.number, intercepts, since, JSON, data))
+
+
+def refuse(session, channel, data):
+    if channel.worker is None:
+        place(channel)
+    return session.refused(channel, commands.Refused(channel.number, JSON, data))
 
 
 def test_a_heartbeat_is_answered_without_join_ref():
@@ -97,7 +108,7 @@ def test_a_join_without_route_is_answered_with_join_ref_null():
 def test_a_refused_join_leaves_no_channel():
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    actions = session.refused(start.channel, JSON, b'{"reason":"unauthorized"}')
+    actions = refuse(session, start.channel, b'{"reason":"unauthorized"}')
     assert sent(actions) == [reply("1", "1", "room:1", "error", {"reason": "unauthorized"})]
     assert actions[-1] == Drop(start.channel)
     assert sent(say(session, "1", "2", "room:1", "echo", {})) == [
@@ -161,9 +172,9 @@ def test_a_leave_with_join_ref_null_is_current():
 def test_bytes_may_answer_a_text_push_and_json_a_binary_one():
     session = make()
     channel = join(session)
-    (send,) = session.replied(channel, commands.Reply(1, 0, "7", "ok", BINARY, b"\xff"))
+    (send,) = replied(session, channel, commands.Reply(1, 0, "7", "ok", BINARY, b"\xff"))
     assert send.frame == Frame(b"\x01\x01\x01\x06\x02" + b"17room:1ok" + b"\xff", True)
-    (send,) = session.replied(channel, commands.Reply(1, 0, "8", "ok", JSON, b"{}"))
+    (send,) = replied(session, channel, commands.Reply(1, 0, "8", "ok", JSON, b"{}"))
     assert not send.frame.binary
 
 
@@ -172,10 +183,10 @@ def test_after_a_join_with_join_ref_null_pushes_carry_the_ref():
     (start,) = say(session, None, 5, "room:1", "phx_join", {})
     channel = start.channel
     assert sent(accept(session, channel)) == [reply(None, 5, "room:1", "ok", {})]
-    pushed = session.pushed(channel, commands.Pushed(1, 0, "e", JSON, b"{}"))
-    assert sent(pushed) == [[5, None, "room:1", "e", {}]]
+    push = pushed(session, channel, commands.Pushed(1, 0, "e", JSON, b"{}"))
+    assert sent(push) == [[5, None, "room:1", "e", {}]]
     assert say(session, 5, 6, "room:1", "echo", {}) == []
-    assert sent(session.closed(channel)) == [[None, None, "room:1", "phx_close", {}]]
+    assert sent(session.advance(channel, Event.CLOSED)) == [[None, None, "room:1", "phx_close", {}]]
 
 
 def test_any_event_on_a_topic_not_joined_is_unmatched_but_a_leave_is_ok():
@@ -208,10 +219,10 @@ def test_a_leave_goes_to_the_channel_and_its_end_closes_it():
     assert say(session, "1", "2", "room:1", "phx_leave", {}) == [
         Forward(channel, commands.Leave(channel.number, "2"))
     ]
-    assert sent(session.replied(channel, commands.Reply(1, 0, "2", "ok", JSON, b"{}"))) == [
+    assert sent(replied(session, channel, commands.Reply(1, 0, "2", "ok", JSON, b"{}"))) == [
         reply("1", "2", "room:1", "ok", {})
     ]
-    actions = session.closed(channel)
+    actions = session.advance(channel, Event.CLOSED)
     assert sent(actions) == [["1", "1", "room:1", "phx_close", {}]]
     assert actions[-1] == Drop(channel)
 
@@ -219,7 +230,7 @@ def test_a_leave_goes_to_the_channel_and_its_end_closes_it():
 def test_a_crash_is_told_with_its_reason():
     session = make()
     channel = join(session)
-    actions = session.crashed(channel)
+    actions = session.advance(channel, Event.CRASHED)
     assert sent(actions) == [["1", "1", "room:1", "phx_error", {"reason": "channel_crash"}]]
     assert actions[-1] == Drop(channel)
 
@@ -228,7 +239,7 @@ def test_a_second_join_starts_when_the_first_channel_has_ended_and_then_closes_i
     session = make()
     old = join(session, ref="1")
     assert say(session, "2", "2", "room:1", "phx_join", {}) == [Forward(old, commands.Replace(old.number))]
-    drop, start = session.closed(old)
+    drop, start = session.advance(old, Event.CLOSED)
     assert (drop, type(start)) == (Drop(old), SubscribeThenJoin)
     assert sent(accept(session, start.channel)) == [
         reply("2", "2", "room:1", "ok", {}),
@@ -240,8 +251,8 @@ def test_a_second_join_that_is_refused_has_ended_the_first_all_the_same():
     session = make()
     old = join(session, ref="1")
     say(session, "2", "2", "room:1", "phx_join", {})
-    _, start = session.closed(old)
-    actions = session.refused(start.channel, JSON, b"{}")
+    _, start = session.advance(old, Event.CLOSED)
+    actions = refuse(session, start.channel, b"{}")
     assert sent(actions) == [
         reply("2", "2", "room:1", "error", {}),
         ["1", "1", "room:1", "phx_close", {}],
@@ -253,7 +264,7 @@ def test_a_second_join_of_a_channel_whose_worker_died_starts_at_once():
     session = make()
     old = join(session, ref="1")
     say(session, "2", "2", "room:1", "phx_join", {})
-    drop, start = session.lost(old)
+    drop, start = session.advance(old, Event.WORKER_LOST)
     assert (drop, type(start)) == (Drop(old), SubscribeThenJoin)
 
 
@@ -273,7 +284,7 @@ def test_what_waited_for_a_refused_join_is_unmatched():
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
     say(session, "1", "2", "room:1", "a", {})
     say(session, "1", "3", "room:1", "phx_leave", {})
-    actions = session.refused(start.channel, JSON, b"{}")
+    actions = refuse(session, start.channel, b"{}")
     assert sent(actions)[1:] == [
         reply(None, "2", "room:1", "error", UNMATCHED),
         reply("1", "3", "room:1", "ok", {}),
@@ -289,7 +300,7 @@ def test_join_leave_join_in_a_row_ends_with_the_last_join():
     assert kinds(actions) == [Send, Deliver, Forward, Forward]
     assert actions[2].command == commands.Leave(1, "2")
     assert actions[3].command == commands.Replace(1)
-    _, second = session.closed(first.channel)
+    _, second = session.advance(first.channel, Event.CLOSED)
     accept(session, second.channel)
     assert session.channels["room:1"].join_ref == "3"
     assert say(session, "3", "4", "room:1", "echo", {})[0].channel is second.channel
@@ -308,13 +319,14 @@ def test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join(
 
 
 def test_a_channel_that_ends_before_its_join_is_answered_refuses_it_and_what_waited_goes_on():
-    for end in ("crashed", "closed"):
+    for end in (Event.CRASHED, Event.CLOSED):
         session = make(max_pending_bytes=200)
         (start,) = say(session, "1", "1", "room:1", "phx_join", {})
         assert [*say(session, "1", "2", "room:1", "a", {}), *say(session, "1", "3", "room:1", "b", {})] == [
             Pause()
         ]
-        actions = getattr(session, end)(start.channel)
+        place(start.channel)
+        actions = session.advance(start.channel, end)
         assert sent(actions) == [
             reply("1", "1", "room:1", "error", {"reason": "join crashed"}),
             reply(None, "2", "room:1", "error", UNMATCHED),
@@ -327,10 +339,10 @@ def test_a_channel_that_ends_before_its_join_is_answered_refuses_it_and_what_wai
 def test_a_pending_join_moves_when_its_worker_dies_and_a_joined_channel_crashes():
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    start.channel.worker = "w"
-    assert session.lost(start.channel) == [SubscribeThenJoin(start.channel)]
+    place(start.channel)
+    assert session.advance(start.channel, Event.WORKER_LOST) == [SubscribeThenJoin(start.channel)]
     accept(session, start.channel)
-    assert sent(session.lost(start.channel)) == [
+    assert sent(session.advance(start.channel, Event.WORKER_LOST)) == [
         ["1", "1", "room:1", "phx_error", {"reason": "channel_crash"}]
     ]
 
@@ -338,7 +350,7 @@ def test_a_pending_join_moves_when_its_worker_dies_and_a_joined_channel_crashes(
 def test_a_join_that_no_worker_takes_is_refused_as_unavailable():
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    assert sent(session.unavailable(start.channel)) == [
+    assert sent(session.advance(start.channel, Event.UNAVAILABLE, JSON, UNAVAILABLE)) == [
         reply("1", "1", "room:1", "error", {"reason": "unavailable"})
     ]
 
@@ -357,7 +369,7 @@ def test_a_binary_payload_for_a_v1_client_is_skipped():
     session = make(V1JSON())
     (start,) = session.received(b'{"topic":"room:1","event":"phx_join","payload":{},"ref":"1"}', False)
     accept(session, start.channel)
-    assert session.pushed(start.channel, commands.Pushed(1, 0, "e", BINARY, b"\x00")) == []
+    assert pushed(session, start.channel, commands.Pushed(1, 0, "e", BINARY, b"\x00")) == []
 
 
 def test_v1_close_carries_the_join_ref_only_if_the_join_did():
@@ -367,7 +379,7 @@ def test_v1_close_carries_the_join_ref_only_if_the_join_did():
             b'{"topic":"room:1","event":"phx_join","payload":{},"ref":"1"' + extra + b"}", False
         )
         accept(session, start.channel)
-        assert sent(session.closed(start.channel)) == [
+        assert sent(session.advance(start.channel, Event.CLOSED)) == [
             {"topic": "room:1", "event": "phx_close", "payload": {}, "ref": ref}
         ]
 
@@ -377,6 +389,7 @@ CLIENT = st.tuples(
     st.just("client"), REFS, st.sampled_from(["room:1", "room:2"]),
     st.sampled_from(["phx_join", "phx_leave", "echo"]),
 )  # fmt: skip
+ENDS = {"closed": Event.CLOSED, "crashed": Event.CRASHED, "lost": Event.WORKER_LOST}
 WORKER = st.tuples(st.sampled_from(["joined", "refused", "closed", "crashed", "lost"]), st.integers(0, 20))
 
 
@@ -410,13 +423,15 @@ def test_whatever_happens_at_most_one_channel_per_topic_lives_and_none_is_forgot
         if step[0] == "joined":
             note(accept(session, channel))
         elif step[0] == "refused":
-            note(session.refused(channel, JSON, b"{}"))
+            note(refuse(session, channel, b"{}"))
         else:
-            note(getattr(session, step[0])(channel))
+            if channel.worker is None:
+                place(channel)
+            note(session.advance(channel, ENDS[step[0]]))
     by_topic = [each for each in started if each.number in live]
     current = set(session.channels.values())
     for channel in by_topic:
-        replaced = session.channels[channel.topic].joining
+        replaced = session.channels[channel.topic].pending
         assert channel in current or (replaced is not None and replaced.replaces is channel)
 
 
@@ -437,7 +452,7 @@ def test_an_event_that_is_too_long_is_not_kept_for_a_pending_join(event):
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
     long = say(session, "1", "2", "room:1", event, {})
     assert sent(long) == [reply("1", "2", "room:1", "error", {"reason": "event too long"})]
-    assert not start.channel.joining.pending
+    assert not start.channel.pending.messages
 
 
 def test_events_count_among_what_waits_for_a_join():

@@ -89,7 +89,7 @@ def test_what_our_encoder_writes_is_no_flaw():
 
 
 def joined(gateway, serializer="v2_json"):
-    gateway.client.session._serializer = BY_NAME[serializer]
+    gateway.client.session.serializer = BY_NAME[serializer]
     gateway.client.encoding.ready = lambda frame: frame.data if frame.binary else json.loads(frame.data)
     if serializer == "v1_json":
         gateway.hub.received(

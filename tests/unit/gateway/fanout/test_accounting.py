@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.phases import Phase
 from gateway.fanout.delivery_stats import CLIENT_GONE
 from gateway.fanout.fanout import Fanout
 from gateway.flow.outbox import Flusher, Outbox
@@ -18,6 +19,7 @@ from mesh.messages import BINARY, JSON, Message, Sender
 from mesh.routes import Route
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
+from tests.support.gateway_channels import answer, place
 
 ENCODINGS = [Encoding(each, lambda frame: frame.data + b"\n") for each in (V2JSON(), V1JSON())]
 WORKERS = ["w0", "w1"]
@@ -121,14 +123,14 @@ class Gateway:
         join = Message("1", "1", topic, "phx_join", JSON, b"{}")
         route = next(each for each in ROUTES if each.matches(topic))
         channel = client.channels[topic] = GatewayChannel(self.numbers, route, join, client)
-        channel.worker = WORKERS[self.numbers % 2]
+        place(channel, WORKERS[self.numbers % 2])
         channel.intercepts = frozenset(["secret"] if intercepts else [])
         self.fanout.hold(channel)
 
     def answer(self, which, topic, back):
         _, channel = self.joined(which, topic)
-        if channel is not None and channel.joining is not None:
-            channel.joining = None
+        if channel is not None and channel.phase is Phase.JOINING:
+            answer(channel)
             channel.since = max(0, self.sequences[channel.worker] - back)
             channel.client.outbox.send(b"reply\n")
             self.fanout.release(channel, 0)
@@ -146,7 +148,7 @@ class Gateway:
 
     def catch_up(self, which, topic, received):
         _, channel = self.joined(which, topic)
-        if channel is not None and channel.joining is None:
+        if channel is not None and channel.phase is Phase.JOINED:
             self.fanout.release(channel, received)
 
     def broadcast(self, topic, event, worker, codec, sender, behind):
@@ -171,7 +173,7 @@ class Gateway:
     def local(self, topic, event, worker):
         served = [each.channels.get(topic) for each in self.clients]
         self.members_at_arrival[topic] += sum(
-            each is not None and each.worker == worker and each.joining is None for each in served
+            each is not None and each.worker == worker and each.phase is Phase.JOINED for each in served
         )
         self.fanout.deliver_local(worker, commands.Broadcast(topic, 0, event, JSON, b'{"value":1}'))
 
@@ -266,7 +268,7 @@ def test_a_topic_that_is_joined_through_two_routes_is_counted_for_each():
     for number, route in enumerate([Route("a:*", Strict), Route("*", Newest)]):
         client = SimpleNamespace(encoding=ENCODINGS[0], outbox=SimpleNamespace(send=lambda _: None))
         channel = GatewayChannel(number, route, Message("1", "1", "a:1", "phx_join", JSON, b"{}"), client)
-        channel.worker = "w"
+        place(channel)
         fanout.hold(channel)
         fanout.release(channel, 0)
     fanout.deliver("a:1", Header(VERSION, BROADCAST, "w", 1, "e", JSON), b"{}")

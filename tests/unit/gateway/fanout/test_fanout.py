@@ -12,6 +12,7 @@ from mesh.routes import Route
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
 from mesh.telemetry import counters
+from tests.support.gateway_channels import place
 
 V2 = Encoding(V2JSON(), lambda frame: frame.data)
 V1 = Encoding(V1JSON(), lambda frame: frame.data)
@@ -26,7 +27,7 @@ def channel(number, encoding=V2, intercepts=(), since=0):
     client = SimpleNamespace(encoding=encoding, outbox=Outbox(), transport=SimpleNamespace(slow=[]))
     client.transport.close_slow = client.transport.slow.append
     state = GatewayChannel(number, ROUTE, Message("1", "1", "room:1", "phx_join", JSON, b"{}"), client)
-    state.worker = "w"
+    place(state)
     state.intercepts = frozenset(intercepts)
     state.since = since
     return state

@@ -17,6 +17,7 @@ from mesh.link import commands
 from mesh.routes import Route, RouteTable
 from mesh.serializers.v2_json import V2JSON
 from mesh.settings import LimitSettings
+from tests.support.gateway_channels import place
 
 
 class Clock:
@@ -44,6 +45,7 @@ class Client:
         self.session = Session(V2JSON(), routes, None, itertools.count(1).__next__, 100, 10_000, limits)
         for topic in ("room:1", "slow:1"):
             (start,) = self.say("1", "1", topic, "phx_join", {})
+            place(start.channel)
             self.session.joined(start.channel, commands.Joined(start.channel.number, (), 0, 0, b"{}"))
 
     def say(self, *message):

@@ -14,6 +14,7 @@ from mesh.channel import Channel
 from mesh.messages import JSON, Message
 from mesh.routes import Route
 from mesh.serializers.v2_json import V2JSON
+from tests.support.gateway_channels import answer, place
 from tests.support.until import until
 
 V2 = Encoding(V2JSON(), lambda frame: frame.data)
@@ -44,10 +45,10 @@ class Gateway:
         client = SimpleNamespace(encoding=V2, outbox=outbox)
         join = Message("1", "1", topic, "phx_join", JSON, b"{}")
         channel = GatewayChannel(self.numbers, Route("room:*", Newest), join, client)
-        channel.worker = "w"
+        place(channel)
         self.fanout.hold(channel)
         if answered:
-            channel.joining = None
+            answer(channel)
             self.fanout.release(channel, 0)
         return channel
 
