@@ -16,7 +16,6 @@ from gateway.http.server import GatewayServer
 from gateway.hub import Hub
 from gateway.introspection.topics import LiveTopics
 from gateway.introspection.tracing import Tracing
-from gateway.joins.join_guard import JoinGuard
 from gateway.joins.worker_links import WorkerLinks
 from gateway.transports.connection import WebSockets
 from gateway.transports.door import Door
@@ -73,7 +72,6 @@ class GatewayNode:
         self._websockets: WebSockets | None = None
         self._longpoll: LongPoll | None = None
         self._zeromq: ZeroMQClients | None = None
-        self._guard: JoinGuard | None = None
         self._calls: Calls | None = None
         self._traces: Tracing | None = None
         self._server: GatewayServer | None = None
@@ -98,24 +96,27 @@ class GatewayNode:
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
         )
-        self.workers = WorkerLinks(
-            self._context,
-            self.id,
-            announcer,
-            settings.link,
-            settings.gateway.worker_wait_seconds,
-            settings.gateway.max_joins_waiting,
-            settings.bus.node_down_seconds,
-        )
-        self._guard = guard = JoinGuard(
-            settings.gateway.max_topic_rest_seconds,
-            lambda data: bus.publisher.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
-        )
-        bus.subscribe(topics.exact(topics.JOINS))
-        bus.subscriber.on_other[CRASHED_JOINS] = guard.told
         self.hub = Hub(
-            self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits, guard
+            self.id,
+            bus,
+            lambda hub: WorkerLinks(
+                hub,
+                self._context,
+                self.id,
+                announcer,
+                settings.link,
+                settings.gateway.worker_wait_seconds,
+                settings.gateway.max_joins_waiting,
+                settings.bus.node_down_seconds,
+            ),
+            settings.gateway,
+            settings.link.hold_seconds,
+            lambda data: bus.publisher.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
+            settings.limits,
         )
+        self.workers = self.hub.links
+        bus.subscribe(topics.exact(topics.JOINS))
+        bus.subscriber.on_other[CRASHED_JOINS] = self.hub.join_guard.told
         bus.subscriber.on_broadcast = self.hub.on_broadcast
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
@@ -195,8 +196,6 @@ class GatewayNode:
             self.announcer.close()
         if self.workers is not None:
             self.workers.close()
-        if self._guard is not None:
-            self._guard.close()
         if self._server is not None:
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -212,7 +211,7 @@ class GatewayNode:
         if self.prober is not None:
             self.prober.close()
         if self.hub is not None:
-            self.hub.topics.close()
+            self.hub.close()
         if self.bus is not None:
             self.bus.close()
         if self._owns_context:

@@ -41,7 +41,7 @@ def pushed(session: Session, channel: GatewayChannel, push: commands.Pushed) -> 
     return [Send(frame)]
 
 
-COMMANDS: Mapping[type[Any], Callable[[Session, GatewayChannel, Any], list[Action]] | None] = {
+COMMANDS: Mapping[type[Any], Callable[[Session, GatewayChannel, Any], list[Action]]] = {
     commands.Joined: Session.joined,
     commands.Refused: Session.refused,
     commands.Reply: replied,
@@ -50,9 +50,7 @@ COMMANDS: Mapping[type[Any], Callable[[Session, GatewayChannel, Any], list[Actio
     commands.Crashed: lambda session, channel, _: session.advance(channel, Event.CRASHED),
     commands.Moved: Session.moved,
     commands.Moving: lambda session, channel, _: session.advance(channel, Event.STOPPING),
-    commands.Broadcast: None,  # for members of a topic
-    commands.Ping: None,
     commands.PushesPaused: lambda _session, channel, _: [Pause(channel)],
     commands.PushesResumed: lambda _session, channel, _: [Resume(channel)],
 }
-"""Called with (session, channel, command); None: it concerns no single channel."""
+"""Called with (session, channel, command). Those that concern no single channel are not listed."""

@@ -21,7 +21,9 @@ from gateway.fanout.delivery_stats import (
     DeliveryStats,
     TopicStats,
 )
-from gateway.fanout.topic_members import Held, TopicMembers, Waiting
+from gateway.fanout.topic_members import TopicMembers
+from gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
+from gateway.ordering.numbers import Relation, commands_before, relation_to_join
 from gateway.transports.base import Encoding
 from mesh.bus.frames import Header
 from mesh.errors import EncodeError
@@ -89,7 +91,7 @@ class Fanout:
         if channel not in members.held:
             if not members.remove(channel):
                 members.count_in(channel, self.routes)
-            members.held[channel] = Waiting()
+            members.held[channel] = HeldBroadcasts()
         return new
 
     def release(self, channel: GatewayChannel, received: int) -> bool:
@@ -99,29 +101,28 @@ class Fanout:
         nothing is held any longer, and broadcasts go straight to the client from now on.
         """
         members = self._topics[channel.topic]
-        waiting = members.held.get(channel)
-        if waiting is None:
+        held = members.held.get(channel)
+        if held is None:
             return True
-        for index, held in enumerate(waiting.broadcasts):
-            if held.behind > received:
-                waiting.release(index)
-                return False
-            held.counts.hold(-1)
-            reason = _filtered(channel, held.event, held.origin, held.sequence)
-            if reason is None:
-                stats.deliveries += 1
-                held.counts.queue(1)
-                channel.client.outbox.send(held.frame)
+        for each in held.due(received):
+            if each.event in channel.intercepts:
+                each.counts.filter(INTERCEPTED)
+            elif relation_to_join(channel, each.origin, each.sequence) is Relation.BEFORE:
+                each.counts.filter(BEFORE_JOIN)
             else:
-                held.counts.filter(reason)
-        del members.held[channel]
-        members.filtered[channel] = None
+                stats.deliveries += 1
+                each.counts.queue(1)
+                channel.client.outbox.send(each.frame)
+        if held:
+            return False
+        if members.held.pop(channel, None) is not None:  # else it has ended by what it was sent
+            members.filtered[channel] = None
         return True
 
-    def forget_order(self, channel: GatewayChannel) -> None:
+    def forget_commands(self, channel: GatewayChannel) -> None:
         """Hold for a channel until its join is answered, and no longer: commands before that never come."""
         self.hold(channel)
-        self._topics[channel.topic].held[channel].release_order()
+        self._topics[channel.topic].held[channel].forget_commands()
 
     def drop(self, channel: GatewayChannel, reason: str | None = None) -> bool:
         """Forget a channel; returns whether its topic has nobody left here.
@@ -133,9 +134,9 @@ class Fanout:
         members = self._topics.get(channel.topic)
         if members is None:
             return False
-        waiting = members.held.get(channel)
-        if waiting is not None:
-            waiting.drop(reason or (CHANNEL_ENDED if channel.pending is None else JOIN_FAILED))
+        held = members.held.get(channel)
+        if held is not None:
+            held.drop(reason or (CHANNEL_ENDED if channel.pending is None else JOIN_FAILED))
         if members.remove(channel):
             members.count_out(channel)
         if members:
@@ -263,39 +264,38 @@ class Fanout:
             if frame is None:
                 counts.drop(UNENCODABLE)
                 continue
-            waiting = members.held.get(channel)
-            if waiting is not None:
-                self._keep(channel, waiting, header, frame, len(data), counts)
+            held = members.held.get(channel)
+            if held is not None:
+                self._keep(channel, held, header, frame, len(data), counts)
                 continue
-            reason = _filtered(channel, header.event, header.origin, header.sequence)
-            if reason is None:
+            relation = relation_to_join(channel, header.origin, header.sequence)
+            if header.event in channel.intercepts:
+                counts.filter(INTERCEPTED)
+            elif relation is Relation.BEFORE:
+                counts.filter(BEFORE_JOIN)
+            else:
                 stats.deliveries += 1
                 counts.queue(1)
                 channel.client.outbox.send(frame)
-            else:
-                counts.filter(reason)
-            if header.origin == channel.worker and header.sequence > channel.since:
+            if relation is Relation.AFTER:
                 members.promote(channel, own)
 
     def _keep(
         self,
         channel: GatewayChannel,
-        waiting: Waiting,
+        held: HeldBroadcasts,
         header: Header,
         frame: Any,
         size: int,
         counts: TopicStats,
     ) -> None:
-        if len(waiting.broadcasts) >= self._max_held or waiting.size + size > self._max_held_bytes:
-            channel.client.transport.close_slow(waiting.size + size)
-            waiting.drop(HELD_OVERFLOW)
+        if len(held) >= self._max_held or held.size + size > self._max_held_bytes:
+            channel.client.transport.close_slow(held.size + size)
+            held.drop(HELD_OVERFLOW)
             counts.drop(HELD_OVERFLOW)
             return
-        counts.hold()
-        sender = header.sender
-        own = sender is not None and sender[:2] == (self._gateway, channel.number)
-        behind = sender.behind if sender is not None and own else 0
-        waiting.add(Held(header.origin, header.sequence, header.event, frame, behind, counts, size))
+        behind = commands_before(header, self._gateway, channel)
+        held.add(HeldBroadcast(header.origin, header.sequence, header.event, frame, behind, counts, size))
 
     def _encode(
         self, encoding: Encoding, counts: TopicStats, header: Header | commands.Broadcast, data: bytes
@@ -312,10 +312,3 @@ class Fanout:
             )
             return None
         return encoding.broadcast(encoding.ready(frame), counts, header.event)
-
-
-def _filtered(channel: GatewayChannel, event: str, origin: str, sequence: int) -> str | None:
-    """Why a broadcast is not for a channel, None if it is."""
-    if event in channel.intercepts:
-        return INTERCEPTED
-    return None if origin != channel.worker or sequence > channel.since else BEFORE_JOIN

@@ -1,4 +1,4 @@
-"""Which topics a gateway hears on the bus: those that have members here, and for a while those that had.
+"""The topics to which a gateway is subscribed: those with members, and for a while those that had some.
 
 To end a subscription costs more than the rest of a channel's end. When many topics lose their last member
 at once, because a worker has died or a client with thousands of channels is gone, most are given up later,
@@ -31,13 +31,13 @@ class SubscribedTopics:
         self._at_once = AT_ONCE
         self._timer: asyncio.TimerHandle | None = None
 
-    def hear(self, topic: str) -> None:
+    def subscribe(self, topic: str) -> None:
         """A topic has its first member here."""
         if self._late.pop(topic, self) is self:
             self._bus.subscribe(topics.exact(topic))
 
-    def give_up(self, topic: str) -> None:
-        """A topic has lost its last member here: hear it no longer, now or soon."""
+    def unsubscribe(self, topic: str) -> None:
+        """A topic has lost its last member here: end the subscription, now or soon."""
         if self._at_once == AT_ONCE:
             asyncio.get_running_loop().call_soon(self._next_turn)
         if self._at_once or len(self._late) >= MAX_LATE:

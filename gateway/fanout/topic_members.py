@@ -1,58 +1,16 @@
-"""The channels of one topic on a gateway, and the broadcasts held for them; fanout.py delivers.
+"""The channels of one topic on a gateway; fanout.py delivers to them.
 
 Channels that need a second look at each broadcast stand apart: joins still pending (it is held), channels
 just joined (is it older than the join?), channels that intercept (does it reach them through handle_out?).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.channels.gateway_channel import GatewayChannel
 from gateway.fanout.delivery_stats import DeliveryStats, TopicStats
+from gateway.ordering.held_broadcasts import HeldBroadcasts
 from gateway.transports.base import Encoding
 from mesh.channel import Channel
-
-
-class Held(NamedTuple):
-    """A broadcast that waits: for a join to be answered, for `behind` commands to have come."""
-
-    origin: str
-    sequence: int
-    event: str
-    frame: Any
-    behind: int
-    counts: TopicStats
-    size: int
-
-
-class Waiting:
-    """The broadcasts that wait for one channel, the oldest first, and the bytes of their payloads."""
-
-    __slots__ = ("broadcasts", "size")
-
-    def __init__(self) -> None:
-        self.broadcasts: list[Held] = []
-        self.size = 0
-
-    def add(self, held: Held) -> None:
-        """One more."""
-        self.broadcasts.append(held)
-        self.size += held.size
-
-    def release(self, number: int) -> None:
-        """The first ones wait no longer."""
-        self.size -= sum(held.size for held in self.broadcasts[:number])
-        del self.broadcasts[:number]
-
-    def drop(self, reason: str) -> None:
-        """None of them is delivered."""
-        for held in self.broadcasts:
-            held.counts.hold(-1)
-            held.counts.drop(reason)
-        self.broadcasts, self.size = [], 0
-
-    def release_order(self) -> None:
-        """They wait for no command any more."""
-        self.broadcasts = [held._replace(behind=0) for held in self.broadcasts]
 
 
 class TopicMembers:
@@ -71,7 +29,7 @@ class TopicMembers:
     def __init__(self) -> None:
         self.fast: dict[tuple[Encoding, TopicStats], dict[GatewayChannel, Any]] = {}
         self.filtered: dict[GatewayChannel, None] = {}
-        self.held: dict[GatewayChannel, Waiting] = {}
+        self.held: dict[GatewayChannel, HeldBroadcasts] = {}
         self.stats: dict[tuple[str, type[Channel]], TopicStats] = {}
 
     def stats_of(self, channel: GatewayChannel) -> TopicStats:

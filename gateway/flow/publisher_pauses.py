@@ -42,7 +42,7 @@ class PublisherPauses:
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._topics))
 
-    def activated(self, client: Client, channel: GatewayChannel) -> None:
+    def joined(self, client: Client, channel: GatewayChannel) -> None:
         """A channel is joined."""
         if channel.route.channel.slow_consumer != POLICY:
             return

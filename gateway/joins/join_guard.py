@@ -7,6 +7,7 @@ over the bus, so that a topic does not cost each of them two workers.
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.channels.gateway_channel import GatewayChannel
 from gateway.joins.refused_topics import RefusedTopics, Topic
@@ -25,21 +26,27 @@ STAGGER_SECONDS = 0.5
 TICK_SECONDS = 0.02
 
 
+class GuardHandler(Protocol):
+    """What is told when a held join's turn has come: the hub."""
+
+    def on_placeable(self, channel: GatewayChannel) -> None:
+        """A join that was held may go to a worker now."""
+
+    def on_topic_refused(self, channel: GatewayChannel) -> None:
+        """A join is refused: "join crashed"."""
+
+
 class JoinGuard:
     """Which joins may go to a worker now.
 
     Args:
+        handler: told what becomes of the joins that were held.
         max_seconds: that a topic's joins are refused at a time (gateway.max_topic_rest_seconds).
         tell: sends the other gateways what `told` takes.
-
-    Attributes:
-        on_placeable: called with a join that was held, and may go now.
-        on_refused: called with one that is refused: "join crashed".
     """
 
-    def __init__(self, max_seconds: float, tell: Callable[[bytes], object] = lambda _: None) -> None:
-        self.on_placeable: Callable[[GatewayChannel], None] = lambda _: None
-        self.on_refused: Callable[[GatewayChannel], None] = lambda _: None
+    def __init__(self, handler: GuardHandler, max_seconds: float, tell: Callable[[bytes], object]) -> None:
+        self._handler = handler
         self._refused = RefusedTopics(max_seconds)
         self._suspects = Suspects()
         self._tell = tell
@@ -49,7 +56,7 @@ class JoinGuard:
         """Whether a join must not go to a worker now: it is refused soon, or waits for its turn."""
         if self._refused and self._refused.refuses((mount, channel.topic), _now()):
             counters.count("joins_crashed")
-            asyncio.get_running_loop().call_soon(self.on_refused, channel)
+            asyncio.get_running_loop().call_soon(self._handler.on_topic_refused, channel)
             return True
         pending = channel.pending
         if pending is None or not pending.deaths or self._suspects.under_way(channel):
@@ -130,7 +137,7 @@ class JoinGuard:
     def _next(self) -> None:
         while due := self._suspects.due(_now()):  # again: those that no worker is there for make room
             for channel in due:
-                self.on_placeable(channel)
+                self._handler.on_placeable(channel)
 
 
 def _now() -> float:

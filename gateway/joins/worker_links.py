@@ -7,7 +7,7 @@ yet wait a bounded time.
 
 import asyncio
 import random
-from collections.abc import Callable
+from typing import Protocol
 
 import zmq
 
@@ -30,22 +30,44 @@ log = get_logger("gateway.workers")
 _chance = random.SystemRandom().random
 
 
+class LinkHandler(Protocol):
+    """What the links tell: the hub."""
+
+    def on_command(self, worker: str, command: commands.ToGateway) -> None:
+        """A worker has sent a command."""
+
+    def on_malformed(self, worker: str, command: Malformed) -> None:
+        """A worker sent a command that names whom it concerns, but cannot be read."""
+
+    def on_lost(self, worker: str, died: bool) -> None:
+        """A worker is gone; not dead if it stopped in order, or was given up as too far behind."""
+
+    def on_placeable(self, channel: GatewayChannel) -> None:
+        """There may be a worker now for a channel that has waited for one."""
+
+    def on_unplaceable(self, channel: GatewayChannel) -> None:
+        """A channel has waited too long."""
+
+    def on_linked(self, worker: str) -> None:
+        """The link to a worker is up."""
+
+    def on_behind(self, worker: str, much: bool) -> None:
+        """Much waits for a worker, or no longer."""
+
+
 class WorkerLinks:
     """The workers a gateway is linked to.
 
-    Attributes:
-        on_command: called with (worker, command) for what a worker says.
-        on_malformed: called with (worker, command) for one that names whom it concerns, but cannot be read.
-        on_lost: called with (worker, whether it died) when it is gone: not if it stopped in order, nor if
-            we gave it up because it was behind.
-        on_placeable: called with a channel that waited, now that there may be a worker for it.
-        on_unplaceable: called with a channel that has waited too long.
-        on_linked: called with a worker whose link is up.
-        on_behind: called with (worker, whether much waits for it) when that changes.
+    Args:
+        handler: told what happens.
+        worker_wait_seconds: how long a join waits for a worker.
+        max_joins_waiting: how many may.
+        silence_seconds: after which a worker that is silent on the bus is asked for on its link.
     """
 
     def __init__(
         self,
+        handler: LinkHandler,
         context: zmq.Context[zmq.Socket[bytes]],
         gateway: str,
         announcer: Announcer,
@@ -54,13 +76,7 @@ class WorkerLinks:
         max_joins_waiting: int,
         silence_seconds: float = 5.0,
     ) -> None:
-        self.on_command: Callable[[str, commands.ToGateway], None] = lambda *_: None
-        self.on_malformed: Callable[[str, Malformed], None] = lambda *_: None
-        self.on_lost: Callable[[str, bool], None] = lambda *_: None
-        self.on_placeable: Callable[[GatewayChannel], None] = lambda _: None
-        self.on_unplaceable: Callable[[GatewayChannel], None] = lambda _: None
-        self.on_linked: Callable[[str], None] = lambda _: None
-        self.on_behind: Callable[[str, bool], None] = lambda *_: None
+        self._handler = handler
         self._context = context
         self._gateway = gateway
         self._settings = settings
@@ -86,13 +102,13 @@ class WorkerLinks:
         if candidates and channel.phase is Phase.MOVING:
             candidates = [each for each in candidates if self._dealers[each].version >= commands.MOVES]
             if not candidates:  # only older ones, which would not know what it takes along
-                asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)
+                asyncio.get_running_loop().call_soon(self._handler.on_unplaceable, channel)
                 return None
         if not candidates:
             if len(self._waiting.deadlines) < self._max_joins_waiting:
                 self._waiting.add(channel, deadline)
             else:
-                asyncio.get_running_loop().call_soon(self.on_unplaceable, channel)
+                asyncio.get_running_loop().call_soon(self._handler.on_unplaceable, channel)
             return None
         if self._backoff:  # rather not to one whose link keeps ending
             candidates = [each for each in candidates if not self._backoff.avoids(each)] or candidates
@@ -149,7 +165,7 @@ class WorkerLinks:
         dealer = self._dealers.get(worker)
         return dealer.received if dealer is not None else 0
 
-    def drains(self, worker: str) -> None:
+    def mark_draining(self, worker: str) -> None:
         """It says on its link that it stops, before the bus says so: no new joins."""
         if worker in self._dealers:
             self._stopping.add(worker)
@@ -193,11 +209,11 @@ class WorkerLinks:
                 announcement.link,
                 announcement.key,
                 on_up=self._up,
-                on_command=lambda worker, command: self.on_command(worker, command),
+                on_command=self._handler.on_command,
                 on_malformed=self._is_malformed,
                 on_down=self._down,
                 on_incompatible=self._not_ours,
-                on_behind=lambda worker, much: self.on_behind(worker, much),
+                on_behind=self._handler.on_behind,
             )
         except (MeshError, zmq.ZMQError) as error:  # ZMQError: too many open files, say
             self._failed(worker, End.CONNECTION, 0.0, str(error))
@@ -210,9 +226,9 @@ class WorkerLinks:
             return
         for route in dict.fromkeys(announcement.routes):  # a worker of others may say one twice
             self._routes.setdefault(route, []).append(worker)
-        self.on_linked(worker)
+        self._handler.on_linked(worker)
         for channel in list(self._waiting.deadlines):
-            self.on_placeable(channel)
+            self._handler.on_placeable(channel)
 
     def _gone(self, announcement: Announcement) -> None:
         self._incompatible.discard(announcement.node)
@@ -221,7 +237,7 @@ class WorkerLinks:
             return
         if announcement.state == "down":
             # It sends the ends of its channels before the link ends by itself; no new joins.
-            self.drains(announcement.node)
+            self.mark_draining(announcement.node)
         elif dealer.up:
             self._silence.watch(announcement.node)  # the silence may be the proxy's, not the worker's
         else:
@@ -250,7 +266,7 @@ class WorkerLinks:
             self._failed(worker, end, dealer.up_seconds, reason)
         elif self._again_later(worker, end, dealer.up_seconds):
             log.warning("worker is gone", worker=worker, reason="it has stopped")
-        self.on_lost(worker, dealer.was_up and not in_order and end is not End.BEHIND)
+        self._handler.on_lost(worker, dealer.was_up and not in_order and end is not End.BEHIND)
 
     def _failed(self, worker: str, end: End, up_seconds: float, reason: str) -> None:
         """Logged once, until a link to it has been sound for a while."""
@@ -271,7 +287,7 @@ class WorkerLinks:
             self._malformed = {each for each in self._malformed if each in self._dealers} | {worker}
             log.error("worker sends a malformed command: its channel crashes", worker=worker,
                       channels=command.channels[:10], reason=command.reason)  # fmt: skip
-        self.on_malformed(worker, command)
+        self._handler.on_malformed(worker, command)
 
     def _not_ours(self, worker: str) -> None:
         """The worker speaks other versions of the link: there is no link to it until it restarts."""
@@ -281,7 +297,7 @@ class WorkerLinks:
         self._incompatible = {each for each in self._incompatible if each in live} | {worker}
         if dealer is not None and dealer.was_up:  # it said so late: channels are there
             self._unroute(worker)
-            self.on_lost(worker, True)
+            self._handler.on_lost(worker, True)
 
     def _unroute(self, worker: str) -> None:
         for route, workers in list(self._routes.items()):
@@ -293,4 +309,4 @@ class WorkerLinks:
     def _late(self, channels: list[GatewayChannel]) -> None:
         for channel in channels:
             log.warning("no worker for a join", topic=channel.topic, route=channel.route.pattern)
-            self.on_unplaceable(channel)
+            self._handler.on_unplaceable(channel)

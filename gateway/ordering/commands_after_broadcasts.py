@@ -1,7 +1,7 @@
 """Keeps a worker's commands behind the broadcasts they must follow (docs/protocol.md §3, `after`).
 
 What one callback produces takes two ways, the bus and the link; a reply that was made after a broadcast
-waits here until that broadcast has passed, a bounded time at most.
+waits here until that broadcast has passed, a bounded time at most. ordering.py has the whole.
 """
 
 import asyncio

@@ -50,7 +50,7 @@ class Workers:
 
     def forget(self, channel): ...
 
-    def drains(self, worker): ...
+    def mark_draining(self, worker): ...
 
     def tell_all(self, command):
         self.sent.append(command)
@@ -94,7 +94,10 @@ class Gateway:
 
     def __init__(self, workers=None, **settings):
         self.bus, self.workers = Bus(), workers or Workers()
-        self.hub = Hub("g", self.bus, self.workers, GatewaySettings(**settings), 60.0)
+        self.told = []
+        self.hub = Hub(
+            "g", self.bus, lambda _: self.workers, GatewaySettings(**settings), 60.0, self.told.append
+        )
         self.mount = Mount(User).at("/socket")
         self.client = self.connect()
 
@@ -112,7 +115,7 @@ class Gateway:
     def hear(self, command, worker=WORKER):
         """From a worker, over its link."""
         self.workers.counts[worker] += 1
-        self.hub._command(worker, command)
+        self.hub.on_command(worker, command)
 
     def broadcast(self, sequence, event, origin=WORKER, sender=None, topic="room:1"):
         """From the bus."""

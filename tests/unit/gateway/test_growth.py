@@ -65,7 +65,7 @@ def joined_clients(number, workers=None):
 
 def lose_the_worker(gateway):
     """And let all the turns pass that its channels need."""
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     while gateway.hub._lost._lost:
         gateway.hub._lost._turn()
 
@@ -163,8 +163,8 @@ def a_worker_is_behind_and_catches_up(number):
     gateway, _clients = joined_clients(number)
 
     def work():
-        gateway.hub._worker_behind(WORKER, True)
-        gateway.hub._worker_behind(WORKER, False)
+        gateway.hub.on_behind(WORKER, True)
+        gateway.hub.on_behind(WORKER, False)
 
     return work
 

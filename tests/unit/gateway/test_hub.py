@@ -55,7 +55,7 @@ def test_a_lost_worker_crashes_joined_channels_and_moves_pending_joins(gateway):
     gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
     gateway.say("2", "2", "room:2", "phx_join", {})
     joins = [each for each in gateway.workers.sent if isinstance(each, commands.Join)]
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     assert gateway.events() == ["phx_reply", "phx_error"]
     again = [each for each in gateway.workers.sent if isinstance(each, commands.Join)]
     assert [each.channel for each in again] == [joins[0].channel, joins[1].channel, joins[1].channel]
@@ -67,7 +67,7 @@ def test_what_a_dead_worker_left_behind_does_not_hold_up_the_next_join(gateway):
     gateway.broadcast(
         1, "after", sender=Sender("g", 1, False, 9)
     )  # Joined and the rest died with the worker
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     gateway.workers.counts[WORKER] = 0
     gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
     gateway.broadcast(2, "later")
@@ -133,13 +133,13 @@ def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gatewa
     join(gateway, "room:1", 1)
     idle = gateway.connect()
     gateway.workers.slow = True
-    gateway.workers.on_behind(WORKER, True)
+    gateway.hub.on_behind(WORKER, True)
     assert gateway.client.transport.paused
     assert not idle.transport.paused
     gateway.hub.received(idle, b'["1","1","room:1","phx_join",{}]', False)
     assert idle.transport.paused
     gateway.hub.disconnected(idle, "closed")
-    gateway.workers.on_behind(WORKER, False)
+    gateway.hub.on_behind(WORKER, False)
     assert not gateway.client.transport.paused
     assert gateway.hub.read_pauses.counts()["link"] == 0
 
@@ -155,7 +155,7 @@ def test_a_client_that_is_behind_pauses_its_topics_until_it_has_caught_up(gatewa
     join(gateway, "paced:2", 3)
     assert gateway.workers.sent[-1] == commands.TopicPaused("paced:2")
     gateway.workers.sent.clear()
-    gateway.workers.on_linked("a new worker")
+    gateway.hub.on_linked("a new worker")
     assert gateway.workers.sent == [commands.TopicPaused("paced:1"), commands.TopicPaused("paced:2")]
     watermark.look(700_000)
     watermark.look(400_000)

@@ -34,7 +34,7 @@ class TwoWorkers(hub.Workers):
         self.waiting.append(channel)
         return None
 
-    def drains(self, worker):
+    def mark_draining(self, worker):
         assert worker == OLD
         self.at = NEW
 
@@ -172,10 +172,10 @@ def test_without_another_worker_it_waits_and_then_goes_on(gateway):
     gateway.hear(MOVED, OLD)
     gateway.push(1)
     assert gateway.sent() == []
-    gateway.hub._worker_lost(OLD)  # its link has ended; the channel is no longer there
+    gateway.hub.on_lost(OLD, False)  # its link has ended; the channel is no longer there
     assert gateway.events() == []
     gateway.workers.others.append(NEW)
-    gateway.hub._place(gateway.workers.waiting[0])
+    gateway.hub.on_placeable(gateway.workers.waiting[0])
     gateway.arrive()
     assert [type(each) for _, each in gateway.sent()] == [Join, Push]
 
@@ -189,7 +189,7 @@ def crash_before_moved(gateway):
 def lose_the_old_worker(gateway):
     gateway.begin()
     gateway.push(1)
-    gateway.hub._worker_lost(OLD)
+    gateway.hub.on_lost(OLD, False)
 
 
 def find_no_worker(gateway):
@@ -197,7 +197,7 @@ def find_no_worker(gateway):
     gateway.begin()
     gateway.push(1)
     gateway.hear(MOVED, OLD)
-    gateway.hub._unplaceable(gateway.workers.waiting[0])
+    gateway.hub.on_unplaceable(gateway.workers.waiting[0])
 
 
 def crash_in_restore(gateway):
@@ -239,7 +239,7 @@ def test_the_worker_it_goes_to_may_die_too_and_a_third_takes_it(gateway):
     gateway.broadcast(1, "held", NEW, Sender("g", 1, False, 9))
     gateway.workers.others[0] = "third"
     gateway.workers.counts["third"] = 0
-    gateway.hub._worker_lost(NEW)
+    gateway.hub.on_lost(NEW, False)
     ((worker, join),) = gateway.sent()
     assert (worker, join.moved, join.data) == ("third", True, b"luggage")
     gateway.hear(Joined(1, (), 0, JSON, b"{}"), "third")
@@ -346,8 +346,24 @@ class Announcer:
     on_up = on_down = None
 
 
+class Handler:
+    """Remembers whom no worker takes; tries again with whom one may take."""
+
+    def __init__(self):
+        self.links, self.unplaceable = None, []
+
+    def on_unplaceable(self, channel):
+        self.unplaceable.append(channel)
+
+    def on_placeable(self, channel):
+        self.links.place("/socket", channel, "")
+
+    def on_linked(self, worker): ...
+
+
 def workers(**versions):
-    made = WorkerLinks(None, "g", Announcer(), settings.load().link, 60.0, 10)
+    handler = Handler()
+    made = handler.links = WorkerLinks(handler, None, "g", Announcer(), settings.load().link, 60.0, 10)
     made._dealers = {name: Dealer(version) for name, version in versions.items()}
     made._routes = {("/socket", "room:*"): list(versions)} if versions else {}
     return made
@@ -367,19 +383,18 @@ def test_a_channel_moves_only_to_a_worker_that_understands_it(gateway):
     channel = without_worker(gateway)
     assert workers(a=1, b=2, c=1).place("/socket", channel, "") == "b"
     of_two = workers(a=2, b=2)
-    of_two.drains("a")
+    of_two.mark_draining("a")
     assert of_two.place("/socket", channel, "") == "b"
 
 
 def test_without_any_that_understands_it_is_told_at_once_and_without_any_at_all_it_waits():
     async def main():
         channel = without_worker(Gateway())
-        older, none, unplaceable = workers(a=1), workers(), []
+        older, none = workers(a=1), workers()
         for each in (older, none):
-            each.on_unplaceable = unplaceable.append
             assert each.place("/socket", channel, "") is None
         await asyncio.sleep(0)
-        assert unplaceable == [channel]
+        assert [each._handler.unplaceable for each in (older, none)] == [[channel], []]
         assert (older._waiting.deadlines, list(none._waiting.deadlines)) == ({}, [channel])
 
     asyncio.run(main())
@@ -389,7 +404,6 @@ def test_a_join_that_waits_waits_no_longer_for_workers_that_come_for_others():
     async def main():
         channel = without_worker(Gateway())
         waits = workers()
-        waits.on_placeable = lambda each: waits.place("/socket", each, "")
         assert waits.place("/socket", channel, "") is None
         before = dict(waits._waiting.deadlines)
         await asyncio.sleep(0.001)

@@ -71,7 +71,7 @@ async def turns(gateway):
 @in_a_loop
 async def test_the_first_clients_hear_of_it_before_the_last_channels_have_ended(gateway):
     join(gateway, MANY)
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     assert 0 < len(errors(gateway)) < MANY
     await turns(gateway)
     assert sorted(errors(gateway)) == sorted(f"room:{each}" for each in range(MANY))
@@ -84,7 +84,7 @@ async def test_a_small_workers_channels_end_at_once(gateway):
     join(gateway, lost_workers.CHANNELS_PER_LOOK)
     gateway.workers.to = "other"
     join(gateway, 3, first=100)
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     assert len(errors(gateway)) == lost_workers.CHANNELS_PER_LOOK
     assert not gateway.hub._lost._lost
     assert len(gateway.hub._channels) == 3
@@ -93,7 +93,7 @@ async def test_a_small_workers_channels_end_at_once(gateway):
 @in_a_loop
 async def test_a_client_that_goes_meanwhile_takes_its_channels_along(gateway):
     join(gateway, MANY)
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     before = len(errors(gateway))
     gateway.hub.disconnected(gateway.client, "closed")
     await turns(gateway)
@@ -104,7 +104,7 @@ async def test_a_client_that_goes_meanwhile_takes_its_channels_along(gateway):
 @in_a_loop
 async def test_a_join_of_a_topic_whose_turn_has_not_come_goes_to_another_worker(gateway):
     join(gateway, MANY)
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     gateway.workers.to = "other"
     topic = f"room:{MANY - 1}"
     assert topic not in errors(gateway)
@@ -124,11 +124,11 @@ async def test_a_join_of_a_topic_whose_turn_has_not_come_goes_to_another_worker(
 @in_a_loop
 async def test_joins_after_the_error_are_not_ended_with_the_old_channels(gateway):
     join(gateway, MANY)
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     gateway.workers.to = "other"
     early = errors(gateway)
     again = join(gateway, len(early), int(early[0].partition(":")[2]))
-    gateway.hub._worker_lost(WORKER)  # it was linked again, and is gone again
+    gateway.hub.on_lost(WORKER, False)  # it was linked again, and is gone again
     await turns(gateway)
     assert len(errors(gateway)) == MANY - len(early)
     assert sorted(gateway.hub._channels) == sorted(again)
@@ -141,7 +141,7 @@ async def test_joins_under_way_come_first_and_in_order(gateway):
     for each in range(5):
         gateway.say("j", "j", f"room:pending-{each}", "phx_join", {})
     gateway.workers.to = "other"
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     placed = [each.topic for each in gateway.workers.sent[sent:] if type(each) is commands.Join]
     assert placed == [f"room:pending-{each}" for each in range(5)] * 2
     await turns(gateway)
@@ -155,7 +155,7 @@ async def test_one_clients_channels_end_together(gateway):
         message = ["1", "1", f"room:{number}", "phx_join", {}]
         gateway.hub.received(client, json.dumps(message).encode(), False)
         gateway.hear(commands.Joined(gateway.workers.sent[-1].channel, (), 0, JSON, b"{}"))
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     heard = sum(client.outbox[-1][3] == "phx_error" for client in others)
     assert heard == 1
     await turns(gateway)
@@ -168,18 +168,18 @@ async def test_topics_are_given_up_later_and_a_topic_joined_again_is_not_subscri
     gateway.bus.unsubscribe = lambda what: told.append(("unsubscribe", what))
     join(gateway, MANY)
     told.clear()
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     await turns(gateway)
-    late = list(gateway.hub.topics._late)
+    late = list(gateway.hub._topics._late)
     assert 0 < len(late) < MANY
     assert len(told) == MANY - len(late)
     gateway.workers.to = "other"
     told.clear()
     gateway.say("a", "a", late[0], "phx_join", {})
     assert told == []
-    gateway.hub.topics._timer.cancel()
-    while gateway.hub.topics._late:
-        gateway.hub.topics._turn()
+    gateway.hub._topics._timer.cancel()
+    while gateway.hub._topics._late:
+        gateway.hub._topics._turn()
     assert {what for _, what in told} == {f"{topic}\0".encode() for topic in late[1:]}
     assert len(told) == len(late) - 1
     gateway.say("a", "b", late[1], "phx_join", {})
@@ -191,29 +191,29 @@ def test_over_the_bound_topics_are_given_up_at_once(gateway):
     topics = subscribed_topics.SubscribedTopics(gateway.bus)
     topics._late = dict.fromkeys(map(str, range(subscribed_topics.MAX_LATE)))
     for number in range(20):
-        topics.hear(f"room:{number}")
-        topics.give_up(f"room:{number}")
+        topics.subscribe(f"room:{number}")
+        topics.unsubscribe(f"room:{number}")
     assert gateway.bus.subscribed == []
     assert len(topics._late) == subscribed_topics.MAX_LATE
 
 
 @in_a_loop
 async def test_what_is_given_up_in_another_turn_is_given_up_at_once(gateway):
-    topics = gateway.hub.topics
+    topics = gateway.hub._topics
     for _ in range(3):
         for number in range(subscribed_topics.AT_ONCE):
-            topics.hear(f"room:{number}")
-            topics.give_up(f"room:{number}")
+            topics.subscribe(f"room:{number}")
+            topics.unsubscribe(f"room:{number}")
         assert gateway.bus.subscribed == []
         await asyncio.sleep(0)
 
 
 @scenario
 def test_at_the_end_nothing_is_given_up_any_more(gateway):
-    topics = gateway.hub.topics
+    topics = gateway.hub._topics
     for number in range(20):
-        topics.hear(f"room:{number}")
-        topics.give_up(f"room:{number}")
+        topics.subscribe(f"room:{number}")
+        topics.unsubscribe(f"room:{number}")
     assert topics._late
     topics.close()
     assert topics._timer.cancelled()

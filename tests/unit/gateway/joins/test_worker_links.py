@@ -17,6 +17,10 @@ class Announcer:
     on_up = on_down = None
 
 
+class Handler:
+    on_command = on_behind = None
+
+
 @pytest.mark.parametrize("error", [zmq.ZMQError(errno.EMFILE), NodeError("no key")], ids=["zmq", "mesh"])
 def test_a_link_that_cannot_be_made_is_not_tried_at_each_announcement(monkeypatch, error):
     tries = []
@@ -29,7 +33,7 @@ def test_a_link_that_cannot_be_made_is_not_tried_at_each_announcement(monkeypatc
 
     async def main():
         announcer = Announcer()
-        made = WorkerLinks(None, "g", announcer, settings.load().link, 60.0, 10)
+        made = WorkerLinks(Handler(), None, "g", announcer, settings.load().link, 60.0, 10)
         for _ in range(10):
             announcer.on_up(Announcement(node="w", kind="worker", link="tcp://127.0.0.1:1"))
         assert len(tries) == 1
@@ -44,7 +48,7 @@ def test_a_link_that_can_be_no_path_is_not_tried(monkeypatch, link):
 
     async def main():
         announcer = Announcer()
-        made = WorkerLinks(None, "g", announcer, settings.load().link, 60.0, 10)
+        made = WorkerLinks(Handler(), None, "g", announcer, settings.load().link, 60.0, 10)
         announcer.on_up(Announcement(node="w", kind="worker", link=link))
         assert not made.linked("w")
 
