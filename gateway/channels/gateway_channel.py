@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Any
 
-from gateway.channels.phases import TABLE, Event, Phase, Step
+from gateway.channels.phases import FIRST, TABLE, Event, Phase, Step
 from gateway.flow.token_bucket import TokenBucket
 from mesh.channel import Channel
 from mesh.link.commands import Moved
@@ -75,7 +75,7 @@ class GatewayChannel(Phases[Phase, Event, Step]):
         client: Any,
         replaces: "GatewayChannel | None" = None,
     ) -> None:
-        super().__init__(TABLE, Phase.SUBSCRIBING if replaces is None else Phase.QUEUED)
+        super().__init__(TABLE, FIRST[replaces is not None])
         self.number = number
         self.topic: str = join.topic
         self.join_ref = join.join_ref

@@ -146,6 +146,9 @@ class Step(Enum):
     """Handle what the client has sent meanwhile."""
 
 
+FIRST = (Phase.SUBSCRIBING, Phase.QUEUED)
+"""A channel begins in the second if it replaces another."""
+
 _REFUSE = (Phase.ENDED, (Step.REFUSE, Step.DROP, Step.RELEASE))
 _CRASH = (Phase.ENDED, (Step.SAY_ERROR, Step.DROP))
 _NOT_MOVED = (Phase.ENDED, (Step.SAY_ERROR, Step.COUNT_NOT_MOVED, Step.DROP, Step.RELEASE))
