@@ -3,6 +3,7 @@
 from mesh.debug import SocketInfo
 from mesh.link import commands
 from mesh.messages import JSON, Sender
+from mesh.telemetry import counters
 from tests.support.hub import WORKER, Gateway, scenario_with
 
 scenario = scenario_with(Gateway)
@@ -199,3 +200,18 @@ def test_a_topic_goes_on_if_its_slow_client_catches_up_while_the_channel_moves(g
 def test_only_classes_that_say_so_have_a_mark(gateway):
     join(gateway, "room:1", 1)
     assert gateway.client.outbox.watermark is None
+
+
+@scenario
+def test_an_event_that_cannot_be_ends_that_channel_alone(gateway):
+    join(gateway, "room:1", 1)
+    join(gateway, "room:2", 2)
+    before = counters.value("handlers_failed")
+    (channel, _) = gateway.client.session.channels.values()
+    gateway.hub.on_unplaceable(channel)  # it has a worker
+    assert gateway.client.outbox[-1][2:4] == ["room:1", "phx_error"]
+    assert list(gateway.client.session.channels) == ["room:2"]
+    assert not gateway.client.transport.closed
+    assert counters.value("handlers_failed") == before + 1
+    gateway.hub.on_unplaceable(channel)  # it is over
+    assert counters.value("handlers_failed") == before + 1
