@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.channel_state import ChannelState
-from gateway.session import Session
+from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.session import Session
 from gateway.transports.base import Encoding, Transport
 from mesh.debug import SocketInfo
 from mesh.link import commands
@@ -39,10 +39,10 @@ class Client:
         self.outbox = outbox
         self.session: Session
 
-    def join(self, channel: ChannelState) -> commands.Join:
+    def join(self, channel: GatewayChannel) -> commands.Join:
         """What asks a worker to run a channel that is joining, or moves."""
-        assert channel.joining is not None
-        join, moved = channel.joining.join, channel.moved
+        assert channel.pending is not None
+        join, moved = channel.pending.join, channel.pending.moved
         return commands.Join(
             channel.number,
             self.mount,
@@ -65,7 +65,7 @@ class Client:
             self.transport.name,
             self.encoding.serializer.name,
             {
-                topic: "joined" if channel.joined else "joining"
+                topic: "joined" if channel.phase.joined else "joining"
                 for topic, channel in self.session.channels.items()
             },
         )

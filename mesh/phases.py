@@ -28,7 +28,7 @@ class Phases(Generic[PhaseT, EventT, ActionT]):
         self.phase = phase
 
     def handle(self, event: EventT) -> tuple[ActionT, ...]:
-        """Go to the next phase; returns what is to be done. Raises PhaseError if the table has no such pair."""
+        """Go to the next phase; returns what is to be done. Raises PhaseError for an unknown pair."""
         try:
             self.phase, actions = self._table[self.phase, event]
         except KeyError:

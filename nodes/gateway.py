@@ -7,22 +7,21 @@ from collections.abc import Callable, Mapping
 import zmq
 
 from gateway.drain import drain
+from gateway.fanout.delivery_stats import DeliveryStats
 from gateway.http.application import handshakes, make_application
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.health import Checks
 from gateway.http.publish import PublishApi
 from gateway.http.server import GatewayServer
 from gateway.hub import Hub
-from gateway.join_guard import JoinGuard
-from gateway.ledger import Tally
-from gateway.live_topics import LiveTopics
-from gateway.trace import Traces
+from gateway.introspection.topics import LiveTopics
+from gateway.introspection.tracing import Tracing
+from gateway.joins.worker_links import WorkerLinks
 from gateway.transports.connection import WebSockets
 from gateway.transports.door import Door
 from gateway.transports.longpoll import LongPoll
 from gateway.transports.longpoll_sessions import LongPollSessions
 from gateway.transports.zeromq import ZeroMQClients
-from gateway.workers import Workers
 from mesh import contexts, telemetry, topics
 from mesh.bus import topic_counts, trace_call
 from mesh.bus.calls import Calls
@@ -70,16 +69,15 @@ class GatewayNode:
         self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
         self.bus: ZeroMQBus | None = None
         self.announcer: Announcer | None = None
-        self.workers: Workers | None = None
+        self.workers: WorkerLinks | None = None
         self.hub: Hub | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
         self._websockets: WebSockets | None = None
         self._longpoll: LongPoll | None = None
         self._zeromq: ZeroMQClients | None = None
-        self._guard: JoinGuard | None = None
         self._calls: Calls | None = None
-        self._traces: Traces | None = None
+        self._traces: Tracing | None = None
         self._server: GatewayServer | None = None
         self._door: Door | None = None
 
@@ -101,35 +99,38 @@ class GatewayNode:
             settings.bus.announce_seconds,
             settings.bus.node_down_seconds,
         )
-        self.workers = Workers(
-            self._context,
-            self.id,
-            announcer,
-            settings.link,
-            settings.gateway.worker_wait_seconds,
-            settings.gateway.max_joins_waiting,
-            settings.bus.node_down_seconds,
-        )
-        self._guard = guard = JoinGuard(
-            settings.gateway.max_topic_rest_seconds,
-            lambda data: bus.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
-        )
-        bus.subscribe(topics.exact(topics.JOINS))
         self.hub = Hub(
-            self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits, guard
+            self.id,
+            bus,
+            lambda hub: WorkerLinks(
+                hub,
+                self._context,
+                self.id,
+                announcer,
+                settings.link,
+                settings.gateway.worker_wait_seconds,
+                settings.gateway.max_joins_waiting,
+                settings.bus.node_down_seconds,
+            ),
+            settings.gateway,
+            settings.link.hold_seconds,
+            lambda data: bus.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
+            settings.limits,
         )
+        self.workers = links = self.hub.links
+        bus.subscribe(topics.exact(topics.JOINS))
         if self._owns_context:  # embedded, the worker binds it
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, announcer.departures.is_gone)
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
         self._websockets = WebSockets(self.hub, settings.gateway)
-        self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)
+        self._traces = Tracing(self.hub.fanout, self._websockets.flusher.flush)
         calls.answers[trace_call.TRACE] = self._traces.answer
         api = PublishApi(bus, settings.api) if settings.api.keys else None
         announcer.start(
             NodeHandlers(
-                up=self.workers.announced,
-                down=self.workers.gone,
+                up=links.announced,
+                down=links.gone,
                 lost=None,
                 accused=announcer.announce,
                 gone=calls.gone,
@@ -137,11 +138,11 @@ class GatewayNode:
         )
         bus.start(
             Handlers(
-                broadcast=self.hub.broadcast,
+                broadcast=self.hub.on_broadcast,
                 messages={
                     **calls.handlers,
                     ANNOUNCEMENT: announcer.on_announcement,
-                    CRASHED_JOINS: guard.told,
+                    CRASHED_JOINS: self.hub.join_guard.told,
                     **({ONCE: api.used_elsewhere} if api is not None else {}),
                 },
                 published=None,
@@ -214,8 +215,6 @@ class GatewayNode:
             self.announcer.close()
         if self.workers is not None:
             self.workers.close()
-        if self._guard is not None:
-            self._guard.close()
         if self._server is not None:
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -231,7 +230,7 @@ class GatewayNode:
         if self.prober is not None:
             self.prober.close()
         if self.hub is not None:
-            self.hub.topics.close()
+            self.hub.close()
         if self.bus is not None:
             self.bus.close()
         if self._owns_context:
@@ -267,7 +266,7 @@ class GatewayNode:
             "open_channels": channels,
             "topics": topics,
             "unsent_bytes": self.hub.unsent_bytes(),
-            "readers_paused": self.hub.reading.counts(),
+            "readers_paused": self.hub.read_pauses.counts(),
             "link_queue_bytes": self.workers.waiting_bytes,
             "links": self.workers.links,
             "bus_connected": int(bus.connected),
@@ -275,7 +274,7 @@ class GatewayNode:
             "loop_lag_seconds": self.prober.lag_seconds,
         }
 
-    def routes(self) -> Mapping[str, Tally]:
+    def routes(self) -> Mapping[str, DeliveryStats]:
         """What became of broadcasts, by route; what has not left yet is sent or waits."""
         assert self.hub is not None
         if self._websockets is not None:

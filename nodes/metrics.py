@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.ledger import DROPPED, FILTERED, Tally
+from gateway.fanout.delivery_stats import DROPPED, FILTERED, DeliveryStats
 from mesh.telemetry import COUNTERS, counters, stats
 from mesh.telemetry.counters import Histogram
 
@@ -50,7 +50,7 @@ FATES: Mapping[str, str] = {
     "fanout_total": "what became of it for each member, by route, result and reason",
     "fanout_waiting": "broadcasts that wait for a member now, by route and reason",
 }
-"""Of a gateway, exported as mesh_<name>: expected = what became of it + what waits (gateway/ledger.py)."""
+"""Of a gateway, exported as mesh_<name>; see gateway/fanout/delivery_stats.py for how they add up."""
 
 HISTOGRAMS: Mapping[str, str] = {
     "join_seconds": "from a join's arrival in the worker to its answer",
@@ -62,7 +62,7 @@ Gauges = Mapping[str, float | Mapping[str, float]]
 """name → value, or label → value."""
 LABELS: Mapping[str, str] = {"open_connections": "transport", "readers_paused": "reason"}
 
-Routes = Callable[[], Mapping[str, Tally]]
+Routes = Callable[[], Mapping[str, DeliveryStats]]
 """route → what became of the broadcasts to its topics."""
 
 
@@ -100,7 +100,7 @@ def registry(gauges: Callable[[], Gauges], routes: Routes | None = None) -> Coll
     return made
 
 
-def _fates(routes: Mapping[str, Tally]) -> Iterable[Metric]:
+def _fates(routes: Mapping[str, DeliveryStats]) -> Iterable[Metric]:
     texts = iter(FATES.values())
     messages = CounterMetricFamily("mesh_fanout_messages", next(texts), labels=["route"])
     expected = CounterMetricFamily("mesh_fanout_expected", next(texts), labels=["route"])

@@ -7,9 +7,9 @@ for each message, and `hub.disconnected(client, reason)` when the client is gone
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.backlog import broadcast_frame
-from gateway.ledger import Ledger
-from gateway.unsent import Mark
+from gateway.fanout.delivery_stats import TopicStats
+from gateway.flow.backlog import broadcast_frame
+from gateway.flow.watermark import HighWatermark
 from mesh.serializers.base import Frame, Serializer
 
 
@@ -20,7 +20,7 @@ class Encoding:
 
     Attributes:
         ready: makes a frame ready.
-        broadcast: lets what `ready` made of a broadcast say so (gateway/backlog.py).
+        broadcast: lets what `ready` made of a broadcast say so (gateway/flow/backlog.py).
     """
 
     __slots__ = ("broadcast", "ready", "serializer")
@@ -29,7 +29,7 @@ class Encoding:
         self,
         serializer: Serializer,
         ready: Callable[[Frame], Any],
-        broadcast: Callable[[Any, Ledger, str], Any] = broadcast_frame,
+        broadcast: Callable[[Any, TopicStats, str], Any] = broadcast_frame,
     ) -> None:
         self.serializer = serializer
         self.ready = ready
@@ -39,7 +39,7 @@ class Encoding:
 class OutboxContract(Protocol):
     """Where what is sent to a client goes."""
 
-    mark: Mark | None
+    watermark: HighWatermark | None
     """Looked at when something waits for the client; the hub sets it."""
 
     def send(self, frame: Any) -> None:

@@ -10,9 +10,9 @@ import ssl
 from collections import Counter
 
 from gateway.client import Client
+from gateway.fanout.delivery_stats import SLOW_CLIENT
+from gateway.flow.outbox import WOULD_BLOCK, Flusher, Outbox
 from gateway.hub import Hub
-from gateway.ledger import SLOW_CLIENT
-from gateway.outbox import WOULD_BLOCK, Flusher, Outbox
 from gateway.transports.frames import BINARY, CLOSE, PING, PONG, FrameReader, close_code, close_frame, ready
 from gateway.transports.rounds import Rounds
 from mesh.errors import CloseCode, WebSocketError

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.backlog import Backlog, lost
 from gateway.client import Client
+from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
+from gateway.flow.backlog import Backlog, lost
+from gateway.flow.watermark import HighWatermark
 from gateway.hub import Hub
-from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
 from gateway.transports.base import Encoding
 from gateway.transports.rounds import Rounds
-from gateway.unsent import Mark
 from mesh.errors import CloseCode, EncodeError
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import SERIALIZERS
@@ -87,8 +87,17 @@ class LongPollSession:
     """
 
     __slots__ = (
-        "_backlog", "_loop", "_resumed", "_sessions", "_waiting", "_waking",
-        "client", "heard", "id", "mark", "over",
+        "_backlog",
+        "_loop",
+        "_resumed",
+        "_sessions",
+        "_waiting",
+        "_waking",
+        "client",
+        "heard",
+        "id",
+        "over",
+        "watermark",
     )  # fmt: skip
 
     name = "longpoll"
@@ -97,7 +106,7 @@ class LongPollSession:
         self.id = secrets.token_urlsafe(16)
         self.client: Client
         self.over = False
-        self.mark: Mark | None = None
+        self.watermark: HighWatermark | None = None
         self._sessions = sessions
         self._loop = asyncio.get_running_loop()
         self.heard = self._loop.time()
@@ -175,8 +184,8 @@ class LongPollSession:
         if backlog.size > limit and not backlog.trim(limit):
             self.close_slow(backlog.size)
             return
-        if self.mark is not None:
-            self.mark.look(backlog.size)
+        if self.watermark is not None:
+            self.watermark.look(backlog.size)
         if self._waiting is not None and not self._waking:
             self._waking = True
             self._loop.call_soon(self._wake)
@@ -211,8 +220,8 @@ class LongPollSession:
         if backlog.dropped:
             log.warning("a slow client missed broadcasts", socket_id=self.client.id, **backlog.dropped)
             backlog.dropped.clear()
-        if self.mark is not None:
-            self.mark.look(0)
+        if self.watermark is not None:
+            self.watermark.look(0)
         if backlog or not self.over:
             return [backlog.pop() for _ in range(len(backlog))]
         self._sessions.ended(self, keep=False)

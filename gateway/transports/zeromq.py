@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 import zmq
 
-from gateway.backlog import broadcast_frame, lost
 from gateway.client import Client
+from gateway.fanout.delivery_stats import CLIENT_GONE, TopicStats
+from gateway.flow.backlog import broadcast_frame, lost
 from gateway.http.paths import without_empty
 from gateway.hub import Hub
-from gateway.ledger import CLIENT_GONE, Ledger
 from gateway.transports.admission import RefusedError, admit
 from gateway.transports.base import Encoding
 from gateway.transports.rounds import Rounds
@@ -49,8 +49,8 @@ def _ready(frame: Frame) -> tuple[bytes, bytes]:
     return (BINARY if frame.binary else TEXT), frame.data
 
 
-def _broadcast(frames: tuple[bytes, bytes], ledger: Ledger, event: str) -> tuple[bytes, bytes]:
-    return frames[0], broadcast_frame(frames[1], ledger, event)
+def _broadcast(frames: tuple[bytes, bytes], stats: TopicStats, event: str) -> tuple[bytes, bytes]:
+    return frames[0], broadcast_frame(frames[1], stats, event)
 
 
 ENCODINGS: dict[Serializer, Encoding] = {

@@ -4,10 +4,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gateway.backlog import Backlog, lost
 from gateway.client import Client
-from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
-from gateway.unsent import Mark
+from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
+from gateway.flow.backlog import Backlog, lost
+from gateway.flow.watermark import HighWatermark
 from mesh.errors import CloseCode
 from mesh.telemetry import counters, get_logger
 
@@ -30,8 +30,19 @@ class ZeroMQClient:
     """
 
     __slots__ = (
-        "_ended", "_paused", "_pending", "_pending_bytes", "_pong", "_unsent", "client", "clients", "heard",
-        "identity", "mark", "opening", "over",
+        "_ended",
+        "_paused",
+        "_pending",
+        "_pending_bytes",
+        "_pong",
+        "_unsent",
+        "client",
+        "clients",
+        "heard",
+        "identity",
+        "opening",
+        "over",
+        "watermark",
     )  # fmt: skip
 
     name = "zeromq"
@@ -43,7 +54,7 @@ class ZeroMQClient:
         self.heard = asyncio.get_running_loop().time()
         self.over = False
         self.opening: asyncio.Task[None] | None = None
-        self.mark: Mark | None = None
+        self.watermark: HighWatermark | None = None
         self._unsent: Backlog[tuple[bytes, bytes]] | None = None
         self._pong: bytes | None = None
         self._ended = CLIENT_GONE
@@ -114,8 +125,8 @@ class ZeroMQClient:
         limit = self.clients.gateway.max_unsent_bytes
         if unsent.size > limit and not unsent.trim(limit):
             self.close_slow(unsent.size)
-        elif self.mark is not None:
-            self.mark.look(unsent.size)
+        elif self.watermark is not None:
+            self.watermark.look(unsent.size)
 
     def flush(self) -> bool:
         """Send what was kept; returns whether nothing is left."""
@@ -124,8 +135,8 @@ class ZeroMQClient:
             if not self.clients.send(self, next(iter(unsent))):
                 return False
             unsent.pop()
-            if self.mark is not None:
-                self.mark.look(unsent.size)
+            if self.watermark is not None:
+                self.watermark.look(unsent.size)
         if self._pong is not None and not self.over:
             if not self.clients.send(self, (PING, self._pong)):
                 return False

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import zmq
 
-from gateway.workers import Workers
+from gateway.joins.worker_links import WorkerLinks
 from mesh import settings
 from mesh.bus.discovery.placement import Announcement, Placement
 from mesh.link import commands
@@ -62,10 +62,20 @@ class Gateway:
         self.announcement = Announcement(
             node="w", kind="worker", link=worker.address, routes=(("/socket", "room:*"),)
         )
-        self.workers = Workers(context, "g", self, LINK, 60.0, 10, SILENCE)
-        self.workers.on_command = lambda _, command: self.heard.append(command)
-        self.workers.on_malformed = lambda _, command: self.malformed.append(command)
-        self.workers.on_lost = lambda _, died: self.lost.append(died)
+        self.workers = WorkerLinks(self, context, "g", self, LINK, 60.0, 10, SILENCE)
+
+    def on_command(self, _, command):
+        self.heard.append(command)
+
+    def on_malformed(self, _, command):
+        self.malformed.append(command)
+
+    def on_lost(self, _, died):
+        self.lost.append(died)
+
+    def on_linked(self, _): ...
+
+    def on_behind(self, *_): ...
 
     def report_lost(self, worker): ...
 
@@ -127,7 +137,7 @@ async def test_an_error_of_ours_with_one_command_costs_its_channel_and_no_other_
             raise ValueError("cannot")
         gateway.heard.append(command)
 
-    gateway.workers.on_command = fail
+    gateway.on_command = fail
     gateway.announce()
     await worker.welcome()
     await gateway.linked()
@@ -255,7 +265,7 @@ async def test_a_worker_that_stops_again_and_again_under_one_id_has_to_wait_each
             await asyncio.sleep(0.01)
         await worker.welcome()
         await gateway.linked()
-        gateway.workers.drains("w")
+        gateway.workers.mark_draining("w")
         worker.say([1, 0, "w"])
         await until(lambda: len(gateway.lost) == stops)  # noqa: B023
     assert gateway.lost == [False] * 3

@@ -50,7 +50,7 @@ class Workers:
 
     def forget(self, channel): ...
 
-    def drains(self, worker): ...
+    def mark_draining(self, worker): ...
 
     def tell_all(self, command):
         self.sent.append(command)
@@ -64,7 +64,7 @@ class Workers:
 
 class Outbox(list):
     send = list.append
-    mark = None
+    watermark = None
     unsent_bytes = 0
 
 
@@ -94,7 +94,10 @@ class Gateway:
 
     def __init__(self, workers=None, **settings):
         self.bus, self.workers = Bus(), workers or Workers()
-        self.hub = Hub("g", self.bus, self.workers, GatewaySettings(**settings), 60.0)
+        self.told = []
+        self.hub = Hub(
+            "g", self.bus, lambda _: self.workers, GatewaySettings(**settings), 60.0, self.told.append
+        )
         self.mount = Mount(User).at("/socket")
         self.client = self.connect()
 
@@ -112,13 +115,13 @@ class Gateway:
     def hear(self, command, worker=WORKER):
         """From a worker, over its link."""
         self.workers.counts[worker] += 1
-        self.hub._command(worker, command)
+        self.hub.on_command(worker, command)
 
     def broadcast(self, sequence, event, origin=WORKER, sender=None, topic="room:1"):
         """From the bus."""
         self.bus.came.add((origin, sequence))
         header = Header(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
-        self.hub.broadcast(topic, header, b"{}")
+        self.hub.on_broadcast(topic, header, b"{}")
 
     def events(self):
         """What the client has heard."""

@@ -15,14 +15,15 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, parse_request_start_line
 
-from gateway.actions import Forward
-from gateway.channel_state import ChannelState
+from gateway.channels.actions import Forward
+from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.phases import Event
+from gateway.channels.session import Session
 from gateway.http import cookies, once, proxy_protocol, requests
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
 from gateway.http.publish import PublishApi
-from gateway.session import Session
 from gateway.transports import (
     admission,
     longpoll,
@@ -156,9 +157,11 @@ def converse(data: bytes) -> list[Any]:
     """
     name, binary = OPTIONS[data[0] % len(OPTIONS)] if data else OPTIONS[0]
     session = Session(BY_NAME[name], ROUTES, SimpleNamespace(), itertools.count(1).__next__, 5, 1_000)
-    joined = ChannelState(0, ROUTES.routes[0], _join_message(name), SimpleNamespace())
+    joined = GatewayChannel(0, ROUTES.routes[0], _join_message(name), SimpleNamespace())
     session.channels["room:1"] = joined
-    joined.joining = None
+    joined.handle(Event.SUBSCRIBED)
+    joined.placed("w")
+    joined.handle(Event.ACCEPTED)
     actions = session.received(data[1:], binary)
     for action in actions:
         if isinstance(action, Forward):

@@ -151,11 +151,11 @@ def calls_to_decode(count):
     query = "&".join(f"a{'[b]' * 30}[{number}]=1" for number in range(count))
     calls = 0
 
-    def tally(_frame, event, _argument):
+    def stats(_frame, event, _argument):
         nonlocal calls
         calls += event == "call"
 
-    sys.setprofile(tally)
+    sys.setprofile(stats)
     try:
         decode_query(query)
     finally:

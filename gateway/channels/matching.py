@@ -1,0 +1,21 @@
+"""Which channel a client's message is for. Pure. Source: Phoenix.Socket.__in__."""
+
+from typing import Any
+
+from mesh.channel import Channel
+from mesh.routes import Route, RouteTable
+from mesh.topics import MAX_TOPIC_BYTES, is_reserved
+
+
+def find_route(routes: RouteTable[type[Channel]], topic: Any) -> Route[type[Channel]] | None:
+    """The route by which a topic can be joined; None for what a client must not name."""
+    if not isinstance(topic, str) or is_reserved(topic) or "\x00" in topic:
+        return None
+    if len(topic.encode()) > MAX_TOPIC_BYTES:
+        return None
+    return routes.find(topic)
+
+
+def same_ref(one: Any, other: Any) -> bool:
+    """Strict equality as in Elixir: "1", 1 and 1.0 differ, and true is not 1."""
+    return type(one) is type(other) and bool(one == other)

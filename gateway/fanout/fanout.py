@@ -1,0 +1,314 @@
+"""Topic → the local subscribers of it; one ready frame per serializer.
+
+The hot path: a broadcast is encoded once for each encoding in use among a topic's members (and route, if
+they came by several) and the same bytes are put into every member's outbox. Channels that need a second
+look at each broadcast stand apart (members.py).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.channels.gateway_channel import GatewayChannel
+from gateway.fanout.delivery_stats import (
+    BEFORE_JOIN,
+    CHANNEL_ENDED,
+    HELD_OVERFLOW,
+    INTERCEPTED,
+    JOIN_FAILED,
+    MALFORMED,
+    SENDER,
+    UNENCODABLE,
+    DeliveryStats,
+    TopicStats,
+)
+from gateway.fanout.topic_members import TopicMembers
+from gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
+from gateway.ordering.numbers import Relation, commands_before, relation_to_join
+from gateway.transports.base import Encoding
+from mesh.bus.frames import Header
+from mesh.errors import EncodeError
+from mesh.link import commands
+from mesh.payloads import message_flaw
+from mesh.telemetry import Complaints, get_logger, stats
+
+log = get_logger("gateway.fanout")
+_malformed = Complaints(log, "broadcast dropped")
+_unencodable = Complaints(log, "broadcast skipped for some clients")
+
+
+class Fanout:
+    """Delivers broadcasts to the clients of one gateway.
+
+    Args:
+        gateway: this gateway's id, to know the channels that a broadcast_from skips.
+        max_held_bytes: bound of the payloads held for one pending join, in bytes.
+        max_held: bound of their number. Over either bound the client is closed as too slow.
+
+    Attributes:
+        routes: by pattern: what became of the broadcasts to topics joined by it, since the start.
+        tracing: takes the counts of a topic and a broadcast, returns those to be used for it; None:
+            nobody traces.
+    """
+
+    def __init__(self, gateway: str, max_held_bytes: int = 16_000_000, max_held: int = 10_000) -> None:
+        self._gateway = gateway
+        self._max_held = max_held
+        self._max_held_bytes = max_held_bytes
+        self._topics: dict[str, TopicMembers] = {}
+        self.routes: dict[str, DeliveryStats] = {}
+        self.tracing: Callable[[TopicStats, Header, int], TopicStats] | None = None
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    def __contains__(self, topic: str) -> bool:
+        return topic in self._topics
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._topics)
+
+    def members(self, topic: str) -> int:
+        """The channels that are joined to a topic."""
+        members = self._topics.get(topic)
+        return members.joined if members is not None else 0
+
+    def channels(self, topic: str) -> list[GatewayChannel]:
+        """Those on a topic, pending joins included."""
+        members = self._topics.get(topic)
+        return members.channels() if members is not None else []
+
+    def stats(self, topic: str) -> list[TopicStats]:
+        """What became of the broadcasts to a topic while it had members here."""
+        members = self._topics.get(topic)
+        return list(members.stats.values()) if members is not None else []
+
+    def hold(self, channel: GatewayChannel) -> bool:
+        """Hold broadcasts for a channel until `release`; returns whether the topic is new here."""
+        members = self._topics.get(channel.topic)
+        new = members is None
+        if members is None:
+            members = self._topics[channel.topic] = TopicMembers()
+        if channel not in members.held:
+            if not members.remove(channel):
+                members.count_in(channel, self.routes)
+            members.held[channel] = HeldBroadcasts()
+        return new
+
+    def release(self, channel: GatewayChannel, received: int) -> bool:
+        """Deliver what is held for a joined channel; `received` commands have come from its worker.
+
+        Stops before the first broadcast that must follow a command still on its way; returns whether
+        nothing is held any longer, and broadcasts go straight to the client from now on.
+        """
+        members = self._topics[channel.topic]
+        held = members.held.get(channel)
+        if held is None:
+            return True
+        for each in held.due(received):
+            if each.event in channel.intercepts:
+                each.counts.filter(INTERCEPTED)
+            elif relation_to_join(channel, each.origin, each.sequence) is Relation.BEFORE:
+                each.counts.filter(BEFORE_JOIN)
+            else:
+                stats.deliveries += 1
+                each.counts.queue(1)
+                channel.client.outbox.send(each.frame)
+        if held:
+            return False
+        if members.held.pop(channel, None) is not None:  # else it has ended by what it was sent
+            members.filtered[channel] = None
+        return True
+
+    def forget_commands(self, channel: GatewayChannel) -> None:
+        """Hold for a channel until its join is answered, and no longer: commands before that never come."""
+        self.hold(channel)
+        self._topics[channel.topic].held[channel].forget_commands()
+
+    def drop(self, channel: GatewayChannel, reason: str | None = None) -> bool:
+        """Forget a channel; returns whether its topic has nobody left here.
+
+        Args:
+            channel: left, or its client is gone.
+            reason: what is held for it is not delivered; by default because the join failed, or it ended.
+        """
+        members = self._topics.get(channel.topic)
+        if members is None:
+            return False
+        held = members.held.get(channel)
+        if held is not None:
+            held.drop(reason or (CHANNEL_ENDED if channel.pending is None else JOIN_FAILED))
+        if members.remove(channel):
+            members.count_out(channel)
+        if members:
+            return False
+        del self._topics[channel.topic]
+        return True
+
+    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+        """Put a broadcast into the outboxes of the topic's members."""
+        members = self._topics.get(topic)
+        if members is None:
+            stats.broadcasts_unneeded += 1
+            return
+        traced = self._arrive(members, header, len(data))
+        flaw = message_flaw(header.event, header.codec, data)
+        if flaw is not None:
+            self._drop_malformed(topic, members, header, flaw, traced)
+            return
+        sender = header.sender
+        ours = sender is not None and sender.skip and sender.gateway == self._gateway
+        skipped = sender.channel if sender is not None and ours else None
+        for (encoding, counts), group in members.fast.items():
+            if traced is not None:
+                counts = traced[counts]
+            frame = self._encode(encoding, counts, header, data)
+            if frame is None:
+                counts.drop(UNENCODABLE, len(group))
+                continue
+            stats.deliveries += len(group)
+            counts.queue(len(group))
+            if skipped is None:
+                for outbox in group.values():
+                    outbox.send(frame)
+            else:
+                for channel, outbox in group.items():
+                    if channel.number != skipped:
+                        outbox.send(frame)
+                    else:
+                        stats.deliveries -= 1
+                        counts.queue(-1)
+                        counts.filter(SENDER)
+        if members.filtered or members.held:
+            self._deliver_filtered(members, header, data, skipped, traced)
+
+    def _drop_malformed(
+        self,
+        topic: str,
+        members: TopicMembers,
+        header: Header,
+        flaw: str,
+        traced: dict[TopicStats, TopicStats] | None,
+    ) -> None:
+        for counts in members.stats.values():
+            (counts if traced is None else traced[counts]).drop(MALFORMED, counts.members)
+        _malformed.about(header.origin, "bus_messages_malformed", flaw, topic=topic, broadcast=header.event)
+
+    def _arrive(
+        self, members: TopicMembers, header: Header, size: int
+    ) -> dict[TopicStats, TopicStats] | None:
+        """Count the members there are now; returns the stats to be used instead, if somebody traces."""
+        if self.tracing is None:
+            for counts in members.stats.values():
+                counts.arrive(counts.members)
+            return None
+        traced = {counts: self.tracing(counts, header, size) for counts in members.stats.values()}
+        for counts, each in traced.items():
+            each.arrive(counts.members)
+        return traced
+
+    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
+        """To those members of a topic that `worker` runs: it came over the link, like their pushes."""
+        members = self._topics.get(broadcast.topic)
+        if members is None:
+            return
+        flaw = message_flaw(broadcast.event, broadcast.codec, broadcast.data)
+        if flaw is not None:
+            fields = {"topic": broadcast.topic, "broadcast": broadcast.event}
+            _malformed.about(worker, "worker_payloads_malformed", flaw, **fields)
+            return
+        for (encoding, counts), group in members.fast.items():
+            frame = self._encode(encoding, counts, broadcast, broadcast.data)
+            for channel, outbox in group.items():
+                if channel.worker == worker:
+                    self._send_local(counts, frame, outbox)
+        for channel in (*members.filtered, *members.held):
+            if channel.worker != worker or not channel.phase.joined:
+                continue
+            counts = members.stats_of(channel)
+            if broadcast.event in channel.intercepts:
+                counts.expect(1)
+                counts.filter(INTERCEPTED)
+            else:
+                frame = self._encode(channel.client.encoding, counts, broadcast, broadcast.data)
+                self._send_local(counts, frame, channel.client.outbox)
+
+    def _send_local(self, counts: TopicStats, frame: Any, outbox: Any) -> None:
+        counts.expect(1)
+        if frame is None:
+            counts.drop(UNENCODABLE)
+            return
+        stats.deliveries += 1
+        counts.queue(1)
+        outbox.send(frame)
+
+    def _deliver_filtered(
+        self,
+        members: TopicMembers,
+        header: Header,
+        data: bytes,
+        skipped: int | None,
+        traced: dict[TopicStats, TopicStats] | None,
+    ) -> None:
+        frames: dict[tuple[Encoding, TopicStats], Any] = {}
+        for channel in (*members.filtered, *members.held):
+            own = members.stats_of(channel)
+            counts = own if traced is None else traced[own]
+            encoding = channel.client.encoding
+            key = (encoding, counts)
+            if key not in frames:
+                frames[key] = self._encode(encoding, counts, header, data)
+            frame = frames[key]
+            if channel.number == skipped:
+                counts.filter(SENDER)
+                continue
+            if frame is None:
+                counts.drop(UNENCODABLE)
+                continue
+            held = members.held.get(channel)
+            if held is not None:
+                self._keep(channel, held, header, frame, len(data), counts)
+                continue
+            relation = relation_to_join(channel, header.origin, header.sequence)
+            if header.event in channel.intercepts:
+                counts.filter(INTERCEPTED)
+            elif relation is Relation.BEFORE:
+                counts.filter(BEFORE_JOIN)
+            else:
+                stats.deliveries += 1
+                counts.queue(1)
+                channel.client.outbox.send(frame)
+            if relation is Relation.AFTER:
+                members.promote(channel, own)
+
+    def _keep(
+        self,
+        channel: GatewayChannel,
+        held: HeldBroadcasts,
+        header: Header,
+        frame: Any,
+        size: int,
+        counts: TopicStats,
+    ) -> None:
+        if len(held) >= self._max_held or held.size + size > self._max_held_bytes:
+            channel.client.transport.close_slow(held.size + size)
+            held.drop(HELD_OVERFLOW)
+            counts.drop(HELD_OVERFLOW)
+            return
+        behind = commands_before(header, self._gateway, channel)
+        held.add(HeldBroadcast(header.origin, header.sequence, header.event, frame, behind, counts, size))
+
+    def _encode(
+        self, encoding: Encoding, counts: TopicStats, header: Header | commands.Broadcast, data: bytes
+    ) -> Any:
+        try:
+            frame = encoding.serializer.encode_broadcast(counts.topic, header.event, header.codec, data)
+        except EncodeError as error:
+            _unencodable.about(
+                encoding.serializer.name,
+                "broadcasts_unencodable",
+                str(error),
+                topic=counts.topic,
+                broadcast=header.event,
+            )
+            return None
+        return encoding.broadcast(encoding.ready(frame), counts, header.event)

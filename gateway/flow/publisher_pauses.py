@@ -1,0 +1,103 @@
+"""Topics whose publishers wait for a client that is behind: `slow_consumer = "pause_publisher"`.
+
+When the unsent bytes of a client pass a mark, workers are asked to handle no pushes of the channels on its
+topics of such a class; when the last such client of a topic has caught up or is gone, to go on. A client
+that does not catch up in time is closed as too slow, so that nobody can stop a topic for ever.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.phases import Phase
+from gateway.client import Client
+from gateway.flow.watermark import HighWatermark
+from mesh.link import commands
+from mesh.settings import GatewaySettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.slow_topics")
+
+POLICY = "pause_publisher"
+
+
+class PublisherPauses:
+    """The clients that are behind, and their topics.
+
+    Args:
+        tell: sends a command to every worker that understands it.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[commands.TopicPaused | commands.TopicResumed], None],
+        settings: GatewaySettings,
+    ) -> None:
+        self._tell = tell
+        self._high = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
+        self._seconds = settings.pause_publisher_seconds
+        self._behind: dict[Client, asyncio.TimerHandle] = {}
+        self._topics: dict[str, dict[GatewayChannel, None]] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._topics))
+
+    def joined(self, client: Client, channel: GatewayChannel) -> None:
+        """A channel is joined."""
+        if channel.route.channel.slow_consumer != POLICY:
+            return
+        if client.outbox.watermark is None:
+            client.outbox.watermark = HighWatermark(self._high, lambda over: self._changed(client, over))
+        if client.outbox.watermark.over:
+            self._pause(channel)
+
+    def dropped(self, channel: GatewayChannel) -> None:
+        """A channel is over."""
+        if not self._topics:
+            return
+        channels = self._topics.get(channel.topic)
+        if channels is None or channels.pop(channel, channels) is channels:
+            return
+        if not channels:
+            del self._topics[channel.topic]
+            self._tell(commands.TopicResumed(channel.topic))
+
+    def forget(self, client: Client) -> None:
+        """A client is gone; its channels are dropped besides."""
+        client.outbox.watermark = None  # it holds the client, which holds the outbox
+        self._stop_timer(client)
+
+    def _stop_timer(self, client: Client) -> None:
+        timer = self._behind.pop(client, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _changed(self, client: Client, over: bool) -> None:
+        self._stop_timer(client)
+        channels = client.session.channels.values()
+        if not over:
+            for channel in channels:  # those that move just now are listed, too
+                self.dropped(channel)
+            return
+        loop = asyncio.get_running_loop()
+        self._behind[client] = loop.call_later(self._seconds, self._too_long, client)
+        for channel in channels:
+            if channel.phase is Phase.JOINED and channel.route.channel.slow_consumer == POLICY:
+                self._pause(channel)
+
+    def _pause(self, channel: GatewayChannel) -> None:
+        channels = self._topics.get(channel.topic)
+        if channels is None:
+            channels = self._topics[channel.topic] = {}
+            counters.count("topics_paused")
+            self._tell(commands.TopicPaused(channel.topic))
+        channels[channel] = None
+
+    def _too_long(self, client: Client) -> None:
+        log.warning(
+            "publishers have waited too long for a client",
+            socket_id=client.id,
+            seconds=self._seconds,
+            setting="gateway.pause_publisher_seconds",
+        )
+        client.transport.close_slow(client.outbox.unsent_bytes)

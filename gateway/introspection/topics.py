@@ -1,0 +1,41 @@
+"""Answers which topics have members on this gateway, and how many: what `mesh topics` asks."""
+
+import asyncio
+import heapq
+
+from gateway.fanout.fanout import Fanout
+from mesh.bus import topic_counts
+from mesh.bus.topic_counts import MAX_TOPICS, TopicCounts
+from mesh.errors import WireError
+from mesh.telemetry import Complaints, get_logger
+
+log = get_logger("gateway.topics")
+_malformed = Complaints(log, "call dropped")
+
+TOPICS_PER_TURN = 5_000
+"""A millisecond or two, then clients have their turn."""
+
+
+class LiveTopics:
+    """Answers for one gateway."""
+
+    def __init__(self, fanout: Fanout) -> None:
+        self._fanout = fanout
+
+    async def answer(self, data: bytes) -> bytes:
+        """The call's answer; what cannot be read is answered with nothing."""
+        try:
+            question = topic_counts.decode_question(data)
+        except WireError as error:
+            _malformed.about("unknown", "bus_messages_malformed", str(error), call=topic_counts.TOPICS)
+            return topic_counts.encode(TopicCounts([], 0))
+        names = [question.prefix] if question.exact else list(self._fanout)
+        found = []
+        for number, name in enumerate(names):
+            if number % TOPICS_PER_TURN == TOPICS_PER_TURN - 1:
+                await asyncio.sleep(0)
+            if name.startswith(question.prefix) and (count := self._fanout.members(name)):
+                found.append((name, count))
+        limit = max(0, min(question.limit, MAX_TOPICS))
+        most = heapq.nsmallest(limit, found, key=lambda each: (-each[1], each[0]))
+        return topic_counts.encode(TopicCounts(most, len(found)))

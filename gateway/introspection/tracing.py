@@ -1,0 +1,151 @@
+"""Follows single broadcasts through one gateway: what `mesh trace` asks.
+
+A traced broadcast is counted by itself, below the counts of its topic: whatever happens to its frames from
+then on is counted there too. While nobody traces, nothing is kept and the fan-out does not look here.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from gateway.fanout.delivery_stats import TopicStats
+from gateway.fanout.fanout import Fanout
+from mesh.bus.frames import Header
+from mesh.bus.trace_call import (
+    MAX_MESSAGES,
+    MAX_SECONDS,
+    TRACE,
+    Fate,
+    Question,
+    Seen,
+    decode_question,
+    encode,
+)
+from mesh.errors import WireError
+from mesh.telemetry import Complaints, get_logger
+
+log = get_logger("gateway.trace")
+_malformed = Complaints(log, "call dropped")
+
+MAX_WATCHES = 100
+"""Traces at the same time."""
+
+
+class Message:
+    """A broadcast that is followed; counted apart for each route by which its topic is joined."""
+
+    def __init__(self, header: Header, size: int) -> None:
+        self.header = header
+        self.size = size
+        self.arrived = time.time()
+        self.stats: list[TopicStats] = []
+
+    def fate(self) -> Fate:
+        """What has become of it until now."""
+        filtered: Counter[str] = Counter()
+        dropped: Counter[str] = Counter()
+        for stats in self.stats:
+            filtered.update(stats.filtered)
+            dropped.update(stats.dropped)
+        header = self.header
+        return Fate(
+            header.origin,
+            header.sequence,
+            header.event,
+            self.size,
+            self.arrived,
+            sum(stats.expected for stats in self.stats),
+            sum(stats.delivered for stats in self.stats),
+            dict(filtered),
+            dict(dropped),
+            sum(stats.held for stats in self.stats),
+            sum(stats.unsent for stats in self.stats),
+        )
+
+
+class Watch:
+    """One trace."""
+
+    def __init__(self, question: Question) -> None:
+        self.topic = question.topic
+        self.origin = question.origin
+        self.limit = max(1, min(question.limit, MAX_MESSAGES))
+        self.messages: dict[tuple[str, int], Message] = {}
+        self.timer: asyncio.TimerHandle | None = None
+
+    def take(self, header: Header, size: int) -> Message | None:
+        """The message to be followed, if this trace wants it."""
+        if not header.sequence or (self.origin and header.origin != self.origin):
+            return None
+        message = self.messages.get((header.origin, header.sequence))
+        if message is None and len(self.messages) < self.limit:
+            message = self.messages[header.origin, header.sequence] = Message(header, size)
+        return message
+
+
+class Tracing:
+    """Answers for one gateway.
+
+    Args:
+        fanout: of the gateway.
+        flush: sends what waits for the end of the tick, so that it is counted as sent or waiting.
+    """
+
+    def __init__(self, fanout: Fanout, flush: Callable[[], None]) -> None:
+        self._fanout = fanout
+        self._flush = flush
+        self._watches: dict[str, Watch] = {}
+
+    async def answer(self, data: bytes) -> bytes:
+        """The call's answer; what cannot be read is answered with a problem."""
+        try:
+            question = decode_question(data)
+        except WireError as error:
+            _malformed.about("unknown", "bus_messages_malformed", str(error), call=TRACE)
+            return encode(Seen(0, [], str(error)))
+        return encode(self._seen(question))
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for trace in list(self._watches):
+            self._end(trace)
+
+    def _seen(self, question: Question) -> Seen:
+        members = sum(stats.members for stats in self._fanout.stats(question.topic))
+        watch = self._watches.get(question.trace)
+        if watch is None:
+            if len(self._watches) >= MAX_WATCHES:
+                return Seen(members, [], f"{MAX_WATCHES} traces go on already; try again later")
+            watch = Watch(question)
+        self._flush()
+        seen = Seen(members, [message.fate() for message in watch.messages.values()])
+        self._prolong(question, watch)
+        return seen
+
+    def _prolong(self, question: Question, watch: Watch) -> None:
+        if watch.timer is not None:
+            watch.timer.cancel()
+        self._watches[question.trace] = watch
+        seconds = min(question.seconds, MAX_SECONDS)
+        if not seconds > 0:
+            return self._end(question.trace)
+        watch.timer = asyncio.get_running_loop().call_later(seconds, self._end, question.trace)
+        self._fanout.tracing = self._trace
+
+    def _end(self, trace: str) -> None:
+        watch = self._watches.pop(trace)
+        if watch.timer is not None:
+            watch.timer.cancel()
+        if not self._watches:
+            self._fanout.tracing = None
+
+    def _trace(self, stats: TopicStats, header: Header, size: int) -> TopicStats:
+        """For the fan-out: the counts to be used for a broadcast."""
+        child: TopicStats | None = None
+        for watch in self._watches.values():
+            message = watch.take(header, size) if watch.topic == stats.topic else None
+            if message is not None:
+                child = child or stats.child()
+                message.stats.append(child)
+        return child or stats
