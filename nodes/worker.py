@@ -136,7 +136,7 @@ class WorkerNode:
                 on_malformed=channels.malformed,
                 on_down=channels.gateway_down,
                 on_gone=self._gateway_gone,
-                on_behind=channels.hold_link,
+                on_behind=channels.pause_link,
             )
         )
         self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
