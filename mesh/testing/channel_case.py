@@ -83,14 +83,17 @@ class ChannelCase:
         bus, gateway = self.bus, self.gateway
         own = self.endpoint.settings
         worker = WorkerSettings(**{"kill_seconds": KILL_SECONDS, **own.get("worker", {})})
-        self._channels = channels = Channels(self.endpoint, bus, gateway.sent, worker)
-        self._presences = channels.presences = PresenceRegistry(
-            self.endpoint.presences,
-            bus.node,
-            bus.publish_kind,
-            PresenceSettings(**own.get("presence", {})),
-            self._local_broadcast,
+        presence = PresenceSettings(**own.get("presence", {}))
+        self._channels = channels = Channels(
+            self.endpoint,
+            bus,
+            gateway.sent,
+            worker,
+            make_presences=lambda _: PresenceRegistry.of(
+                self.endpoint.presences, bus.node, bus.publish_kind, presence, self._local_broadcast
+            ),
         )
+        self._presences = channels.presences
         bus.on_broadcast = gateway.broadcast
         bus.on_published = channels.members.published
         gateway.connect(channels)

@@ -19,7 +19,8 @@ def joined_assigns(join: commands.Join, route: Mapping[str, Any]) -> dict[str, A
     Raises:
         WireError: if the join carries no assigns that can be decoded.
     """
-    assigns, given = decode_assigns(join.assigns), _copied(dict(route))
+    assigns = decode_assigns(join.assigns)
+    given: dict[str, Any] = _copied(dict(route))
     return given | assigns if join.moved else assigns | given
 
 
