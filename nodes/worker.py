@@ -23,6 +23,7 @@ from mesh.telemetry import get_logger
 from mesh.worker.background import BackgroundTasks
 from mesh.worker.channels import Channels
 from mesh.worker.presence.registry import PresenceRegistry
+from mesh.worker.presence.server import LocalBroadcast
 from mesh.zeromq.curve import new_context
 from nodes import banner, lifecycle
 from nodes.admin import AdminServer
@@ -82,15 +83,9 @@ class WorkerNode:
         self.link_address = router.address
         self.bus = bus = ZeroMQBus(self._context, self.id, settings.bus)
         self.channels = channels = Channels(
-            self.endpoint, bus, router.send, settings.worker, router.version
+            self.endpoint, bus, router.send, settings.worker, router.version, self._make_presences
         )
-        self.presences = channels.presences = presences = PresenceRegistry(
-            self.endpoint.presences,
-            self.id,
-            bus.publish_kind,
-            settings.presence,
-            channels.members.local_broadcast,
-        )
+        self.presences = presences = channels.presences
         self.endpoint.bind(PubSub(bus, channels.members.local_broadcast))
         for pattern in channels.intercepted_patterns():
             bus.subscribe(topics.prefix(pattern))
@@ -145,6 +140,11 @@ class WorkerNode:
             self.admin = AdminServer(settings.admin, self.id, "worker", self.prober.checks, self.gauges)
         bus.when_subscribed(self.background.start)
         self._tell("node_started")
+
+    def _make_presences(self, local_broadcast: LocalBroadcast) -> PresenceRegistry:
+        assert self.bus is not None
+        publish, settings = self.bus.publish_kind, self.settings.presence
+        return PresenceRegistry.of(self.endpoint.presences, self.id, publish, settings, local_broadcast)
 
     def _gateway_gone(self, gateway: str) -> None:
         """A link has ended by itself: gateways that wait for an answer of this one want to know."""

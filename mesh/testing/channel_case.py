@@ -84,14 +84,16 @@ class ChannelCase:
         bus, gateway = self.bus, self.gateway
         own = self.endpoint.settings
         settings = build({**own, "worker": {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}})
-        self._channels = channels = Channels(self.endpoint, bus, gateway.sent, settings.worker)
-        self._presences = channels.presences = PresenceRegistry(
-            self.endpoint.presences,
-            bus.node,
-            bus.publish_kind,
-            settings.presence,
-            self._local_broadcast,
+        self._channels = channels = Channels(
+            self.endpoint,
+            bus,
+            gateway.sent,
+            settings.worker,
+            make_presences=lambda _: PresenceRegistry.of(
+                self.endpoint.presences, bus.node, bus.publish_kind, settings.presence, self._local_broadcast
+            ),
         )
+        self._presences = channels.presences
         bus.start(
             Handlers(
                 broadcast=gateway.broadcast,

@@ -23,7 +23,8 @@ from mesh.worker.channel.server import ChannelServer
 from mesh.worker.handoff.coordinator import HandoffCoordinator, MovableServer
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from mesh.worker.handoff.state import TrackedPresence
-from mesh.worker.presence.registry import PresenceRegistry
+from mesh.worker.presence.registry import PresenceRegistry, no_presences
+from mesh.worker.presence.server import LocalBroadcast
 from mesh.worker.push_pauses import PushPauses
 from mesh.worker.runners import Runners
 from mesh.worker.topic_members import LocalMembers
@@ -45,12 +46,13 @@ class Channels:
         send: queues a command for the gateway behind a link; returns how many it has sent there.
         settings: of the worker.
         version: of the link protocol on a link.
+        make_presences: given what broadcasts to the members that this worker serves, makes its presences.
 
     Attributes:
         mailbox_limits: how much may wait for one channel.
         push_pauses: the topics and links whose channels handle no pushes now.
         members: the channels by topic, for broadcasts.
-        presences: of the worker; None if it has none.
+        presences: of the worker.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Channels:
         send: Callable[[bytes, commands.ToGateway], int],
         settings: WorkerSettings,
         version: Callable[[bytes], int] = lambda _: commands.SPOKEN.newest,
+        make_presences: Callable[[LocalBroadcast], PresenceRegistry] = no_presences,
     ) -> None:
         self.endpoint = endpoint
         self.bus = bus
@@ -70,10 +73,10 @@ class Channels:
         self.push_pauses = PushPauses()
         self._version = version
         self.runners = Runners()
-        self.presences: PresenceRegistry | None = None
         self.handoffs = HandoffCoordinator(version, settings.kill_seconds)
         recent = RecentBroadcasts.of([route.channel for _, route in self._own_routes()])
         self.members = LocalMembers(bus, send, self.push_pauses, recent)
+        self.presences = make_presences(self.members.local_broadcast)
         self._gateways: dict[bytes, str] = {}
         self._by_link: dict[bytes, Servers] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -270,8 +273,7 @@ class Channels:
 
     def untrack(self, owner: Hashable) -> None:
         """End all presences of a channel that has ended."""
-        if self.presences is not None:
-            self.presences.untrack_all(owner)
+        self.presences.untrack_all(owner)
 
     # For channels that move
 
@@ -291,18 +293,16 @@ class Channels:
 
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
         """The presences of a channel that moves."""
-        return self.presences.tracked(owner) if self.presences is not None else ()
+        return self.presences.tracked(owner)
 
     def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
         """Track the presences of a channel that came from another worker."""
-        if self.presences is not None:
-            self.presences.move_in(owner, tracked)
+        self.presences.move_in(owner, tracked)
 
     def move_out(self, server: MovableServer) -> None:
         """A channel has moved: its presences stay until another worker tracks them."""
         self.handoffs.moved(server)
-        if self.presences is not None:
-            self.presences.move_out(server.context)
+        self.presences.move_out(server.context)
 
     def links_closed(self) -> None:
         """All links have ended: no channel that has moved can be taken back any longer."""

@@ -21,26 +21,33 @@ class PresenceRegistry:
     """All presences of a worker.
 
     Args:
-        presences: of the endpoint.
-        node: this worker's id.
-        publish: sends a tracker's message on the bus.
-        settings: of presence.
-        local_broadcast: broadcasts to the members of a topic that this worker serves.
+        servers: one for each Presence of the endpoint.
     """
 
-    def __init__(
-        self,
+    def __init__(self, servers: Iterable[PresenceServer]) -> None:
+        self._servers = {each.presence.name: each for each in servers}
+        for server in self._servers.values():
+            server.presence.bind(server)
+
+    @classmethod
+    def of(
+        cls,
         presences: Iterable[Presence],
         node: str,
         publish: Publish,
         settings: PresenceSettings,
         local_broadcast: LocalBroadcast,
-    ) -> None:
-        self._servers = {
-            each.name: PresenceServer(each, node, publish, settings, local_broadcast) for each in presences
-        }
-        for server in self._servers.values():
-            server.presence.bind(server)
+    ) -> "PresenceRegistry":
+        """Make the presences of a worker.
+
+        Args:
+            presences: of the endpoint.
+            node: this worker's id.
+            publish: sends a tracker's message on the bus.
+            settings: of presence.
+            local_broadcast: broadcasts to the members of a topic that this worker serves.
+        """
+        return cls(PresenceServer(each, node, publish, settings, local_broadcast) for each in presences)
 
     @property
     def busy(self) -> bool:
@@ -115,3 +122,8 @@ class PresenceRegistry:
                 log.warning("presences of channels that moved leave: no worker tracks them yet")
                 return
             await asyncio.sleep(FOLLOWED_SECONDS)
+
+
+def no_presences(_: LocalBroadcast) -> PresenceRegistry:
+    """The presences of a worker that has none."""
+    return PresenceRegistry(())

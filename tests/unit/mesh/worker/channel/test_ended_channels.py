@@ -59,12 +59,15 @@ def scenario(test):
             bus, sent = NumberingBus(), []
             settings = WorkerSettings(kill_seconds=0.05)
             channels = Channels(
-                Endpoint({"/socket": User}), bus, lambda _, said: sent.append(said), settings
+                Endpoint({"/socket": User}),
+                bus,
+                lambda _, said: sent.append(said),
+                settings,
+                make_presences=lambda local_broadcast: PresenceRegistry.of(
+                    [presence], "w", lambda *_: None, PresenceSettings(), local_broadcast
+                ),
             )
             bus.channels = channels
-            channels.presences = PresenceRegistry(
-                [presence], "w", lambda *_: None, PresenceSettings(), channels.members.local_broadcast
-            )
             channels.gateway_up(LINK, "g")
             assigns = msgspec.msgpack.encode({})
             channels.handle(

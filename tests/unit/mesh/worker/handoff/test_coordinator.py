@@ -112,14 +112,11 @@ class Worker:
             self.send,
             WorkerSettings(**settings),
             lambda link: version,
+            lambda local_broadcast: PresenceRegistry.of(
+                [presence], name, lambda *args, **kw: None, PresenceSettings(), local_broadcast
+            ),
         )
-        self.presences = self.channels.presences = PresenceRegistry(
-            [presence],
-            name,
-            lambda *args, **kw: None,
-            PresenceSettings(),
-            self.channels.members.local_broadcast,
-        )
+        self.presences = self.channels.presences
         self.bus.channels = self.channels
         self.channels.gateway_up(LINK, "g")
 
