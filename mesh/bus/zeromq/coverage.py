@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
+from mesh.bus.zeromq.proxy_connection_phases import Phase
 
 
 class Coverage:
@@ -39,9 +40,11 @@ class Coverage:
         self._proxies.pop(node, None)
         return self._announced_at.pop(node, None) is not None
 
-    def all_hear(self, connection: ProxyConnection) -> bool:
-        """Whether every node hears this proxy."""
-        return self._announced_at.keys() <= connection.receivers
+    def usable(self, now: float, patience_seconds: float) -> list[ProxyConnection]:
+        """The proxies that work and that every node hears; else those that have worked for so long."""
+        working = [each for each in self._connections if each.phase is Phase.CONFIRMED]
+        everybody = [each for each in working if self._announced_at.keys() <= each.receivers]
+        return everybody or [each for each in working if now - each.answering_since > patience_seconds]
 
     def silent(self, now: float, seconds: float) -> list[str]:
         """Nodes that have not announced themselves for so long.
