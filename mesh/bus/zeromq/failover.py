@@ -9,7 +9,7 @@ marker with it through every proxy it uses: "what is above this number may come 
 receiver handles a message above the boundary only when everything below it has arrived or is lost for good.
 
 **The proof.** A marker is sent behind all earlier messages of its connection, and proxies pass on in
-order. So the marker that came through a proxy says that all came that was sent through it below the
+order. So the marker that came through a proxy proves that everything sent through it below the
 boundary. `ways` is how many proxies were used before and are used still. When as many markers with `old`
 have come, by different ways, nothing below the boundary can follow but what a lost proxy held; and that is
 another case:
@@ -45,7 +45,7 @@ log = get_logger("mesh.bus")
 
 REMEMBERED_ORIGINS = 10_000
 REPEATED_SECONDS = 2.0
-"""For so long a marker is repeated, for nodes that did not hear all proxies yet when it came."""
+"""How long a marker is repeated, for nodes that were not connected to all proxies when it was sent."""
 
 Deliver = Callable[[str, Header, bytes], None]
 

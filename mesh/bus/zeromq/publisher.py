@@ -7,8 +7,8 @@ promise less: what one connection delivers is in order, but nothing is acknowled
 1. *One topic, one way.* A topic goes through one proxy, chosen by rendezvous hashing over those in use
    (topic_proxies.py). While these stay the same, order follows from that of the connection.
 2. *Only ways that everybody hears.* A proxy is in use while our own probes come back through it and every
-   live node has announced that it hears it (coverage.py). If there is none such, those through which our
-   probes have come back for `bus.listeners_seconds` are used: some nodes are better than none.
+   live node has announced that it hears it (coverage.py). If there is no such proxy, those through which
+   our probes have come back for `bus.listeners_seconds` are used: some nodes are better than none.
 3. *Kept until passed on.* A probe behind a message that comes back proves that the proxy has taken the
    message, though not that every node has it. So a message stays in the resend buffer of its connection
    until then and some seconds longer (resend_buffer.py). When a proxy is used no more, what is in its
@@ -48,7 +48,7 @@ RETRY_SECONDS = 0.005
 TICK_SECONDS = 0.25
 """Between two probes of each proxy."""
 SILENT_ANNOUNCEMENTS = 2.5
-"""A node that has missed so many is not waited for when a proxy is back."""
+"""After this many missing announcements of a node, nobody waits for it when a proxy is back."""
 
 
 class Owner(Protocol):
@@ -120,7 +120,7 @@ class Publisher:
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Those that this node hears."""
+        """Those from which this node receives."""
         return tuple(connection.address for connection in self.connections if connection.answering)
 
     @property
@@ -236,7 +236,7 @@ class Publisher:
         self._choose()
 
     def node_gone(self, node: str) -> None:
-        """A node is no more: nothing depends on what it hears."""
+        """A node has stopped: from which proxies it received no longer matters."""
         if self._coverage.forget(node):
             self._choose()
 
