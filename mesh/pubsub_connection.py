@@ -141,14 +141,14 @@ class Connection:
         return PubSub(self._open()).subscribe(topic, max_queued)
 
     async def nodes(self, seconds: float) -> list[Announcement]:
-        """The nodes that announce themselves within so many seconds; each does so every second."""
+        """The nodes that announce themselves within `seconds`; each does so every second."""
         self._open()
         self._placement = Placement()
         await asyncio.sleep(seconds)
         return self._placement.nodes()
 
     async def topics(self, pattern: str, seconds: float, limit: int = MAX_TOPICS) -> list[GatewayTopics]:
-        """The live topics of every gateway that announces itself within so many seconds.
+        """The live topics of every gateway that announces itself within `seconds`.
 
         Args:
             pattern: a topic, or the start of topics and `*`.

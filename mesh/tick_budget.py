@@ -1,6 +1,6 @@
-"""How long anything works before the event loop has its turn.
+"""How long one callback may work before the event loop runs the others.
 
-Whatever handles a queue looks at the clock and leaves the rest for the next turn: everybody else in the
+Code that works off a queue looks at the clock and leaves the rest for the next tick: everything else in the
 process waits that long (docs/performance.md, "Stalls").
 """
 

@@ -1,9 +1,9 @@
-"""Questions to one node and their answers, over the bus.
+"""Calls: questions to one node and their answers, over the bus.
 
-For what must reach a certain node and is rare: a long-poll request that came to another gateway. When a
-proxy is lost, calls and answers are sent again as broadcasts are. What is lost in another way is
-found out by a reminder, "call.again": the node that was asked repeats its answer, or says
-that it never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
+For what must reach a certain node and is rare, such as a long-poll request that arrived at another
+gateway. When a proxy is lost, calls and answers are sent again as broadcasts are. What is lost in another
+way is found out by a reminder, "call.again": the node that was asked repeats its answer, or says that it
+never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class _Asked:
         self.timer: asyncio.TimerHandle | None = None
 
     def fail(self) -> None:
-        """Its node is gone."""
+        """Its node has stopped: end the wait for its answer."""
         if not self.answer.done():
             self.answer.set_exception(NodeGoneError(f"{self.node} is gone; it cannot answer {self.name}"))
             self.answer.exception()  # the caller may have been cancelled
@@ -109,7 +109,7 @@ class Calls:
         self._say(CALL, node, name, 0, data)
 
     def gone(self, node: str) -> None:
-        """The node is gone: it will not answer any more."""
+        """A node has stopped: its answers will not come."""
         for asked in self._asked.values():
             if asked.node == node:
                 asked.fail()

@@ -117,7 +117,7 @@ other topic.
 
 **Bringing another one**, say NATS: a topic becomes a subject (a prefix such as `room:` must become one that
 can be subscribed to), the three parts of a message become its body. Guarantee 5 is a flush that the server
-has answered; `confirmed` likewise. Guarantees 1 to 3 hold for as long as one connection does; after a
+has answered; `confirmed` is one, too. Guarantees 1 to 3 hold for as long as one connection does; after a
 reconnect, what was not confirmed is sent again with its old number, hence duplicates are dropped.
 mesh/bus/zeromq/resend_buffer.py and duplicates.py are pure and may be used as they are. A server that knows
 by itself who listens needs no `Paths` of its own: `DirectPaths` does nothing.

@@ -13,7 +13,8 @@ from mesh.messages import Sender
 from mesh.versions import Versions
 
 VERSION = 1
-"""Of this layout, the only one so far. Announcements keep it for ever, so that any node reads them."""
+"""The version of this layout, the only one so far. Announcements will always have it, so that any node can
+read them."""
 READ = Versions(1, 1)
 """Versions of headers that this node reads."""
 

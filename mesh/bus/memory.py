@@ -133,7 +133,7 @@ class MemoryBus:
         try:
             if self._handlers is not None and self._is_subscribed(frame):
                 self._handle(self._handlers, topics.of_frame(frame), header, data)
-        except Exception as error:  # the messages behind it are not to blame
+        except Exception as error:  # it must not affect the messages behind it
             counters.count("handlers_failed")
             log.error("handling a message failed", exc_info=error)
 

@@ -1,6 +1,6 @@
-"""Broadcasts for those who wait for them in a loop: background tasks of a worker, scripts.
+"""Broadcasts for code that waits for them in a loop: background tasks of a worker, scripts.
 
-Each Subscription has a bounded queue of what has come, still encoded: what is never read costs no decoding.
+Each Subscription has a bounded queue of broadcasts, still encoded: what is never read is never decoded.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class Subscriptions:
 
 
 class Subscription:
-    """One of them. Implements mesh.pubsub.Subscription.
+    """Broadcasts on one topic or pattern. Implements mesh.pubsub.Subscription.
 
     Attributes:
         pattern: a topic, or the start of topics followed by `*`.

@@ -12,7 +12,7 @@ MAX_COUNT = 100
 MAX_MESSAGES = 2 * MAX_COUNT
 """Of one trace: a gateway keeps no more. Some came while other gateways did not watch yet."""
 MAX_SECONDS = 600.0
-"""A gateway watches for so long at most before it is asked again."""
+"""The longest time for which a gateway watches without being asked again."""
 
 
 class Question(msgspec.Struct, array_like=True):
@@ -43,11 +43,11 @@ class Fate(msgspec.Struct, array_like=True):
         bytes: of its payload.
         arrived: seconds since the epoch, by the gateway's clock.
         members: channels joined to the topic then, or joining.
-        delivered: to so many of them.
-        filtered: not for so many, by reason.
-        dropped: not to so many, by reason.
-        held: behind joins, or what must come before it.
-        unsent: waiting for slow clients.
+        delivered: number of members it was delivered to.
+        filtered: number of members it was not for, by reason.
+        dropped: number of members that did not get it, by reason.
+        held: number of members for whom it waits behind a join, or for what must come first.
+        unsent: number of members whose clients have not taken it yet.
     """
 
     origin: str
@@ -64,7 +64,7 @@ class Fate(msgspec.Struct, array_like=True):
 
     @property
     def waiting(self) -> int:
-        """Members of whom it is not known yet."""
+        """Number of members for whom the outcome is open."""
         return self.held + self.unsent
 
 

@@ -12,7 +12,7 @@ MAX_UNREACHABLE_SECONDS = 2.0
 MAX_BROKEN_SECONDS = 60.0
 """Between tries of a peer that breaks the protocol: it will most likely do so again."""
 SOUND_SECONDS = 30.0
-"""A link that was up for so long counts as sound: earlier failures are forgotten."""
+"""A link that has been up for this long counts as sound: earlier failures are forgotten."""
 FLAPS = 3
 """A peer whose link ended that often without having been sound is avoided, however it ended."""
 FORGET_SECONDS = 600.0

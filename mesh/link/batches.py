@@ -22,8 +22,8 @@ BATCH_BYTES = 1_000_000
 COMMAND_BYTES = 64
 """What a command counts beside its payload."""
 BATCH_COMMANDS = 1_024
-"""A batch also leaves after so many commands, and from then on its encoded size counts. Events, topics and
-refs may be much longer than COMMAND_BYTES, but measuring them would slow down every command."""
+"""A batch also leaves after this many commands, and from then on its encoded size counts. Events, topics
+and refs may be much longer than COMMAND_BYTES, but measuring them would slow down every command."""
 RETRY_SECONDS = 0.002
 BATCHES_PER_TURN = 16
 """Read before the event loop gets a turn: a peer is told to wait before much more has come."""
@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
     max_seconds: float
 
     def problem(self, batches: int, size: int, seconds: float) -> str | None:
-        """Why a peer must be given up that has taken nothing for so long, and for which so much waits."""
+        """Why a peer must be given up for which this waits, and which took nothing for `seconds`; or None."""
         if batches > self.max_batches:
             return f"{batches} batches wait (link.high_water_mark)"
         if size > self.max_bytes:
@@ -49,7 +49,7 @@ class Bounds(NamedTuple):
 
 
 def bounds(settings: LinkSettings) -> Bounds:
-    """As set."""
+    """Those of the settings."""
     return Bounds(
         settings.high_water_mark,
         settings.max_queued_bytes,

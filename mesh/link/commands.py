@@ -95,7 +95,7 @@ class Leave(msgspec.Struct, array_like=True, tag=4, frozen=True):
 
 
 class Replace(msgspec.Struct, array_like=True, tag=5, frozen=True):
-    """Gateway → worker: the client joined the topic anew. Ends the channel; answered by Closed."""
+    """Gateway → worker: the client joined the topic again. Ends the channel; answered by Closed."""
 
     channel: int
 

@@ -167,7 +167,7 @@ class Dealer:
         self._batches.add(command)
 
     def end_if_silent(self, seconds: float) -> None:
-        """End the link if nothing has come over it for so long."""
+        """End the link if nothing has come over it for longer than `seconds`."""
         self._reader.read_now()
         if self._loop.time() - self.heard_at > seconds:
             self._fail(End.SILENCE, f"nothing came for {seconds:g} s, neither on the link nor on the bus")
@@ -240,7 +240,7 @@ class Dealer:
             if own is None:
                 try:
                     self._on_command(self.worker, command)  # type: ignore[arg-type]
-                except Exception as error:  # the commands behind it are not to blame
+                except Exception as error:  # it must not affect the commands behind it
                     self._failed(command, error)
             else:
                 unreadable = own(self, command) or unreadable

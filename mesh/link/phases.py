@@ -2,7 +2,7 @@
 
 A link is one ZeroMQ connection and no more: its commands are counted and refer to channels that the other
 end knows, so a link that ended is never taken up again. The gateway makes another one, with a new DEALER,
-and its channels begin anew. Therefore ENDED is final.
+and its channels start over. Therefore ENDED is final.
 
     RESOLVING   the worker announced a name, which is looked up (gateway only)
     GREETING    connected, or about to be: Hello has to be answered by Welcome. Nothing else is said.

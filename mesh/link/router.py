@@ -42,7 +42,7 @@ WAKING_SECONDS = 0.25
 
 
 class Router:
-    """Takes commands of all gateways.
+    """A worker's links to all gateways.
 
     Args:
         context: of the socket.
@@ -132,7 +132,7 @@ class Router:
             self._batch(frames)
 
     def _was_frozen(self) -> bool:
-        """Whether this process stood still for so long that gateways may have given it up."""
+        """Whether this process stood still for longer than gateways wait for it."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now - self._awake > self._patience and self._waking is None:
@@ -180,7 +180,7 @@ class Router:
     def _carry_out(self, link: bytes, command: commands.ToWorker) -> None:
         try:
             self._handlers.on_command(link, command)
-        except Exception as error:  # the commands behind it are not to blame
+        except Exception as error:  # it must not affect the commands behind it
             counters.count("handlers_failed")
             log.error("handling a command failed", gateway=self._gateway(link), exc_info=error)
             channel = getattr(command, "channel", None)
@@ -216,7 +216,7 @@ class Router:
         self._lost(link)
 
     def _say(self, event: str, link: bytes, **fields: object) -> None:
-        """Log it once for each gateway, and once for all strangers."""
+        """Log it once for each gateway, and once for all peers that have not said Hello."""
         gateway = self._gateway(link)
         if gateway not in self._said:
             live = {"", gateway, *(each.gateway for each in self._links.values())}
@@ -224,7 +224,7 @@ class Router:
             log.error(event, gateway=gateway, **fields)
 
     def gateway_silent(self, gateway: str, seconds: float) -> bool:
-        """End the links of a gateway over which nothing has come for so long; whether any is left."""
+        """End the links of a gateway that were silent for longer than `seconds`; whether any is left."""
         self._reader.read_now()
         since = asyncio.get_running_loop().time() - seconds
         links = [link for link, each in self._links.items() if each.gateway == gateway]

@@ -1,6 +1,7 @@
 """Watches linked nodes of which nothing comes on the bus, for as long as that is so.
 
-Silence on the bus alone says little, since the proxy may be gone. Silence on the link as well says enough.
+Silence on the bus alone proves little, since the proxy may be at fault. A node that is silent on its link
+as well is dead, or as good as dead.
 """
 
 import asyncio
@@ -15,8 +16,8 @@ class Silence:
 
     Args:
         seconds: that a node may be silent on its link, too.
-        check: called with (node, seconds) again and again: it ends a link that has been silent so long,
-            and says whether there still is one.
+        check: called with (node, seconds) repeatedly: it ends a link that has been silent that long, and
+            returns whether there still is one.
     """
 
     def __init__(self, seconds: float, check: Callable[[str, float], bool]) -> None:

@@ -90,7 +90,11 @@ class ChannelCase:
             gateway.sent,
             settings.worker,
             make_presences=lambda _: PresenceRegistry.of(
-                self.endpoint.presences, bus.node, bus.publish_kind, settings.presence, self._local_broadcast
+                self.endpoint.presences,
+                bus.node,
+                bus.publish_kind,
+                settings.presence,
+                self._local_broadcast,
             ),
         )
         self._presences = channels.presences

@@ -29,7 +29,8 @@ ROLES = {BUS: (NODES, PROGRAMS), LINKS: (NODES,)}
 REREAD_SECONDS = 1.0
 """A revoked key is refused after this."""
 REREAD_FOR_STRANGERS_SECONDS = 0.05
-"""A new key is accepted after this: often enough for those refused first, and no burden when many knock."""
+"""A new key is accepted after this: soon enough for a key that was refused first, and little work
+when many unknown keys are presented."""
 
 
 class Keys:
@@ -66,7 +67,7 @@ class Keys:
             return self._known.get(public)
 
 
-class _Doorman:
+class _KeyCheck:
     """Answers for ZAP whether a key may connect; called in a thread of its own."""
 
     def __init__(self, keys: Keys) -> None:
@@ -104,9 +105,9 @@ class NodeContext(zmq.Context[zmq.Socket[bytes]]):
         quiet = logging.getLogger("mesh.zeromq.zap")
         quiet.setLevel(logging.WARNING)
         self._authenticator = ThreadAuthenticator(self, log=quiet)
-        doorman = _Doorman(keys)
+        key_check = _KeyCheck(keys)
         for domain in (BUS, LINKS, CLIENTS):
-            self._authenticator.configure_curve_callback(domain, doorman)
+            self._authenticator.configure_curve_callback(domain, key_check)
         self._authenticator.start()
 
     def term(self) -> None:

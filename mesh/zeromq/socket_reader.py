@@ -1,4 +1,4 @@
-"""From ZeroMQ's edge-triggered file descriptor to "every message, in the event loop".
+"""Reads a ZeroMQ socket in the event loop, although its file descriptor is edge-triggered.
 
 The descriptor becomes readable when something may have changed, once; so read until there is nothing
 left, and look again after each send, which may have swallowed the edge (libzmq zmq_getsockopt(3),
@@ -99,7 +99,7 @@ class SocketReader:
             frames = socket.recv_multipart(zmq.NOBLOCK)
             try:
                 handle(frames)
-            except Exception as error:  # whatever it is, the messages behind it are not to blame
+            except Exception as error:  # it must not affect the messages behind it
                 counters.count("handlers_failed")
                 log.error("handling a message failed", exc_info=error)
             if self._closed:

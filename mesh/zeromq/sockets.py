@@ -1,6 +1,6 @@
 """Every ZeroMQ socket of the mesh: one function per role, all options set before bind or connect.
 
-Options set later have no effect (libzmq #4532), and libzmq's defaults wait for ever on exit, hold
+Options set later have no effect (libzmq #4532), and libzmq's defaults wait without end on exit, hold
 messages of any size, drop silently at 1,000 messages and never notice a dead peer.
 """
 
@@ -18,10 +18,10 @@ from mesh.zeromq.randomness import routing_id
 LINGER_MS = 500
 """What was sent before a node stops has this long to leave."""
 HANDSHAKE_MS = 5_000
-"""A peer that connects and says nothing, or garbage, is cut off after this."""
+"""A peer that connects and says nothing, or garbage, is disconnected after this."""
 CONNECT_MS = 2_000
-"""A connection that is not there by then is tried anew: the kernel would wait longer from try to try, and
-find a network that is whole again up to two minutes late."""
+"""A connection that is not established by then is tried again: the kernel would wait longer after each try,
+and notice up to two minutes late that the network works again."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1_000
 NEVER_MS = 24 * 3600 * 1000
@@ -176,7 +176,7 @@ def bind(socket: zmq.Socket[bytes], address: str, domain: str) -> str:
 def connect(socket: zmq.Socket[bytes], address: str, server_key: bytes | None) -> None:
     """Connect; over TCP with CURVE, if the socket's context has keys.
 
-    `server_key` is the public key, in Z85, of whom to expect there.
+    `server_key` is the public key, in Z85, of the peer to expect there.
 
     Raises:
         NodeError: if the address cannot be used, or only one side has keys.

@@ -1,4 +1,8 @@
-"""Says on the bus who this node is and what it serves, and hears it of the others."""
+"""Announces on the bus who this node is and what it serves, and reads the announcements of the others.
+
+Each node announces itself at a fixed interval, when a new node appears, and when its way to the bus
+changes. The wire format is that of docs/protocol.md §2.1; which nodes there are is kept in a Placement.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +25,7 @@ log = get_logger("mesh.nodes")
 _malformed = Complaints(log, "announcement dropped")
 
 MAX_OTHER_VERSIONS = 1_000
-"""Nodes of which is remembered that it was said."""
+"""Nodes with an incompatible version that are remembered, so that each is logged once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,7 @@ class Announcer:
         bus.subscribe(topics.exact(topics.NODES))
 
     def start(self, handlers: NodeHandlers) -> None:
-        """Call `handlers` from now on; announce this node, and again and again, once answers can be heard.
+        """Call `handlers` from now on; announce this node regularly once it can receive the answers.
 
         To be called before the bus is started.
         """
@@ -82,7 +86,7 @@ class Announcer:
         self._bus.when_subscribed(self._tick)
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Announce that this node stops."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -90,7 +94,7 @@ class Announcer:
         self._announce("down")
 
     def announce(self) -> None:
-        """Say at once that this node lives."""
+        """Announce this node now."""
         self._announce("up")
 
     def report_lost(self, node: str, kind: Literal["gateway", "worker"] = "worker") -> None:

@@ -1,8 +1,8 @@
-"""Which nodes are gone, so that nobody waits for their answers.
+"""Which nodes have stopped or died, so that nobody waits for their answers.
 
 A node is gone when it has said goodbye, when it has been silent for `bus.node_down_seconds`, or when a node
-saw its link to it end and it does not announce itself soon after. A node that does not hear its own
-announcements, or has not heard them for long, cannot tell: the others may be silent only for it.
+saw its link to it end and it does not announce itself soon after. A node that does not receive its
+own announcements, or has not received them for long, cannot tell: its own connection may be what is broken.
 """
 
 import asyncio
@@ -11,10 +11,11 @@ from collections.abc import Callable
 from mesh.bus.discovery.placement import Placement
 
 SILENT_ANNOUNCEMENTS = 1.5
-"""Missing ones after which a node whose link has ended is gone; alive, it would announce itself at once."""
+"""After this many missing announcements a node whose link has ended counts as gone; if it were alive, it
+would announce itself at once."""
 SETTLED_ANNOUNCEMENTS = 2.5
-"""A node that has received its own announcements for so many intervals has heard from all others. One that
-has missed so many of its own is cut off from the bus."""
+"""A node that has received its own announcements for this many intervals has received those of all others.
+One that has missed this many of its own has lost its connection to the bus."""
 
 
 class Departures:

@@ -1,7 +1,7 @@
 """Who is alive, who serves which route, and which worker a topic belongs to.
 
 Nodes announce themselves on the bus; which worker takes a topic is decided by rendezvous hashing, so
-that every gateway, without asking anybody, comes to the same answer, and a worker that comes or goes
+that every gateway reaches the same answer without asking another, and a worker that comes or goes
 moves only its own share of topics.
 """
 
@@ -74,7 +74,7 @@ def decode(data: bytes) -> Announcement:
 
 
 class Placement:
-    """The nodes heard of lately. Time is an argument, in seconds of any one clock."""
+    """The nodes whose announcements are recent. Time is an argument, in seconds of any one clock."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, tuple[Announcement, float]] = {}
@@ -107,7 +107,7 @@ class Placement:
         return entry[0] if entry else None
 
     def nodes(self) -> list[Announcement]:
-        """All nodes heard of lately."""
+        """All nodes whose announcements are recent."""
         return [announcement for announcement, _ in self._nodes.values()]
 
 

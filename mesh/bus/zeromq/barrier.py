@@ -1,9 +1,9 @@
-"""Tells when subscriptions are in force: a probe through every proxy.
+"""Tells when subscriptions are in force: by a probe through every proxy.
 
-A subscription travels to the proxies on its own; broadcasts published before it arrives are lost. So
-after the subscriptions in question we subscribe to a fresh `$sync` topic and publish on it until the probe
-comes back from each proxy that is there: a proxy takes subscriptions of one connection in order, so by then
-it has them all.
+A SUB sends its subscriptions to the proxies asynchronously, and a proxy drops what nobody is subscribed to
+(ZeroMQ RFC 29). So, after the subscriptions in question, this node subscribes to a `$sync` topic that it
+has never used and publishes on it until the probe has come back from each proxy that is available. A proxy
+processes the subscriptions of one connection in order, so by then it has all of them.
 """
 
 import asyncio

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh import topics
+from mesh import telemetry, topics
 from mesh.bus.contract import Handlers, OnBroadcast, Status, Withdraw
-from mesh.bus.frames import DIRECT, Header, encode_direct
+from mesh.bus.frames import BROADCAST, DIRECT, Header, encode_direct
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.bus.zeromq.barrier import Barrier
 from mesh.bus.zeromq.confirmations import Confirmations
@@ -20,7 +20,7 @@ from mesh.bus.zeromq.subscriber import Subscriber
 from mesh.messages import Sender
 from mesh.settings import BusSettings
 from mesh.settings.sections import MAX_PROXIES
-from mesh.telemetry import get_logger
+from mesh.telemetry import get_logger, stats
 from mesh.zeromq import sockets
 
 log = get_logger("mesh.bus")
@@ -117,7 +117,10 @@ class ZeroMQBus:
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and queue it; returns its number."""
-        sequence = self.publisher.publish(topic, event, codec, data, sender)
+        sequence = self.publisher.publish(BROADCAST, topic, event, codec, data, sender)
+        stats.broadcasts += 1
+        if telemetry.attached("broadcast"):
+            telemetry.emit("broadcast", {"bytes": len(data)}, {"topic": topic, "event": event})
         if self._published is not None:
             self._published(topic, sequence)
         return sequence
@@ -125,13 +128,13 @@ class ZeroMQBus:
     def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
         """As `publish`, but only that node gets it."""
         frame = encode_direct(topic, data)
-        return self.publisher.publish_kind(DIRECT, topics.of_node(node), event, codec, frame)
+        return self.publisher.publish(DIRECT, topics.of_node(node), event, codec, frame)
 
     def publish_kind(
         self, kind: int, topic: str, event: str = "", codec: int = 0, data: bytes = b""
     ) -> int:
         """Number a message between nodes and queue it; returns its number."""
-        return self.publisher.publish_kind(kind, topic, event, codec, data)
+        return self.publisher.publish(kind, topic, event, codec, data)
 
     def subscription(self, pattern: str, max_queued: int) -> Subscription:
         """Broadcasts on a topic, or on all topics that start so."""

@@ -1,4 +1,4 @@
-"""Tells when proxies have taken what was published, without waiting for a proxy that is frozen.
+"""Tells when proxies have taken over what was published, without waiting for a proxy that is frozen.
 
 A probe behind the messages comes back through the proxy that took them. If one owes its answer while
 another that is in use answers, it is doubted: what it took is sent again through the others, in order and
@@ -12,13 +12,13 @@ from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.publisher import Publisher
 
 DOUBT_SECONDS = 0.25
-"""A proxy owes an answer for so long before it is doubted."""
+"""How long a proxy may owe an answer before it is doubted."""
 AGAIN_SECONDS = 0.1
 """Between two probes while an answer is owed."""
 
 
 class Confirmations:
-    """Those who wait for one publisher."""
+    """The waits for messages of one publisher."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher

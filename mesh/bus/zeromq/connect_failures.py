@@ -10,7 +10,7 @@ from mesh.telemetry import get_logger
 log = get_logger("mesh.bus")
 
 CANNOT_CONNECT = (MeshError, zmq.ZMQError, OSError)
-"""A key that is not there, say, or too many open files: both may pass."""
+"""For example a missing key, or too many open files: both may be remedied while the node runs."""
 
 
 class ConnectFailures:

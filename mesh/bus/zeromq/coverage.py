@@ -1,12 +1,16 @@
-"""Who hears which proxy: what nodes announce, for a publisher that uses the proxies everybody hears."""
+"""Which nodes receive from which proxy, according to their announcements.
+
+A publisher uses the proxies from which every node receives.
+"""
 
 from collections.abc import Collection
 
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
+from mesh.bus.zeromq.proxy_connection_phases import Phase
 
 
 class Coverage:
-    """The nodes heard of lately. Time is an argument, in seconds of any one clock.
+    """The nodes that have announced themselves lately. Time is an argument, in seconds of any one clock.
 
     Args:
         connections: the publisher's, as they are now.
@@ -39,14 +43,16 @@ class Coverage:
         self._proxies.pop(node, None)
         return self._announced_at.pop(node, None) is not None
 
-    def all_hear(self, connection: ProxyConnection) -> bool:
-        """Whether every node hears this proxy."""
-        return self._announced_at.keys() <= connection.receivers
+    def usable(self, now: float, patience_seconds: float) -> list[ProxyConnection]:
+        """The proxies that work and that every node hears; else those that have worked for a while."""
+        working = [each for each in self._connections if each.phase is Phase.CONFIRMED]
+        everybody = [each for each in working if self._announced_at.keys() <= each.receivers]
+        return everybody or [each for each in working if now - each.answering_since > patience_seconds]
 
     def silent(self, now: float, seconds: float) -> list[str]:
-        """Nodes that have not announced themselves for so long.
+        """Nodes that have not announced themselves for longer than `seconds`.
 
-        Who hears nothing, or has begun to hear just now, cannot say that of anybody.
+        None, while this node itself receives nothing or has only just begun to.
         """
         if not any(each.answering and now - each.answering_since > seconds for each in self._connections):
             return []

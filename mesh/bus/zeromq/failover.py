@@ -1,10 +1,33 @@
-"""Keeps the order of one origin's messages while some of its topics move to another proxy.
+"""Keeps each topic in order while it moves from one proxy to another.
 
-A publisher that takes a proxy into use sends a marker through every proxy: "my messages above this number
-may come other ways than before". Until the markers of all old ways have come, everything sent before them
-may be on its way yet, so what is above that number waits. If an old way is lost meanwhile, its messages
-come again, and behind them the next marker, through all ways that are left: then that one is waited for.
-Markers are repeated for a while, for nodes that have just come.
+A node publishes a topic through one proxy at a time, and one connection keeps the order (ZeroMQ RFC 29).
+When the proxies in use change, topics are spread over them again, and of two messages on one topic that
+took different proxies the second may arrive first. A marker is what keeps a receiver from handling it.
+
+**The invariant.** A publisher that changes its ways takes a number of its own, the *boundary*, and sends a
+marker with it through every proxy it uses: "what is above this number may come another way than before". A
+receiver handles a message above the boundary only when everything below it has arrived or is lost for good.
+
+**The proof.** A marker is sent behind all earlier messages of its connection, and proxies pass on in
+order. So the marker that came through a proxy proves that everything sent through it below the
+boundary. `ways` is how many proxies were used before and are used still. When as many markers with `old`
+have come, by different ways, nothing below the boundary can follow but what a lost proxy held; and that is
+another case:
+
+- *A proxy comes into use.* Markers go through those kept (`old`) and those gained. The latter are not
+  waited for. They are there so that a receiver knows of the boundary before the first message on the new
+  way.
+- *A proxy is lost.* What it may have lost is sent again through the others, by number, in front of newer
+  messages. When all of that is sent, the next marker goes through all proxies that are left. A receiver
+  that waits for the lost proxy's marker now waits for these instead: the latest boundary counts, and what
+  is above the first one waits for it.
+
+**What is bounded.** A receiver waits for `bus.proxy_timeout_seconds` and three seconds more; within that
+time a lost proxy is given up and what it held is sent again. After it, order may be violated, which is
+logged and counted (`bus_moves_expired`). Markers are repeated for two seconds, for nodes that did not hear
+all proxies yet; one that is not above what is settled already has no effect.
+
+The publishing half is Markers, the receiving half is Reroutes.
 """
 
 import asyncio
@@ -22,7 +45,7 @@ log = get_logger("mesh.bus")
 
 REMEMBERED_ORIGINS = 10_000
 REPEATED_SECONDS = 2.0
-"""For so long a marker is repeated, for nodes that did not hear all proxies yet when it came."""
+"""How long a marker is repeated, for nodes that were not connected to all proxies when it was sent."""
 
 Deliver = Callable[[str, Header, bytes], None]
 

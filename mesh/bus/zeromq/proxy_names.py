@@ -1,6 +1,6 @@
-"""Follows the names of proxies: which addresses they have now.
+"""Which addresses the names of proxies stand for, as DNS changes.
 
-Names are looked up at the start, at once when a proxy is lost, again and again while one is missing, and
+Names are looked up at the start, at once when a proxy is lost, repeatedly while one is missing, and
 every `bus.resolve_seconds` when all is well. An answer replaces the last one of its name; while a name
 cannot be looked up its last answer counts. One look-up of a name is under way at a time.
 """

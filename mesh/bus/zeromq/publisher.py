@@ -1,11 +1,24 @@
-"""Numbers what a node publishes and sends it, each topic through one of the proxies.
+"""The publishing half of a node's bus: numbers messages, and sends each topic through one of the proxies.
 
-A proxy is used while every live node hears it (they say so in their announcements). When one is lost, what
-may be lost with it is sent again through the others, under the same numbers; receivers drop what they have
-had. When one comes back, markers tell receivers where its share of the topics begins
-(mesh/bus/zeromq/failover.py).
-While no proxy is there, or a queue is full, messages wait in a bounded backlog; what does not fit is
-dropped, counted and logged.
+**What must hold.** The broadcasts of one node to one topic arrive in order, each at most once, and none is
+lost while one proxy is left (guarantees 2 to 4 of mesh/bus/contract.py). PUB and SUB alone (ZeroMQ RFC 29)
+promise less: what one connection delivers is in order, but nothing is acknowledged or sent again. So:
+
+1. *One topic, one way.* A topic goes through one proxy, chosen by rendezvous hashing over those in use
+   (topic_proxies.py). While these stay the same, order follows from that of the connection.
+2. *Only ways that everybody hears.* A proxy is in use while our own probes come back through it and every
+   live node has announced that it hears it (coverage.py). If there is no such proxy, those through which
+   our probes have come back for `bus.listeners_seconds` are used: some nodes are better than none.
+3. *Kept until passed on.* A probe behind a message that comes back proves that the proxy has taken the
+   message, though not that every node has it. So a message stays in the resend buffer of its connection
+   until then and some seconds longer (resend_buffer.py). When a proxy is used no more, what is in its
+   buffer goes through the others, in order and with the old numbers; receivers drop what they have had
+   (duplicates.py).
+4. *Markers.* What moves to another proxy must not overtake what came the old way: failover.py.
+
+**What is bounded.** While no proxy is in use, or its queue is full (EAGAIN; XPUB_NODROP), messages wait in
+the backlog, up to `bus.backlog_messages` and 64 MB. What does not fit is dropped, counted and logged. A
+proxy that owes an answer for `bus.proxy_timeout_seconds` is given up if another is in use.
 """
 
 import asyncio
@@ -16,37 +29,26 @@ from typing import Protocol
 
 import zmq
 
-from mesh import contexts, telemetry, topics
-from mesh.bus.frames import (
-    ANNOUNCEMENT,
-    BROADCAST,
-    KEPT,
-    MOVE,
-    PROBE,
-    READ,
-    VERSION,
-    Header,
-    encode_header,
-)
+from mesh import contexts, topics
+from mesh.bus.frames import ANNOUNCEMENT, KEPT, MOVE, PROBE, READ, VERSION, Header, encode_header
 from mesh.bus.zeromq.backlog import MAX_BYTES, Backlog
 from mesh.bus.zeromq.coverage import Coverage
 from mesh.bus.zeromq.failover import Markers
+from mesh.bus.zeromq.first_probes import FirstProbes
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
-from mesh.bus.zeromq.proxy_connection_phases import Phase
 from mesh.bus.zeromq.resend_buffer import NumberedMessage
 from mesh.bus.zeromq.topic_proxies import TopicProxies
 from mesh.messages import Sender
 from mesh.settings import BusSettings
-from mesh.telemetry import counters, get_logger, stats
+from mesh.telemetry import counters, get_logger
 
 log = get_logger("mesh.bus")
 
 RETRY_SECONDS = 0.005
 TICK_SECONDS = 0.25
 """Between two probes of each proxy."""
-FIRST_PROBE_SECONDS = 0.001
 SILENT_ANNOUNCEMENTS = 2.5
-"""A node that has missed so many is not waited for when a proxy is back."""
+"""After this many missing announcements of a node, nobody waits for it when a proxy is back."""
 
 
 class Owner(Protocol):
@@ -118,7 +120,7 @@ class Publisher:
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Those that this node hears."""
+        """Those from which this node receives."""
         return tuple(connection.address for connection in self.connections if connection.answering)
 
     @property
@@ -165,15 +167,7 @@ class Publisher:
         for connection in self.connections:
             connection.close()
 
-    def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
-        """Number a broadcast and queue it; returns its number."""
-        sequence = self.publish_kind(BROADCAST, topic, event, codec, data, sender)
-        stats.broadcasts += 1
-        if telemetry.attached("broadcast"):
-            telemetry.emit("broadcast", {"bytes": len(data)}, {"topic": topic, "event": event})
-        return sequence
-
-    def publish_kind(
+    def publish(
         self,
         kind: int,
         topic: str,
@@ -242,17 +236,14 @@ class Publisher:
         self._choose()
 
     def node_gone(self, node: str) -> None:
-        """A node is no more: nothing depends on what it hears."""
+        """A node has stopped: from which proxies it received no longer matters."""
         if self._coverage.forget(node):
             self._choose()
 
     def _choose(self) -> None:
         """Use the proxies that everybody hears; send again what went through one that is used no more."""
-        here = [each for each in self.connections if each.phase is Phase.CONFIRMED]
         now = asyncio.get_running_loop().time()
-        everybody = [connection for connection in here if self._coverage.all_hear(connection)]
-        patience = self._settings.listeners_seconds
-        usable = everybody or [each for each in here if now - each.answering_since > patience]
+        usable = self._coverage.usable(now, self._settings.listeners_seconds)
         if self._backlog.messages:  # what waits was published before any marker that could be sent now
             usable = [connection for connection in usable if connection in self.in_use] or usable
         if usable == self.in_use:
@@ -312,20 +303,7 @@ class Publisher:
 
     def proxy_connected(self, connection: ProxyConnection) -> None:
         """A proxy is there: find out whether its messages arrive as well."""
-        self._first_probe(
-            connection, connection.interruptions, self._owner.fresh_topic(connection), FIRST_PROBE_SECONDS
-        )
-
-    def _first_probe(
-        self, connection: ProxyConnection, interruptions: int, topic: str, seconds: float
-    ) -> None:
-        if connection.answering or not connection.connected or connection.interruptions != interruptions:
-            return
-        self.probe(topic, connection)
-        again = min(2 * seconds, TICK_SECONDS)
-        asyncio.get_running_loop().call_later(
-            seconds, self._first_probe, connection, interruptions, topic, again
-        )
+        FirstProbes(self, connection, self._owner.fresh_topic(connection), TICK_SECONDS).send()
 
     def proxy_lost(self, _connection: ProxyConnection) -> None:
         """A proxy is known not to be there, or not to answer."""

@@ -41,7 +41,7 @@ class ResendBuffer:
     """What was sent through one proxy and may have been lost with it. Positions count what was added.
 
     Args:
-        seconds: what the proxy has taken is kept for so long.
+        seconds: how long what the proxy has taken over is kept.
     """
 
     def __init__(self, seconds: float = RESENT_SECONDS) -> None:

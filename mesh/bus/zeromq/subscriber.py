@@ -1,7 +1,8 @@
-"""Subscriptions of one node, and what arrives for them through all proxies.
+"""The receiving half of a node's bus: one SUB (ZeroMQ RFC 29), connected to all proxies.
 
-What comes a second time, because its publisher sent it again through another proxy, is dropped. Bytes that
-are not a bus message are counted, logged and dropped; nobody else notices.
+A message that arrives a second time, because its publisher sent it again through another proxy, is
+dropped, and so is one that was published before anybody here had subscribed to its topic. Bytes that are
+not a bus message are counted, logged and dropped.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ REFUSED_SECONDS = 1.0
 
 NOT_YET = float("inf")
 TICK_BUDGET_SECONDS = 2 * tick_budget.TICK_BUDGET_SECONDS
-"""What comes from the bus goes before what waits for it, as replies do, and what makes more of it."""
+"""Twice the usual: replies wait for broadcasts, and whatever publishes more of them has to wait, too."""
 _RESERVED = topics.RESERVED.encode()
 _BROADCASTS = frozenset({BROADCAST, DIRECT})
 _ONCE_ONLY = _BROADCASTS | {ONCE, CALL, ANSWER}
@@ -78,7 +79,7 @@ class Subscriber:
     Args:
         socket: a SUB.
         proxies: their addresses.
-        reroute_seconds: what comes another way waits at most so long for what was sent before it.
+        reroute_seconds: the longest time for which a message waits for earlier ones on another way.
         owner: is told what concerns the connections.
     """
 
@@ -125,7 +126,7 @@ class Subscriber:
             sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
 
     def add(self, proxy: str) -> None:
-        """Hear one more proxy. Raises MeshError if its address or the key cannot be used."""
+        """Receive from one more proxy. Raises MeshError if its address or the key cannot be used."""
         address = subscribe_address(proxy)
         sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
         self._proxies[address] = proxy

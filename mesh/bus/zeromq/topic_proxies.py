@@ -9,7 +9,7 @@ REMEMBERED_TOPICS = 10_000
 
 
 class TopicProxies:
-    """Remembers it for the topics published on lately."""
+    """The choice for each topic, remembered for those published on lately."""
 
     __slots__ = ("_by_topic", "_connections")
 

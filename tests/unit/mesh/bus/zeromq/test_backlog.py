@@ -12,8 +12,8 @@ from mesh.telemetry import counters
 def waiting(messages):
     publisher = Publisher(None, "n", settings.load().bus, [], None)
     for number in range(messages):
-        publisher.publish_kind(1, "room:1", str(number))
-        publisher.publish_kind(4, "$presence:x")  # has a number, and is not kept
+        publisher.publish(1, "room:1", str(number))
+        publisher.publish(4, "$presence:x")  # has a number, and is not kept
     return publisher
 
 
@@ -53,6 +53,6 @@ def test_large_broadcasts_that_find_no_room_are_counted():
     before = counters.value("bus_backlog_dropped")
     publisher = Publisher(None, "n", settings.load().bus, [], None)
     for _ in range(66):
-        publisher.publish_kind(1, "room:1", "e", data=bytes(1_000_000))
+        publisher.publish(1, "room:1", "e", data=bytes(1_000_000))
     assert (publisher.backlog, publisher.dropped) == (64, 2)
     assert counters.value("bus_backlog_dropped") == before + 2
