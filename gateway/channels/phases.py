@@ -49,6 +49,8 @@ class Phase(Enum):
         joined: whether the client knows that its join is accepted; so the channel is a member of its topic.
     """
 
+    __hash__ = object.__hash__  # Enum's is Python code, and a join looks up the table four times
+
     joined: bool
 
     QUEUED = "queued", False
@@ -82,6 +84,8 @@ class Phase(Enum):
 
 class Event(Enum):
     """What happens to a channel."""
+
+    __hash__ = object.__hash__
 
     OLD_ENDED = auto()
     """The channel that it replaces has ended."""
@@ -117,6 +121,8 @@ class Event(Enum):
 
 class Step(Enum):
     """What the session does when the phase has changed, in the order of the table."""
+
+    __hash__ = object.__hash__
 
     SUBSCRIBE = auto()
     """Let the hub subscribe, and join afterwards."""
