@@ -17,11 +17,11 @@ from gateway.join_guard import JoinGuard
 from gateway.ledger import Tally
 from gateway.live_topics import LiveTopics
 from gateway.trace import Traces
-from gateway.transports.connection import WebSockets
-from gateway.transports.door import Door
-from gateway.transports.longpoll import LongPoll
-from gateway.transports.longpoll_sessions import LongPollSessions
-from gateway.transports.zeromq import ZeroMQClients
+from gateway.transports.longpoll.handler import LongPoll
+from gateway.transports.longpoll.sessions import LongPollSessions
+from gateway.transports.websocket.connection import WebSockets
+from gateway.transports.websocket.listener import Listener
+from gateway.transports.zeromq.clients import ZeroMQClients
 from gateway.workers import Workers
 from mesh import contexts, placement, telemetry, topics
 from mesh.bus import topic_counts, traces
@@ -77,7 +77,7 @@ class GatewayNode:
         self._calls: Calls | None = None
         self._traces: Traces | None = None
         self._server: GatewayServer | None = None
-        self._door: Door | None = None
+        self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Connect to the bus, then listen.
@@ -158,7 +158,7 @@ class GatewayNode:
             self._zeromq.start()
             self.zeromq_address = self._zeromq.address
         self._server = GatewayServer(application, settings=settings.gateway, ssl_options=certificate)
-        self._door = Door(
+        self._listener = Listener(
             self._server,
             self._websockets,
             handshakes(self.endpoint, "websocket", settings.gateway),
@@ -166,8 +166,8 @@ class GatewayNode:
             certificate,
             TrustedProxies(settings.gateway.trusted_proxies),
         )
-        self._door.add_sockets(shared, proxied=settings.gateway.proxy_protocol == "required")
-        self._door.add_sockets(own)
+        self._listener.add_sockets(shared, proxied=settings.gateway.proxy_protocol == "required")
+        self._listener.add_sockets(own)
         self._tell("node_started")
 
     def _tell(self, event: str) -> None:
@@ -177,8 +177,8 @@ class GatewayNode:
         """Listen no more, send all clients away with 1012, end the links, say goodbye."""
         if self.prober is not None:
             self.prober.draining = True
-        if self._door is not None:
-            self._door.close()
+        if self._listener is not None:
+            self._listener.close()
         if self._server is not None:
             self._server.stop()
         if self._longpoll is not None:

@@ -5,8 +5,8 @@ import re
 from http import HTTPStatus
 from pathlib import Path
 
-from gateway.transports.connection import LIMITS
-from gateway.transports.zeromq import UNKNOWN
+from gateway.transports.websocket.connection import LIMITS
+from gateway.transports.zeromq.clients import UNKNOWN
 from mesh.errors import CloseCode
 
 ROOT = Path(__file__).parents[1]

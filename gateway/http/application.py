@@ -19,10 +19,10 @@ from gateway.http.own_contexts import OwnContexts
 from gateway.http.publish import PublishApi
 from gateway.http.server import Connection, has_body
 from gateway.http.static import StaticHandler
-from gateway.transports.connection import WebSockets
 from gateway.transports.handshake import Handshake, malformed_header
-from gateway.transports.longpoll import LongPoll, LongPollHandler
-from gateway.transports.websocket import WebSocketHandler
+from gateway.transports.longpoll.handler import LongPoll, LongPollHandler
+from gateway.transports.websocket.connection import WebSockets
+from gateway.transports.websocket.handler import WebSocketHandler
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError
 from mesh.mount import path_pattern

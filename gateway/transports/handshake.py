@@ -20,7 +20,7 @@ from gateway.http.params import decode_header, decode_path_params, decode_query
 from gateway.http.paths import normal
 from gateway.http.proxy_protocol import plain_peer
 from gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
-from gateway.transports.upgrade_request import UpgradeRequest
+from gateway.transports.websocket.upgrade_request import UpgradeRequest
 from mesh.errors import RemoteProtocolError
 from mesh.mount import Mount, SessionCookie, path_pattern
 from mesh.socket import ConnectInfo

@@ -11,7 +11,7 @@ import select
 import socket
 from typing import Any
 
-from gateway.transports import frames, upgrade, upgrade_request
+from gateway.transports.websocket import frames, upgrade, upgrade_request
 
 MAX_BYTES = 1_000_000
 

@@ -17,25 +17,23 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, par
 
 from gateway.actions import Forward
 from gateway.channel_state import ChannelState
-from gateway.http import cookies, once, proxy_protocol, requests
+from gateway.http import cookies, idempotency, proxy_protocol, requests
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
 from gateway.http.publish import PublishApi
 from gateway.session import Session
-from gateway.transports import (
-    admission,
-    longpoll,
-    longpoll_calls,
-    longpoll_sessions,
-    upgrade,
-    websocket,
-    zeromq,
-)
+from gateway.transports import admission
 from gateway.transports.admission import RefusedError
-from gateway.transports.frames import CLOSE, FrameReader, close_code
 from gateway.transports.handshake import Handshake
-from gateway.transports.upgrade_request import Headers
+from gateway.transports.longpoll import calls as longpoll_calls
+from gateway.transports.longpoll import sessions as longpoll_sessions
+from gateway.transports.longpoll.messages import messages_of
+from gateway.transports.websocket import handler as websocket
+from gateway.transports.websocket import upgrade
+from gateway.transports.websocket.frames import CLOSE, FrameReader, close_code
+from gateway.transports.websocket.upgrade_request import Headers
+from gateway.transports.zeromq.clients import read_opening
 from mesh import addresses, payloads, placement, sessions, tokens, topics
 from mesh.bus import calls, frames, moves, topic_counts, traces
 from mesh.channel import Channel
@@ -284,7 +282,7 @@ LONGPOLL = (
 
 
 def longpoll_messages(data: bytes) -> Any:
-    return longpoll.messages_of(request_of(data))
+    return messages_of(request_of(data))
 
 
 def api(action: str) -> Callable[[bytes], Any]:
@@ -297,7 +295,7 @@ def api_key(data: bytes) -> Any:
 
 def opening(data: bytes) -> Any:
     """As a ZeroMQ client is let in."""
-    read = zeromq.read_opening(data)
+    read = read_opening(data)
     info = ConnectInfo(transport="zeromq", uri=read.path)
     return admission.ask(MOUNT, info, read.params)
 
@@ -564,10 +562,10 @@ PARSERS = [
     ),
     Parser(
         "idempotency key",
-        once.decode,
+        idempotency.decode,
         (WireError,),
-        [once.encode(b"f" * 16, 3)],
-        lambda read: once.encode(*read),
+        [idempotency.encode(b"f" * 16, 3)],
+        lambda read: idempotency.encode(*read),
     ),
     Parser("tracker", track, (WireError,), TRACKER, tracker_messages.encode),
     Parser(

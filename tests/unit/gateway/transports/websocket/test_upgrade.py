@@ -1,9 +1,9 @@
-"""gateway/transports/upgrade.py: the sentences of a failed upgrade, the accept key of a good one."""
+"""gateway/transports/websocket/upgrade.py: the sentences of a failed upgrade, the accept key of a good one."""
 
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from gateway.transports.upgrade import problem, response
+from gateway.transports.websocket.upgrade import problem, response
 
 GOOD = {
     "Host": "h",

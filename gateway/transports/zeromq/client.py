@@ -12,7 +12,7 @@ from mesh.errors import CloseCode
 from mesh.telemetry import counters, get_logger
 
 if TYPE_CHECKING:
-    from gateway.transports.zeromq import ZeroMQClients
+    from gateway.transports.zeromq.clients import ZeroMQClients
 
 log = get_logger("gateway.zeromq")
 

@@ -16,12 +16,12 @@ from gateway.client import Client
 from gateway.http.bodies import Bodies
 from gateway.http.body_handler import BodyHandler
 from gateway.hub import Hub
-from gateway.transports import longpoll_calls
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.handshake import Handshake, undecoded
-from gateway.transports.longpoll_calls import CANCEL, POLL, POST, UNREAD, encode
-from gateway.transports.longpoll_messages import messages_of
-from gateway.transports.longpoll_sessions import ENCODINGS, LongPollSession, LongPollSessions
+from gateway.transports.longpoll import calls as longpoll_calls
+from gateway.transports.longpoll.calls import CANCEL, POLL, POST, UNREAD, encode
+from gateway.transports.longpoll.messages import messages_of
+from gateway.transports.longpoll.sessions import ENCODINGS, LongPollSession, LongPollSessions
 from mesh import tokens
 from mesh.bus.calls import Calls
 from mesh.errors import TokenError, WireError

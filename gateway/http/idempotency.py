@@ -29,7 +29,7 @@ class Used(NamedTuple):
     at: float
 
 
-class OnceKeys:
+class IdempotencyKeys:
     """The keys used lately, bounded in time and number. Time is an argument."""
 
     def __init__(self, seconds: float, max_keys: int) -> None:

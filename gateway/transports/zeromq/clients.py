@@ -20,8 +20,8 @@ from gateway.hub import Hub
 from gateway.ledger import CLIENT_GONE, Ledger
 from gateway.transports.admission import RefusedError, admit
 from gateway.transports.base import Encoding
-from gateway.transports.rounds import Rounds
-from gateway.transports.zeromq_client import BINARY, CLOSE, OPEN, PING, REFUSED, TEXT, ZeroMQClient
+from gateway.transports.idle_timer import IdleTimer
+from gateway.transports.zeromq.client import BINARY, CLOSE, OPEN, PING, REFUSED, TEXT, ZeroMQClient
 from mesh.endpoint import Endpoint
 from mesh.errors import CloseCode
 from mesh.mount import Mount
@@ -112,7 +112,7 @@ class ZeroMQClients:
         self._drain = Drain(self._socket, self._message)
         self._drain.on_behind = lambda behind: None if behind else self._end_gone()
         self._monitor_drain = Drain(self._monitor, self._disconnected)
-        self._idle_rounds = Rounds(CHECK_SECONDS, self._check_idle)
+        self._idle_timer = IdleTimer(CHECK_SECONDS, self._check_idle)
 
     def start(self) -> None:
         """Begin to read."""
@@ -121,7 +121,7 @@ class ZeroMQClients:
 
     def close(self) -> None:
         """Stop; the hub has closed the clients."""
-        self._idle_rounds.cancel()
+        self._idle_timer.cancel()
         if self._retry is not None:
             self._retry.cancel()
         for opening in self._openings:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Rounds:
+class IdleTimer:
     """Calls `look(now)` every `interval` seconds, with the time of the event loop.
 
     When this process itself stood still, what clients have said meanwhile is not read yet: that round is
@@ -16,16 +16,16 @@ class Rounds:
         self._look = look
         self._left_out = False
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(interval, self._round)
+        self._timer = self._loop.call_later(interval, self._look_again)
 
     def cancel(self) -> None:
         """Look no more."""
         self._timer.cancel()
 
-    def _round(self) -> None:
+    def _look_again(self) -> None:
         now = self._loop.time()
         late = now - self._timer.when() > self._interval
         self._left_out = late and not self._left_out
-        self._timer = self._loop.call_later(self._interval, self._round)
+        self._timer = self._loop.call_later(self._interval, self._look_again)
         if not self._left_out:
             self._look(now)

@@ -1,4 +1,4 @@
-"""gateway/transports/zeromq.py: how many openings may be under way, and what becomes of those given up."""
+"""gateway/transports/zeromq/clients.py: how many openings may be under way, and what becomes of those given up."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import zmq
 
 from gateway.socket_ids import SocketIds
-from gateway.transports.zeromq import CLOSE, OPEN, REFUSED, ZeroMQClients
+from gateway.transports.zeromq.clients import CLOSE, OPEN, REFUSED, ZeroMQClients
 from mesh import Endpoint, SocketHandler
 from mesh.settings import GatewaySettings, ZeroMQSettings
 from tests.support.bus import Bus

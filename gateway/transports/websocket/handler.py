@@ -11,12 +11,12 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 
 from gateway.client import Client
-from gateway.transports import upgrade
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.base import Encoding
-from gateway.transports.connection import READ_BYTES, Connection, WebSockets
-from gateway.transports.frames import BINARY, TEXT, ready
 from gateway.transports.handshake import Handshake, undecoded
+from gateway.transports.websocket import upgrade
+from gateway.transports.websocket.connection import READ_BYTES, Connection, WebSockets
+from gateway.transports.websocket.frames import BINARY, TEXT, ready
 from mesh.mount import Mount
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import BY_NAME

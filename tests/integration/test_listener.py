@@ -1,4 +1,4 @@
-"""gateway/transports/door.py: who knocks, and how the door and Tornado share one port."""
+"""gateway/transports/websocket/listener.py: who knocks, and how the door and Tornado share one port."""
 
 import asyncio
 import os

@@ -20,19 +20,19 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 
 from gateway.http.forwarded import Peer, TrustedProxies
+from gateway.http.proxy_headers import ProxyHeaders
 from gateway.http.proxy_protocol import plain_peer
 from gateway.http.server import GatewayServer
-from gateway.transports import upgrade, upgrade_request
 from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.connection import WebSockets
 from gateway.transports.handshake import Handshake
-from gateway.transports.proxied import ProxyHeaders
-from gateway.transports.upgrade_request import UpgradeRequest
-from gateway.transports.websocket import begin
+from gateway.transports.websocket import upgrade, upgrade_request
+from gateway.transports.websocket.connection import WebSockets
+from gateway.transports.websocket.handler import begin
+from gateway.transports.websocket.upgrade_request import UpgradeRequest
 from mesh.mount import path_pattern
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.door")
+log = get_logger("gateway.listener")
 
 ACCEPTS_PER_TURN = 16
 """Connections before the event loop gets a turn."""
@@ -41,7 +41,7 @@ FULL_SECONDS = 0.5
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class Door:
+class Listener:
     """Accepts the connections of a gateway.
 
     Args:

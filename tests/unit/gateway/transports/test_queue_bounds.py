@@ -3,8 +3,8 @@
 import asyncio
 from types import SimpleNamespace
 
-from gateway.transports.longpoll_sessions import LongPollSession
-from gateway.transports.zeromq_client import CLOSE, PING, TEXT, ZeroMQClient
+from gateway.transports.longpoll.sessions import LongPollSession
+from gateway.transports.zeromq.client import CLOSE, PING, TEXT, ZeroMQClient
 from mesh.errors import CloseCode
 from mesh.settings import GatewaySettings, LongPollSettings
 from mesh.telemetry import counters

@@ -1,15 +1,15 @@
-"""gateway/http/once.py: keys used lately, bounded in time and number."""
+"""gateway/http/idempotency.py: keys used lately, bounded in time and number."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.once import OnceKeys, decode, digest, encode
+from gateway.http.idempotency import IdempotencyKeys, decode, digest, encode
 from mesh.errors import WireError
 
 
 def test_a_key_is_remembered_for_its_time():
-    keys = OnceKeys(600.0, 10)
+    keys = IdempotencyKeys(600.0, 10)
     keys.remember("a", b"f", 3, now=0.0)
     used = keys.find("a", now=599.9)
     assert used is not None
@@ -19,7 +19,7 @@ def test_a_key_is_remembered_for_its_time():
 
 
 def test_what_is_too_old_or_too_much_is_forgotten_the_oldest_first():
-    keys = OnceKeys(600.0, 3)
+    keys = IdempotencyKeys(600.0, 3)
     for number in range(5):
         keys.remember(str(number), b"", 1, now=float(number))
     assert list(keys._used) == ["2", "3", "4"]

@@ -13,8 +13,17 @@ from gateway.client import Client
 from gateway.hub import Hub
 from gateway.ledger import SLOW_CLIENT
 from gateway.outbox import WOULD_BLOCK, Flusher, Outbox
-from gateway.transports.frames import BINARY, CLOSE, PING, PONG, FrameReader, close_code, close_frame, ready
-from gateway.transports.rounds import Rounds
+from gateway.transports.idle_timer import IdleTimer
+from gateway.transports.websocket.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    FrameReader,
+    close_code,
+    close_frame,
+    ready,
+)
 from mesh.errors import CloseCode, WebSocketError
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
@@ -40,11 +49,11 @@ class WebSockets:
         self.connections: set[Connection] = set()
         self.lingering: set[Connection] = set()
         self._all_gone: asyncio.Future[None] | None = None
-        self._rounds = Rounds(min(1.0, settings.idle_timeout_seconds / 10), self._check_idle)
+        self._idle_timer = IdleTimer(min(1.0, settings.idle_timeout_seconds / 10), self._check_idle)
 
     async def aclose(self, timeout_seconds: float) -> None:
         """All connections are closed: done when the clients have hung up, or after the time-out."""
-        self._rounds.cancel()
+        self._idle_timer.cancel()
         if self.lingering:
             self._all_gone = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_gone], timeout=timeout_seconds)

@@ -1,8 +1,8 @@
-"""gateway/transports/rounds.py: who stood still himself calls nobody silent."""
+"""gateway/transports/idle_timer.py: who stood still himself calls nobody silent."""
 
 import asyncio
 
-from gateway.transports.rounds import Rounds
+from gateway.transports.idle_timer import IdleTimer
 from tests.support.virtual_time import run_virtually
 
 
@@ -15,9 +15,9 @@ def looks(scenario):
     seen = []
 
     async def told():
-        rounds = Rounds(1.0, seen.append)
-        await scenario(rounds)
-        rounds.cancel()
+        timer = IdleTimer(1.0, seen.append)
+        await scenario(timer)
+        timer.cancel()
         await asyncio.sleep(10)
 
     run_virtually(told())

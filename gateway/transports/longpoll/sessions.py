@@ -15,7 +15,7 @@ from gateway.client import Client
 from gateway.hub import Hub
 from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
 from gateway.transports.base import Encoding
-from gateway.transports.rounds import Rounds
+from gateway.transports.idle_timer import IdleTimer
 from gateway.unsent import Mark
 from mesh.errors import CloseCode, EncodeError
 from mesh.serializers.base import Frame, Serializer
@@ -248,7 +248,7 @@ class LongPollSessions:
         self.gateway = gateway
         self.longpoll = longpoll
         self._sessions: dict[str, LongPollSession] = {}
-        self._rounds = Rounds(min(1.0, longpoll.window_seconds / 10), self._expire)
+        self._idle_timer = IdleTimer(min(1.0, longpoll.window_seconds / 10), self._expire)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -277,7 +277,7 @@ class LongPollSessions:
 
     def close(self) -> None:
         """Forget all."""
-        self._rounds.cancel()
+        self._idle_timer.cancel()
         for session in self._sessions.values():
             session.discard()
         self._sessions.clear()

@@ -1,4 +1,4 @@
-"""gateway/transports/longpoll_messages.py: what stands in a POST."""
+"""gateway/transports/longpoll/messages.py: what stands in a POST."""
 
 import tracemalloc
 from base64 import b64encode
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.transports.longpoll_messages import MAX_LINES, messages_of
+from gateway.transports.longpoll.messages import MAX_LINES, messages_of
 from mesh.telemetry import counters
 
 

@@ -1,4 +1,4 @@
-"""gateway/transports/frames.py: a client's bytes, whole and in pieces, right and wrong."""
+"""gateway/transports/websocket/frames.py: a client's bytes, whole and in pieces, right and wrong."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.util import _websocket_mask as mask
 
-from gateway.transports.frames import (
+from gateway.transports.websocket.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
