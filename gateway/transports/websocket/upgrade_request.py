@@ -7,13 +7,14 @@ judge of odd requests, and a short way for all others (docs/performance.md).
 import re
 from collections.abc import Iterator
 
+from gateway.http import host as hosts
+
 MAX_HEAD_BYTES = 8_192
 
 # RFC 9110 §5.1 and §5.5: a token, a colon, visible characters, blanks and obs-text. No line folding.
 _HEAD = re.compile(
     rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)\r\n"
 )
-_HOST = re.compile(r"[0-9A-Za-z._-]+(?::[0-9]{1,5})?")  # an address in brackets is left to Tornado as well
 _NOT_FOR_AN_UPGRADE = ("content-length", "transfer-encoding", "expect")
 
 
@@ -77,8 +78,9 @@ def parse(head: bytes) -> UpgradeRequest | None:
     if match is None or b"%" in match[1].partition(b"?")[0]:
         return None
     headers = Headers(match[2][:-2].decode("latin-1"))
-    host = headers.get_list("host")
-    if len(host) != 1 or not _HOST.fullmatch(host[0]):
+    given = headers.get_list("host")
+    host = hosts.parse(given[0]) if len(given) == 1 else None
+    if host is None or not host.regular or host.port == "":
         return None
     if any(name in headers for name in _NOT_FOR_AN_UPGRADE):
         return None
