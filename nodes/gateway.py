@@ -7,21 +7,21 @@ from collections.abc import Mapping
 import zmq
 
 from gateway.drain import drain
-from gateway.http.application import handshakes, make_application
-from gateway.http.forwarded import TrustedProxies
+from gateway.http.application import make_application
+from gateway.http.bodies import Bodies
 from gateway.http.health import Checks
+from gateway.http.listener import Listener
 from gateway.http.publish import PublishApi
 from gateway.http.server import GatewayServer
 from gateway.hub import Hub
 from gateway.join_guard import JoinGuard
 from gateway.ledger import Tally
 from gateway.live_topics import LiveTopics
+from gateway.outbox import Flusher
 from gateway.trace import Traces
-from gateway.transports.longpoll.handler import LongPoll
-from gateway.transports.longpoll.sessions import LongPollSessions
-from gateway.transports.websocket.connection import WebSockets
-from gateway.transports.websocket.listener import Listener
-from gateway.transports.zeromq.clients import ZeroMQClients
+from gateway.transports.base import TransportServer
+from gateway.transports.registry import make_transports
+from gateway.transports.services import Services
 from gateway.workers import Workers
 from mesh import contexts, placement, telemetry, topics
 from mesh.bus import topic_counts, traces
@@ -49,6 +49,7 @@ class GatewayNode:
         id: of this node, new with every start.
         addresses: of its listeners, as URLs, once it is started.
         zeromq_address: where ZeroMQ clients connect, or empty.
+        transports: by which clients reach it, once it is started.
     """
 
     def __init__(
@@ -70,9 +71,8 @@ class GatewayNode:
         self.hub: Hub | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
-        self._websockets: WebSockets | None = None
-        self._longpoll: LongPoll | None = None
-        self._zeromq: ZeroMQClients | None = None
+        self._flusher: Flusher | None = None
+        self.transports: list[TransportServer] = []
         self._guard: JoinGuard | None = None
         self._calls: Calls | None = None
         self._traces: Traces | None = None
@@ -124,21 +124,32 @@ class GatewayNode:
         announcer.gone.on_gone = calls.gone
         announcer.on_accused = announcer.announce
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
-        self._websockets = WebSockets(self.hub, settings.gateway)
-        self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)
+        self._flusher = flusher = Flusher()
+        self._traces = Traces(self.hub.fanout, flusher.flush)
         calls.answers[traces.TRACE] = self._traces.answer
         bus.start()
         bus.when_subscribed(announcer.start)  # not before the answers can be heard
-        sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
-        self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
+        bodies = Bodies(settings.gateway.max_body_bytes, settings.gateway.max_bodies_bytes)
+        services = Services(
+            self.id,
+            self.hub,
+            self.endpoint,
+            settings,
+            lifecycle.secret(settings),
+            calls,
+            self._context,
+            flusher,
+            bodies,
+        )
+        for transport in make_transports(services):
+            self.transports.append(transport)
         self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
         api = PublishApi(bus, settings.api) if settings.api.keys else None
         application = make_application(
             self.endpoint,
-            self._websockets,
-            self._longpoll,
-            settings.gateway,
+            [route for transport in self.transports for route in transport.routes()],
+            bodies,
             api,
             health_routes(self.id, "gateway", self.checks),
         )
@@ -146,26 +157,12 @@ class GatewayNode:
             self.admin = AdminServer(
                 settings.admin, self.id, "gateway", self.checks, self.gauges, self.routes
             )
-        if settings.zeromq.bind is not None:
-            self._zeromq = ZeroMQClients(
-                self._context,
-                self.hub,
-                self.endpoint,
-                settings.gateway,
-                settings.zeromq,
-                settings.zeromq.bind,
-            )
-            self._zeromq.start()
-            self.zeromq_address = self._zeromq.address
+        for transport in self.transports:
+            transport.start()
+        self.zeromq_address = {each.name: each.address for each in self.transports}.get("zeromq", "")
         self._server = GatewayServer(application, settings=settings.gateway, ssl_options=certificate)
-        self._listener = Listener(
-            self._server,
-            self._websockets,
-            handshakes(self.endpoint, "websocket", settings.gateway),
-            settings.gateway.handshake_timeout_seconds,
-            certificate,
-            TrustedProxies(settings.gateway.trusted_proxies),
-        )
+        shortcuts = [each.shortcut for each in self.transports if each.shortcut is not None]
+        self._listener = Listener(self._server, shortcuts, settings.gateway, certificate)
         self._listener.add_sockets(shared, proxied=settings.gateway.proxy_protocol == "required")
         self._listener.add_sockets(own)
         self._tell("node_started")
@@ -181,16 +178,12 @@ class GatewayNode:
             self._listener.close()
         if self._server is not None:
             self._server.stop()
-        if self._longpoll is not None:
-            self._longpoll.draining = True
+        for transport in self.transports:
+            transport.stop_accepting()
         if self.hub is not None:
             await drain(self.hub, self.settings.drain)
-        if self._websockets is not None:
-            await self._websockets.aclose(CLOSE_SECONDS)
-        if self._longpoll is not None:
-            await self._longpoll.aclose(CLOSE_SECONDS)
-        if self._zeromq is not None:
-            self._zeromq.close()
+        for transport in self.transports:
+            await transport.aclose(CLOSE_SECONDS)
         if self.announcer is not None:
             self.announcer.close()
         if self.workers is not None:
@@ -258,8 +251,8 @@ class GatewayNode:
     def routes(self) -> Mapping[str, Tally]:
         """What became of broadcasts, by route; what has not left yet is sent or waits."""
         assert self.hub is not None
-        if self._websockets is not None:
-            self._websockets.flusher.flush()
+        if self._flusher is not None:
+            self._flusher.flush()
         return self.hub.fanout.routes
 
     def _bind(self) -> tuple[list[socket.socket], list[socket.socket]]:

@@ -1,4 +1,4 @@
-"""Looking for silent clients every now and then."""
+"""Looks for silent clients at regular intervals."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from collections.abc import Callable
 class IdleTimer:
     """Calls `look(now)` every `interval` seconds, with the time of the event loop.
 
-    When this process itself stood still, what clients have said meanwhile is not read yet: that round is
-    left out, so that nobody is taken for silent who is not.
+    While this process itself stood still, nothing that clients sent was read. So the look after that is
+    left out: otherwise clients would be taken for silent that are not.
     """
 
     def __init__(self, interval: float, look: Callable[[float], None]) -> None:
@@ -16,16 +16,16 @@ class IdleTimer:
         self._look = look
         self._left_out = False
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(interval, self._look_again)
+        self._timer = self._loop.call_later(interval, self._elapsed)
 
     def cancel(self) -> None:
         """Look no more."""
         self._timer.cancel()
 
-    def _look_again(self) -> None:
+    def _elapsed(self) -> None:
         now = self._loop.time()
         late = now - self._timer.when() > self._interval
         self._left_out = late and not self._left_out
-        self._timer = self._loop.call_later(self._interval, self._look_again)
+        self._timer = self._loop.call_later(self._interval, self._elapsed)
         if not self._left_out:
             self._look(now)

@@ -1,4 +1,4 @@
-"""gateway/transports/websocket/listener.py: who knocks, and how the door and Tornado share one port."""
+"""gateway/http/listener.py: regular upgrades are answered without Tornado, on the same port."""
 
 import asyncio
 import os
@@ -41,7 +41,9 @@ def test_a_refused_client_may_ask_again_on_the_same_connection(tmp_path):
 
         async def scenario():
             reader, writer = await connect(url)
-            for _ in range(2):  # first at the door, then at Tornado, who has the connection by then
+            for _ in range(
+                2
+            ):  # the first without Tornado, the second by Tornado, which has the connection by then
                 writer.write(request("/socket/websocket?vsn=2.0.0&token=bad"))
                 assert await answer(reader) == (403, b"")
             writer.write(request("/socket/websocket?vsn=2.0.0"))
@@ -104,7 +106,7 @@ def test_path_variables_arrive_by_either_way(tmp_path):
     with serve(tmp_path, "tests.support.apps:endpoint") as (_, url):
 
         async def scenario():
-            for written, meant in (("acme", "acme"), ("a%20c", "a c")):  # read at the door; by Tornado
+            for written, meant in (("acme", "acme"), ("a%20c", "a c")):  # read without Tornado, and by it
                 socket = await RawWebSocket.connect(f"{url}/tenants/{written}/socket/websocket?vsn=2.0.0")
                 client = PhoenixClient(socket)
                 await client.join("info:tenant")

@@ -27,13 +27,13 @@ from gateway.transports import admission
 from gateway.transports.admission import RefusedError
 from gateway.transports.handshake import Handshake
 from gateway.transports.longpoll import calls as longpoll_calls
-from gateway.transports.longpoll import sessions as longpoll_sessions
+from gateway.transports.longpoll import encoding as longpoll_encoding
 from gateway.transports.longpoll.messages import messages_of
-from gateway.transports.websocket import handler as websocket
+from gateway.transports.websocket import server as websocket
 from gateway.transports.websocket import upgrade
 from gateway.transports.websocket.frames import CLOSE, FrameReader, close_code
 from gateway.transports.websocket.upgrade_request import Headers
-from gateway.transports.zeromq.clients import read_opening
+from gateway.transports.zeromq.messages import read_opening
 from mesh import addresses, payloads, placement, sessions, tokens, topics
 from mesh.bus import calls, frames, moves, topic_counts, traces
 from mesh.channel import Channel
@@ -311,7 +311,7 @@ def bus_message(data: bytes) -> Any:
     read = frames.decode_header(header)
     if read.kind == frames.DIRECT:
         named, payload = frames.decode_direct(payload)
-    for encoding in (*websocket.ENCODINGS.values(), *longpoll_sessions.ENCODINGS.values()):
+    for encoding in (*websocket.ENCODINGS.values(), *longpoll_encoding.ENCODINGS.values()):
         deliver(encoding, named, read, payload)
     return read
 

@@ -1,4 +1,4 @@
-"""The WebSocket connections of a gateway, after the handshake: bytes in and out, time-outs, the end.
+"""The WebSocket connections of a gateway, after the handshake: bytes in and out.
 
 A connection reads and writes its socket directly: one callback per readable socket, no task, no future
 (docs/performance.md). Closes are those of Cowboy and Bandit.
@@ -7,13 +7,12 @@ A connection reads and writes its socket directly: one callback per readable soc
 import asyncio
 import socket
 import ssl
-from collections import Counter
+from typing import Protocol
 
-from gateway.client import Client
 from gateway.hub import Hub
-from gateway.ledger import SLOW_CLIENT
 from gateway.outbox import WOULD_BLOCK, Flusher, Outbox
-from gateway.transports.idle_timer import IdleTimer
+from gateway.transports.client_connection import ClientConnection
+from gateway.transports.client_phases import Event, Phase
 from gateway.transports.websocket.frames import (
     BINARY,
     CLOSE,
@@ -34,144 +33,105 @@ READ_BYTES = 65_536
 LINGER_SECONDS = 2.0
 """After our close frame the client has this long to hang up."""
 PONG_AGAIN_SECONDS = 0.1
-"""While a client does not read, its last ping waits; whether it reads again is looked at so often."""
+"""While a client does not read, its last ping waits; this often we look whether it reads again."""
+OPEN, PAUSED = Phase.OPEN, Phase.PAUSED
 LIMITS = frozenset((CloseCode.POLICY_VIOLATION, CloseCode.TOO_BIG))
 """Close codes that tell which limit was passed; others come without a reason, as Phoenix's."""
 
 
-class WebSockets:
-    """All WebSocket connections of a gateway, and their idle time-out."""
+class WebSocketServer(Protocol):
+    """What a connection asks of the gateway's WebSocket transport."""
 
-    def __init__(self, hub: Hub, settings: GatewaySettings) -> None:
-        self.hub = hub
-        self.settings = settings
-        self.flusher = Flusher()
-        self.connections: set[Connection] = set()
-        self.lingering: set[Connection] = set()
-        self._all_gone: asyncio.Future[None] | None = None
-        self._idle_timer = IdleTimer(min(1.0, settings.idle_timeout_seconds / 10), self._check_idle)
+    hub: Hub
+    settings: GatewaySettings
+    flusher: Flusher
 
-    async def aclose(self, timeout_seconds: float) -> None:
-        """All connections are closed: done when the clients have hung up, or after the time-out."""
-        self._idle_timer.cancel()
-        if self.lingering:
-            self._all_gone = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._all_gone], timeout=timeout_seconds)
+    def closing(self, connection: "WebSocketConnection") -> None:
+        """Its close frame is on its way; it waits for the client to hang up."""
 
-    def gone(self, connection: "Connection") -> None:
-        """A connection is closed for good."""
-        self.connections.discard(connection)
-        self.lingering.discard(connection)
-        if self._all_gone is not None and not self.lingering and not self._all_gone.done():
-            self._all_gone.set_result(None)
-
-    def _check_idle(self, now: float) -> None:
-        oldest = now - self.settings.idle_timeout_seconds
-        for connection in [each for each in self.connections if each.heard < oldest]:
-            connection.time_out()
+    def closed(self, connection: "WebSocketConnection") -> None:
+        """It is closed for good."""
 
 
-class Connection:
-    """One WebSocket after its handshake. Implements Transport.
+class WebSocketConnection(ClientConnection):
+    """One WebSocket after its handshake.
 
     Attributes:
-        client: the hub's.
         outbox: takes ready frames.
-        heard: event-loop time of the client's last bytes.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_closing",
-        "_linger",
-        "_loop",
-        "_paused",
-        "_pong",
-        "_reader",
-        "_sock",
-        "_sockets",
-        "client",
-        "heard",
-        "outbox",
-    )  # fmt: skip
+    __slots__ = ("_linger", "_loop", "_pong", "_reader", "_sock", "outbox")
 
     name = "websocket"
+    outbox: Outbox
+    _server: WebSocketServer
 
-    def __init__(self, sockets: WebSockets, sock: socket.socket) -> None:
-        self.client: Client
-        self._sockets = sockets
+    def __init__(self, server: WebSocketServer, sock: socket.socket) -> None:
+        super().__init__(server)
+        settings = server.settings
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._reader = FrameReader(sockets.settings.max_frame_bytes, sockets.settings.max_fragments)
+        self._reader = FrameReader(settings.max_frame_bytes, settings.max_fragments)
         self._pong: bytes | None = None
-        self._closing = False
-        self._paused = False
         self._linger: asyncio.TimerHandle | None = None
-        self.heard = self._loop.time()
         self.outbox = Outbox(
-            sockets.flusher,
+            server.flusher,
             sock,
-            sockets.settings.max_unsent_bytes,
-            self._too_slow,
-            self._broken,
-            self._stalled,
+            settings.max_unsent_bytes,
+            self.close_slow,
+            self.lost,
+            self.report_dropped,
         )
-
-    def start(self, first: bytes) -> None:
-        """Begin to read; `first` was read with the request."""
-        self._sockets.connections.add(self)
-        self._loop.add_reader(self._sock.fileno(), self._readable)
-        if first:
-            self._received(first)
 
     # Reading
 
     def _readable(self) -> None:
-        if self._paused and not self._closing:  # since it was scheduled
+        if self._life.phase is PAUSED:  # since it was scheduled
             return
         try:
             data = self._sock.recv(READ_BYTES)
         except WOULD_BLOCK:
             return
         except OSError:
-            return self._broken()
+            return self.lost()
         if not data:
-            return self._broken()
-        if self._closing:
-            return  # after our close frame whatever comes is read and forgotten
-        self._received(data)
-        # TLS: what it has decrypted already does not make the descriptor readable again.
+            return self.lost()
+        if self._life.phase is not OPEN:
+            return  # after our close frame, what comes is read and dropped
+        self.received(data)
         self._read_on()
 
     def _read_on(self) -> None:
-        paused = self._closing or self._paused
-        if isinstance(self._sock, ssl.SSLSocket) and not paused and self._sock.pending():
+        """TLS: what it has decrypted already does not make the descriptor readable again."""
+        sock = self._sock
+        if isinstance(sock, ssl.SSLSocket) and self._life.phase is OPEN and sock.pending():
             self._loop.call_soon(self._readable)
 
-    def _received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
+        """Bytes of the client."""
         self.heard = self._loop.time()
         received, error = self._reader.feed(data)
-        hub, client = self._sockets.hub, self.client
+        hub, client, life = self._server.hub, self.client, self._life
+        assert client is not None
         for opcode, payload in received:
-            if self._closing:
+            if life.phase is not OPEN and life.phase is not PAUSED:
                 return
             if opcode <= BINARY:
                 hub.received(client, payload, opcode == BINARY)
             else:
                 self._control(opcode, payload)
-        if error is not None and not self._closing:
+        if error is not None and (life.phase is OPEN or life.phase is PAUSED):
             self._broke_protocol(error)
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             self._answer_ping(payload)
         elif opcode == CLOSE:
+            # RFC 6455 §5.5.1: the close frame is answered with the code it carries, if any.
             try:
-                code = close_code(payload)
+                self.end(close_code(payload))
             except WebSocketError as error:
-                return self._broke_protocol(error)
-            self._close(close_frame(code))
-            self._sockets.hub.disconnected(self.client, "closed")
+                self._broke_protocol(error)
 
     def _answer_ping(self, payload: bytes) -> None:
         """RFC 6455 §5.5.3: of pings that could not be answered yet, the last one's answer is enough.
@@ -187,7 +147,7 @@ class Connection:
         self._pong = payload
 
     def _pong_again(self) -> None:
-        if self._closing or self._pong is None:
+        if self._pong is None or self._life.phase not in (OPEN, PAUSED):
             return
         if self.outbox.blocked:
             self._loop.call_later(PONG_AGAIN_SECONDS, self._pong_again)
@@ -198,53 +158,25 @@ class Connection:
     def _broke_protocol(self, error: WebSocketError) -> None:
         counters.count("frames_malformed")
         log.info("connection closed", code=int(error.code), reason=str(error))
-        if not self._closing:
-            self._close(close_frame(error.code, str(error) if error.code in LIMITS else ""))
-        self._sockets.hub.disconnected(self.client, "closed")
+        self.end(error.code, str(error))
 
-    # Transport
+    # Of the table
 
-    def close(self, code: int, reason: str) -> None:
-        """Send what is queued, then the close frame; hang up when the client does, or soon."""
-        del reason  # Phoenix sends none; ours stands in the log
-        if not self._closing:
-            self._close(close_frame(code))
-
-    def close_slow(self, unsent: int) -> None:
-        """Hang up: a close frame would wait behind what the client does not read."""
-        self._loop.call_soon(self._too_slow, unsent)
-
-    def pause(self) -> None:
-        """Read no more; the client's silence does not count meanwhile."""
-        if not self._closing and not self._paused:
-            self._paused = True
-            self.heard = float("inf")
-            self._loop.remove_reader(self._sock.fileno())
-
-    def resume(self) -> None:
-        """Read again."""
-        if not self._closing and self._paused:
-            self._paused = False
+    def _start_reading(self) -> None:
+        if self._life.phase is OPEN:
             self.heard = self._loop.time()
-            self._loop.add_reader(self._sock.fileno(), self._readable)
-            self._read_on()
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._read_on()
 
-    def time_out(self) -> None:
-        """The client was silent for too long."""
-        log.info("connection closed", code=int(CloseCode.PROTOCOL_ERROR), reason="idle")
-        self.close(CloseCode.PROTOCOL_ERROR, "idle")
-        self._sockets.hub.disconnected(self.client, "closed")
+    def _stop_reading(self) -> None:
+        self.heard = float("inf")
+        self._loop.remove_reader(self._sock.fileno())
 
-    # The end
-
-    def _close(self, frame: bytes) -> None:
-        self.outbox.send(frame)
-        self._closing = True
-        self._sockets.connections.discard(self)
-        self._sockets.lingering.add(self)
-        if self._paused:
-            self._loop.add_reader(self._sock.fileno(), self._readable)
-        self._linger = self._loop.call_later(LINGER_SECONDS, self._hang_up)
+    def _send_close(self, code: int | None, reason: str) -> None:
+        self.outbox.send(close_frame(code, reason if code in LIMITS else ""))
+        self._server.closing(self)
+        self._linger = self._loop.call_later(LINGER_SECONDS, self._handle, Event.FINISHED)
+        # Not before the hub has dropped the channels and the flusher has had its turn.
         self._loop.call_soon(self._loop.call_soon, self._shut_down)
 
     def _shut_down(self) -> None:
@@ -254,35 +186,15 @@ class Connection:
             try:
                 self._sock.shutdown(socket.SHUT_WR)
             except OSError:
-                self._hang_up()
+                self._handle(Event.FINISHED)
 
-    def _broken(self) -> None:
-        self._hang_up()
-        self._sockets.hub.disconnected(self.client, "closed")
+    def _discard(self, reason: str) -> None:
+        self.outbox.discard(reason)
 
-    def _too_slow(self, unsent: int) -> None:
-        # Later: this may be called from inside the fan-out to this client's topic.
-        if not self._closing:
-            self._loop.call_soon(self._hang_up_slow, unsent)
-
-    def _hang_up_slow(self, unsent: int) -> None:
-        if self._sock.fileno() < 0:
-            return
-        counters.count("slow_clients_closed")
-        log.warning("slow client closed", socket_id=self.client.id, unsent=unsent)
-        self.outbox.discard(SLOW_CLIENT)
-        self._broken()
-
-    def _stalled(self, dropped: Counter[str]) -> None:
-        log.warning("a slow client missed broadcasts", socket_id=self.client.id, **dropped)
-
-    def _hang_up(self) -> None:
+    def _release(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
-        self._closing = True
-        self._sockets.gone(self)
-        if self._sock.fileno() < 0:
-            return
+        self._server.closed(self)
         self.outbox.discard()
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()

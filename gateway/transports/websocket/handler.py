@@ -1,35 +1,33 @@
-"""WebSocket: the HTTP request that becomes one.
+"""The HTTP request that becomes a WebSocket, where Tornado reads it.
 
-Tornado reads the request; after the 101 the socket is taken out of Tornado's stream and handed to a
-Connection: nothing of the request stays in memory. Source: Phoenix.Transports.WebSocket.
+After the 101 the socket is taken out of Tornado's stream and handed to a connection of ours: nothing of
+the request stays in memory. Source: Phoenix.Transports.WebSocket.
 """
 
 import asyncio
 import socket
+from typing import Protocol
 
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 
-from gateway.client import Client
+from gateway.hub import Hub
 from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.base import Encoding
+from gateway.transports.client_connection import ClientGoneError, id_subscribed
 from gateway.transports.handshake import Handshake, undecoded
 from gateway.transports.websocket import upgrade
-from gateway.transports.websocket.connection import READ_BYTES, Connection, WebSockets
-from gateway.transports.websocket.frames import BINARY, TEXT, ready
+from gateway.transports.websocket.connection import READ_BYTES
 from mesh.mount import Mount
-from mesh.serializers.base import Frame, Serializer
-from mesh.serializers.registry import BY_NAME
-from mesh.telemetry import counters, get_logger
-
-log = get_logger("gateway.websocket")
+from mesh.telemetry import counters
 
 
-def _ready(frame: Frame) -> bytes:
-    return ready(BINARY if frame.binary else TEXT, frame.data)
+class Admitting(Protocol):
+    """What a request asks of the gateway's WebSocket transport."""
 
+    hub: Hub
 
-ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in BY_NAME.values()}
+    def begin(self, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes) -> None:
+        """The client has its 101."""
 
 
 class WebSocketHandler(RequestHandler):
@@ -37,8 +35,8 @@ class WebSocketHandler(RequestHandler):
 
     BODIES = ()
 
-    def initialize(self, websockets: WebSockets, handshake: Handshake) -> None:
-        """Tornado hands over what the application gave with the route."""
+    def initialize(self, websockets: Admitting, handshake: Handshake) -> None:
+        """Called by Tornado with the arguments of the route."""
         self._websockets = websockets
         self._handshake = handshake
 
@@ -67,39 +65,23 @@ class WebSocketHandler(RequestHandler):
     post = put = patch = delete = head = options = _bad_request
 
     async def _upgrade(self, admitted: Admitted) -> None:
-        hub = self._websockets.hub
-        socket_id = admitted.socket_id
-        if socket_id is not None:
-            await hub.socket_ids.subscribe(socket_id)
+        try:
+            async with id_subscribed(self._websockets.hub, admitted):
+                sock, first = self._take_over(admitted)
+                self._websockets.begin(self._handshake.mount, admitted, sock, first)
+        except ClientGoneError:
+            pass
+
+    def _take_over(self, admitted: Admitted) -> tuple[socket.socket, bytes]:
+        """Send the 101 and take the socket out of Tornado's stream, with what was read already."""
         answer = upgrade.response(self.request.headers, admitted.subprotocol)
         try:
-            sock, first = _take_over(self.detach(), answer)
-        except (StreamClosedError, OSError, AttributeError):  # the client has gone meanwhile
-            if socket_id is not None:
-                hub.socket_ids.unsubscribe(socket_id)
-            return
-        begin(self._websockets, self._handshake.mount, admitted, sock, first)
+            return _detach(self.detach(), answer)
+        except (StreamClosedError, OSError, AttributeError) as error:  # Tornado's, for one that is closed
+            raise ClientGoneError(str(error)) from None
 
 
-def begin(
-    websockets: WebSockets, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes
-) -> None:
-    """The client has its 101: from now on it is the hub's. `first` came behind its request."""
-    connection = Connection(websockets, sock)
-    connection.client = Client(
-        mount.path,
-        admitted.socket_id,
-        admitted.assigns,
-        ENCODINGS[admitted.serializer],
-        connection,
-        connection.outbox,
-    )
-    websockets.hub.connect(connection.client, mount)
-    connection.start(first)
-
-
-def _take_over(stream: IOStream, answer: bytes) -> tuple[socket.socket, bytes]:
-    """Send the 101 and take the socket out of Tornado's stream, with what was read already."""
+def _detach(stream: IOStream, answer: bytes) -> tuple[socket.socket, bytes]:
     stream.write(answer)
     first = asyncio.ensure_future(stream.read_bytes(READ_BYTES, partial=True))
     data = first.result() if first.done() else b""

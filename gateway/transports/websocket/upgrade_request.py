@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 from gateway.http import host as hosts
 
-MAX_HEAD_BYTES = 8_192
-
 # RFC 9110 §5.1 and §5.5: a token, a colon, visible characters, blanks and obs-text. No line folding.
 _HEAD = re.compile(
     rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+)\r\n"

@@ -1,68 +1,75 @@
 """One client over plain ZeroMQ: what it sends may wait for a join, what it does not take is kept."""
 
-import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from gateway.backlog import Backlog, lost
-from gateway.client import Client
-from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
-from gateway.unsent import Mark
+from gateway.hub import Hub
+from gateway.transports.client_connection import QueueingConnection
+from gateway.transports.client_phases import Event, Phase
+from gateway.transports.zeromq.messages import CLOSE, PING, closing
 from mesh.errors import CloseCode
-from mesh.telemetry import counters, get_logger
+from mesh.settings import GatewaySettings
+from mesh.telemetry import counters
 
-if TYPE_CHECKING:
-    from gateway.transports.zeromq.clients import ZeroMQClients
-
-log = get_logger("gateway.zeromq")
-
-OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
-"""The first frames (docs/protocol.md §1.2)."""
+OPEN, PAUSED = Phase.OPEN, Phase.PAUSED
+MESSAGE_BYTES = 100
+"""A message that waits counts this many bytes beside its own."""
 
 
-class ZeroMQClient:
-    """One client. Implements Transport, and the outbox.
+class ClientRouter(Protocol):
+    """What a client asks of the gateway's ZeroMQ transport."""
+
+    hub: Hub
+    settings: GatewaySettings
+
+    def send(self, client: "ZeroMQClient", frames: tuple[bytes, bytes]) -> bool:
+        """Send to a client; False if its queue is full now: then `flush` is called soon."""
+
+    def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
+        """Tell a client something about its connection."""
+
+    def forget(self, client: "ZeroMQClient") -> None:
+        """Its connection is closed."""
+
+
+class ZeroMQClient(QueueingConnection):
+    """One client.
 
     Attributes:
-        client: the hub's; None while it is being let in.
-        heard: event-loop time of its last message.
-        opening: lets it in; None once that is done.
+        identity: its routing id.
     """
 
-    __slots__ = (
-        "_ended", "_paused", "_pending", "_pending_bytes", "_pong", "_unsent", "client", "clients", "heard",
-        "identity", "mark", "opening", "over",
-    )  # fmt: skip
+    __slots__ = ("_pending", "_pending_bytes", "_pong", "identity")
 
     name = "zeromq"
+    _server: ClientRouter
 
-    def __init__(self, clients: "ZeroMQClients", identity: bytes) -> None:
-        self.client: Client | None = None
-        self.clients = clients
+    def __init__(self, router: ClientRouter, identity: bytes) -> None:
+        super().__init__(router)
         self.identity = identity
-        self.heard = asyncio.get_running_loop().time()
-        self.over = False
-        self.opening: asyncio.Task[None] | None = None
-        self.mark: Mark | None = None
-        self._unsent: Backlog[tuple[bytes, bytes]] | None = None
         self._pong: bytes | None = None
-        self._ended = CLIENT_GONE
-        self._paused = True  # until it is let in
         self._pending: deque[tuple[bytes, bool]] = deque()
         self._pending_bytes = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing that the client says counts any more."""
+        return self._life.phase in (Phase.CLOSING, Phase.CLOSED)
 
     # From the client
 
     def received(self, data: bytes, binary: bool) -> None:
-        """A message; it waits while the hub wants none."""
-        if len(data) > self.clients.gateway.max_frame_bytes:
+        """A message; it waits until the client is admitted, and while the hub wants none."""
+        settings = self._server.settings
+        if len(data) > settings.max_frame_bytes:
             counters.count("frames_malformed")
             return self.end(CloseCode.TOO_BIG, f"message of {len(data)} bytes (gateway.max_frame_bytes)")
-        if not self._paused and self.client is not None:
-            return self.clients.hub.received(self.client, data, binary)
+        if self._life.phase is OPEN and self.client is not None:
+            return self._server.hub.received(self.client, data, binary)
         self._pending.append((data, binary))
-        self._pending_bytes += len(data) + 100
-        if self._pending_bytes > 2 * self.clients.gateway.max_pending_bytes:
+        self._pending_bytes += len(data) + MESSAGE_BYTES
+        if self._pending_bytes > 2 * settings.max_pending_bytes:
             counters.count("zeromq_floods_closed")
             self.end(CloseCode.TRY_AGAIN_LATER, "more messages than can wait (gateway.max_pending_bytes)")
 
@@ -71,112 +78,73 @@ class ZeroMQClient:
 
         So a client that sends pings and does not read makes us keep one.
         """
-        if not self.over:
-            answered = self._unsent is None and self.clients.send(self, (PING, data))
+        if not self.ended:
+            answered = self._backlog is None and self._server.send(self, (PING, data))
             self._pong = None if answered else data
 
     def probe(self) -> None:
-        """Find out whether it is there; what it has not taken yet finds that out as well."""
-        if self._unsent is None and self._pong is None:
+        """Find out whether the client is there; if something waits for it, that finds out as well."""
+        if self.client is not None and self._backlog is None and self._pong is None:
             self.answer_ping(b"")
-
-    def end(self, code: int, reason: str) -> None:
-        """Close it, and tell the hub."""
-        self.close(code, reason)
-        if self.client is not None:
-            self.clients.hub.disconnected(self.client, "closed")
-
-    def gone(self) -> None:
-        """Nobody is there any more."""
-        if not self.over:
-            self._over()
-            if self.client is not None:
-                self.clients.hub.disconnected(self.client, "closed")
 
     # Outbox
 
-    @property
-    def unsent_bytes(self) -> int:
-        """What ZeroMQ has not taken."""
-        return self._unsent.size if self._unsent is not None else 0
-
     def send(self, frames: tuple[bytes, bytes]) -> None:
         """Send, or keep what ZeroMQ does not take now."""
-        unsent = self._unsent
-        if self.over:
-            lost(frames[1], self._ended)
+        phase = self._life.phase
+        if phase is not OPEN and phase is not PAUSED:
+            lost(frames[1], self._lost_as)
             return
-        if unsent is None:
-            if self.clients.send(self, frames):
+        backlog = self._backlog
+        if backlog is None:
+            if self._server.send(self, frames):
                 return
-            unsent = self._unsent = Backlog()
-        unsent.add(frames, frames[1])
-        limit = self.clients.gateway.max_unsent_bytes
-        if unsent.size > limit and not unsent.trim(limit):
-            self.close_slow(unsent.size)
-        elif self.mark is not None:
-            self.mark.look(unsent.size)
+            backlog = self._backlog = Backlog()
+        backlog.add(frames, frames[1])
+        self._bound(backlog)
 
     def flush(self) -> bool:
         """Send what was kept; returns whether nothing is left."""
-        unsent = self._unsent
-        while unsent and not self.over:
-            if not self.clients.send(self, next(iter(unsent))):
+        backlog = self._backlog
+        while backlog:
+            if not self._server.send(self, next(iter(backlog))):
                 return False
-            unsent.pop()
+            backlog.pop()
             if self.mark is not None:
-                self.mark.look(unsent.size)
-        if self._pong is not None and not self.over:
-            if not self.clients.send(self, (PING, self._pong)):
+                self.mark.look(backlog.size)
+        if self._pong is not None:
+            if not self._server.send(self, (PING, self._pong)):
                 return False
             self._pong = None
         self._caught_up()
         return True
 
     def _caught_up(self) -> None:
-        unsent, self._unsent = self._unsent, None
-        if unsent is not None and unsent.dropped:
-            socket_id = self.client.id if self.client is not None else None
-            log.warning("a slow client missed broadcasts", socket_id=socket_id, **unsent.dropped)
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None and backlog.dropped:
+            self.report_dropped(backlog.dropped)
 
-    # Transport
+    # Of the table
 
-    def close(self, code: int, reason: str) -> None:
-        """Say so; what the client sends afterwards is from nobody."""
-        if not self.over:
-            self.flush()
-            self.clients.say(self.identity, CLOSE, {"code": int(code), "reason": reason})
-            self._over()
-
-    def close_slow(self, unsent: int) -> None:
-        """It does not read."""
-        asyncio.get_running_loop().call_soon(self._end_slow, unsent)
-
-    def pause(self) -> None:
-        """Let its messages wait; a ROUTER cannot stop reading from one of its peers."""
-        self._paused = True
-
-    def resume(self) -> None:
-        """Go on."""
-        self._paused = False
-        while self._pending and not self._paused and not self.over and self.client is not None:
+    def _start_reading(self) -> None:
+        while self._pending and self._life.phase is OPEN and self.client is not None:
             data, binary = self._pending.popleft()
-            self._pending_bytes -= len(data) + 100
-            self.clients.hub.received(self.client, data, binary)
+            self._pending_bytes -= len(data) + MESSAGE_BYTES
+            self._server.hub.received(self.client, data, binary)
 
-    def _over(self) -> None:
-        self.over = True
-        if self._unsent is not None:
-            self._unsent.clear(self._ended)
-            self._caught_up()
+    def _stop_reading(self) -> None:
+        """A ROUTER cannot stop reading from one of its peers: messages wait in `received`."""
+
+    def _send_close(self, code: int | None, reason: str) -> None:
+        """As far as ZeroMQ takes it; what the client says afterwards is answered with UNKNOWN."""
+        self.flush()
+        self._server.say(self.identity, CLOSE, closing(code or CloseCode.NORMAL, reason))
+        self._handle(Event.FINISHED)
+
+    def _release(self) -> None:
+        super()._release()
+        self._caught_up()
         self._pong = None
         self._pending.clear()
         self._pending_bytes = 0
-        self.clients.forget(self)
-
-    def _end_slow(self, unsent: int) -> None:
-        if not self.over:
-            self._ended = SLOW_CLIENT
-            counters.count("slow_clients_closed")
-            log.warning("slow client closed", socket_id=self.client and self.client.id, unsent=unsent)
-            self.gone()
+        self._server.forget(self)

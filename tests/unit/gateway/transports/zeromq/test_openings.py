@@ -1,4 +1,4 @@
-"""gateway/transports/zeromq/clients.py: how many openings may be under way, and what becomes of those given up."""
+"""gateway/transports/zeromq/openings.py: how many openings may be under way, and what becomes of those given up."""
 
 import asyncio
 import json
@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import zmq
 
 from gateway.socket_ids import SocketIds
-from gateway.transports.zeromq.clients import CLOSE, OPEN, REFUSED, ZeroMQClients
+from gateway.transports.zeromq.messages import CLOSE, OPEN, REFUSED
+from gateway.transports.zeromq.server import ZeroMQ
 from mesh import Endpoint, SocketHandler
-from mesh.settings import GatewaySettings, ZeroMQSettings
+from mesh.settings import GatewaySettings, Settings, ZeroMQSettings
 from tests.support.bus import Bus
 from tests.support.until import until
 
@@ -52,29 +53,45 @@ class Named(SocketHandler):
         return "users:1"
 
 
+class Recording(ZeroMQ):
+    """Keeps what is said to clients."""
+
+    def __init__(self, services, bind):
+        super().__init__(services, bind)
+        self.said = []
+
+    def say(self, identity, kind, content):
+        self.said.append((identity, kind, content))
+
+
 class Gateway:
     """The ZeroMQ clients of a gateway, and what it has said."""
 
     def __init__(self, path, handler, max_clients):
         self.context = zmq.Context()
-        self.bus, self.said, self.connected = SilentBus(), [], []
+        self.bus, self.connected = SilentBus(), []
         hub = SimpleNamespace(
             socket_ids=SocketIds(self.bus),
             connect=lambda client, mount: self.connected.append(client),
             disconnected=lambda *_: None,
         )
-        self.clients = ZeroMQClients(
-            self.context,
-            hub,
-            Endpoint(sockets={"/socket": handler}),
-            GatewaySettings(max_frame_bytes=2_000),
-            ZeroMQSettings(max_clients=max_clients),
-            f"ipc://{path}/clients",
+        settings = Settings(
+            gateway=GatewaySettings(max_frame_bytes=2_000), zeromq=ZeroMQSettings(max_clients=max_clients)
         )
-        self.clients.say = lambda identity, kind, content: self.said.append((identity, kind, content))
+        services = SimpleNamespace(
+            hub=hub,
+            endpoint=Endpoint(sockets={"/socket": handler}),
+            settings=settings,
+            context=self.context,
+        )
+        self.clients = Recording(services, f"ipc://{path}/clients")
 
     def hear(self, identity, kind, data=b""):
-        self.clients._message([identity, kind, data])
+        self.clients.received([identity, kind, data])
+
+    @property
+    def said(self):
+        return self.clients.said
 
     @property
     def refusals(self):
@@ -96,7 +113,7 @@ def run(path, scenario, handler=Handler, max_clients=1, stubborn=False):
             await scenario(gateway, Fresh)
         finally:
             Fresh.may_end.set()
-            gateway.clients.close()
+            await gateway.clients.aclose(0)
             gateway.context.term()
 
     asyncio.run(main())
@@ -120,7 +137,7 @@ def test_who_opens_again_and_again_has_one_opening_under_way(tmp_path):
         handler.may_end.set()
         await until(lambda: gateway.connected)
         assert gateway.said[-1][1] == OPEN
-        assert gateway.clients._clients[b"one"].opening is None
+        await until(lambda: not gateway.under_way)
 
     run(tmp_path, scenario)
 

@@ -1,20 +1,17 @@
-"""Where clients knock: accepts connections, and lets those that want a WebSocket in by a short way.
+"""Accepts the connections to a gateway's HTTP port, and hands each to whoever reads its first request.
 
-A connection's first bytes are looked at without taking them from the kernel. If they are a regular request
-for a WebSocket, it is answered here; whatever else it is, Tornado's server gets the untouched connection.
-Own code because of the price: Tornado's request machinery was most of what connecting and joining cost
-(docs/performance.md). With TLS there is nothing to look at, and Tornado gets every connection.
+A connection's first bytes are looked at without taking them from the kernel. A transport may have a
+shortcut for requests that it answers itself (gateway/transports/websocket/upgrades.py); for everything
+else, Tornado's server gets the untouched connection. With TLS there is nothing to look at, and Tornado gets
+every connection.
 """
 
 import asyncio
 import errno
-import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from email.utils import formatdate
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
@@ -23,17 +20,13 @@ from gateway.http.forwarded import Peer, TrustedProxies
 from gateway.http.proxy_headers import ProxyHeaders
 from gateway.http.proxy_protocol import plain_peer
 from gateway.http.server import GatewayServer
-from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.handshake import Handshake
-from gateway.transports.websocket import upgrade, upgrade_request
-from gateway.transports.websocket.connection import WebSockets
-from gateway.transports.websocket.handler import begin
-from gateway.transports.websocket.upgrade_request import UpgradeRequest
-from mesh.mount import path_pattern
+from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
 log = get_logger("gateway.listener")
 
+MAX_PEEK_BYTES = 8_192
+"""Of a connection's first bytes. A longer head goes to Tornado."""
 ACCEPTS_PER_TURN = 16
 """Connections before the event loop gets a turn."""
 FULL_SECONDS = 0.5
@@ -41,40 +34,49 @@ FULL_SECONDS = 0.5
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
+Answered = Callable[[socket.socket, Peer | None], None]
+"""Gets a connection back whose first request has been answered."""
+
+
+class Shortcut(Protocol):
+    """A transport that answers some requests itself, before Tornado sees them."""
+
+    def offer(self, sock: socket.socket, peer: Peer | None, head: bytes, answered: Answered) -> bool:
+        """Take over a connection by its first bytes, which are still in the kernel; returns whether it did.
+
+        Whoever takes it reads these bytes, and calls `answered` if the connection goes on as HTTP after the
+        answer.
+        """
+
+
 class Listener:
     """Accepts the connections of a gateway.
 
     Args:
-        server: gets everything that is no regular request for a WebSocket.
-        websockets: take in those who may.
-        handshakes: of the mounts that take WebSockets, in order.
-        timeout_seconds: after which a connection that says nothing is closed.
+        server: gets every connection that no shortcut takes.
+        shortcuts: are asked in this order.
+        settings: of the gateway; a connection that says nothing is closed after its handshake time-out.
         tls: what every connection begins with, if anything.
-        trusted: who may send PROXY headers.
     """
 
     def __init__(
         self,
         server: GatewayServer,
-        websockets: WebSockets,
-        handshakes: Sequence[Handshake],
-        timeout_seconds: float,
+        shortcuts: Sequence[Shortcut],
+        settings: GatewaySettings,
         tls: ssl.SSLContext | None = None,
-        trusted: TrustedProxies | None = None,
     ) -> None:
         self._tls = tls
         self._begin = self._look if tls is None else self._to_tls
-        self._headers = ProxyHeaders(trusted or TrustedProxies([]), timeout_seconds, self._begin)
+        self._timeout_seconds = settings.handshake_timeout_seconds
+        trusted = TrustedProxies(settings.trusted_proxies)
+        self._headers = ProxyHeaders(trusted, self._timeout_seconds, self._begin)
         self._server = server
-        self._websockets = websockets
-        self._ways = [
-            (re.compile(path_pattern(each.mount.path) + "/websocket"), each) for each in handshakes
-        ]
-        self._timeout_seconds = timeout_seconds
+        self._shortcuts = list(shortcuts)
+        self._max_head_bytes = min(settings.max_head_bytes, MAX_PEEK_BYTES)
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[socket.socket, Callable[[socket.socket, Peer | None], None]] = {}
         self._silent: dict[socket.socket, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -94,8 +96,6 @@ class Listener:
         self._headers.close()
         for sock in list(self._silent):
             self._hang_up(sock)
-        for task in self._tasks:
-            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -130,7 +130,7 @@ class Listener:
     def _look(self, sock: socket.socket, peer: Peer | None) -> None:
         """Most requests are there already when their connection is accepted."""
         try:
-            head = sock.recv(upgrade_request.MAX_HEAD_BYTES, socket.MSG_PEEK)
+            head = sock.recv(MAX_PEEK_BYTES, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             self._wait(sock, peer)
         except OSError:
@@ -167,28 +167,14 @@ class Listener:
         if not head:
             sock.close()
             return
-        short = len(head) <= self._websockets.settings.max_head_bytes
-        request = upgrade_request.parse(head) if short else None
-        way = self._way(request) if request is not None else None
-        if request is None or way is None or upgrade.problem(request.headers) is not None:
-            self._to_tornado(sock, peer)
-            return
-        sock.recv(len(head))
-        try:
-            answer = way.ask(request, peer)
-        except Exception as error:
-            self._refuse(sock, peer, error)
-            return
-        if isinstance(answer, Awaitable) or answer.socket_id is not None:
-            self._later(self._admit(sock, peer, request, way, answer))
-        else:
-            self._welcome(sock, request, way, answer)
+        if len(head) <= self._max_head_bytes:
+            for shortcut in self._shortcuts:
+                if shortcut.offer(sock, peer, head, self._answered):
+                    return
+        self._to_tornado(sock, peer)
 
-    def _way(self, request: UpgradeRequest) -> Handshake | None:
-        for pattern, handshake in self._ways:
-            if pattern.fullmatch(request.path) is not None:
-                return handshake
-        return None
+    def _answered(self, sock: socket.socket, peer: Peer | None) -> None:
+        self._to_tornado(sock, peer, answered=True)
 
     def _to_tls(self, sock: socket.socket, peer: Peer | None) -> None:
         assert self._tls is not None
@@ -212,67 +198,3 @@ class Listener:
             sock, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size
         )
         server.handle_stream(stream, peer, answered)
-
-    # The answer
-
-    def _later(self, admission: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(admission, name="handshake")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _admit(
-        self,
-        sock: socket.socket,
-        peer: Peer | None,
-        request: UpgradeRequest,
-        handshake: Handshake,
-        answer: Admitted | Awaitable[Admitted],
-    ) -> None:
-        """The application takes its time, or the client's id has to be subscribed first."""
-        try:
-            admitted = await answer if isinstance(answer, Awaitable) else answer
-            if admitted.socket_id is not None:
-                await self._websockets.hub.socket_ids.subscribe(admitted.socket_id)
-        except Exception as error:
-            self._refuse(sock, peer, error)
-        except asyncio.CancelledError:
-            sock.close()
-            raise
-        else:
-            self._welcome(sock, request, handshake, admitted)
-
-    def _welcome(
-        self, sock: socket.socket, request: UpgradeRequest, handshake: Handshake, admitted: Admitted
-    ) -> None:
-        answer = upgrade.response(request.headers, admitted.subprotocol)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.send(answer)  # nothing was sent before: there is room for it
-        except OSError:  # the client has gone meanwhile
-            sock.close()
-            if admitted.socket_id is not None:
-                self._websockets.hub.socket_ids.unsubscribe(admitted.socket_id)
-            return
-        begin(self._websockets, handshake.mount, admitted, sock, b"")
-
-    def _refuse(self, sock: socket.socket, peer: Peer | None, error: Exception) -> None:
-        """Answer as Tornado's handler does; the connection may go on with other requests."""
-        counters.count("connections_refused")
-        if isinstance(error, RefusedError):
-            status, sentence = error.status, error.sentence
-        else:
-            status, sentence = 500, ""
-            log.error("connect raised", exc_info=error)
-        body = sentence.encode()
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-            "Content-Type: text/plain; charset=utf-8\r\n"
-            f"Date: {formatdate(usegmt=True)}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        try:
-            sock.send(head.encode() + body)
-        except OSError:
-            sock.close()
-        else:
-            self._to_tornado(sock, peer, answered=True)

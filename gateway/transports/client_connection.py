@@ -1,0 +1,371 @@
+"""What the connections of all transports have in common.
+
+`ClientConnection` carries out the table of phases (client_phases.py) for one client, and is the Transport
+that the hub sees. `FetchedConnection` is one whose messages wait in this process until somebody fetches
+them. The subscription of a client's id (`id_subscribed`), the idle rule (`idle_timer`), the bound of what
+waits and the slow close stand here and nowhere else.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Protocol
+
+from gateway.backlog import Backlog, lost
+from gateway.client import Client
+from gateway.hub import Hub
+from gateway.ledger import CLIENT_GONE, SLOW_CLIENT
+from gateway.transports.admission import Admitted
+from gateway.transports.base import Encoding, OutboxContract
+from gateway.transports.client_phases import TABLE, Action, Event, Phase
+from gateway.transports.idle_timer import IdleTimer
+from gateway.unsent import Mark
+from mesh.errors import CloseCode, MeshError, PhaseError
+from mesh.mount import Mount
+from mesh.phases import Phases
+from mesh.settings import GatewaySettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.connection")
+
+# A tuple, because this is asked for each message, and the hash of an Enum is computed in Python.
+_ALIVE = (Phase.OPEN, Phase.PAUSED, Phase.OPENING)
+
+
+class ClientGoneError(MeshError):
+    """The client went away while it was being let in; there is nobody to be answered."""
+
+
+class id_subscribed:  # noqa: N801  (used as a statement)
+    """`async with id_subscribed(hub, admitted):` around the admission of a client.
+
+    Before the body runs, the client's id is subscribed, so that no `disconnect` for it is missed. The body
+    calls `ClientConnection.admit`, with which the subscription becomes the hub's to end; a body that
+    cannot, because the client is gone or refused meanwhile, leaves by an exception, which ends the
+    subscription.
+    """
+
+    __slots__ = ("_hub", "_id")
+
+    def __init__(self, hub: Hub, admitted: Admitted) -> None:
+        self._hub = hub
+        self._id = admitted.socket_id
+
+    async def __aenter__(self) -> None:
+        if self._id is not None:
+            await self._hub.socket_ids.subscribe(self._id)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and self._id is not None:
+            self._hub.socket_ids.unsubscribe(self._id)
+
+
+class ConnectionServer(Protocol):
+    """What a connection asks of its TransportServer."""
+
+    hub: Hub
+    settings: GatewaySettings
+
+
+class ClientConnection:
+    """One client's connection. Implements Transport.
+
+    Subclasses have `outbox` and the five methods of the last section, and call `admit`, `end` and `lost`.
+
+    Attributes:
+        client: the hub's; None until it is admitted.
+        heard: event-loop time of the client's last sign of life; infinite while its silence does not count.
+    """
+
+    __slots__ = ("__weakref__", "_life", "_server", "client", "heard")
+
+    name = ""
+    slow_reason = "the client does not read"
+    outbox: OutboxContract
+
+    def __init__(self, server: ConnectionServer) -> None:
+        self.client: Client | None = None
+        self._server = server
+        self._life = Phases(TABLE, Phase.OPENING)
+        self.heard = asyncio.get_running_loop().time()
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is in its life."""
+        return self._life.phase
+
+    # Transport
+
+    def close(self, code: int, reason: str) -> None:
+        """Deliver what is queued, then close with this code."""
+        self._handle(Event.CLOSE, code, reason)
+
+    def close_slow(self, unsent: int) -> None:
+        """Cut the client off, in a later tick."""
+        asyncio.get_running_loop().call_soon(self._overflow, unsent)
+
+    def pause(self) -> None:
+        """Deliver no more messages until `resume`."""
+        self._handle(Event.PAUSE)
+
+    def resume(self) -> None:
+        """Deliver messages again."""
+        self._handle(Event.RESUME)
+
+    # For the transport itself
+
+    def admit(self, mount: Mount, admitted: Admitted, encoding: Encoding) -> None:
+        """Give the client to the hub, and begin to read."""
+        self.client = Client(mount.path, admitted.socket_id, admitted.assigns, encoding, self, self.outbox)
+        self._server.hub.connect(self.client, mount)
+        self._handle(Event.ADMITTED)
+
+    def end(self, code: int | None, reason: str = "") -> None:
+        """Close, as the transport's own decision."""
+        self._handle(Event.END, code, reason)
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self._handle(Event.LOST)
+
+    def time_out(self) -> None:
+        """The client was silent for too long."""
+        log.info(
+            "connection closed", code=int(CloseCode.PROTOCOL_ERROR), reason="idle", transport=self.name
+        )
+        self.end(CloseCode.PROTOCOL_ERROR, "idle")
+
+    @property
+    def socket_id(self) -> str | None:
+        """For the log."""
+        return self.client.id if self.client is not None else None
+
+    def report_dropped(self, dropped: Counter[str]) -> None:
+        """What a stall that is over has cost, by reason."""
+        log.warning("a slow client missed broadcasts", socket_id=self.socket_id, **dropped)
+
+    # The table
+
+    def _handle(
+        self, event: Event, code: int | None = None, reason: str = "", *, told: str = "closed"
+    ) -> None:
+        try:
+            actions = self._life.handle(event)
+        except PhaseError as error:
+            log.error("a connection ended by a defect", socket_id=self.socket_id, exc_info=error)
+            actions = self._life.handle(Event.LOST)  # which every phase allows
+        for action in actions:
+            if action is Action.START_READING:
+                self._start_reading()
+            elif action is Action.STOP_READING:
+                self._stop_reading()
+            elif action is Action.SEND_CLOSE:
+                self._send_close(code, reason)
+            elif action is Action.DROP_UNSENT:
+                self._discard(SLOW_CLIENT)
+            elif action is Action.RELEASE:
+                self._release()
+            elif self.client is not None:
+                self._server.hub.disconnected(self.client, told)
+
+    def _overflow(self, unsent: int) -> None:
+        if self._life.phase is not Phase.CLOSED:
+            counters.count("slow_clients_closed")
+            log.warning(
+                "slow client closed", socket_id=self.socket_id, unsent=unsent, reason=self.slow_reason
+            )
+        self._handle(Event.OVERFLOW)
+
+    # Of each transport
+
+    def _start_reading(self) -> None:
+        """Deliver the client's messages, those that waited first; in CLOSING, look whether it hangs up."""
+        raise NotImplementedError
+
+    def _stop_reading(self) -> None:
+        """Let the client's messages wait."""
+        raise NotImplementedError
+
+    def _send_close(self, code: int | None, reason: str) -> None:
+        """Tell the client, behind what is queued; FINISHED is to follow within a bounded time."""
+        raise NotImplementedError
+
+    def _discard(self, reason: str) -> None:
+        """Count what is queued as lost for this reason, and what is still sent as well."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Give back everything."""
+        raise NotImplementedError
+
+
+class QueueingConnection(ClientConnection):
+    """A connection that is its own outbox: what waits for the client is kept here, bounded."""
+
+    __slots__ = ("_backlog", "_lost_as", "mark")
+
+    def __init__(self, server: ConnectionServer) -> None:
+        super().__init__(server)
+        self.mark: Mark | None = None
+        self._backlog: Backlog[Any] | None = None
+        self._lost_as = CLIENT_GONE
+
+    @property
+    def outbox(self) -> OutboxContract:  # type: ignore[override]
+        """Itself."""
+        return self
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits."""
+        return self._backlog.size if self._backlog is not None else 0
+
+    def send(self, frame: Any) -> None:
+        """Queue a ready frame."""
+        raise NotImplementedError
+
+    def _bound(self, backlog: Backlog[Any]) -> None:
+        """Something was added: drop what may be dropped, or close the client."""
+        limit = self._server.settings.max_unsent_bytes
+        if backlog.size > limit and not backlog.trim(limit):
+            self.close_slow(backlog.size)
+        elif self.mark is not None:
+            self.mark.look(backlog.size)
+
+    def _discard(self, reason: str) -> None:
+        if self._lost_as == CLIENT_GONE:  # the first reason counts
+            self._lost_as = reason
+        if self._backlog is not None:
+            self._backlog.clear(self._lost_as)
+
+    def _release(self) -> None:
+        self._discard(CLIENT_GONE)
+
+
+class FetchedConnection(QueueingConnection):
+    """A connection whose client, or a task for it, fetches its messages.
+
+    Only one `fetch` waits at a time: a newer one takes its place. What the client says comes in by
+    `deliver`, after `until_open` where the phase is not OPEN.
+    """
+
+    __slots__ = ("_resumed", "_waiting", "_wake_scheduled")
+
+    _backlog: Backlog[Any]
+
+    def __init__(self, server: ConnectionServer) -> None:
+        super().__init__(server)
+        self._backlog = Backlog()
+        self._waiting: asyncio.Future[bool] | None = None
+        self._wake_scheduled = False
+        self._resumed: asyncio.Future[None] | None = None
+
+    async def fetch(self, timeout_seconds: float) -> list[Any] | None:
+        """The messages there are, after this time at most; None if the connection is closed.
+
+        Empty also if another `fetch` takes the place of this one.
+        """
+        self.give_up_fetch()
+        self.heard = float("inf")
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[bool] | None = None
+        try:
+            if not self._backlog and self._life.phase in _ALIVE:
+                waiting = self._waiting = loop.create_future()
+                await asyncio.wait([waiting], timeout=timeout_seconds)
+                if waiting.done() and waiting.result():
+                    return []
+            return self._take()
+        finally:
+            if self._waiting is waiting:
+                self._waiting = None
+                self.heard = loop.time()
+
+    def give_up_fetch(self) -> None:
+        """Whoever fetches is gone: messages wait for the next."""
+        self._wake(superseded=True)
+
+    def give_back(self, messages: list[Any]) -> None:
+        """What an earlier `fetch` took reached nobody: it comes first in the next."""
+        plain = [bytes(message) for message in messages]
+        self._backlog.put_back([(message, message) for message in plain])
+        self._wake()
+
+    async def until_open(self, timeout_seconds: float) -> bool:
+        """Wait, at most this long, while the hub wants no messages; returns whether it wants them now."""
+        if self._resumed is not None:
+            await asyncio.wait([self._resumed], timeout=timeout_seconds)
+        return self._life.phase is Phase.OPEN
+
+    def deliver(self, data: bytes, binary: bool) -> None:
+        """A message of the client, whose phase is OPEN."""
+        assert self.client is not None
+        self._server.hub.received(self.client, data, binary)
+
+    # Outbox
+
+    def send(self, frame: bytes) -> None:
+        """Keep a frame for the next `fetch`, or end the one that waits."""
+        if self._life.phase not in _ALIVE:
+            lost(frame, self._lost_as)
+            return
+        backlog = self._backlog
+        backlog.add(frame, frame, behind=self._waiting is None)
+        if self.mark is not None or backlog.size > self._server.settings.max_unsent_bytes:
+            self._bound(backlog)
+        if self._waiting is not None and not self._wake_scheduled:
+            self._wake_scheduled = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _take(self) -> list[Any] | None:
+        backlog = self._backlog
+        if backlog.dropped:
+            self.report_dropped(backlog.dropped)
+            backlog.dropped.clear()
+        if self.mark is not None:
+            self.mark.look(0)
+        if backlog or self._life.phase in _ALIVE:
+            return [backlog.pop() for _ in range(len(backlog))]
+        self._handle(Event.FINISHED)
+        return None
+
+    def _wake(self, superseded: bool = False) -> None:
+        self._wake_scheduled = False
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(superseded)
+
+    # Of the table
+
+    def _start_reading(self) -> None:
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None and not resumed.done():
+            resumed.set_result(None)
+
+    def _stop_reading(self) -> None:
+        self._resumed = asyncio.get_running_loop().create_future()
+
+    def _send_close(self, code: int | None, reason: str) -> None:
+        """Whoever fetches still gets what was sent before."""
+        del code, reason
+        self._wake()
+        if not self._backlog:
+            self._handle(Event.FINISHED)
+
+    def _release(self) -> None:
+        super()._release()
+        self._wake()
+        self._start_reading()  # who waits to deliver learns of the end
+
+
+def idle_timer(connections: Callable[[], Iterable[ClientConnection]], idle_seconds: float) -> IdleTimer:
+    """End connections whose client was silent for `idle_seconds`; looks every second, or more often."""
+
+    def look(now: float) -> None:
+        oldest = now - idle_seconds
+        for connection in [each for each in connections() if each.heard < oldest]:
+            connection.time_out()
+
+    return IdleTimer(min(1.0, idle_seconds / 10), look)
