@@ -19,9 +19,8 @@ from gateway.ledger import Tally
 from gateway.live_topics import LiveTopics
 from gateway.outbox import Flusher
 from gateway.trace import Traces
-from gateway.transports.base import TransportServer
 from gateway.transports.registry import make_transports
-from gateway.transports.services import Services
+from gateway.transports.server import Services, TransportServer
 from gateway.workers import Workers
 from mesh import contexts, placement, telemetry, topics
 from mesh.bus import topic_counts, traces

@@ -1,8 +1,8 @@
-"""The contracts of a transport: what the hub asks of a client's connection, and a gateway of the whole.
+"""The contract of a transport: what the hub asks of a client's connection, and how frames are made for it.
 
-Two things make a transport. A `TransportServer` exists once in a gateway: it learns who wants to connect,
-asks the application (handshake.py for HTTP, admission.py for everything else), and stops with the gateway.
-A `Transport` is one client's connection. What all connections have in common stands in
+Two things make a transport. A `TransportServer` (server.py) exists once in a gateway: it learns who wants
+to connect, asks the application (handshake.py for HTTP, admission.py for everything else), and stops with
+the gateway. A `Transport` is one client's connection. What all connections have in common stands in
 client_connection.py: their phases, the subscription of the client's id, the bound of what waits for a
 client, the slow close and the idle rule. A subclass says how bytes come and go. A complete transport, but
 for its imports and its HTTP handlers:
@@ -45,7 +45,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from gateway.backlog import broadcast_frame
-from gateway.http.listener import Shortcut
 from gateway.ledger import Ledger
 from gateway.unsent import Mark
 from mesh.serializers.base import Frame, Serializer
@@ -127,34 +126,6 @@ class Transport(Protocol):
 
     def resume(self) -> None:
         """Deliver messages again, those that waited first."""
-
-
-class TransportServer(Protocol):
-    """All of one transport in a gateway. Made, before the gateway listens, by its maker in registry.py."""
-
-    @property
-    def name(self) -> str:
-        """As of its connections."""
-
-    @property
-    def address(self) -> str:
-        """Where clients connect, if not at the gateway's HTTP port; else empty."""
-
-    @property
-    def shortcut(self) -> Shortcut | None:
-        """Offered each new connection to the HTTP port, unless it begins with TLS; None for none."""
-
-    def routes(self) -> list[tuple[Any, ...]]:
-        """(pattern of the path, Tornado handler, its arguments) of what is served over HTTP."""
-
-    def start(self) -> None:
-        """Begin to take clients."""
-
-    def stop_accepting(self) -> None:
-        """The gateway drains: take no new clients, if they can be told. The hub closes the others."""
-
-    async def aclose(self, timeout_seconds: float) -> None:
-        """The hub has closed all clients: wait, at most this long, for what is on its way to them."""
 
 
 class NoTransport:

@@ -19,8 +19,8 @@ from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_header, decode_path_params, decode_query
 from gateway.http.paths import normal
 from gateway.http.proxy_protocol import plain_peer
+from gateway.http.upgrade_request import UpgradeRequest
 from gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
-from gateway.transports.websocket.upgrade_request import UpgradeRequest
 from mesh.endpoint import Endpoint
 from mesh.errors import RemoteProtocolError
 from mesh.mount import Mount, SessionCookie, path_pattern

@@ -9,9 +9,10 @@ from typing import Any
 
 from gateway.transports.admission import RefusedError, admit
 from gateway.transports.base import Encoding
-from gateway.transports.client_connection import FetchedConnection, id_subscribed, idle_timer
+from gateway.transports.client_connection import id_subscribed, idle_timer
 from gateway.transports.client_phases import Phase
-from gateway.transports.services import Services
+from gateway.transports.fetched_connection import FetchedConnection
+from gateway.transports.server import Services
 from mesh.errors import MeshError
 from mesh.serializers.registry import BY_NAME
 from mesh.socket import ConnectInfo

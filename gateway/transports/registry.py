@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from gateway.transports.base import TransportServer
 from gateway.transports.longpoll.server import LongPoll
-from gateway.transports.services import Services
+from gateway.transports.server import Services, TransportServer
 from gateway.transports.websocket.server import WebSockets
 from gateway.transports.zeromq.server import ZeroMQ
 

@@ -11,8 +11,9 @@ from tornado.web import RequestHandler
 
 from gateway.transports.admission import RefusedError
 from gateway.transports.base import Encoding
-from gateway.transports.client_connection import FetchedConnection, id_subscribed, idle_timer
+from gateway.transports.client_connection import id_subscribed, idle_timer
 from gateway.transports.client_phases import Phase
+from gateway.transports.fetched_connection import FetchedConnection
 from gateway.transports.handshake import handshakes, undecoded
 from mesh.mount import path_pattern
 from mesh.serializers.registry import SERIALIZERS

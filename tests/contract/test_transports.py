@@ -14,7 +14,7 @@ from gateway.http.server import GatewayServer
 from gateway.ledger import SLOW_CLIENT, Ledger, Tally
 from gateway.outbox import Flusher
 from gateway.socket_ids import SocketIds
-from gateway.transports.services import Services
+from gateway.transports.server import Services
 from gateway.unsent import Mark
 from mesh import Channel, Endpoint, Mount, SocketHandler, refuse
 from mesh.errors import CloseCode

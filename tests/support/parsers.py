@@ -22,6 +22,7 @@ from gateway.http.forwarded import TrustedProxies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
 from gateway.http.publish import PublishApi
+from gateway.http.upgrade_request import Headers
 from gateway.session import Session
 from gateway.transports import admission
 from gateway.transports.admission import RefusedError
@@ -32,7 +33,6 @@ from gateway.transports.longpoll.messages import messages_of
 from gateway.transports.websocket import server as websocket
 from gateway.transports.websocket import upgrade
 from gateway.transports.websocket.frames import CLOSE, FrameReader, close_code
-from gateway.transports.websocket.upgrade_request import Headers
 from gateway.transports.zeromq.messages import read_opening
 from mesh import addresses, payloads, placement, sessions, tokens, topics
 from mesh.bus import calls, frames, moves, topic_counts, traces

@@ -12,7 +12,7 @@ from gateway.transports.longpoll.encoding import ENCODINGS
 from gateway.transports.longpoll.handler import LongPollHandler
 from gateway.transports.longpoll.relay import SessionRelay
 from gateway.transports.longpoll.sessions import LongPollSessions
-from gateway.transports.services import Services
+from gateway.transports.server import Services
 from mesh.mount import Mount, path_pattern
 from mesh.telemetry import get_logger
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from gateway.hub import Hub
 from gateway.ledger import CLIENT_GONE
-from gateway.transports.client_connection import FetchedConnection
 from gateway.transports.client_phases import Event, Phase
+from gateway.transports.fetched_connection import FetchedConnection
 from mesh.errors import CloseCode
 from mesh.settings import GatewaySettings, LongPollSettings
 from mesh.telemetry import counters, get_logger

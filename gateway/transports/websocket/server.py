@@ -9,7 +9,7 @@ from gateway.transports.admission import Admitted
 from gateway.transports.base import Encoding
 from gateway.transports.client_connection import idle_timer
 from gateway.transports.handshake import handshakes
-from gateway.transports.services import Services
+from gateway.transports.server import Services
 from gateway.transports.websocket.connection import WebSocketConnection
 from gateway.transports.websocket.frames import BINARY, TEXT, ready
 from gateway.transports.websocket.handler import WebSocketHandler

@@ -12,14 +12,15 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
+from gateway.http import upgrade_request
 from gateway.http.forwarded import Peer
 from gateway.http.listener import Answered
+from gateway.http.upgrade_request import UpgradeRequest
 from gateway.transports.admission import Admitted, RefusedError
 from gateway.transports.client_connection import ClientGoneError, id_subscribed
 from gateway.transports.handshake import Handshake
-from gateway.transports.websocket import upgrade, upgrade_request
+from gateway.transports.websocket import upgrade
 from gateway.transports.websocket.handler import Admitting
-from gateway.transports.websocket.upgrade_request import UpgradeRequest
 from mesh.mount import path_pattern
 from mesh.telemetry import counters, get_logger
 

@@ -12,7 +12,7 @@ import zmq
 from gateway.backlog import lost
 from gateway.ledger import CLIENT_GONE
 from gateway.transports.client_connection import idle_timer
-from gateway.transports.services import Services
+from gateway.transports.server import Services
 from gateway.transports.zeromq.client import ZeroMQClient
 from gateway.transports.zeromq.messages import BINARY, CLOSE, OPEN, PING, TEXT, UNKNOWN, closing, encode
 from gateway.transports.zeromq.openings import Openings

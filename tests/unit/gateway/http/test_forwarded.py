@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.forwarded import TrustedProxies
-from gateway.transports.websocket.upgrade_request import Headers
+from gateway.http.upgrade_request import Headers
 
 TRUSTED = ["10.0.0.0/8", "::1", "2001:db8::/32"]
 

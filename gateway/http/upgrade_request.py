@@ -1,7 +1,7 @@
-"""The head of an HTTP request that wants to become a WebSocket, where it is written as clients write it.
+"""The head of an HTTP request that asks for a WebSocket, if it is written as clients write it. Pure.
 
-What is not perfectly regular is not read here: Tornado reads it, and answers what is wrong. So there is one
-judge of odd requests, and a short way for all others (docs/performance.md).
+Anything irregular is left to Tornado, which reads it and answers what is wrong. So one parser decides about
+odd requests, and all others are read at a fraction of the cost (docs/performance.md).
 """
 
 import re

@@ -1,10 +1,10 @@
-"""gateway/transports/websocket/upgrade_request.py: regular requests are read, all others left to Tornado."""
+"""gateway/http/upgrade_request.py: regular requests are read, all others left to Tornado."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.transports.websocket.upgrade_request import parse
+from gateway.http.upgrade_request import parse
 
 GOOD = (
     b"GET /socket/websocket?vsn=2.0.0&a%5Bb%5D=1 HTTP/1.1\r\nHost: localhost:4000\r\n"
