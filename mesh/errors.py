@@ -31,8 +31,8 @@ MeshError
 │   ├── PushLost             channel or connection ended before the reply: handled or not, nobody knows
 │   ├── ChannelClosed        the channel is left or closed
 │   └── BufferFull           more waits to be sent than may wait
-├── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
 ├── PhaseError               an event that a table of phases does not allow (whose fault: ours)
+├── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
 └── UnreachableError         the bus does not answer: what was to be published may not have been
 """
 
@@ -189,12 +189,12 @@ class BufferFull(ClientError):  # noqa: N818
     """More waits to be sent than may wait (`max_buffered`)."""
 
 
-class NodeError(MeshError):
-    """A node cannot start or go on."""
-
-
 class PhaseError(MeshError):
     """An event that a table of phases does not allow: a defect of ours. Ends the one thing it is about."""
+
+
+class NodeError(MeshError):
+    """A node cannot start or go on."""
 
 
 class UnreachableError(MeshError):
