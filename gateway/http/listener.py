@@ -28,9 +28,9 @@ log = get_logger("gateway.listener")
 MAX_PEEK_BYTES = 8_192
 """Of a connection's first bytes. A longer head goes to Tornado."""
 ACCEPTS_PER_TURN = 16
-"""Connections before the event loop gets a turn."""
+"""Connections accepted before other events are handled."""
 FULL_SECONDS = 0.5
-"""Without a free descriptor nothing can be accepted; then we wait for so long."""
+"""Without a free descriptor nothing can be accepted: this long until the next attempt."""
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -87,7 +87,7 @@ class Listener:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def close(self) -> None:
-        """Accept no more; who has not said anything yet is hung up on."""
+        """Accept no more, and close connections on which nothing was received yet."""
         self._closed = True
         for listener in self._listeners:
             self._loop.remove_reader(listener.fileno())

@@ -1,4 +1,4 @@
-"""Connections that begin with a PROXY header: it is taken off before anything else looks at them."""
+"""Reads the PROXY header with which connections begin, before anything else is read from them."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from mesh.telemetry import counters, get_logger
 log = get_logger("gateway.proxied")
 
 LOG_SECONDS = 10.0
-"""Between two lines about connections that were closed; the second says how many there were."""
+"""Between two log lines about closed connections; each counts those since the last one."""
 CHUNK_BYTES = 512
 
 
@@ -55,7 +55,7 @@ class ProxyHeaders:
         self._read(sock, _Waiting(self._loop.time() + self._timeout_seconds, peer, b""))
 
     def close(self) -> None:
-        """Hang up on all that have not sent theirs."""
+        """Close all connections whose header is not complete."""
         for sock in list(self._waiting):
             self._forget(sock)
             sock.close()

@@ -121,7 +121,7 @@ class PublishHandler(BodyHandler):
     """One request to publish. The body is read in pieces, so that what is refused is never kept."""
 
     def initialize(self, api: PublishApi, action: str, bodies: Bodies) -> None:
-        """Tornado hands over what was given with the route."""
+        """Called by Tornado with the arguments of the route."""
         self._api = api
         self._action = action
         self._bodies = bodies

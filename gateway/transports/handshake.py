@@ -1,4 +1,4 @@
-"""Who may connect: what every transport over HTTP asks before a client is taken in.
+"""Who may connect: what every transport over HTTP checks before it accepts a client.
 
 In Phoenix's order: origin, auth token, sub-protocols, connect info, vsn, the application's `connect`, `id`.
 Source: Phoenix.Socket.Transport.
