@@ -33,7 +33,6 @@ MeshError
 │   └── BufferFull           more waits to be sent than may wait
 ├── PhaseError               an event that a table of phases does not allow (whose fault: ours)
 ├── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
-├── PhaseError               an event that a table of phases does not allow (whose fault: ours)
 └── UnreachableError         the bus does not answer: what was to be published may not have been
 """
 

@@ -8,20 +8,19 @@ import zmq
 
 from gateway.drain import drain
 from gateway.fanout.delivery_stats import DeliveryStats
-from gateway.http.application import handshakes, make_application
-from gateway.http.forwarded import TrustedProxies
+from gateway.flow.outbox import Flusher
+from gateway.http.application import make_application
+from gateway.http.bodies import Bodies
 from gateway.http.health import Checks
+from gateway.http.listener import Listener
 from gateway.http.publish import PublishApi
 from gateway.http.server import GatewayServer
 from gateway.hub import Hub
 from gateway.introspection.topics import LiveTopics
 from gateway.introspection.tracing import Tracing
 from gateway.joins.worker_links import WorkerLinks
-from gateway.transports.connection import WebSockets
-from gateway.transports.door import Door
-from gateway.transports.longpoll import LongPoll
-from gateway.transports.longpoll_sessions import LongPollSessions
-from gateway.transports.zeromq import ZeroMQClients
+from gateway.transports.registry import make_transports
+from gateway.transports.server import Services, TransportServer
 from mesh import contexts, telemetry, topics
 from mesh.bus import topic_counts, trace_call
 from mesh.bus.calls import Calls
@@ -50,6 +49,7 @@ class GatewayNode:
         id: of this node, new with every start.
         addresses: of its listeners, as URLs, once it is started.
         zeromq_address: where ZeroMQ clients connect, or empty.
+        transports: by which clients reach it, once it is started.
     """
 
     def __init__(
@@ -73,13 +73,12 @@ class GatewayNode:
         self.hub: Hub | None = None
         self.prober: Prober | None = None
         self.admin: AdminServer | None = None
-        self._websockets: WebSockets | None = None
-        self._longpoll: LongPoll | None = None
-        self._zeromq: ZeroMQClients | None = None
+        self._flusher: Flusher | None = None
+        self.transports: list[TransportServer] = []
         self._calls: Calls | None = None
         self._traces: Tracing | None = None
         self._server: GatewayServer | None = None
-        self._door: Door | None = None
+        self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Connect to the bus, then listen.
@@ -123,8 +122,8 @@ class GatewayNode:
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, announcer.departures.is_gone)
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
-        self._websockets = WebSockets(self.hub, settings.gateway)
-        self._traces = Tracing(self.hub.fanout, self._websockets.flusher.flush)
+        self._flusher = flusher = Flusher()
+        self._traces = Tracing(self.hub.fanout, flusher.flush)
         calls.answers[trace_call.TRACE] = self._traces.answer
         api = PublishApi(bus, settings.api) if settings.api.keys else None
         announcer.start(
@@ -150,15 +149,26 @@ class GatewayNode:
                 paths_changed=announcer.paths_changed,
             )
         )
-        sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
-        self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
+        bodies = Bodies(settings.gateway.max_body_bytes, settings.gateway.max_bodies_bytes)
+        services = Services(
+            self.id,
+            self.hub,
+            self.endpoint,
+            settings,
+            lifecycle.secret(settings),
+            calls,
+            self._context,
+            flusher,
+            bodies,
+        )
+        for transport in make_transports(services):
+            self.transports.append(transport)
         self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
         bus.when_subscribed(self.prober.start)
         application = make_application(
             self.endpoint,
-            self._websockets,
-            self._longpoll,
-            settings.gateway,
+            [route for transport in self.transports for route in transport.routes()],
+            bodies,
             api,
             health_routes(self.id, "gateway", self.checks),
         )
@@ -166,28 +176,14 @@ class GatewayNode:
             self.admin = AdminServer(
                 settings.admin, self.id, "gateway", self.checks, self.gauges, self.routes
             )
-        if settings.zeromq.bind is not None:
-            self._zeromq = ZeroMQClients(
-                self._context,
-                self.hub,
-                self.endpoint,
-                settings.gateway,
-                settings.zeromq,
-                settings.zeromq.bind,
-            )
-            self._zeromq.start()
-            self.zeromq_address = self._zeromq.address
+        for transport in self.transports:
+            transport.start()
+        self.zeromq_address = {each.name: each.address for each in self.transports}.get("zeromq", "")
         self._server = GatewayServer(application, settings=settings.gateway, ssl_options=certificate)
-        self._door = Door(
-            self._server,
-            self._websockets,
-            handshakes(self.endpoint, "websocket", settings.gateway),
-            settings.gateway.handshake_timeout_seconds,
-            certificate,
-            TrustedProxies(settings.gateway.trusted_proxies),
-        )
-        self._door.add_sockets(shared, proxied=settings.gateway.proxy_protocol == "required")
-        self._door.add_sockets(own)
+        shortcuts = [each.shortcut for each in self.transports if each.shortcut is not None]
+        self._listener = Listener(self._server, shortcuts, settings.gateway, certificate)
+        self._listener.add_sockets(shared, proxied=settings.gateway.proxy_protocol == "required")
+        self._listener.add_sockets(own)
         self._tell("node_started")
 
     def _tell(self, event: str) -> None:
@@ -197,20 +193,16 @@ class GatewayNode:
         """Listen no more, send all clients away with 1012, end the links, say goodbye."""
         if self.prober is not None:
             self.prober.draining = True
-        if self._door is not None:
-            self._door.close()
+        if self._listener is not None:
+            self._listener.close()
         if self._server is not None:
             self._server.stop()
-        if self._longpoll is not None:
-            self._longpoll.draining = True
+        for transport in self.transports:
+            transport.stop_accepting()
         if self.hub is not None:
             await drain(self.hub, self.settings.drain)
-        if self._websockets is not None:
-            await self._websockets.aclose(CLOSE_SECONDS)
-        if self._longpoll is not None:
-            await self._longpoll.aclose(CLOSE_SECONDS)
-        if self._zeromq is not None:
-            self._zeromq.close()
+        for transport in self.transports:
+            await transport.aclose(CLOSE_SECONDS)
         if self.announcer is not None:
             self.announcer.close()
         if self.workers is not None:
@@ -277,8 +269,8 @@ class GatewayNode:
     def routes(self) -> Mapping[str, DeliveryStats]:
         """What became of broadcasts, by route; what has not left yet is sent or waits."""
         assert self.hub is not None
-        if self._websockets is not None:
-            self._websockets.flusher.flush()
+        if self._flusher is not None:
+            self._flusher.flush()
         return self.hub.fanout.routes
 
     def _bind(self) -> tuple[list[socket.socket], list[socket.socket]]:

@@ -17,8 +17,8 @@ CALLS = "tests/unit/mesh/bus/test_calls.py"
 CHANNEL_SERVER = "tests/unit/mesh/worker/channel/test_server.py"
 CONNECTION = "tests/integration/test_connection.py"
 HTTP = "tests/integration/test_http.py"
-LONGPOLL_MESSAGES = "tests/unit/gateway/test_longpoll_messages.py"
-QUEUES = "tests/unit/gateway/test_queue_bounds.py"
+LONGPOLL_MESSAGES = "tests/unit/gateway/transports/longpoll/test_messages.py"
+QUEUES = "tests/unit/gateway/transports/test_queue_bounds.py"
 SESSION = "tests/unit/gateway/test_session.py"
 WIRE = "tests/integration/test_wire.py"
 
@@ -27,7 +27,7 @@ PROBES = {
         f"{BACKPRESSURE}::test_a_flood_at_a_slow_channel_waits_in_its_client_and_hurts_nobody",
     ],
     "read, not handled: one `recv`, one message": [
-        "tests/unit/gateway/test_frames.py::test_an_oversized_frame_is_refused_by_its_header_alone",
+        "tests/unit/gateway/transports/websocket/test_frames.py::test_an_oversized_frame_is_refused_by_its_header_alone",
         f"{WIRE}::test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices",
     ],
     "line and headers of an HTTP request": [
@@ -47,8 +47,8 @@ PROBES = {
         f"{HTTP}::test_many_bodies_that_no_route_wants_cost_no_memory",
     ],
     "frames of one message, which may be empty": [
-        "tests/unit/gateway/test_frames.py::test_fragments_cost_only_their_bytes",
-        "tests/unit/gateway/test_frames.py::test_a_message_has_a_bounded_number_of_frames",
+        "tests/unit/gateway/transports/websocket/test_frames.py::test_fragments_cost_only_their_bytes",
+        "tests/unit/gateway/transports/websocket/test_frames.py::test_a_message_has_a_bounded_number_of_frames",
         f"{WIRE}::test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices",
     ],
     "what stands beside the payload of a client's message": [

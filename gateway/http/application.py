@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Matcher
@@ -11,48 +11,32 @@ from tornado.web import Application, RequestHandler
 
 from gateway.http import paths, publish
 from gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
-from gateway.http.forwarded import TrustedProxies
 from gateway.http.head import HeadError
 from gateway.http.methods import AllowHeader, remember
-from gateway.http.origin import OriginCheck
 from gateway.http.own_contexts import OwnContexts
 from gateway.http.publish import PublishApi
 from gateway.http.server import Connection, has_body
 from gateway.http.static import StaticHandler
-from gateway.transports.connection import WebSockets
-from gateway.transports.handshake import Handshake, malformed_header
-from gateway.transports.longpoll import LongPoll, LongPollHandler
-from gateway.transports.websocket import WebSocketHandler
 from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError
-from mesh.mount import path_pattern
-from mesh.settings import GatewaySettings
+
+Routes = Sequence[tuple[Any, ...]]
+"""(pattern of a whole path, handler, its arguments)."""
 
 
 def make_application(
     endpoint: Endpoint,
-    websockets: WebSockets,
-    longpoll: LongPoll,
-    settings: GatewaySettings,
+    transports: Routes,
+    bodies: Bodies,
     api: PublishApi | None = None,
-    own: Sequence[tuple[Any, ...]] = (),
+    own: Routes = (),
 ) -> Application:
-    """Routes, in this order: sockets, publishing API, the application's, our `own`, static files; then 404.
+    """Routes, in this order: transports, publishing API, the application's, our own, static files.
 
     Raises:
         ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
     """
-    handlers: list[tuple[Any, ...]] = []
-    bodies = Bodies(settings.max_body_bytes, settings.max_bodies_bytes)
-    given: dict[str, Any]
-    for handshake in handshakes(endpoint, "websocket", settings):
-        given = {"websockets": websockets, "handshake": handshake}
-        pattern = path_pattern(handshake.mount.path) + "/websocket"
-        handlers.append((PathSegments(pattern), WebSocketHandler, given))
-    for handshake in handshakes(endpoint, "longpoll", settings):
-        given = {"longpoll": longpoll, "handshake": handshake, "bodies": bodies}
-        pattern = path_pattern(handshake.mount.path) + "/longpoll"
-        handlers.append((PathSegments(pattern), LongPollHandler, given))
+    handlers = _by_segments(transports)
     if api is not None:
         handlers += _by_segments(publish.routes(api, endpoint, bodies))
     handlers += endpoint.http
@@ -129,21 +113,8 @@ class PathSegments(Matcher):
         return {"path_args": [], "path_kwargs": arguments}
 
 
-def _by_segments(routes: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _by_segments(routes: Routes) -> list[tuple[Any, ...]]:
     return [(PathSegments(pattern), *rest) for pattern, *rest in routes]
-
-
-def handshakes(
-    endpoint: Endpoint, transport: Literal["websocket", "longpoll"], settings: GatewaySettings
-) -> list[Handshake]:
-    """Of the mounts that can be reached by a transport, in the order in which they were declared."""
-    found = []
-    trusted = TrustedProxies(settings.trusted_proxies, malformed_header)
-    for mount in endpoint.mounts.values():
-        if getattr(mount, transport):
-            rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
-            found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host), trusted))
-    return found
 
 
 def _static(prefix: str, directory: Path) -> tuple[Any, ...]:

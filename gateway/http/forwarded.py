@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Protocol
 
+from gateway.http import host as hosts
+from gateway.http.host import Host
 from gateway.http.proxy_protocol import plain
 
 MAX_HOPS = 32
@@ -17,7 +19,6 @@ MAX_HOPS = 32
 
 Peer = tuple[str, int]
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
 _NODE = re.compile(
     r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:([0-9]{1,5})|_[0-9A-Za-z._-]+))?"
 )
@@ -122,24 +123,24 @@ class TrustedProxies:
             else:
                 scheme = proto
                 used.append("x-forwarded-proto")
-        hosts, ports = _items(headers, "x-forwarded-host"), _items(headers, "x-forwarded-port")
+        named, ports = _items(headers, "x-forwarded-host"), _items(headers, "x-forwarded-port")
         port = ports[-min(at, len(ports))] if ports else None
         if port is not None and not _is_port(port):
             self._malformed("x-forwarded-port", port)
             port = None
-        match = None
-        if hosts:
-            match = _host(hosts[-min(at, len(hosts))])
-            if match is None:
-                self._malformed("x-forwarded-host", hosts[-1])
-                match = None
+        given = None
+        if named:
+            text = named[-min(at, len(named))]
+            given = _host(text)
+            if given is None:
+                self._malformed("x-forwarded-host", named[-1])
             else:
                 used.append("x-forwarded-host")
-                host = match[0]
-        if port is not None and (match is None or match[2] is None):
-            own_host = _HOST.fullmatch(host)
-            if own_host is not None:
-                host = own_host[1] + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
+                host = text
+        if port is not None and (given is None or given.port is None):
+            asked = hosts.parse(host)
+            if asked is not None and asked.regular:
+                host = asked.name + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
                 used.append("x-forwarded-port")
         return Seen(scheme, host, peer, f"{', '.join(used) or 'the request itself'}{_by(own.peer)}")
 
@@ -194,13 +195,12 @@ def _items(headers: Headers, name: str) -> list[str]:
     return [each for each in (item.strip(" \t") for item in found) if each]
 
 
-def _host(text: str) -> re.Match[str] | None:
-    """A Host header as (name, port), if it is one."""
-    match = _HOST.fullmatch(text)
-    if match is None or not _is_port(match[2] or "1"):
+def _host(text: str) -> Host | None:
+    """A host by which clients reach us, with a port that exists, if it is one."""
+    found = hosts.parse(text)
+    if found is None or not found.regular or not _is_port("1" if found.port is None else found.port):
         return None
-    in_brackets = match[1].startswith("[")
-    return None if in_brackets and not _address(match[1][1:-1], None) else match
+    return found
 
 
 def _bare_ipv6(node: str) -> Peer | None:

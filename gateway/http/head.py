@@ -6,8 +6,8 @@ request target is taken. Source: RFC 9112 §3.2, RFC 9110 §9.1 and §15.5.
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv6Address
 
+from gateway.http import host
 from mesh.errors import RemoteProtocolError
 
 MAX_HEADERS = 200
@@ -18,8 +18,6 @@ _ABSOLUTE = re.compile(rb"(?:https?|wss?)://([^/?#@]+)([/?][^#]*)?", re.IGNORECA
 _METHOD_BEGIN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST_LINE = re.compile(rb"^host[ \t]*:([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
-# RFC 9110 §7.2, RFC 3986 §3.2.2; `_` and `%` occur in names of containers.
-_HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|[0-9A-Za-z._~!$&'()*+;=%-]*)(?::[0-9]{0,5})?")
 _EXPECT_LINE = re.compile(rb"^expect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE)
 _HEAD_END = re.compile(rb"\n\r?\n")
 
@@ -143,14 +141,8 @@ def _parse_line(line: bytes) -> tuple[bytes, bytes, int]:
     return method, target, int(minor)
 
 
-def _check_host(host: bytes) -> None:
-    match = _HOST.fullmatch(host)
-    if match is not None and match[1] is not None:
-        try:
-            IPv6Address(match[1].decode())
-        except ValueError:
-            match = None
-    if match is None:
+def _check_host(text: bytes) -> None:
+    if host.parse(text.decode("latin-1")) is None:
         raise HeadError(400, "the host is neither a name nor an address")
 
 

@@ -16,7 +16,7 @@ class HealthHandler(RequestHandler):
     BODIES = ()
 
     def initialize(self, node: str, kind: str) -> None:
-        """Tornado hands over who this is."""
+        """Called by Tornado with the arguments of the route."""
         self._who = {"node": node, "kind": kind}
 
     def get(self) -> None:
@@ -32,7 +32,7 @@ class ReadyHandler(RequestHandler):
     BODIES = ()
 
     def initialize(self, node: str, checks: Callable[[], Checks]) -> None:
-        """Tornado hands over who this is, and what to ask."""
+        """Called by Tornado with the arguments of the route."""
         self._node = node
         self._checks = checks
 
@@ -53,7 +53,7 @@ class MetricsHandler(RequestHandler):
     BODIES = ()
 
     def initialize(self, registry: CollectorRegistry) -> None:
-        """Tornado hands over what to collect."""
+        """Called by Tornado with the arguments of the route."""
         self._registry = registry
 
     def get(self) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from tornado.web import stream_request_body
 
-from gateway.http import once
+from gateway.http import idempotency
 from gateway.http.bodies import Bodies, BodyError
 from gateway.http.body_handler import BodyHandler
-from gateway.http.once import OnceKeys
+from gateway.http.idempotency import IdempotencyKeys
 from gateway.http.params import decode_query
 from gateway.http.requests import ACTIONS, Ready, RequestError
 from mesh import topics
@@ -44,7 +44,7 @@ class PublishApi:
         self.settings = settings
         self._bus = bus
         self._keys = [each.get_secret_value().encode() for each in settings.keys]
-        self._once = OnceKeys(settings.idempotency_seconds, settings.max_idempotency_keys)
+        self._used_keys = IdempotencyKeys(settings.idempotency_seconds, settings.max_idempotency_keys)
         self._loop = asyncio.get_running_loop()
         bus.subscribe(topics.exact(topics.ONCE))
 
@@ -58,7 +58,7 @@ class PublishApi:
                 found = key
         return found
 
-    async def publish(self, action: str, body: bytes, once_key: str | None) -> tuple[int, bool]:
+    async def publish(self, action: str, body: bytes, idempotency_key: str | None) -> tuple[int, bool]:
         """Carry out a request; returns how many messages, and whether an earlier request published them.
 
         Raises:
@@ -66,42 +66,42 @@ class PublishApi:
             UnreachableError: if the bus did not confirm.
         """
         ready = ACTIONS[action](body, self.settings.max_batch_messages)
-        fingerprint = once.digest(action.encode(), body)
+        fingerprint = idempotency.digest(action.encode(), body)
         repeated = False
 
         def publish() -> None:
             nonlocal repeated
-            repeated = once_key is not None and self._is_repeated(once_key, fingerprint)
+            repeated = idempotency_key is not None and self._is_repeated(idempotency_key, fingerprint)
             if not repeated:
-                self._publish(ready, once_key, fingerprint)
+                self._publish(ready, idempotency_key, fingerprint)
 
         try:
             await deliver(self._bus, publish, self.settings.timeout_seconds)
         except UnreachableError as error:
-            if error.lost and once_key is not None:
-                self._tell(once_key, fingerprint, 0)  # to be published again
+            if error.lost and idempotency_key is not None:
+                self._tell(idempotency_key, fingerprint, 0)  # to be published again
             raise
         return len(ready), repeated
 
     def _is_repeated(self, key: str, fingerprint: bytes) -> bool:
-        used = self._once.find(key, self._loop.time())
+        used = self._used_keys.find(key, self._loop.time())
         if used is None or not used.published:
             return False
         if used.fingerprint != fingerprint:
             raise RequestError(409, "this Idempotency-Key was used for another request; take a new one")
         return True
 
-    def _publish(self, ready: list[Ready], once_key: str | None, fingerprint: bytes) -> None:
+    def _publish(self, ready: list[Ready], idempotency_key: str | None, fingerprint: bytes) -> None:
         for each in ready:
             self._bus.publish(each.topic, each.event, each.codec, each.data, None)
         counters.count("api_messages_published", len(ready))
-        if once_key is not None:
-            self._tell(once_key, fingerprint, len(ready))
+        if idempotency_key is not None:
+            self._tell(idempotency_key, fingerprint, len(ready))
 
     def _tell(self, key: str, fingerprint: bytes, published: int) -> None:
         """Remember a key here and at the other gateways."""
-        self._once.remember(key, fingerprint, published, self._loop.time())
-        data = once.encode(fingerprint, published)
+        self._used_keys.remember(key, fingerprint, published, self._loop.time())
+        data = idempotency.encode(fingerprint, published)
         self._bus.publish_kind(ONCE, topics.ONCE, key, data=data)
 
     def used_elsewhere(self, header: Header, data: bytes) -> None:
@@ -109,11 +109,11 @@ class PublishApi:
         if header.origin == self._bus.node:
             return
         try:
-            fingerprint, published = once.decode(data)
+            fingerprint, published = idempotency.decode(data)
         except WireError as error:
             _malformed.about(header.origin, "bus_messages_malformed", str(error))
             return
-        self._once.remember(header.event, fingerprint, published, self._loop.time())
+        self._used_keys.remember(header.event, fingerprint, published, self._loop.time())
 
 
 @stream_request_body
@@ -121,7 +121,7 @@ class PublishHandler(BodyHandler):
     """One request to publish. The body is read in pieces, so that what is refused is never kept."""
 
     def initialize(self, api: PublishApi, action: str, bodies: Bodies) -> None:
-        """Tornado hands over what was given with the route."""
+        """Called by Tornado with the arguments of the route."""
         self._api = api
         self._action = action
         self._bodies = bodies
@@ -162,22 +162,22 @@ class PublishHandler(BodyHandler):
 
     async def _publish(self) -> None:
         body = self.take_body()
-        published, repeated = await self._api.publish(self._action, body, self._once_key())
+        published, repeated = await self._api.publish(self._action, body, self._idempotency_key())
         if repeated:
             self.set_header("Idempotency-Replayed", "true")
         self._answer(200, {"published": published})
 
-    def _once_key(self) -> str | None:
+    def _idempotency_key(self) -> str | None:
         """What stands for this Idempotency-Key of this API key on the bus."""
         given = self.request.headers.get("Idempotency-Key")
         if given is None:
             return None
-        if not 0 < len(given) <= once.MAX_KEY_CHARACTERS:
+        if not 0 < len(given) <= idempotency.MAX_KEY_CHARACTERS:
             raise RequestError(
                 400,
-                f"Idempotency-Key of {len(given)} characters; want 1 to {once.MAX_KEY_CHARACTERS}",
+                f"Idempotency-Key of {len(given)} characters; want 1 to {idempotency.MAX_KEY_CHARACTERS}",
             )
-        return once.digest(self._key, given.encode()).hex()
+        return idempotency.digest(self._key, given.encode()).hex()
 
     def _refuse(self, problem: RequestError) -> None:
         counters.count("api_requests_refused")

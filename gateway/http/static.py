@@ -14,7 +14,7 @@ class StaticHandler(StaticFileHandler):
     BODIES = ()
 
     def initialize(self, path: str, **given: Any) -> None:  # type: ignore[override]
-        """Tornado hands over what the application gave with the route."""
+        """Called by Tornado with the arguments of the route."""
         self._well_known = given.pop("well_known", False)
         super().initialize(path, **given)
 

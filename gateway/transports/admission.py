@@ -1,4 +1,4 @@
-"""Whether a socket handler takes a client in, by whichever transport it came: vsn, `connect`, `id`.
+"""Asks a socket handler whether it accepts a client, on any transport: vsn, `connect`, `id`.
 
 The application's code runs in an execution context of its own for each connection (mesh/contexts.py); what
 it raises is logged in the same context, so that an error reporter finds there what `connect` has set.
@@ -28,7 +28,7 @@ MAX_ASSIGNS_BYTES = 100_000
 
 
 class RefusedError(MeshError):
-    """The client is not taken in: HTTP status, and a sentence for the status 400."""
+    """The client is refused: the HTTP status, and a sentence for the status 400."""
 
     def __init__(self, status: int, sentence: str = "") -> None:
         super().__init__(sentence)

@@ -1,4 +1,4 @@
-"""Who may connect: what every transport over HTTP asks before a client is taken in.
+"""Who may connect: what every transport over HTTP checks before it accepts a client.
 
 In Phoenix's order: origin, auth token, sub-protocols, connect info, vsn, the application's `connect`, `id`.
 Source: Phoenix.Socket.Transport.
@@ -19,10 +19,12 @@ from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_header, decode_path_params, decode_query
 from gateway.http.paths import normal
 from gateway.http.proxy_protocol import plain_peer
+from gateway.http.upgrade_request import UpgradeRequest
 from gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
-from gateway.transports.upgrade_request import UpgradeRequest
+from mesh.endpoint import Endpoint
 from mesh.errors import RemoteProtocolError
 from mesh.mount import Mount, SessionCookie, path_pattern
+from mesh.settings import GatewaySettings
 from mesh.socket import ConnectInfo
 from mesh.telemetry import counters, get_logger
 
@@ -35,7 +37,14 @@ Request = HTTPServerRequest | UpgradeRequest
 
 
 class Handshake:
-    """The checks of one mount and transport."""
+    """The checks of one mount and transport.
+
+    Args:
+        mount: where the client wants to connect.
+        transport: its name, which ends the path.
+        origin: which pages may connect.
+        trusted: whose word about the client counts.
+    """
 
     def __init__(
         self,
@@ -105,7 +114,7 @@ class Handshake:
         offers = [each.strip() for each in header.split(",") if each.strip()]
         if not self.mount.auth_token:
             return None, offers
-        if self._transport == "longpoll":
+        if self._transport != "websocket":  # scripts can set headers everywhere else
             header_token = request.headers.get("x-phoenix-authtoken")
             return None if header_token is None else decode_header(header_token), offers
         bearers = [each for each in offers if each.startswith(BEARER)]
@@ -152,6 +161,21 @@ class Handshake:
             ):
                 return session
         return None
+
+
+def handshakes(endpoint: Endpoint, transport: str, settings: GatewaySettings) -> list[Handshake]:
+    """Of the mounts that offer a transport, in the order in which they were declared.
+
+    A mount has an option for each transport that needs one (`websocket`, `longpoll`); others it offers
+    always.
+    """
+    found = []
+    trusted = TrustedProxies(settings.trusted_proxies, malformed_header)
+    for mount in endpoint.mounts.values():
+        if getattr(mount, transport, True):
+            rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
+            found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host), trusted))
+    return found
 
 
 def malformed_header(header: str, value: str) -> None:

@@ -11,7 +11,8 @@ import select
 import socket
 from typing import Any
 
-from gateway.transports import frames, upgrade, upgrade_request
+from gateway.http import upgrade_request
+from gateway.transports.websocket import frames, upgrade
 
 MAX_BYTES = 1_000_000
 

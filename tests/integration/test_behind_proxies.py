@@ -24,7 +24,7 @@ from tests.support.websocket import (
     open_connection,
     run,
 )
-from tests.unit.gateway.test_proxy_protocol import version_2
+from tests.unit.gateway.http.test_proxy_protocol import version_2
 
 APP = "tests.support.mounts_app:endpoint"
 BEHIND_NGINX = {"MESH_GATEWAY__TRUSTED_PROXIES": "127.0.0.1,::1"}

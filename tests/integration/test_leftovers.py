@@ -111,7 +111,7 @@ async def come_and_go(node, base, first, last):
     await until(lambda: node.gauges()["open_connections"] == {"websocket": 0, "longpoll": 0, "zeromq": 0})
     await until(lambda: node.gauges()["open_channels"] == 0 and node.worker.channels.counts() == (0, 0))
     await until(lambda: not node.worker.presences.busy)
-    await until(lambda: not node.gateway._websockets.lingering)
+    await until(lambda: not any(getattr(each, "lingering", ()) for each in node.gateway.transports))
 
 
 def grown(node, before):

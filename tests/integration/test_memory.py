@@ -54,7 +54,7 @@ def test_what_a_client_was_made_of_is_free_when_it_is_gone(how):
                 await visit(node.gateway.addresses[0], how)
             await until(lambda: not node.gateway.hub.clients)
             await until(lambda: node.worker.channels.counts() == (0, 0))
-            await until(lambda: not node.gateway._websockets.lingering)
+            await until(lambda: not any(getattr(each, "lingering", ()) for each in node.gateway.transports))
             gc.set_debug(gc.DEBUG_SAVEALL)
             gc.collect()
             left = [

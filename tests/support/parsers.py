@@ -19,24 +19,22 @@ from gateway.channels.actions import Forward
 from gateway.channels.gateway_channel import GatewayChannel
 from gateway.channels.phases import Event
 from gateway.channels.session import Session
-from gateway.http import cookies, once, proxy_protocol, requests
+from gateway.http import cookies, idempotency, proxy_protocol, requests
 from gateway.http.forwarded import TrustedProxies
 from gateway.http.origin import OriginCheck
 from gateway.http.params import decode_query
 from gateway.http.publish import PublishApi
-from gateway.transports import (
-    admission,
-    longpoll,
-    longpoll_calls,
-    longpoll_sessions,
-    upgrade,
-    websocket,
-    zeromq,
-)
+from gateway.http.upgrade_request import Headers
+from gateway.transports import admission
 from gateway.transports.admission import RefusedError
-from gateway.transports.frames import CLOSE, FrameReader, close_code
 from gateway.transports.handshake import Handshake
-from gateway.transports.upgrade_request import Headers
+from gateway.transports.longpoll import calls as longpoll_calls
+from gateway.transports.longpoll import encoding as longpoll_encoding
+from gateway.transports.longpoll.messages import messages_of
+from gateway.transports.websocket import server as websocket
+from gateway.transports.websocket import upgrade
+from gateway.transports.websocket.frames import CLOSE, FrameReader, close_code
+from gateway.transports.zeromq.messages import read_opening
 from mesh import addresses, payloads, sessions, tokens, topics
 from mesh.bus import calls, frames, topic_counts, trace_call
 from mesh.bus.discovery import placement
@@ -289,7 +287,7 @@ LONGPOLL = (
 
 
 def longpoll_messages(data: bytes) -> Any:
-    return longpoll.messages_of(request_of(data))
+    return messages_of(request_of(data))
 
 
 def api(action: str) -> Callable[[bytes], Any]:
@@ -302,7 +300,7 @@ def api_key(data: bytes) -> Any:
 
 def opening(data: bytes) -> Any:
     """As a ZeroMQ client is let in."""
-    read = zeromq.read_opening(data)
+    read = read_opening(data)
     info = ConnectInfo(transport="zeromq", uri=read.path)
     return admission.ask(MOUNT, info, read.params)
 
@@ -318,7 +316,7 @@ def bus_message(data: bytes) -> Any:
     read = frames.decode_header(header)
     if read.kind == frames.DIRECT:
         named, payload = frames.decode_direct(payload)
-    for encoding in (*websocket.ENCODINGS.values(), *longpoll_sessions.ENCODINGS.values()):
+    for encoding in (*websocket.ENCODINGS.values(), *longpoll_encoding.ENCODINGS.values()):
         deliver(encoding, named, read, payload)
     return read
 
@@ -569,10 +567,10 @@ PARSERS = [
     ),
     Parser(
         "idempotency key",
-        once.decode,
+        idempotency.decode,
         (WireError,),
-        [once.encode(b"f" * 16, 3)],
-        lambda read: once.encode(*read),
+        [idempotency.encode(b"f" * 16, 3)],
+        lambda read: idempotency.encode(*read),
     ),
     Parser("tracker", track, (WireError,), TRACKER, tracker_messages.encode),
     Parser(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.transports.longpoll_sessions import ENCODINGS
+from gateway.transports.longpoll.encoding import ENCODINGS
 from mesh.errors import EncodeError, SettingsError
 from tests.support import parsers
 from tests.support.parsers import BY_PARSER, PACK, PARSERS, read

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.http.requests import RequestError, broadcast
 from gateway.transports.admission import RefusedError
-from gateway.transports.zeromq import read_opening
+from gateway.transports.zeromq.messages import read_opening
 from mesh import telemetry
 from mesh.telemetry import counters, logs
 from mesh.telemetry.bounded_text import (

@@ -1,0 +1,253 @@
+"""What the connections of all transports have in common.
+
+`ClientConnection` carries out the table of phases (client_phases.py) for one client, and is the Transport
+that the hub sees. `QueueingConnection` is one whose unsent messages wait in this process. The subscription
+of a client's id (`id_subscribed`), the idle rule (`idle_timer`), the bound of what waits and the slow close
+stand here and nowhere else.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Protocol
+
+from gateway.client import Client
+from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
+from gateway.flow.backlog import Backlog
+from gateway.flow.watermark import HighWatermark
+from gateway.hub import Hub
+from gateway.transports.admission import Admitted
+from gateway.transports.base import Encoding, OutboxContract
+from gateway.transports.client_phases import TABLE, Action, Event, Phase
+from gateway.transports.idle_timer import IdleTimer
+from mesh.errors import CloseCode, MeshError, PhaseError
+from mesh.mount import Mount
+from mesh.phases import Phases
+from mesh.settings import GatewaySettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger("gateway.connection")
+
+
+class ClientGoneError(MeshError):
+    """The client went away while it was being let in; there is nobody to be answered."""
+
+
+class id_subscribed:  # noqa: N801  (used as a statement)
+    """`async with id_subscribed(hub, admitted):` around the admission of a client.
+
+    Before the body runs, the client's id is subscribed, so that no `disconnect` for it is missed. The body
+    calls `ClientConnection.admit`, with which the subscription becomes the hub's to end; a body that
+    cannot, because the client is gone or refused meanwhile, leaves by an exception, which ends the
+    subscription.
+    """
+
+    __slots__ = ("_hub", "_id")
+
+    def __init__(self, hub: Hub, admitted: Admitted) -> None:
+        self._hub = hub
+        self._id = admitted.socket_id
+
+    async def __aenter__(self) -> None:
+        if self._id is not None:
+            await self._hub.socket_ids.subscribe(self._id)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and self._id is not None:
+            self._hub.socket_ids.unsubscribe(self._id)
+
+
+class ConnectionServer(Protocol):
+    """What a connection asks of its TransportServer."""
+
+    hub: Hub
+    settings: GatewaySettings
+
+
+class ClientConnection:
+    """One client's connection. Implements Transport.
+
+    Subclasses have `outbox` and the five methods of the last section, and call `admit`, `end` and `lost`.
+
+    Attributes:
+        client: the hub's; None until it is admitted.
+        heard: event-loop time of the client's last sign of life; infinite while its silence does not count.
+    """
+
+    __slots__ = ("__weakref__", "_life", "_server", "client", "heard")
+
+    name = ""
+    slow_reason = "the client does not read"
+    outbox: OutboxContract
+
+    def __init__(self, server: ConnectionServer) -> None:
+        self.client: Client | None = None
+        self._server = server
+        self._life = Phases(TABLE, Phase.OPENING)
+        self.heard = asyncio.get_running_loop().time()
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is in its life."""
+        return self._life.phase
+
+    # Transport
+
+    def close(self, code: int, reason: str) -> None:
+        """Deliver what is queued, then close with this code."""
+        self._handle(Event.CLOSE, code, reason)
+
+    def close_slow(self, unsent: int) -> None:
+        """Cut the client off, in a later tick."""
+        asyncio.get_running_loop().call_soon(self._overflow, unsent)
+
+    def pause(self) -> None:
+        """Deliver no more messages until `resume`."""
+        self._handle(Event.PAUSE)
+
+    def resume(self) -> None:
+        """Deliver messages again."""
+        self._handle(Event.RESUME)
+
+    # For the transport itself
+
+    def admit(self, mount: Mount, admitted: Admitted, encoding: Encoding) -> None:
+        """Give the client to the hub, and begin to read."""
+        self.client = Client(mount.path, admitted.socket_id, admitted.assigns, encoding, self, self.outbox)
+        self._server.hub.connect(self.client, mount)
+        self._handle(Event.ADMITTED)
+
+    def end(self, code: int | None, reason: str = "") -> None:
+        """Close, as the transport's own decision."""
+        self._handle(Event.END, code, reason)
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self._handle(Event.LOST)
+
+    def time_out(self) -> None:
+        """The client was silent for too long."""
+        log.info(
+            "connection closed", code=int(CloseCode.PROTOCOL_ERROR), reason="idle", transport=self.name
+        )
+        self.end(CloseCode.PROTOCOL_ERROR, "idle")
+
+    @property
+    def socket_id(self) -> str | None:
+        """For the log."""
+        return self.client.id if self.client is not None else None
+
+    def report_dropped(self, dropped: Counter[str]) -> None:
+        """What a stall that is over has cost, by reason."""
+        log.warning("a slow client missed broadcasts", socket_id=self.socket_id, **dropped)
+
+    # The table
+
+    def _handle(
+        self, event: Event, code: int | None = None, reason: str = "", *, told: str = "closed"
+    ) -> None:
+        try:
+            actions = self._life.handle(event)
+        except PhaseError as error:
+            log.error("a connection ended by a defect", socket_id=self.socket_id, exc_info=error)
+            actions = self._life.handle(Event.LOST)  # which every phase allows
+        for action in actions:
+            if action is Action.START_READING:
+                self._start_reading()
+            elif action is Action.STOP_READING:
+                self._stop_reading()
+            elif action is Action.SEND_CLOSE:
+                self._send_close(code, reason)
+            elif action is Action.DROP_UNSENT:
+                self._discard(SLOW_CLIENT)
+            elif action is Action.RELEASE:
+                self._release()
+            elif self.client is not None:
+                self._server.hub.disconnected(self.client, told)
+
+    def _overflow(self, unsent: int) -> None:
+        if self._life.phase is not Phase.CLOSED:
+            counters.count("slow_clients_closed")
+            log.warning(
+                "slow client closed", socket_id=self.socket_id, unsent=unsent, reason=self.slow_reason
+            )
+        self._handle(Event.OVERFLOW)
+
+    # Of each transport
+
+    def _start_reading(self) -> None:
+        """Deliver the client's messages, those that waited first; in CLOSING, look whether it hangs up."""
+        raise NotImplementedError
+
+    def _stop_reading(self) -> None:
+        """Let the client's messages wait."""
+        raise NotImplementedError
+
+    def _send_close(self, code: int | None, reason: str) -> None:
+        """Tell the client, behind what is queued; FINISHED is to follow within a bounded time."""
+        raise NotImplementedError
+
+    def _discard(self, reason: str) -> None:
+        """Count what is queued as lost for this reason, and what is still sent as well."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Give back everything."""
+        raise NotImplementedError
+
+
+class QueueingConnection(ClientConnection):
+    """A connection that is its own outbox: what waits for the client is kept here, bounded."""
+
+    __slots__ = ("_backlog", "_lost_as", "watermark")
+
+    def __init__(self, server: ConnectionServer) -> None:
+        super().__init__(server)
+        self.watermark: HighWatermark | None = None
+        self._backlog: Backlog[Any] | None = None
+        self._lost_as = CLIENT_GONE
+
+    @property
+    def outbox(self) -> OutboxContract:  # type: ignore[override]
+        """Itself."""
+        return self
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits."""
+        return self._backlog.size if self._backlog is not None else 0
+
+    def send(self, frame: Any) -> None:
+        """Queue a ready frame."""
+        raise NotImplementedError
+
+    def _bound(self, backlog: Backlog[Any]) -> None:
+        """Something was added: drop what may be dropped, or close the client."""
+        limit = self._server.settings.max_unsent_bytes
+        if backlog.size > limit and not backlog.trim(limit):
+            self.close_slow(backlog.size)
+        elif self.watermark is not None:
+            self.watermark.look(backlog.size)
+
+    def _discard(self, reason: str) -> None:
+        if self._lost_as == CLIENT_GONE:  # the first reason counts
+            self._lost_as = reason
+        if self._backlog is not None:
+            self._backlog.clear(self._lost_as)
+
+    def _release(self) -> None:
+        self._discard(CLIENT_GONE)
+
+
+def idle_timer(connections: Callable[[], Iterable[ClientConnection]], idle_seconds: float) -> IdleTimer:
+    """End connections whose client was silent for `idle_seconds`; looks every second, or more often."""
+
+    def look(now: float) -> None:
+        oldest = now - idle_seconds
+        for connection in [each for each in connections() if each.heard < oldest]:
+            connection.time_out()
+
+    return IdleTimer(min(1.0, idle_seconds / 10), look)

@@ -1,0 +1,1 @@
+"""Long-poll clients: sessions that outlive HTTP requests, on whichever gateway they began."""

@@ -1,0 +1,147 @@
+"""Requests about long-poll sessions, wherever they are: on this gateway, or asked of another over the bus.
+
+A request may come to any gateway. Its token names the one that holds the session; what gateways ask each
+other is in calls.py. A poll whose client hangs up must not lose messages: those that cross the cancellation
+are given back, and come first in the next poll.
+"""
+
+import asyncio
+
+from gateway.transports.longpoll import calls as questions
+from gateway.transports.longpoll.calls import CANCEL, POLL, POST, UNREAD, encode
+from gateway.transports.longpoll.sessions import LongPollSessions
+from mesh import tokens
+from mesh.bus.calls import Calls
+from mesh.errors import TokenError, WireError
+from mesh.mount import Mount
+from mesh.telemetry import Complaints, get_logger
+
+log = get_logger("gateway.longpoll")
+_complaints = Complaints(log, "question about a session dropped")
+
+SALT = "longpoll"
+
+
+class SessionRelay:
+    """Finds sessions, here or on another gateway.
+
+    Args:
+        sessions: those that this gateway holds.
+        calls: to the other gateways.
+        gateway: this gateway's id.
+        secret: signs tokens, the same on all gateways.
+    """
+
+    def __init__(self, sessions: LongPollSessions, calls: Calls, gateway: str, secret: str) -> None:
+        self._sessions = sessions
+        self._calls = calls
+        self._gateway = gateway
+        self._secret = secret
+        longpoll = sessions.longpoll
+        self._answer_seconds = longpoll.window_seconds + longpoll.relay_timeout_seconds
+        calls.answers[POLL] = self._answer_poll
+        calls.answers[CANCEL] = self._answer_cancel
+        calls.answers[UNREAD] = self._answer_unread
+        calls.answers[POST] = self._answer_post
+
+    def token(self, session_id: str, mount: Mount) -> str:
+        """What names a session of this gateway to its client."""
+        return tokens.sign(
+            self._secret,
+            SALT,
+            [self._gateway, session_id, mount.path],
+            max_age_seconds=self._sessions.longpoll.token_max_age_seconds,
+        )
+
+    def find(self, token: object, mount: Mount) -> tuple[str, str] | None:
+        """(gateway, session id) that a token names, if it is one of ours for this mount."""
+        try:
+            gateway, session_id, path = tokens.verify(self._secret, SALT, token)
+        except TokenError:
+            return None
+        return (gateway, session_id) if path == mount.path else None
+
+    async def poll(self, gateway: str, session_id: str) -> list[bytes] | None:
+        """The messages for a client; None if its session is over."""
+        if gateway == self._gateway:
+            session = self._sessions.get(session_id)
+            return await session.poll() if session is not None else None
+        asked = self._calls.call(gateway, POLL, session_id.encode(), self._answer_seconds)
+        call = asyncio.ensure_future(asked)
+        try:
+            return questions.decode_polled(await asyncio.shield(call))
+        except (TimeoutError, WireError):
+            return None
+        except asyncio.CancelledError:
+            self._calls.tell(gateway, CANCEL, session_id.encode())
+            call.add_done_callback(lambda answered: self._crossed(gateway, session_id, answered))
+            raise
+
+    def _crossed(self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]") -> None:
+        """The answer crossed the cancellation: its messages must wait for the next poll."""
+        if answered.cancelled() or answered.exception() is not None:
+            return
+        try:
+            messages = questions.decode_polled(answered.result())
+        except WireError:
+            return  # no messages that could be given back
+        if messages:
+            self.give_back(gateway, session_id, messages)
+
+    def give_back(self, gateway: str, session_id: str, messages: list[bytes]) -> None:
+        """Messages that a poll took reached nobody: they must wait for the next poll."""
+        if gateway != self._gateway:
+            self._calls.tell(gateway, UNREAD, encode((session_id, list(map(bytes, messages)))))
+            return
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.give_back(messages)
+
+    async def post(self, gateway: str, session_id: str, messages: list[tuple[bytes, bool]]) -> int:
+        """Hand over a client's messages; returns the status to answer."""
+        if gateway == self._gateway:
+            session = self._sessions.get(session_id)
+            return await session.post(messages) if session is not None else 410
+        try:
+            data = encode((session_id, messages))
+            answer = await self._calls.call(gateway, POST, data, self._answer_seconds)
+            return questions.decode_status(answer)
+        except (TimeoutError, WireError):
+            return 410
+
+    # For other gateways
+
+    async def _answer_poll(self, data: bytes) -> bytes:
+        session = self._sessions.get(data.decode("utf-8", "replace"))
+        messages = await session.poll() if session is not None else None
+        return encode(None if messages is None else list(map(bytes, messages)))  # no BroadcastFrames
+
+    async def _answer_cancel(self, data: bytes) -> bytes:
+        session = self._sessions.get(data.decode("utf-8", "replace"))
+        if session is not None:
+            session.give_up_fetch()
+        return b""
+
+    async def _answer_unread(self, data: bytes) -> bytes:
+        try:
+            session_id, messages = questions.decode_unread(data)
+        except WireError as error:
+            _malformed(error)
+            return b""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.give_back(messages)
+        return b""
+
+    async def _answer_post(self, data: bytes) -> bytes:
+        try:
+            session_id, messages = questions.decode_post(data)
+        except WireError as error:
+            _malformed(error)
+            return b"410"
+        session = self._sessions.get(session_id)
+        return b"%d" % (await session.post(messages) if session is not None else 410)
+
+
+def _malformed(error: WireError) -> None:
+    _complaints.about("unknown", "bus_messages_malformed", str(error))

@@ -1,0 +1,100 @@
+"""The long-poll transport of a gateway, for clients that no WebSocket reaches."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gateway.transports.admission import Admitted, RefusedError
+from gateway.transports.client_connection import id_subscribed
+from gateway.transports.handshake import handshakes
+from gateway.transports.longpoll.encoding import ENCODINGS
+from gateway.transports.longpoll.handler import LongPollHandler
+from gateway.transports.longpoll.relay import SessionRelay
+from gateway.transports.longpoll.sessions import LongPollSessions
+from gateway.transports.server import Services
+from mesh.mount import Mount, path_pattern
+from mesh.telemetry import get_logger
+
+log = get_logger("gateway.longpoll")
+
+
+class LongPoll:
+    """All long-poll clients of a gateway. Implements TransportServer.
+
+    Attributes:
+        relay: finds their sessions, on other gateways as well.
+        draining: the gateway stops, and begins no new session.
+    """
+
+    name = "longpoll"
+    address = ""
+    shortcut = None
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._sessions = LongPollSessions(services.hub, settings.gateway, settings.longpoll)
+        self.relay = SessionRelay(self._sessions, services.calls, services.gateway, services.secret)
+        self.draining = False
+        self._requests = 0
+        self._answered: asyncio.Future[None] | None = None
+        self._bodies = services.bodies
+        self._handshakes = handshakes(services.endpoint, self.name, settings.gateway)
+
+    def routes(self) -> list[tuple[Any, ...]]:
+        """`<mount>/longpoll`."""
+        return [
+            (
+                path_pattern(each.mount.path) + "/longpoll",
+                LongPollHandler,
+                {"longpoll": self, "handshake": each, "bodies": self._bodies},
+            )
+            for each in self._handshakes
+        ]
+
+    def start(self) -> None:
+        """Requests bring clients; nothing is to be started."""
+
+    def stop_accepting(self) -> None:
+        """Begin no new session."""
+        self.draining = True
+
+    async def aclose(self, timeout_seconds: float) -> None:
+        """Done when every request is answered, or after the time-out."""
+        if self._requests:
+            self._answered = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._answered], timeout=timeout_seconds)
+        self._sessions.close()
+
+    # For requests
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A request is being answered."""
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if self._answered is not None and not self._requests and not self._answered.done():
+                self._answered.set_result(None)
+
+    async def open(self, mount: Mount, admitted: Admitted) -> str:
+        """A new session; returns its token. Raises RefusedError."""
+        encoding = ENCODINGS.get(admitted.serializer)
+        if encoding is None:
+            log.warning("connection refused", reason="long-poll carries no binary frames: format=json")
+            raise RefusedError(403)
+        self._check_limit()
+        async with id_subscribed(self._sessions.hub, admitted):
+            self._check_limit()  # others may have come meanwhile
+            session = self._sessions.begin()
+            session.admit(mount, admitted, encoding)
+        return self.relay.token(session.id, mount)
+
+    def _check_limit(self) -> None:
+        if self.draining:
+            raise RefusedError(503)
+        if self._sessions.full:
+            log.error("too many long-poll sessions", limit=self._sessions.longpoll.max_sessions)
+            raise RefusedError(503)

@@ -1,0 +1,54 @@
+"""The long-poll sessions that a gateway holds."""
+
+from gateway.hub import Hub
+from gateway.transports.client_connection import idle_timer
+from gateway.transports.longpoll.session import LongPollSession
+from mesh.settings import GatewaySettings, LongPollSettings
+
+SILENT_WINDOWS = 1.5
+"""A session whose client has not polled for this many windows is over, as in Phoenix."""
+
+
+class LongPollSessions:
+    """All of them, those included whose last messages wait for a poll.
+
+    Attributes:
+        settings: of the gateway.
+        longpoll: of long-poll.
+    """
+
+    def __init__(self, hub: Hub, settings: GatewaySettings, longpoll: LongPollSettings) -> None:
+        self.hub = hub
+        self.settings = settings
+        self.longpoll = longpoll
+        self._sessions: dict[str, LongPollSession] = {}
+        self._idle = idle_timer(self._sessions.values, SILENT_WINDOWS * longpoll.window_seconds)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def full(self) -> bool:
+        """Whether another session would be too many."""
+        return len(self._sessions) >= self.longpoll.max_sessions
+
+    def get(self, session_id: str) -> LongPollSession | None:
+        """The session of that id, if it is here."""
+        return self._sessions.get(session_id)
+
+    def begin(self) -> LongPollSession:
+        """A new session, for a client that is about to be admitted."""
+        session = LongPollSession(self)
+        self._sessions[session.id] = session
+        return session
+
+    def remove(self, session: LongPollSession) -> None:
+        """It is over, and nothing waits in it."""
+        self._sessions.pop(session.id, None)
+
+    def close(self) -> None:
+        """Forget all."""
+        self._idle.cancel()
+        for session in self._sessions.values():
+            session.discard()
+        self._sessions.clear()

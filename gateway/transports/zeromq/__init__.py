@@ -1,0 +1,1 @@
+"""Clients over plain ZeroMQ: a DEALER each, one ROUTER for all."""

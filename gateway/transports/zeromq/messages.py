@@ -1,0 +1,58 @@
+"""What gateway and client say to each other over plain ZeroMQ (docs/protocol.md §1.2).
+
+The first frame of a message tells its kind. Messages in the channels' protocol are those of WebSocket.
+"""
+
+from typing import Any
+
+import msgspec
+
+from gateway.fanout.delivery_stats import TopicStats
+from gateway.flow.backlog import broadcast_frame
+from gateway.transports.admission import RefusedError
+from gateway.transports.base import Encoding
+from mesh.serializers.base import Frame, Serializer
+from mesh.serializers.registry import BY_NAME
+from mesh.telemetry import shorten
+
+OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
+
+UNKNOWN = 4000
+"""Close code: this gateway knows no such client; open again."""
+
+
+class Opening(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client opens with, as JSON."""
+
+    path: str
+    params: dict[str, Any] = {}
+
+
+_decode_opening = msgspec.json.Decoder(Opening).decode
+encode = msgspec.json.Encoder().encode
+
+
+def read_opening(data: bytes) -> Opening:
+    """What a client opens with. Raises RefusedError for anything else."""
+    try:
+        return _decode_opening(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise RefusedError(400, f"want JSON: path, params: {shorten(str(error))}") from None
+
+
+def closing(code: int, reason: str) -> dict[str, Any]:
+    """The content of CLOSE."""
+    return {"code": int(code), "reason": reason}
+
+
+def _ready(frame: Frame) -> tuple[bytes, bytes]:
+    return (BINARY if frame.binary else TEXT), frame.data
+
+
+def _broadcast(frames: tuple[bytes, bytes], stats: TopicStats, event: str) -> tuple[bytes, bytes]:
+    return frames[0], broadcast_frame(frames[1], stats, event)
+
+
+ENCODINGS: dict[Serializer, Encoding] = {
+    each: Encoding(each, _ready, _broadcast) for each in BY_NAME.values()
+}
