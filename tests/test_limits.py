@@ -19,7 +19,7 @@ CONNECTION = "tests/integration/test_connection.py"
 HTTP = "tests/integration/test_http.py"
 LONGPOLL_MESSAGES = "tests/unit/gateway/transports/longpoll/test_messages.py"
 QUEUES = "tests/unit/gateway/transports/test_queue_bounds.py"
-SESSION = "tests/unit/gateway/test_session.py"
+SESSION = "tests/unit/gateway/channels/test_session.py"
 WIRE = "tests/integration/test_wire.py"
 
 PROBES = {
@@ -96,13 +96,13 @@ PROBES = {
         "tests/integration/test_zeromq.py::test_a_client_that_does_not_read_is_closed_and_the_others_go_on",
     ],
     "broadcasts held for a pending join": [
-        "tests/unit/gateway/test_fanout.py::test_a_client_for_whose_join_too_much_is_held_is_closed",
+        "tests/unit/gateway/fanout/test_fanout.py::test_a_client_for_whose_join_too_much_is_held_is_closed",
     ],
     "joins that wait for a worker": [
-        "tests/unit/gateway/test_subscribing.py::test_a_long_silence_costs_a_bounded_number_of_joins",
+        "tests/unit/gateway/joins/test_subscribing_joins.py::test_a_long_silence_costs_a_bounded_number_of_joins",
     ],
     "topics left alone because their joins end workers": [
-        "tests/unit/gateway/test_crashed_joins.py::test_what_is_remembered_is_bounded",
+        "tests/unit/gateway/joins/test_refused_topics.py::test_what_is_remembered_is_bounded",
     ],
     "workers and gateways whose links failed": [
         "tests/unit/mesh/link/test_backoff.py::test_what_is_remembered_is_bounded",

@@ -1,6 +1,6 @@
 """A gateway in memory: what the worker sends over its link is kept for the assertions of a test.
 
-It does what a gateway does for its clients (gateway/hub.py, fanout.py), without a protocol: each channel's
+It does what a gateway does for its clients (gateway/hub.py, fanout/), without a protocol: each channel's
 client is a Received.
 """
 
