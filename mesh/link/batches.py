@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
     max_seconds: float
 
     def problem(self, batches: int, size: int, seconds: float) -> str | None:
-        """Why a peer must be given up for which this waits, and which took nothing for `seconds`; or None."""
+        """Why to give up a peer that took nothing for `seconds`, and for which this waits; or None."""
         if batches > self.max_batches:
             return f"{batches} batches wait (link.high_water_mark)"
         if size > self.max_bytes:
