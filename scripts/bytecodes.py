@@ -7,7 +7,9 @@
 Unlike CPU time, this depends neither on the machine nor on what else runs there, so it shows small
 differences between two checkouts. Bytecodes do not show what C code takes: JSON, ZeroMQ. Instructions do;
 they are counted by valgrind (callgrind), which must be installed, and leave out the kernel.
-Checkouts are counted in turn; what an idle server executes in the same time is taken off.
+Checkouts are counted in turn; what an idle server executes in the same time is taken off. Under valgrind
+that share is large, and other work on the machine makes it a rough estimate: trust a ratio only where the
+lowest and the highest count of one checkout agree.
 """
 
 import argparse
@@ -160,8 +162,9 @@ async def count(
             await work(times)
             worked, seconds = counter.read() - before, time.monotonic() - began
             before = counter.read()
-            await asyncio.sleep(IDLE_SECONDS)
-            idle = (counter.read() - before) * seconds / IDLE_SECONDS
+            idle_seconds = max(IDLE_SECONDS, seconds)  # a short window's noise would be multiplied
+            await asyncio.sleep(idle_seconds)
+            idle = (counter.read() - before) * seconds / idle_seconds
             counted[name] = (worked - idle) / times
     return counted
 

@@ -1,6 +1,6 @@
 """Who is on a topic, kept current from `presence_state` and `presence_diff`, without I/O.
 
-Source: phoenix.js's presence.js, whose results these are (tests/clients/test_presence_parity.py).
+Source: phoenix.js's presence.js, whose results these are (tests/clients/test_python_client.py compares).
 """
 
 from collections.abc import Callable

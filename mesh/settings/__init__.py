@@ -6,6 +6,7 @@ working directory, or the one named), what the application gives its Endpoint, d
 
 from mesh.settings.api import ApiSettings
 from mesh.settings.loading import Explained, build, environment, explain, load
+from mesh.settings.log import LogSettings
 from mesh.settings.presence import PresenceSettings
 from mesh.settings.secret import Secret
 from mesh.settings.sections import (
@@ -16,7 +17,6 @@ from mesh.settings.sections import (
     GatewaySettings,
     LimitSettings,
     LinkSettings,
-    LogSettings,
     LongPollSettings,
     SecuritySettings,
     WorkerSettings,

@@ -63,7 +63,7 @@ class Field(NamedTuple):
             value = self._from_text(value)
         try:
             value = msgspec.convert(value, self.annotation, strict=False, dec_hook=_convert)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):  # UnicodeError: a variable that is not UTF-8
             raise ValueError(f"want {self.wanted()}") from None
         if value is not None:
             for check in self.checks:

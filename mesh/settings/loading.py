@@ -125,7 +125,7 @@ def _given(layers: Layers) -> Given:
             if not isinstance(names, Mapping):
                 raise SettingsError(f"{section}: {names!r} ({origin}); want a table of settings")
             if section not in sections():
-                raise SettingsError(_unknown(variable(section, "…")))
+                names = {"…": names}  # one line for all of it
             given |= {(section, name): (value, origin) for name, value in names.items()}
     return given
 
@@ -180,7 +180,7 @@ def _from_environment() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     wrong = []
     # A section's own variable sorts before those of its settings, which count more.
-    for name, text in sorted(os.environ.items()):
+    for name, text in sorted(os.environ.items(), key=lambda variable: variable[0].upper()):
         section, _, setting = name.upper().removeprefix(PREFIX).lower().partition("__")
         if not name.upper().startswith(PREFIX) or section not in sections():
             continue

@@ -19,12 +19,9 @@ from mesh.settings.values import (
     Port,
     Rate,
     Seconds,
-    Split,
     Texts,
     address,
-    split,
 )
-from mesh.telemetry.filters import DEFAULT_FILTER
 
 MAX_PROXIES = 16
 MAX_SNAPSHOT_BYTES = 8_000_000
@@ -301,34 +298,6 @@ class SecuritySettings(Section, frozen=True):
         Meta(description="this process's own CURVE pair, a file of `mesh keys`; no CURVE if not set"),
     ] = None
     keys: Annotated[Path, Meta(description="directory of the CURVE keys that are accepted")] = Path("keys")
-
-
-class LogSettings(Section, frozen=True):
-    """Logs, on stderr."""
-
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least to log")] = (
-        "info"
-    )
-    format: Annotated[
-        Literal["console", "json", "logfmt"],
-        Meta(description="of a line; json and logfmt make a record of whatever a node prints"),
-    ] = "console"
-    configure: Annotated[
-        bool, Meta(description="false: the application configures logging, and log.level has no effect")
-    ] = True
-    node: Annotated[str | None, Meta(description="the node's name in each line; its kind if not set")] = (
-        None
-    )
-    similar_lines_per_second: Annotated[
-        int, Meta(ge=0, description="of one event, then the rest is left out and counted; 0 for no limit")
-    ] = 50
-    filter_parameters: Annotated[
-        Texts, Meta(description="parameters whose names contain one of these are hidden")
-    ] = field(default_factory=lambda: list(DEFAULT_FILTER))
-    keep_parameters: Annotated[
-        Annotated[list[str], Split(split)] | None,
-        Meta(description="if set, all parameters but these are hidden"),
-    ] = None
 
 
 class AdminSettings(Section, frozen=True):

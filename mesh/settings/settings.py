@@ -4,6 +4,7 @@ import msgspec
 from msgspec import field
 
 from mesh.settings.api import ApiSettings
+from mesh.settings.log import LogSettings
 from mesh.settings.presence import PresenceSettings
 from mesh.settings.sections import (
     AdminSettings,
@@ -13,7 +14,6 @@ from mesh.settings.sections import (
     GatewaySettings,
     LimitSettings,
     LinkSettings,
-    LogSettings,
     LongPollSettings,
     SecuritySettings,
     WorkerSettings,

@@ -83,7 +83,8 @@ class ChannelCase:
     def _start(self) -> None:
         bus, gateway = self.bus, self.gateway
         own = self.endpoint.settings
-        settings = build({**own, "worker": {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}})
+        worker = {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}
+        settings = build({"worker": worker, "presence": own.get("presence", {})})
         self._channels = channels = Channels(
             self.endpoint,
             bus,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from harness.processes import ROOT, START_SECONDS, Cluster, Process, wait_for
+from harness.processes import ROOT, Cluster, Process, wait_for
 
 APP = "examples.conformance:endpoint"
 SETTLE_SECONDS = 2.0
@@ -39,22 +39,17 @@ class Server(NamedTuple):
         return [pid for pids in self.parts.values() for pid in pids]
 
     def admin_urls(self) -> list[str]:
-        """Of every node's /metrics; a proxy has none."""
-        nodes = sum(len(pids) for role, pids in self.parts.items() if role != "proxy")
-        return self._printed(r"admin\s+(http://\S+:\d+)", nodes)
+        """Of every node's /metrics."""
+        return re.findall(r"admin\s+(http://\S+:\d+)", self.log.read_text())
 
     def zeromq_addresses(self) -> list[str]:
-        """Where each gateway takes ZeroMQ clients."""
-        return self._printed(r"zeromq\s+(\S+://\S+)", len(self.hosts))
+        """Where each gateway takes ZeroMQ clients, once every gateway has printed its address."""
 
-    def _printed(self, pattern: str, number: int) -> list[str]:
-        """What so many nodes have printed: a node prints it a moment after it is ready."""
-        deadline = time.monotonic() + START_SECONDS
-        while len(found := re.findall(pattern, self.log.read_text())) < number:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(found)} of {number} nodes have printed {pattern}; see {self.log}")
-            time.sleep(0.05)
-        return found
+        def printed() -> list[str] | None:
+            found = re.findall(r"zeromq\s+(\S+://\S+)", self.log.read_text())
+            return found if len(found) >= len(self.hosts) else None
+
+        return wait_for(printed) or []
 
 
 class Target(NamedTuple):

@@ -25,6 +25,7 @@ def running(tmp_path_factory):
         "MESH_GATEWAY__MAX_UNSENT_BYTES": str(MAX_UNSENT_BYTES),
         "MESH_ZEROMQ__BIND": f"ipc://{directory}/clients",
         "MESH_ZEROMQ__HIGH_WATER_MARK": "5",
+        "MESH_LONGPOLL__WINDOW_SECONDS": "120",  # a stalled poller keeps its session, however slow the machine
         "MESH_ADMIN__PORT": "0",
     }
     with serve(directory, "tests.support.slow_app:endpoint", env=env) as (process, url):

@@ -104,6 +104,22 @@ def test_a_whole_section_can_be_a_json_object_and_its_own_variables_count_more(m
     monkeypatch.setenv("mesh_gateway__port", "2")
     loaded = settings.load().gateway
     assert (loaded.port, loaded.url_host) == (2, "example.org")
+    monkeypatch.delenv("MESH_GATEWAY")
+    monkeypatch.delenv("mesh_gateway__port")
+    monkeypatch.setenv("mesh_gateway", '{"port": 1}')
+    monkeypatch.setenv("MESH_GATEWAY__PORT", "2")
+    assert settings.load().gateway.port == 2
+
+
+def test_an_unknown_section_and_a_wrong_value_have_a_line_each(tmp_path, monkeypatch):
+    (tmp_path / "mesh.toml").write_text("[gatway]\nport = 1\nhost = 2\n")
+    monkeypatch.setenv("MESH_GATEWAY__PORT", "x")
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "MESH_GATWAY__…",
+        "MESH_GATEWAY__PORT",
+    ]
 
 
 def test_a_secret_is_shown_nowhere(monkeypatch):
@@ -130,6 +146,10 @@ def test_a_secret_is_shown_nowhere(monkeypatch):
         ("MESH_PRESENCE__DOWN_SECONDS", "2", ["'2'", "at least twice heartbeat_seconds, 3"]),
         ("MESH_PRESENCE__PERMDOWN_SECONDS", "10", ["'10'", "more than down_seconds, 10"]),
         ("MESH_LOG__FILTER_PARAMETERS", "[1, 2]", ["want a list of texts"]),
+        ("MESH_BUS__HEARTBEAT_SECONDS", "nan", ["'nan'", "0.001"]),
+        ("MESH_LIMITS__PUSH_BURST", "nan", ["'nan'"]),
+        ("MESH_GATEWAY__WORKER_WAIT_SECONDS", "nan", ["'nan'"]),
+        ("MESH_GATEWAY__PORT", "\udcff", ["want an integer"]),
         ("MESH_GATEWAY__PORT", "many", ["MESH_GATEWAY__PORT", "'many'", "integer"]),
         ("MESH_GATEWAY__PORT", "70000", ["'70000'", "65535"]),
         ("MESH_GATEWAY__PROT", "1", ["MESH_GATEWAY__PROT", "did you mean MESH_GATEWAY__PORT?"]),
