@@ -1,6 +1,5 @@
 """A gateway: clients on one side, the bus and the workers on the other."""
 
-import asyncio
 import socket
 from collections.abc import Mapping
 
@@ -187,8 +186,10 @@ class GatewayNode:
             await drain(self.hub, self.settings.drain)
         if self._websockets is not None:
             await self._websockets.aclose(CLOSE_SECONDS)
+        if self._server is not None:
+            await self._server.finish(CLOSE_SECONDS)
         if self._longpoll is not None:
-            await self._longpoll.aclose(CLOSE_SECONDS)
+            self._longpoll.close()
         if self._zeromq is not None:
             self._zeromq.close()
         if self.announcer is not None:
@@ -197,12 +198,6 @@ class GatewayNode:
             self.workers.close()
         if self._guard is not None:
             self._guard.close()
-        if self._server is not None:
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._server.close_all_connections()
-            except TimeoutError:
-                pass  # an HTTP client that does not hang up ends with the process
         if self._calls is not None:
             self._calls.close()
         if self._traces is not None:

@@ -6,8 +6,7 @@ Source: Phoenix.Transports.LongPoll.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any, cast
 
 from tornado.web import stream_request_body
@@ -51,8 +50,6 @@ class LongPoll:
     def __init__(self, sessions: LongPollSessions, calls: Calls, gateway: str, secret: str) -> None:
         self.sessions = sessions
         self.draining = False
-        self._requests = 0
-        self._answered: asyncio.Future[None] | None = None
         self._calls = calls
         self._gateway = gateway
         self._secret = secret
@@ -61,22 +58,8 @@ class LongPoll:
         calls.answers[UNREAD] = self._answer_unread
         calls.answers[POST] = self._answer_post
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """A request is being answered."""
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            if self._answered is not None and not self._requests and not self._answered.done():
-                self._answered.set_result(None)
-
-    async def aclose(self, timeout_seconds: float) -> None:
-        """All sessions are over: done when every request is answered, or after the time-out."""
-        if self._requests:
-            self._answered = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._answered], timeout=timeout_seconds)
+    def close(self) -> None:
+        """All sessions are over."""
         self.sessions.close()
 
     @property
@@ -254,11 +237,10 @@ class LongPollHandler(BodyHandler):
         await self._carry_out(self._post())
 
     async def _carry_out(self, request: Coroutine[Any, Any, None]) -> None:
-        with self._longpoll.request():
-            try:
-                await request
-            except RefusedError as refused:
-                self._refuse(refused)
+        try:
+            await request
+        except RefusedError as refused:
+            self._refuse(refused)
 
     async def _get(self) -> None:
         place = self._find()
