@@ -1,6 +1,5 @@
 """A gateway: clients on one side, the bus and the workers on the other."""
 
-import asyncio
 import socket
 from collections.abc import Callable, Mapping
 
@@ -201,18 +200,16 @@ class GatewayNode:
             transport.stop_accepting()
         if self.hub is not None:
             await drain(self.hub, self.settings.drain)
+        if self._server is not None:
+            await self._server.finish(CLOSE_SECONDS)
+        if self.hub is not None:
+            await drain(self.hub, self.settings.drain)  # who asked over TLS for a WebSocket just before
         for transport in self.transports:
             await transport.aclose(CLOSE_SECONDS)
         if self.announcer is not None:
             self.announcer.close()
         if self.workers is not None:
             self.workers.close()
-        if self._server is not None:
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._server.close_all_connections()
-            except TimeoutError:
-                pass  # an HTTP client that does not hang up ends with the process
         if self._calls is not None:
             self._calls.close()
         if self._traces is not None:

@@ -29,6 +29,8 @@ MAX_PEEK_BYTES = 8_192
 """Of a connection's first bytes. A longer head goes to Tornado."""
 ACCEPTS_PER_TURN = 16
 """Connections accepted before other events are handled."""
+LAST_TURNS = 256
+"""When it closes: 4,096 connections, as many as Linux keeps for a listener (net.core.somaxconn)."""
 FULL_SECONDS = 0.5
 """Without a free descriptor nothing can be accepted: this long until the next attempt."""
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -76,7 +78,7 @@ class Listener:
         self._max_head_bytes = min(settings.max_head_bytes, MAX_PEEK_BYTES)
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[socket.socket, Callable[[socket.socket, Peer | None], None]] = {}
-        self._silent: dict[socket.socket, float] = {}
+        self._silent: dict[socket.socket, tuple[float, Peer | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -87,33 +89,38 @@ class Listener:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def close(self) -> None:
-        """Accept no more, and close connections on which nothing was received yet."""
+        """Accept no more. Requests that have come are let in; silent connections are closed."""
         self._closed = True
         for listener in self._listeners:
+            for _ in range(LAST_TURNS):
+                if not self._accept(listener):
+                    break
             self._loop.remove_reader(listener.fileno())
             listener.close()
         self._listeners.clear()
         self._headers.close()
-        for sock in list(self._silent):
-            self._hang_up(sock)
+        for sock, (_, peer) in list(self._silent.items()):
+            self._readable(sock, peer)
         if self._timer is not None:
             self._timer.cancel()
 
     # Accepting
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> bool:
+        """Returns whether there may be more."""
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 sock, peer = listener.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
-                return
+                return False
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
                 self._full(listener, error)
-                return
+                return False
             sock.setblocking(False)
             self._listeners[listener](sock, plain_peer(peer))
+        return True
 
     def _full(self, listener: socket.socket, error: OSError) -> None:
         counters.count("accepts_failed")
@@ -127,41 +134,40 @@ class Listener:
 
     # The first bytes
 
-    def _look(self, sock: socket.socket, peer: Peer | None) -> None:
+    def _look(self, sock: socket.socket, peer: Peer | None, deadline: float | None = None) -> None:
         """Most requests are there already when their connection is accepted."""
         try:
             head = sock.recv(MAX_PEEK_BYTES, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
-            self._wait(sock, peer)
+            self._wait(sock, peer, deadline or self._loop.time() + self._timeout_seconds)
         except OSError:
             sock.close()
         else:
             self._enter(sock, peer, head)
 
-    def _wait(self, sock: socket.socket, peer: Peer | None) -> None:
-        self._silent[sock] = self._loop.time() + self._timeout_seconds
+    def _wait(self, sock: socket.socket, peer: Peer | None, deadline: float) -> None:
+        now = self._loop.time()
+        if self._closed or deadline <= now:
+            sock.close()
+            return
+        self._silent[sock] = (deadline, peer)
         self._loop.add_reader(sock.fileno(), self._readable, sock, peer)
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_seconds, self._expire)
+            self._timer = self._loop.call_later(deadline - now, self._expire)
 
     def _readable(self, sock: socket.socket, peer: Peer | None) -> None:
         self._loop.remove_reader(sock.fileno())
-        del self._silent[sock]
-        self._look(sock, peer)
+        deadline, _ = self._silent.pop(sock)
+        self._look(sock, peer, deadline)
 
     def _expire(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for sock, deadline in list(self._silent.items()):  # in the order of their deadlines
+        for sock, (deadline, peer) in list(self._silent.items()):  # in the order of their deadlines
             if deadline > now:
                 self._timer = self._loop.call_later(deadline - now, self._expire)
                 return
-            self._hang_up(sock)
-
-    def _hang_up(self, sock: socket.socket) -> None:
-        del self._silent[sock]
-        self._loop.remove_reader(sock.fileno())
-        sock.close()
+            self._readable(sock, peer)  # it may have spoken while this process stood still
 
     def _enter(self, sock: socket.socket, peer: Peer | None, head: bytes) -> None:
         if not head:

@@ -46,6 +46,7 @@ class ProxyHeaders:
         self._timer: asyncio.TimerHandle | None = None
         self._closed_since = 0
         self._quiet_until = 0.0
+        self._closed = False
 
     def expect(self, sock: socket.socket, peer: Peer | None) -> None:
         """A connection has been accepted."""
@@ -55,10 +56,10 @@ class ProxyHeaders:
         self._read(sock, _Waiting(self._loop.time() + self._timeout_seconds, peer, b""))
 
     def close(self) -> None:
-        """Close all connections whose header is not complete."""
+        """Take off the headers that have come, and close the other connections."""
+        self._closed = True
         for sock in list(self._waiting):
-            self._forget(sock)
-            sock.close()
+            self._readable(sock)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -88,6 +89,12 @@ class ProxyHeaders:
             so_far = so_far._replace(read=so_far.read + chunk)
 
     def _wait(self, sock: socket.socket, so_far: _Waiting) -> None:
+        if self._closed:
+            sock.close()
+            return
+        if so_far.deadline <= self._loop.time():
+            self._refuse(sock, so_far.peer, "its PROXY header did not come in time")
+            return
         self._waiting[sock] = so_far
         self._loop.add_reader(sock.fileno(), self._readable, sock)
         if self._timer is None:
@@ -105,8 +112,7 @@ class ProxyHeaders:
         now = self._loop.time()
         for sock, each in list(self._waiting.items()):
             if each.deadline <= now:
-                self._forget(sock)
-                self._refuse(sock, each.peer, "its PROXY header did not come in time")
+                self._readable(sock)  # it may have come while this process stood still
         if self._waiting:
             soonest = min(each.deadline for each in self._waiting.values())
             self._timer = self._loop.call_at(soonest, self._expire)

@@ -6,6 +6,7 @@ sends after its answer was written is dropped for a while: hanging up at once co
 """
 
 import asyncio
+import select
 import socket
 import ssl
 from email.utils import formatdate
@@ -27,6 +28,7 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.web import Application
 
 from gateway.http.chunks import ChunkedBody
+from gateway.http.deadline import Deadline
 from gateway.http.head import HeadError, HeadReader
 from mesh.errors import RemoteProtocolError
 from mesh.settings import GatewaySettings
@@ -77,6 +79,7 @@ class GatewayServer(HTTPServer):
     ) -> None:
         """Tornado's constructor calls this."""
         self._settings = settings
+        self._connections: set[ServerConnection]  # type: ignore[assignment]
         super().initialize(
             application, ssl_options=ssl_options, max_body_size=NO_LIMIT, max_buffer_size=4 * READ_BYTES
         )
@@ -87,6 +90,20 @@ class GatewayServer(HTTPServer):
         connection = ServerConnection(stream, self.conn_params, context, self._settings, answered)
         self._connections.add(connection)
         connection.start_serving(self)
+
+    def stop(self) -> None:
+        """From now on each answer is the last one of its connection, and says so (RFC 9112 §9.6)."""
+        super().stop()
+        self.conn_params.no_keep_alive = True
+
+    async def finish(self, timeout_seconds: float) -> None:
+        """After `stop`: answer the requests that have come, for so long at most; close all connections."""
+        for connection in list(self._connections):
+            connection.close_if_idle()
+        serving = [connection.serving for connection in self._connections]
+        if serving:
+            await asyncio.wait(serving, timeout=timeout_seconds)
+        await self.close_all_connections()
 
 
 class ServerConnection(HTTP1ServerConnection):
@@ -103,6 +120,19 @@ class ServerConnection(HTTP1ServerConnection):
         super().__init__(stream, params, context)
         self._settings = settings
         self._answered = answered
+        self._request: Connection | None = None
+
+    @property
+    def serving(self) -> "asyncio.Future[None]":
+        """Done when the connection has ended."""
+        assert self._serving_future is not None
+        return self._serving_future
+
+    def close_if_idle(self) -> None:
+        """Close it unless a request has begun, be it unread."""
+        begun = self._request is not None and self._request.begun
+        if not begun and not readable(self.stream):
+            self.stream.close()
 
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
         try:
@@ -120,7 +150,7 @@ class ServerConnection(HTTP1ServerConnection):
     async def _serve_one(self, delegate: HTTPServerConnectionDelegate) -> bool:
         settings = self._settings
         idle = settings.keepalive_seconds if self._answered else settings.handshake_timeout_seconds
-        connection = Connection(self.stream, self.params, self.context, settings)
+        self._request = connection = Connection(self.stream, self.params, self.context, settings)
         if not await connection.read_head(idle):
             return False
         return await connection.read_response(delegate.start_request(self, connection))
@@ -139,7 +169,8 @@ class Connection(HTTP1Connection):
         super().__init__(stream, False, params, context)
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._head = HeadReader(settings.max_head_bytes)
+        self._timer: asyncio.TimerHandle | Deadline | None = None
         self._lingering = False
         self._dropped = 0
 
@@ -148,22 +179,31 @@ class Connection(HTTP1Connection):
         """Done when the answer is written, or the connection has ended."""
         return self._finish_future
 
+    @property
+    def begun(self) -> bool:
+        """Whether some of the request has been read."""
+        return self._head.begun
+
     # The head
 
     async def read_head(self, idle_seconds: float) -> bool:
         """Wait for a request and look at its head, which Tornado reads then; False if there is none."""
-        reader = HeadReader(self._settings.max_head_bytes)
+        reader = self._head
         seconds = self._settings.handshake_timeout_seconds
         try:
-            async with asyncio.timeout(idle_seconds) as limit:
-                while True:
-                    begun = reader.begun
-                    found = reader.feed(await self.stream.read_bytes(READ_BYTES, partial=True))
-                    if found is not None:
-                        unread(self.stream, found[0] + found[1])
-                        return True
-                    if reader.begun and not begun:
-                        limit.reschedule(self._loop.time() + seconds)
+            async with asyncio.timeout(None) as limit:
+                deadline = Deadline(idle_seconds, lambda: limit.reschedule(self._loop.time()))
+                try:
+                    while True:
+                        begun = reader.begun
+                        found = reader.feed(await self.stream.read_bytes(READ_BYTES, partial=True))
+                        if found is not None:
+                            unread(self.stream, found[0] + found[1])
+                            return True
+                        if reader.begun and not begun:
+                            deadline.restart(seconds)
+                finally:
+                    deadline.cancel()
         except TimeoutError:
             if reader.begun:
                 self._refused(TOO_SLOW)
@@ -203,7 +243,7 @@ class Connection(HTTP1Connection):
 
     async def read_response(self, delegate: HTTPMessageDelegate) -> bool:
         """One request, to the end of its answer; returns whether another may follow."""
-        self._timer = self._loop.call_later(self._settings.handshake_timeout_seconds, self._too_slow)
+        self._timer = Deadline(self._settings.handshake_timeout_seconds, self._too_slow)
         try:
             goes_on = await super().read_response(delegate)
         finally:
@@ -253,8 +293,10 @@ class Connection(HTTP1Connection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Any:
-        """As in Tornado; an answer sent before the body was read says that the connection ends."""
+        """As in Tornado; says that the connection ends if the body is unread or the server stops."""
         request = self._request_headers
+        if self.params.no_keep_alive:
+            self._disconnect_on_finish = True
         if not self._read_finished and request is not None and has_body(request):
             self._disconnect_on_finish = True
         return super().write_headers(start_line, headers, chunk)
@@ -273,6 +315,15 @@ class Connection(HTTP1Connection):
         self._shut_down()
         if not self._finish_future.done():
             self._finish_future.set_result(None)
+
+
+def readable(stream: IOStream) -> bool:
+    """Whether bytes have come, or the end, that nobody has read."""
+    if stream.closed():
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLIN)
+    return stream._read_buffer_size > 0 or bool(poll.poll(0))
 
 
 def unread(stream: IOStream, data: bytes) -> None:

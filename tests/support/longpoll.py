@@ -30,15 +30,20 @@ async def http(base, method, path, headers=None, body=b"", seconds=PATIENCE):
         sent["Content-Length"] = str(len(body))
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+    answer = await read_answer(reader, seconds)
+    writer.close()
+    return answer
+
+
+async def read_answer(reader, seconds=PATIENCE):
     async with asyncio.timeout(seconds):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        answer = {}
+        headers = {}
         for line in head.split("\r\n")[1:-2]:
             name, _, value = line.partition(":")
-            answer[name.lower()] = value.strip()
-        data = await reader.readexactly(int(answer.get("content-length", 0)))
-    writer.close()
-    return Answer(int(head.split()[1]), answer, data)
+            headers[name.lower()] = value.strip()
+        data = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Answer(int(head.split()[1]), headers, data)
 
 
 @dataclass

@@ -93,11 +93,10 @@ class LongPollHandler(BodyHandler):
         await self._carry_out(self._post())
 
     async def _carry_out(self, request: Coroutine[Any, Any, None]) -> None:
-        with self._longpoll.request():
-            try:
-                await request
-            except RefusedError as refused:
-                self._refuse(refused)
+        try:
+            await request
+        except RefusedError as refused:
+            self._refuse(refused)
 
     async def _get(self) -> None:
         place = self._find()

@@ -1,8 +1,5 @@
 """The long-poll transport of a gateway, for clients that no WebSocket reaches."""
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from gateway.transports.admission import Admitted, RefusedError
@@ -36,8 +33,6 @@ class LongPoll:
         self._sessions = LongPollSessions(services.hub, settings.gateway, settings.longpoll)
         self.relay = SessionRelay(self._sessions, services.calls, services.gateway, services.secret)
         self.draining = False
-        self._requests = 0
-        self._answered: asyncio.Future[None] | None = None
         self._bodies = services.bodies
         self._handshakes = handshakes(services.endpoint, self.name, settings.gateway)
 
@@ -60,24 +55,11 @@ class LongPoll:
         self.draining = True
 
     async def aclose(self, timeout_seconds: float) -> None:
-        """Done when every request is answered, or after the time-out."""
-        if self._requests:
-            self._answered = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._answered], timeout=timeout_seconds)
+        """All sessions are over; their requests have been answered by the HTTP server."""
+        del timeout_seconds
         self._sessions.close()
 
     # For requests
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """A request is being answered."""
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            if self._answered is not None and not self._requests and not self._answered.done():
-                self._answered.set_result(None)
 
     async def open(self, mount: Mount, admitted: Admitted) -> str:
         """A new session; returns its token. Raises RefusedError."""
