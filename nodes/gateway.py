@@ -184,10 +184,12 @@ class GatewayNode:
             self._longpoll.draining = True
         if self.hub is not None:
             await drain(self.hub, self.settings.drain)
-        if self._websockets is not None:
-            await self._websockets.aclose(CLOSE_SECONDS)
         if self._server is not None:
             await self._server.finish(CLOSE_SECONDS)
+        if self.hub is not None:
+            await drain(self.hub, self.settings.drain)  # who asked over TLS for a WebSocket just before
+        if self._websockets is not None:
+            await self._websockets.aclose(CLOSE_SECONDS)
         if self._longpoll is not None:
             self._longpoll.close()
         if self._zeromq is not None:
