@@ -2,8 +2,8 @@
 
     python scripts/phases.py
 
-A document says where: what stands between `<!-- phases MODULE -->` and `<!-- end of phases -->` is written
-anew from the TABLE of that module, with `[*]` before the phases in its FIRST, or those to which nothing
+A document says where: what stands between `<!-- phases MODULE -->` and `<!-- end of phases -->` is replaced
+by the diagram of that module's TABLE, with `[*]` before the phases in its FIRST, or those to which nothing
 leads. A test compares, so run this when a table has changed.
 
 An arrow has the events that lead on, and what is done then. Events that change nothing are left out; what
@@ -44,10 +44,10 @@ def _of(module: str) -> str:
 
 def _lines(table: Table, first: Iterable[Enum]) -> Iterator[str]:
     phases = {phase for phase, _ in table} | {to for to, _ in table.values()}
-    final = phases - {phase for phase, _ in table}
+    final = phases - {phase for (phase, _), (to, _) in table.items() if to is not phase}
     arrows: dict[tuple[Enum, Enum, tuple[Enum, ...]], list[Enum]] = defaultdict(list)
     often: dict[tuple[Enum, Enum, tuple[Enum, ...]], list[Enum]] = defaultdict(list)
-    for (phase, event), (to, steps) in table.items():
+    for (phase, event), (to, steps) in sorted(table.items(), key=_defined):
         if to is not phase or steps:
             arrows[phase, to, steps].append(event)
             often[event, to, steps].append(phase)
@@ -61,8 +61,18 @@ def _lines(table: Table, first: Iterable[Enum]) -> Iterator[str]:
             yield f"{phase.name} --> {to.name}: {_label(shown, steps)}"
     for event, to, steps in notes:
         yield f"note right of {to.name}: from most phases by {_label([event], steps)}"
-    for phase in sorted(final, key=lambda each: each.name):
+    for phase in sorted(final, key=_place):
         yield f"{phase.name} --> [*]"
+
+
+def _defined(entry: tuple[tuple[Enum, Enum], object]) -> tuple[int, int]:
+    """Phases and events in the order of their definition: a table may be made from sets."""
+    (phase, event), _ = entry
+    return _place(phase), _place(event)
+
+
+def _place(member: Enum) -> int:
+    return list(type(member)).index(member)
 
 
 def _label(events: Iterable[Enum], steps: Iterable[Enum]) -> str:

@@ -77,3 +77,5 @@ TABLE: Table[Phase, Event, Action] = {
     (Phase.UP, Event.CLOSE): _CLOSED,
 }
 """What is not here is not possible: an error."""
+
+FIRST = (Phase.RESOLVING, Phase.GREETING)

@@ -144,3 +144,5 @@ TABLE: Table[Phase, Event, Action] = {
     (Phase.DOUBTED, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
 }
 """What is not here is not possible: an error."""
+
+FIRST = (Phase.CLOSED,)

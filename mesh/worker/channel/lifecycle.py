@@ -192,6 +192,8 @@ TABLE: Table[Phase, Event, Action] = {
     **{(phase, Event.CLIENT_GONE): (phase, (Action.MUTE,)) for phase in OVER},
 }
 
+FIRST = (Phase.JOINING, Phase.RESTORING)
+
 Life = Phases[Phase, Event, Action]
 
 
