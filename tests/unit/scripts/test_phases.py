@@ -49,11 +49,16 @@ def test_a_table_is_drawn_with_one_arrow_for_all_that_does_the_same_and_a_note_f
         "    [*] --> NEW",
         "    NEW --> OPEN: opened / say hello",
         "    OPEN --> HALF_OPEN: closed / say bye",
-        "    HALF_OPEN --> OVER: closed or opened / say bye, say hello",
+        "    HALF_OPEN --> OVER: opened or closed / say bye, say hello",
         "    HALF_OPEN --> HALF_OPEN: tick / say hello",
         "    note right of OVER: from most phases by broken",
         "    OVER --> [*]",
     ]
+
+
+def test_the_order_in_which_a_table_lists_its_entries_makes_no_difference():
+    turned = dict(reversed(TABLE.items()))
+    assert phases.diagram(turned, [Phase.NEW]) == phases.diagram(TABLE, [Phase.NEW])
 
 
 def test_what_stands_around_a_diagram_stays():
