@@ -1,6 +1,7 @@
 """What travels between a client and its channels: Message, Reply, Broadcast, and their payloads.
 
-A payload in transit is already encoded: `Payload(codec, data)`. A gateway never decodes it.
+A payload in transit is already encoded: `Payload(codec, data)`. A gateway passes these bytes on. It decodes
+them only to check what a worker or a program on the bus has sent.
 Source: Phoenix.Socket.Message, Reply, Broadcast.
 """
 

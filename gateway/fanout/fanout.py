@@ -2,7 +2,7 @@
 
 The hot path: a broadcast is encoded once for each encoding in use among a topic's members (and route, if
 they came by several) and the same bytes are put into every member's outbox. Channels that need a second
-look at each broadcast stand apart (members.py).
+look at each broadcast stand apart (topic_members.py).
 """
 
 from collections.abc import Callable, Iterator
