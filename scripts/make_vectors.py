@@ -284,7 +284,7 @@ def link() -> Iterator[Vector]:
             "id": f"malformed: {name}",
             "direction": direction,
             "hex": data.hex(),
-            "error": "a worker drops the batch, a gateway ends the link",
+            "error": "a command that names a channel ends that channel, anything else ends the link",
         }
 
 
