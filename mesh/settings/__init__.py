@@ -1,7 +1,8 @@
-"""All settings: one model for each section, units in the names.
+"""A node's settings: one model for each section, with units in the names.
 
-In order of precedence: flags, environment (`MESH_GATEWAY__PORT`), a TOML file (`mesh.toml` in the
-working directory, or the one named), what the application gives its Endpoint, defaults.
+Precedence, highest first: flags, environment variables (`MESH_GATEWAY__PORT`), a TOML file (`mesh.toml`
+in the working directory, or the file given), the settings that the application passes to its Endpoint,
+defaults.
 """
 
 from mesh.settings.api import ApiSettings

@@ -1,4 +1,4 @@
-"""Settings of publishing over HTTP."""
+"""Settings of the HTTP publishing API."""
 
 import re
 from typing import Annotated

@@ -8,7 +8,7 @@ from mesh.settings.values import Check, Split, Texts
 
 
 def _split(text: str) -> list[Any]:
-    """`a,b`, a JSON list, or one host. `[::1]` is a host, not a list."""
+    """Split `a,b`, a JSON list, or a single host. `[::1]` is a host, not a list."""
     try:
         read = json.loads(text) if text.lstrip().startswith("[") else None
     except ValueError:
@@ -19,7 +19,7 @@ def _split(text: str) -> list[Any]:
 
 
 def _checked(hosts: list[str]) -> list[str]:
-    """Each without the brackets of a URL."""
+    """Return the hosts without URL brackets and duplicates. Raises ValueError."""
     if not hosts:
         raise ValueError("want at least one host")
     bare = [each[1:-1] if each.startswith("[") and each.endswith("]") else each for each in hosts]
@@ -30,7 +30,7 @@ def _checked(hosts: list[str]) -> list[str]:
 
 
 Hosts = Annotated[list[str], Split(_split), Check(_checked)]
-"""One host or several to listen on."""
+"""One or more hosts to listen on."""
 
 
 def _networks(networks: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Settings of the log."""
+"""Settings of logging."""
 
 from typing import Annotated, Literal
 

@@ -9,7 +9,7 @@ from mesh.settings.values import Seconds
 
 
 class PresenceSettings(Section, frozen=True):
-    """Who is where, replicated between the workers."""
+    """Presence, which is replicated between the workers."""
 
     broadcast_seconds: Annotated[Seconds, Meta(description="until other nodes hear of a join or leave")] = (
         0.1
@@ -24,7 +24,7 @@ class PresenceSettings(Section, frozen=True):
     ] = 0.02
 
     def conflicts(self) -> dict[str, str]:
-        """A replica is not down between two signs of life, and not forgotten before it is down."""
+        """Require down_seconds to cover two heartbeats, and permdown_seconds to be longer still."""
         found = {}
         if self.down_seconds < 2 * self.heartbeat_seconds:
             found["down_seconds"] = f"want at least twice heartbeat_seconds, {2 * self.heartbeat_seconds:g}"

@@ -1,4 +1,4 @@
-"""What can be set: one model for each section, units in the names."""
+"""The sections of settings: one model for each, with units in the names."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ from mesh.settings.values import (
 
 MAX_PROXIES = 16
 MAX_SNAPSHOT_BYTES = 8_000_000
-"""As a payload: well below what links carry."""
+"""The same limit as for a payload, well below what a link carries by default."""
 
 
 def _check_proxies(proxies: list[str]) -> list[str]:
@@ -89,7 +89,7 @@ class BusSettings(Section, frozen=True):
 
 
 class LinkSettings(Section, frozen=True):
-    """Between gateways and workers."""
+    """The links between gateways and workers."""
 
     bind: Annotated[
         Address | None,
@@ -205,7 +205,7 @@ class GatewaySettings(Section, frozen=True):
 
 
 class LimitSettings(Section, frozen=True):
-    """What one socket may send; a channel class's own is `Channel.rate_limit`."""
+    """Rate limits of one socket; `Channel.rate_limit` sets those of a channel class."""
 
     pushes_per_second: Annotated[Rate | None, Meta(description="of one socket; unlimited if not set")] = (
         None
@@ -218,7 +218,7 @@ class LimitSettings(Section, frozen=True):
 
 
 class WorkerSettings(Section, frozen=True):
-    """Channels."""
+    """Channels in a worker."""
 
     max_mailbox_messages: Annotated[
         int, Meta(ge=1, description="that wait for one channel, then it crashes")
@@ -244,7 +244,7 @@ class WorkerSettings(Section, frozen=True):
 
 
 class LongPollSettings(Section, frozen=True):
-    """Clients without WebSocket."""
+    """Clients over long-polling."""
 
     window_seconds: Annotated[Seconds, Meta(description="a poll waits at most for a message")] = 10.0
     relay_timeout_seconds: Annotated[
@@ -277,7 +277,7 @@ class ZeroMQSettings(Section, frozen=True):
 
 
 class DrainSettings(Section, frozen=True):
-    """How a gateway that stops sends its clients away."""
+    """How a stopping gateway closes its clients' connections."""
 
     batch_size: Annotated[int, Meta(ge=1, description="connections closed at a time")] = 10_000
     interval_seconds: Annotated[float, Meta(ge=0, le=MAX_SECONDS, description="between two batches")] = 2.0

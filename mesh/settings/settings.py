@@ -22,7 +22,7 @@ from mesh.settings.sections import (
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a node can be told."""
+    """A node's settings, by section."""
 
     bus: BusSettings = field(default_factory=BusSettings)
     link: LinkSettings = field(default_factory=LinkSettings)
