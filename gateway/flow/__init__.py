@@ -1,1 +1,1 @@
-"""What waits for a client, how much of it may, and who is paused meanwhile."""
+"""Flow control: queues of slow clients and their limits, rate limits, pauses."""

@@ -1,14 +1,14 @@
-"""What waits for one slow client: nothing is dropped but what its Channel class lets drop. Pure.
+"""The frames queued for one slow client; only what its Channel classes allow is dropped. Pure.
 
-Each broadcast follows the policy of its channel's class, on whatever connection it is:
+Each broadcast follows the policy of its Channel class, on every transport:
 
-- `close`: it waits. So does all that is no broadcast: replies, pushes, control frames.
-- `drop_oldest`: at most `max_behind_messages` of a topic wait; the oldest goes first.
-- `latest_only`: of each event of a topic the newest takes the place of the one that waits. None overtakes
-  what is no broadcast: if such a thing stands between them, the older keeps its turn and the newer follows,
-  so that of each event two wait at most, the next and the newest.
+- `close`: the broadcast waits, as does everything that is not a broadcast: replies, pushes, control frames.
+- `drop_oldest`: at most `max_behind_messages` broadcasts of a topic wait; the oldest is dropped first.
+- `latest_only`: a broadcast takes the place of the queued one of the same topic and event. It never
+  overtakes a frame that is not a broadcast: if one was queued in between, the older broadcast stays and the
+  newer follows, so that at most two of each event wait, the next and the newest.
 
-What remains keeps its order. What was sent in part stays, whole and first.
+The remaining frames keep their order. A partly sent frame stays first and is sent completely.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -21,11 +21,11 @@ Item = TypeVar("Item")
 
 
 class BroadcastFrame(bytes):
-    """A broadcast as it is sent, made once for all members that share an encoding and a route.
+    """The bytes of a broadcast, made once for all members that share an encoding and a route.
 
     Attributes:
-        stats: counts what becomes of it.
-        event: of the broadcast.
+        stats: counts its outcome for each member.
+        event: the broadcast's event.
     """
 
     stats: TopicStats
@@ -33,7 +33,7 @@ class BroadcastFrame(bytes):
 
 
 def broadcast_frame(data: bytes, stats: TopicStats, event: str) -> BroadcastFrame:
-    """Let the bytes of a ready frame say what they are."""
+    """Mark the bytes of a ready frame as a broadcast."""
     frame = BroadcastFrame(data)
     frame.stats = stats
     frame.event = event
@@ -41,16 +41,16 @@ def broadcast_frame(data: bytes, stats: TopicStats, event: str) -> BroadcastFram
 
 
 def lost(frame: bytes, reason: str) -> None:
-    """A frame that was to be sent is not, and did not wait; only broadcasts are counted."""
+    """Count a frame that is dropped without having been queued; only broadcasts are counted."""
     if type(frame) is BroadcastFrame:
         frame.stats.lose(reason)
 
 
 class Backlog(Generic[Item]):
-    """What waits for one client.
+    """The frames queued for one client.
 
     Attributes:
-        dropped: what this stall has cost, by reason.
+        dropped: the number of frames dropped during this stall, by reason.
     """
 
     __slots__ = (
@@ -76,16 +76,16 @@ class Backlog(Generic[Item]):
 
     @property
     def size(self) -> int:
-        """Bytes that wait."""
+        """The queued bytes that have not been sent."""
         return self._bytes - self._begun
 
     def add(self, item: Item, body: bytes, behind: bool = True) -> None:
-        """Let `item` wait, of which `body` are the bytes that count.
+        """Queue an item.
 
         Args:
-            item: what `pop` gives.
-            body: its bytes.
-            behind: whether the client is behind, so that the policies go for it.
+            item: the value that `pop` returns.
+            body: the item's bytes, which count against the limits.
+            behind: whether the client is behind, so that the policy of the Channel class applies.
         """
         if type(body) is not BroadcastFrame:
             self._append(item, body)
@@ -105,7 +105,7 @@ class Backlog(Generic[Item]):
                 self._drop(same[0], DROPPED_OLDEST)
 
     def put_back(self, items: list[tuple[Item, bytes]]) -> None:
-        """Let these wait before all others. They count as delivered: their bodies are plain bytes."""
+        """Queue items before all others. Their bodies are plain bytes: they already count as delivered."""
         first = self._next
         for item, body in items:
             self._append(item, body)
@@ -113,13 +113,13 @@ class Backlog(Generic[Item]):
             self._items.move_to_end(number, last=False)
 
     def trim(self, max_bytes: int) -> bool:
-        """Drop the oldest that may be dropped until no more bytes wait; returns whether that was enough."""
+        """Drop the oldest droppable frames until at most `max_bytes` wait; return whether that sufficed."""
         while self.size > max_bytes and self._oldest:
             self._drop(next(iter(self._oldest)), DROPPED_OLDEST)
         return self.size <= max_bytes
 
     def pop(self) -> Item:
-        """Take the first: it is delivered."""
+        """Remove and return the first item, which counts as delivered."""
         number, (item, body) = self._items.popitem(last=False)
         self._forget(number, body)
         self._bytes -= len(body)
@@ -128,7 +128,7 @@ class Backlog(Generic[Item]):
         return item
 
     def clear(self, reason: str) -> None:
-        """Nothing that waits is delivered any more."""
+        """Drop everything, counted as lost for `reason`."""
         for _, body in self._items.values():
             if type(body) is BroadcastFrame:
                 body.stats.wait(-1)
@@ -142,7 +142,7 @@ class Backlog(Generic[Item]):
     # For a stream of bytes
 
     def data(self, max_bytes: int) -> bytes:
-        """The bytes to be sent next; more than `max_bytes` by one item at most."""
+        """Return the bytes to send next; they exceed `max_bytes` by at most one item."""
         size, bodies = -self._begun, []
         for _, body in self._items.values():
             bodies.append(body)
@@ -153,7 +153,7 @@ class Backlog(Generic[Item]):
         return data[self._begun :] if self._begun else data
 
     def advance(self, sent: int, committed: int = 0) -> None:
-        """So many bytes of `data` were taken; `committed` more must be the next, whatever is dropped."""
+        """Note that `sent` bytes of `data` were sent; the next `committed` bytes are never dropped."""
         position = self._begun + sent
         self._begun = 0
         while self._items:
@@ -170,7 +170,7 @@ class Backlog(Generic[Item]):
             self._forget(number, body)
             ahead -= len(body)
 
-    # What may go
+    # What may be dropped
 
     def _append(self, item: Item, body: bytes) -> int:
         number = self._next
@@ -208,14 +208,14 @@ class Backlog(Generic[Item]):
             body.stats.lose(reason)
 
     def _forget(self, number: int, body: bytes) -> None:
-        """It is no longer among those that may go."""
+        """Remove a frame from those that may be dropped."""
         if type(body) is not BroadcastFrame:
             return
         if number in self._oldest:
             del self._oldest[number]
             topic = body.stats.topic
             same = self._by_topic[topic]
-            same.remove(number)  # the first, or nearly
+            same.remove(number)  # at or near the front
             if not same:
                 del self._by_topic[topic]
         elif self._latest:

@@ -1,9 +1,8 @@
-"""Unsent bytes of one client, bounded; flushed once per event-loop tick with one send.
+"""The unsent bytes of one client, bounded, and flushed once per event-loop tick with one `send`.
 
-What many messages queued in one tick becomes one system call: under load throughput rises instead of
-latency. Bytes go straight to the socket while the kernel takes them; only what it does not take
-makes the outbox wait for the socket to become writable, and then the policies of Channel classes go for
-what waits (gateway/flow/backlog.py).
+The messages of one tick share one system call, so that under load throughput rises instead of latency.
+Bytes go straight to the socket while the kernel accepts them. Otherwise the outbox waits for the socket to
+become writable, and the policies of Channel classes apply to what waits (gateway/flow/backlog.py).
 """
 
 import asyncio
@@ -20,20 +19,20 @@ from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
 TLS_RECORD_BYTES = 16_384
-"""OpenSSL has encrypted so much of what it could not send: the same bytes must be given to it again."""
+"""OpenSSL has encrypted this much of what it could not send; the same bytes must be passed to it again."""
 CATCH_UP_BYTES = 262_144
-"""At most so many are joined for one send to a client that is behind: the kernel takes no more anyway."""
+"""The most bytes joined for one send to a client that is behind; the kernel accepts no more anyway."""
 _BEHIND = [b""]
 FLUSHES_PER_LOOK = 32
-"""Looks at the clock."""
+"""Outboxes flushed between two checks of the clock."""
 
 
 def _nobody(*_: int) -> None:
-    """Is called when there is nobody to be told."""
+    """Takes the place of a discarded outbox's callbacks."""
 
 
 class Flusher:
-    """Flushes the outboxes that got something in this tick, or in the next ones if they are many."""
+    """Flushes the outboxes written to in this tick; very many are spread over several ticks."""
 
     __slots__ = ("_dirty", "_loop", "_scheduled")
 
@@ -50,7 +49,7 @@ class Flusher:
         self._dirty.append(outbox)
 
     def flush(self) -> None:
-        """Flush them all now: what is not sent afterwards waits, and is counted so."""
+        """Flush all outboxes now, so that what is not sent afterwards counts as waiting."""
         dirty, self._dirty = self._dirty, []
         for outbox in dirty:
             if not outbox.blocked:
@@ -66,7 +65,7 @@ class Flusher:
                 break
         else:
             number = len(dirty)
-        # What is left comes before what was added meanwhile.
+        # The remaining outboxes come before those added in the meantime.
         self._dirty = dirty[number:] + self._dirty
         self._scheduled = bool(self._dirty)
         if self._scheduled:
@@ -74,20 +73,20 @@ class Flusher:
 
 
 class Outbox:
-    """What waits to be sent to one client.
+    """The queue of frames to one client.
 
     Args:
-        flusher: of the gateway.
-        sock: non-blocking, connected.
-        max_unsent_bytes: bound of what the kernel has not taken.
-        on_overflow: called once when it is passed; the client reads too slowly.
+        flusher: the gateway's flusher.
+        sock: a connected, non-blocking socket.
+        max_unsent_bytes: the limit of bytes that the kernel has not accepted.
+        on_overflow: called once, with the unsent bytes, when the limit is exceeded.
         on_error: called when the connection is broken.
-        on_dropped: called at the end of a stall with what it has cost, by reason, if anything.
+        on_dropped: called at the end of a stall with the number of dropped broadcasts by reason, if any.
 
     Attributes:
         blocked: whether it waits for the socket to become writable.
         closed: whether nothing more is sent.
-        watermark: looked at while the kernel does not take everything.
+        watermark: told the unsent bytes while the kernel does not accept everything.
     """
 
     __slots__ = (
@@ -119,12 +118,12 @@ class Outbox:
 
     @property
     def unsent_bytes(self) -> int:
-        """What the kernel has not taken."""
+        """The bytes that wait because the kernel has not accepted them."""
         return self._backlog.size if self._backlog is not None else 0
 
     @property
     def empty(self) -> bool:
-        """Whether the kernel has taken everything."""
+        """Whether the kernel has accepted everything."""
         return not self._chunks
 
     def send(self, frame: bytes) -> None:
@@ -141,7 +140,7 @@ class Outbox:
         chunks.append(frame)
 
     def discard(self, reason: str = CLIENT_GONE) -> None:
-        """Drop everything; nothing more is sent, nobody is called. The first reason given counts."""
+        """Drop everything, send nothing more and call no callback. The first reason given counts."""
         if self.closed:
             return
         self.closed = True
@@ -154,12 +153,12 @@ class Outbox:
             backlog.clear(reason)
             self._caught_up(backlog)
         self._chunks = []
-        # They hold the connection that holds us: without them both go when the last who needs them does.
+        # They refer to the connection, which refers to this outbox: break the reference cycle.
         self._on_overflow = self._on_error = _nobody
         self._on_dropped = None
 
     def flush(self) -> None:
-        """Send what there is, as far as the kernel takes it."""
+        """Send what is queued, as far as the kernel accepts it."""
         if self.blocked:
             self._catch_up()
             return
@@ -183,7 +182,7 @@ class Outbox:
         return TLS_RECORD_BYTES if isinstance(self._sock, ssl.SSLSocket) else 0
 
     def _fall_behind(self, sent: int, committed: int) -> None:
-        """The kernel has taken so much of the chunks; the rest waits."""
+        """Keep what the kernel did not accept after the first `sent` bytes, and wait for the socket."""
         backlog = self._backlog = Backlog()
         chunks, self._chunks = self._chunks, _BEHIND
         self.blocked = True
@@ -193,7 +192,7 @@ class Outbox:
                 sent -= len(frame)
                 continue
             backlog.add(frame, frame)
-            if sent or committed > backlog.size - len(frame):  # of this one a part has left, or will
+            if sent or committed > backlog.size - len(frame):  # partly sent, or committed
                 backlog.advance(sent, committed)
             sent = 0
         self._bound(backlog)
@@ -235,7 +234,7 @@ class Outbox:
             self.watermark.look(backlog.size)
 
     def _caught_up(self, backlog: Backlog[bytes]) -> None:
-        """The stall is over."""
+        """End the stall."""
         self.blocked = False
         self._backlog = None
         asyncio.get_running_loop().remove_writer(self._sock.fileno())

@@ -1,8 +1,9 @@
-"""Topics whose publishers wait for a client that is behind: `slow_consumer = "pause_publisher"`.
+"""Pauses the publishers of topics that have a slow client: `slow_consumer = "pause_publisher"`.
 
-When the unsent bytes of a client pass a mark, workers are asked to handle no pushes of the channels on its
-topics of such a class; when the last such client of a topic has caught up or is gone, to go on. A client
-that does not catch up in time is closed as too slow, so that nobody can stop a topic for ever.
+When a client's unsent bytes exceed a threshold, workers are asked to handle no pushes on those of its
+topics whose Channel class has this policy. When a topic's last slow client has caught up or is gone, they
+are asked to resume. A client that does not catch up in time is closed as too slow, so that no client can
+stop a topic forever.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ POLICY = "pause_publisher"
 
 
 class PublisherPauses:
-    """The clients that are behind, and their topics.
+    """Tracks the clients that are behind, and the topics paused for them.
 
     Args:
         tell: sends a command to every worker that understands it.
@@ -43,7 +44,7 @@ class PublisherPauses:
         return iter(list(self._topics))
 
     def joined(self, client: Client, channel: GatewayChannel) -> None:
-        """A channel is joined."""
+        """Note a joined channel, and watch its client if its class has this policy."""
         if channel.route.channel.slow_consumer != POLICY:
             return
         if client.outbox.watermark is None:
@@ -52,7 +53,7 @@ class PublisherPauses:
             self._pause(channel)
 
     def dropped(self, channel: GatewayChannel) -> None:
-        """A channel is over."""
+        """Note the end of a channel, and resume its topic if no other slow client is on it."""
         if not self._topics:
             return
         channels = self._topics.get(channel.topic)
@@ -63,8 +64,8 @@ class PublisherPauses:
             self._tell(commands.TopicResumed(channel.topic))
 
     def forget(self, client: Client) -> None:
-        """A client is gone; its channels are dropped besides."""
-        client.outbox.watermark = None  # it holds the client, which holds the outbox
+        """Forget a client that is gone. Its channels end with `dropped`, which the caller calls."""
+        client.outbox.watermark = None  # breaks a cycle: it refers to the client, the client to the outbox
         self._stop_timer(client)
 
     def _stop_timer(self, client: Client) -> None:
@@ -76,7 +77,7 @@ class PublisherPauses:
         self._stop_timer(client)
         channels = client.session.channels.values()
         if not over:
-            for channel in channels:  # those that move just now are listed, too
+            for channel in channels:  # including those that are moving to another worker
                 self.dropped(channel)
             return
         loop = asyncio.get_running_loop()

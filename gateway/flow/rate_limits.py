@@ -1,7 +1,7 @@
-"""How much a client may send in a time: pushes, joins and bytes of a socket, pushes of a channel.
+"""Rate limits: pushes, joins and bytes of a socket, and pushes of a channel.
 
-What is too much is answered as Phoenix answers an error, `{"status": "error"}`, and goes no further;
-heartbeats and leaves always pass. Pure: the clock is an argument.
+A message over a limit gets Phoenix's error reply, `{"status": "error"}`, and is not forwarded. Heartbeats
+and leaves always pass. Pure: the clock is an argument.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ class RateLimits:
     """The limits of one socket.
 
     Args:
-        settings: of all sockets.
-        now: the clock, in seconds.
+        settings: the limits of every socket.
+        now: returns the time, in seconds.
     """
 
     __slots__ = ("_bytes", "_joins", "_now", "_pushes")
@@ -36,7 +36,7 @@ class RateLimits:
     def check(
         self, message: Message, size: int, channel_of: Callable[[Any], GatewayChannel | None]
     ) -> bytes | None:
-        """None if a message of so many bytes may pass, else the answer to it."""
+        """Return None if a message of `size` bytes may pass, else the response of its error reply."""
         event = message.event
         if event == LEAVE or (event == HEARTBEAT and message.topic == HEARTBEAT_TOPIC):
             return None
@@ -65,7 +65,7 @@ class RateLimits:
 def socket_limits(
     settings: LimitSettings, routes: RouteTable[type[Channel]], now: Callable[[], float]
 ) -> RateLimits | None:
-    """The limits of a new socket; None if there are none."""
+    """Return the limits of a new socket, or None if nothing is limited."""
     rates = (settings.pushes_per_second, settings.joins_per_second, settings.bytes_per_second)
     if any(rates) or any(route.channel.rate_limit for route in routes.routes):
         return RateLimits(settings, now)

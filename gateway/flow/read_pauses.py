@@ -1,13 +1,13 @@
-"""Which clients are not read from now, and why: pending joins, a full mailbox, a worker that is behind.
+"""Pauses reading from clients because of pending joins, a full mailbox or a worker that is behind.
 
-Reasons nest: a client is read from again when the last one is gone.
+A client may be paused for several reasons; reading resumes when the last one is gone.
 """
 
 from gateway.client import Client
 from mesh.telemetry import counters
 
 Reason = tuple[str, int | str]
-"""What kind it is, and which one: ("join", 0), ("channel", its number), ("link", the worker's id)."""
+"""(kind, which one): ("join", 0), ("channel", the channel's number), ("link", the worker's id)."""
 
 JOIN: Reason = ("join", 0)
 KINDS = ("join", "channel", "link")
@@ -20,7 +20,7 @@ class ReadPauses:
         self._reasons: dict[Client, set[Reason]] = {}
 
     def pause(self, client: Client, reason: Reason) -> None:
-        """Read no more from a client until this reason, too, is gone."""
+        """Stop reading from a client until this reason and all others are gone."""
         reasons = self._reasons.get(client)
         if reasons is None:
             reasons = self._reasons[client] = set()
@@ -29,7 +29,7 @@ class ReadPauses:
         reasons.add(reason)
 
     def resume(self, client: Client, reason: Reason) -> None:
-        """A reason is gone; nothing happens if it was none."""
+        """Remove a reason; no effect if the client is not paused for it."""
         reasons = self._reasons.get(client)
         if reasons is None or reason not in reasons:
             return
@@ -39,16 +39,16 @@ class ReadPauses:
             client.transport.resume()
 
     def forget(self, client: Client) -> None:
-        """The client is gone."""
+        """Forget a client that is gone."""
         self._reasons.pop(client, None)
 
     def resume_all(self, reason: Reason) -> None:
-        """A reason is gone for every client that has it."""
+        """Remove a reason from every client that is paused for it."""
         for client in [each for each, reasons in self._reasons.items() if reason in reasons]:
             self.resume(client, reason)
 
     def counts(self) -> dict[str, float]:
-        """Clients by kind of reason."""
+        """Count the paused clients by kind of reason."""
         counts: dict[str, float] = dict.fromkeys(KINDS, 0)
         for reasons in self._reasons.values():
             for kind in {reason[0] for reason in reasons}:

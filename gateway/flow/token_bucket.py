@@ -1,8 +1,8 @@
-"""A token bucket: so much a second, with bursts. Pure: time is an argument, in seconds of any one clock."""
+"""A token bucket: a rate per second, with bursts. Pure: time is an argument, in seconds of any clock."""
 
 
 class TokenBucket:
-    """Full at first; every second adds `per_second`, up to `burst`."""
+    """A bucket that starts full; each second adds `per_second` tokens, up to `burst`."""
 
     __slots__ = ("_burst", "_level", "_per_second", "_then")
 
@@ -12,9 +12,9 @@ class TokenBucket:
         self._then = now
 
     def take(self, amount: float, now: float) -> float:
-        """Take so much if it is there; returns 0, or the seconds after which it will be.
+        """Take `amount` tokens and return 0, or take none and return the seconds until there are enough.
 
-        What is more than a whole burst waits for a full bucket and leaves it in debt.
+        An amount above `burst` waits for a full bucket and leaves it in debt.
         """
         self._level = min(self._burst, self._level + (now - self._then) * self._per_second)
         self._then = now

@@ -1,14 +1,14 @@
-"""Tells when what waits for one client passes a mark, and when it has fallen to half of it. Pure."""
+"""Reports when one client's unsent bytes exceed a threshold, and when they fall to half of it. Pure."""
 
 from collections.abc import Callable
 
 
 class HighWatermark:
-    """Looked at by an outbox when its client does not take everything at once; None there costs nothing.
+    """A threshold that an outbox checks while its client is behind.
 
     Args:
-        high: bytes.
-        tell: called with whether more than that waits, when it changes.
+        high: the threshold, in bytes.
+        tell: called with True when it is exceeded, and with False when half of it is left.
     """
 
     __slots__ = ("_high", "_tell", "over")
@@ -19,7 +19,7 @@ class HighWatermark:
         self._tell = tell
 
     def look(self, unsent_bytes: int) -> None:
-        """So much waits now."""
+        """Compare the bytes that wait now with the threshold."""
         if self.over:
             if unsent_bytes <= self._high // 2:
                 self.over = False

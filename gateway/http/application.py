@@ -21,7 +21,7 @@ from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError
 
 Routes = Sequence[tuple[Any, ...]]
-"""(pattern of a whole path, handler, its arguments)."""
+"""(pattern that matches the whole path, handler, the handler's arguments)."""
 
 
 def make_application(
@@ -31,7 +31,7 @@ def make_application(
     api: PublishApi | None = None,
     own: Routes = (),
 ) -> Application:
-    """Routes, in this order: transports, publishing API, the application's, our own, static files.
+    """Make the application. Order of routes: transports, publishing API, application, own, static files.
 
     Raises:
         ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
@@ -48,7 +48,7 @@ def make_application(
 
 
 class GatewayApplication(OwnContexts):
-    """Reads a request's body only where its route wants one."""
+    """A Tornado application that reads a body only for a route that accepts one."""
 
     def __init__(self, bodies: Bodies, handlers: list[tuple[Any, ...]], **settings: Any) -> None:
         super().__init__(handlers, **settings)
@@ -63,7 +63,7 @@ class GatewayApplication(OwnContexts):
         path_args: list[bytes] | None = None,
         path_kwargs: dict[str, bytes] | None = None,
     ) -> HTTPMessageDelegate:
-        """Who gets the request, and with it its body."""
+        """Return the delegate that receives the request and its body."""
         connection, method = request.connection, str(request.method)
         remember(request, target_class)
         inner = super().get_handler_delegate(request, target_class, target_kwargs, path_args, path_kwargs)
@@ -73,7 +73,7 @@ class GatewayApplication(OwnContexts):
             error = HeadError(413, f"this path takes no body with {method}")
             refused = handles(target_class, method) and method in ("GET", "HEAD", "OPTIONS")
             return Unread(inner, connection, error if refused else None)
-        if inner.stream_request_body:  # it bounds what it keeps by itself
+        if inner.stream_request_body:  # the handler limits what it keeps
             if not hasattr(target_class, "BODIES"):
                 connection.set_max_body_size(self.bodies.max_bytes)
             return inner
@@ -89,11 +89,11 @@ class GatewayApplication(OwnContexts):
 
 
 class PathSegments(Matcher):
-    """Matches as Plug does: segment by segment, without the empty ones, escapes decoded.
+    """Matches paths as Plug does: empty segments are ignored, escapes are decoded.
 
     Args:
-        pattern: of the whole path; its groups are the handler's arguments.
-        decode: whether to decode them.
+        pattern: a pattern of the whole path, whose groups are the handler's arguments.
+        decode: whether to decode the escapes in the arguments.
     """
 
     def __init__(self, pattern: str, decode: bool = True) -> None:
@@ -101,7 +101,7 @@ class PathSegments(Matcher):
         self._decode = decode
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        """The handler's arguments, or None."""
+        """Return the handler's arguments, or None if the path does not match."""
         match = self._pattern.fullmatch(paths.normal(request.path))
         if match is None:
             return None

@@ -1,6 +1,6 @@
-"""The chunked transfer coding: bytes as they come in, content out. Pure.
+"""A parser of the chunked transfer coding: bytes in, content out. Pure.
 
-Extensions and trailer fields are read and ignored, as RFC 9112 §7.1 wants; Tornado refuses both.
+Extensions and trailer fields are read and ignored, as RFC 9112 §7.1 requires; Tornado refuses both.
 """
 
 import re
@@ -8,7 +8,7 @@ import re
 from mesh.errors import RemoteProtocolError
 
 MAX_LINE_BYTES = 4_096
-"""Of a chunk's size and its extensions."""
+"""The limit of the line with a chunk's size and extensions."""
 MAX_TRAILER_BYTES = 8_192
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
@@ -16,18 +16,18 @@ _TRAILERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*
 
 
 class ChunkedBody:
-    """One body."""
+    """The parser of one body."""
 
     def __init__(self) -> None:
         self._rest = b""
-        self._left: int | None = None  # of the chunk that is being read, with the line end behind it
+        self._left: int | None = None  # bytes left of the current chunk, including its CRLF
         self._last = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """(content, what came behind the body if that is complete).
+        """Return (content, the bytes after the body, or None while the body is incomplete).
 
         Raises:
-            RemoteProtocolError: for what is no chunked body; nothing more may be fed.
+            RemoteProtocolError: if the body is malformed; nothing more may be fed.
         """
         data = self._rest + data
         content: list[bytes] = []

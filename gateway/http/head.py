@@ -1,7 +1,7 @@
-"""The head of an HTTP request: what may be in it, and in which forms its target may come. Pure.
+"""Checks the head of an HTTP request, and puts its target into origin form. Pure.
 
-Looked at before Tornado parses it, so that each refusal has its own status and says why, and every form of
-request target is taken. Source: RFC 9112 §3.2, RFC 9110 §9.1 and §15.5.
+This happens before Tornado parses the head, so that each refusal has its own status and reason, and every
+form of request target is accepted. Source: RFC 9112 §3.2, RFC 9110 §9.1 and §15.5.
 """
 
 import re
@@ -11,7 +11,7 @@ from gateway.http import host
 from mesh.errors import RemoteProtocolError
 
 MAX_HEADERS = 200
-"""Header lines of one request; browsers send about 20, proxies add a few."""
+"""The most header lines of one request; browsers send about 20, proxies add a few."""
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r?")
 _ABSOLUTE = re.compile(rb"(?:https?|wss?)://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
@@ -33,10 +33,10 @@ class HeadError(RemoteProtocolError):
 
 
 class HeadReader:
-    """Finds the end of a head in bytes as they come, each looked at once.
+    """Finds the end of a head in incoming bytes, and examines each byte once.
 
     Args:
-        max_bytes: bound of the head.
+        max_bytes: the limit of the head.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -47,19 +47,19 @@ class HeadReader:
 
     @property
     def asks_for_head(self) -> bool:
-        """Whether the answer has no content: the method is HEAD."""
+        """Whether the method is HEAD, so that the answer must have no content."""
         return self._buffer.startswith(b"HEAD ")
 
     @property
     def begun(self) -> bool:
-        """Whether anything of a request has come."""
+        """Whether any part of a request has arrived."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """(the head as Tornado reads it, what came behind it) once the head is complete.
+        """Return (the head for Tornado, the bytes after it), or None while the head is incomplete.
 
         Raises:
-            HeadError: for a head that is refused, as early as that is known.
+            HeadError: as soon as it is clear that the head is refused.
         """
         buffer = self._buffer
         buffer += data if buffer else data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request
@@ -77,7 +77,7 @@ class HeadReader:
         return check(bytes(buffer[:end])), bytes(buffer[end:])
 
     def _check_line(self) -> None:
-        """Refuse what cannot become HTTP/1, without waiting for more."""
+        """Refuse bytes that cannot become an HTTP/1 request, without waiting for more."""
         if not _METHOD_BEGIN.match(self._buffer):
             raise HeadError(400, "this is not an HTTP/1.1 request")
         line, newline, _ = self._buffer.partition(b"\n")
@@ -93,10 +93,10 @@ class HeadReader:
 
 
 def check(head: bytes) -> bytes:
-    """A complete head, its target in origin form.
+    """Return a complete head with its target in origin form.
 
     Raises:
-        HeadError: for one that is refused; for `OPTIONS *` with its answer.
+        HeadError: if the head is refused, and for `OPTIONS *`, with its answer.
     """
     line, _, rest = head.partition(b"\n")
     method, target, minor = _parse_line(line)
@@ -108,7 +108,7 @@ def check(head: bytes) -> bytes:
         raise HeadError(400, f"{len(hosts) or 'no'} Host headers; want one")
     if hosts:
         _check_host(hosts[0].strip(b" \t\r"))
-    if _EXPECT_LINE.search(rest):  # Tornado compares case, and answers HTTP/1.0 as well
+    if _EXPECT_LINE.search(rest):  # Tornado compares case, and would answer HTTP/1.0 too
         rest = _EXPECT_LINE.sub(b"Expect: 100-continue\r\n" if minor else b"", rest)
         head = line + b"\n" + rest
     if target.startswith(b"/"):
@@ -129,7 +129,7 @@ def check(head: bytes) -> bytes:
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes, int]:
-    """(method, target, minor version)."""
+    """Return (method, target, minor version)."""
     match = _LINE.fullmatch(line)
     if match is None:
         raise HeadError(400, "malformed request line; want 'METHOD target HTTP/1.1'")

@@ -1,4 +1,4 @@
-"""What operators and load balancers ask a node: /healthz, /readyz, /metrics."""
+"""The handlers for operators and load balancers: /healthz, /readyz, /metrics."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from tornado.web import RequestHandler
 
 Checks = dict[str, str | None]
-"""name of a check → what is wrong, or None."""
+"""By name of the check: what is wrong, or None."""
 
 
 class HealthHandler(RequestHandler):
@@ -20,7 +20,7 @@ class HealthHandler(RequestHandler):
         self._who = {"node": node, "kind": kind}
 
     def get(self) -> None:
-        """Alive."""
+        """Answer 200, with the node's id and kind."""
         self.finish({"status": "ok", **self._who})
 
     head = get
@@ -37,7 +37,7 @@ class ReadyHandler(RequestHandler):
         self._checks = checks
 
     def get(self) -> None:
-        """Ready, or why not."""
+        """Answer whether the node is ready, and which checks fail."""
         checks = self._checks()
         wrong = {name: problem for name, problem in checks.items() if problem is not None}
         self.set_status(503 if wrong else 200)
@@ -57,6 +57,6 @@ class MetricsHandler(RequestHandler):
         self._registry = registry
 
     def get(self) -> None:
-        """All metrics, as text."""
+        """Answer with all metrics, in Prometheus's text format."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(self._registry))

@@ -7,18 +7,18 @@ import re
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-# `_` and `%` occur in names of containers. `,` is left out: it means that two headers were joined.
+# `_` and `%` occur in container names. `,` is left out: it means that two headers were joined.
 _HOST = re.compile(
     r"(\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+)|[0-9A-Za-z._~!$&'()*+;=%-]*)(?::([0-9]{0,5}))?"
 )
 
 
 class Host(NamedTuple):
-    """One that has been read.
+    """A parsed host.
 
     Attributes:
         name: a name, an IPv4 address, or an IPv6 address in brackets; may be empty.
-        port: its digits, if there is a colon; they may be none.
+        port: the digits after the colon, which may be empty; None without a colon.
         regular: whether it is an address, or a name made of letters, digits, `.`, `-` and `_`.
     """
 
@@ -28,7 +28,7 @@ class Host(NamedTuple):
 
 
 def parse(text: str) -> Host | None:
-    """The host that is written here; None if it is neither a name nor an address."""
+    """Parse a host; None if it is neither a name nor an address."""
     match = _HOST.fullmatch(text)
     if match is None:
         return None

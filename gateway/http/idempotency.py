@@ -1,8 +1,8 @@
-"""Idempotency-Keys: what a request published is not published again when the client repeats it.
+"""Idempotency keys: a repeated request does not publish its messages again.
 
-The keys that a gateway has used travel to the other gateways on `$once`, behind what was published with
-them, so a client may repeat its request at any gateway, also after the first one died. Two gateways that
-are asked within the same few milliseconds may both publish.
+A gateway sends the keys it has used to the other gateways on `$once`, after the messages published with
+them. So a client may repeat its request at any gateway, even after the first one has died. Two gateways
+that receive the same request within a few milliseconds may both publish.
 """
 
 from hashlib import blake2b
@@ -19,9 +19,9 @@ class Used(NamedTuple):
     """What was published with a key.
 
     Attributes:
-        fingerprint: of the request.
-        published: how many messages.
-        at: when, in seconds of the clock given.
+        fingerprint: the digest of the request.
+        published: the number of messages.
+        at: when, in seconds of the caller's clock.
     """
 
     fingerprint: bytes
@@ -30,7 +30,7 @@ class Used(NamedTuple):
 
 
 class IdempotencyKeys:
-    """The keys used lately, bounded in time and number. Time is an argument."""
+    """The recently used keys, limited by age and number. Time is an argument."""
 
     def __init__(self, seconds: float, max_keys: int) -> None:
         self._seconds = seconds
@@ -38,12 +38,12 @@ class IdempotencyKeys:
         self._used: dict[str, Used] = {}  # the oldest first
 
     def find(self, key: str, now: float) -> Used | None:
-        """What was published with `key`, if that was lately."""
+        """Return what was published with `key`, or None if it was not used recently."""
         used = self._used.get(key)
         return used if used is not None and now - used.at < self._seconds else None
 
     def remember(self, key: str, fingerprint: bytes, published: int, now: float) -> None:
-        """`key` was used. Beyond the bounds the oldest are forgotten."""
+        """Note that `key` was used. Beyond the limits, the oldest keys are forgotten."""
         self._used.pop(key, None)
         self._used[key] = Used(fingerprint, published, now)
         while self._used:
@@ -54,7 +54,7 @@ class IdempotencyKeys:
 
 
 def digest(*parts: bytes) -> bytes:
-    """16 bytes that stand for these parts, and for no others."""
+    """Return a 16-byte digest of the parts; it depends on where one ends and the next begins."""
     made = blake2b(digest_size=16)
     for part in parts:
         made.update(len(part).to_bytes(8, "big") + part)
@@ -62,7 +62,7 @@ def digest(*parts: bytes) -> bytes:
 
 
 def encode(fingerprint: bytes, published: int) -> bytes:
-    """What the other gateways are told of a key: its payload on `$once`."""
+    """Encode what the other gateways are told about a key: the payload on `$once`."""
     return msgspec.msgpack.encode((fingerprint, published))
 
 
@@ -70,7 +70,7 @@ _decode = msgspec.msgpack.Decoder(tuple[bytes, int]).decode
 
 
 def decode(data: bytes) -> tuple[bytes, int]:
-    """Read it. Raises WireError."""
+    """Decode such a payload. Raises WireError."""
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

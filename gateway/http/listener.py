@@ -1,9 +1,9 @@
-"""Accepts the connections to a gateway's HTTP port, and hands each to whoever reads its first request.
+"""Accepts the connections to a gateway's HTTP port, and passes each to the reader of its first request.
 
-A connection's first bytes are looked at without taking them from the kernel. A transport may have a
-shortcut for requests that it answers itself (gateway/transports/websocket/upgrades.py); for everything
-else, Tornado's server gets the untouched connection. With TLS there is nothing to look at, and Tornado gets
-every connection.
+A connection's first bytes are examined without removing them from the kernel's buffer. A transport may have
+a shortcut for requests that it answers itself (gateway/transports/websocket/upgrades.py); Tornado's server
+receives all other connections untouched. With TLS there is nothing to examine, so Tornado receives every
+connection.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ from mesh.telemetry import counters, get_logger
 log = get_logger("gateway.listener")
 
 MAX_PEEK_BYTES = 8_192
-"""Of a connection's first bytes. A longer head goes to Tornado."""
+"""The most bytes examined of a connection. A longer head goes to Tornado."""
 ACCEPTS_PER_TURN = 16
 """Connections accepted before other events are handled."""
 LAST_TURNS = 256
-"""When it closes: 4,096 connections, as many as Linux keeps for a listener (net.core.somaxconn)."""
+"""At close: 4,096 connections, Linux's default limit of a listener's queue (net.core.somaxconn)."""
 FULL_SECONDS = 0.5
-"""Without a free descriptor nothing can be accepted: this long until the next attempt."""
+"""The delay until the next attempt, if no descriptor is free to accept a connection."""
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 Answered = Callable[[socket.socket, Peer | None], None]
-"""Gets a connection back whose first request has been answered."""
+"""Takes back a connection whose first request has been answered."""
 
 
 class Shortcut(Protocol):
     """A transport that answers some requests itself, before Tornado sees them."""
 
     def offer(self, sock: socket.socket, peer: Peer | None, head: bytes, answered: Answered) -> bool:
-        """Take over a connection by its first bytes, which are still in the kernel; returns whether it did.
+        """Take over a connection if its first bytes are such a request; return whether it was taken.
 
-        Whoever takes it reads these bytes, and calls `answered` if the connection goes on as HTTP after the
-        answer.
+        The bytes are still in the kernel's buffer: the shortcut must read them. It calls `answered` if the
+        connection continues as HTTP after the answer.
         """
 
 
@@ -55,10 +55,10 @@ class Listener:
     """Accepts the connections of a gateway.
 
     Args:
-        server: gets every connection that no shortcut takes.
-        shortcuts: are asked in this order.
-        settings: of the gateway; a connection that says nothing is closed after its handshake time-out.
-        tls: what every connection begins with, if anything.
+        server: receives every connection that no shortcut takes.
+        shortcuts: tried in this order.
+        settings: the gateway's; a silent connection is closed after `handshake_timeout_seconds`.
+        tls: the TLS context of every connection, if they use TLS.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class Listener:
         self._closed = False
 
     def add_sockets(self, listeners: Sequence[socket.socket], proxied: bool = False) -> None:
-        """Accept from these from now on; `proxied`: connections begin with a PROXY header."""
+        """Accept from these sockets; if `proxied`, their connections begin with a PROXY header."""
         for listener in listeners:
             self._listeners[listener] = self._headers.expect if proxied else self._begin
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def close(self) -> None:
-        """Accept no more. Requests that have come are let in; silent connections are closed."""
+        """Stop accepting. Requests that have arrived are passed on; silent connections are closed."""
         self._closed = True
         for listener in self._listeners:
             for _ in range(LAST_TURNS):
@@ -107,7 +107,7 @@ class Listener:
     # Accepting
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Returns whether there may be more."""
+        """Accept some connections; return whether there may be more."""
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 sock, peer = listener.accept()
@@ -135,7 +135,7 @@ class Listener:
     # The first bytes
 
     def _look(self, sock: socket.socket, peer: Peer | None, deadline: float | None = None) -> None:
-        """Most requests are there already when their connection is accepted."""
+        """Peek at the first bytes; most requests have arrived when their connection is accepted."""
         try:
             head = sock.recv(MAX_PEEK_BYTES, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
@@ -167,7 +167,7 @@ class Listener:
             if deadline > now:
                 self._timer = self._loop.call_later(deadline - now, self._expire)
                 return
-            self._readable(sock, peer)  # it may have spoken while this process stood still
+            self._readable(sock, peer)  # it may have sent something while this process was stalled
 
     def _enter(self, sock: socket.socket, peer: Peer | None, head: bytes) -> None:
         if not head:
@@ -187,7 +187,7 @@ class Listener:
         server = self._server
         try:
             wrapped = ssl_wrap_socket(sock, self._tls, server_side=True, do_handshake_on_connect=False)
-        except OSError:  # the client has gone meanwhile
+        except OSError:  # the client has disconnected in the meantime
             sock.close()
             return
         stream = SSLIOStream(

@@ -1,4 +1,4 @@
-"""Reads the PROXY header with which connections begin, before anything else is read from them."""
+"""Reads the PROXY header at the start of a connection, before anything else is read from it."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from mesh.telemetry import counters, get_logger
 log = get_logger("gateway.proxied")
 
 LOG_SECONDS = 10.0
-"""Between two log lines about closed connections; each counts those since the last one."""
+"""The interval of log lines about closed connections; each counts those since the last one."""
 CHUNK_BYTES = 512
 
 
@@ -27,9 +27,9 @@ class ProxyHeaders:
     """Reads the PROXY headers of connections.
 
     Args:
-        trusted: who may send one; everybody if there is no network in it.
-        timeout_seconds: for the whole header.
-        then: takes the connection, with its client's address.
+        trusted: the proxies that may send a header; if it has no networks, every peer may.
+        timeout_seconds: the time for the whole header to arrive.
+        then: called with the connection and its client's address.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class ProxyHeaders:
         self._closed = False
 
     def expect(self, sock: socket.socket, peer: Peer | None) -> None:
-        """A connection has been accepted."""
+        """Read the header of a connection that was just accepted."""
         if self._trusted and (peer is None or not self._trusted.trusts(peer[0])):
             self._refuse(sock, peer, "its address is not in gateway.trusted_proxies")
             return
         self._read(sock, _Waiting(self._loop.time() + self._timeout_seconds, peer, b""))
 
     def close(self) -> None:
-        """Take off the headers that have come, and close the other connections."""
+        """Read the headers that have arrived, and close the other connections."""
         self._closed = True
         for sock in list(self._waiting):
             self._readable(sock)
@@ -112,7 +112,7 @@ class ProxyHeaders:
         now = self._loop.time()
         for sock, each in list(self._waiting.items()):
             if each.deadline <= now:
-                self._readable(sock)  # it may have come while this process stood still
+                self._readable(sock)  # it may have arrived while this process was stalled
         if self._waiting:
             soonest = min(each.deadline for each in self._waiting.values())
             self._timer = self._loop.call_at(soonest, self._expire)

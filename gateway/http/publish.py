@@ -1,7 +1,7 @@
-"""Publishing over HTTP, for programs that speak no ZeroMQ: off unless `api.keys` is set.
+"""The HTTP publishing API, for programs that do not use ZeroMQ; off unless `api.keys` is set.
 
-`POST /api/broadcast`, `/api/broadcast_batch` and `/api/disconnect` answer once the proxy has the messages.
-A refusal is `{"error": "a sentence"}`. Nothing here is for browsers: whoever holds a key may
+`POST /api/broadcast`, `/api/broadcast_batch` and `/api/disconnect` are answered when the proxy has the
+messages. A refusal is `{"error": "a sentence"}`. The API is not for browsers: whoever holds a key may
 publish anything.
 """
 
@@ -33,11 +33,11 @@ _malformed = Complaints(log, "idempotency key dropped")
 
 
 class PublishApi:
-    """What the requests to publish have in common.
+    """Checks keys and publishes, for all requests of a gateway.
 
     Args:
-        bus: the gateway's.
-        settings: with at least one key.
+        bus: the gateway's bus.
+        settings: must contain at least one key.
     """
 
     def __init__(self, bus: Bus, settings: ApiSettings) -> None:
@@ -49,21 +49,21 @@ class PublishApi:
         bus.subscribe(topics.exact(topics.ONCE))
 
     def key_of(self, authorization: str) -> bytes | None:
-        """The API key in an Authorization header, if it is one of ours."""
+        """Return the API key in an Authorization header, or None if it is not one of the settings'."""
         scheme, _, given = authorization.partition(" ")
         candidate = given.strip().encode() if scheme.lower() == "bearer" else b""
         found = None
-        for key in self._keys:  # all of them, so that the time tells nothing
+        for key in self._keys:  # compare with all of them, so that the time reveals nothing
             if hmac.compare_digest(key, candidate):
                 found = key
         return found
 
     async def publish(self, action: str, body: bytes, idempotency_key: str | None) -> tuple[int, bool]:
-        """Carry out a request; returns how many messages, and whether an earlier request published them.
+        """Publish; return the number of messages, and whether an earlier request had published them.
 
         Raises:
-            RequestError: for a request that cannot be carried out; nothing was published.
-            UnreachableError: if the bus did not confirm.
+            RequestError: if the request is invalid; nothing was published.
+            UnreachableError: if the bus did not confirm in time.
         """
         ready = ACTIONS[action](body, self.settings.max_batch_messages)
         fingerprint = idempotency.digest(action.encode(), body)
@@ -79,7 +79,7 @@ class PublishApi:
             await deliver(self._bus, publish, self.settings.timeout_seconds)
         except UnreachableError as error:
             if error.lost and idempotency_key is not None:
-                self._tell(idempotency_key, fingerprint, 0)  # to be published again
+                self._tell(idempotency_key, fingerprint, 0)  # so that a repetition publishes
             raise
         return len(ready), repeated
 
@@ -105,7 +105,7 @@ class PublishApi:
         self._bus.publish_kind(ONCE, topics.ONCE, key, data=data)
 
     def used_elsewhere(self, header: Header, data: bytes) -> None:
-        """Another gateway says that an Idempotency-Key was used (a message of kind ONCE)."""
+        """Note an Idempotency-Key that another gateway has used (a bus message of kind ONCE)."""
         if header.origin == self._bus.node:
             return
         try:
@@ -118,7 +118,7 @@ class PublishApi:
 
 @stream_request_body
 class PublishHandler(BodyHandler):
-    """One request to publish. The body is read in pieces, so that what is refused is never kept."""
+    """Handles one publishing request. The body is streamed, so a refused body is never kept."""
 
     def initialize(self, api: PublishApi, action: str, bodies: Bodies) -> None:
         """Called by Tornado with the arguments of the route."""
@@ -128,7 +128,7 @@ class PublishHandler(BodyHandler):
         self._key = b""
 
     def prepare(self) -> None:
-        """Before the body is read."""
+        """Check the key and the query before the body is read."""
         if self.request.method != "POST":
             return
         headers, limit = self.request.headers, self._api.settings.max_body_bytes
@@ -145,13 +145,13 @@ class PublishHandler(BodyHandler):
         self.begin_body(self._bodies, limit, "api.max_body_bytes")
 
     def refuse_body(self, error: BodyError) -> None:
-        """Answer as JSON."""
+        """Answer with the error as JSON."""
         for name, value in error.headers.items():
             self.set_header(name, value)
         self._refuse(RequestError(error.status, error.sentence))
 
     async def post(self) -> None:
-        """All has been read."""
+        """Publish, once the body has been read."""
         try:
             await self._publish()
         except RequestError as problem:
@@ -168,7 +168,7 @@ class PublishHandler(BodyHandler):
         self._answer(200, {"published": published})
 
     def _idempotency_key(self) -> str | None:
-        """What stands for this Idempotency-Key of this API key on the bus."""
+        """Return what identifies this Idempotency-Key of this API key on the bus."""
         given = self.request.headers.get("Idempotency-Key")
         if given is None:
             return None
@@ -193,7 +193,7 @@ class PublishHandler(BodyHandler):
         self.finish(msgspec.json.encode(body))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """What Tornado refuses, e.g. GET."""
+        """Answer as JSON what Tornado refuses, such as GET."""
         want = ""
         if status_code == 405:
             self.set_header("Allow", "POST")
@@ -202,10 +202,10 @@ class PublishHandler(BodyHandler):
 
 
 def routes(api: PublishApi, endpoint: Endpoint, bodies: Bodies) -> list[tuple[Any, ...]]:
-    """For Tornado's application.
+    """Return the API's routes, for Tornado's application.
 
     Raises:
-        ApplicationError: if the application has a handler of its own at one of these paths.
+        ApplicationError: if the application has its own handler for one of these paths.
     """
     made: list[tuple[Any, ...]] = []
     for action in ACTIONS:
@@ -221,7 +221,7 @@ def routes(api: PublishApi, endpoint: Endpoint, bodies: Bodies) -> list[tuple[An
 
 
 def _query_problem(query: str) -> RequestError | None:
-    """The API takes no parameters there; what cannot be read is refused as everywhere."""
+    """Return an error if the query is malformed. The API has no query parameters."""
     try:
         decode_query(query)
     except RemoteProtocolError as error:

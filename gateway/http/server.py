@@ -1,8 +1,9 @@
-"""The HTTP server of a gateway: Tornado's, with limits that are answered and time-outs of their own.
+"""A gateway's HTTP server: Tornado's, with error responses for its limits and with separate time-outs.
 
-Tornado hangs up on what is too long or too slow, and knows one time-out for a request and for the silence
-between two. Here a head is read first (gateway/http/head.py) and then handed to Tornado. What a client
-sends after its answer was written is dropped for a while: hanging up at once could destroy the answer.
+Tornado closes the connection if a request is too long or too slow, and has one time-out for a request and
+for the idle time between two. Here the head is read first (gateway/http/head.py) and then passed to
+Tornado. What a client sends after its answer was written is read and dropped for a while, because closing
+at once could destroy the answer.
 """
 
 import asyncio
@@ -38,25 +39,25 @@ log = get_logger("gateway.http")
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 5.0
-"""For this long, what a refused client still sends is read and dropped, so that it gets the answer."""
+"""How long to read and drop what a refused client still sends, so that it receives the answer."""
 LINGER_BYTES = 16_000_000
 NO_LIMIT = 2**62
-"""Bodies are bounded in gateway/http/bodies.py, where the answer says why."""
+"""Bodies are limited in gateway/http/bodies.py, where the answer gives the reason."""
 TOO_SLOW = HeadError(408, "the request took too long (gateway.handshake_timeout_seconds)")
 
 
 def has_body(headers: HTTPHeaders) -> bool:
-    """Whether a request announces a body."""
+    """Return whether a request announces a body."""
     return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0") != ""
 
 
 def phrase(status: int) -> str:
-    """The reason phrase of a status."""
+    """Return the reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 
 def answer(error: HeadError, head: bool = False) -> bytes:
-    """The response to a request that is not read further; `head`: to a HEAD, without its content."""
+    """Return the response to a refused request; if `head`, without content, as HEAD requires."""
     body = error.sentence.encode()
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
@@ -72,12 +73,12 @@ def answer(error: HeadError, head: bool = False) -> bytes:
 
 
 class GatewayServer(HTTPServer):
-    """Serves an application. Made as `GatewayServer(application, settings=…, ssl_options=…)`."""
+    """Serves an application. Create it with `GatewayServer(application, settings=…, ssl_options=…)`."""
 
     def initialize(  # type: ignore[override]
         self, application: Application, settings: GatewaySettings, ssl_options: ssl.SSLContext | None = None
     ) -> None:
-        """Tornado's constructor calls this."""
+        """Called by Tornado's constructor."""
         self._settings = settings
         self._connections: set[ServerConnection]  # type: ignore[assignment]
         super().initialize(
@@ -85,19 +86,19 @@ class GatewayServer(HTTPServer):
         )
 
     def handle_stream(self, stream: IOStream, address: Any, answered: bool = False) -> None:
-        """A connection; `answered` if it had a request already, so it may be idle for longer."""
+        """Serve a connection. If `answered`, it has had a request and may be idle for longer."""
         context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
         connection = ServerConnection(stream, self.conn_params, context, self._settings, answered)
         self._connections.add(connection)
         connection.start_serving(self)
 
     def stop(self) -> None:
-        """From now on each answer is the last one of its connection, and says so (RFC 9112 §9.6)."""
+        """Make each further answer the last of its connection, with `Connection: close` (RFC 9112 §9.6)."""
         super().stop()
         self.conn_params.no_keep_alive = True
 
     async def finish(self, timeout_seconds: float) -> None:
-        """After `stop`: answer the requests that have come, for so long at most; close all connections."""
+        """After `stop`: answer the requests received, within this time; then close all connections."""
         for connection in list(self._connections):
             connection.close_if_idle()
         serving = [connection.serving for connection in self._connections]
@@ -107,7 +108,7 @@ class GatewayServer(HTTPServer):
 
 
 class ServerConnection(HTTP1ServerConnection):
-    """One connection: a request after the other."""
+    """One connection, which serves one request after the other."""
 
     def __init__(
         self,
@@ -129,7 +130,7 @@ class ServerConnection(HTTP1ServerConnection):
         return self._serving_future
 
     def close_if_idle(self) -> None:
-        """Close it unless a request has begun, be it unread."""
+        """Close the connection unless a request has begun, read or unread."""
         begun = self._request is not None and self._request.begun
         if not begun and not readable(self.stream):
             self.stream.close()
@@ -181,13 +182,13 @@ class Connection(HTTP1Connection):
 
     @property
     def begun(self) -> bool:
-        """Whether some of the request has been read."""
+        """Whether any part of the request has been read."""
         return self._head.begun
 
     # The head
 
     async def read_head(self, idle_seconds: float) -> bool:
-        """Wait for a request and look at its head, which Tornado reads then; False if there is none."""
+        """Wait for a request's head and check it, for Tornado to read next; False if there is none."""
         reader = self._head
         seconds = self._settings.handshake_timeout_seconds
         try:
@@ -232,7 +233,7 @@ class Connection(HTTP1Connection):
         self.stream.close()
 
     def _shut_down(self) -> None:
-        """Close the sending half; TLS has none."""
+        """Shut down the sending side, except with TLS, where that is not possible."""
         if not isinstance(self.stream, SSLIOStream) and not self.stream.closed():
             try:
                 self.stream.socket.shutdown(socket.SHUT_WR)
@@ -242,7 +243,7 @@ class Connection(HTTP1Connection):
     # The body
 
     async def read_response(self, delegate: HTTPMessageDelegate) -> bool:
-        """One request, to the end of its answer; returns whether another may follow."""
+        """Serve one request to the end of its answer; return whether another may follow."""
         self._timer = Deadline(self._settings.handshake_timeout_seconds, self._too_slow)
         try:
             goes_on = await super().read_response(delegate)
@@ -275,7 +276,7 @@ class Connection(HTTP1Connection):
                 raise HTTPInputError("chunked body too large")
             if content:
                 await self._deliver_body(delegate, content)
-            await asyncio.sleep(0)  # what has been read already must not keep others waiting
+            await asyncio.sleep(0)  # buffered data must not keep other tasks waiting
         unread(self.stream, rest)
 
     async def _deliver_body(self, delegate: HTTPMessageDelegate, data: bytes) -> None:
@@ -293,7 +294,7 @@ class Connection(HTTP1Connection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Any:
-        """As in Tornado; says that the connection ends if the body is unread or the server stops."""
+        """As in Tornado, with `Connection: close` if the body is unread or the server is stopping."""
         request = self._request_headers
         if self.params.no_keep_alive:
             self._disconnect_on_finish = True
@@ -302,7 +303,7 @@ class Connection(HTTP1Connection):
         return super().write_headers(start_line, headers, chunk)
 
     def _finish_request(self, future: "asyncio.Future[None] | None") -> None:
-        """The answer is written. A body that is not read yet is dropped for a while before we hang up."""
+        """Finish after the answer; an unread body is read and dropped for a while before closing."""
         unread = self._disconnect_on_finish and not self._read_finished
         if not unread or self.stream is None or self.stream.closed():
             super()._finish_request(future)
@@ -318,7 +319,7 @@ class Connection(HTTP1Connection):
 
 
 def readable(stream: IOStream) -> bool:
-    """Whether bytes have come, or the end, that nobody has read."""
+    """Return whether there are unread bytes, or an unread end of the stream."""
     if stream.closed():
         return False
     poll = select.poll()
@@ -327,6 +328,6 @@ def readable(stream: IOStream) -> bool:
 
 
 def unread(stream: IOStream, data: bytes) -> None:
-    """Give bytes back to a stream: they are read next."""
+    """Put bytes back into a stream, to be read next."""
     stream._read_buffer[:0] = data
     stream._read_buffer_size += len(data)

@@ -1,7 +1,7 @@
-"""The head of an HTTP request that asks for a WebSocket, if it is written as clients write it. Pure.
+"""Parses the head of a WebSocket upgrade request in the form that clients normally send. Pure.
 
-Anything irregular is left to Tornado, which reads it and answers what is wrong. So one parser decides about
-odd requests, and all others are read at a fraction of the cost (docs/performance.md).
+Irregular requests are left to Tornado, which also answers their errors. So a single parser decides about
+unusual requests, and all others are read at a fraction of the cost (docs/performance.md).
 """
 
 import re
@@ -17,7 +17,7 @@ _NOT_FOR_AN_UPGRADE = ("content-length", "transfer-encoding", "expect")
 
 
 class Headers:
-    """Request headers by lower-case name, with the few methods of Tornado's that a handshake needs."""
+    """Request headers by lower-case name, with the few Tornado methods that a handshake needs."""
 
     __slots__ = ("_lists",)
 
@@ -34,21 +34,21 @@ class Headers:
         return ",".join(self._lists[name])
 
     def get(self, name: str) -> str | None:
-        """The value; those of a header that is there more than once are joined by commas."""
+        """Return the value, or None; the values of a repeated header are joined by commas."""
         values = self._lists.get(name)
         return None if values is None else ",".join(values)
 
     def get_list(self, name: str) -> list[str]:
-        """All values of a header."""
+        """Return all values of a header."""
         return self._lists.get(name, [])
 
     def get_all(self) -> Iterator[tuple[str, str]]:
-        """(name, value) of each line."""
+        """Return (name, value) of each line."""
         return ((name, value) for name, values in self._lists.items() for value in values)
 
 
 class UpgradeRequest:
-    """A regular GET request. Like Tornado's HTTPServerRequest, as far as a handshake asks it.
+    """A regular GET request, with the attributes of Tornado's HTTPServerRequest that a handshake uses.
 
     Attributes:
         uri: path and query, as in the request line.
@@ -66,12 +66,12 @@ class UpgradeRequest:
         self.host = headers["host"]
 
     def full_url(self) -> str:
-        """The request's URL."""
+        """Return the request's URL."""
         return f"{self.protocol}://{self.host}{self.uri}"
 
 
 def parse(head: bytes) -> UpgradeRequest | None:
-    """The request that stands in these bytes, alone and whole and regular; else None."""
+    """Parse bytes that are exactly one complete, regular request; None for anything else."""
     match = _HEAD.fullmatch(head)
     if match is None or b"%" in match[1].partition(b"?")[0]:
         return None
