@@ -1,11 +1,11 @@
-"""The contract of a transport: what the hub asks of a client's connection, and how frames are made for it.
+"""The contract of a transport: what the hub requires of a client's connection, and how frames are encoded.
 
-Two things make a transport. A `TransportServer` (server.py) exists once in a gateway: it learns who wants
-to connect, asks the application (handshake.py for HTTP, admission.py for everything else), and stops with
-the gateway. A `Transport` is one client's connection. What all connections have in common stands in
-client_connection.py: their phases, the subscription of the client's id, the bound of what waits for a
-client, the slow close and the idle rule. A subclass says how bytes come and go. A complete transport, but
-for its imports and its HTTP handlers:
+A transport has two parts. A `TransportServer` (server.py) exists once in a gateway: it accepts connections,
+asks the application whether to admit them (handshake.py for HTTP, admission.py for everything else), and
+stops with the gateway. A `Transport` is one client's connection. client_connection.py contains what all
+connections share: their phases, the subscription of the client's id, the limit of what waits for a client,
+the closing of slow clients and the idle time-out. A subclass defines how bytes are sent and received. This
+is a complete transport, except for its imports and its HTTP handlers:
 
     class LinesServer:
         name, address, shortcut = "lines", "", None
@@ -36,9 +36,9 @@ for its imports and its HTTP handlers:
     class LinesClient(FetchedConnection):
         name = "lines"
 
-A transport is added to `TRANSPORTS` (registry.py), and to the makers of tests/contract/test_transports.py:
-every transport passes the tests of that file. One over server-sent events is in
-tests/contract/sse_transport.py; memory.py has no wire at all.
+Add a new transport to `TRANSPORTS` (registry.py), and to the makers of tests/contract/test_transports.py:
+every transport must pass the tests of that file. tests/contract/sse_transport.py is a transport over
+server-sent events; memory.py works within one process.
 """
 
 from collections.abc import Callable
@@ -51,14 +51,14 @@ from mesh.serializers.base import Frame, Serializer
 
 
 class Encoding:
-    """A serializer, and how a transport makes its frames ready to be sent.
+    """A serializer, and how a transport prepares its frames for sending.
 
-    One instance for each combination: clients that share it are sent the same bytes.
+    There is one instance for each combination; clients that share it are sent the same bytes.
 
     Attributes:
-        ready: makes a frame ready.
-        broadcast: marks what `ready` made of a broadcast as one, so that what becomes of it is counted and
-            the policy of its channel applies while it waits (gateway/flow/backlog.py).
+        ready: prepares a frame.
+        broadcast: marks a prepared frame as a broadcast, so that its outcome is counted and the policy of
+            its Channel class applies while it waits (gateway/flow/backlog.py).
     """
 
     __slots__ = ("broadcast", "ready", "serializer")
@@ -75,61 +75,61 @@ class Encoding:
 
 
 class OutboxContract(Protocol):
-    """Where what is sent to a client goes."""
+    """The queue of frames to one client."""
 
     watermark: HighWatermark | None
     """Set by the hub. Its `look` is called with the unsent bytes whenever they change while any wait."""
 
     def send(self, frame: Any) -> None:
-        """Queue what `Encoding.ready` or `Encoding.broadcast` made.
+        """Queue a frame made by `Encoding.ready` or `Encoding.broadcast`.
 
-        Returns at once and raises nothing. Frames arrive in the order of the calls. What waits is bounded
-        by `gateway.max_unsent_bytes`: beyond it the policies of Channel classes drop broadcasts, and if
-        that is not enough, the client is closed as with `close_slow`. After the end of the connection,
-        frames are counted as lost.
+        Returns at once and raises nothing. Frames arrive in the order of the calls. What waits is limited
+        by `gateway.max_unsent_bytes`: beyond it, broadcasts are dropped by the policies of their Channel
+        classes, and if that is not enough, the client is closed as with `close_slow`. After the end of the
+        connection, frames are counted as lost.
         """
 
     @property
     def unsent_bytes(self) -> int:
-        """What waits for the client in this process."""
+        """The bytes that wait for the client in this process."""
 
 
 class Transport(Protocol):
     """One client's connection, as the hub sees it.
 
     A transport calls the hub: `hub.connect` once when the client is admitted, then `hub.received` for each
-    of its messages in the order in which they came, and `hub.disconnected` once when the client is gone for
-    a reason that the hub does not know. After that the hub asks nothing more of it.
+    of its messages in the order received, and `hub.disconnected` once if the connection ends for a reason
+    that the hub does not know. After that the hub makes no more calls.
     """
 
     name: str
-    """Of the kind of transport, as in metrics and in `socket.transport`."""
+    """The name of the kind of transport, as in metrics and in `socket.transport`."""
 
     def close(self, code: int, reason: str) -> None:
         """Deliver what is queued, then close with this code. No message reaches the hub afterwards.
 
-        Returns at once. A client that does not hang up is cut off after a bounded time.
+        Returns at once. A client that does not close its side is disconnected after a bounded time.
         """
 
     def close_slow(self, unsent: int) -> None:
-        """Cut off a client that does not keep up, `unsent` bytes being what waits for it.
+        """Disconnect a client that does not keep up and has `unsent` bytes waiting.
 
-        Takes effect in a later tick, because the hub may call it from inside a fan-out: then what waits is
+        Takes effect in a later tick, because the hub may call it during a fan-out. Then what waits is
         dropped and counted, and `hub.disconnected` is called.
         """
 
     def pause(self) -> None:
-        """Deliver no more messages of the client until `resume`; they wait, bounded.
+        """Stop delivering the client's messages until `resume`; they wait, up to a limit.
 
-        The idle rule does not count the time. What has been read already may still be delivered.
+        The idle time-out does not run. Messages that have already been read may still be delivered.
         """
 
     def resume(self) -> None:
-        """Deliver messages again, those that waited first."""
+        """Deliver messages again, starting with those that waited."""
 
 
 class NoTransport:
-    """The transport of a client that is gone: nothing that is asked of it has any effect."""
+    """The transport of a client that is gone; its methods have no effect."""
 
     name = "none"
 
@@ -140,10 +140,10 @@ class NoTransport:
         """No effect: it is closed."""
 
     def pause(self) -> None:
-        """No effect: nothing is read any more."""
+        """No effect: nothing is read."""
 
     def resume(self) -> None:
-        """No effect: nothing is read any more."""
+        """No effect: nothing is read."""
 
 
 GONE = NoTransport()

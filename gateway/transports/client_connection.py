@@ -1,9 +1,9 @@
-"""What the connections of all transports have in common.
+"""The base classes of the connections of all transports.
 
-`ClientConnection` carries out the table of phases (client_phases.py) for one client, and is the Transport
-that the hub sees. `QueueingConnection` is one whose unsent messages wait in this process. The subscription
-of a client's id (`id_subscribed`), the idle rule (`idle_timer`), the bound of what waits and the slow close
-stand here and nowhere else.
+`ClientConnection` carries out the phase table (client_phases.py) for one client, and implements Transport
+for the hub. A `QueueingConnection` keeps its unsent messages in this process. Only this file contains the
+subscription of a client's id (`id_subscribed`), the idle time-out (`idle_timer`), the limit of what waits,
+and the closing of slow clients.
 """
 
 import asyncio
@@ -31,16 +31,15 @@ log = get_logger("gateway.connection")
 
 
 class ClientGoneError(MeshError):
-    """The client went away while it was being let in; there is nobody to be answered."""
+    """The client disconnected during its admission, so it cannot be answered."""
 
 
 class id_subscribed:  # noqa: N801  (used as a statement)
     """`async with id_subscribed(hub, admitted):` around the admission of a client.
 
-    Before the body runs, the client's id is subscribed, so that no `disconnect` for it is missed. The body
-    calls `ClientConnection.admit`, with which the subscription becomes the hub's to end; a body that
-    cannot, because the client is gone or refused meanwhile, leaves by an exception, which ends the
-    subscription.
+    The client's id is subscribed before the body runs, so that no `disconnect` for it is missed. The body
+    calls `ClientConnection.admit`, after which the hub ends the subscription. If the client is gone or
+    refused in the meantime, the body must raise an exception, which ends the subscription.
     """
 
     __slots__ = ("_hub", "_id")
@@ -61,7 +60,7 @@ class id_subscribed:  # noqa: N801  (used as a statement)
 
 
 class ConnectionServer(Protocol):
-    """What a connection asks of its TransportServer."""
+    """What a connection needs from its TransportServer."""
 
     hub: Hub
     settings: GatewaySettings
@@ -70,11 +69,11 @@ class ConnectionServer(Protocol):
 class ClientConnection:
     """One client's connection. Implements Transport.
 
-    Subclasses have `outbox` and the five methods of the last section, and call `admit`, `end` and `lost`.
+    Subclasses define `outbox` and the five methods of the last section, and call `admit`, `end` and `lost`.
 
     Attributes:
-        client: the hub's; None until it is admitted.
-        heard: event-loop time of the client's last sign of life; infinite while its silence does not count.
+        client: the client in the hub; None until it is admitted.
+        heard: event-loop time at which the client was last heard; infinite while no idle time-out applies.
     """
 
     __slots__ = ("__weakref__", "_life", "_server", "client", "heard")
@@ -91,7 +90,7 @@ class ClientConnection:
 
     @property
     def phase(self) -> Phase:
-        """Where it is in its life."""
+        """The connection's phase."""
         return self._life.phase
 
     # Transport
@@ -101,11 +100,11 @@ class ClientConnection:
         self._handle(Event.CLOSE, code, reason)
 
     def close_slow(self, unsent: int) -> None:
-        """Cut the client off, in a later tick."""
+        """Disconnect the client, in a later tick."""
         asyncio.get_running_loop().call_soon(self._overflow, unsent)
 
     def pause(self) -> None:
-        """Deliver no more messages until `resume`."""
+        """Stop delivering messages until `resume`."""
         self._handle(Event.PAUSE)
 
     def resume(self) -> None:
@@ -115,21 +114,21 @@ class ClientConnection:
     # For the transport itself
 
     def admit(self, mount: Mount, admitted: Admitted, encoding: Encoding) -> None:
-        """Give the client to the hub, and begin to read."""
+        """Register the client with the hub, and start reading."""
         self.client = Client(mount.path, admitted.socket_id, admitted.assigns, encoding, self, self.outbox)
         self._server.hub.connect(self.client, mount)
         self._handle(Event.ADMITTED)
 
     def end(self, code: int | None, reason: str = "") -> None:
-        """Close, as the transport's own decision."""
+        """Close by the transport's own decision; the hub is told."""
         self._handle(Event.END, code, reason)
 
     def lost(self) -> None:
-        """The client is gone."""
+        """Release a connection whose client is gone; the hub is told."""
         self._handle(Event.LOST)
 
     def time_out(self) -> None:
-        """The client was silent for too long."""
+        """Close the connection of a client that was silent for too long."""
         log.info(
             "connection closed", code=int(CloseCode.PROTOCOL_ERROR), reason="idle", transport=self.name
         )
@@ -137,14 +136,14 @@ class ClientConnection:
 
     @property
     def socket_id(self) -> str | None:
-        """For the log."""
+        """The client's id for log lines; None until it is admitted."""
         return self.client.id if self.client is not None else None
 
     def report_dropped(self, dropped: Counter[str]) -> None:
-        """What a stall that is over has cost, by reason."""
+        """Log the number of broadcasts dropped during a stall, by reason."""
         log.warning("a slow client missed broadcasts", socket_id=self.socket_id, **dropped)
 
-    # The table
+    # The phase table
 
     def _handle(
         self, event: Event, code: int | None = None, reason: str = "", *, told: str = "closed"
@@ -176,31 +175,31 @@ class ClientConnection:
             )
         self._handle(Event.OVERFLOW)
 
-    # Of each transport
+    # Defined by each transport
 
     def _start_reading(self) -> None:
-        """Deliver the client's messages, those that waited first; in CLOSING, look whether it hangs up."""
+        """Deliver the client's messages, waiting ones first; in CLOSING, only notice its disconnection."""
         raise NotImplementedError
 
     def _stop_reading(self) -> None:
-        """Let the client's messages wait."""
+        """Stop delivering the client's messages; they wait."""
         raise NotImplementedError
 
     def _send_close(self, code: int | None, reason: str) -> None:
-        """Tell the client, behind what is queued; FINISHED is to follow within a bounded time."""
+        """Send the close after what is queued; FINISHED must follow within a bounded time."""
         raise NotImplementedError
 
     def _discard(self, reason: str) -> None:
-        """Count what is queued as lost for this reason, and what is still sent as well."""
+        """Drop what is queued, and count it and all later frames as lost for this reason."""
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Give back everything."""
+        """Release all resources."""
         raise NotImplementedError
 
 
 class QueueingConnection(ClientConnection):
-    """A connection that is its own outbox: what waits for the client is kept here, bounded."""
+    """A connection that is its own outbox and keeps what waits for the client, up to a limit."""
 
     __slots__ = ("_backlog", "_lost_as", "watermark")
 
@@ -212,12 +211,12 @@ class QueueingConnection(ClientConnection):
 
     @property
     def outbox(self) -> OutboxContract:  # type: ignore[override]
-        """Itself."""
+        """This connection."""
         return self
 
     @property
     def unsent_bytes(self) -> int:
-        """What waits."""
+        """The bytes that wait for the client."""
         return self._backlog.size if self._backlog is not None else 0
 
     def send(self, frame: Any) -> None:
@@ -225,7 +224,7 @@ class QueueingConnection(ClientConnection):
         raise NotImplementedError
 
     def _bound(self, backlog: Backlog[Any]) -> None:
-        """Something was added: drop what may be dropped, or close the client."""
+        """Enforce the limit after an addition: drop what may be dropped, or close the client."""
         limit = self._server.settings.max_unsent_bytes
         if backlog.size > limit and not backlog.trim(limit):
             self.close_slow(backlog.size)
@@ -243,7 +242,7 @@ class QueueingConnection(ClientConnection):
 
 
 def idle_timer(connections: Callable[[], Iterable[ClientConnection]], idle_seconds: float) -> IdleTimer:
-    """End connections whose client was silent for `idle_seconds`; looks every second, or more often."""
+    """Return a timer that ends connections silent for `idle_seconds`; it checks at least every second."""
 
     def look(now: float) -> None:
         oldest = now - idle_seconds

@@ -1,26 +1,25 @@
-"""The life of one client's connection, whichever transport it came by. Pure.
+"""The phases of one client's connection, on every transport. Pure.
 
     OPENING   the application decides whether the client may connect; the hub does not know it yet.
     OPEN      the hub has the client, and its messages are read.
     PAUSED    the hub has the client and wants no messages: a join is pending, a mailbox is full, or a
-              worker is behind. How long is the hub's decision; the idle rule does not apply.
-    CLOSING   the close has been sent, or waits behind what was sent before it. Nothing that the client
-              says counts any more. The hub has given the client up.
-    CLOSED    everything is released. Nothing is sent, and nobody is called.
+              worker is behind. The hub decides how long; the idle time-out does not apply.
+    CLOSING   the close has been sent, or waits behind what was sent before it. Messages from the client
+              are ignored. The hub no longer has the client.
+    CLOSED    all resources are released. Nothing is sent, and the hub is not called.
 
-There are two ways out. CLOSE and END are orderly: what was queued is still delivered, then the client
-learns the code (the hub asks for CLOSE, the transport itself for END). LOST and OVERFLOW are abrupt: the
-client is gone, or would read the close only behind everything it does not read, so what is queued is
-dropped and counted.
+A connection ends in one of two ways. CLOSE and END are orderly: what was queued is still delivered, then
+the client receives the code (the hub causes CLOSE, the transport END). LOST and OVERFLOW are abrupt: the
+client is gone, or the close would wait behind everything that the client does not read, so what is queued
+is dropped and counted.
 
-Whoever did not ask for the end has to learn of it. That is the hub for END, LOST and OVERFLOW (`TELL_HUB`);
-for CLOSE it is the caller. Exactly one of the two holds for each connection, because CLOSING and CLOSED
-never tell anybody: `hub.disconnected` runs once for each client that the hub has.
+The hub must learn of every end that it did not cause: END, LOST and OVERFLOW (`TELL_HUB`). CLOSING and
+CLOSED never tell it, so `hub.disconnected` runs at most once for each client, and never after CLOSE.
 
-The end of a connection and what the hub asks of it may cross: a fan-out that is under way still sends, a
-time-out still fires. So CLOSING and CLOSED take every event but ADMITTED, and do nothing for those that
-come too late. In the other phases, an event that is missing here is a defect: PAUSE twice would make one
-RESUME too few, RESUME without PAUSE would read from a client whose join is pending.
+Events may arrive after the end of a connection: a fan-out in progress still sends, a time-out still fires.
+So CLOSING and CLOSED accept every event except ADMITTED, and ignore those that are too late. In the other
+phases, an event that is missing here is a defect: a second PAUSE would need a second RESUME, and RESUME
+without PAUSE would read from a client whose join is pending.
 """
 
 from enum import Enum
@@ -29,7 +28,7 @@ from mesh.phases import Table
 
 
 class Phase(Enum):
-    """Where a connection is in its life."""
+    """The phases of a connection."""
 
     OPENING = "opening"
     OPEN = "open"
@@ -52,26 +51,26 @@ class Event(Enum):
     END = "end"
     """The transport ends it: the client closed it, was silent for too long, or broke the protocol."""
     OVERFLOW = "overflow"
-    """More waits for the client than may wait."""
+    """More bytes wait for the client than the limit allows."""
     LOST = "lost"
     """The client is gone."""
     FINISHED = "finished"
-    """After CLOSE or END: the client has what was sent, or its time for that is over."""
+    """After CLOSE or END: the client has what was sent, or its time for that has run out."""
 
 
 class Action(Enum):
-    """What the connection does then."""
+    """What the connection does in response."""
 
     START_READING = "start reading"
     STOP_READING = "stop reading"
     SEND_CLOSE = "send close"
-    """Behind what is queued, tell the client the code."""
+    """Send the client the close code, after what is queued."""
     DROP_UNSENT = "drop unsent"
-    """Count the client as slow, and what waits for it as lost."""
+    """Drop what waits, counted as lost because the client is slow."""
     RELEASE = "release"
-    """Give back socket, timers and memory."""
+    """Release the socket, timers and memory."""
     TELL_HUB = "tell hub"
-    """`hub.disconnected`, if the hub has the client."""
+    """Call `hub.disconnected`, if the hub has the client."""
 
 
 _NOTHING: tuple[Action, ...] = ()
@@ -88,7 +87,7 @@ TABLE: Table[Phase, Event, Action] = {
     (Phase.OPEN, Event.LOST): (Phase.CLOSED, (Action.RELEASE, Action.TELL_HUB)),
     #
     (Phase.PAUSED, Event.RESUME): (Phase.OPEN, (Action.START_READING,)),
-    # Reading goes on so that the client's own close is noticed, and a request that waits is answered.
+    # Reading resumes so that the client's own close is noticed, and a waiting request is answered.
     (Phase.PAUSED, Event.CLOSE): (Phase.CLOSING, (Action.SEND_CLOSE, Action.START_READING)),
     (Phase.PAUSED, Event.END): (Phase.CLOSING, (Action.SEND_CLOSE, Action.START_READING, Action.TELL_HUB)),
     (Phase.PAUSED, Event.OVERFLOW): (Phase.CLOSED, (Action.DROP_UNSENT, Action.RELEASE, Action.TELL_HUB)),

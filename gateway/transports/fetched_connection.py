@@ -1,4 +1,4 @@
-"""Connections whose messages wait until a request of the client, or a task for it, fetches them."""
+"""Connections whose messages wait until a request of the client, or a task, fetches them."""
 
 import asyncio
 from typing import Any
@@ -7,15 +7,15 @@ from gateway.flow.backlog import Backlog, lost
 from gateway.transports.client_connection import ConnectionServer, QueueingConnection
 from gateway.transports.client_phases import Event, Phase
 
-# A tuple, because this is asked for each message, and the hash of an Enum is computed in Python.
+# A tuple: it is checked for each message, and the hash of an Enum member is computed in Python.
 _ALIVE = (Phase.OPEN, Phase.PAUSED, Phase.OPENING)
 
 
 class FetchedConnection(QueueingConnection):
     """A connection whose messages are fetched.
 
-    Only one `fetch` waits at a time: a newer one takes its place. What the client says comes in by
-    `deliver`, after `until_open` where the phase is not OPEN.
+    Only one `fetch` waits at a time; a newer one replaces it. Pass the client's messages to `deliver`,
+    after `until_open` if the phase is not OPEN.
     """
 
     __slots__ = ("_resumed", "_waiting", "_wake_scheduled")
@@ -30,9 +30,9 @@ class FetchedConnection(QueueingConnection):
         self._resumed: asyncio.Future[None] | None = None
 
     async def fetch(self, timeout_seconds: float) -> list[Any] | None:
-        """The messages there are, after this time at most; None if the connection is closed.
+        """Return the waiting messages, within this time; None if the connection is closed.
 
-        Empty also if another `fetch` takes the place of this one.
+        The list is empty if no message came in time, or if a newer `fetch` replaced this one.
         """
         self.give_up_fetch()
         self.heard = float("inf")
@@ -51,30 +51,30 @@ class FetchedConnection(QueueingConnection):
                 self.heard = loop.time()
 
     def give_up_fetch(self) -> None:
-        """Whoever fetches is gone: messages wait for the next."""
+        """End the waiting `fetch`, whose caller is gone; messages wait for the next one."""
         self._wake(superseded=True)
 
     def give_back(self, messages: list[Any]) -> None:
-        """What an earlier `fetch` took reached nobody: it comes first in the next."""
+        """Put back what an earlier `fetch` took but did not deliver; it comes first in the next one."""
         plain = [bytes(message) for message in messages]
         self._backlog.put_back([(message, message) for message in plain])
         self._wake()
 
     async def until_open(self, timeout_seconds: float) -> bool:
-        """Wait, at most this long, while the hub wants no messages; returns whether it wants them now."""
+        """Wait while reading is paused, at most this many seconds; return whether the phase is OPEN."""
         if self._resumed is not None:
             await asyncio.wait([self._resumed], timeout=timeout_seconds)
         return self._life.phase is Phase.OPEN
 
     def deliver(self, data: bytes, binary: bool) -> None:
-        """A message of the client, whose phase is OPEN."""
+        """Pass a message of the client to the hub; the phase must be OPEN."""
         assert self.client is not None
         self._server.hub.received(self.client, data, binary)
 
     # Outbox
 
     def send(self, frame: bytes) -> None:
-        """Keep a frame for the next `fetch`, or end the one that waits."""
+        """Keep a frame for the next `fetch`, and wake the one that waits."""
         if self._life.phase not in _ALIVE:
             lost(frame, self._lost_as)
             return
@@ -103,7 +103,7 @@ class FetchedConnection(QueueingConnection):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(superseded)
 
-    # Of the table
+    # Actions of the phase table
 
     def _start_reading(self) -> None:
         resumed, self._resumed = self._resumed, None
@@ -114,7 +114,7 @@ class FetchedConnection(QueueingConnection):
         self._resumed = asyncio.get_running_loop().create_future()
 
     def _send_close(self, code: int | None, reason: str) -> None:
-        """Whoever fetches still gets what was sent before."""
+        """Let the next `fetch` still return what was sent before."""
         del code, reason
         self._wake()
         if not self._backlog:
@@ -123,4 +123,4 @@ class FetchedConnection(QueueingConnection):
     def _release(self) -> None:
         super()._release()
         self._wake()
-        self._start_reading()  # who waits to deliver learns of the end
+        self._start_reading()  # a waiting `until_open` learns of the end

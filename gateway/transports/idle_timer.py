@@ -1,4 +1,4 @@
-"""Looks for silent clients at regular intervals."""
+"""A timer that looks for silent clients at regular intervals."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from collections.abc import Callable
 class IdleTimer:
     """Calls `look(now)` every `interval` seconds, with the time of the event loop.
 
-    While this process itself stood still, nothing that clients sent was read. So the look after that is
-    left out: otherwise clients would be taken for silent that are not.
+    The first call after a stall of this process is skipped: what clients sent during the stall has not been
+    read yet, so they would wrongly count as silent.
     """
 
     def __init__(self, interval: float, look: Callable[[float], None]) -> None:
@@ -19,7 +19,7 @@ class IdleTimer:
         self._timer = self._loop.call_later(interval, self._elapsed)
 
     def cancel(self) -> None:
-        """Look no more."""
+        """Stop the timer."""
         self._timer.cancel()
 
     def _elapsed(self) -> None:

@@ -1,6 +1,6 @@
-"""A transport without a wire: its clients are objects of the same process. For tests of a gateway.
+"""A transport whose clients are objects in the same process, for tests of a gateway.
 
-It is also the smallest complete transport: all but `say`, `next` and `leave` is what every transport needs.
+It is also the smallest complete transport: every transport needs all of it but `say`, `next` and `leave`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ ENCODINGS = {each: Encoding(each, lambda frame: frame.data) for each in BY_NAME.
 
 
 class MemoryClosedError(MeshError):
-    """The gateway has closed the connection; `code` is None if it said nothing."""
+    """The gateway has closed the connection; `code` is None if it sent none."""
 
     def __init__(self, code: int | None) -> None:
         super().__init__(f"closed with {code}")
@@ -48,21 +48,21 @@ class MemoryServer:
         return []
 
     def start(self) -> None:
-        """Clients come by `connect`."""
+        """Nothing to start: clients call `connect`."""
 
     def stop_accepting(self) -> None:
         """Refuse new clients with 503."""
         self._accepting = False
 
     async def aclose(self, timeout_seconds: float) -> None:
-        """What clients have not fetched is dropped."""
+        """End all connections; what clients have not fetched is dropped."""
         del timeout_seconds
         self._idle.cancel()
         for connection in list(self.connections):
             connection.lost()
 
     async def connect(self, path: str, params: dict[str, Any]) -> "MemoryClient":
-        """A new client of the mount at `path`. Raises RefusedError."""
+        """Connect a new client to the mount at `path`. Raises RefusedError."""
         mount = self._endpoint.mounts.get(path)
         if mount is None or not self._accepting:
             raise RefusedError(404 if mount is None else 503)
@@ -78,7 +78,7 @@ class MemoryConnection(FetchedConnection):
     """The gateway's side of a client.
 
     Attributes:
-        code: it was closed with, if it was told.
+        code: the code that it was closed with, if any.
     """
 
     __slots__ = ("code",)
@@ -107,7 +107,7 @@ class MemoryClient:
         self._fetched: deque[bytes] = deque()
 
     async def say(self, data: bytes, binary: bool = False) -> None:
-        """Send a message; waits while the gateway does not read. Raises MemoryClosedError."""
+        """Send a message; wait while the gateway does not read. Raises MemoryClosedError."""
         connection = self._connection
         connection.heard = asyncio.get_running_loop().time()
         while not await connection.until_open(1.0):
@@ -116,7 +116,7 @@ class MemoryClient:
         connection.deliver(data, binary)
 
     async def next(self) -> bytes:
-        """The next message. Raises MemoryClosedError at the end."""
+        """Return the next message. Raises MemoryClosedError at the end."""
         while not self._fetched:
             fetched = await self._connection.fetch(1.0)
             if fetched is None:
@@ -125,5 +125,5 @@ class MemoryClient:
         return self._fetched.popleft()
 
     def leave(self) -> None:
-        """Go away without a word."""
+        """Disconnect without a close."""
         self._connection.lost()

@@ -1,4 +1,4 @@
-"""The transports of a gateway. A new one is added to `TRANSPORTS`; nothing else needs to know of it."""
+"""The transports of a gateway. Add a new one to `TRANSPORTS`; no other code of a gateway names it."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,11 +17,11 @@ def _zeromq(services: Services) -> ZeroMQ | None:
 
 
 TRANSPORTS: list[Maker] = [WebSockets, LongPoll, _zeromq]
-"""In the order in which their routes are looked at."""
+"""In the order in which their routes are matched."""
 
 
 def make_transports(services: Services) -> Iterator[TransportServer]:
-    """Those of one gateway, one after the other: if one cannot be made, those before it can be closed."""
+    """Yield the transports of one gateway, so that the earlier ones can be closed if a later one fails."""
     for make in TRANSPORTS:
         made = make(services)
         if made is not None:

@@ -1,4 +1,4 @@
-"""The contract between a gateway and its transports: what it gives them, and what it asks of each."""
+"""The contract between a gateway and its transports: what it provides, and what each must implement."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,18 +16,18 @@ from mesh.settings import Settings
 
 @dataclass(frozen=True)
 class Services:
-    """Of one gateway.
+    """What a gateway provides to its transports.
 
     Attributes:
-        gateway: its id.
-        hub: has its clients.
-        endpoint: the application's.
-        settings: all of them.
-        secret: signs what its transports give to clients; the same on all gateways.
-        calls: to the other gateways.
-        context: for ZeroMQ sockets.
-        flusher: of outboxes, once in each tick.
-        bodies: of HTTP requests, bounded all together.
+        gateway: the gateway's id.
+        hub: has the gateway's clients.
+        endpoint: the application's endpoint.
+        settings: all settings.
+        secret: signs the tokens given to clients; the same on all gateways.
+        calls: makes calls to the other gateways.
+        context: the context of ZeroMQ sockets.
+        flusher: flushes outboxes, once in each tick.
+        bodies: limits the bodies of all HTTP requests together.
     """
 
     gateway: str
@@ -42,28 +42,28 @@ class Services:
 
 
 class TransportServer(Protocol):
-    """All of one transport in a gateway. Made, before the gateway listens, by its maker in registry.py."""
+    """One transport of a gateway, made by its maker in registry.py before the gateway listens."""
 
     @property
     def name(self) -> str:
-        """As of its connections."""
+        """The transport's name, the same as that of its connections."""
 
     @property
     def address(self) -> str:
-        """Where clients connect, if not at the gateway's HTTP port; else empty."""
+        """The address clients connect to; empty if that is the gateway's HTTP port."""
 
     @property
     def shortcut(self) -> Shortcut | None:
-        """Offered each new connection to the HTTP port, unless it begins with TLS; None for none."""
+        """Offered each new connection to the HTTP port, except with TLS; None if there is no shortcut."""
 
     def routes(self) -> list[tuple[Any, ...]]:
-        """(pattern of the path, Tornado handler, its arguments) of what is served over HTTP."""
+        """Return (pattern of the path, Tornado handler, its arguments) of each HTTP route."""
 
     def start(self) -> None:
-        """Begin to take clients."""
+        """Start accepting clients."""
 
     def stop_accepting(self) -> None:
-        """The gateway drains: take no new clients, if they can be told. The hub closes the others."""
+        """The gateway drains: refuse new clients, if they can be told. The hub closes the others."""
 
     async def aclose(self, timeout_seconds: float) -> None:
-        """The hub has closed all clients: wait, at most this long, for what is on its way to them."""
+        """Stop, after the hub has closed all clients; wait this long at most for what is sent to them."""

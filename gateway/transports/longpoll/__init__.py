@@ -1,1 +1,1 @@
-"""Long-poll clients: sessions that outlive HTTP requests, on whichever gateway they began."""
+"""The long-poll transport: sessions that outlive HTTP requests, each on the gateway that began it."""

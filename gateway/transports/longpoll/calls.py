@@ -1,6 +1,6 @@
-"""What gateways ask each other about long-poll sessions, and what they answer: the bytes.
+"""The encoding of the calls between gateways about long-poll sessions, and of their answers.
 
-A request may come to any gateway; the one that holds its session is asked over the bus
+A request may reach any gateway, which calls the gateway that holds the session over the bus
 (mesh/bus/calls.py). Pure.
 """
 
@@ -21,25 +21,25 @@ _posted = msgspec.msgpack.Decoder(tuple[str, list[tuple[bytes, bool]]]).decode
 
 
 def decode_polled(data: bytes) -> list[bytes] | None:
-    """The answer to POLL: messages for the client; None if its session is over. Raises WireError."""
+    """Decode the answer to POLL: messages, or None if the session has ended. Raises WireError."""
     messages: list[bytes] | None = _read(_polled, data)
     return messages
 
 
 def decode_unread(data: bytes) -> tuple[str, list[bytes]]:
-    """UNREAD: (session id, the messages that reached nobody). Raises WireError."""
+    """Decode UNREAD: (session id, the undelivered messages). Raises WireError."""
     question: tuple[str, list[bytes]] = _read(_unread, data)
     return question
 
 
 def decode_post(data: bytes) -> tuple[str, list[tuple[bytes, bool]]]:
-    """POST: (session id, the client's messages and whether each is binary). Raises WireError."""
+    """Decode POST: (session id, the client's messages and whether each is binary). Raises WireError."""
     question: tuple[str, list[tuple[bytes, bool]]] = _read(_posted, data)
     return question
 
 
 def decode_status(data: bytes) -> int:
-    """The answer to POST: the status for the client. Raises WireError."""
+    """Decode the answer to POST: the status for the client. Raises WireError."""
     if not data.isdigit() or len(data) > 3:
         raise WireError(f"{data[:16]!r} is no status")
     return int(data)

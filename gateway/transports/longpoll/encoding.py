@@ -1,4 +1,4 @@
-"""How messages are encoded for long-poll clients: each is a JSON string in the answer to a poll."""
+"""Encodes messages for long-poll clients: each is a JSON string in the answer to a poll."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _encode_string = msgspec.json.Encoder().encode
 
 
 class TextOnly:
-    """A serializer for long-poll, which cannot carry binary frames down to the client."""
+    """Wraps a serializer for long-poll, which cannot carry binary frames to the client."""
 
     def __init__(self, serializer: Serializer) -> None:
         self._serializer = serializer
@@ -25,15 +25,15 @@ class TextOnly:
     def encode_reply(
         self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes
     ) -> Frame:
-        """A `phx_reply`."""
+        """Encode a `phx_reply`. Raises EncodeError if it is binary."""
         return _text(self._serializer.encode_reply(join_ref, ref, topic, status, codec, data))
 
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A push of the server to one channel."""
+        """Encode a push to one channel. Raises EncodeError if it is binary."""
         return _text(self._serializer.encode_push(join_ref, topic, event, codec, data))
 
     def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A broadcast, the same bytes for every receiver."""
+        """Encode a broadcast, the same bytes for every receiver. Raises EncodeError if it is binary."""
         return _text(self._serializer.encode_broadcast(topic, event, codec, data))
 
 
@@ -43,13 +43,13 @@ def _text(frame: Frame) -> Frame:
     if not frame.data.isascii():
         try:
             str(frame.data, "utf-8")
-        except UnicodeDecodeError as error:  # of a program on the bus: nothing decodes its payloads
+        except UnicodeDecodeError as error:  # sent by a program on the bus, whose payloads nothing decodes
             raise EncodeError(f"the payload is not UTF-8: {error}") from None
     return frame
 
 
 def _ready(frame: Frame) -> bytes:
-    """Each message is a JSON string in the answer to a poll."""
+    """Return a message as a JSON string."""
     return _encode_string(frame.data.decode())
 
 

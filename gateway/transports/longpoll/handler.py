@@ -1,6 +1,6 @@
 """The HTTP requests of long-poll clients: `<mount>/longpoll`.
 
-The HTTP status is 200 for whatever was understood; the real one stands in the JSON body.
+Requests that are understood get HTTP status 200; the actual status is in the JSON body.
 Source: Phoenix.Transports.LongPoll.
 """
 
@@ -22,7 +22,7 @@ from mesh.telemetry import counters
 
 
 class LongPollRequests(Protocol):
-    """What a request asks of the gateway's long-poll transport."""
+    """What a request needs from the gateway's long-poll transport."""
 
     relay: SessionRelay
     draining: bool
@@ -31,12 +31,12 @@ class LongPollRequests(Protocol):
         """A request is being answered."""
 
     async def open(self, mount: Mount, admitted: Admitted) -> str:
-        """A new session; returns its token. Raises RefusedError."""
+        """Begin a session; return its token. Raises RefusedError."""
 
 
 @stream_request_body
 class LongPollHandler(BodyHandler):
-    """One request. Its body is taken as it is, whatever its Content-Type: nothing parses it as a form."""
+    """Handles one request. The body is read as it is and never parsed as a form, whatever its type."""
 
     def initialize(self, longpoll: LongPollRequests, handshake: Handshake, bodies: Bodies) -> None:
         """Called by Tornado with the arguments of the route."""
@@ -49,12 +49,12 @@ class LongPollHandler(BodyHandler):
     decode_argument = undecoded
 
     def set_default_headers(self) -> None:
-        """As Phoenix's. The token, not the page's origin, is the authority: so any origin may read."""
+        """Set Phoenix's headers. Any origin may read, because the token, not the origin, authorizes."""
         self.set_header("Access-Control-Allow-Origin", "*")
         self.set_header("Cache-Control", "no-store")
 
     def prepare(self) -> None:
-        """Whatever a page of another site asks, also before its real request."""
+        """Check the origin of every request, preflight requests included, and begin a POST's body."""
         try:
             self._handshake.check_origin(self.request)
         except RefusedError as refused:
@@ -63,7 +63,7 @@ class LongPollHandler(BodyHandler):
             self.begin_body(self._bodies)
 
     def options(self, **_path_params: str) -> None:
-        """The pre-flight request of a page of another origin."""
+        """Answer the preflight request of a page of another origin."""
         requested = self.request.headers.get("access-control-request-headers", "")
         self.set_header("Access-Control-Allow-Headers", requested)
         self.set_header("Access-Control-Allow-Methods", "get, post, options")
@@ -78,7 +78,7 @@ class LongPollHandler(BodyHandler):
     put = patch = delete = head = _bad_request
 
     def on_connection_close(self) -> None:
-        """The client hung up: its messages must wait for the next poll."""
+        """The client disconnected: its messages must wait for the next poll."""
         super().on_connection_close()
         self._hung_up = True
         if self._polling is not None:
@@ -89,7 +89,7 @@ class LongPollHandler(BodyHandler):
         await self._carry_out(self._get())
 
     async def post(self, **_path_params: str) -> None:
-        """Messages of the client."""
+        """Deliver messages of the client."""
         await self._carry_out(self._post())
 
     async def _carry_out(self, request: Coroutine[Any, Any, None]) -> None:
@@ -103,7 +103,7 @@ class LongPollHandler(BodyHandler):
         if place is not None:
             token, gateway, session_id = place
             messages = await self._poll(gateway, session_id)
-            if messages and self._hung_up:  # in the very moment in which they came
+            if messages and self._hung_up:  # the client disconnected just as they arrived
                 return self._longpoll.relay.give_back(gateway, session_id, messages)
             if messages is not None:
                 return self._answer(200 if messages else 204, token, messages)
@@ -118,7 +118,7 @@ class LongPollHandler(BodyHandler):
         self._answer(await self._longpoll.relay.post(gateway, session_id, messages_of(self.request)))
 
     def _find(self) -> tuple[str, str, str] | None:
-        """(token, gateway, session id) of the session this request names."""
+        """Return (token, gateway, session id) of the session that this request names, or None."""
         params = self._handshake.params(self.request)
         token = self.request.headers.get("x-phoenix-longpoll-token") or params.get("token")
         found = self._longpoll.relay.find(token, self._handshake.mount)
@@ -129,7 +129,7 @@ class LongPollHandler(BodyHandler):
         try:
             return await polling
         except asyncio.CancelledError:
-            if polling.cancelled():  # nobody is there to be answered
+            if polling.cancelled():  # the client is gone
                 return []
             raise
         finally:

@@ -1,4 +1,4 @@
-"""What stands in a long-poll POST: one message, or lines of NDJSON. Source: Phoenix.Transports.LongPoll."""
+"""Parses a long-poll POST: one message, or lines of NDJSON. Source: Phoenix.Transports.LongPoll."""
 
 import re
 from base64 import b64decode
@@ -11,19 +11,19 @@ from mesh.telemetry import counters, get_logger
 log = get_logger("gateway.longpoll")
 
 MAX_LINES = 100
-"""Of one POST, as in Phoenix; clients send no more since 1.7.22 and 1.8.6. The rest is counted."""
+"""The limit of one POST, as in Phoenix; clients keep to it since 1.7.22 and 1.8.6. The rest is counted."""
 MAX_BASE64_CHARACTERS = 10_000_000
 
 _LINE = re.compile(rb"[^\r\n][^\n]*")
 
 
 def messages_of(request: Any) -> list[tuple[bytes, bool]]:
-    """(bytes, whether binary) of each message in a POST."""
+    """Return (bytes, whether binary) of each message in a POST."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-ndjson":
         return [(request.body, False)]
     body, messages, end = request.body, [], 0
-    for line in islice(_LINE.finditer(body), MAX_LINES):  # the rest of millions is not looked at
+    for line in islice(_LINE.finditer(body), MAX_LINES):  # further lines are not parsed
         messages.append(_message(line[0].removesuffix(b"\r")))
         end = line.end()
     rest = body[end:].strip(b"\r\n")
@@ -42,4 +42,4 @@ def _message(line: bytes) -> tuple[bytes, bool]:
             return b64decode(line, validate=True), True
     except Base64Error:
         pass
-    return b"", True  # no message: as in Phoenix it ends the session
+    return b"", True  # not a message; as in Phoenix, it ends the session

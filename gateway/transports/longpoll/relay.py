@@ -1,8 +1,8 @@
-"""Requests about long-poll sessions, wherever they are: on this gateway, or asked of another over the bus.
+"""Passes requests to long-poll sessions on this gateway, or over the bus to the gateway that holds them.
 
-A request may come to any gateway. Its token names the one that holds the session; what gateways ask each
-other is in calls.py. A poll whose client hangs up must not lose messages: those that cross the cancellation
-are given back, and come first in the next poll.
+A request may reach any gateway; its token names the gateway that holds the session. The calls between
+gateways are in calls.py. A poll whose client disconnects must not lose messages: those that cross the
+cancellation are given back, and come first in the next poll.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ class SessionRelay:
     """Finds sessions, here or on another gateway.
 
     Args:
-        sessions: those that this gateway holds.
-        calls: to the other gateways.
+        sessions: the sessions that this gateway holds.
+        calls: makes calls to the other gateways.
         gateway: this gateway's id.
-        secret: signs tokens, the same on all gateways.
+        secret: signs tokens; the same on all gateways.
     """
 
     def __init__(self, sessions: LongPollSessions, calls: Calls, gateway: str, secret: str) -> None:
@@ -45,7 +45,7 @@ class SessionRelay:
         calls.answers[POST] = self._answer_post
 
     def token(self, session_id: str, mount: Mount) -> str:
-        """What names a session of this gateway to its client."""
+        """Return the token by which a client names a session of this gateway."""
         return tokens.sign(
             self._secret,
             SALT,
@@ -54,7 +54,7 @@ class SessionRelay:
         )
 
     def find(self, token: object, mount: Mount) -> tuple[str, str] | None:
-        """(gateway, session id) that a token names, if it is one of ours for this mount."""
+        """Return the (gateway, session id) of a token, or None if it is not valid for this mount."""
         try:
             gateway, session_id, path = tokens.verify(self._secret, SALT, token)
         except TokenError:
@@ -62,7 +62,7 @@ class SessionRelay:
         return (gateway, session_id) if path == mount.path else None
 
     async def poll(self, gateway: str, session_id: str) -> list[bytes] | None:
-        """The messages for a client; None if its session is over."""
+        """Return the messages for a client; None if its session has ended."""
         if gateway == self._gateway:
             session = self._sessions.get(session_id)
             return await session.poll() if session is not None else None
@@ -78,18 +78,18 @@ class SessionRelay:
             raise
 
     def _crossed(self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]") -> None:
-        """The answer crossed the cancellation: its messages must wait for the next poll."""
+        """Give back the messages of an answer that crossed the cancellation."""
         if answered.cancelled() or answered.exception() is not None:
             return
         try:
             messages = questions.decode_polled(answered.result())
         except WireError:
-            return  # no messages that could be given back
+            return  # there are no messages to give back
         if messages:
             self.give_back(gateway, session_id, messages)
 
     def give_back(self, gateway: str, session_id: str, messages: list[bytes]) -> None:
-        """Messages that a poll took reached nobody: they must wait for the next poll."""
+        """Put back messages that a poll took but did not deliver; they wait for the next poll."""
         if gateway != self._gateway:
             self._calls.tell(gateway, UNREAD, encode((session_id, list(map(bytes, messages)))))
             return
@@ -98,7 +98,7 @@ class SessionRelay:
             session.give_back(messages)
 
     async def post(self, gateway: str, session_id: str, messages: list[tuple[bytes, bool]]) -> int:
-        """Hand over a client's messages; returns the status to answer."""
+        """Deliver a client's messages; return the status to answer with."""
         if gateway == self._gateway:
             session = self._sessions.get(session_id)
             return await session.post(messages) if session is not None else 410
@@ -109,12 +109,12 @@ class SessionRelay:
         except (TimeoutError, WireError):
             return 410
 
-    # For other gateways
+    # Calls from other gateways
 
     async def _answer_poll(self, data: bytes) -> bytes:
         session = self._sessions.get(data.decode("utf-8", "replace"))
         messages = await session.poll() if session is not None else None
-        return encode(None if messages is None else list(map(bytes, messages)))  # no BroadcastFrames
+        return encode(None if messages is None else list(map(bytes, messages)))  # plain bytes
 
     async def _answer_cancel(self, data: bytes) -> bytes:
         session = self._sessions.get(data.decode("utf-8", "replace"))

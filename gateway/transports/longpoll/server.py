@@ -1,4 +1,4 @@
-"""The long-poll transport of a gateway, for clients that no WebSocket reaches."""
+"""The long-poll transport of a gateway, for clients that cannot use WebSocket."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ class LongPoll:
     """All long-poll clients of a gateway. Implements TransportServer.
 
     Attributes:
-        relay: finds their sessions, on other gateways as well.
-        draining: the gateway stops, and begins no new session.
+        relay: finds sessions, on other gateways as well.
+        draining: whether the gateway is stopping and begins no new sessions.
     """
 
     name = "longpoll"
@@ -37,7 +37,7 @@ class LongPoll:
         self._handshakes = handshakes(services.endpoint, self.name, settings.gateway)
 
     def routes(self) -> list[tuple[Any, ...]]:
-        """`<mount>/longpoll`."""
+        """Return the routes `<mount>/longpoll`."""
         return [
             (
                 path_pattern(each.mount.path) + "/longpoll",
@@ -48,28 +48,28 @@ class LongPoll:
         ]
 
     def start(self) -> None:
-        """Requests bring clients; nothing is to be started."""
+        """Nothing to start: clients arrive with requests."""
 
     def stop_accepting(self) -> None:
-        """Begin no new session."""
+        """Begin no new sessions."""
         self.draining = True
 
     async def aclose(self, timeout_seconds: float) -> None:
-        """All sessions are over; their requests have been answered by the HTTP server."""
+        """Drop all sessions; the HTTP server has already answered their requests."""
         del timeout_seconds
         self._sessions.close()
 
-    # For requests
+    # Called by requests
 
     async def open(self, mount: Mount, admitted: Admitted) -> str:
-        """A new session; returns its token. Raises RefusedError."""
+        """Begin a session; return its token. Raises RefusedError."""
         encoding = ENCODINGS.get(admitted.serializer)
         if encoding is None:
             log.warning("connection refused", reason="long-poll carries no binary frames: format=json")
             raise RefusedError(403)
         self._check_limit()
         async with id_subscribed(self._sessions.hub, admitted):
-            self._check_limit()  # others may have come meanwhile
+            self._check_limit()  # others may have begun in the meantime
             session = self._sessions.begin()
             session.admit(mount, admitted, encoding)
         return self.relay.token(session.id, mount)

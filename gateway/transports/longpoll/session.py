@@ -1,7 +1,7 @@
-"""One long-poll session: what stands in for a connection between two requests.
+"""One long-poll session: a client's connection, across its requests.
 
-It holds what was sent to its client until the next poll takes it, and ends when nobody has polled for one
-and a half windows. Source: Phoenix.Transports.LongPoll.Server.
+It keeps what was sent to its client until the next poll, and ends when there has been no poll for one and a
+half windows. Source: Phoenix.Transports.LongPoll.Server.
 """
 
 import secrets
@@ -19,21 +19,21 @@ log = get_logger("gateway.longpoll")
 
 
 class SessionOwner(Protocol):
-    """What a session asks of the gateway's sessions."""
+    """What a session needs from the gateway's sessions."""
 
     hub: Hub
     settings: GatewaySettings
     longpoll: LongPollSettings
 
     def remove(self, session: "LongPollSession") -> None:
-        """It is over, and nothing waits in it."""
+        """Remove a session that has ended and in which nothing waits."""
 
 
 class LongPollSession(FetchedConnection):
     """One client.
 
     Attributes:
-        id: unguessable; its token names it.
+        id: its id, which cannot be guessed and is part of its token.
     """
 
     __slots__ = ("id",)
@@ -47,14 +47,14 @@ class LongPollSession(FetchedConnection):
         self.id = secrets.token_urlsafe(16)
 
     async def poll(self) -> list[bytes] | None:
-        """The messages there are, after a window at most; None if the session is over.
+        """Return the waiting messages, within one window; None if the session has ended.
 
-        A poll that comes while another waits takes its place; the earlier one gets no messages.
+        A poll replaces an earlier one that still waits, which then returns no messages.
         """
         return await self.fetch(self._server.longpoll.window_seconds)
 
     async def post(self, messages: list[tuple[bytes, bool]]) -> int:
-        """Messages of the client, in order; returns the status to answer."""
+        """Deliver the client's messages, in order; return the status to answer with."""
         window = self._server.longpoll.window_seconds
         for number, (data, binary) in enumerate(messages):
             if self.phase is not Phase.OPEN and not await self.until_open(window):
@@ -72,11 +72,11 @@ class LongPollSession(FetchedConnection):
         return 408 if self.phase in (Phase.CLOSING, Phase.CLOSED) else 200
 
     def time_out(self) -> None:
-        """Nobody polls any more: what waits reaches nobody."""
+        """End a session whose client no longer polls; what waits is dropped."""
         self._handle(Event.LOST, told="inactive")
 
     def discard(self) -> None:
-        """The gateway ends: nobody will poll for what is here."""
+        """Drop what waits, because no poll will fetch it."""
         self._discard(CLIENT_GONE)
 
     def _break_off(self, reason: str) -> None:

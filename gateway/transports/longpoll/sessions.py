@@ -6,15 +6,15 @@ from gateway.transports.longpoll.session import LongPollSession
 from mesh.settings import GatewaySettings, LongPollSettings
 
 SILENT_WINDOWS = 1.5
-"""A session whose client has not polled for this many windows is over, as in Phoenix."""
+"""A session whose client has not polled for this many windows ends, as in Phoenix."""
 
 
 class LongPollSessions:
-    """All of them, those included whose last messages wait for a poll.
+    """All sessions, including those that have ended but whose last messages wait for a poll.
 
     Attributes:
-        settings: of the gateway.
-        longpoll: of long-poll.
+        settings: the gateway's settings.
+        longpoll: the settings of long-poll.
     """
 
     def __init__(self, hub: Hub, settings: GatewaySettings, longpoll: LongPollSettings) -> None:
@@ -29,25 +29,25 @@ class LongPollSessions:
 
     @property
     def full(self) -> bool:
-        """Whether another session would be too many."""
+        """Whether the limit of sessions is reached."""
         return len(self._sessions) >= self.longpoll.max_sessions
 
     def get(self, session_id: str) -> LongPollSession | None:
-        """The session of that id, if it is here."""
+        """Return the session with this id, or None."""
         return self._sessions.get(session_id)
 
     def begin(self) -> LongPollSession:
-        """A new session, for a client that is about to be admitted."""
+        """Make a session for a client that is about to be admitted."""
         session = LongPollSession(self)
         self._sessions[session.id] = session
         return session
 
     def remove(self, session: LongPollSession) -> None:
-        """It is over, and nothing waits in it."""
+        """Remove a session that has ended and in which nothing waits."""
         self._sessions.pop(session.id, None)
 
     def close(self) -> None:
-        """Forget all."""
+        """Stop the timer and drop all sessions."""
         self._idle.cancel()
         for session in self._sessions.values():
             session.discard()

@@ -1,1 +1,1 @@
-"""WebSocket clients: RFC 6455 over the gateway's TCP listeners."""
+"""The WebSocket transport: RFC 6455 over the gateway's TCP listeners."""

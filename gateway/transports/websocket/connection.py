@@ -1,7 +1,7 @@
-"""The WebSocket connections of a gateway, after the handshake: bytes in and out.
+"""A gateway's WebSocket connections, after the handshake: bytes in and out.
 
 A connection reads and writes its socket directly: one callback per readable socket, no task, no future
-(docs/performance.md). Closes are those of Cowboy and Bandit.
+(docs/performance.md). It closes as Cowboy and Bandit do.
 """
 
 import asyncio
@@ -31,33 +31,33 @@ log = get_logger("gateway.connection")
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 2.0
-"""After our close frame the client has this long to hang up."""
+"""The time for the client to close the connection after our close frame."""
 PONG_AGAIN_SECONDS = 0.1
-"""While a client does not read, its last ping waits; this often we look whether it reads again."""
+"""The interval of checks whether a client that did not read can be sent the pong to its last ping."""
 OPEN, PAUSED = Phase.OPEN, Phase.PAUSED
 LIMITS = frozenset((CloseCode.POLICY_VIOLATION, CloseCode.TOO_BIG))
-"""Close codes that tell which limit was passed; others come without a reason, as Phoenix's."""
+"""Close codes sent with a reason, the exceeded limit; others have no reason, as in Phoenix."""
 
 
 class WebSocketServer(Protocol):
-    """What a connection asks of the gateway's WebSocket transport."""
+    """What a connection needs from the gateway's WebSocket transport."""
 
     hub: Hub
     settings: GatewaySettings
     flusher: Flusher
 
     def closing(self, connection: "WebSocketConnection") -> None:
-        """Its close frame is on its way; it waits for the client to hang up."""
+        """Note that its close frame is queued, and that it waits for the client to close."""
 
     def closed(self, connection: "WebSocketConnection") -> None:
-        """It is closed for good."""
+        """Note that it is closed."""
 
 
 class WebSocketConnection(ClientConnection):
     """One WebSocket after its handshake.
 
     Attributes:
-        outbox: takes ready frames.
+        outbox: the queue of ready frames.
     """
 
     __slots__ = ("_linger", "_loop", "_pong", "_reader", "_sock", "outbox")
@@ -86,7 +86,7 @@ class WebSocketConnection(ClientConnection):
     # Reading
 
     def _readable(self) -> None:
-        if self._life.phase is PAUSED:  # since it was scheduled
+        if self._life.phase is PAUSED:  # paused since this call was scheduled
             return
         try:
             data = self._sock.recv(READ_BYTES)
@@ -97,18 +97,18 @@ class WebSocketConnection(ClientConnection):
         if not data:
             return self.lost()
         if self._life.phase is not OPEN:
-            return  # after our close frame, what comes is read and dropped
+            return  # after our close frame, data is read and dropped
         self.received(data)
         self._read_on()
 
     def _read_on(self) -> None:
-        """TLS: what it has decrypted already does not make the descriptor readable again."""
+        """Read on with TLS: data that is already decrypted does not make the descriptor readable."""
         sock = self._sock
         if isinstance(sock, ssl.SSLSocket) and self._life.phase is OPEN and sock.pending():
             self._loop.call_soon(self._readable)
 
     def received(self, data: bytes) -> None:
-        """Bytes of the client."""
+        """Handle bytes from the client."""
         self.heard = self._loop.time()
         received, error = self._reader.feed(data)
         hub, client, life = self._server.hub, self.client, self._life
@@ -134,9 +134,9 @@ class WebSocketConnection(ClientConnection):
                 self._broke_protocol(error)
 
     def _answer_ping(self, payload: bytes) -> None:
-        """RFC 6455 §5.5.3: of pings that could not be answered yet, the last one's answer is enough.
+        """Answer a ping, or keep it while the client does not read.
 
-        So a client that sends pings and does not read makes us keep one.
+        Only the last unanswered ping has to be answered (RFC 6455 §5.5.3), so at most one is kept.
         """
         if not self.outbox.blocked:
             self._pong = None
@@ -160,7 +160,7 @@ class WebSocketConnection(ClientConnection):
         log.info("connection closed", code=int(error.code), reason=str(error))
         self.end(error.code, str(error))
 
-    # Of the table
+    # Actions of the phase table
 
     def _start_reading(self) -> None:
         if self._life.phase is OPEN:
@@ -176,11 +176,11 @@ class WebSocketConnection(ClientConnection):
         self.outbox.send(close_frame(code, reason if code in LIMITS else ""))
         self._server.closing(self)
         self._linger = self._loop.call_later(LINGER_SECONDS, self._handle, Event.FINISHED)
-        # Not before the hub has dropped the channels and the flusher has had its turn.
+        # Only after the hub has dropped the channels and the flusher has run.
         self._loop.call_soon(self._loop.call_soon, self._shut_down)
 
     def _shut_down(self) -> None:
-        """Say that nothing more follows; a plain close could destroy what the client has not read."""
+        """Shut down the sending side; closing the socket could destroy what the client has not read."""
         self.outbox.flush()
         if self.outbox.empty and self._sock.fileno() >= 0:
             try:

@@ -1,8 +1,7 @@
-"""WebSocket frames of a server: bytes in, messages out; and ready frames for sending. RFC 6455 §5.
+"""Parses a client's WebSocket frames, and builds the server's. Source: RFC 6455 §5.
 
-Own code because of the hot path and of exact close codes: Tornado's reader awaits several futures per
-frame and aborts where Phoenix answers 1002 or 1007 (docs/performance.md has the figures).
-Unmasking is Tornado's C function.
+Tornado's reader is not used, because it awaits several futures per frame and aborts where Phoenix answers
+1002 or 1007 (docs/performance.md has the figures). Unmasking uses Tornado's C function.
 """
 
 from typing import NamedTuple
@@ -16,7 +15,7 @@ _KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _RESERVED_CODES = frozenset((1004, 1005, 1006, 1015))
 
 MAX_FRAGMENTS = 65_536
-"""Frames of one message; RFC 6455 names no bound. Test suites send 4 MB in frames of 64 bytes."""
+"""The most frames of one message; RFC 6455 has no limit. Test suites send 4 MB in frames of 64 bytes."""
 
 
 class Received(NamedTuple):
@@ -27,11 +26,11 @@ class Received(NamedTuple):
 
 
 class FrameReader:
-    """Takes a client's bytes as they come; what it keeps is bounded.
+    """Parses a client's bytes incrementally, in bounded memory.
 
     Args:
-        max_bytes: bound of a frame, and of a message made of several.
-        max_fragments: bound of the frames of one message, which may be empty.
+        max_bytes: the limit of a frame, and of a message made of several.
+        max_fragments: the most frames of one message, which may be empty.
     """
 
     __slots__ = (
@@ -49,10 +48,10 @@ class FrameReader:
         self._size = 0
 
     def feed(self, data: bytes) -> tuple[list[Received], WebSocketError | None]:
-        """What is complete now; and the error, after which nothing more may be fed."""
+        """Return what is complete now, and the error, after which nothing more may be fed."""
         if self._buffer is not None:
             self._buffer += data
-            if len(self._buffer) < self._wanted:  # looked at again when the frame can be complete
+            if len(self._buffer) < self._wanted:  # the frame cannot be complete yet
                 return [], None
             data = bytes(self._buffer)
             self._buffer = None
@@ -77,7 +76,7 @@ class FrameReader:
         return received, None
 
     def _frame(self, buffer: bytes, position: int) -> tuple[int, int, bytes] | None:
-        """(position behind it, first byte, payload) of the frame at `position`, if it is complete."""
+        """Return (end position, first byte, payload) of the frame at `position`; None if incomplete."""
         available = len(buffer) - position
         if available < 2:
             self._wanted = position + 2
@@ -165,7 +164,7 @@ def _protocol_error(reason: str) -> WebSocketError:
 
 
 def ready(opcode: int, payload: bytes) -> bytes:
-    """A whole frame, as a server sends it: final and unmasked."""
+    """Return a server's frame, final and unmasked."""
     length = len(payload)
     if length < 126:
         return bytes((0x80 | opcode, length)) + payload
@@ -175,14 +174,14 @@ def ready(opcode: int, payload: bytes) -> bytes:
 
 
 def close_frame(code: int | None, reason: str = "") -> bytes:
-    """A close frame; without a code if the client gave none."""
+    """Return a close frame; it has no code if `code` is None."""
     if code is None:
         return ready(CLOSE, b"")
     return ready(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
 
 
 def close_code(payload: bytes) -> int | None:
-    """The code of a client's close frame, None if it has none.
+    """Return the code of a client's close frame, None if it has none.
 
     Raises:
         WebSocketError: if the payload is one byte, the code may not be sent, or the reason is not UTF-8.

@@ -1,7 +1,7 @@
-"""The HTTP request that becomes a WebSocket, where Tornado reads it.
+"""Tornado's handler of WebSocket requests.
 
-After the 101 the socket is taken out of Tornado's stream and handed to a connection of ours: nothing of
-the request stays in memory. Source: Phoenix.Transports.WebSocket.
+After the 101 response, the socket is taken out of Tornado's stream and passed to a connection of ours, so
+nothing of the request stays in memory. Source: Phoenix.Transports.WebSocket.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from mesh.telemetry import counters
 
 
 class Admitting(Protocol):
-    """What a request asks of the gateway's WebSocket transport."""
+    """What a request needs from the gateway's WebSocket transport."""
 
     hub: Hub
 
     def begin(self, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes) -> None:
-        """The client has its 101."""
+        """Take over a client that was sent its 101 response; `first` was read after its request."""
 
 
 class WebSocketHandler(RequestHandler):
-    """`<mount>/websocket`: authenticates and upgrades. GET only; anything else is 400, empty."""
+    """`<mount>/websocket`: authenticates and upgrades. GET only; other methods get an empty 400."""
 
     BODIES = ()
 
@@ -43,7 +43,7 @@ class WebSocketHandler(RequestHandler):
     decode_argument = undecoded
 
     async def get(self, **_path_params: str) -> None:
-        """The handshake first, and only then the upgrade."""
+        """Run the handshake, and only then upgrade."""
         try:
             admitted = await self._handshake.admit(self.request)
             problem = upgrade.problem(self.request.headers)
@@ -73,11 +73,11 @@ class WebSocketHandler(RequestHandler):
             pass
 
     def _take_over(self, admitted: Admitted) -> tuple[socket.socket, bytes]:
-        """Send the 101 and take the socket out of Tornado's stream, with what was read already."""
+        """Send the 101 and take the socket out of Tornado's stream, with the bytes already read."""
         answer = upgrade.response(self.request.headers, admitted.subprotocol)
         try:
             return _detach(self.detach(), answer)
-        except (StreamClosedError, OSError, AttributeError) as error:  # Tornado's, for one that is closed
+        except (StreamClosedError, OSError, AttributeError) as error:  # the stream is closed
             raise ClientGoneError(str(error)) from None
 
 

@@ -1,4 +1,4 @@
-"""The WebSocket transport of a gateway: its connections, its routes, and the end of both."""
+"""The WebSocket transport of a gateway: its routes, its connections and their end."""
 
 import asyncio
 import socket
@@ -30,8 +30,8 @@ class WebSockets:
     """All WebSocket connections of a gateway. Implements TransportServer.
 
     Attributes:
-        flusher: of their outboxes.
-        lingering: those that have sent their close frame and wait for the client to hang up.
+        flusher: flushes their outboxes.
+        lingering: the connections that have queued their close frame and wait for the client to close.
         shortcut: upgrades regular requests without Tornado.
     """
 
@@ -50,7 +50,7 @@ class WebSockets:
         self.shortcut = Upgrades(self, self._handshakes)
 
     def routes(self) -> list[tuple[Any, ...]]:
-        """`<mount>/websocket`."""
+        """Return the routes `<mount>/websocket`."""
         return [
             (
                 path_pattern(each.mount.path) + "/websocket",
@@ -61,38 +61,38 @@ class WebSockets:
         ]
 
     def start(self) -> None:
-        """Requests bring clients; nothing is to be started."""
+        """Nothing to start: clients arrive with requests."""
 
     def stop_accepting(self) -> None:
-        """Give up the handshakes that are under way."""
+        """Cancel the handshakes in progress."""
         self.shortcut.close()
 
     async def aclose(self, timeout_seconds: float) -> None:
-        """Done when the clients have hung up, or after the time-out."""
+        """Return when the clients have closed their connections, or after the time-out."""
         self._idle.cancel()
         if self.lingering:
             self._all_closed = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._all_closed], timeout=timeout_seconds)
 
-    # For requests
+    # Called by requests
 
     def begin(self, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes) -> None:
-        """The client has its 101: from now on it is the hub's. `first` came behind its request."""
+        """Take over a client that was sent its 101 response; `first` was read after its request."""
         connection = WebSocketConnection(self, sock)
         self._connections.add(connection)
         connection.admit(mount, admitted, ENCODINGS[admitted.serializer])
         if first:
             connection.received(first)
 
-    # For connections
+    # Called by connections
 
     def closing(self, connection: WebSocketConnection) -> None:
-        """Its close frame is on its way; it waits for the client to hang up."""
+        """Note that its close frame is queued, and that it waits for the client to close."""
         self._connections.discard(connection)
         self.lingering.add(connection)
 
     def closed(self, connection: WebSocketConnection) -> None:
-        """It is closed for good."""
+        """Note that it is closed."""
         self._connections.discard(connection)
         self.lingering.discard(connection)
         if self._all_closed is not None and not self.lingering and not self._all_closed.done():

@@ -1,4 +1,4 @@
-"""Whether an HTTP request may become a WebSocket. RFC 6455 §4.2; sentences as WebSockAdapter's."""
+"""Checks and accepts WebSocket upgrades: RFC 6455 §4.2, with WebSockAdapter's error sentences."""
 
 from base64 import b64encode
 from hashlib import sha1
@@ -11,7 +11,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def problem(headers: HTTPHeaders | Headers) -> str | None:
-    """Why these headers cannot upgrade, or None if they can."""
+    """Return why these headers cannot upgrade, or None if they can."""
     if "host" not in headers:
         return "'host' header is absent"
     for header, needle in (("connection", "upgrade"), ("upgrade", "websocket")):
@@ -28,7 +28,7 @@ def problem(headers: HTTPHeaders | Headers) -> str | None:
 
 
 def response(headers: HTTPHeaders | Headers, subprotocol: str | None = None) -> bytes:
-    """The 101 that accepts the upgrade."""
+    """Return the 101 response that accepts the upgrade."""
     key = headers["sec-websocket-key"].encode("latin-1")
     accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
     protocol = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""

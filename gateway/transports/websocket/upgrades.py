@@ -1,7 +1,7 @@
-"""WebSocket upgrades without Tornado, for requests that are written as clients write them.
+"""WebSocket upgrades without Tornado, for requests in the form that clients normally send.
 
-Own code because of the price: Tornado's request machinery was most of what connecting and joining cost
-(docs/performance.md). Requests that are not perfectly regular are left to Tornado (upgrade_request.py).
+Tornado's request handling was most of the cost of connecting and joining (docs/performance.md). Irregular
+requests are left to Tornado (gateway/http/upgrade_request.py).
 """
 
 import asyncio
@@ -28,11 +28,11 @@ log = get_logger("gateway.upgrades")
 
 
 class Upgrades:
-    """A Shortcut of the listener.
+    """Upgrades regular requests. Implements the listener's Shortcut.
 
     Args:
-        websockets: take in whoever is admitted.
-        handshakes: of the mounts that take WebSockets, in order.
+        websockets: takes over admitted clients.
+        handshakes: the handshakes of the mounts that offer WebSocket, in order.
     """
 
     def __init__(self, websockets: Admitting, handshakes: Sequence[Handshake]) -> None:
@@ -43,12 +43,12 @@ class Upgrades:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
-        """Give up the handshakes that are under way."""
+        """Cancel the handshakes in progress."""
         for task in self._tasks:
             task.cancel()
 
     def offer(self, sock: socket.socket, peer: Peer | None, head: bytes, answered: Answered) -> bool:
-        """Take a regular request for a WebSocket of ours; returns whether it is one."""
+        """Take over a regular upgrade request for one of the mounts; return whether it is one."""
         request = upgrade_request.parse(head)
         handshake = self._find(request) if request is not None else None
         if request is None or handshake is None or upgrade.problem(request.headers) is not None:
@@ -88,7 +88,7 @@ class Upgrades:
         answer: Admitted | Awaitable[Admitted],
         answered: Answered,
     ) -> None:
-        """The application's `connect` has to be awaited, or the client's id has to be subscribed first."""
+        """Admit a client whose `connect` must be awaited, or whose id must be subscribed first."""
         try:
             admitted = await answer if isinstance(answer, Awaitable) else answer
             async with id_subscribed(self._websockets.hub, admitted):
@@ -106,14 +106,14 @@ class Upgrades:
         answer = upgrade.response(request.headers, admitted.subprotocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.send(answer)  # nothing was sent before: there is room for it
+            sock.send(answer)  # nothing was sent before, so there is room for it
         except OSError as error:
             raise ClientGoneError(str(error)) from None
         self._websockets.begin(handshake.mount, admitted, sock, b"")
 
 
 def _refuse(sock: socket.socket, peer: Peer | None, error: Exception, answered: Answered) -> None:
-    """Answer as Tornado's handler does; the connection may go on with other requests."""
+    """Answer as Tornado's handler does; the connection may continue with other requests."""
     counters.count("connections_refused")
     if isinstance(error, RefusedError):
         status, sentence = error.status, error.sentence

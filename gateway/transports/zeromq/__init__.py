@@ -1,1 +1,1 @@
-"""Clients over plain ZeroMQ: a DEALER each, one ROUTER for all."""
+"""The transport over plain ZeroMQ: a DEALER in each client, one ROUTER for all."""

@@ -1,4 +1,4 @@
-"""One client over plain ZeroMQ: what it sends may wait for a join, what it does not take is kept."""
+"""One client over plain ZeroMQ, with the messages that wait from it and for it."""
 
 from collections import deque
 from typing import Any, Protocol
@@ -14,23 +14,23 @@ from mesh.telemetry import counters
 
 OPEN, PAUSED = Phase.OPEN, Phase.PAUSED
 MESSAGE_BYTES = 100
-"""A message that waits counts this many bytes beside its own."""
+"""Counted for each waiting message in addition to its own bytes."""
 
 
 class ClientRouter(Protocol):
-    """What a client asks of the gateway's ZeroMQ transport."""
+    """What a client needs from the gateway's ZeroMQ transport."""
 
     hub: Hub
     settings: GatewaySettings
 
     def send(self, client: "ZeroMQClient", frames: tuple[bytes, bytes]) -> bool:
-        """Send to a client; False if its queue is full now: then `flush` is called soon."""
+        """Send to a client; return False if its queue is full, in which case `flush` is called soon."""
 
     def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
-        """Tell a client something about its connection."""
+        """Send a client a control message about its connection."""
 
     def forget(self, client: "ZeroMQClient") -> None:
-        """Its connection is closed."""
+        """Forget a client whose connection is closed."""
 
 
 class ZeroMQClient(QueueingConnection):
@@ -54,13 +54,13 @@ class ZeroMQClient(QueueingConnection):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing that the client says counts any more."""
+        """Whether messages from the client are ignored."""
         return self._life.phase in (Phase.CLOSING, Phase.CLOSED)
 
     # From the client
 
     def received(self, data: bytes, binary: bool) -> None:
-        """A message; it waits until the client is admitted, and while the hub wants none."""
+        """Handle a message; it waits until the client is admitted, and while reading is paused."""
         settings = self._server.settings
         if len(data) > settings.max_frame_bytes:
             counters.count("frames_malformed")
@@ -74,23 +74,23 @@ class ZeroMQClient(QueueingConnection):
             self.end(CloseCode.TRY_AGAIN_LATER, "more messages than can wait (gateway.max_pending_bytes)")
 
     def answer_ping(self, data: bytes) -> None:
-        """Of pings that could not be answered yet, the last one's answer is enough.
+        """Answer a ping, or keep it while the client does not read.
 
-        So a client that sends pings and does not read makes us keep one.
+        Only the last unanswered ping has to be answered, so at most one is kept.
         """
         if not self.ended:
             answered = self._backlog is None and self._server.send(self, (PING, data))
             self._pong = None if answered else data
 
     def probe(self) -> None:
-        """Find out whether the client is there; if something waits for it, that finds out as well."""
+        """Find out whether the client is there, unless something waits for it and will find out."""
         if self.client is not None and self._backlog is None and self._pong is None:
             self.answer_ping(b"")
 
     # Outbox
 
     def send(self, frames: tuple[bytes, bytes]) -> None:
-        """Send, or keep what ZeroMQ does not take now."""
+        """Send a frame, or keep it if ZeroMQ does not accept it now."""
         phase = self._life.phase
         if phase is not OPEN and phase is not PAUSED:
             lost(frames[1], self._lost_as)
@@ -104,7 +104,7 @@ class ZeroMQClient(QueueingConnection):
         self._bound(backlog)
 
     def flush(self) -> bool:
-        """Send what was kept; returns whether nothing is left."""
+        """Send what was kept; return whether nothing is left."""
         backlog = self._backlog
         while backlog:
             if not self._server.send(self, next(iter(backlog))):
@@ -124,7 +124,7 @@ class ZeroMQClient(QueueingConnection):
         if backlog is not None and backlog.dropped:
             self.report_dropped(backlog.dropped)
 
-    # Of the table
+    # Actions of the phase table
 
     def _start_reading(self) -> None:
         while self._pending and self._life.phase is OPEN and self.client is not None:
@@ -136,7 +136,7 @@ class ZeroMQClient(QueueingConnection):
         """A ROUTER cannot stop reading from one of its peers: messages wait in `received`."""
 
     def _send_close(self, code: int | None, reason: str) -> None:
-        """As far as ZeroMQ takes it; what the client says afterwards is answered with UNKNOWN."""
+        """Send what ZeroMQ accepts, then the close; the client's later messages get UNKNOWN."""
         self.flush()
         self._server.say(self.identity, CLOSE, closing(code or CloseCode.NORMAL, reason))
         self._handle(Event.FINISHED)

@@ -1,6 +1,6 @@
-"""What gateway and client say to each other over plain ZeroMQ (docs/protocol.md §1.2).
+"""The messages between gateway and client over plain ZeroMQ (docs/protocol.md §1.2).
 
-The first frame of a message tells its kind. Messages in the channels' protocol are those of WebSocket.
+The first frame of a message is its kind. The messages of channels are the same as over WebSocket.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ from mesh.telemetry import shorten
 OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
 
 UNKNOWN = 4000
-"""Close code: this gateway knows no such client; open again."""
+"""Close code: this gateway does not know the client, which must open again."""
 
 
 class Opening(msgspec.Struct, forbid_unknown_fields=True):
-    """What a client opens with, as JSON."""
+    """The content of a client's OPEN, as JSON."""
 
     path: str
     params: dict[str, Any] = {}
@@ -33,7 +33,7 @@ encode = msgspec.json.Encoder().encode
 
 
 def read_opening(data: bytes) -> Opening:
-    """What a client opens with. Raises RefusedError for anything else."""
+    """Decode the content of an OPEN. Raises RefusedError if it is malformed."""
     try:
         return _decode_opening(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -41,7 +41,7 @@ def read_opening(data: bytes) -> Opening:
 
 
 def closing(code: int, reason: str) -> dict[str, Any]:
-    """The content of CLOSE."""
+    """Return the content of a CLOSE."""
     return {"code": int(code), "reason": reason}
 
 

@@ -1,4 +1,4 @@
-"""Admission of ZeroMQ clients: from OPEN to the answer, one task for each client that is being let in."""
+"""Admits ZeroMQ clients, with one task for each, from OPEN to the answer."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,14 +20,14 @@ Say = Callable[[bytes, bytes, dict[str, Any]], None]
 
 
 class Openings:
-    """The clients of a gateway that are being let in.
+    """The admissions in progress of a gateway.
 
     Args:
-        hub: gets those that are admitted.
-        endpoint: the application's.
-        address: where clients connect.
-        idle_seconds: what an admitted client is told of the idle rule.
-        say: tells a client something.
+        hub: receives the admitted clients.
+        endpoint: the application's endpoint.
+        address: the address clients connect to.
+        idle_seconds: the idle time-out, which an admitted client is told.
+        say: sends a client a control message.
     """
 
     def __init__(self, hub: Hub, endpoint: Endpoint, address: str, idle_seconds: float, say: Say) -> None:
@@ -41,29 +41,29 @@ class Openings:
 
     @property
     def given_up(self) -> int:
-        """How many whose client is gone have not ended yet: a `connect` may take its time."""
+        """The number of cancelled admissions that have not ended yet, because `connect` still runs."""
         return len(self._given_up)
 
     def begin(self, client: ZeroMQClient, data: bytes) -> None:
-        """Let a client in, or tell it why not."""
+        """Admit a client, or tell it why it is refused."""
         task = asyncio.get_running_loop().create_task(self._open(client, data), name="zeromq client")
         self._tasks[client] = task
         task.add_done_callback(partial(self._ended, client))
 
     def give_up(self, client: ZeroMQClient) -> None:
-        """A client is gone; no effect if it is not being let in."""
+        """Cancel the admission of a client that is gone, if it is in progress."""
         task = self._tasks.get(client)
         if task is not None and task is not asyncio.current_task():
             self._given_up.add(task)
             task.cancel()
 
     def close(self) -> None:
-        """Give up all."""
+        """Cancel all admissions."""
         for task in self._tasks.values():
             task.cancel()
 
     def refuse(self, identity: bytes, status: int, reason: str) -> None:
-        """Tell a client that it is not let in."""
+        """Tell a client that it is refused."""
         counters.count("connections_refused")
         self._say(identity, REFUSED, {"status": status, "reason": reason})
 
@@ -86,7 +86,7 @@ class Openings:
         except ClientGoneError:
             pass
         except RefusedError as refused:
-            if not client.ended:  # its identity may be another's by now
+            if not client.ended:  # its identity may belong to another client by now
                 client.lost()
                 reason = "connect raised" if refused.status == 500 else refused.sentence or "refused"
                 self.refuse(client.identity, refused.status, reason)

@@ -1,8 +1,8 @@
-"""Finds out which ZeroMQ clients are gone, after ZeroMQ has told that some connection ended.
+"""Finds out which ZeroMQ clients are gone, after ZeroMQ has reported the end of a connection.
 
-It does not tell whose: sending to a client that is gone fails (EHOSTUNREACH), so each is sent a PING. That
-is done several times, because the monitor may be quicker than the socket: for a moment, what is sent to a
-dead client is still taken.
+ZeroMQ does not report whose connection it was. Sending to a client that is gone fails with EHOSTUNREACH, so
+each client is sent a PING. This is repeated, because the monitor may be faster than the socket: for a
+moment, messages to a dead client are still accepted.
 """
 
 import asyncio
@@ -13,16 +13,16 @@ from gateway.transports.zeromq.client import ZeroMQClient
 
 PROBES_PER_TURN = 1_000
 TURN_SECONDS = 0.005
-"""Between two turns of one pass over all clients."""
+"""The delay between two batches of one pass over all clients."""
 AGAIN_SECONDS = (0.01, 0.1, 1.0)
-"""Between passes, after the first."""
+"""The delays before the passes that follow the first."""
 
 
 class Probes:
     """Probes the clients of a gateway.
 
     Args:
-        clients: those there are.
+        clients: returns the current clients.
     """
 
     def __init__(self, clients: Callable[[], Iterable[ZeroMQClient]]) -> None:
@@ -33,13 +33,13 @@ class Probes:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """A connection ended: probe all clients, and again after each pause."""
+        """Probe all clients after the end of a connection, and again after each delay."""
         self._pauses = list(AGAIN_SECONDS)
         if self._timer is None:
             self._pass()
 
     def close(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         self._left.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,6 +1,7 @@
-"""Clients over plain ZeroMQ: a DEALER each, one ROUTER for all (docs/protocol.md §1.2).
+"""The transport over plain ZeroMQ: a DEALER in each client, one ROUTER for all (docs/protocol.md §1.2).
 
-A client is named by its routing id; one that the gateway does not know, e.g. after a restart, is told so.
+A client is identified by its routing id. One that the gateway does not know, e.g. after a restart, is told
+so.
 """
 
 import asyncio
@@ -26,20 +27,20 @@ from mesh.zeromq.socket_reader import SocketReader
 log = get_logger("gateway.zeromq")
 
 RETRY_SECONDS = 0.005
-"""ZeroMQ does not tell when a client's full queue has room again; we try this often."""
+"""The interval of retries; ZeroMQ does not report when a client's full queue has room again."""
 MAX_PING_BYTES = 125
-"""Of a ping, this much is echoed: the bound of RFC 6455 §5.5."""
+"""The most bytes of a ping that are echoed, the limit of RFC 6455 §5.5."""
 
 
 class ZeroMQ:
     """All ZeroMQ clients of a gateway. Implements TransportServer.
 
     Args:
-        services: of the gateway.
-        bind: the address to listen at.
+        services: what the gateway provides.
+        bind: the address to listen on.
 
     Attributes:
-        address: where clients connect.
+        address: the address clients connect to.
     """
 
     name = "zeromq"
@@ -72,15 +73,15 @@ class ZeroMQ:
         return []
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._reader.start()
         self._monitor_reader.start()
 
     def stop_accepting(self) -> None:
-        """Clients that open while the gateway drains are closed with the others."""
+        """No effect: clients that open while the gateway drains are closed with the others."""
 
     async def aclose(self, timeout_seconds: float) -> None:
-        """Stop; what the hub has sent is on its way."""
+        """Stop; ZeroMQ still sends what the hub has sent."""
         del timeout_seconds
         self._idle.cancel()
         if self._retry is not None:
@@ -93,10 +94,10 @@ class ZeroMQ:
         self._monitor.close()
         self._socket.close()
 
-    # For clients
+    # Called by clients
 
     def send(self, client: ZeroMQClient, frames: tuple[bytes, bytes]) -> bool:
-        """Send to a client; False if its queue is full now: then its `flush` is called soon."""
+        """Send to a client; return False if its queue is full, in which case `flush` is called soon."""
         try:
             self._socket.send_multipart((client.identity, *frames), zmq.NOBLOCK)
         except zmq.Again:
@@ -107,7 +108,7 @@ class ZeroMQ:
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._reader.look_again()  # what it said before it went is read first
+            self._reader.look_again()  # what it sent before it disconnected is read first
             if not self._gone:
                 self._loop.call_soon(self._end_gone)
             self._gone.append(client)
@@ -119,7 +120,7 @@ class ZeroMQ:
             self._reader.look_again()
 
     def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
-        """Tell a client something about its connection; if it is gone or does not read, it misses that."""
+        """Send a client a control message, which is lost if the client is gone or does not read."""
         try:
             self._socket.send_multipart((identity, kind, encode(content)), zmq.NOBLOCK)
         except zmq.ZMQError:
@@ -127,7 +128,7 @@ class ZeroMQ:
         self._reader.look_again()
 
     def forget(self, client: ZeroMQClient) -> None:
-        """Its connection is closed; if it is still being let in, that ends too."""
+        """Forget a client whose connection is closed, and cancel its admission if in progress."""
         if self._clients.get(client.identity) is client:
             del self._clients[client.identity]
         self._blocked.pop(client, None)
@@ -136,7 +137,7 @@ class ZeroMQ:
     # From clients
 
     def received(self, frames: list[bytes]) -> None:
-        """A message from the socket: a routing id, a kind, and its content."""
+        """Handle a message from the socket: a routing id, a kind, and its content."""
         identity, *rest = frames
         if not 0 < len(rest) <= 2:
             counters.count("frames_malformed")
@@ -150,7 +151,7 @@ class ZeroMQ:
     def _opened(self, identity: bytes, data: bytes) -> None:
         old = self._clients.get(identity)
         others = len(self._clients) + self._openings.given_up - (old is not None)
-        if old is not None:  # it has restarted
+        if old is not None:  # the client has restarted
             old.lost()
         if len(data) > self.settings.max_frame_bytes:
             reason = f"opening of {len(data)} bytes (gateway.max_frame_bytes)"
@@ -203,7 +204,7 @@ class ZeroMQ:
 
     def _end_gone(self) -> None:
         if self._reader.behind:
-            return  # when all is read
+            return  # called again when everything has been read
         gone, self._gone = self._gone, []
         for client in gone:
             client.lost()
