@@ -1,4 +1,4 @@
-"""Which transport an address asks for."""
+"""Chooses the transport for an address."""
 
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,10 +29,10 @@ def make_connector(
     timeout_seconds: float,
     max_message_bytes: int,
 ) -> Connector:
-    """The connector of an address.
+    """Return the connector for an address.
 
     Raises:
-        SettingsError: if the address cannot be used, or an option not with it.
+        SettingsError: if the address is invalid, or an option does not apply to it.
     """
     scheme, separator, _ = address.partition("://")
     if separator and scheme in ("ws", "wss"):
@@ -52,7 +52,7 @@ def make_connector(
 
 
 async def _no_token() -> None:
-    """Without an auth_token."""
+    """Return no token."""
 
 
 def _check_url(address: str) -> None:

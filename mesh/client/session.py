@@ -1,9 +1,9 @@
 """One client's connection and channels: every protocol decision, without I/O.
 
-`mesh.client.driver` feeds what happens, with the time, and carries out the actions returned, in order;
-it feeds a Tick when `deadline` is reached. Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js.
-Two things differ: a push whose channel or connection ended before its reply fails at once (PushLost)
-instead of by its time-out, and a first join that fails closes its channel instead of being tried again.
+`mesh.client.driver` feeds events, with the time, and carries out the actions returned, in order; it feeds
+a Tick when `deadline` is reached. Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js. There
+are two differences: a push whose channel or connection ends before its reply fails at once (PushLost)
+instead of after its time-out, and a first join that fails closes its channel instead of being repeated.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, LEAVE, REPLY
 
 
 class Session:
-    """What one client knows.
+    """The protocol state of one client.
 
     Attributes:
         connected: whether the connection is open.
@@ -53,12 +53,12 @@ class Session:
         self._arm = self._timers.arm
 
     def handle(self, event: events.Event, now: float) -> list[Action]:
-        """What follows from `event`, which happened at `now`, in seconds of any clock."""
+        """Return the actions for `event`, which happened at `now`, in seconds of any clock."""
         return _HANDLERS[type(event)](self, event, now)
 
     @property
     def deadline(self) -> float | None:
-        """When the next Tick is due."""
+        """When the next Tick is due, or None."""
         return self._timers.next
 
     def _tick(self, _event: events.Tick, now: float) -> list[Action]:
@@ -168,7 +168,7 @@ class Session:
         return Send(channel.join_ref, self._ref(), channel.topic, LEAVE, {})
 
     def _error(self, channel: ChannelState, reason: str, now: float) -> list[Action]:
-        """The channel crashed, or its connection ended: it will be joined again."""
+        """Handle a crash of the channel or the end of its connection: it will rejoin."""
         if channel.state in ("closed", "errored"):
             return []
         if channel.state == "leaving":
@@ -252,7 +252,7 @@ class Session:
             return []
         actions: list[Action] = []
         for channel in list(self._channels.get(message.topic, ())):
-            # phoenix.js: isMember. What carries an older join_ref is for a channel that is gone.
+            # phoenix.js: isMember. A message with another join_ref is for a channel that has ended.
             if message.join_ref is None or message.join_ref == channel.join_ref:
                 handle = _MESSAGES.get(message.event, Session._delivered)
                 actions += handle(self, channel, message, now)

@@ -1,4 +1,4 @@
-"""The client's side of V2: five elements ⇄ what a transport carries, as JSON or as msgpack."""
+"""The client's side of the V2 protocol: messages of five elements, as JSON or msgpack."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -21,19 +21,19 @@ _decode_msgpack = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class Prepared(NamedTuple):
-    """A payload that can be sent."""
+    """An encoded payload."""
 
     codec: int
     data: bytes
 
 
 def prepare(format: Format, topic: str, event: str, payload: Any) -> Prepared:
-    """Encode a payload as it is now, for a message that is perhaps sent later.
+    """Encode a payload now, for a message that may be sent later.
 
     Raises:
-        ChannelError: for an event that is not text.
-        PayloadError: for a payload that is neither JSON nor bytes, or beyond 8,000,000 bytes.
-        EncodeError: for bytes with a topic or an event of more than 255 bytes.
+        ChannelError: if the event is not text.
+        PayloadError: if the payload is neither JSON nor bytes, or has more than 8,000,000 bytes.
+        EncodeError: if the payload is bytes, and the topic or event has more than 255 bytes.
     """
     check_name(event, "event")
     codec, data = payloads.encode(payload, MSGPACK if format == "msgpack" else JSON)
@@ -43,7 +43,7 @@ def prepare(format: Format, topic: str, event: str, payload: Any) -> Prepared:
 
 
 def encode(format: Format, message: Send) -> Frame:
-    """A message for the server, whose payload may be prepared. Raises as `prepare`."""
+    """Encode a message for the server; its payload may already be prepared. Raises as `prepare`."""
     join_ref, ref, topic, event, payload = message
     if not isinstance(payload, Prepared):
         payload = prepare(format, topic, event, payload)
@@ -58,10 +58,10 @@ def encode(format: Format, message: Send) -> Frame:
 
 
 def decode(format: Format, frame: Frame) -> Received:
-    """A message of the server.
+    """Decode a message from the server.
 
     Raises:
-        DecodeError: for anything else.
+        DecodeError: if it is malformed.
     """
     if format == "json" and frame.binary:
         return _from_binary(frame.data)
