@@ -1,7 +1,7 @@
-"""What a node has for operators: an HTTP port with /metrics, /healthz, /readyz, and a stall monitor.
+"""A node's HTTP port for operators, with /metrics, /healthz and /readyz, and its stall monitor.
 
-The port is off unless configured, and on loopback; requests are bounded as on a gateway, by the defaults of
-its settings. The monitor logs without the port, too.
+The port is off unless configured, and on loopback by default. Requests have the limits of a gateway's
+default settings. The monitor also logs without the port.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from nodes.stalls import StallMonitor
 
 
 def health_routes(node: str, kind: str, checks: Callable[[], Checks]) -> list[tuple[Any, ...]]:
-    """/healthz and /readyz, which a gateway answers on its clients' port too."""
+    """Return the routes /healthz and /readyz, which a gateway also serves on its clients' port."""
     return [
         ("/healthz", HealthHandler, {"node": node, "kind": kind}),
         ("/readyz", ReadyHandler, {"node": node, "checks": checks}),
@@ -25,10 +25,10 @@ def health_routes(node: str, kind: str, checks: Callable[[], Checks]) -> list[tu
 
 
 class AdminServer:
-    """Watches the event loop, and listens if the settings say so.
+    """Watches the event loop, and listens if `admin.port` is set.
 
     Attributes:
-        address: its URL, or empty.
+        address: the URL of the port; empty without one.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class AdminServer:
         self.address = listening.url("http", settings.host[0], sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """Listen and watch no more."""
+        """Stop listening and watching."""
         self._stalls.close()
         if self._server is not None:
             self._server.stop()

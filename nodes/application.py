@@ -1,4 +1,4 @@
-"""From `module:attribute` to the application's Endpoint, with an error a user can act on."""
+"""Loads the application's Endpoint from `module:attribute`, with errors that tell users what to do."""
 
 import importlib
 import sys
@@ -34,7 +34,7 @@ def load(spec: str) -> Endpoint:
 
 
 def _check_names(directory: Path) -> None:
-    """Our packages are top-level: an application's own of the same name would be mixed up with them."""
+    """Refuse packages of the application that have the name of one of ours, which are top-level too."""
     for own in _OWN:
         package = directory / own.__name__
         for path in (package, package.with_suffix(".py")):
@@ -46,7 +46,7 @@ def _check_names(directory: Path) -> None:
 
 
 def _is_python(path: Path) -> bool:
-    """A module, or a package: with or without `__init__.py`, what is in it could not be imported."""
+    """Return whether it is a module or a package; even without `__init__.py` it could not be imported."""
     return path.is_file() or any(path.glob("*.py"))
 
 
@@ -77,7 +77,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _where(error: BaseException) -> str:
-    """The application's own line: not the one in a library that it called wrongly."""
+    """Return the last line of the application's own code, not of a library that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""The supervisor's own output: each line of a child with the child's name in front, or as a record."""
+"""The supervisor's output: each line of a child, prefixed with the child's name or as a record."""
 
 import os
 import re
@@ -14,7 +14,7 @@ class ChildLines:
     """Queues lines for stderr; never waits, never raises.
 
     Args:
-        names: of all children.
+        names: the names of all children.
         format: "console", "json" or "logfmt".
     """
 
@@ -29,14 +29,14 @@ class ChildLines:
         }
 
     def printed(self, name: str, line: str) -> None:
-        """A child has printed a line."""
+        """Write a line that a child has printed."""
         if self._format in records.RECORD_FORMATS:
             self._write(records.adopt(self._format, line, name))
         else:
             self._write(self._prefixes[name] + (line if self._coloured else _ANSI.sub("", line)))
 
     def say(self, name: str, sentence: str) -> None:
-        """Something has happened to a child."""
+        """Write what has happened to a child."""
         if self._format in records.RECORD_FORMATS:
             self._write(records.encode(self._format, records.record(sentence, name)))
         else:

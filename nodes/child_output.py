@@ -1,7 +1,7 @@
-"""What a child process prints: read as it comes, even if it cannot be passed on, and cut into lines.
+"""Reads the output of a child process and splits it into lines.
 
-A pipe that nobody reads would stop the child, so it is read even while our own output is blocked. A process
-that the child has started may hold the pipe open after the child's end: it is read on until the next start.
+A full pipe would block the child, so it is read even while our own output is blocked. A process that the
+child has started may keep the pipe open after the child's end, so it is read until the next start.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from collections.abc import Callable
 LINE_BYTES = 65_536
 READ_BYTES = 65_536
 LAST_BYTES = 4_000_000
-"""That are read at once when the child has ended."""
+"""The most bytes read at once when the child has ended."""
 
 
 class Lines:
-    """Cuts a stream of bytes into lines of a bounded length. Pure."""
+    """Splits a stream of bytes into lines of limited length. Pure."""
 
     def __init__(self, limit: int = LINE_BYTES) -> None:
         self._limit = limit
@@ -23,7 +23,7 @@ class Lines:
         self._cut = 0
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that end in `data`. What is beyond the limit is left out, and the line says so."""
+        """Return the lines that end in `data`. A line beyond the limit is cut, with a note of how much."""
         *ended, rest = data.split(b"\n")
         lines = []
         for piece in ended:
@@ -33,7 +33,7 @@ class Lines:
         return lines
 
     def end(self) -> list[str]:
-        """The last line, whose end has not come."""
+        """Return the last line, if it has no line end."""
         return [self._take()] if self._partial or self._cut else []
 
     def _add(self, piece: bytes) -> None:
@@ -56,7 +56,7 @@ class ChildOutput:
         say: called with each line.
 
     Attributes:
-        writer: the end for the child, to be closed by `started`.
+        writer: the child's end of the pipe; `started` closes it here.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -69,17 +69,17 @@ class ChildOutput:
         self._open = True
 
     def started(self) -> None:
-        """The child has its end, or could not be started."""
+        """Close our copy of the child's end, once the child was started or failed to start."""
         os.close(self.writer)
 
     def ended(self) -> None:
-        """The child is gone: say what it has printed, before what comes next."""
+        """Pass on what the child has printed, before anything else is said about it."""
         left = LAST_BYTES
         while self._open and left > 0 and (read := self._readable()):
             left -= read
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._reader)

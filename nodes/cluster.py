@@ -33,7 +33,7 @@ def run(
     """Run a cluster until SIGINT or SIGTERM; returns the exit code.
 
     Raises:
-        NodeError: if a port is occupied, or the status file cannot be written.
+        NodeError: if a port is in use, or the status file cannot be written.
     """
     signals.install()
     with PrivateDirectory() as directory:
@@ -45,9 +45,9 @@ def run(
 
 
 class Cluster:
-    """The nodes of one cluster, and the ports kept for them.
+    """The nodes of one cluster, and the ports reserved for them.
 
-    Ports are held by sockets that never listen, so that a gateway that restarts finds its own again.
+    Ports are reserved by sockets that never listen, so that a restarted gateway gets its own port again.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class Cluster:
                 self._rolling.cancel()
 
     def _hang_up(self, supervisor: Supervisor) -> None:
-        """SIGHUP: somebody wants a rolling restart, or our terminal was closed."""
+        """Handle SIGHUP: stop if our terminal was closed, else begin a rolling restart."""
         if self._terminals and not any(map(os.isatty, self._terminals)):
             supervisor.stop()
         else:
             self._roll(supervisor)
 
     def _roll(self, supervisor: Supervisor) -> None:
-        """Restart every node, one by one, while the others work."""
+        """Restart every node, one by one, while the others keep working."""
         if self._rolling is not None and not self._rolling.done():
             log.warning("a rolling restart is under way already")
             return
@@ -140,18 +140,18 @@ class Cluster:
             log.info("rolling restart done")
 
     def close(self) -> None:
-        """Give the ports back."""
+        """Release the ports."""
         for each in self._held:
             each.close()
 
     def _hold(self, hosts: list[str], port: int) -> int:
         try:
-            if port > MAX_PORT:  # a gateway's own may be beyond
+            if port > MAX_PORT:  # a gateway's own port may exceed it
                 raise NodeError(
                     f"cannot listen on {listening.bracketed(hosts[0])}:{port}: beyond {MAX_PORT};"
                     " choose another with --port"
                 )
-            if port:  # SO_REUSEPORT would let us share it with a stranger's gateway of the same user
+            if port:  # with SO_REUSEPORT we could share it with another gateway of the same user
                 for probe in listening.listen(hosts, port):
                     probe.close()
             held = listening.bind(hosts, port, reuse_port=True)
@@ -167,7 +167,7 @@ class Cluster:
         child = self._child("worker", [self._app_spec], {}, 1, name)
 
         def link() -> dict[str, str]:
-            # A fresh path for each start: the last one's socket file may still be there.
+            # A new path for each start: the socket file of the last one may still exist.
             path = self._directory / f"{name}-{child.starts}"
             admin = self._admin_port(len(self._own_ports) + number)
             named = {"MESH_LOG__NODE": name, "MESH_LINK__BIND": f"ipc://{path}"}
@@ -195,14 +195,14 @@ class Cluster:
     def _environment(self) -> dict[str, str]:
         return {
             **environment(self._settings),
-            "MESH_CONFIG": os.devnull,  # a file that we were told not to read must not stop the nodes
+            "MESH_CONFIG": os.devnull,  # an error in a file that is not used must not stop the nodes
             "MESH_BUS__PROXIES": ",".join(self._addresses),
             "MESH_SECURITY__SECRET_KEY": lifecycle.secret(self._settings),
             "PYTHONUNBUFFERED": "1",
         }
 
     def _admin_port(self, number: int) -> dict[str, str]:
-        """Gateways have the first ones behind the configured port, workers the next."""
+        """Gateways get the first ports after the configured one, workers the next ones."""
         port = self._settings.admin.port
         return {} if port is None else {"MESH_ADMIN__PORT": str(port + number if port else 0)}
 
@@ -219,7 +219,7 @@ class Cluster:
     def _update_status(self) -> None:
         try:
             self._write_status()
-        except OSError as error:  # a full disk: the nodes matter more
+        except OSError as error:  # e.g. a full disk; the nodes keep running
             log.warning("status file not written", path=str(self._status_file), reason=str(error))
 
     def _write_status(self) -> None:

@@ -37,10 +37,10 @@ class EmbeddedNode:
         self.admin: AdminServer | None = None
 
     async def start(self) -> None:
-        """Start all three.
+        """Start the proxy, the worker and the gateway.
 
         Raises:
-            NodeError: if a port is occupied.
+            NodeError: if a port is in use.
         """
         await self._proxy.start()
         await self.worker.start()
@@ -50,12 +50,12 @@ class EmbeddedNode:
         self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, self.gauges, gateway.routes)
 
     def _slow_down(self, unread: bool) -> None:
-        """One event loop for all: channels must not publish faster than the gateway passes it on."""
+        """Slow the channels down while the gateway, on the same event loop, is behind their broadcasts."""
         if self.worker.channels is not None:
             self.worker.channels.runners.slow_down(unread)
 
     async def aclose(self) -> None:
-        """Stop all three."""
+        """Stop the gateway, the worker and the proxy."""
         await self.gateway.aclose()
         if self.admin is not None:
             self.admin.close()
@@ -64,7 +64,7 @@ class EmbeddedNode:
         self._proxy.join()
 
     def gauges(self) -> Gauges:
-        """What `/metrics` asks: of the gateway, and what only the worker knows."""
+        """Return the values for `/metrics`: the gateway's, and those that only the worker has."""
         return {**self.worker.gauges(), **self.gateway.gauges()}
 
 

@@ -1,8 +1,8 @@
-"""The event loop of a node: asyncio's own, with a selector that reports a few ready sockets at a time.
+"""A node's event loop: asyncio's own, with a selector that reports a few ready sockets at a time.
 
-When thousands of clients send or hang up in the same moment, asyncio would serve them all before anything
-else: 5,000 that hang up take 100 ms. The kernel reports the others next time. It goes round, so that none
-waits for ever (epoll(7): sockets that stay ready queue up again at the end).
+When thousands of clients send or disconnect at the same moment, asyncio would serve all of them before
+anything else: 5,000 disconnections take 100 ms. The kernel reports the remaining sockets next time, in
+turn, so that none waits forever (epoll(7): sockets that stay ready are queued again at the end).
 """
 
 import asyncio
@@ -17,14 +17,14 @@ EVENTS_PER_TURN = 32
 if hasattr(select, "epoll"):
 
     class FewAtATime(selectors.EpollSelector):
-        """At most EVENTS_PER_TURN at a time."""
+        """Reports at most EVENTS_PER_TURN events at a time."""
 
         _selector: select.epoll
         _fd_to_key: dict[int, selectors.SelectorKey]
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            """As selectors.EpollSelector.select, which asks for an event of every socket there is."""
-            # In whole milliseconds, never too early.
+            """As selectors.EpollSelector.select, which asks for the events of all sockets at once."""
+            # Rounded up to whole milliseconds, so that it never returns too early.
             seconds = -1 if timeout is None else math.ceil(max(timeout, 0) * 1e3) * 1e-3
             try:
                 found = self._selector.poll(seconds, EVENTS_PER_TURN)
@@ -37,7 +37,7 @@ if hasattr(select, "epoll"):
             ]
 
     def _events(event: int) -> int:
-        """An error or a hang-up counts as both: reading or writing tells what it is."""
+        """Report an error or a hang-up as both events: reading or writing shows what it is."""
         read = selectors.EVENT_READ if event & ~select.EPOLLOUT else 0
         write = selectors.EVENT_WRITE if event & ~select.EPOLLIN else 0
         return read | write
@@ -47,11 +47,11 @@ else:
 
 
 class Selector(FewAtATime):
-    """And knows how long each turn of the loop takes: from one look at the sockets to the next.
+    """Also measures each turn of the loop, from one `select` to the next.
 
     Attributes:
-        on_turn: called at the end of each with its seconds, if set.
-        woke: when the last look ended, of perf_counter.
+        on_turn: called at the end of each turn with its duration in seconds, if set.
+        woke: the perf_counter time at which the last `select` ended.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Selector(FewAtATime):
         self.woke = perf_counter()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Look, or wait for something to be seen."""
+        """Report the duration of the turn, then select."""
         if self.on_turn is not None:
             self.on_turn(perf_counter() - self.woke)
         found = super().select(timeout)
@@ -69,7 +69,7 @@ class Selector(FewAtATime):
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """Of a node. For asyncio.Runner(loop_factory=EventLoop)."""
+    """A node's event loop, for asyncio.Runner(loop_factory=EventLoop)."""
 
     def __init__(self) -> None:
         self.selector = Selector()

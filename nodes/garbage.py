@@ -1,10 +1,10 @@
-"""Garbage collection that does not hold up the event loop.
+"""Garbage collection that does not block the event loop.
 
-CPython looks at every object there is each time their number has grown by a quarter: with 10,000
-connections that stops a node for some 100 ms, again and again (docs/performance.md). What our connections
-and channels are made of forms no circles and is free without a collection. So young objects are collected
-as always; what survives is set aside and not looked at again, but for one full collection every so many
-seconds, which is for the circles of the application.
+CPython examines all objects each time their number has grown by a quarter: with 10,000 connections, that
+repeatedly stops a node for about 100 ms (docs/performance.md). The objects of our connections and channels
+form no reference cycles and are freed without a collection. So young objects are collected as usual, and
+survivors are frozen: they are examined only in a full collection every `gc.full_seconds`, which is for the
+application's reference cycles.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from mesh.telemetry import get_logger
 log = get_logger("nodes.garbage")
 
 YOUNG_OBJECTS = 10_000
-"""New containers before the young ones are collected: 1 to 2 ms each time."""
+"""New container objects before a collection of the young generation, which takes 1 to 2 ms."""
 NEVER = 1_000_000
 
 
 class GarbageCollection:
-    """How this process collects garbage, while its node runs."""
+    """Controls this process's garbage collection while its node runs."""
 
     def __init__(self, settings: GarbageSettings) -> None:
         self._seconds = settings.full_seconds
@@ -32,7 +32,7 @@ class GarbageCollection:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """The node is up: what there is now stays."""
+        """Begin, once the node is up: run a full collection and freeze what survives."""
         if self._seconds is None:
             return
         gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
@@ -40,7 +40,7 @@ class GarbageCollection:
         self._full(self._seconds)
 
     def close(self) -> None:
-        """Collect as Python does."""
+        """Restore Python's own garbage collection."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""A gateway: clients on one side, the bus and the workers on the other."""
+"""A gateway node: connects clients with the bus and the workers."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -38,17 +38,17 @@ from nodes.health import Prober
 from nodes.metrics import Gauges
 
 CLOSE_SECONDS = 3.0
-"""Clients that are sent their close frame have this long before the process ends."""
+"""How long clients have to receive their close before the process ends."""
 
 
 class GatewayNode:
     """One gateway.
 
     Attributes:
-        id: of this node, new with every start.
-        addresses: of its listeners, as URLs, once it is started.
-        zeromq_address: where ZeroMQ clients connect, or empty.
-        transports: by which clients reach it, once it is started.
+        id: the node's id, new with every start.
+        addresses: the URLs of its listeners, once it is started.
+        zeromq_address: the address for ZeroMQ clients, or empty.
+        transports: its transports, once it is started.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class GatewayNode:
         """Connect to the bus, then listen.
 
         Raises:
-            NodeError: if a port is occupied.
+            NodeError: if a port is in use.
         """
         settings = self.settings
         contexts.take_base()
@@ -117,7 +117,7 @@ class GatewayNode:
         )
         self.workers = links = self.hub.links
         bus.subscribe(topics.exact(topics.JOINS))
-        if self._owns_context:  # embedded, the worker binds it
+        if self._owns_context:  # in an embedded node, the worker does this
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, announcer.departures.is_gone)
         calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
@@ -189,7 +189,7 @@ class GatewayNode:
         telemetry.emit(event, {}, {"node": self.id, "kind": "gateway"})
 
     async def aclose(self) -> None:
-        """Listen no more, send all clients away with 1012, end the links, say goodbye."""
+        """Stop listening, close all clients with 1012, announce the end, close the links and the bus."""
         if self.prober is not None:
             self.prober.draining = True
         if self._listener is not None:
@@ -203,7 +203,7 @@ class GatewayNode:
         if self._server is not None:
             await self._server.finish(CLOSE_SECONDS)
         if self.hub is not None:
-            await drain(self.hub, self.settings.drain)  # who asked over TLS for a WebSocket just before
+            await drain(self.hub, self.settings.drain)  # WebSockets requested over TLS just before the stop
         for transport in self.transports:
             await transport.aclose(CLOSE_SECONDS)
         if self.announcer is not None:
@@ -228,7 +228,7 @@ class GatewayNode:
         self._tell("node_stopped")
 
     def checks(self) -> Checks:
-        """What `/readyz` asks: the bus, a worker for every route, and whether their broadcasts come."""
+        """Return the checks of `/readyz`: the bus, a worker for every route, broadcasts of all workers."""
         assert self.prober is not None
         assert self.workers is not None
         missing = [
@@ -243,7 +243,7 @@ class GatewayNode:
         return {**self.prober.checks(), "workers": problem, "broadcasts": silent}
 
     def gauges(self) -> Gauges:
-        """What `/metrics` asks."""
+        """Return the values for `/metrics`."""
         assert self.hub is not None
         assert self.bus is not None
         assert self.workers is not None
@@ -264,14 +264,14 @@ class GatewayNode:
         }
 
     def routes(self) -> Mapping[str, DeliveryStats]:
-        """What became of broadcasts, by route; what has not left yet is sent or waits."""
+        """Return the delivery statistics of broadcasts, by route, after flushing all outboxes."""
         assert self.hub is not None
         if self._flusher is not None:
             self._flusher.flush()
         return self.hub.fanout.routes
 
     def _bind(self) -> tuple[list[socket.socket], list[socket.socket]]:
-        """(listeners of the port, those of this gateway's own)."""
+        """Listen; return (sockets of the port, sockets of this gateway's own port)."""
         gateway = self.settings.gateway
         shared = listening.listen(gateway.host, gateway.port, reuse_port=gateway.reuse_port)
         own: list[socket.socket] = []

@@ -1,6 +1,6 @@
-"""Whether a node can do its work: health means delivery.
+"""Checks whether a node is ready, which means that the bus delivers.
 
-A probe makes the round trip through the proxy every second; a node is ready only while it comes back.
+A probe makes a round trip through the proxy every second; a node is ready only while probes come back.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ PROBE_SECONDS = 1.0
 
 
 class Prober:
-    """Probes the bus, and the event loop while it is at it.
+    """Probes the bus, and measures the event loop's lag.
 
     Attributes:
-        lag_seconds: how late the last probe was started: what callbacks waited for the event loop.
-        draining: the node stops, and wants no more work.
+        lag_seconds: how late the last probe was started, because the event loop was busy.
+        draining: whether the node is stopping and accepts no more work.
     """
 
     def __init__(self, bus: Bus, announcer: Announcer, ready_seconds: float) -> None:
@@ -36,12 +36,12 @@ class Prober:
         self._probe(self._loop.time())
 
     def close(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         if self._timer is not None:
             self._timer.cancel()
 
     def checks(self) -> Checks:
-        """What is wrong with the bus, and whether the node is draining."""
+        """Return what is wrong with the bus, and whether the node is draining."""
         return {
             "bus": self._bus_problem(),
             "proxies": self._missed(),
@@ -52,7 +52,7 @@ class Prober:
         if self._echoed is None:
             return "nothing has come back through the proxy yet"
         silent = self._loop.time() - self._echoed
-        # A probe is under way for up to a second when all is well.
+        # The last probe is up to a second old even when all is well.
         if silent > self._ready_seconds + PROBE_SECONDS:
             return f"nothing has come back through the proxy for {silent:.1f} seconds"
         return None

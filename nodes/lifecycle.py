@@ -1,4 +1,4 @@
-"""How a node's process runs: start, wait for SIGINT, SIGTERM or SIGHUP, stop."""
+"""Runs a node's process: start, wait for SIGINT, SIGTERM or SIGHUP, stop."""
 
 import asyncio
 import contextlib
@@ -19,22 +19,22 @@ _RANDOM_SECRET = secrets.token_urlsafe(32)
 
 
 class Node(Protocol):
-    """Something that starts and stops."""
+    """A node, as its process runs it."""
 
     async def start(self) -> None:
-        """Open everything. Raises NodeError if that fails."""
+        """Start the node. Raises NodeError if that fails."""
 
     async def aclose(self) -> None:
-        """Close everything; may be called after a failed start."""
+        """Stop the node; may be called after a failed start."""
 
 
 def new_id(kind: str) -> str:
-    """A node's id, new with every start."""
+    """Return a new node id, such as `gateway-` and 16 hexadecimal digits."""
     return f"{kind}-{secrets.token_hex(8)}"
 
 
 def secret(settings: Settings) -> str:
-    """What signs this mesh's tokens; without a setting one that ends with this process."""
+    """Return the secret that signs this mesh's tokens; by default a random one of this process."""
     configured = settings.security.secret_key
     return configured.get_secret_value() if configured is not None else _RANDOM_SECRET
 
@@ -75,7 +75,7 @@ async def _run(
 async def _until_up(
     node: Node, started: Callable[[Node], Awaitable[None] | None], stop: asyncio.Event
 ) -> None:
-    """Start; a signal ends that at once."""
+    """Start the node; a signal cancels the start at once."""
 
     async def start() -> None:
         await node.start()
@@ -97,6 +97,6 @@ async def _until_up(
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    """Also from a signal's handler; the loop may have ended."""
+    """Schedule a call, from a signal handler too; no effect if the loop has ended."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call)

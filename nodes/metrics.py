@@ -1,4 +1,4 @@
-"""What a node exports to Prometheus, read when it is asked for: nothing is counted twice or kept here."""
+"""The metrics that a node exports to Prometheus, read at each scrape; no counts are kept here."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -42,7 +42,7 @@ GAUGES: Mapping[str, str] = {
     "loop_stall_seconds": "the longest that callbacks held up the event loop since the last scrape",
     "ready": "whether /readyz says 200: 1 or 0",
 }
-"""What a node's `gauges` may say, exported as mesh_<name>."""
+"""The values that a node's `gauges` may return, exported as mesh_<name>."""
 
 FATES: Mapping[str, str] = {
     "fanout_messages_total": "broadcasts to topics with members on this gateway, by route",
@@ -50,7 +50,7 @@ FATES: Mapping[str, str] = {
     "fanout_total": "what became of it for each member, by route, result and reason",
     "fanout_waiting": "broadcasts that wait for a member now, by route and reason",
 }
-"""Of a gateway, exported as mesh_<name>; see gateway/fanout/delivery_stats.py for how they add up."""
+"""A gateway's metrics, exported as mesh_<name>; gateway/fanout/delivery_stats.py says how they add up."""
 
 HISTOGRAMS: Mapping[str, str] = {
     "join_seconds": "from a join's arrival in the worker to its answer",
@@ -59,22 +59,22 @@ HISTOGRAMS: Mapping[str, str] = {
 }
 
 Gauges = Mapping[str, float | Mapping[str, float]]
-"""name → value, or label → value."""
+"""By name: a value, or values by label."""
 LABELS: Mapping[str, str] = {"open_connections": "transport", "readers_paused": "reason"}
 
 Routes = Callable[[], Mapping[str, DeliveryStats]]
-"""route → what became of the broadcasts to its topics."""
+"""Returns the delivery statistics of each route."""
 
 
 class NodeCollector(Collector):
-    """Reads a node's counts. `gauges` and `routes`, which a gateway has, are asked at each scrape."""
+    """Reads a node's metrics. `gauges`, and a gateway's `routes`, are called at each scrape."""
 
     def __init__(self, gauges: Callable[[], Gauges], routes: Routes | None = None) -> None:
         self._gauges = gauges
         self._routes = routes
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric."""
+        """Yield every metric."""
         for name, meaning in TOTALS.items():
             yield CounterMetricFamily(f"mesh_{name}", meaning, value=getattr(stats, name))
         joins = CounterMetricFamily(
@@ -94,7 +94,7 @@ class NodeCollector(Collector):
 
 
 def registry(gauges: Callable[[], Gauges], routes: Routes | None = None) -> CollectorRegistry:
-    """A registry of one node."""
+    """Return a registry with the metrics of one node."""
     made = CollectorRegistry()
     made.register(NodeCollector(gauges, routes))
     return made

@@ -4,11 +4,11 @@ _ours = False
 
 
 def take() -> None:
-    """It belongs to the command alone: signals, output and logs may be set for the whole process."""
+    """Declare that it does, so that signals, output and logs may be set for the whole process."""
     global _ours
     _ours = True
 
 
 def ours() -> bool:
-    """Whether it does."""
+    """Return whether this process belongs to the command alone."""
     return _ours

@@ -1,8 +1,8 @@
-"""A directory for sockets that no other user of this machine can reach; removed when its process stops.
+"""A directory for sockets that no other user can access; removed when its process stops.
 
-It lies in $XDG_RUNTIME_DIR if that is set and belongs to us alone, else where temporary files do. Its
-process holds a lock on it (flock(2)), which ends with the process however that ends: what killed processes
-have left behind is therefore recognised, and removed at the next start, whatever process ids mean here.
+It is made in $XDG_RUNTIME_DIR if that is set and private to us, else in the directory for temporary files.
+The process holds a lock on it (flock(2)), which ends with the process, however it ends. So the next start
+recognizes and removes what killed processes have left behind, without relying on process ids.
 """
 
 import fcntl
@@ -19,17 +19,17 @@ from mesh.errors import NodeError
 PREFIX = "mesh-nodes-"
 _NEW = ".mesh-new-"
 RESERVED_BYTES = 18
-"""The longest name of a socket in it, such as "/worker.12-1234" or "/proxy.12.sub"."""
+"""The longest name of a socket in the directory, such as "/worker.12-1234" or "/proxy.12.sub"."""
 
 
 class PrivateDirectory:
-    """One of them, mode 0700.
+    """A private directory, mode 0700.
 
     Attributes:
-        path: of the directory.
+        path: the directory's path.
 
     Raises:
-        NodeError: if it cannot be made, or its path is too long for a socket's.
+        NodeError: if it cannot be made, or if its path would be too long for sockets.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class PrivateDirectory:
         raise NodeError(_no_place())
 
     def close(self) -> None:
-        """Remove it with all that is in it."""
+        """Remove the directory and its contents."""
         if self._lock >= 0:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
@@ -66,7 +66,7 @@ def _parents() -> Iterator[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether it is a directory, no link to one, of this user, in which nobody else can do anything."""
+    """Return whether it is a directory of this user, not a link, that no other user can access."""
     try:
         found = path.lstat()
     except OSError:
@@ -83,7 +83,7 @@ def _too_long(parent: Path) -> bool:
 
 
 def _make(parent: Path) -> tuple[Path, int]:
-    """Locked before it has the name by which leftovers are found."""
+    """Make a directory, and lock it before it has the name by which leftovers are found."""
     made = Path(tempfile.mkdtemp(prefix=_NEW, dir=parent))  # mode 0700
     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -107,7 +107,7 @@ def _is_in_use(path: Path) -> bool:
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        return True  # another process is removing it, or it is not what it was
+        return True  # another process is removing it or has replaced it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

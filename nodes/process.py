@@ -1,4 +1,4 @@
-"""A node's process: output and signals before the application is imported, then its log."""
+"""Sets up a node's process: output and signals before the application is imported, then the log."""
 
 import sys
 import threading
@@ -18,13 +18,13 @@ from nodes.signals import signals
 log = get_logger("nodes")
 
 START_ERROR_SECONDS = 5.0
-"""Time to print why a node cannot start."""
+"""How long to wait until the reason why a node cannot start is printed."""
 
 
 def begin(
     node: str, config: Path | None, flags: Mapping[str, Mapping[str, Any]], heed_signals: bool = True
 ) -> None:
-    """Before the application is imported: heed signals, and let nobody wait for our output."""
+    """Before the application is imported: handle signals, and make output non-blocking."""
     if not ownership.ours():
         return
     streams.install()
@@ -33,11 +33,11 @@ def begin(
     try:
         _speak(settings_module.load(None, config, flags).log, node)
     except MeshError:
-        pass  # said when the application's own settings are there
+        pass  # reported once the application's own settings are loaded
 
 
 def configure(log_settings: LogSettings, node: str) -> None:
-    """The settings are known: log as they say."""
+    """Configure logging, once the settings are loaded."""
     if not ownership.ours():
         return
     signals.check()
@@ -60,14 +60,14 @@ def configure(log_settings: LogSettings, node: str) -> None:
 
 
 def fail(error: MeshError) -> None:
-    """Print why this does not work, and wait for a bounded time until it is printed."""
+    """Print an error, and wait at most START_ERROR_SECONDS until it is printed."""
     for line in str(error).splitlines():
         banner.fail(line)
     output.flush(START_ERROR_SECONDS)
 
 
 def _speak(log_settings: LogSettings, node: str) -> None:
-    """Set the format of our output besides the log, and of what others print."""
+    """Set the format of our output besides the log, and of what other code prints."""
     name = log_settings.node or node
     banner.configure(log_settings.format, name)
     wanted = log_settings.format in records.RECORD_FORMATS and log_settings.configure

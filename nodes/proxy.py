@@ -1,4 +1,4 @@
-"""A proxy: relays every broadcast from publishers to subscribers, in libzmq's own loop. Stateless."""
+"""A proxy node: relays every broadcast from publishers to subscribers, in libzmq's loop. Stateless."""
 
 import asyncio
 import threading
@@ -17,11 +17,11 @@ log = get_logger("nodes.proxy")
 
 
 class ProxyNode:
-    """`zmq.proxy` in a thread of its own; it ends with its context.
+    """Runs `zmq.proxy` in its own thread, until its context is terminated.
 
     Args:
         settings: `bus.proxies` names the one address that this proxy serves.
-        context: embedded, the context whose inproc addresses it serves; it ends when that does.
+        context: in an embedded node, the shared context with the inproc addresses; by default a new one.
     """
 
     def __init__(self, settings: Settings, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
@@ -40,8 +40,8 @@ class ProxyNode:
         """Bind both sides and relay.
 
         Raises:
-            NodeError: if an address is occupied.
-            SettingsError: if an address is beyond this machine and there are no keys.
+            NodeError: if an address is in use.
+            SettingsError: if an address is reachable from other machines and there are no keys.
         """
         bus = self.settings.bus
         frontend = sockets.proxy_frontend(self._context, bus)
@@ -57,7 +57,7 @@ class ProxyNode:
         self._thread.start()
 
     async def aclose(self) -> None:
-        """Stop relaying. With a context of one's own: at once; else when that context ends."""
+        """Stop relaying: at once with its own context, else when the shared context is terminated."""
         if self._owns_context:
             await asyncio.to_thread(self._context.term)
 
@@ -71,7 +71,7 @@ def _relay(frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
     try:
         zmq.proxy(frontend, backend)
     except zmq.ContextTerminated:
-        pass  # this is how it is told to stop
+        pass  # the way in which it is stopped
     except zmq.ZMQError as error:
         log.error("the relay failed", reason=str(error))
     finally:

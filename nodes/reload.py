@@ -1,4 +1,4 @@
-"""`mesh serve --reload`: the same command again whenever a Python file changes. For development."""
+"""`mesh serve --reload`: restarts the command whenever a Python file changes. For development."""
 
 import contextlib
 import os
@@ -17,11 +17,11 @@ STOP_SECONDS = 5
 
 
 def run(arguments: list[str], directory: Path) -> None:
-    """Run `mesh` with these arguments, and again after each change under `directory`, until Ctrl-C.
+    """Run `mesh` with these arguments, and restart it after each change under `directory`, until Ctrl-C.
 
-    A process that ended by itself, because the application cannot be imported, is started again with the
-    next change. Clients are closed with 1012 and come back by themselves. A second signal
-    ends both at once.
+    A process that ended by itself, because the application cannot be imported, is started again after the
+    next change. Clients are closed with 1012 and reconnect automatically. A second signal ends both
+    processes at once.
     """
     command = shlex.join([sys.executable, "-m", "nodes", *arguments])
     os.environ[SUPERVISED] = str(os.getpid())  # it ends with us

@@ -1,11 +1,12 @@
-"""SIGINT, SIGTERM and SIGHUP of a process, from before the application is imported until it ends.
+"""Handles SIGINT, SIGTERM and SIGHUP, from before the application is imported until the process ends.
 
-The first one asks it to stop: by an exception while it is still starting, later by `on_stop`'s function.
-The second SIGINT or SIGTERM ends it at once, whatever it does: the kernel restores the default action when
-it delivers the first (SA_RESETHAND), so not even code that never returns to Python keeps it alive.
+The first signal asks the process to stop: by an exception while it is starting, later by the function given
+to `on_stop`. The second SIGINT or SIGTERM ends it at once, whatever it is doing: the kernel restores the
+default action when it delivers the first one (SA_RESETHAND), so that even code that never returns to Python
+cannot keep it alive.
 
-A child of `mesh cluster` and `--reload` is ended by its parent, which hears the second signal; a service
-manager that signals all processes of a service must not end the children that drain.
+A child of `mesh cluster` or `--reload` is ended by its parent, which receives the second signal: a service
+manager that signals all processes of a service must not end children that are draining.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 
 SUPERVISED = "MESH_SUPERVISED"
-"""In the environment of a process whose parent ends it: the parent's process id."""
+"""The environment variable of a process that is ended by its parent: the parent's process id."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
@@ -26,7 +27,7 @@ class StoppedError(BaseException):
     """A signal came before the node was up. Nothing but `main` catches it.
 
     Attributes:
-        exit_code: for the process.
+        exit_code: the exit code of the process.
     """
 
     def __init__(self, number: int) -> None:
@@ -35,10 +36,10 @@ class StoppedError(BaseException):
 
 
 class Signals:
-    """Of this process.
+    """The handling of this process's signals.
 
     Attributes:
-        asked: the signal that asked to stop, if one has come.
+        asked: the signal that asked the process to stop, if any.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Signals:
         self._supervised = False
 
     def install(self) -> None:
-        """Heed signals from now on: SIGINT, SIGTERM, and SIGHUP unless it is ignored (`nohup`)."""
+        """Start handling SIGINT, SIGTERM, and SIGHUP unless it is ignored (`nohup`)."""
         if self._installed:
             return
         self._installed = True
@@ -62,9 +63,10 @@ class Signals:
             signal.signal(signal.SIGHUP, self._heard)
 
     def on_stop(self, stop: Callable[[], None], again: Callable[[], None] | None = None) -> None:
-        """Call `stop` instead of raising; at the second signal `again`, and with the third it ends.
+        """Call `stop` instead of raising, and `again` at the second signal; the third ends the process.
 
-        Both are called between two instructions of the main thread, and must only set something off.
+        Without `again`, the second signal ends it. Both functions are called between two instructions of
+        the main thread, so they must only schedule work.
         """
         self._on_stop, self._on_again = stop, again
         if self.asked is not None:
@@ -75,7 +77,7 @@ class Signals:
                 self._handle(number)
 
     def check(self) -> None:
-        """Raise StoppedError if a signal has come; the application may have swallowed the first one."""
+        """Raise StoppedError if a signal has arrived; the application may have caught the first one."""
         if self.asked is not None:
             raise StoppedError(self.asked)
 
@@ -85,7 +87,7 @@ class Signals:
             _reset_when_delivered(number)
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
-        first = self.asked in (None, signal.SIGHUP)  # a closed terminal is often followed by SIGTERM
+        first = self.asked in (None, signal.SIGHUP)  # SIGTERM often follows when a terminal is closed
         if number in _STOPPING and not self._supervised:
             self._next_one(first)
         if self.asked is None:
@@ -99,7 +101,7 @@ class Signals:
             self._on_again()
 
     def _next_one(self, first: bool) -> None:
-        """Ends the process, unless there is something to be done at the second signal."""
+        """Let the next signal end the process, unless `again` is to be called at the second one."""
         for each in _STOPPING:
             if first and self._on_again is not None:
                 self._handle(each)
@@ -108,11 +110,11 @@ class Signals:
 
 
 signals = Signals()
-"""Of this process."""
+"""The handling of this process's signals."""
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent is, however that happens (Linux prctl(2))."""
+    """Have the kernel kill this process when its parent ends, however it ends (Linux prctl(2))."""
     if sys.platform == "linux":
         _C.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -121,7 +123,7 @@ def _reset_when_delivered(number: int) -> None:
     """Have the kernel restore the default action when it delivers the signal; without glibc Python does."""
     if _LIBC is None:
         return
-    handler = _LIBC.signal(number, None)  # SIG_DFL, and returns the one of Python
+    handler = _LIBC.signal(number, None)  # sets SIG_DFL and returns Python's handler
     _LIBC.sysv_signal(number, handler)
 
 

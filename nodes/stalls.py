@@ -1,8 +1,8 @@
-"""How long callbacks hold up the event loop, and with it everything that waits for a turn.
+"""Measures how long callbacks block the event loop, and with it everything that waits for its turn.
 
-A stall is a turn of the loop, from one look at the sockets and timers to the next; every turn is timed, and
-an idle node is not woken for it. How much of a turn our thread ran, by its CPU time, tells callbacks that
-compute from a machine without a core for us and from callbacks that wait.
+A stall is a long turn of the loop, from one `select` to the next. Every turn is timed, without waking an
+idle node. The thread's CPU time in a turn distinguishes callbacks that compute from callbacks that wait,
+and from a machine without a free core.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ log = get_logger("nodes.stalls")
 STALL_SECONDS = 0.02
 """Above this a turn counts as a stall: mesh_loop_stalls_total."""
 LOG_SECONDS = 10.0
-"""Between two warnings at least."""
+"""The shortest time between two warnings."""
 
 
 class StallMonitor:
     """Watches the running event loop of a process, if it is a node's own.
 
     Args:
-        warning_seconds: a stall above this is logged as a warning, one in ten seconds.
+        warning_seconds: a stall above this is logged as a warning, at most one every 10 seconds.
     """
 
     def __init__(self, warning_seconds: float) -> None:
@@ -37,23 +37,23 @@ class StallMonitor:
         self._quiet_until = 0.0
 
     def start(self) -> None:
-        """Time every turn from now on."""
+        """Start timing every turn."""
         if self._selector is not None:
             self._selector.woke = time.perf_counter()
             self._selector.on_turn = self._turn
 
     def close(self) -> None:
-        """Time no more."""
+        """Stop timing."""
         if self._selector is not None:
             self._selector.on_turn = None
 
     def take_worst(self) -> float:
-        """The worst stall since this was last asked for, in seconds."""
+        """Return the longest turn since the last call, in seconds."""
         worst, self._worst = self._worst, 0.0
         return worst
 
     def take_worst_cpu(self) -> float:
-        """The most CPU time that this thread used in a stall since this was last asked for, in seconds."""
+        """Return the most CPU time that this thread used in one turn since the last call, in seconds."""
         worst, self._worst_cpu = self._worst_cpu, 0.0
         return worst
 

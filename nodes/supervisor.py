@@ -1,6 +1,6 @@
-"""Keeps child processes alive: restarts with back-off, passes their output on, stops them in order.
+"""Keeps child processes running: restarts them with back-off, passes on their output, stops them in order.
 
-Nothing here waits for the reader of our own output: lines are queued for it, or lost and counted.
+Nothing here waits for the reader of our own output: lines are queued, or dropped and counted.
 """
 
 import asyncio
@@ -19,23 +19,23 @@ from nodes.signals import SUPERVISED, die_with_parent
 FIRST_DELAY_SECONDS = 0.1
 LAST_DELAY_SECONDS = 5.0
 STABLE_SECONDS = 10.0
-"""A child that lived this long starts again without delay from the past."""
+"""A child that ran this long is restarted after the first delay again."""
 STOP_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
 WRONG_USAGE = 2
-"""A child with this exit code would fail again and again: its settings or the application are wrong."""
+"""A child with this exit code would always fail: its settings or the application are wrong."""
 
 
 @dataclass
 class Child:
-    """One process to keep alive.
+    """One process to keep running.
 
     Attributes:
-        name: "gateway.1".
-        command: makes the argument list, anew for each start.
-        environment: makes the variables that are added to ours, anew for each start.
+        name: for example "gateway.1".
+        command: returns the argument list for each start.
+        environment: returns the variables that are added to ours for each start.
         stop_rank: children of a lower rank are stopped first.
-        started: set when it was started, again.
+        started: set when the process has been started or restarted.
     """
 
     name: str
@@ -49,18 +49,18 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Of the running process."""
+        """The process id, or None if it is not running."""
         return self.process.pid if self.process and self.process.returncode is None else None
 
 
 class Supervisor:
-    """Runs children until it is told to stop, or one of them says that it never can run.
+    """Runs children until it is told to stop, or until one of them ends with WRONG_USAGE.
 
     Args:
-        children: in the order they are started.
+        children: in the order in which they are started.
         changed: called whenever a child was started.
-        stop_seconds: that a child may take to stop, then it is killed.
-        format: of our output: "console", "json" or "logfmt".
+        stop_seconds: how long a child may take to stop before it is killed.
+        format: the format of our output: "console", "json" or "logfmt".
     """
 
     def __init__(
@@ -91,9 +91,10 @@ class Supervisor:
                 child.process.kill()
 
     async def roll(self, whole: Callable[[], Awaitable[None]]) -> None:
-        """Restart every child, one by one, the last to be stopped first.
+        """Restart every child, one by one, those with the highest `stop_rank` first.
 
-        `whole` returns when everything works again; if it raises, the rest is left as it is.
+        `whole` must return when everything works again; if it raises, the other children are left as they
+        are.
         """
         for child in sorted(self.children, key=lambda each: -each.stop_rank):
             await whole()
@@ -107,7 +108,7 @@ class Supervisor:
         await whole()
 
     async def run(self) -> int:
-        """Start and restart; returns the exit code for the supervisor itself."""
+        """Start and restart the children; return the exit code for the supervisor itself."""
         keepers = [asyncio.create_task(self._keep(child), name=child.name) for child in self.children]
         try:
             await self._stopping.wait()
@@ -129,7 +130,7 @@ class Supervisor:
             born = loop.time()
             try:
                 code = await self._run_once(child)
-            except Exception as error:  # no memory, descriptor or process left, say: there will be again
+            except Exception as error:  # e.g. no memory or descriptor left, which may change
                 what = f"cannot be started: {error}"
             else:
                 what = _how_it_ended(code)
@@ -155,7 +156,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=printed.writer,
                 stderr=printed.writer,
-                start_new_session=True,  # Ctrl-C reaches the supervisor only, which stops in order
+                start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops them in order
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
         finally:
@@ -184,7 +185,7 @@ class Supervisor:
             child.output.ended()
 
     async def _end(self, child: Child, process: asyncio.subprocess.Process) -> None:
-        """SIGTERM, then SIGKILL; returns when it has ended."""
+        """Send SIGTERM, later SIGKILL; return when the process has ended."""
         if self._killing:
             process.kill()
         else:
@@ -194,7 +195,7 @@ class Supervisor:
                 await process.wait()
         except TimeoutError:
             self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
-            with contextlib.suppress(ProcessLookupError):  # at this very moment it did
+            with contextlib.suppress(ProcessLookupError):  # it has just stopped
                 process.kill()
             await process.wait()
 

@@ -1,10 +1,10 @@
-"""Which version of Channelmesh this is."""
+"""The version of Channelmesh."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def own_version() -> str:
-    """The installed version, or "unknown" when run from a tree that is not installed."""
+    """Return the installed version, or "unknown" if Channelmesh is not installed."""
     try:
         return version("channelmesh")
     except PackageNotFoundError:

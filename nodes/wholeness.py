@@ -1,6 +1,6 @@
-"""Whether a whole cluster works: every node is there, hears every proxy, and every gateway is ready.
+"""Waits until a cluster works: every node is present and hears every proxy, and every gateway is ready.
 
-If time runs out, it says what is missing.
+If time runs out, the error says what is missing.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from mesh.zeromq.name_resolution import resolve
 
 PATIENCE_SECONDS = 60.0
 LISTEN_SECONDS = 1.2
-"""Every node announces itself each second."""
+"""Long enough to hear every node, which announces itself each second."""
 CONNECT_SECONDS = 2.0
-"""For one try to reach a proxy; there are many."""
+"""The time for one attempt to reach a proxy; attempts are repeated."""
 RETRY_SECONDS = 0.2
 MAX_ANSWER_BYTES = 100_000
 
 
 class Asked(NamedTuple):
-    """What a gateway says of itself.
+    """A gateway's answer about itself.
 
     Attributes:
         node: its id; None if it does not answer.
@@ -44,10 +44,10 @@ async def until_whole(
     """Return once all these nodes work together.
 
     Args:
-        proxies: their addresses, names included.
-        gateways: the URL of each one's own port.
-        workers: how many there are.
-        seconds: that it may take, including the wait for a proxy that is not up yet.
+        proxies: the proxies' addresses, which may contain names.
+        gateways: the URL of each gateway's own port.
+        workers: the number of workers.
+        seconds: the time limit, including the wait for a proxy that is not up yet.
 
     Raises:
         NodeError: if it takes longer; it says what is missing.
@@ -65,7 +65,7 @@ async def until_whole(
 async def _try(
     proxies: Sequence[str], gateways: Sequence[str], workers: int, wrong: list[str]
 ) -> list[str]:
-    """What is missing; with a connection it is looked at again and again, and `wrong` kept current."""
+    """Return what is missing; while connected, check repeatedly and keep `wrong` current."""
     try:
         async with connect(*proxies, timeout_seconds=CONNECT_SECONDS) as connection:
             while True:
@@ -89,7 +89,7 @@ async def _missing(
 def missing(
     found: Sequence[Announcement], gateways: dict[str, Asked], proxies: Sequence[str], workers: int
 ) -> list[str]:
-    """One sentence for each thing that is not as it should be."""
+    """Return one sentence for each problem."""
     wrong = [f"{url}: {asked.problem}" for url, asked in gateways.items() if asked.problem is not None]
     here = sum(each.kind == "worker" for each in found)
     if here < workers:
@@ -114,7 +114,7 @@ def missing(
 
 
 def _ask(url: str) -> Asked:
-    # It is our own gateway on this machine: the name in its certificate does not matter.
+    # The certificate is not verified: nothing secret is sent, and the URL may name another host.
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:
@@ -134,7 +134,7 @@ def _read(error: urllib.error.HTTPError) -> bytes:
         with error:
             return error.read(MAX_ANSWER_BYTES)
     except (OSError, ValueError, http.client.HTTPException):
-        return b""  # it went, or fell silent, within its answer
+        return b""  # it ended, or stopped sending, during its answer
 
 
 def _node(body: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""A worker: runs the channels that the gateways' clients join."""
+"""A worker node: runs the channels that the gateways' clients join."""
 
 import asyncio
 
@@ -36,15 +36,15 @@ log = get_logger("nodes.worker")
 SOCKET = "link"
 CONFIRM_SECONDS = 0.5
 FOLLOWED_SECONDS = 1.0
-"""For another worker to track the presences of channels that moved there."""
+"""The time for other workers to track the presences of channels that moved to them."""
 
 
 class WorkerNode:
     """One worker.
 
     Attributes:
-        id: of this node, new with every start.
-        link_address: where gateways connect, once it is started.
+        id: the node's id, new with every start.
+        link_address: the address for gateways, once it is started.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class WorkerNode:
         """Listen for gateways, subscribe, and only then announce.
 
         Raises:
-            NodeError: if the link's address is occupied.
+            NodeError: if the link's address is in use.
         """
         settings = self.settings
         contexts.take_base()
@@ -147,14 +147,14 @@ class WorkerNode:
         return PresenceRegistry.of(self.endpoint.presences, self.id, publish, settings, local_broadcast)
 
     def _gateway_gone(self, gateway: str) -> None:
-        """A link has ended by itself: gateways that wait for an answer of this one want to know."""
+        """Report a gateway whose link ended unexpectedly, so that nobody waits for its answer."""
         assert self.bus is not None
         self.bus.paths.node_gone(gateway)
         if self.announcer is not None and self.announcer.placement.get(gateway) is not None:
             self.announcer.report_lost(gateway, "gateway")
 
     def _node_down(self, announcement: placement.Announcement) -> None:
-        """One that said goodbye still tells itself who leaves, and who only moves."""
+        """Mark a silent node as lost. A node that announced its end reports its presences itself."""
         if self.presences is not None and announcement.state != "down":
             self.presences.lost(announcement.node)
         if self._silence is not None and announcement.kind == "gateway" and announcement.state != "down":
@@ -164,9 +164,9 @@ class WorkerNode:
         telemetry.emit(event, {}, {"node": self.id, "kind": "worker"})
 
     async def aclose(self) -> None:
-        """Say goodbye, give away the channels that can move, end the others, end the links.
+        """Announce the end, move the channels that can move, end the others, close the links.
 
-        The clients of those that end join elsewhere.
+        The clients of channels that end rejoin on other workers.
         """
         if self.prober is not None:
             self.prober.draining = True
@@ -203,10 +203,10 @@ class WorkerNode:
         self._tell("node_stopped")
 
     def _bind(self) -> str:
-        """Where to listen for gateways.
+        """Return the address on which to listen for gateways.
 
         Raises:
-            SettingsError, NodeError: if there is no such place.
+            SettingsError, NodeError: if there is none.
         """
         link = self.settings.link
         if link.bind is not None:
@@ -220,7 +220,7 @@ class WorkerNode:
         return f"ipc://{self._directory.path / SOCKET}"
 
     async def _last_broadcasts(self) -> None:
-        """What was broadcast last must not be overtaken by the end of the links."""
+        """Wait until the bus has the last broadcasts, so that the links' end does not overtake them."""
         if self.bus is None or not self.bus.status().connected:
             return
         try:
@@ -230,7 +230,7 @@ class WorkerNode:
             log.warning("the bus did not confirm the last broadcasts", seconds=CONFIRM_SECONDS)
 
     def gauges(self) -> Gauges:
-        """What `/metrics` asks."""
+        """Return the values for `/metrics`."""
         assert self.channels is not None
         assert self.router is not None
         assert self.bus is not None

@@ -1,4 +1,4 @@
-"""`mesh routes`, `mesh settings`: what an application declares, and what a node would be told."""
+"""`mesh routes` and `mesh settings`: an application's routes, and the settings of its nodes."""
 
 from typing import Annotated
 

@@ -16,7 +16,7 @@ from mesh.errors import PayloadError
 from nodes.cli.options import BusProxy, Json
 
 LISTEN_SECONDS = 1.5
-"""Every node announces itself each second."""
+"""Long enough to hear every node, which announces itself each second."""
 
 
 def tail(
@@ -112,7 +112,7 @@ def nodes(proxy: BusProxy = None, json: Json = False) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """A payload that somebody typed. Raises PayloadError."""
+    """Parse a payload given as JSON. Raises PayloadError."""
     try:
         return jsonlib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -120,12 +120,12 @@ def parse_json(text: str) -> Any:
 
 
 def payloads_text(payload: Any) -> str:
-    """A payload as one line; bytes by their length."""
+    """Return a payload as one line; for bytes, their length."""
     if isinstance(payload, bytes):
         return f"({len(payload)} bytes)"
     try:
         return payloads.encode(payload)[1].decode()
-    except PayloadError:  # msgpack of another program carries what JSON cannot
+    except PayloadError:  # msgpack from another program may contain what JSON cannot
         return repr(payload)
 
 
@@ -135,7 +135,7 @@ def _json(each: Any) -> str:
 
 
 def run(work: Any) -> Any:
-    """Run a coroutine; Ctrl-C ends it without a word."""
+    """Run a coroutine and return its result; Ctrl-C ends it silently, with None."""
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:

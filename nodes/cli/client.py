@@ -19,7 +19,7 @@ from nodes.cli.options import Json
 DEFAULT_ADDRESS = "ws://localhost:4000/socket"
 SCHEMES = ("ws://", "wss://", "tcp://", "ipc://")
 MAX_LINES = 100
-"""Lines of stdin read ahead, and pushes that wait for their reply."""
+"""The most lines of stdin read ahead, and the most pushes that wait for their reply."""
 MAX_LINE_BYTES = 8_000_000
 
 Params = Annotated[
@@ -146,10 +146,10 @@ async def _print_events(channel: ClientChannel, printer: "_Printer", count: int 
 
 
 async def _push_lines(channel: ClientChannel, printer: "_Printer") -> None:
-    """Push what stdin says; several at a time, because not every event is answered."""
+    """Push the lines of stdin, several at a time, because not every event gets a reply."""
     room = asyncio.Semaphore(MAX_LINES)
     lines: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_LINES)
-    # A daemon: a read of a terminal cannot be cancelled, and must not keep the program from ending.
+    # A daemon: reading from a terminal cannot be cancelled, and must not keep the program running.
     threading.Thread(
         target=_read_lines, args=(asyncio.get_running_loop(), lines), name="stdin", daemon=True
     ).start()
@@ -160,7 +160,7 @@ async def _push_lines(channel: ClientChannel, printer: "_Printer") -> None:
         except PushError as error:
             printer.reply(event, error.status, error.response)
         except PushTimeout:
-            pass  # no reply is no error
+            pass  # not every event gets a reply
         except MeshError as error:
             printer.problem(str(error))
         finally:
@@ -187,7 +187,7 @@ def _parse_line(line: bytes) -> tuple[str, Any] | None:
 
 
 def _read_lines(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes | None]") -> None:
-    """Not by sys.stdin: its lock, held while it waits, would break the interpreter's end."""
+    """Read stdin without sys.stdin, whose lock, held while waiting, would break interpreter shutdown."""
     rest = b""
     try:
         while data := os.read(0, 65_536):
@@ -203,7 +203,7 @@ def _read_lines(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes | N
 
 
 class _Printer:
-    """Events and replies on stdout, the rest on stderr."""
+    """Prints events and replies to stdout, the rest to stderr."""
 
     def __init__(self, topic: str, json: bool) -> None:
         self._topic = topic
@@ -213,7 +213,7 @@ class _Printer:
         self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
     def event(self, event: str, payload: Any) -> None:
-        """A push or broadcast of the server."""
+        """Print a push or broadcast from the server."""
         if self._json:
             return self._line({"topic": self._topic, "event": event, "payload": _plain(payload)})
         self._stamp()
@@ -222,7 +222,7 @@ class _Printer:
         self._out.print(payloads_text(payload))
 
     def presence(self, state: dict[str, Any]) -> None:
-        """Who is there."""
+        """Print who is present, if that has changed."""
         counts = {key: len(entry["metas"]) for key, entry in state.items()}
         if counts == self._here:
             return  # e.g. the diff of one's own join, after the state
@@ -235,7 +235,7 @@ class _Printer:
         self._out.print(", ".join(f"{key} ×{n}" if n > 1 else key for key, n in counts.items()) or "nobody")
 
     def reply(self, event: str, status: str, response: Any) -> None:
-        """The reply to a line of stdin."""
+        """Print the reply to a line of stdin."""
         if self._json:
             return self._line(
                 {"topic": self._topic, "event": event, "status": status, "response": _plain(response)}
@@ -246,18 +246,18 @@ class _Printer:
         )
 
     def answer(self, status: str, response: Any) -> None:
-        """The reply to the only push."""
+        """Print the reply to the only push."""
         if self._json:
             return self._line({"status": status, "response": _plain(response)})
         self._out.print(payloads_text(response))
 
     def state(self, state: str, reason: str) -> None:
-        """The channel's state."""
+        """Print the channel's state."""
         if state in ("joined", "errored", "closed"):
             self._err.print(f"{self._topic}: {state}", f"({reason})" if reason else "", style="dim")
 
     def problem(self, sentence: str) -> None:
-        """What went wrong with a line of stdin."""
+        """Print what went wrong with a line of stdin."""
         self._err.print(f"mesh: {sentence}", style="red")
 
     def _line(self, row: dict[str, Any]) -> None:
@@ -272,7 +272,7 @@ def _plain(payload: Any) -> Any:
 
 
 def _split(words: list[str], wanted: int, usage: str, optional: int = 0) -> tuple[str, list[str]]:
-    """(address, the other words)."""
+    """Return (address, the other words)."""
     address, rest = (words[0], words[1:]) if words[0].startswith(SCHEMES) else (DEFAULT_ADDRESS, words)
     if not wanted <= len(rest) <= wanted + optional:
         raise SettingsError(f"{' '.join(words)!r}: want [ADDRESS] {usage}")

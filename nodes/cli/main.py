@@ -1,4 +1,4 @@
-"""Runs `mesh …`: imports the module of the command that is meant, and no other."""
+"""Runs `mesh …`; imports only the module of the given command."""
 
 import sys
 from collections.abc import Iterable
@@ -31,11 +31,11 @@ COMMANDS = {
     "gen": "nodes.cli.generators",
     "keys": "nodes.cli.keys",
 }
-"""The module of each, in the order of the help. It has a function, or a group, of the command's name."""
+"""The module of each command, in the order of the help; it has a function or group of that name."""
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command line with these commands; by default with all."""
+    """Return the command line with these commands; by default with all."""
     app = typer.Typer(
         name="mesh",
         no_args_is_help=True,
@@ -61,10 +61,10 @@ def _group() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; what goes wrong is one readable line and an exit code.
+    """Run the command line; errors become readable lines and an exit code.
 
-    Exit codes: 2 for settings, application and usage; 1 for a node that cannot run, and for a client
-    that is not let in or gets an error; 128 + N for a node that signal N stopped before it was up.
+    Exit codes: 2 for errors in settings, application or usage; 1 for a node that cannot run, and for a
+    client that is refused or gets an error; 128 + N for a node that signal N stopped before it was up.
     """
     if arguments is None:
         ownership.take()

@@ -1,4 +1,4 @@
-"""`mesh trace`: what becomes of the next messages on a topic, at each gateway."""
+"""`mesh trace`: what happens to the next messages on a topic, at each gateway."""
 
 import json as jsonlib
 import time
@@ -68,7 +68,7 @@ def _problems(topic: str, traced: Trace, seconds: float) -> list[str]:
 
 
 def _fates(key: Key, traced: Trace) -> dict[str, Fate | str]:
-    """By gateway; in words where there is none."""
+    """Return the fate at each gateway, or the reason why there is none."""
     fates: dict[str, Fate | str] = {}
     for gateway, seen in traced.gateways:
         if seen is None:
@@ -81,7 +81,7 @@ def _fates(key: Key, traced: Trace) -> dict[str, Fate | str]:
 
 
 def _start(fates: Mapping[str, Fate | str], published: Published | None) -> float:
-    """When it was published, or else first arrived anywhere."""
+    """Return when the message was published, or else when it first arrived at a gateway."""
     if published is not None:
         return published.at
     return min(fate.arrived for fate in fates.values() if isinstance(fate, Fate))

@@ -1,4 +1,4 @@
-"""`mesh wait`: until a mesh is whole, for scripts that restart its nodes one by one."""
+"""`mesh wait`: waits until a mesh works, for scripts that restart its nodes one by one."""
 
 from typing import Annotated
 

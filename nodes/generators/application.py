@@ -9,7 +9,7 @@ def new(name: str, directory: Path) -> list[Path]:
     """Write the application `name` into `directory`/`name`; returns its files.
 
     Raises:
-        ApplicationError: for a name that cannot be, or if something is there already.
+        ApplicationError: if the name is invalid, or a file exists already.
     """
     check_package(name)
     root = directory / name
