@@ -95,7 +95,6 @@ class Hub:
         self.socket_ids = SocketIds(bus)
         self.read_pauses = ReadPauses()
         self._gateway = gateway
-        self.links = link(self)
         self.join_guard = JoinGuard(self, settings.max_topic_rest_seconds, tell_gateways)
         self._settings = settings
         self._limits = limits or LimitSettings()
@@ -103,12 +102,12 @@ class Hub:
         self._channels: dict[int, GatewayChannel] = {}
         self._topics = SubscribedTopics(bus)
         self._lost = LostWorkers(self._channels, self._channel_lost)
-        self._publisher_pauses = PublisherPauses(self.links.tell_all, settings)
-        self._ordering = Ordering(
-            gateway, self, self.fanout, self._channels, bus, self.links.received, hold_seconds
-        )
+        received = self._commands_received
+        self._ordering = Ordering(gateway, self, self.fanout, self._channels, bus, received, hold_seconds)
         self.on_broadcast = self._ordering.on_broadcast
         self.on_command = self._ordering.on_command
+        self.links = link(self)
+        self._publisher_pauses = PublisherPauses(self.links.tell_all, settings)
         self._subscribing = SubscribingJoins(
             bus, settings.bus_wait_seconds, settings.max_joins_waiting,
             self._subscribed, self.on_unplaceable,
@@ -196,6 +195,9 @@ class Hub:
         """A command for a channel, in its turn. A failure ends that channel (mesh/link/dealer.py)."""
         client = channel.client
         self._carry_out(client, COMMANDS[type(command)](client.session, channel, command))
+
+    def _commands_received(self, worker: str) -> int:
+        return self.links.received(worker)
 
     def on_behind(self, worker: str, much: bool) -> None:
         """Much waits for a worker: who has a channel there is not read from until that is no longer so."""

@@ -1,9 +1,8 @@
-"""A gateway's HTTP server: Tornado's, with error responses for its limits and with separate time-outs.
+"""The HTTP server of a gateway: Tornado's, with limits that are answered and time-outs of their own.
 
-Tornado closes the connection if a request is too long or too slow, and has one time-out for a request and
-for the idle time between two. Here the head is read first (gateway/http/head.py) and then passed to
-Tornado. What a client sends after its answer was written is read and dropped for a while, because closing
-at once could destroy the answer.
+Tornado hangs up on what is too long or too slow, and knows one time-out for a request and for the silence
+between two. Here a head is read first (gateway/http/head.py) and then handed to Tornado. What a client
+sends after its answer was written is dropped for a while: hanging up at once could destroy the answer.
 """
 
 import asyncio
@@ -39,25 +38,25 @@ log = get_logger("gateway.http")
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 5.0
-"""How long to read and drop what a refused client still sends, so that it receives the answer."""
+"""For this long, what a refused client still sends is read and dropped, so that it gets the answer."""
 LINGER_BYTES = 16_000_000
 NO_LIMIT = 2**62
-"""Bodies are limited in gateway/http/bodies.py, where the answer gives the reason."""
+"""Bodies are bounded in gateway/http/bodies.py, where the answer says why."""
 TOO_SLOW = HeadError(408, "the request took too long (gateway.handshake_timeout_seconds)")
 
 
 def has_body(headers: HTTPHeaders) -> bool:
-    """Return whether a request announces a body."""
+    """Whether a request announces a body."""
     return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0") != ""
 
 
 def phrase(status: int) -> str:
-    """Return the reason phrase of a status."""
+    """The reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 
 def answer(error: HeadError, head: bool = False) -> bytes:
-    """Return the response to a refused request; if `head`, without content, as HEAD requires."""
+    """The response to a request that is not read further; `head`: to a HEAD, without its content."""
     body = error.sentence.encode()
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
@@ -73,12 +72,12 @@ def answer(error: HeadError, head: bool = False) -> bytes:
 
 
 class GatewayServer(HTTPServer):
-    """Serves an application. Create it with `GatewayServer(application, settings=…, ssl_options=…)`."""
+    """Serves an application. Made as `GatewayServer(application, settings=…, ssl_options=…)`."""
 
     def initialize(  # type: ignore[override]
         self, application: Application, settings: GatewaySettings, ssl_options: ssl.SSLContext | None = None
     ) -> None:
-        """Called by Tornado's constructor."""
+        """Tornado's constructor calls this."""
         self._settings = settings
         self._connections: set[ServerConnection]  # type: ignore[assignment]
         super().initialize(
@@ -86,29 +85,37 @@ class GatewayServer(HTTPServer):
         )
 
     def handle_stream(self, stream: IOStream, address: Any, answered: bool = False) -> None:
-        """Serve a connection. If `answered`, it has had a request and may be idle for longer."""
+        """A connection; `answered` if it had a request already, so it may be idle for longer."""
         context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
         connection = ServerConnection(stream, self.conn_params, context, self._settings, answered)
         self._connections.add(connection)
         connection.start_serving(self)
 
     def stop(self) -> None:
-        """Make each further answer the last of its connection, with `Connection: close` (RFC 9112 §9.6)."""
+        """From now on each answer is the last one of its connection, and says so (RFC 9112 §9.6)."""
         super().stop()
         self.conn_params.no_keep_alive = True
 
     async def finish(self, timeout_seconds: float) -> None:
-        """After `stop`: answer the requests received, within this time; then close all connections."""
+        """After `stop`: answer the requests that have come, and close all connections.
+
+        Idle ones are closed at once, the others when they are answered or after the time-out.
+        """
         for connection in list(self._connections):
             connection.close_if_idle()
+        await self._served(timeout_seconds)
+        for connection in list(self._connections):
+            connection.stream.close()
+        await self._served(timeout_seconds)
+
+    async def _served(self, timeout_seconds: float) -> None:
         serving = [connection.serving for connection in self._connections]
         if serving:
             await asyncio.wait(serving, timeout=timeout_seconds)
-        await self.close_all_connections()
 
 
 class ServerConnection(HTTP1ServerConnection):
-    """One connection, which serves one request after the other."""
+    """One connection: a request after the other."""
 
     def __init__(
         self,
@@ -130,9 +137,12 @@ class ServerConnection(HTTP1ServerConnection):
         return self._serving_future
 
     def close_if_idle(self) -> None:
-        """Close the connection unless a request has begun, read or unread."""
-        begun = self._request is not None and self._request.begun
-        if not begun and not readable(self.stream):
+        """Close the connection unless some of a request has come, read or not."""
+        if self._request is not None and self.stream.reading() and not self._request.begun:
+            self._close_if_silent()
+
+    def _close_if_silent(self) -> None:
+        if not readable(self.stream):
             self.stream.close()
 
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
@@ -150,6 +160,8 @@ class ServerConnection(HTTP1ServerConnection):
 
     async def _serve_one(self, delegate: HTTPServerConnectionDelegate) -> bool:
         settings = self._settings
+        if self.params.no_keep_alive:
+            self._close_if_silent()  # the read below would begin after `close_if_idle`
         idle = settings.keepalive_seconds if self._answered else settings.handshake_timeout_seconds
         self._request = connection = Connection(self.stream, self.params, self.context, settings)
         if not await connection.read_head(idle):
@@ -182,13 +194,13 @@ class Connection(HTTP1Connection):
 
     @property
     def begun(self) -> bool:
-        """Whether any part of the request has been read."""
+        """Whether some of the request has been read."""
         return self._head.begun
 
     # The head
 
     async def read_head(self, idle_seconds: float) -> bool:
-        """Wait for a request's head and check it, for Tornado to read next; False if there is none."""
+        """Wait for a request and look at its head, which Tornado reads then; False if there is none."""
         reader = self._head
         seconds = self._settings.handshake_timeout_seconds
         try:
@@ -233,7 +245,7 @@ class Connection(HTTP1Connection):
         self.stream.close()
 
     def _shut_down(self) -> None:
-        """Shut down the sending side, except with TLS, where that is not possible."""
+        """Close the sending half; TLS has none."""
         if not isinstance(self.stream, SSLIOStream) and not self.stream.closed():
             try:
                 self.stream.socket.shutdown(socket.SHUT_WR)
@@ -243,7 +255,7 @@ class Connection(HTTP1Connection):
     # The body
 
     async def read_response(self, delegate: HTTPMessageDelegate) -> bool:
-        """Serve one request to the end of its answer; return whether another may follow."""
+        """One request, to the end of its answer; returns whether another may follow."""
         self._timer = Deadline(self._settings.handshake_timeout_seconds, self._too_slow)
         try:
             goes_on = await super().read_response(delegate)
@@ -276,7 +288,7 @@ class Connection(HTTP1Connection):
                 raise HTTPInputError("chunked body too large")
             if content:
                 await self._deliver_body(delegate, content)
-            await asyncio.sleep(0)  # buffered data must not keep other tasks waiting
+            await asyncio.sleep(0)  # what has been read already must not keep others waiting
         unread(self.stream, rest)
 
     async def _deliver_body(self, delegate: HTTPMessageDelegate, data: bytes) -> None:
@@ -294,7 +306,7 @@ class Connection(HTTP1Connection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Any:
-        """As in Tornado, with `Connection: close` if the body is unread or the server is stopping."""
+        """As in Tornado; says that the connection ends if the body is unread or the server stops."""
         request = self._request_headers
         if self.params.no_keep_alive:
             self._disconnect_on_finish = True
@@ -303,7 +315,7 @@ class Connection(HTTP1Connection):
         return super().write_headers(start_line, headers, chunk)
 
     def _finish_request(self, future: "asyncio.Future[None] | None") -> None:
-        """Finish after the answer; an unread body is read and dropped for a while before closing."""
+        """The answer is written. A body that is not read yet is dropped for a while before we hang up."""
         unread = self._disconnect_on_finish and not self._read_finished
         if not unread or self.stream is None or self.stream.closed():
             super()._finish_request(future)
@@ -319,7 +331,7 @@ class Connection(HTTP1Connection):
 
 
 def readable(stream: IOStream) -> bool:
-    """Return whether there are unread bytes, or an unread end of the stream."""
+    """Whether bytes have come, or the end, that nobody has read."""
     if stream.closed():
         return False
     poll = select.poll()
@@ -328,6 +340,6 @@ def readable(stream: IOStream) -> bool:
 
 
 def unread(stream: IOStream, data: bytes) -> None:
-    """Put bytes back into a stream, to be read next."""
+    """Give bytes back to a stream: they are read next."""
     stream._read_buffer[:0] = data
     stream._read_buffer_size += len(data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.transports import registry
 from mesh import Channel, Endpoint, SocketHandler, ok, on
-from mesh.settings import Settings
+from mesh.settings import build
 from nodes.embedded import EmbeddedNode
 from tests.contract import sse_transport
 from tests.contract.transport_peers import EventsPeer
@@ -38,7 +38,7 @@ def test_a_transport_that_is_registered_serves_channels_and_drains(monkeypatch):
     monkeypatch.setattr(registry, "TRANSPORTS", [*registry.TRANSPORTS, sse_transport.ServerSentEvents])
 
     async def story():
-        node = EmbeddedNode(Endpoint(sockets={"/socket": User}), Settings(gateway={"port": 0}))
+        node = EmbeddedNode(Endpoint(sockets={"/socket": User}), build({"gateway": {"port": 0}}))
         await node.start()
         try:
             peer = await EventsPeer.connect(Running(node.gateway.addresses[0]))

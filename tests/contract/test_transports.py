@@ -19,7 +19,7 @@ from gateway.transports.server import Services
 from mesh import Channel, Endpoint, Mount, SocketHandler, refuse
 from mesh.errors import CloseCode
 from mesh.messages import JSON
-from mesh.settings import Settings
+from mesh.settings import build
 from mesh.telemetry import counters
 from nodes import listening
 from tests.contract.transport_peers import PEERS, Ended, MemoryPeer, Refused
@@ -105,10 +105,12 @@ def frame(client, number, event="e"):
 
 @contextlib.asynccontextmanager
 async def gateway(peer, **settings):
-    given = Settings(
-        gateway={"max_unsent_bytes": 100_000, **settings.get("gateway", {})},
-        longpoll=settings.get("longpoll", {}),
-        zeromq={"high_water_mark": 10},
+    given = build(
+        {
+            "gateway": {"max_unsent_bytes": 100_000, **settings.get("gateway", {})},
+            "longpoll": settings.get("longpoll", {}),
+            "zeromq": {"high_water_mark": 10},
+        }
     )
     hub, context = Hub(), zmq.Context()
     endpoint = Endpoint(sockets={"/socket": Mount(User, longpoll=True)})

@@ -59,12 +59,15 @@ class Gateway:
 
     def __init__(self, context, worker):
         self.placement, self.lost, self.heard, self.malformed = Placement(), [], [], []
+        self.failing_channel = None
         self.announcement = Announcement(
             node="w", kind="worker", link=worker.address, routes=(("/socket", "room:*"),)
         )
         self.workers = WorkerLinks(self, context, "g", self, LINK, 60.0, 10, SILENCE)
 
     def on_command(self, _, command):
+        if command.channel == self.failing_channel:
+            raise ValueError("cannot")
         self.heard.append(command)
 
     def on_malformed(self, _, command):
@@ -132,12 +135,7 @@ async def test_a_text_where_bytes_belong_costs_one_channel_and_the_others_of_the
 
 @scenario
 async def test_an_error_of_ours_with_one_command_costs_its_channel_and_no_other_command(gateway, worker):
-    def fail(_, command):
-        if command.channel == 7:
-            raise ValueError("cannot")
-        gateway.heard.append(command)
-
-    gateway.on_command = fail
+    gateway.failing_channel = 7
     gateway.announce()
     await worker.welcome()
     await gateway.linked()

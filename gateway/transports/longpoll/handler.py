@@ -6,7 +6,6 @@ Source: Phoenix.Transports.LongPoll.
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from tornado.web import stream_request_body
@@ -26,9 +25,6 @@ class LongPollRequests(Protocol):
 
     relay: SessionRelay
     draining: bool
-
-    def request(self) -> AbstractContextManager[None]:
-        """A request is being answered."""
 
     async def open(self, mount: Mount, admitted: Admitted) -> str:
         """Begin a session; return its token. Raises RefusedError."""

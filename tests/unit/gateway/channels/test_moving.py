@@ -360,6 +360,10 @@ class Handler:
 
     def on_linked(self, worker): ...
 
+    def on_command(self, worker, command): ...
+
+    def on_behind(self, worker, much): ...
+
 
 def workers(**versions):
     handler = Handler()

@@ -58,19 +58,25 @@ def test_every_phase_comes_to_its_end(phase):
     assert reachable([phase]) & {Phase.TERMINATED}
 
 
-@pytest.mark.parametrize("phase", OVER, ids=lambda phase: phase.name)
+@pytest.mark.parametrize("phase", [each for each in Phase if each in OVER], ids=lambda phase: phase.name)
 def test_what_is_over_never_lives_again(phase):
     assert not reachable([phase]) & ALIVE
 
 
 @pytest.mark.parametrize(
-    ("phase", "event"), list(product(Phase, FROM_OUTSIDE | AT_ANY_TIME)), ids=lambda each: each.name
+    ("phase", "event"),
+    [pair for pair in product(Phase, Event) if pair[1] in FROM_OUTSIDE | AT_ANY_TIME],
+    ids=lambda each: each.name,
 )
 def test_links_and_callbacks_may_end_a_channel_in_every_phase(phase, event):
     assert (phase, event) in TABLE
 
 
-@pytest.mark.parametrize(("phase", "event"), list(product(OVER, FROM_OUTSIDE | AT_ANY_TIME)))
+@pytest.mark.parametrize(
+    ("phase", "event"),
+    [(a, b) for a, b in product(Phase, Event) if a in OVER and b in FROM_OUTSIDE | AT_ANY_TIME],
+    ids=lambda each: each.name,
+)
 def test_what_is_over_hears_at_most_that_its_client_is_gone(phase, event):
     to, actions = TABLE[phase, event]
     assert to is phase
