@@ -130,8 +130,11 @@ class ServerConnection(HTTP1ServerConnection):
 
     def close_if_idle(self) -> None:
         """Close it unless a request has begun, be it unread."""
-        begun = self._request is not None and self._request.begun
-        if not begun and not readable(self.stream):
+        if self._request is not None and self.stream.reading() and not self._request.begun:
+            self._close_if_silent()
+
+    def _close_if_silent(self) -> None:
+        if not readable(self.stream):
             self.stream.close()
 
     async def _server_request_loop(self, delegate: HTTPServerConnectionDelegate) -> None:
@@ -149,6 +152,8 @@ class ServerConnection(HTTP1ServerConnection):
 
     async def _serve_one(self, delegate: HTTPServerConnectionDelegate) -> bool:
         settings = self._settings
+        if self.params.no_keep_alive:
+            self._close_if_silent()  # the read below would begin after `close_if_idle`
         idle = settings.keepalive_seconds if self._answered else settings.handshake_timeout_seconds
         self._request = connection = Connection(self.stream, self.params, self.context, settings)
         if not await connection.read_head(idle):
