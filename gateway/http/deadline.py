@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 GRACE_SECONDS = 0.1
-"""When this process stood still, what clients sent in time is read in the turns after the timer's."""
+"""After this process stood still, what clients sent in time is read in turns that follow the timer's."""
 
 
 class Deadline:
-    """Calls a function after some seconds, and a moment for reading what came before.
+    """Calls a function after a time-out, GRACE_SECONDS late, so that what came in time is read first.
 
     `asyncio.timeout` would win against bytes that become readable in the same turn of the event loop.
     """
@@ -19,7 +19,7 @@ class Deadline:
         self._timer = self._loop.call_later(seconds, self._grace)
 
     def restart(self, seconds: float) -> None:
-        """Call it after so many seconds from now instead."""
+        """Begin the time-out again, with this length."""
         self.cancel()
         self._timer = self._loop.call_later(seconds, self._grace)
 

@@ -97,13 +97,21 @@ class GatewayServer(HTTPServer):
         self.conn_params.no_keep_alive = True
 
     async def finish(self, timeout_seconds: float) -> None:
-        """After `stop`: answer the requests that have come, for so long at most; close all connections."""
+        """After `stop`: answer the requests that have come, and close all connections.
+
+        Idle ones are closed at once, the others when they are answered or after the time-out.
+        """
         for connection in list(self._connections):
             connection.close_if_idle()
+        await self._served(timeout_seconds)
+        for connection in list(self._connections):
+            connection.stream.close()
+        await self._served(timeout_seconds)
+
+    async def _served(self, timeout_seconds: float) -> None:
         serving = [connection.serving for connection in self._connections]
         if serving:
             await asyncio.wait(serving, timeout=timeout_seconds)
-        await self.close_all_connections()
 
 
 class ServerConnection(HTTP1ServerConnection):
@@ -129,7 +137,7 @@ class ServerConnection(HTTP1ServerConnection):
         return self._serving_future
 
     def close_if_idle(self) -> None:
-        """Close it unless a request has begun, be it unread."""
+        """Close the connection unless some of a request has come, read or not."""
         if self._request is not None and self.stream.reading() and not self._request.begun:
             self._close_if_silent()
 
