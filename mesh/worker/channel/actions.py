@@ -21,9 +21,11 @@ class Living(Served, MovableServer, Protocol):
 
     Attributes:
         execution_context: in which the callbacks run.
+        kill_timer: kills the channel, unless it ends before.
     """
 
     execution_context: Context
+    kill_timer: asyncio.TimerHandle | None
 
     @property
     def worker(self) -> ServerWorker:
@@ -71,8 +73,9 @@ def _cancel_callback(server: Living, _: Ending) -> None:
 
 
 def _kill_later(server: Living, ending: Ending) -> None:
-    loop = asyncio.get_running_loop()
-    loop.call_later(server.worker.settings.kill_seconds, server.change, Event.KILLED, ending)
+    if server.kill_timer is None:  # else it is killed earlier, for the first reason
+        loop, seconds = asyncio.get_running_loop(), server.worker.settings.kill_seconds
+        server.kill_timer = loop.call_later(seconds, server.change, Event.KILLED, ending)
 
 
 def _say(server: Living, ending: Ending) -> None:
@@ -82,6 +85,9 @@ def _say(server: Living, ending: Ending) -> None:
 
 
 def _release(server: Living, _: Ending) -> None:
+    if server.kill_timer is not None:
+        server.kill_timer.cancel()
+        server.kill_timer = None  # it refers to the server
     server.worker.remove(server)
     server.context.release()
 

@@ -68,8 +68,8 @@ class ChannelServer:
     """
 
     __slots__ = (
-        "_callback_over", "channel", "context", "execution_context", "intercepts", "life", "mailbox",
-        "mount", "task", "worker",
+        "_callback_over", "channel", "context", "execution_context", "intercepts", "kill_timer", "life",
+        "mailbox", "mount", "task", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class ChannelServer:
         self.worker = worker
         self.execution_context = execution_context
         self.task: asyncio.Task[None] | None = None
+        self.kill_timer: asyncio.TimerHandle | None = None
         self.mount = join.mount
         self.intercepts = frozenset(channel.intercept)
         self._callback_over: asyncio.Future[None] | None = None

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 import tracemalloc
+import weakref
 
 import msgspec
 import pytest
@@ -324,6 +325,23 @@ async def test_a_replaced_channel_is_cancelled_and_closed(worker):
     await worker.wait(commands.Closed)
     assert Room.ended == ["duplicate_join"]
     assert not any(isinstance(each, commands.Reply) for each in worker.sent)
+
+
+@scenario(kill_seconds=60)
+async def test_a_channel_that_ends_before_it_is_killed_is_free_at_once(worker):
+    worker.join()
+    await worker.wait(commands.Joined)
+    ended = weakref.ref(worker.channels.server(LINK, 1).channel)
+    worker.do(commands.Leave(1, "2"))
+    worker.do(commands.Replace(1))  # the leave is answered first, within kill_seconds
+    await worker.wait(commands.Closed)
+    assert Room.ended == ["left"]
+
+    def free():
+        gc.collect()
+        return ended() is None
+
+    await until(free)
 
 
 @scenario(kill_seconds=0.05)
