@@ -58,7 +58,7 @@ class Supervisor:
 
     Args:
         children: in the order in which they are started.
-        changed: called whenever a child was started.
+        changed: called whenever a child was started; None: nobody has to know.
         stop_seconds: how long a child may take to stop before it is killed.
         format: the format of our output: "console", "json" or "logfmt".
     """
@@ -66,7 +66,7 @@ class Supervisor:
     def __init__(
         self,
         children: list[Child],
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] | None = None,
         stop_seconds: float = STOP_SECONDS,
         format: str = "console",
     ) -> None:
@@ -164,7 +164,8 @@ class Supervisor:
         child.starts += 1
         child.started.set()
         self._say(child, f"started, pid {process.pid}")
-        self._changed()
+        if self._changed is not None:
+            self._changed()
         code = await process.wait()
         printed.ended()
         return code

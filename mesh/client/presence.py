@@ -32,7 +32,7 @@ class Presence:
         self._pending_ref: str | None = None
         self._on_join: OnJoin = _ignore
         self._on_leave: OnLeave = _ignore
-        self._on_sync: Callable[[], object] = lambda: None
+        self._on_sync: Callable[[], object] | None = None
 
     def on_join(self, callback: OnJoin) -> None:
         """Call `callback(key, the entry before or None, what joined)`; replaces an earlier callback."""
@@ -59,7 +59,11 @@ class Presence:
         pending, self._pending = self._pending, []
         for diff in pending if self._pending_ref == join_ref else ():  # not those of an earlier join
             self.state = sync_diff(self.state, diff, self._on_join, self._on_leave)
-        self._on_sync()
+        self._tell_synced()
+
+    def _tell_synced(self) -> None:
+        if self._on_sync is not None:
+            self._on_sync()
 
     def changed(self, diff: dict[str, State], join_ref: str | None) -> None:
         """Apply a `presence_diff`, or keep it until the state of the join with this ref has arrived."""
@@ -70,7 +74,7 @@ class Presence:
             self._pending.append(diff)
             return
         self.state = sync_diff(self.state, diff, self._on_join, self._on_leave)
-        self._on_sync()
+        self._tell_synced()
 
 
 def sync_state(
