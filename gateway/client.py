@@ -1,43 +1,65 @@
 """One client, as its hub and its transport know it."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from gateway.channels.gateway_channel import GatewayChannel
 from gateway.channels.session import Session
+from gateway.flow.rate_limits import socket_limits
 from gateway.transports.base import Encoding, Transport
 from mesh.debug import SocketInfo
 from mesh.link import commands
 from mesh.messages import MSGPACK
+from mesh.mount import Mount
+from mesh.settings import GatewaySettings, LimitSettings
 
 
 class Client:
     """One connected, authenticated client.
+
+    Args:
+        next_number: gives each of its channels a number.
+        settings: of the gateway.
+        limits: of its rates.
 
     Attributes:
         mount: path of its socket mount.
         id: what its handler's `id` returned.
         assigns: its handler's assigns, msgpack.
         outbox: takes what `encoding.ready` makes.
+        session: decides about its channels.
     """
 
     __slots__ = ("assigns", "encoding", "id", "mount", "outbox", "session", "transport")
 
     def __init__(
         self,
-        mount: str,
+        mount: Mount,
         id: str | None,
         assigns: bytes,
         encoding: Encoding,
         transport: Transport,
         outbox: Any,
+        next_number: Callable[[], int],
+        settings: GatewaySettings,
+        limits: LimitSettings,
     ) -> None:
-        self.mount = mount
+        self.mount = mount.path
         self.id = id
         self.assigns = assigns
         self.encoding = encoding
         self.transport = transport
         self.outbox = outbox
-        self.session: Session
+        self.session = Session(
+            encoding.serializer,
+            mount.routes,
+            self,
+            next_number,
+            settings.max_channels_per_socket,
+            settings.max_pending_bytes,
+            socket_limits(limits, mount.routes, time.monotonic),
+        )
 
     def join(self, channel: GatewayChannel) -> commands.Join:
         """What asks a worker to run a channel that is joining, or moves."""

@@ -5,7 +5,6 @@ Transports call `connect`, `received` and `disconnected`; links and bus call the
 carried out here. What comes from the links and the bus goes through gateway/ordering first.
 """
 
-import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -26,14 +25,12 @@ from gateway.channels.actions import (
 from gateway.channels.answers import UNAVAILABLE
 from gateway.channels.gateway_channel import GatewayChannel
 from gateway.channels.phases import Event, Phase
-from gateway.channels.session import Session
 from gateway.channels.worker_commands import COMMANDS
 from gateway.client import Client
 from gateway.fanout.delivery_stats import CLIENT_GONE
 from gateway.fanout.fanout import Fanout
 from gateway.fanout.subscribed_topics import SubscribedTopics
 from gateway.flow.publisher_pauses import PublisherPauses
-from gateway.flow.rate_limits import socket_limits
 from gateway.flow.read_pauses import JOIN, ReadPauses, Reason
 from gateway.joins.join_guard import JoinGuard
 from gateway.joins.lost_workers import LostWorkers
@@ -41,7 +38,7 @@ from gateway.joins.pending import SubscribingJoins
 from gateway.joins.worker_links import WorkerLinks
 from gateway.ordering.ordering import Ordering
 from gateway.socket_ids import SocketIds
-from gateway.transports.base import GONE
+from gateway.transports.base import GONE, Encoding, OutboxContract, Transport
 from mesh import payloads, telemetry
 from mesh.bus.contract import Bus
 from mesh.bus.frames import BROADCAST, VERSION, Header
@@ -120,16 +117,19 @@ class Hub:
 
     # Clients
 
-    def connect(self, client: Client, mount: Mount) -> None:
-        """Take in a client."""
-        settings, limits = self._settings, socket_limits(self._limits, mount.routes, time.monotonic)
-        client.session = Session(
-            client.encoding.serializer, mount.routes, client, self._numbers.__next__,
-            settings.max_channels_per_socket, settings.max_pending_bytes, limits,
+    def connect(
+        self, mount: Mount, id: str | None, assigns: bytes, encoding: Encoding, transport: Transport,
+        outbox: OutboxContract,
+    ) -> Client:  # fmt: skip
+        """Take in a client, of whom this is known."""
+        client = Client(
+            mount, id, assigns, encoding, transport, outbox,
+            self._numbers.__next__, self._settings, self._limits,
         )  # fmt: skip
         self.clients[client] = None
         stats.connections += 1
         self.socket_ids.add(client)
+        return client
 
     def counts(self) -> tuple[dict[str, float], int, int]:
         """(clients by transport, channels, topics)."""

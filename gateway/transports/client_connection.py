@@ -115,8 +115,8 @@ class ClientConnection:
 
     def admit(self, mount: Mount, admitted: Admitted, encoding: Encoding) -> None:
         """Register the client with the hub, and start reading."""
-        self.client = Client(mount.path, admitted.socket_id, admitted.assigns, encoding, self, self.outbox)
-        self._server.hub.connect(self.client, mount)
+        socket_id, assigns = admitted.socket_id, admitted.assigns
+        self.client = self._server.hub.connect(mount, socket_id, assigns, encoding, self, self.outbox)
         self._handle(Event.ADMITTED)
 
     def end(self, code: int | None, reason: str = "") -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
 import zmq
 
+from gateway.client import Client
 from gateway.fanout.delivery_stats import SLOW_CLIENT, DeliveryStats, TopicStats
 from gateway.flow.outbox import Flusher
 from gateway.flow.watermark import HighWatermark
@@ -19,7 +21,7 @@ from gateway.transports.server import Services
 from mesh import Channel, Endpoint, Mount, SocketHandler, refuse
 from mesh.errors import CloseCode
 from mesh.messages import JSON
-from mesh.settings import build
+from mesh.settings import GatewaySettings, LimitSettings, build
 from mesh.telemetry import counters
 from nodes import listening
 from tests.contract.transport_peers import PEERS, Ended, MemoryPeer, Refused
@@ -57,11 +59,17 @@ class Hub:
         self.socket_ids = SocketIds(self.bus)
         self.clients, self.messages, self.gone = [], [], []
         self.subscribed_before = None
+        self.numbers = count(1)
 
-    def connect(self, client, mount):
+    def connect(self, mount, id, assigns, encoding, transport, outbox):
         self.subscribed_before = list(self.bus.subscribed)
+        client = Client(
+            mount, id, assigns, encoding, transport, outbox,
+            self.numbers.__next__, GatewaySettings(), LimitSettings(),
+        )  # fmt: skip
         self.socket_ids.add(client)
         self.clients.append(client)
+        return client
 
     def received(self, client, data, binary):
         assert client in self.clients
@@ -115,9 +123,7 @@ async def gateway(peer, **settings):
     hub, context = Hub(), zmq.Context()
     endpoint = Endpoint(sockets={"/socket": Mount(User, longpoll=True)})
     bodies = Bodies(given.gateway.max_body_bytes, given.gateway.max_bodies_bytes)
-    services = Services(
-        "g", hub, endpoint, given, "s" * 32, SimpleNamespace(answers={}), context, Flusher(), bodies
-    )
+    services = Services("g", hub, endpoint, given, "s" * 32, SimpleNamespace(), context, Flusher(), bodies)
     transport = peer.make(services)
     server = GatewayServer(make_application(endpoint, transport.routes(), bodies), settings=given.gateway)
     shortcuts = [transport.shortcut] if transport.shortcut is not None else []

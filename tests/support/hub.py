@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-from gateway.client import Client
 from gateway.hub import Hub
 from gateway.transports.base import Encoding
 from mesh import Channel, SocketHandler
@@ -102,11 +101,9 @@ class Gateway:
         self.client = self.connect()
 
     def connect(self, socket_id=None):
-        client = Client("/socket", socket_id, b"\x80", ENCODING, Transport(), Outbox())
         if socket_id:
             self.bus.subscribe(socket_id.encode() + b"\0")
-        self.hub.connect(client, self.mount)
-        return client
+        return self.hub.connect(self.mount, socket_id, b"\x80", ENCODING, Transport(), Outbox())
 
     def say(self, *message):
         """From the client."""
