@@ -22,7 +22,7 @@ from gateway.transports.registry import make_transports
 from gateway.transports.server import Services, TransportServer
 from mesh import contexts, telemetry, topics
 from mesh.bus import topic_counts, trace_call
-from mesh.bus.calls import Calls
+from mesh.bus.calls import Answer, Calls, Responder
 from mesh.bus.contract import Handlers
 from mesh.bus.discovery import placement
 from mesh.bus.discovery.announcements import Announcer, NodeHandlers
@@ -75,6 +75,7 @@ class GatewayNode:
         self._flusher: Flusher | None = None
         self.transports: list[TransportServer] = []
         self._calls: Calls | None = None
+        self._responder: Responder | None = None
         self._traces: Tracing | None = None
         self._server: GatewayServer | None = None
         self._listener: Listener | None = None
@@ -120,10 +121,9 @@ class GatewayNode:
         if self._owns_context:  # in an embedded node, the worker does this
             self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
         self._calls = calls = Calls(bus, announcer.departures.is_gone)
-        calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
+        self._responder = responder = Responder(bus, self._answer_to)
         self._flusher = flusher = Flusher()
         self._traces = Tracing(self.hub.fanout, flusher.flush)
-        calls.answers[trace_call.TRACE] = self._traces.answer
         api = PublishApi(bus, settings.api) if settings.api.keys else None
         announcer.start(
             NodeHandlers(
@@ -139,6 +139,7 @@ class GatewayNode:
                 broadcast=self.hub.on_broadcast,
                 messages={
                     **calls.handlers,
+                    **responder.handlers,
                     ANNOUNCEMENT: announcer.on_announcement,
                     CRASHED_JOINS: self.hub.join_guard.told,
                     **({ONCE: api.used_elsewhere} if api is not None else {}),
@@ -185,6 +186,18 @@ class GatewayNode:
         self._listener.add_sockets(own)
         self._tell("node_started")
 
+    def _answer_to(self, call: str) -> Answer | None:
+        """Return what answers a call of this name; the transports have calls of their own."""
+        if call == topic_counts.TOPICS and self.hub is not None:
+            return LiveTopics(self.hub.fanout).answer
+        if call == trace_call.TRACE and self._traces is not None:
+            return self._traces.answer
+        for transport in self.transports:
+            answer = transport.answers().get(call)
+            if answer is not None:
+                return answer
+        return None
+
     def _tell(self, event: str) -> None:
         telemetry.emit(event, {}, {"node": self.id, "kind": "gateway"})
 
@@ -212,6 +225,8 @@ class GatewayNode:
             self.workers.close()
         if self._calls is not None:
             self._calls.close()
+        if self._responder is not None:
+            self._responder.close()
         if self._traces is not None:
             self._traces.close()
         if self.admin is not None:

@@ -28,6 +28,9 @@ is a complete transport, except for its imports and its HTTP handlers:
                 client.admit(mount, admitted, ENCODINGS[admitted.serializer])
                 return client  # LinesHandler writes what its `fetch` returns, and calls its `deliver`
 
+        def answers(self) -> Mapping[str, Answer]:
+            return {}
+
         def start(self) -> None: ...
         def stop_accepting(self) -> None: ...
         async def aclose(self, timeout_seconds: float) -> None:

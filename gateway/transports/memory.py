@@ -5,6 +5,7 @@ It is also the smallest complete transport: every transport needs all of it but 
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.transports.admission import RefusedError, admit
@@ -13,6 +14,7 @@ from gateway.transports.client_connection import id_subscribed, idle_timer
 from gateway.transports.client_phases import Phase
 from gateway.transports.fetched_connection import FetchedConnection
 from gateway.transports.server import Services
+from mesh.bus.calls import Answer
 from mesh.errors import MeshError
 from mesh.serializers.registry import BY_NAME
 from mesh.socket import ConnectInfo
@@ -46,6 +48,10 @@ class MemoryServer:
     def routes(self) -> list[tuple[Any, ...]]:
         """Nothing is served over HTTP."""
         return []
+
+    def answers(self) -> Mapping[str, Answer]:
+        """There are no other gateways."""
+        return {}
 
     def start(self) -> None:
         """Nothing to start: clients call `connect`."""

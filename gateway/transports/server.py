@@ -1,5 +1,6 @@
 """The contract between a gateway and its transports: what it provides, and what each must implement."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from gateway.flow.outbox import Flusher
 from gateway.http.bodies import Bodies
 from gateway.http.listener import Shortcut
 from gateway.hub import Hub
-from mesh.bus.calls import Calls
+from mesh.bus.calls import Answer, Calls
 from mesh.endpoint import Endpoint
 from mesh.settings import Settings
 
@@ -58,6 +59,9 @@ class TransportServer(Protocol):
 
     def routes(self) -> list[tuple[Any, ...]]:
         """Return (pattern of the path, Tornado handler, its arguments) of each HTTP route."""
+
+    def answers(self) -> Mapping[str, Answer]:
+        """Return what answers the transport's own calls between gateways, by name; mostly nothing."""
 
     def start(self) -> None:
         """Start accepting clients."""

@@ -4,6 +4,7 @@ For what must reach a certain node and is rare, such as a long-poll request that
 gateway. When a proxy is lost, calls and answers are sent again as broadcasts are. What is lost in another
 way is found out by a reminder, "call.again": the node that was asked repeats its answer, or says that it
 never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
+`Calls` is the side that asks, `Responder` the side that answers.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ LAST_REMINDER_SECONDS = 8.0
 """The pause before a reminder doubles each time; after one of this length there are no more."""
 
 Answer = Callable[[bytes], Awaitable[bytes]]
+"""Answers a question. It must not raise; if it does, the asker's time runs out."""
 
 _encode = msgspec.msgpack.Encoder().encode
 decode = decoder(tuple[int, bytes], "a question and not an answer")
@@ -59,29 +61,22 @@ class _Asked:
 
 
 class Calls:
-    """One node's questions and answers.
+    """One node's questions.
 
     Args:
         bus: of the node.
         is_gone: tells whether a node is known to be gone: nobody waits for its answer. None: nobody knows.
-
-    Attributes:
-        answers: by name of the question: what answers it. It must not raise; if it does, the asker's
-            time runs out.
     """
 
     def __init__(self, bus: Bus, is_gone: Callable[[str], bool] | None) -> None:
-        self.answers: dict[str, Answer] = {}
         self._bus = bus
         self._is_gone = is_gone
         self._asked: dict[int, _Asked] = {}
-        self._answers = Answers()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def handlers(self) -> dict[int, OnMessage]:
         """What the node's bus has to be started with, by kind of message."""
-        return {CALL: self.on_call, ANSWER: self.on_answer}
+        return {ANSWER: self.on_answer}
 
     async def call(self, node: str, name: str, data: bytes, timeout_seconds: float) -> bytes:
         """Ask `node`.
@@ -95,7 +90,7 @@ class Calls:
         number = next(_numbers)
         asked = self._asked[number] = _Asked(node, name, data)
         try:
-            self._say(CALL, node, name, number, data)
+            _say(self._bus, CALL, node, name, number, data)
             self._remind_later(number, asked, FIRST_REMINDER_SECONDS)
             async with asyncio.timeout(timeout_seconds):
                 return await asked.answer
@@ -106,7 +101,7 @@ class Calls:
 
     def tell(self, node: str, name: str, data: bytes) -> None:
         """As `call`, without waiting for the answer."""
-        self._say(CALL, node, name, 0, data)
+        _say(self._bus, CALL, node, name, 0, data)
 
     def gone(self, node: str) -> None:
         """A node has stopped: its answers will not come."""
@@ -115,16 +110,9 @@ class Calls:
                 asked.fail()
 
     def close(self) -> None:
-        """Answer no more."""
-        for task in self._tasks:
-            task.cancel()
+        """Wait for no more answers."""
         for asked in self._asked.values():
             asked.answer.cancel()
-
-    def _say(self, kind: int, node: str, name: str, number: int, data: bytes) -> None:
-        self._bus.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
-
-    # Asking
 
     def _remind_later(self, number: int, asked: _Asked, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -133,62 +121,85 @@ class Calls:
     def _remind(self, number: int, asked: _Asked, seconds: float) -> None:
         if self._is_gone is not None and self._is_gone(asked.node):
             return asked.fail()
-        self._say(CALL, asked.node, AGAIN, number, b"")
+        _say(self._bus, CALL, asked.node, AGAIN, number, b"")
         if seconds < LAST_REMINDER_SECONDS:
             self._remind_later(number, asked, 2 * seconds)
 
     def on_answer(self, header: Header, data: bytes) -> None:
         """An ANSWER has arrived."""
-        read = self._read(header, data)
+        read = _read(header, data)
         asked = self._asked.get(read[0]) if read is not None else None
         if read is None or asked is None or asked.answer.done():
             return
         if header.event == AGAIN:  # it never had the call
             counters.count("bus_calls_repeated")
-            self._say(CALL, asked.node, AGAIN, read[0], _encode((asked.name, asked.data)))
+            _say(self._bus, CALL, asked.node, AGAIN, read[0], _encode((asked.name, asked.data)))
         else:
             asked.answer.set_result(read[1])
 
-    # Answering
+
+class Responder:
+    """Answers the questions of other nodes.
+
+    Args:
+        bus: of the node.
+        find: returns what answers a question of a name; None for an unknown name, which is ignored.
+    """
+
+    def __init__(self, bus: Bus, find: Callable[[str], Answer | None]) -> None:
+        self._bus = bus
+        self._find = find
+        self._carried_out = Answers()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def handlers(self) -> dict[int, OnMessage]:
+        """What the node's bus has to be started with, by kind of message."""
+        return {CALL: self.on_call}
+
+    def close(self) -> None:
+        """Answer no more."""
+        for task in self._tasks:
+            task.cancel()
 
     def on_call(self, header: Header, data: bytes) -> None:
         """A CALL has arrived."""
-        read = self._read(header, data)
+        read = _read(header, data)
         if read is None:
             return
         number, asked = read
         if header.event == AGAIN:
             self._called_again(header, number, asked)
             return
-        before = self._answers.get((header.origin, number))
+        before = self._carried_out.get((header.origin, number))
         if before is None or not before.repeated:  # else it comes behind its own repetition
             self._carry_out(header.origin, header.event, number, asked)
 
     def _called_again(self, header: Header, number: int, asked: bytes) -> None:
         key = header.origin, number
-        before = self._answers.get(key)
+        before = self._carried_out.get(key)
         if before is not None:
             if before.answer is not None:
                 counters.count("bus_calls_repeated")
-                self._say(ANSWER, header.origin, before.name, number, before.answer)
-        elif self._answers.never_came(key, asyncio.get_running_loop().time()):
+                _say(self._bus, ANSWER, header.origin, before.name, number, before.answer)
+        elif self._carried_out.never_came(key, asyncio.get_running_loop().time()):
             if not asked:
-                self._say(ANSWER, header.origin, AGAIN, number, b"")
+                _say(self._bus, ANSWER, header.origin, AGAIN, number, b"")
                 return
             try:
                 name, question = _decode_repeated(asked)
             except WireError as error:
-                self._malformed(header, error)
+                _malformed_call(header, error)
                 return
             self._carry_out(header.origin, name, number, question, repeated=True)
 
     def _carry_out(self, node: str, name: str, number: int, asked: bytes, repeated: bool = False) -> None:
-        answer = self.answers.get(name)
+        answer = self._find(name)
         if answer is None:
             return
         loop = asyncio.get_running_loop()
         if number:
-            self._answers.begin((node, number), name, loop.time(), repeated)
+            self._carried_out.begin((node, number), name, loop.time(), repeated)
         task = loop.create_task(self._answer(node, name, number, answer(asked)), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -201,15 +212,21 @@ class Calls:
             log.error("handling a message failed", call=name, origin=node, exc_info=error)
             return
         if number:
-            self._answers.done((node, number), data)
-            self._say(ANSWER, node, name, number, data)
+            self._carried_out.done((node, number), data)
+            _say(self._bus, ANSWER, node, name, number, data)
 
-    def _read(self, header: Header, data: bytes) -> tuple[int, bytes] | None:
-        try:
-            return decode(data)
-        except WireError as error:
-            self._malformed(header, error)
-            return None
 
-    def _malformed(self, header: Header, error: WireError) -> None:
-        _malformed.about(header.origin, "bus_messages_malformed", str(error), call=header.event)
+def _say(bus: Bus, kind: int, node: str, name: str, number: int, data: bytes) -> None:
+    bus.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
+
+
+def _read(header: Header, data: bytes) -> tuple[int, bytes] | None:
+    try:
+        return decode(data)
+    except WireError as error:
+        _malformed_call(header, error)
+        return None
+
+
+def _malformed_call(header: Header, error: WireError) -> None:
+    _malformed.about(header.origin, "bus_messages_malformed", str(error), call=header.event)

@@ -50,6 +50,9 @@ class ServerSentEvents:
             for each in self._handshakes
         ]
 
+    def answers(self):
+        return {}
+
     def start(self): ...
 
     def stop_accepting(self):

@@ -6,12 +6,13 @@ cancellation are given back, and come first in the next poll.
 """
 
 import asyncio
+from collections.abc import Mapping
 
 from gateway.transports.longpoll import calls as questions
 from gateway.transports.longpoll.calls import CANCEL, POLL, POST, UNREAD, encode
 from gateway.transports.longpoll.sessions import LongPollSessions
 from mesh import tokens
-from mesh.bus.calls import Calls
+from mesh.bus.calls import Answer, Calls
 from mesh.errors import TokenError, WireError
 from mesh.mount import Mount
 from mesh.telemetry import Complaints, get_logger
@@ -30,6 +31,9 @@ class SessionRelay:
         calls: makes calls to the other gateways.
         gateway: this gateway's id.
         secret: signs tokens; the same on all gateways.
+
+    Attributes:
+        answers: what answers the calls of other gateways, by name.
     """
 
     def __init__(self, sessions: LongPollSessions, calls: Calls, gateway: str, secret: str) -> None:
@@ -39,10 +43,12 @@ class SessionRelay:
         self._secret = secret
         longpoll = sessions.longpoll
         self._answer_seconds = longpoll.window_seconds + longpoll.relay_timeout_seconds
-        calls.answers[POLL] = self._answer_poll
-        calls.answers[CANCEL] = self._answer_cancel
-        calls.answers[UNREAD] = self._answer_unread
-        calls.answers[POST] = self._answer_post
+        self.answers: Mapping[str, Answer] = {
+            POLL: self._answer_poll,
+            CANCEL: self._answer_cancel,
+            UNREAD: self._answer_unread,
+            POST: self._answer_post,
+        }
 
     def token(self, session_id: str, mount: Mount) -> str:
         """Return the token by which a client names a session of this gateway."""

@@ -1,5 +1,6 @@
 """The long-poll transport of a gateway, for clients that cannot use WebSocket."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.transports.admission import Admitted, RefusedError
@@ -10,6 +11,7 @@ from gateway.transports.longpoll.handler import LongPollHandler
 from gateway.transports.longpoll.relay import SessionRelay
 from gateway.transports.longpoll.sessions import LongPollSessions
 from gateway.transports.server import Services
+from mesh.bus.calls import Answer
 from mesh.mount import Mount, path_pattern
 from mesh.telemetry import get_logger
 
@@ -46,6 +48,10 @@ class LongPoll:
             )
             for each in self._handshakes
         ]
+
+    def answers(self) -> Mapping[str, Answer]:
+        """Return what answers requests that arrived at other gateways."""
+        return self.relay.answers
 
     def start(self) -> None:
         """Nothing to start: clients arrive with requests."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.flow.outbox import Flusher
@@ -14,6 +15,7 @@ from gateway.transports.websocket.connection import WebSocketConnection
 from gateway.transports.websocket.frames import BINARY, TEXT, ready
 from gateway.transports.websocket.handler import WebSocketHandler
 from gateway.transports.websocket.upgrades import Upgrades
+from mesh.bus.calls import Answer
 from mesh.mount import Mount, path_pattern
 from mesh.serializers.base import Frame, Serializer
 from mesh.serializers.registry import BY_NAME
@@ -59,6 +61,10 @@ class WebSockets:
             )
             for each in self._handshakes
         ]
+
+    def answers(self) -> Mapping[str, Answer]:
+        """No calls: a connection belongs to one gateway."""
+        return {}
 
     def start(self) -> None:
         """Nothing to start: clients arrive with requests."""

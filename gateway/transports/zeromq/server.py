@@ -5,7 +5,7 @@ so.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
@@ -18,6 +18,7 @@ from gateway.transports.zeromq.client import ZeroMQClient
 from gateway.transports.zeromq.messages import BINARY, CLOSE, OPEN, PING, TEXT, UNKNOWN, closing, encode
 from gateway.transports.zeromq.openings import Openings
 from gateway.transports.zeromq.probes import Probes
+from mesh.bus.calls import Answer
 from mesh.errors import CloseCode
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq import sockets
@@ -71,6 +72,10 @@ class ZeroMQ:
     def routes(self) -> list[tuple[Any, ...]]:
         """Nothing is served over HTTP."""
         return []
+
+    def answers(self) -> Mapping[str, Answer]:
+        """No calls: a connection belongs to one gateway."""
+        return {}
 
     def start(self) -> None:
         """Start reading."""

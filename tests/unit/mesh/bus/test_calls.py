@@ -9,7 +9,7 @@ import pytest
 
 from mesh import topics
 from mesh.bus.answers import Answers
-from mesh.bus.calls import AGAIN, Calls
+from mesh.bus.calls import AGAIN, Calls, Responder
 from mesh.bus.frames import ANSWER, CALL, KEPT, VERSION, Header
 from mesh.errors import NodeGoneError
 from tests.support.virtual_time import run_virtually
@@ -37,6 +37,11 @@ class Net:
 
     def calls(self, node, is_gone=None):
         made = Calls(self.bus(node), is_gone)
+        self.nodes[topics.of_node(node)] = made.handlers
+        return made
+
+    def answer(self, node, **answers):
+        made = Responder(self.bus(node), answers.get)
         self.nodes[topics.of_node(node)] = made.handlers
         return made
 
@@ -68,8 +73,8 @@ def losing(*which):
 
 
 def pair(net, seconds=0.0, is_gone=None):
-    asker, holder = net.calls("a", is_gone), net.calls("b")
-    counter = holder.answers["count"] = Counter(seconds)
+    asker, counter = net.calls("a", is_gone), Counter(seconds)
+    net.answer("b", count=counter)
     return asker, counter
 
 
