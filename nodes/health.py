@@ -17,12 +17,11 @@ class Prober:
 
     Attributes:
         lag_seconds: how late the last probe was started, because the event loop was busy.
-        draining: whether the node is stopping and accepts no more work.
     """
 
     def __init__(self, bus: Bus, announcer: Announcer, ready_seconds: float) -> None:
         self.lag_seconds = 0.0
-        self.draining = False
+        self._draining = False
         self._bus = bus
         self._announcer = announcer
         self._ready_seconds = ready_seconds
@@ -35,6 +34,10 @@ class Prober:
         """Probe now, and every second."""
         self._probe(self._loop.time())
 
+    def drain(self) -> None:
+        """From now on `checks` says that the node stops and accepts no more work."""
+        self._draining = True
+
     def close(self) -> None:
         """Stop probing."""
         if self._timer is not None:
@@ -45,7 +48,7 @@ class Prober:
         return {
             "bus": self._bus_problem(),
             "proxies": self._missed(),
-            "draining": "this node stops" if self.draining else None,
+            "draining": "this node stops" if self._draining else None,
         }
 
     def _bus_problem(self) -> str | None:

@@ -1,10 +1,16 @@
-"""Runs a node's process: start, wait for SIGINT, SIGTERM or SIGHUP, stop."""
+"""Runs a node's process: start, wait for SIGINT, SIGTERM or SIGHUP, stop.
+
+A node is started by a coroutine function that is passed an AsyncExitStack. Each step of the start registers
+on the stack what undoes it. So a node stops in the reverse order of its start, and a start that fails or is
+cancelled undoes what was done until then.
+"""
 
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
@@ -15,17 +21,9 @@ from nodes.signals import signals
 
 log = get_logger("nodes")
 
+Node = TypeVar("Node")
+
 _RANDOM_SECRET = secrets.token_urlsafe(32)
-
-
-class Node(Protocol):
-    """A node, as its process runs it."""
-
-    async def start(self) -> None:
-        """Start the node. Raises NodeError if that fails."""
-
-    async def aclose(self) -> None:
-        """Stop the node; may be called after a failed start."""
 
 
 def new_id(kind: str) -> str:
@@ -40,9 +38,16 @@ def secret(settings: Settings) -> str:
 
 
 def run(
-    make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None], settings: Settings
+    start: Callable[[AsyncExitStack], Coroutine[Any, Any, Node]],
+    started: Callable[[Node], None],
+    settings: Settings,
 ) -> None:
-    """Run a node until it is asked to stop. `started` is called once it is up.
+    """Run a node until it is asked to stop.
+
+    Args:
+        start: starts the node; the stack that it is passed stops the node.
+        started: called with the node once it is up.
+        settings: all settings.
 
     Raises:
         NodeError: if it cannot start.
@@ -51,47 +56,37 @@ def run(
     signals.install()
     make_room()
     with asyncio.Runner(loop_factory=EventLoop) as runner:
-        runner.run(_run(make, started, settings))
+        runner.run(_run(start, started, settings))
 
 
 async def _run(
-    make: Callable[[], Node], started: Callable[[Node], Awaitable[None] | None], settings: Settings
+    start: Callable[[AsyncExitStack], Coroutine[Any, Any, Node]],
+    started: Callable[[Node], None],
+    settings: Settings,
 ) -> None:
-    garbage = GarbageCollection(settings.gc)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals.on_stop(lambda: call_soon(loop, stop.set))
-    node = make()
-    try:
-        await _until_up(node, started, stop)
+    async with AsyncExitStack() as stack:
+        started(await _until_up(start(stack), stop))
+        garbage = GarbageCollection(settings.gc)
         garbage.start()
+        stack.callback(garbage.close)
         await stop.wait()
         log.info("stopping")
-    finally:
-        garbage.close()
-        await node.aclose()
 
 
-async def _until_up(
-    node: Node, started: Callable[[Node], Awaitable[None] | None], stop: asyncio.Event
-) -> None:
+async def _until_up(start: Coroutine[Any, Any, Node], stop: asyncio.Event) -> Node:
     """Start the node; a signal cancels the start at once."""
-
-    async def start() -> None:
-        await node.start()
-        waiting = started(node)
-        if waiting is not None:
-            await waiting
-
-    starting = asyncio.create_task(start(), name="start")
+    starting = asyncio.create_task(start, name="start")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            return starting.result()
-        starting.cancel()
-        await asyncio.wait((starting,))
-        signals.check()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait((starting,))
+            signals.check()
+        return starting.result()
     finally:
         stopping.cancel()
 

@@ -3,9 +3,11 @@
 import errno
 import socket
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from mesh.errors import NodeError
+from mesh.settings import GatewaySettings
 
 BACKLOG = 4_096
 DRAWS = 20
@@ -13,6 +15,34 @@ DRAWS = 20
 
 _ALL = ("0.0.0.0", "::")  # noqa: S104  (the users' choice)
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+class ClientSockets:
+    """The listening sockets of a gateway.
+
+    Args:
+        stack: closes them, unless something else has closed them before.
+        gateway: the gateway's settings.
+
+    Attributes:
+        shared: the sockets of `gateway.port`.
+        own: the sockets of `gateway.own_port`, if it is set.
+        urls: the URLs of all of them.
+
+    Raises:
+        NodeError: if a host cannot be listened on.
+    """
+
+    def __init__(self, stack: AsyncExitStack, gateway: GatewaySettings) -> None:
+        self.shared = listen(gateway.host, gateway.port, reuse_port=gateway.reuse_port)
+        stack.callback(_close, self.shared)
+        self.own: list[socket.socket] = []
+        if gateway.own_port is not None:
+            self.own = listen(gateway.host, gateway.own_port, reuse_port=gateway.reuse_port)
+            stack.callback(_close, self.own)
+        scheme = "https" if gateway.tls_certificate is not None else "http"
+        ports = dict.fromkeys(each.getsockname()[1] for each in self.shared + self.own)
+        self.urls = [url(scheme, host, port) for port in ports for host in gateway.host]
 
 
 def listen(

@@ -1,6 +1,7 @@
 """A transport is one file and its registration: the gateway knows nothing else of it."""
 
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gateway.transports import registry
@@ -38,9 +39,9 @@ def test_a_transport_that_is_registered_serves_channels_and_drains(monkeypatch):
     monkeypatch.setattr(registry, "TRANSPORTS", [*registry.TRANSPORTS, sse_transport.ServerSentEvents])
 
     async def story():
-        node = EmbeddedNode(Endpoint(sockets={"/socket": User}), build({"gateway": {"port": 0}}))
-        await node.start()
-        try:
+        endpoint, settings = Endpoint(sockets={"/socket": User}), build({"gateway": {"port": 0}})
+        async with AsyncExitStack() as stack:
+            node = await EmbeddedNode.start(stack, endpoint, settings)
             peer = await EventsPeer.connect(Running(node.gateway.addresses[0]))
             await peer.say(json.dumps(["1", "1", "room:1", "phx_join", {}]))
             assert (await peer.next())[3:] == ["phx_reply", {"status": "ok", "response": {}}]
@@ -54,8 +55,6 @@ def test_a_transport_that_is_registered_serves_channels_and_drains(monkeypatch):
             assert (clients["sse"], channels) == (1, 1)
             peer.leave()
             await until(lambda: not node.gateway.hub.clients)
-        finally:
-            await node.aclose()
 
     run(story())
 

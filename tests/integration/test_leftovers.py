@@ -1,9 +1,13 @@
 """After clients have gone, no room of an embedded node holds anything of them: every container is counted."""
 
 import asyncio
+import gc
 from collections import Counter, deque
+from contextlib import AsyncExitStack
 
 from examples.conformance import BenchChannel
+from gateway.http.listener import Listener
+from gateway.http.server import GatewayServer
 from mesh import Channel, Endpoint, Mount, Presence, SocketHandler
 from mesh.client import Client
 from mesh.settings import build
@@ -31,11 +35,12 @@ BOUNDED = {
 """What may be longer or shorter at any time, and why that does not grow without end."""
 
 
-def sizes(root) -> Counter[str]:
+def sizes(node) -> Counter[str]:
     """How many elements all containers hold that our objects have, by class and attribute."""
+    servers = [each for each in gc.get_objects() if isinstance(each, (Listener, GatewayServer))]
     found: Counter[str] = Counter()
     seen: set[int] = set()
-    todo = [(root, "")]
+    todo = [(each, "") for each in (node, *servers)]
     while todo:
         value, name = todo.pop()
         if id(value) in seen or value is None:
@@ -125,29 +130,26 @@ def grown(node, before):
 
 def test_nothing_of_a_client_is_left_in_any_container(tmp_path):
     async def scenario():
-        node = EmbeddedNode(
-            app(),
-            build(
-                {
-                    "gateway": {"port": 0},
-                    "longpoll": {"window_seconds": 0.2},
-                    "zeromq": {"bind": f"ipc://{tmp_path}/clients"},
-                    "log": {"level": "error"},
-                }
-            ),
+        settings = build(
+            {
+                "gateway": {"port": 0},
+                "longpoll": {"window_seconds": 0.2},
+                "zeromq": {"bind": f"ipc://{tmp_path}/clients"},
+                "log": {"level": "error"},
+            }
         )
-        await node.start()
-        try:
+        async with AsyncExitStack() as stack:
+            node = await EmbeddedNode.start(stack, app(), settings)
             (base,) = node.gateway.addresses
-            await until(lambda: node.gateway.workers.serves("/socket", "room:*"))
+            await until(lambda: node.gateway.checks()["workers"] is None)
             await come_and_go(node, base, 0, 5)
             before = sizes(node)
             assert before["Subscriber._counts"] > 3, "the walk finds containers"
+            assert "Listener._silent" in before, "the walk finds what only the stack of the node holds"
             await come_and_go(node, base, 5, 25)
-            await until(lambda: not grown(node, before))
-        except TimeoutError:
-            raise AssertionError(grown(node, before)) from None
-        finally:
-            await node.aclose()
+            try:
+                await until(lambda: not grown(node, before))
+            except TimeoutError:
+                raise AssertionError(grown(node, before)) from None
 
     asyncio.run(scenario())

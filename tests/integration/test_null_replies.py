@@ -1,6 +1,7 @@
 """A reply of None is null, a reply without payload is {}: on every serializer, transport and client."""
 
 import json
+from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
@@ -98,12 +99,9 @@ def with_node(tmp_path, scenario):
                 "security": {"secret_key": "x" * 64},
             }
         )
-        node = EmbeddedNode(endpoint, settings)
-        await node.start()
-        try:
+        async with AsyncExitStack() as stack:
+            node = await EmbeddedNode.start(stack, endpoint, settings)
             await scenario(node.gateway.addresses[0], node.gateway.zeromq_address)
-        finally:
-            await node.aclose()
 
     run(running())
 

@@ -43,28 +43,25 @@ def free_address():
 @contextlib.asynccontextmanager
 async def proxy(address):
     """A proxy that is there until the block ends."""
-    node = await _started(address)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        await _start(stack, address)
         yield address
-    finally:
-        await node.aclose()
-        node.join()
 
 
-async def _started(address, tries=1000):
+async def _start(stack, address, tries=1000):
     """libzmq gives a closed socket's port back a little later."""
+    given = settings.load(flags={"bus": {"proxies": [address]}})
     while True:
-        node = ProxyNode(settings.load(flags={"bus": {"proxies": [address]}}))
         try:
-            await node.start()
+            async with contextlib.AsyncExitStack() as trial:
+                await ProxyNode.start(trial, given)
+                stack.push_async_exit(trial.pop_all())
+                return
         except NodeError:
-            await node.aclose()
             tries -= 1
             if not tries:
                 raise
             await asyncio.sleep(0.01)
-        else:
-            return node
 
 
 def handlers(**given):
