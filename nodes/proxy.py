@@ -28,8 +28,8 @@ class ProxyNode:
         self.settings = settings
         if len(settings.bus.proxies) > 1:
             raise SettingsError(
-                f"MESH_BUS__PROXIES names {len(settings.bus.proxies)} proxies; say with --bind which of"
-                " them this one is"
+                f"MESH_BUS__PROXIES names {len(settings.bus.proxies)} proxies; choose the one"
+                " to serve with --bind"
             )
         (self.address,) = settings.bus.proxies
         self._owns_context = context is None
