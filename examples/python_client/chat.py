@@ -49,7 +49,10 @@ async def send(channel: ClientChannel, body: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Chat from a terminal.")
     parser.add_argument(
-        "address", nargs="?", default="ws://localhost:4000/socket", help="the socket's URL, or a ZeroMQ address (tcp://…, ipc://…)"
+        "address",
+        nargs="?",
+        default="ws://localhost:4000/socket",
+        help="a socket's URL, or a ZeroMQ address: tcp://… or ipc://…",
     )
     parser.add_argument("--user", required=True)
     parser.add_argument("--room", default="lobby")
