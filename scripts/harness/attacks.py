@@ -152,7 +152,7 @@ class Attacks:
     # The other ports for clients and operators
 
     def zeromq_client(self) -> int:
-        """Send unusual and malformed messages and unknown kinds, on a connection that is reopened each time."""
+        """Send unusual and malformed messages and unknown kinds; the connection is reopened each time."""
         dealer = self._socket(zmq.DEALER, self._nodes.zeromq)
         thrown = 0
         while thrown < BATCH:

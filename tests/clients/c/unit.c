@@ -127,7 +127,7 @@ static void test_options(void)
     o = usable(), o.max_pushes = 0;
     refuses(&o, CM_EINVAL, "bound");
     o = usable(), o.params = "[]";
-    refuses(&o, CM_EJSON, "no JSON object");
+    refuses(&o, CM_EJSON, "not a JSON object");
     o = usable(), o.params = "{\"a\":}";
     refuses(&o, CM_EJSON, "byte 5");
     o = usable(), o.params = "{\"format\":\"msgpack\"}";
