@@ -2039,7 +2039,8 @@ int cm_push_binary(cm_channel *channel, const char *event, const void *data, siz
         return status;
     if (channel->topic_size > FIELD_BYTES || strlen(event) > FIELD_BYTES)
         return fail(channel->client, CM_ETOOBIG, "a topic of %zu and an event of %zu bytes; with a binary "
-                                                 "payload, each may have at most %d", channel->topic_size, strlen(event), FIELD_BYTES);
+                                                 "payload, each may have at most %d",
+                    channel->topic_size, strlen(event), FIELD_BYTES);
     return add_push(channel, event, data, size, 1, timeout_ms, on_reply, user);
 }
 

@@ -257,7 +257,7 @@ def test_bytes(program, conformance):
             assert client.event("room:bin", "new_msg") == payload
         status, detail = client.do("bytes", "room:bin", "e" * 256, "00", 0)
         assert status == TOO_BIG
-        assert "255 at most" in detail
+        assert "at most 255" in detail
 
 
 def test_topics_and_events_in_any_script(program, conformance):
