@@ -1,4 +1,4 @@
-"""One client, as its hub and its transport know it."""
+"""One client, as the hub and its transport see it."""
 
 import time
 from collections.abc import Callable
@@ -24,10 +24,12 @@ class Client:
         limits: of its rates.
 
     Attributes:
-        mount: path of its socket mount.
-        id: what its handler's `id` returned.
-        assigns: its handler's assigns, msgpack.
-        outbox: takes what `encoding.ready` makes.
+        mount: the path of its socket mount.
+        id: the result of its handler's `id`.
+        assigns: its handler's assigns, encoded as msgpack.
+        encoding: the serializer and the frames of its transport.
+        transport: its connection; `GONE` after its end.
+        outbox: takes the frames that `encoding.ready` makes.
         session: decides about its channels.
     """
 
@@ -62,7 +64,7 @@ class Client:
         )
 
     def join(self, channel: GatewayChannel) -> commands.Join:
-        """What asks a worker to run a channel that is joining, or moves."""
+        """Return the JOIN of a channel that is joining or moving."""
         assert channel.pending is not None
         join, moved = channel.pending.join, channel.pending.moved
         return commands.Join(
@@ -80,7 +82,7 @@ class Client:
         )
 
     def info(self) -> SocketInfo:
-        """What `Hub.sockets` tells of it."""
+        """Return what `Hub.sockets` lists about it."""
         return SocketInfo(
             self.mount,
             self.id,

@@ -1,8 +1,8 @@
-"""Carries out what sessions decide: the only file that holds sessions, fan-out, links and bus together.
+"""Carries out what sessions decide; connects the sessions with the fan-out, the links and the bus.
 
-Transports call `connect`, `received` and `disconnected`; links and bus call the methods that begin with
-`on_`. Whatever comes is handed to the session that it concerns, and the actions that this decides on are
-carried out here. What comes from the links and the bus goes through gateway/ordering first.
+Transports call `connect`, `received` and `disconnected`; the links and the bus call the methods whose names
+begin with `on_`. Each input is passed to the session concerned, and the actions that it returns are carried
+out here. Broadcasts and commands pass through gateway/ordering first.
 """
 
 from collections.abc import Callable
@@ -59,22 +59,22 @@ class Hub:
 
     Args:
         gateway: this gateway's id.
-        bus: where topics are subscribed.
-        link: makes the links to the workers, where channels run; given whom they tell.
-        settings: of the gateway.
+        bus: the bus on which topics are subscribed.
+        link: makes the links to the workers; called with this hub, which handles their events.
+        settings: the settings of the gateway.
         hold_seconds: how long a command may wait for the broadcast before it.
-        tell_gateways: tells the other gateways of a topic whose joins end workers.
-        limits: of the rates of sockets.
+        tell_gateways: tells the other gateways about a topic whose joins crash workers.
+        limits: the rate limits of sockets.
 
     Attributes:
-        clients: all of them.
-        links: to the workers.
-        fanout: delivers broadcasts, and counts what becomes of them.
+        clients: all clients; the values are not used.
+        links: the links to the workers.
+        fanout: delivers broadcasts and counts their outcomes.
         socket_ids: the clients by id.
-        read_pauses: which of them are not read from, and why.
-        join_guard: of joins that end workers.
-        on_broadcast: takes (topic, header, payload) of a broadcast from the bus.
-        on_command: takes (worker, command) from a link.
+        read_pauses: the clients that are not being read, and why.
+        join_guard: delays and refuses joins that may crash workers.
+        on_broadcast: handles (topic, header, payload) of a broadcast from the bus.
+        on_command: handles (worker, command) from a link.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Hub:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Stop what goes on by itself; the links are closed and the clients are gone."""
+        """Stop the timers; the links must be closed and the clients gone."""
         self.join_guard.close()
         self._topics.close()
 
@@ -121,7 +121,7 @@ class Hub:
         self, mount: Mount, id: str | None, assigns: bytes, encoding: Encoding, transport: Transport,
         outbox: OutboxContract,
     ) -> Client:  # fmt: skip
-        """Take in a client, of whom this is known."""
+        """Add an admitted client, and return it."""
         client = Client(
             mount, id, assigns, encoding, transport, outbox,
             self._numbers.__next__, self._settings, self._limits,
@@ -132,23 +132,23 @@ class Hub:
         return client
 
     def counts(self) -> tuple[dict[str, float], int, int]:
-        """(clients by transport, channels, topics)."""
+        """Return (clients by transport, number of channels, number of topics)."""
         clients: dict[str, float] = {"websocket": 0, "longpoll": 0, "zeromq": 0}
         for client in self.clients:
             clients[client.transport.name] = clients.get(client.transport.name, 0) + 1
         return clients, len(self._channels), len(self.fanout)
 
     def unsent_bytes(self) -> int:
-        """What waits for all clients together."""
+        """Return the bytes that wait for all clients together."""
         return sum(client.outbox.unsent_bytes for client in self.clients)
 
     def received(self, client: Client, data: bytes, binary: bool) -> None:
-        """A message of a client."""
+        """Handle a message of a client."""
         stats.messages_in += 1
         self._carry_out(client, client.session.received(data, binary))
 
     def disconnected(self, client: Client, reason: str) -> None:
-        """A client is gone; its channels end with this reason."""
+        """Remove a client that is gone; its channels end with this reason."""
         if self.clients.pop(client, self) is self:
             return
         self.socket_ids.remove(client)
@@ -162,23 +162,27 @@ class Hub:
             if channel.worker is not None:
                 by_worker.setdefault(channel.worker, []).append(channel.number)
             self._drop(channel, CLIENT_GONE)
-        client.transport = GONE  # no circle is left: its memory is free without a garbage collection
+        client.transport = GONE  # breaks the reference cycle, so its memory is freed without a collection
         for worker, numbers in by_worker.items():
             self.links.send(worker, commands.SocketDown(numbers, reason))
 
     def sockets(self) -> list[SocketInfo]:
-        """Every client there is, with its channels."""
+        """Return every client, with its channels."""
         return [client.info() for client in self.clients]
 
     # The bus
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
-        """To this gateway's clients only. Raises PayloadError for what is neither an object nor bytes."""
+        """Broadcast to this gateway's clients only.
+
+        Raises:
+            PayloadError: if the payload is neither an object nor bytes.
+        """
         codec, data = payloads.encode_object(payload)
         self.deliver(topic, Header(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
 
     def deliver(self, topic: str, header: Header, data: bytes) -> None:
-        """A broadcast goes to the topic's members; "disconnect" on an id ends its clients."""
+        """Deliver a broadcast to the topic's members; `disconnect` to a socket id closes its clients."""
         self.fanout.deliver(topic, header, data)
         if header.event == DISCONNECT:
             for client in self.socket_ids.clients(topic):
@@ -188,11 +192,11 @@ class Hub:
     # The workers
 
     def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
-        """A broadcast from a link goes to the members that the worker runs."""
+        """Deliver a broadcast from a link to those members whose channels the worker runs."""
         self.fanout.deliver_local(worker, broadcast)
 
     def carry(self, channel: GatewayChannel, command: Any) -> None:
-        """A command for a channel, in its turn. A failure ends that channel (mesh/link/dealer.py)."""
+        """Carry out a command for a channel. An exception ends that channel only (mesh/link/dealer.py)."""
         client = channel.client
         self._carry_out(client, COMMANDS[type(command)](client.session, channel, command))
 
@@ -200,21 +204,21 @@ class Hub:
         return self.links.received(worker)
 
     def on_behind(self, worker: str, much: bool) -> None:
-        """Much waits for a worker: who has a channel there is not read from until that is no longer so."""
+        """Stop reading from the clients of a worker that is behind; resume when it has caught up."""
         if not much:
             self.read_pauses.resume_all(("link", worker))
             return
-        log.warning("worker is behind: its clients are not read from", worker=worker)
+        log.warning("worker is behind: reading from its clients is paused", worker=worker)
         for client in {each.client for each in self._channels.values() if each.worker == worker}:
             self.read_pauses.pause(client, ("link", worker))
 
     def on_linked(self, worker: str) -> None:
-        """A worker's link is up: it hears which topics are paused."""
+        """Tell a worker whose link is up which topics are paused."""
         for topic in self._publisher_pauses:
             self.links.tell(worker, commands.TopicPaused(topic))
 
     def on_malformed(self, worker: str, command: Malformed) -> None:
-        """A command that cannot be read: the channels that it names end, in the worker too."""
+        """End the channels that a malformed command names, in the worker as well."""
         if command.topic is not None:
             named = self.fanout.channels(command.topic)
         else:
@@ -225,7 +229,7 @@ class Hub:
                 self._advance(channel, Event.CRASHED)
 
     def on_lost(self, worker: str, died: bool) -> None:
-        """A worker is gone."""
+        """Handle the loss of a worker; `died` if it did not stop in order."""
         self.read_pauses.resume_all(("link", worker))
         self._ordering.worker_lost(worker)
         self._lost.add(worker, died)
@@ -245,17 +249,17 @@ class Hub:
         self._advance(channel, Event.SUBSCRIBED)
 
     def on_placeable(self, channel: GatewayChannel) -> None:
-        """There may be a worker for a channel that waits for one."""
+        """Send a waiting channel's JOIN to a worker, if there is one and the join guard allows it."""
         if channel.phase is not Phase.PLACING and channel.phase is not Phase.MOVING:
             return
         client = channel.client
         if self.join_guard.holds(client.mount, channel):
-            self.links.forget(channel)  # it waits for its turn, no longer for a worker
+            self.links.forget(channel)  # it now waits for its turn, not for a worker
             return
         key = client.id or f"{id(client):x}"
         worker = self.links.place(client.mount, channel, key)
         if worker is None:
-            self.join_guard.forget(channel)  # its turn comes when there is one
+            self.join_guard.forget(channel)  # it gets another turn when there is a worker
             return
         channel.placed(worker)
         self.links.send(worker, client.join(channel))
@@ -263,25 +267,25 @@ class Hub:
             self.read_pauses.pause(client, ("link", worker))
 
     def on_unplaceable(self, channel: GatewayChannel) -> None:
-        """Neither bus nor worker has come in time for it."""
+        """Refuse a join for which the bus or a worker was not available in time."""
         if channel.phase is not Phase.ENDED:
             self._advance(channel, Event.UNAVAILABLE, JSON, UNAVAILABLE)
 
     def on_topic_refused(self, channel: GatewayChannel) -> None:
-        """Joins of its topic end workers."""
+        """Refuse a join whose topic has crashed workers."""
         if channel.phase is not Phase.ENDED:
             self._advance(channel, Event.TOPIC_REFUSED)
 
     # Actions
 
     def _advance(self, channel: GatewayChannel, event: Event, *answer: Any) -> None:
-        """Something has happened to a channel: its session decides, and that is carried out."""
+        """Pass an event of a channel to its session, and carry out the resulting actions."""
         session = channel.client.session
         try:
             actions = session.advance(channel, event, *answer)
         except PhaseError as error:
             counters.count("handlers_failed")
-            log.error("a channel crashes by a defect", topic=channel.topic, problem=str(error))
+            log.error("channel ended by a defect of the gateway", topic=channel.topic, problem=str(error))
             actions = session.advance(channel, Event.CRASHED) if channel.phase is not Phase.ENDED else []
         self._carry_out(channel.client, actions)
 
@@ -298,7 +302,7 @@ class Hub:
             self.links.send(worker, action.command)
 
     def _subscribe_then_join(self, client: Client, action: SubscribeThenJoin) -> None:
-        """Subscribe first, then join: what the channel broadcasts from its first moment on arrives."""
+        """Subscribe before the JOIN is sent, so that no broadcast of the channel is missed."""
         channel = action.channel
         self._channels[channel.number] = channel
         if self.fanout.hold(channel):
@@ -306,7 +310,7 @@ class Hub:
         self._subscribing.wait(channel)
 
     def _place(self, client: Client, action: PlaceOnWorker) -> None:
-        self.read_pauses.resume(client, ("channel", action.channel.number))  # it was the old worker's wish
+        self.read_pauses.resume(client, ("channel", action.channel.number))  # requested by its old worker
         self.on_placeable(action.channel)
 
     def _deliver(self, client: Client, action: Deliver) -> None:

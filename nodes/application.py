@@ -25,7 +25,9 @@ def load(spec: str) -> Endpoint:
     """
     module_name, _, attribute = spec.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise ApplicationError(f"{spec!r} names no application; want MODULE:ATTRIBUTE, e.g. app:endpoint")
+        raise ApplicationError(
+            f"{spec!r} does not name an application; want MODULE:ATTRIBUTE, e.g. app:endpoint"
+        )
     directory = Path.cwd()
     _check_names(directory)
     if str(directory) not in sys.path:
@@ -65,10 +67,10 @@ def _import(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or name
         if name == missing or name.startswith(missing + "."):
-            raise ApplicationError(f"no module {missing!r} in {Path.cwd()} or on the path") from None
+            raise ApplicationError(f"no module {missing!r} in {Path.cwd()} or on sys.path") from None
         raise ApplicationError(f"{name} needs the module {missing!r}, which is not installed") from None
     except SystemExit as error:
-        raise ApplicationError(f"{name} ends the process when it is imported ({_where(error)})") from None
+        raise ApplicationError(f"{name} exits the process when it is imported ({_where(error)})") from None
     except Exception as error:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ApplicationError(

@@ -120,7 +120,7 @@ class Cluster:
     def _roll(self, supervisor: Supervisor) -> None:
         """Restart every node, one by one, while the others keep working."""
         if self._rolling is not None and not self._rolling.done():
-            log.warning("a rolling restart is under way already")
+            log.warning("a rolling restart is already in progress")
             return
         self._rolling = asyncio.get_running_loop().create_task(self._restart_all(supervisor))
 
@@ -133,9 +133,9 @@ class Cluster:
         try:
             await supervisor.roll(whole)
         except MeshError as error:
-            log.error("rolling restart given up", reason=str(error))
+            log.error("rolling restart aborted", reason=str(error))
         except Exception as error:
-            log.error("rolling restart given up", exc_info=error)
+            log.error("rolling restart aborted", exc_info=error)
         else:
             log.info("rolling restart done")
 

@@ -48,16 +48,16 @@ class Prober:
         return {
             "bus": self._bus_problem(),
             "proxies": self._missed(),
-            "draining": "this node stops" if self._draining else None,
+            "draining": "this node is stopping" if self._draining else None,
         }
 
     def _bus_problem(self) -> str | None:
         if self._echoed is None:
-            return "nothing has come back through the proxy yet"
+            return "no probe has come back through the proxy yet"
         silent = self._loop.time() - self._echoed
         # The last probe is up to a second old even when all is well.
         if silent > self._ready_seconds + PROBE_SECONDS:
-            return f"nothing has come back through the proxy for {silent:.1f} seconds"
+            return f"no probe has come back through the proxy for {silent:.1f} seconds"
         return None
 
     def _missed(self) -> str | None:
@@ -65,7 +65,7 @@ class Prober:
         if not missed:
             return None
         nodes = (f"{node} through {', '.join(sorted(missed[node]))}" for node in sorted(missed))
-        return f"nodes publish through proxies that this node does not hear: {'; '.join(nodes)}"
+        return f"nodes publish through proxies to which this node is not connected: {'; '.join(nodes)}"
 
     def _probe(self, due: float) -> None:
         now = self._loop.time()

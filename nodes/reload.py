@@ -40,4 +40,4 @@ def run(arguments: list[str], directory: Path) -> None:
 
 def _tell(changes: set[FileChange], directory: Path) -> None:
     names = sorted({str(Path(path).relative_to(directory)) for _, path in changes})
-    say(f"changed: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}; starting again")
+    say(f"changed: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}; restarting")

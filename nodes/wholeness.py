@@ -1,6 +1,6 @@
-"""Waits until a cluster works: every node is present and hears every proxy, and every gateway is ready.
+"""Waits until a cluster is ready: every node is connected to every proxy, and every gateway is ready.
 
-If time runs out, the error says what is missing.
+If time runs out, the error names what is missing.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 async def until_whole(
     proxies: Sequence[str], gateways: Sequence[str], workers: int, seconds: float = PATIENCE_SECONDS
 ) -> None:
-    """Return once all these nodes work together.
+    """Return once all these nodes are ready.
 
     Args:
         proxies: the proxies' addresses, which may contain names.
@@ -50,7 +50,7 @@ async def until_whole(
         seconds: the time limit, including the wait for a proxy that is not up yet.
 
     Raises:
-        NodeError: if it takes longer; it says what is missing.
+        NodeError: if it takes longer; it names what is missing.
     """
     wrong = [f"no answer yet from {', '.join(proxies)}"]
     try:
@@ -59,7 +59,7 @@ async def until_whole(
                 wrong[:] = await _try(proxies, gateways, workers, wrong)
     except TimeoutError:
         missing = "; ".join(wrong)
-        raise NodeError(f"the cluster is not whole after {seconds:g} seconds: {missing}") from None
+        raise NodeError(f"the cluster is not ready after {seconds:g} seconds: {missing}") from None
 
 
 async def _try(
@@ -93,23 +93,23 @@ def missing(
     wrong = [f"{url}: {asked.problem}" for url, asked in gateways.items() if asked.problem is not None]
     here = sum(each.kind == "worker" for each in found)
     if here < workers:
-        wrong.append(f"{here} of {workers} workers are there")
+        wrong.append(f"{here} of {workers} workers are up")
     elif here > workers:
-        wrong.append(f"{here} workers are there, but --workers says {workers}")
+        wrong.append(f"{here} workers are up, but --workers is {workers}")
     announced = {each.node for each in found}
     answered = {asked.node for asked in gateways.values()}
     wrong += [
-        f"{url} ({asked.node}) is not heard on the bus"
+        f"{url} ({asked.node}) has not announced itself on the bus"
         for url, asked in gateways.items()
         if asked.node is not None and asked.node not in announced
     ]
     for each in found:
         if each.kind == "gateway" and each.node not in answered and None not in answered:
             where = f" at {', '.join(each.urls)}" if each.urls else ""
-            wrong.append(f"{each.node}{where} is not named by --gateway")
+            wrong.append(f"{each.node}{where} is not listed with --gateway")
         deaf = [proxy for proxy in proxies if proxy not in (each.proxies or ())]
         if deaf:
-            wrong.append(f"{each.node} does not hear {', '.join(deaf)}")
+            wrong.append(f"{each.node} is not connected to {', '.join(deaf)}")
     return wrong
 
 

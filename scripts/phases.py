@@ -2,12 +2,12 @@
 
     python scripts/phases.py
 
-A document says where: what stands between `<!-- phases MODULE -->` and `<!-- end of phases -->` is replaced
-by the diagram of that module's TABLE, with `[*]` before the phases in its FIRST, or those to which nothing
-leads. A test compares, so run this when a table has changed.
+In each document, the text between `<!-- phases MODULE -->` and `<!-- end of phases -->` is replaced by the
+diagram of that module's TABLE, with `[*]` before the phases in its FIRST, or before those that no event
+leads to. A test compares the documents with the tables, so run this after each change of a table.
 
-An arrow has the events that lead on, and what is done then. Events that change nothing are left out; what
-leads from most phases to the same one, with the same steps, is a note there instead of many arrows.
+An arrow is labelled with its events and the steps that they cause. Events that change nothing are omitted.
+An event that leads from most phases to the same one, with the same steps, is a note instead of many arrows.
 """
 
 import importlib
@@ -26,12 +26,12 @@ Table = Mapping[tuple[Enum, Enum], tuple[Enum, tuple[Enum, ...]]]
 
 
 def diagram(table: Table, first: Iterable[Enum]) -> str:
-    """A table as the text of a `stateDiagram-v2`."""
+    """Return a table as the text of a `stateDiagram-v2`."""
     return "\n".join(["stateDiagram-v2", *(f"    {line}" for line in _lines(table, first))])
 
 
 def rendered(document: str) -> str:
-    """A document with its diagrams as the tables are now."""
+    """Return a document with its diagrams made from the current tables."""
     return BLOCK.sub(lambda block: f"{block[1]}```mermaid\n{_of(block[2])}\n```\n{block[3]}", document)
 
 
@@ -66,7 +66,7 @@ def _lines(table: Table, first: Iterable[Enum]) -> Iterator[str]:
 
 
 def _defined(entry: tuple[tuple[Enum, Enum], object]) -> tuple[int, int]:
-    """Phases and events in the order of their definition: a table may be made from sets."""
+    """Sort a table by the definition of its phases and events, because it may be made from sets."""
     (phase, event), _ = entry
     return _place(phase), _place(event)
 

@@ -103,7 +103,7 @@ def test_clients_speak_with_the_chat(tmp_path):
             printed.append(done.stdout.splitlines())
     assert printed[0][-1] == "ana hello"
     assert "here: ana" in printed[0]
-    reason = "a message is a text of 1 to 2000 characters, not 0"
+    reason = "a message must have 1 to 2000 characters, not 0"
     assert printed[1] == ["joining ", "joined ", reason, "leaving left", "closed left"]
 
 

@@ -1,4 +1,4 @@
-"""What a session decides and the hub carries out."""
+"""The actions that a session decides on, for the hub to carry out."""
 
 from typing import NamedTuple
 
@@ -14,19 +14,19 @@ class Send(NamedTuple):
 
 
 class SubscribeThenJoin(NamedTuple):
-    """Subscribe to the channel's topic; once that is in force, send its JOIN to a worker."""
+    """Subscribe to the channel's topic; once the subscription is in force, send its JOIN to a worker."""
 
     channel: GatewayChannel
 
 
 class PlaceOnWorker(NamedTuple):
-    """Send what the channel takes along to another worker."""
+    """Find a worker for a channel, and send it the JOIN; of a channel that moves, with its state."""
 
     channel: GatewayChannel
 
 
 class MarkDraining(NamedTuple):
-    """A worker stops: no more channels go there."""
+    """Place no more channels on a worker, because it is stopping."""
 
     worker: str
 
@@ -39,13 +39,13 @@ class Forward(NamedTuple):
 
 
 class Deliver(NamedTuple):
-    """The channel is joined: deliver the broadcasts held for it, and those to come."""
+    """Deliver the broadcasts held for a channel that has been joined, and all later ones."""
 
     channel: GatewayChannel
 
 
 class Drop(NamedTuple):
-    """The channel is over."""
+    """Forget a channel that has ended."""
 
     channel: GatewayChannel
 
@@ -58,17 +58,17 @@ class Close(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Read no more from the client until Resume.
+    """Stop reading from the client until Resume.
 
     Attributes:
-        channel: whose worker asks for that; None: too much waits for pending joins.
+        channel: the channel whose worker asks for it; None if too much waits for pending joins.
     """
 
     channel: GatewayChannel | None = None
 
 
 class Resume(NamedTuple):
-    """Read again, as far as the Pause with the same `channel` goes."""
+    """Undo the Pause with the same `channel`; reading resumes when no other Pause is left."""
 
     channel: GatewayChannel | None = None
 

@@ -1,6 +1,6 @@
-"""What a gateway itself answers to a client, as JSON payloads. Pure.
+"""The error payloads that the gateway itself sends to clients, as JSON. Pure.
 
-Sources: Phoenix.Socket (`unmatched topic`, `join crashed`), Phoenix.Channel.Server; the others are ours.
+`unmatched topic` and `join crashed` are Phoenix.Socket's; Phoenix has no counterpart of the others.
 """
 
 UNMATCHED = b'{"reason":"unmatched topic"}'

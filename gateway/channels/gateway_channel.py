@@ -1,4 +1,4 @@
-"""One channel of one client, as its gateway sees it."""
+"""The state that a gateway keeps for one channel of one client."""
 
 from collections import deque
 from typing import Any
@@ -14,16 +14,16 @@ from mesh.routes import Route
 
 
 class Pending:
-    """What a channel needs only until it is joined, or has moved.
+    """The state that a channel needs only while it is being joined or moved.
 
     Attributes:
-        join: what the client sent; of a channel that moves, a join that nobody will answer.
-        replaces: the channel that ends before this one begins.
-        messages: what the client sent on the topic since, the oldest first.
-        bytes: what they count together.
-        deaths: workers that have died while the join was under way on them.
-        refused: whether a worker has refused the join, and so has survived it.
-        moved: what the last worker gave for the next one.
+        join: the client's join; for a channel that moves, a substitute that is never answered.
+        replaces: the channel that must end before this one begins.
+        messages: the messages of the client on the topic since then, the oldest first.
+        bytes: the bytes that these messages count against `gateway.max_pending_bytes`.
+        deaths: the number of workers that died while they had the join.
+        refused: whether a worker has refused the join, which shows that it survived it.
+        moved: the state that the last worker gave for the next one.
     """
 
     __slots__ = ("bytes", "deaths", "join", "messages", "moved", "refused", "replaces")
@@ -39,18 +39,20 @@ class Pending:
 
 
 class GatewayChannel(Phases[Phase, Event, Step]):
-    """One channel of one client, as the gateway sees it; its phase is in `phase` (channels/phases.py).
+    """One channel of one client in its gateway; `phase` is its phase (channels/phases.py).
 
     Attributes:
-        number: names it on the links and in broadcast headers; unique in this gateway.
-        join_ref: as the client sent it.
-        push_join_ref: what its pushes carry: join_ref, or the join's ref if that was null.
-        worker: id of the worker that runs it or is asked to; None while there is none.
-        pending: None as soon as it is joined, unless it moves.
-        since: bus number of its worker when it joined.
-        intercepts: events that reach it through handle_out.
-        client: the hub's, opaque here.
-        pushes: what its class's rate limit leaves, once it has pushed.
+        number: identifies it on the links and in broadcast headers; unique in this gateway.
+        topic: its topic.
+        join_ref: the join_ref of its join, as the client sent it.
+        push_join_ref: the join_ref of its pushes: that of its join, or the join's ref if that was null.
+        route: the route that it was joined by.
+        worker: the id of the worker that runs it or has its JOIN; None if there is none.
+        pending: the state of its join or move; None while it is joined and does not move.
+        since: the sequence of its worker's last broadcast before `join` returned.
+        intercepts: the events that reach its client through handle_out only.
+        client: its client, which only the hub uses.
+        pushes: the tokens left by its class's rate limit; None before its first push.
     """
 
     __slots__ = (
@@ -89,10 +91,10 @@ class GatewayChannel(Phases[Phase, Event, Step]):
         self.pushes: TokenBucket | None = None
 
     def placed(self, worker: str) -> None:
-        """Its JOIN was sent to a worker."""
+        """Note that its JOIN was sent to a worker."""
         self.handle(Event.PLACED)
         self.worker = worker
 
     def pend_move(self) -> None:
-        """From now on what the client sends waits until another worker runs the channel."""
+        """Hold the client's messages on the topic until another worker runs the channel."""
         self.pending = Pending(Message(self.join_ref, None, self.topic, JOIN, JSON, EMPTY))

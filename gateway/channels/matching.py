@@ -1,4 +1,4 @@
-"""Which channel a client's message is for. Pure. Source: Phoenix.Socket.__in__."""
+"""Finds the route of a topic, and compares refs as Phoenix does. Pure. Source: Phoenix.Socket.__in__."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from mesh.topics import MAX_TOPIC_BYTES, is_reserved
 
 
 def find_route(routes: RouteTable[type[Channel]], topic: Any) -> Route[type[Channel]] | None:
-    """The route by which a topic can be joined; None for what a client must not name."""
+    """Return the route by which a client may join a topic; None if no route matches or it is reserved."""
     if not isinstance(topic, str) or is_reserved(topic) or "\x00" in topic:
         return None
     if len(topic.encode()) > MAX_TOPIC_BYTES:
@@ -17,5 +17,5 @@ def find_route(routes: RouteTable[type[Channel]], topic: Any) -> Route[type[Chan
 
 
 def same_ref(one: Any, other: Any) -> bool:
-    """Strict equality as in Elixir: "1", 1 and 1.0 differ, and true is not 1."""
+    """Compare two refs strictly, as Elixir does: "1", 1 and 1.0 differ, and true is not 1."""
     return type(one) is type(other) and bool(one == other)

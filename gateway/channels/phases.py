@@ -1,40 +1,65 @@
-"""The phases of a channel in its gateway, and which event leads from which to which. Pure.
+"""The phases of a channel in its gateway, as a table: (phase, event) → (next phase, steps). Pure.
 
-A channel of a client begins with `phx_join` and ends when the client has been told so, or is gone. In
-between three questions decide what may be done with a message, and each phase is one set of answers:
+A client's channel begins with `phx_join`. It ends once the client has been sent the end, or has
+disconnected. In between, three questions decide what may be done with a message, and each phase is one
+combination of answers:
 
-====================  =================  =====================  ============================
-phase                 runs on a worker   the client knows that  what the client sends on its
-                                         the join is accepted   topic
-====================  =================  =====================  ============================
-QUEUED                no                 no                     waits
-SUBSCRIBING           no                 no                     waits
-PLACING               no                 no                     waits
-JOINING               it is asked to     no                     waits
-JOINED                yes                yes                    goes to the worker
-REPLACED              yes                yes                    waits for the next channel
-HANDING_OVER          the old one        yes                    waits
-MOVING                no                 yes                    waits
-RESUMING              it is asked to     yes                    waits
-ENDED                 no                 the end, too           is for another channel
-====================  =================  =====================  ============================
+============  =====================  ===========================  ===================================
+phase         runs on a worker       the client has been told     messages of the client on its topic
+                                     that the join is accepted
+============  =====================  ===========================  ===================================
+QUEUED        no                     no                           wait
+SUBSCRIBING   no                     no                           wait
+PLACING       no                     no                           wait
+JOINING       it has the JOIN        no                           wait
+JOINED        yes                    yes                          go to the worker
+REPLACED      yes                    yes                          wait for the next channel
+HANDING_OVER  on the old one         yes                          wait
+MOVING        no                     yes                          wait
+RESUMING      it has the JOIN        yes                          wait
+ENDED         no                     yes, and of the end          belong to another channel, if any
+============  =====================  ===========================  ===================================
 
-**Joining.** Broadcasts are held for the channel from SUBSCRIBING on, and its JOIN is sent only when the
-subscription is in force (PLACING), so nothing that is broadcast from the join's first moment on is missed.
-A join whose worker is lost begins again at SUBSCRIBING: nobody has answered it yet.
+**Joining: QUEUED → SUBSCRIBING → PLACING → JOINING → JOINED.** The subscription must be in force before the
+JOIN is sent, so that no broadcast made from the start of `join` on is missed; a probe on the bus proves it
+(mesh/bus/zeromq/barrier.py). From SUBSCRIBING on, broadcasts are held for the channel; they are delivered
+after the reply to the join, except for those that the worker made before `join` returned, which `since` in
+Joined identifies (gateway/ordering/ordering.py). A join whose worker is lost returns to SUBSCRIBING,
+because it has not been answered.
 
-**A second join of the topic** replaces the channel, as in Phoenix: the old one is REPLACED until its worker
-has ended it, the new one is QUEUED until then. A channel can only be replaced when it is joined, because
-until then a second join waits like everything that the client sends.
+**A second join of the same topic** replaces the channel, as in Phoenix. The old channel is REPLACED until
+its worker has ended it; until then the new one is QUEUED. Only a JOINED channel can be replaced, because in
+every other phase a second join waits like every other message of the client. The client receives the end of
+the old channel after the reply to the new join.
 
-**Moving to another worker** (docs/protocol.md §3.2) goes HANDING_OVER → MOVING → RESUMING → JOINED. To its
-client and to the members of its topic it is joined all the time, so an error on the way is told as
-`phx_error`, never as an answer to the join. What the old worker gave is kept until another has accepted it:
-when the worker that resumes is lost, the channel is MOVING again.
+**Moving: HANDING_OVER → MOVING → RESUMING → JOINED** (docs/protocol.md §3.2). Handover must be the last
+command that the old worker receives for the channel, and Moved the last one that it sends; both links keep
+their order, so no number is needed. For its client and for the members of its topic, the channel is joined
+throughout, so a failure on the way is sent as `phx_error`, never as a reply to the join. The state is kept
+until another worker has accepted it: if the worker that resumes the channel is lost, the channel is MOVING
+again.
 
-Events that a worker causes are allowed wherever the channel runs on a worker, because a worker may say
-anything, and those that come too late or twice change nothing (`_IGNORED`). Everything else that the table
-does not list is a defect of the gateway: PhaseError.
+**How long a channel can stay in a phase.** Each wait has a limit, here or on the side that is waited for:
+
+============  =======================================================================================
+SUBSCRIBING   `gateway.bus_wait_seconds`; the number of waiting joins by `gateway.max_joins_waiting`
+PLACING       `gateway.worker_wait_seconds`; their number by the same setting; a join that was on a
+              worker that died also waits for its turn (gateway/joins/suspects.py)
+JOINING       the life of the link; the worker applies `worker.join_timeout_seconds` if that is set
+REPLACED      the life of the link; the worker cancels callbacks after `worker.kill_seconds`
+QUEUED        as long as the channel that it replaces is REPLACED
+HANDING_OVER  the life of the link; the worker ends the channel after `worker.kill_seconds`
+MOVING        `gateway.worker_wait_seconds`
+RESUMING      the life of the link
+============  =======================================================================================
+
+A link ends when its connection does, or after `link.heartbeat_timeout_seconds` of silence. What the client
+sends meanwhile is limited by `gateway.max_pending_bytes`, above which its connection is not read.
+
+**Which pairs are allowed.** Events that a worker causes are allowed in every phase in which the channel
+runs on a worker, because a worker may send anything; those that are too early, too late or repeated change
+nothing (`_IGNORED`). Any other pair that the table does not contain is a defect of the gateway, and raises
+PhaseError.
 """
 
 from enum import Enum, auto
@@ -43,10 +68,11 @@ from mesh.phases import Table
 
 
 class Phase(Enum):
-    """Where a channel is in its life.
+    """The phases of a channel.
 
     Attributes:
-        joined: whether the client knows that its join is accepted; so the channel is a member of its topic.
+        joined: whether the client has been told that its join is accepted, which makes the channel a
+            member of its topic.
     """
 
     __hash__ = object.__hash__  # Enum's is Python code, and a join looks up the table four times
@@ -54,28 +80,28 @@ class Phase(Enum):
     joined: bool
 
     QUEUED = "queued", False
-    """The channel that it replaces has not ended yet."""
+    """It waits for the end of the channel that it replaces."""
     SUBSCRIBING = "subscribing", False
-    """The subscription to its topic is not known to be in force."""
+    """The subscription to its topic is not yet known to be in force."""
     PLACING = "placing", False
-    """It waits for a worker, or for its turn."""
+    """It waits for a worker, or for its turn to be sent to one."""
     JOINING = "joining", False
     """A worker has its JOIN."""
     JOINED = "joined", True
     """A worker runs it."""
     REPLACED = "replaced", True
-    """The client has joined the topic again; its worker is asked to end it."""
+    """The client has joined the topic again; its worker has been asked to end it."""
     HANDING_OVER = "handing over", True
-    """Its worker stops, and is asked for the state."""
+    """Its worker is stopping, and has been asked for its state."""
     MOVING = "moving", True
-    """Its state is here; it waits for another worker."""
+    """The gateway has its state; it waits for another worker."""
     RESUMING = "resuming", True
-    """Another worker has the state."""
+    """Another worker has its JOIN, with the state."""
     ENDED = "ended", False
-    """It is over."""
+    """It has ended."""
 
     def __new__(cls, value: str, joined: bool) -> "Phase":
-        """A phase, whose value is its name in words."""
+        """Make a phase, whose value is its name in words."""
         phase = object.__new__(cls)
         phase._value_ = value
         phase.joined = joined
@@ -83,7 +109,7 @@ class Phase(Enum):
 
 
 class Event(Enum):
-    """What happens to a channel."""
+    """The events of a channel's life."""
 
     __hash__ = object.__hash__
 
@@ -94,25 +120,25 @@ class Event(Enum):
     PLACED = auto()
     """A worker was sent its JOIN."""
     UNAVAILABLE = auto()
-    """The bus or a worker has not come in time."""
+    """The bus did not confirm the subscription in time, or no worker was found in time."""
     TOPIC_REFUSED = auto()
-    """Joins of its topic end workers, so none is asked."""
+    """Joins of its topic have crashed workers, so it is not sent to another one."""
     ACCEPTED = auto()
-    """Its worker says Joined."""
+    """Its worker sends Joined."""
     UNANSWERABLE = auto()
-    """Its worker says Joined, with a response that cannot be sent to this client."""
+    """Its worker sends Joined with a response that cannot be encoded for this client."""
     REFUSED = auto()
-    """Its worker says Refused."""
+    """Its worker sends Refused."""
     JOINED_AGAIN = auto()
     """The client joins the topic again."""
     STOPPING = auto()
-    """Its worker says Moving: it stops, and would give the channel away."""
+    """Its worker sends Moving: it is stopping, and offers to hand the channel over."""
     HANDED_OVER = auto()
-    """Its worker says Moved, with the channel's state."""
+    """Its worker sends Moved, with the channel's state."""
     CLOSED = auto()
-    """Its worker says Closed."""
+    """Its worker sends Closed."""
     CRASHED = auto()
-    """Its worker says Crashed, or something that cannot be read; or the gateway has made an error."""
+    """Its worker sends Crashed or a malformed command, or the gateway itself fails."""
     WORKER_LOST = auto()
     """Its worker is gone."""
     CLIENT_GONE = auto()
@@ -120,40 +146,40 @@ class Event(Enum):
 
 
 class Step(Enum):
-    """What the session does when the phase has changed, in the order of the table."""
+    """What the session does after a change of phase, in the order given in the table."""
 
     __hash__ = object.__hash__
 
     SUBSCRIBE = auto()
-    """Let the hub subscribe, and join afterwards."""
+    """Have the hub subscribe to the topic, and then send the JOIN."""
     PLACE = auto()
-    """Let the hub find a worker."""
+    """Have the hub find a worker."""
     REFUSE = auto()
-    """Answer the join with an error: the worker's, or "join crashed"."""
+    """Answer the join with an error: the one given, or "join crashed"."""
     DELIVER = auto()
-    """Deliver the broadcasts that were held for it, and those to come."""
+    """Deliver the broadcasts held for it, and all later ones."""
     REPLACE = auto()
     """Ask its worker to end it."""
     START_SUCCESSOR = auto()
-    """The channel that has replaced it may begin."""
+    """Start the join of the channel that replaces it."""
     HAND_OVER = auto()
-    """Ask its worker for the state, and place no more channels there."""
+    """Ask its worker for its state, and place no more channels there."""
     END_AT_WORKER = auto()
-    """Tell its worker, which believes it joined, that it has ended."""
+    """Tell its worker, for which it is joined, that it has ended."""
     SAY_CLOSED = auto()
-    """Tell the client `phx_close`."""
+    """Send the client `phx_close`."""
     SAY_ERROR = auto()
-    """Tell the client `phx_error`."""
+    """Send the client `phx_error`."""
     COUNT_NOT_MOVED = auto()
-    """A channel was lost on its way to another worker."""
+    """Count a channel that was lost while it moved to another worker."""
     DROP = auto()
-    """It is no longer a member of its topic, nor one of the client's channels."""
+    """Remove it from its topic and from the client's channels."""
     RELEASE = auto()
-    """Handle what the client has sent meanwhile."""
+    """Handle the messages that the client has sent in the meantime."""
 
 
 FIRST = (Phase.SUBSCRIBING, Phase.QUEUED)
-"""A channel begins in the second if it replaces another."""
+"""The phases in which a channel begins: the second if it replaces another channel."""
 
 _REFUSE = (Phase.ENDED, (Step.REFUSE, Step.DROP, Step.RELEASE))
 _CRASH = (Phase.ENDED, (Step.SAY_ERROR, Step.DROP))
@@ -168,7 +194,7 @@ _IGNORED = {
     Phase.HANDING_OVER: (Event.STOPPING,),
     Phase.RESUMING: (Event.STOPPING,),
 }
-"""What a worker says too early, too late or twice."""
+"""Commands that a worker may send too early, too late or repeatedly; they change nothing."""
 
 TABLE: Table[Phase, Event, Step] = {
     # A join
@@ -218,7 +244,7 @@ TABLE: Table[Phase, Event, Step] = {
     (Phase.RESUMING, Event.REFUSED): _NOT_MOVED,
     (Phase.RESUMING, Event.TOPIC_REFUSED): _NOT_MOVED,
     (Phase.RESUMING, Event.WORKER_LOST): (Phase.MOVING, (Step.PLACE,)),
-    # The client is gone: nobody is to be told
+    # The client is gone, so nothing is sent
     **{
         (phase, Event.CLIENT_GONE): (
             Phase.ENDED,

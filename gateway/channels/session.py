@@ -1,10 +1,35 @@
 """One client's channels: every protocol decision of a gateway, without I/O.
 
-The hub feeds what a client or a worker says and carries out the actions returned, in order. A message
-for a channel that is not joined never leaves this file. While a join is pending, what the client sends
-on its topic waits, so that it is handled after the join as in Phoenix, where a join blocks everything.
-What happens to a channel changes its phase by the table in channels/phases.py; the steps that the table
-names are the functions at the end of this file.
+**Events in, actions out.** The hub passes on each message of the client and each command of a worker, and
+carries out the actions returned, in order. A session knows no socket, no other client and no time: each
+limit on time is kept by the hub's collaborators, which report its end as an event such as
+`Event.UNAVAILABLE`. What happens to a channel changes its phase by the table in channels/phases.py; the
+steps that the table names are the functions at the end of this file.
+
+**What is decided for a message of the client**, in this order: whether it can be decoded and its refs are
+short enough (else the connection is closed), whether a rate limit refuses it, and then by topic and phase:
+
+- heartbeat: answered here.
+- a topic without a channel: `phx_join` starts one if a route matches, `phx_leave` is answered "ok",
+  anything else is answered "unmatched topic". None of these reaches a worker except as the JOIN of the new
+  channel.
+- a channel that is not JOINED: the message is held. In Phoenix, a join blocks the socket's process, so
+  everything after it is handled after its reply; holding the messages of this one topic has the same effect
+  for the topic and lets other topics proceed.
+- a channel that is JOINED: a second `phx_join` replaces it. A message with the `join_ref` of an earlier
+  join is ignored. Everything else is forwarded to the worker.
+
+**What must precede what.** Held messages are handled in the order received, after the reply to the join and
+after the broadcasts held for the channel (`Deliver` comes before `_release`); if there is another join
+among them, those behind it wait for that join. The end of a replaced channel is sent after the reply to the
+join that replaced it. Commands of a worker reach this file in an order that gateway/ordering has already
+established; `join_ref` tells the client, and `GatewayChannel.number` tells the links, which join of a topic
+a message belongs to.
+
+**What is limited.** The number of channels by `gateway.max_channels_per_socket`. The bytes held for all
+channels together by `gateway.max_pending_bytes`: above it, `Pause` stops reading from the client until
+enough joins are answered (`Resume`), so nothing is dropped.
+
 Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
 """
 
@@ -50,13 +75,13 @@ class Session:
     """The channels of one client.
 
     Args:
-        serializer: of the client's protocol version.
-        routes: of its socket handler.
-        client: the hub's, handed to each GatewayChannel.
-        next_number: gives each channel its number.
-        max_channels: bound of joined and joining channels.
-        max_pending_bytes: bound of what waits for pending joins; over it reading pauses.
-        limits: of its rates; None for none.
+        serializer: the serializer of the client's protocol version.
+        routes: the routes of its socket handler.
+        client: passed to each GatewayChannel; only the hub uses it.
+        next_number: returns the number of a new channel.
+        max_channels: the limit of joined and joining channels.
+        max_pending_bytes: the limit of bytes that wait for pending joins; above it, reading pauses.
+        limits: its rate limits, if any.
     """
 
     __slots__ = (
@@ -85,16 +110,16 @@ class Session:
         self._paused = False
         self._limits = limits
 
-    # What the client says
+    # Messages of the client
 
     def received(self, data: bytes, binary: bool) -> list[Action]:
-        """A message of the client."""
+        """Return the actions for a message of the client."""
         try:
             message = self.serializer.decode(data, binary)
         except DecodeError as error:
             counters.count("frames_malformed")
             return [Close(CloseCode.INTERNAL_ERROR, shorten(str(error)))]
-        if len(data) - len(message.data) > SMALL:  # else nothing beside the payload is too long
+        if len(data) - len(message.data) > SMALL:  # otherwise no part of the envelope is too long
             refused = self._check_envelope(message)
             if refused:
                 return refused
@@ -105,7 +130,7 @@ class Session:
         return self._handle(message)
 
     def _check_envelope(self, message: Message) -> list[Action]:
-        """What to do with a message that has more beside its payload than may be kept; else nothing."""
+        """Return the actions that refuse a message because of its refs or event; none if they are valid."""
         problem = ref_problem(message)
         if problem is not None:
             counters.count("frames_malformed")
@@ -153,7 +178,7 @@ class Session:
         return [SubscribeThenJoin(channel)]
 
     def _replace(self, old: GatewayChannel, message: Message) -> list[Action]:
-        """A second join of a topic: the new channel starts when the old one has ended."""
+        """Handle a second join of a topic: the new channel starts once the old one has ended."""
         new = GatewayChannel(self._next_number(), old.route, message, self._client, replaces=old)
         self.channels[old.topic] = new
         return self.advance(old, Event.JOINED_AGAIN)
@@ -169,7 +194,7 @@ class Session:
         return []
 
     def close(self) -> list[GatewayChannel]:
-        """The client is gone: forget it. Returns its channels, which are over."""
+        """Forget the client, which is gone; return its channels, which have ended."""
         over: list[GatewayChannel] = []
         for channel in self.channels.values():
             old = channel.pending.replaces if channel.pending is not None else None
@@ -178,27 +203,27 @@ class Session:
             over.append(channel)
         for channel in over:
             if channel.phase is Phase.MOVING:
-                log.warning("the client of a channel that moves is gone", topic=channel.topic)
+                log.warning("channel lost: its client disconnected during its move", topic=channel.topic)
             self.advance(channel, Event.CLIENT_GONE)
         self.channels.clear()
         self._client = None
         return over
 
-    # What happens to a channel
+    # Events of a channel
 
     def advance(
         self, channel: GatewayChannel, event: Event, codec: int = JSON, data: bytes = JOIN_CRASHED
     ) -> list[Action]:
-        """Something has happened to a channel: go on to its next phase, and do what the table says.
+        """Move a channel to the phase that follows this event, and return the actions of the table's steps.
 
         Args:
-            channel: one of this session's.
-            event: what has happened to it.
-            codec: of `data`.
-            data: answers the channel's join, if it is refused by this.
+            channel: one of this session's channels.
+            event: what has happened to the channel.
+            codec: the codec of `data`.
+            data: the response to the channel's join, if this event refuses it.
 
         Raises:
-            PhaseError: if that cannot happen in its phase.
+            PhaseError: if the event cannot happen in the channel's phase.
         """
         actions: list[Action] = []
         for step in channel.handle(event):
@@ -209,7 +234,7 @@ class Session:
         return actions
 
     def joined(self, channel: GatewayChannel, joined: commands.Joined) -> list[Action]:
-        """The join was accepted, or the channel has moved."""
+        """Handle Joined: the join was accepted, or the channel has moved."""
         if channel.pending is not None:
             channel.intercepts = frozenset(joined.intercepts)
         if channel.phase is not Phase.JOINING:
@@ -223,13 +248,13 @@ class Session:
         return answer + self.advance(channel, Event.ACCEPTED)
 
     def refused(self, channel: GatewayChannel, refused: commands.Refused) -> list[Action]:
-        """The join was refused, or crashed."""
+        """Handle Refused: the join was refused, or crashed."""
         if channel.pending is not None:
             channel.pending.refused = True
         return self.advance(channel, Event.REFUSED, refused.codec, refused.data)
 
     def moved(self, channel: GatewayChannel, moved: commands.Moved) -> list[Action]:
-        """Its worker has let go of the channel."""
+        """Handle Moved: the worker has handed the channel over."""
         actions = self.advance(channel, Event.HANDED_OVER)
         if channel.phase is Phase.MOVING:
             _pending(channel).moved = moved
@@ -246,7 +271,7 @@ class Session:
             return self._answer(channel, "error", JSON, JOIN_CRASHED)
 
     def _answer(self, channel: GatewayChannel, status: str, codec: int, data: bytes) -> list[Action]:
-        """Answer the join; the channel that it replaced has ended for the client only then."""
+        """Answer the join, and only then send the end of the channel that it replaced."""
         check_payload(codec, data)
         pending, encode = _pending(channel), self.serializer.encode_reply
         reply = encode(channel.join_ref, pending.join.ref, channel.topic, status, codec, data)
@@ -282,7 +307,7 @@ class Session:
         return [Drop(channel)]
 
     def _release(self, released: GatewayChannel) -> list[Action]:
-        """Handle what the client sent while the channel was pending, up to the next join among it."""
+        """Handle the messages held while the channel was pending, up to the next join among them."""
         actions: list[Action] = []
         pending = _pending(released)
         messages, size = pending.messages, pending.bytes
@@ -290,7 +315,7 @@ class Session:
             released.pending = None
         while messages:
             channel = self.channels.get(released.topic)
-            if channel is not None and channel.phase is not JOINED:  # all that is left waits for that one
+            if channel is not None and channel.phase is not JOINED:  # the rest waits for that channel
                 _pending(channel).messages, _pending(channel).bytes = messages, size
                 break
             message = messages.popleft()
@@ -302,7 +327,7 @@ class Session:
             actions.append(Resume())
         return actions
 
-    # Answers that no worker gives
+    # Replies that the gateway itself gives
 
     def _unmatched(self, message: Message) -> list[Action]:
         if message.event == JOIN and telemetry.attached("topic_unmatched"):

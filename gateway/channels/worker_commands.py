@@ -1,4 +1,4 @@
-"""What a session does with each command of a worker. Pure."""
+"""Handles each command of a worker for a session's channel. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from mesh.messages import JSON
 
 
 def replied(session: Session, channel: GatewayChannel, reply: commands.Reply) -> list[Action]:
-    """The channel answers a push or a leave; what cannot be sent becomes an error reply."""
+    """Send the reply to a push or a leave; a payload that cannot be sent becomes an error reply."""
     to, encode = (channel.push_join_ref, reply.ref, channel.topic), session.serializer.encode_reply
     try:
         check_payload(reply.codec, reply.data)
@@ -24,12 +24,12 @@ def replied(session: Session, channel: GatewayChannel, reply: commands.Reply) ->
         unsendable(error, channel, "replies_unencodable")
     try:
         return [Send(encode(*to, "error", JSON, INVALID_REPLY))]
-    except EncodeError:  # nobody asked with such a ref
+    except EncodeError:  # the worker made up the ref: no client can have sent one
         return []
 
 
 def pushed(session: Session, channel: GatewayChannel, push: commands.Pushed) -> list[Action]:
-    """The channel pushes."""
+    """Send a push of the channel."""
     try:
         check_message(push.event, push.codec, push.data)
         frame = session.serializer.encode_push(
@@ -53,4 +53,4 @@ COMMANDS: Mapping[type[Any], Callable[[Session, GatewayChannel, Any], list[Actio
     commands.PushesPaused: lambda _session, channel, _: [Pause(channel)],
     commands.PushesResumed: lambda _session, channel, _: [Resume(channel)],
 }
-"""Called with (session, channel, command). Those that concern no single channel are not listed."""
+"""Called with (session, channel, command). Commands that concern no single channel are not listed."""

@@ -1,12 +1,13 @@
-"""What became of broadcasts: counts that must add up. Pure.
+"""Counts the outcome of broadcasts; the counts must add up. Pure.
 
-Of each broadcast it is counted for how many members it came (`expected`), and what became of it for each:
+For each broadcast, the members that it was for (`expected`) and the outcome for each of them are counted:
 
     expected = delivered + filtered + dropped + held + unsent
 
-Counting is by message and group of members, not by member: what is put into outboxes counts as delivered
-until an outbox says otherwise, which is rare. A TopicStats counts for one topic on one gateway; its parent
-is the DeliveryStats of its route; while somebody traces, each traced message has a child of its own.
+To keep this cheap, a message is counted once for a group of members rather than once for each member:
+whatever is put into outboxes counts as delivered until an outbox reports otherwise, which is rare. A
+TopicStats counts for one topic on one gateway; its parent is the DeliveryStats of its route. During a
+trace, each traced message has a child of its own, whose counts are added to the topic's.
 """
 
 from typing import Self
@@ -18,7 +19,7 @@ SENDER = "sender"
 BEFORE_JOIN = "before_join"
 INTERCEPTED = "intercepted"
 FILTERED = (SENDER, BEFORE_JOIN, INTERCEPTED)
-"""Why a member is not to get a broadcast: it made it, it joined later, it gets it through handle_out."""
+"""Reasons why a broadcast is not for a member: it sent it, it joined later, it intercepts the event."""
 
 CONFLATED = "conflated"
 DROPPED_OLDEST = "dropped_oldest"
@@ -40,19 +41,20 @@ DROPPED = (
     UNENCODABLE,
     MALFORMED,
 )
-"""Why a member that is to get a broadcast does not."""
+"""Reasons why a member does not receive a broadcast that is for it."""
 
 
 class DeliveryStats:
-    """Counts of a route, a topic or a message.
+    """The counts of a route, a topic or a message.
 
     Attributes:
-        messages: broadcasts that came.
-        expected: members at that moment, summed over them.
-        filtered: by reason; only reasons that occurred.
-        dropped: by reason; only reasons that occurred.
-        held: broadcasts that wait now for a join, or for what must come before them.
-        unsent: broadcasts that wait now for a client.
+        parent: also counts everything that is counted here.
+        messages: the broadcasts that arrived.
+        expected: the members at the time of each broadcast, summed over the broadcasts.
+        filtered: the counts by reason, for reasons that occurred.
+        dropped: the counts by reason, for reasons that occurred.
+        held: the broadcasts that now wait for a join, or for commands before them.
+        unsent: the broadcasts that now wait for a client.
     """
 
     __slots__ = ("_queued", "dropped", "expected", "filtered", "held", "messages", "parent", "unsent")
@@ -69,11 +71,11 @@ class DeliveryStats:
 
     @property
     def delivered(self) -> int:
-        """What the kernel, ZeroMQ or a poll has taken."""
+        """The broadcasts that the kernel, ZeroMQ or a poll has accepted."""
         return self._queued - self.unsent
 
     def arrive(self, members: int) -> None:
-        """A broadcast came, for so many members."""
+        """Count a broadcast that arrived for this number of members."""
         stats: DeliveryStats | None = self
         while stats is not None:
             stats.messages += 1
@@ -81,47 +83,47 @@ class DeliveryStats:
             stats = stats.parent
 
     def expect(self, members: int) -> None:
-        """It is for so many more."""
+        """Count further members that a broadcast is for."""
         stats: DeliveryStats | None = self
         while stats is not None:
             stats.expected += members
             stats = stats.parent
 
     def queue(self, members: int) -> None:
-        """It was put into the outboxes of so many."""
+        """Count a broadcast put into the outboxes of this number of members."""
         stats: DeliveryStats | None = self
         while stats is not None:
             stats._queued += members
             stats = stats.parent
 
     def filter(self, reason: str, members: int = 1) -> None:
-        """It is not for so many."""
+        """Count members that a broadcast is not for."""
         stats: DeliveryStats | None = self
         while stats is not None:
             stats.filtered[reason] = stats.filtered.get(reason, 0) + members
             stats = stats.parent
 
     def drop(self, reason: str, members: int = 1) -> None:
-        """So many do not get it, and it was in no outbox."""
+        """Count members that do not receive a broadcast, before it was put into their outboxes."""
         stats: DeliveryStats | None = self
         while stats is not None:
             stats.dropped[reason] = stats.dropped.get(reason, 0) + members
             stats = stats.parent
 
     def lose(self, reason: str) -> None:
-        """It was in an outbox, and one does not get it."""
+        """Count a broadcast that is dropped from one member's outbox."""
         self.queue(-1)
         self.drop(reason)
 
     def hold(self, number: int = 1) -> None:
-        """It waits for a join; -1: no longer."""
+        """Count a broadcast that is held; -1 if it is no longer held."""
         stats: DeliveryStats | None = self
         while stats is not None:
             stats.held += number
             stats = stats.parent
 
     def wait(self, number: int = 1) -> None:
-        """It waits for a client; -1: no longer."""
+        """Count a broadcast that waits for a client; -1 if it no longer waits."""
         stats: DeliveryStats | None = self
         while stats is not None:
             stats.unsent += number
@@ -129,13 +131,13 @@ class DeliveryStats:
 
 
 class TopicStats(DeliveryStats):
-    """The counts of one topic whose members came by one route, and what its class says of slow clients.
+    """The counts of one topic for the members of one route, and the slow-consumer policy of its class.
 
     Attributes:
-        topic: whose.
-        members: channels joined or joining now.
-        policy: of its Channel class.
-        max_behind: of its Channel class.
+        topic: the topic.
+        members: the channels joined or joining now.
+        policy: `slow_consumer` of the Channel class.
+        max_behind: `max_behind_messages` of the Channel class.
     """
 
     __slots__ = ("max_behind", "members", "policy", "topic")
@@ -149,9 +151,9 @@ class TopicStats(DeliveryStats):
 
     @classmethod
     def of(cls, topic: str, route: Route[type[Channel]], parent: DeliveryStats) -> Self:
-        """That of a topic."""
+        """Make the counts of a topic."""
         return cls(topic, route.channel.slow_consumer, route.channel.max_behind_messages, parent)
 
     def child(self) -> "TopicStats":
-        """That of one message on this topic."""
+        """Make the counts of one message on this topic."""
         return TopicStats(self.topic, self.policy, self.max_behind, self)

@@ -1,8 +1,12 @@
-"""Topic → the local subscribers of it; one ready frame per serializer.
+"""Delivers each broadcast to the members of its topic on this gateway, encoded once for each serializer.
 
-The hot path: a broadcast is encoded once for each encoding in use among a topic's members (and route, if
-they came by several) and the same bytes are put into every member's outbox. Channels that need a second
-look at each broadcast stand apart (topic_members.py).
+This is the hot path. A broadcast is encoded once for each encoding in use among a topic's members (and for
+each route, if they joined by several), and the same bytes are put into every member's outbox. Channels for
+which each broadcast must be examined are kept apart (topic_members.py).
+
+A payload is checked once before it is delivered (mesh/payloads.py, `flaw`), because any program on the bus
+can publish: JSON is parsed without creating Python objects, msgpack is decoded and discarded. The clients
+receive the publisher's own bytes.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,14 +44,14 @@ class Fanout:
     """Delivers broadcasts to the clients of one gateway.
 
     Args:
-        gateway: this gateway's id, to know the channels that a broadcast_from skips.
-        max_held_bytes: bound of the payloads held for one pending join, in bytes.
-        max_held: bound of their number. Over either bound the client is closed as too slow.
+        gateway: this gateway's id, which identifies the channels that a broadcast_from skips.
+        max_held_bytes: the limit of the payloads held for one channel, in bytes.
+        max_held: the limit of their number. Above either limit, the client is closed as too slow.
 
     Attributes:
-        routes: by pattern: what became of the broadcasts to topics joined by it, since the start.
-        tracing: takes the counts of a topic and a broadcast, returns those to be used for it; None:
-            nobody traces.
+        routes: for each pattern, the outcomes since the start of broadcasts to topics joined by it.
+        tracing: given the counts of a topic and a broadcast, returns the counts to use for it; None unless
+            a trace is in progress.
     """
 
     def __init__(self, gateway: str, max_held_bytes: int = 16_000_000, max_held: int = 10_000) -> None:
@@ -68,22 +72,22 @@ class Fanout:
         return iter(self._topics)
 
     def members(self, topic: str) -> int:
-        """The channels that are joined to a topic."""
+        """Return the number of channels joined to a topic."""
         members = self._topics.get(topic)
         return members.joined if members is not None else 0
 
     def channels(self, topic: str) -> list[GatewayChannel]:
-        """Those on a topic, pending joins included."""
+        """Return the channels of a topic, including those whose join is pending."""
         members = self._topics.get(topic)
         return members.channels() if members is not None else []
 
     def stats(self, topic: str) -> list[TopicStats]:
-        """What became of the broadcasts to a topic while it had members here."""
+        """Return the outcomes of broadcasts to a topic, counted since it has members here."""
         members = self._topics.get(topic)
         return list(members.stats.values()) if members is not None else []
 
     def hold(self, channel: GatewayChannel) -> bool:
-        """Hold broadcasts for a channel until `release`; returns whether the topic is new here."""
+        """Hold broadcasts for a channel until `release`; return whether the topic is new here."""
         members = self._topics.get(channel.topic)
         new = members is None
         if members is None:
@@ -95,10 +99,10 @@ class Fanout:
         return new
 
     def release(self, channel: GatewayChannel, received: int) -> bool:
-        """Deliver what is held for a joined channel; `received` commands have come from its worker.
+        """Deliver the broadcasts held for a joined channel, whose worker has sent `received` commands.
 
-        Stops before the first broadcast that must follow a command still on its way; returns whether
-        nothing is held any longer, and broadcasts go straight to the client from now on.
+        Stops before the first broadcast that must follow a command that has not arrived. Returns whether
+        none is left, in which case broadcasts go directly to the client from now on.
         """
         members = self._topics[channel.topic]
         held = members.held.get(channel)
@@ -115,21 +119,21 @@ class Fanout:
                 channel.client.outbox.send(each.frame)
         if held:
             return False
-        if members.held.pop(channel, None) is not None:  # else it has ended by what it was sent
+        if members.held.pop(channel, None) is not None:  # otherwise a sent frame has ended the client
             members.filtered[channel] = None
         return True
 
     def forget_commands(self, channel: GatewayChannel) -> None:
-        """Hold for a channel until its join is answered, and no longer: commands before that never come."""
+        """Hold broadcasts for a channel only until its join is answered: earlier commands are lost."""
         self.hold(channel)
         self._topics[channel.topic].held[channel].forget_commands()
 
     def drop(self, channel: GatewayChannel, reason: str | None = None) -> bool:
-        """Forget a channel; returns whether its topic has nobody left here.
+        """Forget a channel that has ended; return whether its topic has no member left here.
 
         Args:
-            channel: left, or its client is gone.
-            reason: what is held for it is not delivered; by default because the join failed, or it ended.
+            channel: the channel.
+            reason: why what is held for it is dropped; by default, because its join failed or it ended.
         """
         members = self._topics.get(channel.topic)
         if members is None:
@@ -196,7 +200,7 @@ class Fanout:
     def _arrive(
         self, members: TopicMembers, header: Header, size: int
     ) -> dict[TopicStats, TopicStats] | None:
-        """Count the members there are now; returns the stats to be used instead, if somebody traces."""
+        """Count the current members; during a trace, return the counts to use instead."""
         if self.tracing is None:
             for counts in members.stats.values():
                 counts.arrive(counts.members)
@@ -207,7 +211,7 @@ class Fanout:
         return traced
 
     def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
-        """To those members of a topic that `worker` runs: it came over the link, like their pushes."""
+        """Deliver a broadcast from a link to those members of the topic whose channels `worker` runs."""
         members = self._topics.get(broadcast.topic)
         if members is None:
             return

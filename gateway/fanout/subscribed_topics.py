@@ -1,8 +1,9 @@
 """The topics to which a gateway is subscribed: those with members, and for a while those that had some.
 
-To end a subscription costs more than the rest of a channel's end. When many topics lose their last member
-at once, because a worker has died or a client with thousands of channels is gone, most are given up later,
-a few at a time. A client that joins again before that finds its topic still subscribed.
+Ending a subscription costs more than everything else at the end of a channel. When many topics lose their
+last member at once, because a worker has died or a client with thousands of channels is gone, most of the
+subscriptions are ended later, a few at a time. A client that rejoins before that finds its topic still
+subscribed.
 """
 
 import asyncio
@@ -13,17 +14,17 @@ from mesh.bus.contract import Bus
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 AT_ONCE = 8
-"""Topics that one turn of the event loop gives up immediately; the others wait."""
+"""Subscriptions that are ended immediately in one turn of the event loop; the others are ended later."""
 LATER_SECONDS = 2.0
-"""How long a topic without members is still heard: phoenix.js joins again after one second."""
+"""How long a topic without members stays subscribed: phoenix.js rejoins after one second."""
 MAX_LATE = 100_000
-"""Topics that may wait; further ones are given up at once."""
+"""Topics without members that may stay subscribed; the subscriptions of further ones end at once."""
 TOPICS_PER_LOOK = 8
-"""Topics that are given up between two looks at the clock."""
+"""Subscriptions that are ended between two checks of the clock."""
 
 
 class SubscribedTopics:
-    """The topics, as the bus is told of them."""
+    """Subscribes and unsubscribes a gateway's topics on the bus."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -32,12 +33,12 @@ class SubscribedTopics:
         self._timer: asyncio.TimerHandle | None = None
 
     def subscribe(self, topic: str) -> None:
-        """A topic has its first member here."""
+        """Subscribe to a topic that has its first member here."""
         if self._late.pop(topic, self) is self:
             self._bus.subscribe(topics.exact(topic))
 
     def unsubscribe(self, topic: str) -> None:
-        """A topic has lost its last member here: end the subscription, now or soon."""
+        """End the subscription of a topic that has lost its last member here, now or later."""
         if self._at_once == AT_ONCE:
             asyncio.get_running_loop().call_soon(self._next_turn)
         if self._at_once or len(self._late) >= MAX_LATE:
@@ -49,7 +50,7 @@ class SubscribedTopics:
             self._timer = asyncio.get_running_loop().call_later(LATER_SECONDS, self._turn)
 
     def close(self) -> None:
-        """The bus is about to end."""
+        """Stop; the bus is about to be closed."""
         self._late.clear()
         if self._timer is not None:
             self._timer.cancel()

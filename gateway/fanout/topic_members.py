@@ -1,7 +1,8 @@
-"""The channels of one topic on a gateway; fanout.py delivers to them.
+"""The channels of one topic on a gateway, grouped by how fanout.py delivers to them.
 
-Channels that need a second look at each broadcast stand apart: joins still pending (it is held), channels
-just joined (is it older than the join?), channels that intercept (does it reach them through handle_out?).
+Most channels receive every broadcast without further checks. Those that need a check for each broadcast are
+kept apart: channels for which broadcasts are held, channels joined so recently that a broadcast may be
+older than the join, and channels that intercept events.
 """
 
 from typing import Any
@@ -17,11 +18,11 @@ class TopicMembers:
     """The channels of one topic on this gateway.
 
     Attributes:
-        fast: by encoding and counts of the route: channel → its client's outbox.
-        filtered: joined channels that need a look at each broadcast.
-        held: channels for which broadcasts wait → those broadcasts: their join is pending, or something
-            else must reach the client first.
-        stats: what became of the broadcasts, by route; nearly always there is one.
+        fast: for each encoding and counts of a route, the channels and their clients' outboxes.
+        filtered: joined channels that need a check for each broadcast.
+        held: the channels for which broadcasts are held, because their join is pending or commands must
+            reach the client first, and those broadcasts.
+        stats: the counts by route; nearly always there is one route.
     """
 
     __slots__ = ("fast", "filtered", "held", "stats")
@@ -33,7 +34,7 @@ class TopicMembers:
         self.stats: dict[tuple[str, type[Channel]], TopicStats] = {}
 
     def stats_of(self, channel: GatewayChannel) -> TopicStats:
-        """The counts that go for a channel."""
+        """Return the counts for a channel's route."""
         return self.stats[channel.route.pattern, channel.route.channel]
 
     def __bool__(self) -> bool:
@@ -41,16 +42,16 @@ class TopicMembers:
 
     @property
     def joined(self) -> int:
-        """How many of them are joined."""
+        """The number of joined channels."""
         held = sum(channel.phase.joined for channel in self.held)
         return sum(map(len, self.fast.values())) + len(self.filtered) + held
 
     def channels(self) -> list[GatewayChannel]:
-        """All of them."""
+        """Return all channels."""
         return [*self.held, *self.filtered, *(channel for group in self.fast.values() for channel in group)]
 
     def count_in(self, channel: GatewayChannel, routes: dict[str, DeliveryStats]) -> None:
-        """A channel is new here; `routes` have the counts of all topics by pattern."""
+        """Count a new channel; `routes` has the counts of all topics by pattern."""
         route = channel.route
         counts = self.stats.get((route.pattern, route.channel))
         if counts is None:
@@ -60,14 +61,14 @@ class TopicMembers:
         counts.members += 1
 
     def count_out(self, channel: GatewayChannel) -> None:
-        """A channel is gone."""
+        """Count a channel as gone."""
         counts = self.stats_of(channel)
         counts.members -= 1
         if not counts.members:
             del self.stats[channel.route.pattern, channel.route.channel]
 
     def remove(self, channel: GatewayChannel) -> bool:
-        """Take a channel out, to be counted out or put elsewhere; returns whether it was there."""
+        """Remove a channel from its group without counting it as gone; return whether it was in one."""
         if self.held.pop(channel, None) is not None:
             return True
         if channel in self.filtered:
@@ -85,7 +86,7 @@ class TopicMembers:
         return True
 
     def promote(self, channel: GatewayChannel, counts: TopicStats) -> None:
-        """From now on every broadcast is younger than its join."""
+        """Move a channel to `fast`, because every later broadcast is newer than its join."""
         if channel.intercepts:
             return
         del self.filtered[channel]

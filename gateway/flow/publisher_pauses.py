@@ -96,7 +96,7 @@ class PublisherPauses:
 
     def _too_long(self, client: Client) -> None:
         log.warning(
-            "publishers have waited too long for a client",
+            "a client has kept publishers waiting for too long",
             socket_id=client.id,
             seconds=self._seconds,
             setting="gateway.pause_publisher_seconds",

@@ -50,10 +50,12 @@ class ChunkedBody:
         match = _SIZE.match(data, at)
         if match is None:
             if data.find(b"\n", at) >= 0 or len(data) - at > MAX_LINE_BYTES:
-                raise RemoteProtocolError("a chunk without a size, or with too long an extension")
+                raise RemoteProtocolError(
+                    "a chunk without a size, or with an extension that is too long (RFC 9112 §7.1)"
+                )
             return None
         if match.end() - at > MAX_LINE_BYTES:
-            raise RemoteProtocolError("a chunk with too long an extension")
+            raise RemoteProtocolError("a chunk with an extension that is too long (RFC 9112 §7.1.1)")
         size = int(match[1], 16)
         self._last = size == 0
         self._left = size + 2
@@ -70,7 +72,7 @@ class ChunkedBody:
         if len(data) - at < 2:
             return at
         if data[at : at + 2] != b"\r\n":
-            raise RemoteProtocolError("a chunk that is longer than its size")
+            raise RemoteProtocolError("a chunk that is longer than its size (RFC 9112 §7.1)")
         self._left = None
         return at + 2
 
@@ -80,5 +82,5 @@ class ChunkedBody:
         if match is not None and match.end() <= MAX_TRAILER_BYTES:
             return rest[match.end() :]
         if match is not None or len(rest) > MAX_TRAILER_BYTES or b"\r\n\r\n" in rest or rest[:1] == b"\n":
-            raise RemoteProtocolError("malformed trailer fields, or too many")
+            raise RemoteProtocolError("malformed trailer fields, or too many (RFC 9112 §7.1.2)")
         return None

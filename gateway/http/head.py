@@ -105,7 +105,7 @@ def check(head: bytes) -> bytes:
         raise HeadError(431, f"{lines} header lines; at most {MAX_HEADERS} are read")
     hosts = _HOST_LINE.findall(rest)
     if len(hosts) > 1 or (not hosts and minor):
-        raise HeadError(400, f"{len(hosts) or 'no'} Host headers; want one")
+        raise HeadError(400, f"{len(hosts) or 'no'} Host headers; want exactly one (RFC 9112 §3.2)")
     if hosts:
         _check_host(hosts[0].strip(b" \t\r"))
     if _EXPECT_LINE.search(rest):  # Tornado compares case, and would answer HTTP/1.0 too
@@ -118,8 +118,8 @@ def check(head: bytes) -> bytes:
         raise HeadError(204, "", {"Allow": "GET, HEAD, POST, OPTIONS"})
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
-        raise HeadError(400, "the request target is neither a path nor a URL")
-    # RFC 9112 §3.2.2: the host of the URL counts, whatever the Host header says.
+        raise HeadError(400, "the request target is neither a path nor a URL (RFC 9112 §3.2)")
+    # RFC 9112 §3.2.2: the host in the URL takes precedence over the Host header.
     path = match[2] or b"/"
     target = path if path.startswith(b"/") else b"/" + path
     _check_path(target)
@@ -132,20 +132,22 @@ def _parse_line(line: bytes) -> tuple[bytes, bytes, int]:
     """Return (method, target, minor version)."""
     match = _LINE.fullmatch(line)
     if match is None:
-        raise HeadError(400, "malformed request line; want 'METHOD target HTTP/1.1'")
+        raise HeadError(400, "malformed request line; want 'METHOD target HTTP/1.1' (RFC 9112 §3)")
     method, target, major, minor = match.groups()
     if major != b"1":
-        raise HeadError(505, "this server speaks HTTP/1.1")
+        raise HeadError(505, "this server supports HTTP/1.0 and HTTP/1.1 only")
     if method == b"CONNECT":
-        raise HeadError(501, "this server is no proxy: it does not implement CONNECT")
+        raise HeadError(501, "this server is not a proxy and does not implement CONNECT")
     return method, target, int(minor)
 
 
 def _check_host(text: bytes) -> None:
     if host.parse(text.decode("latin-1")) is None:
-        raise HeadError(400, "the host is neither a name nor an address")
+        raise HeadError(400, "the host is neither a name nor an address (RFC 9110 §7.2)")
 
 
 def _check_path(target: bytes) -> None:
     if b"%" in target and _BAD_ESCAPE.search(target.partition(b"?")[0]):
-        raise HeadError(400, "a % in the address does not begin an escape such as %20")
+        raise HeadError(
+            400, "a % in the request target does not begin an escape such as %20 (RFC 3986 §2.1)"
+        )

@@ -124,7 +124,7 @@ class Listener:
 
     def _full(self, listener: socket.socket, error: OSError) -> None:
         counters.count("accepts_failed")
-        log.error("no connection can be accepted for a moment", reason=error.strerror)
+        log.error("connections cannot be accepted at the moment", reason=error.strerror)
         self._loop.remove_reader(listener.fileno())
         self._loop.call_later(FULL_SECONDS, self._accept_again, listener)
 

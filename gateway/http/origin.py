@@ -87,7 +87,7 @@ def _pattern(text: object) -> SplitResult:
         parsed = urlsplit(text)
         parsed.port  # noqa: B018
     except ValueError:
-        raise SettingsError(f"check_origin {text!r} has a port that is no number") from None
+        raise SettingsError(f"check_origin {text!r} has a port that is not a number") from None
     if not parsed.netloc:
         raise SettingsError(f"check_origin {text!r}: want 'https://example.com' or '//example.com'")
     return parsed

@@ -93,7 +93,7 @@ class ProxyHeaders:
             sock.close()
             return
         if so_far.deadline <= self._loop.time():
-            self._refuse(sock, so_far.peer, "its PROXY header did not come in time")
+            self._refuse(sock, so_far.peer, "its PROXY header did not arrive in time")
             return
         self._waiting[sock] = so_far
         self._loop.add_reader(sock.fileno(), self._readable, sock)
@@ -124,7 +124,7 @@ class ProxyHeaders:
         if self._loop.time() >= self._quiet_until:
             self._quiet_until = self._loop.time() + LOG_SECONDS
             log.warning(
-                "connection closed: it needs a PROXY header of a trusted proxy",
+                "connection closed: it needs a PROXY header from a trusted proxy",
                 peer=peer and peer[0],
                 reason=reason,
                 connections=self._closed_since,

@@ -46,7 +46,7 @@ def read(data: bytes) -> Header | None:
         return _version_2(data) if len(data) >= 16 else None
     if data[:6] == b"PROXY "[: len(data)]:
         return _version_1(data)
-    raise RemoteProtocolError(f"no PROXY header; it begins with {data[:16]!r}")
+    raise RemoteProtocolError(f"no PROXY header: the connection begins with {data[:16]!r}")
 
 
 def _version_1(data: bytes) -> Header | None:

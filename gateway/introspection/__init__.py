@@ -1,1 +1,1 @@
-"""What a gateway tells operators: its topics, and the fate of single broadcasts."""
+"""What a gateway reports to operators: its topics, and the delivery of single broadcasts."""

@@ -1,4 +1,4 @@
-"""Answers which topics have members on this gateway, and how many: what `mesh topics` asks."""
+"""Answers `mesh topics`: which topics have members on this gateway, and how many."""
 
 import asyncio
 import heapq
@@ -13,17 +13,17 @@ log = get_logger("gateway.topics")
 _malformed = Complaints(log, "call dropped")
 
 TOPICS_PER_TURN = 5_000
-"""A millisecond or two, then clients have their turn."""
+"""Topics examined before other events are handled; this many take one to two milliseconds."""
 
 
 class LiveTopics:
-    """Answers for one gateway."""
+    """Answers questions about the topics of one gateway."""
 
     def __init__(self, fanout: Fanout) -> None:
         self._fanout = fanout
 
     async def answer(self, data: bytes) -> bytes:
-        """The call's answer; what cannot be read is answered with nothing."""
+        """Return the answer to a call; a malformed question gets an empty answer."""
         try:
             question = topic_counts.decode_question(data)
         except WireError as error:

@@ -1,7 +1,8 @@
-"""Follows single broadcasts through one gateway: what `mesh trace` asks.
+"""Follows single broadcasts through one gateway, for `mesh trace`.
 
-A traced broadcast is counted by itself, below the counts of its topic: whatever happens to its frames from
-then on is counted there too. While nobody traces, nothing is kept and the fan-out does not look here.
+A traced broadcast has counts of its own, whose parent is the counts of its topic: every later outcome of
+its frames is counted in both. Without a trace in progress, nothing is stored, and the fan-out does not call
+this module.
 """
 
 import asyncio
@@ -29,11 +30,11 @@ log = get_logger("gateway.trace")
 _malformed = Complaints(log, "call dropped")
 
 MAX_WATCHES = 100
-"""Traces at the same time."""
+"""The most traces at the same time."""
 
 
 class Message:
-    """A broadcast that is followed; counted apart for each route by which its topic is joined."""
+    """A traced broadcast, with separate counts for each route by which its topic is joined."""
 
     def __init__(self, header: Header, size: int) -> None:
         self.header = header
@@ -42,7 +43,7 @@ class Message:
         self.stats: list[TopicStats] = []
 
     def fate(self) -> Fate:
-        """What has become of it until now."""
+        """Return its outcomes so far."""
         filtered: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
         for stats in self.stats:
@@ -75,7 +76,7 @@ class Watch:
         self.timer: asyncio.TimerHandle | None = None
 
     def take(self, header: Header, size: int) -> Message | None:
-        """The message to be followed, if this trace wants it."""
+        """Return the message to follow, or None if this trace does not follow the broadcast."""
         if not header.sequence or (self.origin and header.origin != self.origin):
             return None
         message = self.messages.get((header.origin, header.sequence))
@@ -85,11 +86,11 @@ class Watch:
 
 
 class Tracing:
-    """Answers for one gateway.
+    """Answers the questions of traces about one gateway.
 
     Args:
-        fanout: of the gateway.
-        flush: sends what waits for the end of the tick, so that it is counted as sent or waiting.
+        fanout: the gateway's fan-out.
+        flush: flushes all outboxes, so that each frame is counted as either sent or waiting.
     """
 
     def __init__(self, fanout: Fanout, flush: Callable[[], None]) -> None:
@@ -98,7 +99,7 @@ class Tracing:
         self._watches: dict[str, Watch] = {}
 
     async def answer(self, data: bytes) -> bytes:
-        """The call's answer; what cannot be read is answered with a problem."""
+        """Return the answer to a call; a malformed question is answered with the problem."""
         try:
             question = decode_question(data)
         except WireError as error:
@@ -107,7 +108,7 @@ class Tracing:
         return encode(self._seen(question))
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """End all traces."""
         for trace in list(self._watches):
             self._end(trace)
 
@@ -116,7 +117,7 @@ class Tracing:
         watch = self._watches.get(question.trace)
         if watch is None:
             if len(self._watches) >= MAX_WATCHES:
-                return Seen(members, [], f"{MAX_WATCHES} traces go on already; try again later")
+                return Seen(members, [], f"{MAX_WATCHES} traces are in progress already; try again later")
             watch = Watch(question)
         self._flush()
         seen = Seen(members, [message.fate() for message in watch.messages.values()])
@@ -141,7 +142,7 @@ class Tracing:
             self._fanout.tracing = None
 
     def _trace(self, stats: TopicStats, header: Header, size: int) -> TopicStats:
-        """For the fan-out: the counts to be used for a broadcast."""
+        """Return the counts that the fan-out must use for a broadcast."""
         child: TopicStats | None = None
         for watch in self._watches.values():
             message = watch.take(header, size) if watch.topic == stats.topic else None

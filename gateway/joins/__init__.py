@@ -1,1 +1,1 @@
-"""From a join to the worker that runs the channel, and what happens when that worker is gone."""
+"""Takes a join to the worker that runs the channel, and handles the loss of that worker."""

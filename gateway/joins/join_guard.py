@@ -1,7 +1,8 @@
-"""Keeps one topic from ending worker after worker: does what RefusedTopics and Suspects decide.
+"""Prevents the joins of one topic from crashing one worker after another.
 
-The links ask before a join goes to a worker, and tell when one has died with it. Gateways tell each other
-over the bus, so that a topic does not cost each of them two workers.
+It carries out the decisions of RefusedTopics and Suspects. The hub asks it before a join is sent to a
+worker, and reports when a worker has died that had the join. Gateways inform each other over the bus, so
+that a topic does not crash two workers for each of them.
 """
 
 import asyncio
@@ -22,27 +23,27 @@ _malformed = Complaints(log, "bus message dropped")
 _chance = random.SystemRandom().random
 
 STAGGER_SECONDS = 0.5
-"""A join that was on a worker that died waits a random part of that: another gateway may be quicker."""
+"""A join that a dead worker had waits for a random part of this, so that one gateway tries it first."""
 TICK_SECONDS = 0.02
 
 
 class GuardHandler(Protocol):
-    """What is told when a held join's turn has come: the hub."""
+    """Handles the joins that were held; implemented by the hub."""
 
     def on_placeable(self, channel: GatewayChannel) -> None:
-        """A join that was held may go to a worker now."""
+        """Send a join that was held to a worker."""
 
     def on_topic_refused(self, channel: GatewayChannel) -> None:
-        """A join is refused: "join crashed"."""
+        """Refuse a join with "join crashed"."""
 
 
 class JoinGuard:
-    """Which joins may go to a worker now.
+    """Decides which joins may be sent to a worker now.
 
     Args:
-        handler: told what becomes of the joins that were held.
-        max_seconds: that a topic's joins are refused at a time (gateway.max_topic_rest_seconds).
-        tell: sends the other gateways what `told` takes.
+        handler: handles the joins that were held.
+        max_seconds: the longest time for which a topic is refused (gateway.max_topic_rest_seconds).
+        tell: sends the other gateways a message that they pass to `told`.
     """
 
     def __init__(self, handler: GuardHandler, max_seconds: float, tell: Callable[[bytes], object]) -> None:
@@ -53,7 +54,7 @@ class JoinGuard:
         self._timer: asyncio.TimerHandle | None = None
 
     def holds(self, mount: str, channel: GatewayChannel) -> bool:
-        """Whether a join must not go to a worker now: it is refused soon, or waits for its turn."""
+        """Return whether a join must not be sent now: it will be refused, or waits for its turn."""
         if self._refused and self._refused.refuses((mount, channel.topic), _now()):
             counters.count("joins_crashed")
             asyncio.get_running_loop().call_soon(self._handler.on_topic_refused, channel)
@@ -67,7 +68,7 @@ class JoinGuard:
         return True
 
     def died(self, mount: str, channel: GatewayChannel) -> bool:
-        """A worker has died with this join under way; returns whether it is refused."""
+        """Note that a worker has died that had this join; return whether the join is refused."""
         pending = channel.pending
         assert pending is not None
         pending.deaths += 1
@@ -79,12 +80,12 @@ class JoinGuard:
         counters.count("joins_crashed")
         times = self._refused.times(topic)
         if times != before:
-            self._say(topic, "its joins end workers: the topic is left alone")
+            self._say(topic, "joins of this topic crash workers: further joins are refused for a time")
             self._tell(crashed_joins.encode(crashed_joins.LeftAlone(*topic, times)))
         return True
 
     def told(self, header: Header, data: bytes) -> None:
-        """Another gateway refuses the joins of a topic."""
+        """Handle the message of another gateway that refuses the joins of a topic."""
         try:
             said = crashed_joins.decode(data)
         except WireError as error:
@@ -94,11 +95,12 @@ class JoinGuard:
         if self._refused.told(topic, said.times, _now()):
             self._say(
                 topic,
-                "another gateway reports that joins of this topic end workers: the topic is left alone",
+                "another gateway reports that joins of this topic crash workers:"
+                " further joins are refused for a time",
             )
 
     def answered(self, mount: str, channel: GatewayChannel) -> None:
-        """A worker has answered a join, and lives."""
+        """Note that a worker has answered a join, and has survived it."""
         if self._refused:
             self._refused.answered((mount, channel.topic), _now())
         if self._suspects:
@@ -106,7 +108,7 @@ class JoinGuard:
             self._next()
 
     def forget(self, channel: GatewayChannel) -> None:
-        """The channel is over, or waits for a worker to be there."""
+        """Forget a channel that has ended, or for which there is no worker."""
         if not self._suspects:
             return
         if channel.pending is not None and channel.pending.refused:
@@ -116,7 +118,7 @@ class JoinGuard:
             self._suspects.forget(channel)
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -135,7 +137,7 @@ class JoinGuard:
             self._later()
 
     def _next(self) -> None:
-        while due := self._suspects.due(_now()):  # again: those that no worker is there for make room
+        while due := self._suspects.due(_now()):  # repeated: joins without a worker give way to others
             for channel in due:
                 self._handler.on_placeable(channel)
 

@@ -1,7 +1,7 @@
-"""Ends the channels of workers that are gone, in slices that keep each turn of the event loop short.
+"""Ends the channels of lost workers in slices, which keeps each turn of the event loop short.
 
-What is decided in a turn leaves at its end, so the first clients hear of it while the last channels still
-wait. Until it is a channel's turn it stands as it was: what its client pushes is lost with the worker.
+What a slice decides is sent at the end of its turn, so the first clients are informed while the last
+channels still wait. Until a channel's slice, its phase is unchanged, and pushes of its client are lost.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from gateway.channels.gateway_channel import GatewayChannel
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 SLICE_SECONDS = 4 * TICK_BUDGET_SECONDS
-"""Length of a slice. Others wait for it; the clients of the dead worker have waited already."""
+"""The length of a slice: longer than other work may take, because these clients have waited already."""
 CHANNELS_PER_LOOK = 16
-"""Channels that are ended between two looks at the clock."""
+"""Channels that are ended between two checks of the clock."""
 
 
 class LostWorkers:
     """The channels that are still to be ended.
 
     Args:
-        channels: all of this gateway, by number.
-        end: called with each that its worker took along, and whether that died.
+        channels: all channels of this gateway, by number.
+        end: called with each channel of a lost worker, and whether the worker died.
     """
 
     def __init__(
@@ -35,9 +35,10 @@ class LostWorkers:
         self._scheduled = False
 
     def add(self, worker: str, died: bool) -> None:
-        """A worker is gone: end its channels, the first of them at once.
+        """End the channels of a lost worker, the first slice at once.
 
-        Joins under way come first, in order; then the joined channels client by client, for one send each.
+        Joins in progress come first, in order. Joined channels follow client by client, so that each client
+        needs only one send.
         """
         lost = [each for each in self._channels.values() if each.worker == worker]
         lost.sort(key=lambda each: id(each.client) if each.phase.joined else 0)

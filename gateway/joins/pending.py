@@ -1,7 +1,7 @@
-"""Joins that wait: for their topic's subscription, for a worker. Each waits a bounded time.
+"""Joins that wait for the subscription of their topic, or for a worker, each for a limited time.
 
-While no proxy answers nobody can say which broadcasts a join would miss, so it is refused after a while and
-its client tries again.
+While no proxy responds, it is unknown which broadcasts a join would miss. So the join is refused after the
+time-out, and the client tries again.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ EXPIRE_SECONDS = 0.25
 
 
 class PendingJoins:
-    """The joins that wait.
+    """The waiting joins.
 
     Args:
-        seconds: each waits at most.
-        on_late: called with those that have waited so long, and wait no more.
+        seconds: the time-out of each join.
+        on_late: called with the joins whose time-out has passed; they no longer wait.
 
     Attributes:
-        deadlines: who waits, and until when; who is taken out waits no more.
+        deadlines: the waiting joins and their deadlines; a join that is removed no longer waits.
     """
 
     def __init__(self, seconds: float, on_late: Callable[[list[GatewayChannel]], None]) -> None:
@@ -34,7 +34,7 @@ class PendingJoins:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, channel: GatewayChannel, deadline: float | None = None) -> None:
-        """It waits from now on, or on: until its old deadline, in event-loop time."""
+        """Let a join wait, until `deadline` in event-loop time if it has waited before."""
         loop = asyncio.get_running_loop()
         self.deadlines[channel] = loop.time() + self._seconds if deadline is None else deadline
         if self._timer is None:
@@ -52,13 +52,13 @@ class PendingJoins:
 
 
 class SubscribingJoins:
-    """The joins that wait until the bus has their topic: a bounded number of them.
+    """The joins that wait until the bus confirms the subscription of their topic.
 
     Args:
-        bus: what they wait for.
-        seconds: they wait at most.
-        max_joins: that may wait.
-        on_subscribed: called with a channel whose topic the bus has.
+        bus: the bus.
+        seconds: the time-out of each join.
+        max_joins: the limit of their number.
+        on_subscribed: called with a channel whose subscription is confirmed.
         on_silent: called with a channel that has waited too long.
     """
 
@@ -78,8 +78,8 @@ class SubscribingJoins:
         self._waiting = PendingJoins(seconds, self._silent)
 
     def wait(self, channel: GatewayChannel) -> None:
-        """`on_subscribed` once every subscription made so far is in force."""
-        if self._asked >= self._max_joins:  # also those that were given up: the bus still knows them
+        """Call `on_subscribed` once every subscription made so far is in force."""
+        if self._asked >= self._max_joins:  # including expired ones, for which the bus still has a callback
             counters.count("joins_without_bus")
             asyncio.get_running_loop().call_soon(self._on_silent, channel)
             return
@@ -88,7 +88,7 @@ class SubscribingJoins:
         self._bus.when_subscribed(lambda: self._subscribed(channel))
 
     def forget(self, channel: GatewayChannel) -> None:
-        """The channel no longer waits."""
+        """Remove a channel that no longer waits."""
         self._waiting.deadlines.pop(channel, None)
 
     def _subscribed(self, channel: GatewayChannel) -> None:

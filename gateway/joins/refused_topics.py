@@ -1,22 +1,22 @@
-"""Topics whose joins have ended workers, and how long their joins are refused. Pure.
+"""Topics whose joins have crashed workers, and how long their joins are refused. Pure.
 
-A join that was under way on two workers that died is refused, and so are further joins of its topic for a
-while. If a worker dies of the topic again, one is enough, and the wait is doubled. Time is an argument, in
-seconds.
+A join that two workers had when they died is refused, and so are all joins of its topic for a time. If
+another worker dies with a join of this topic after that, the topic is refused at once, for twice as long.
+Time is an argument, in seconds.
 """
 
 Topic = tuple[str, str]
 """(mount, topic)."""
 
 DEATHS = 2
-"""Workers that may die with a join under way before it is refused."""
+"""The number of workers that died with a join, from which on the join is refused."""
 FIRST_SECONDS = 1.0
 CALM_SECONDS = 60.0
-"""After the wait. Without another death until then, a topic that can be joined is forgotten."""
+"""After the refusal. If no worker has died until then, the topic is forgotten at its next join."""
 FORGET_SECONDS = 3_600.0
-"""After the wait, whether anybody has joined it or not."""
+"""After the refusal. Then the topic is forgotten in any case."""
 MAX_TOPICS = 10_000
-"""Remembered; then the one that was refused longest ago is forgotten."""
+"""The most topics remembered; beyond that, the one refused longest ago is forgotten."""
 MAX_TIMES = 32
 
 
@@ -29,10 +29,10 @@ class _Entry:
 
 
 class RefusedTopics:
-    """What is remembered of such topics.
+    """The topics whose joins have crashed workers.
 
     Args:
-        max_seconds: that a topic's joins are refused at a time, however often workers have died of it.
+        max_seconds: the longest time for which a topic is refused, however often workers have died.
     """
 
     def __init__(self, max_seconds: float) -> None:
@@ -40,20 +40,20 @@ class RefusedTopics:
         self._topics: dict[Topic, _Entry] = {}
 
     def __bool__(self) -> bool:
-        """Whether anything is remembered."""
+        """Whether any topic is remembered."""
         return bool(self._topics)
 
     def refuses(self, topic: Topic, now: float) -> bool:
-        """Whether joins of this topic are refused now."""
+        """Return whether joins of this topic are refused now."""
         entry = self._topics.get(topic)
         return entry is not None and now < entry.until
 
     def died(self, topic: Topic, deaths: int, now: float) -> bool:
-        """Whether a join is refused that was under way on a worker that has just died.
+        """Note the death of a worker that had a join; return whether the join is refused.
 
         Args:
-            topic: that it joins.
-            deaths: how many workers have died while it was under way on them, this one included.
+            topic: the topic of the join.
+            deaths: the number of workers that have died with this join, including this one.
             now: the time.
         """
         entry = self._entry(topic, now)
@@ -65,16 +65,16 @@ class RefusedTopics:
         return True
 
     def times(self, topic: Topic) -> int:
-        """How often a topic's joins have begun to be refused, now included."""
+        """Return how many times a topic has been refused, including the current time."""
         entry = self._topics.get(topic)
         return entry.times if entry is not None else 0
 
     def seconds(self, topic: Topic) -> float:
-        """How long they were refused the last time."""
+        """Return how long the last refusal of a topic lasts."""
         return self._seconds(self.times(topic))
 
     def told(self, topic: Topic, times: int, now: float) -> bool:
-        """Another gateway refuses the topic, so many times by now; returns whether that is news."""
+        """Note that another gateway has refused the topic `times` times; return whether that is new."""
         entry = self._entry(topic, now)
         if times < 1 or (entry is not None and (entry.times >= times or now < entry.until)):
             return False
@@ -82,7 +82,7 @@ class RefusedTopics:
         return True
 
     def answered(self, topic: Topic, now: float) -> None:
-        """A worker has answered a join of the topic, and lives."""
+        """Note that a worker has answered a join of the topic, and has survived it."""
         entry = self._topics.get(topic)
         if entry is not None and now - entry.until >= CALM_SECONDS:
             del self._topics[topic]

@@ -1,20 +1,20 @@
-"""Joins that were under way on a worker that died, on their way to the next one. Pure.
+"""Joins that a worker had when it died, and the order in which they are sent to the next worker. Pure.
 
-Any of them may have ended it. They are not all sent at once, or the innocent would be on the next worker,
-too, when that dies of the same join: at first one goes alone, and each that is answered, or lives on a
-worker for a while, lets two more go. After another death only one goes again.
-The youngest goes first: the others had been on the dead worker for longer, and it lived.
-A gateway waits a random moment before its first, so that of several gateways one tries a topic first.
+Any of them may have crashed the worker. If all were sent at once, harmless joins would again be on the
+worker that the harmful one crashes. So at first one join is sent alone. Each join that is answered, or that
+its worker survives for ALONE_SECONDS, lets two more go; after another death, only one goes again. The
+newest goes first, because the worker had survived the others for longer. A gateway waits for a random time
+before its first join, so that one of several gateways tries a topic first.
 """
 
 from gateway.channels.gateway_channel import GatewayChannel
 
 ALONE_SECONDS = 1.0
-"""A join that has not ended its worker by then makes room for others, answered or not."""
+"""A join that has not crashed its worker within this time lets others go, answered or not."""
 
 
 class Suspects:
-    """Those that wait and those that are under way. Time is an argument, in seconds."""
+    """The joins that wait for their turn, and those in progress. Time is an argument, in seconds."""
 
     def __init__(self) -> None:
         self._waiting: dict[GatewayChannel, None] = {}
@@ -27,7 +27,7 @@ class Suspects:
         return bool(self._waiting or self._under_way)
 
     def add(self, channel: GatewayChannel, ready: float) -> None:
-        """Let a join wait: at least until `ready` if it is the first, else as long as the first."""
+        """Let a join wait: at least until `ready` if it is the first, otherwise as long as the first."""
         if not self._waiting:
             self._ready = ready
         if not self:
@@ -35,30 +35,30 @@ class Suspects:
         self._waiting[channel] = None
 
     def waits(self, channel: GatewayChannel) -> bool:
-        """Whether a join still waits for its turn."""
+        """Return whether a join waits for its turn."""
         return channel in self._waiting
 
     def under_way(self, channel: GatewayChannel) -> bool:
-        """Whether a join had its turn a moment ago."""
+        """Return whether a join has had its turn and is in progress."""
         return channel in self._under_way
 
     def answered(self, channel: GatewayChannel) -> None:
-        """A worker has answered a join, and lives."""
+        """Note that a worker has answered a join, and has survived it."""
         if self._under_way.pop(channel, None) is not None:
             self._at_once += 1
 
     def died(self, channel: GatewayChannel) -> None:
-        """Its worker has died: it, or another one, is to blame."""
+        """Note that the worker of a join has died, because of this join or another one."""
         self.forget(channel)
         self._at_once = 1
 
     def forget(self, channel: GatewayChannel) -> None:
-        """A join is over, answered or not, or no worker can take it."""
+        """Forget a join that has ended, or for which there is no worker."""
         self._waiting.pop(channel, None)
         self._under_way.pop(channel, None)
 
     def due(self, now: float) -> list[GatewayChannel]:
-        """The joins whose turn it is; they are under way from now on."""
+        """Return the joins whose turn it is; they are in progress from now on."""
         self._let_live(now)
         going: list[GatewayChannel] = []
         if now >= self._ready:
@@ -69,7 +69,7 @@ class Suspects:
         return going
 
     def _let_live(self, now: float) -> None:
-        """Those that went first are the first in the dict."""
+        """Count joins that their workers have survived as answered; the dict is in order of deadlines."""
         while self._under_way:
             channel, until = next(iter(self._under_way.items()))
             if until > now:

@@ -1,4 +1,4 @@
-"""Workers that listen where this gateway cannot reach them: logged once, not at each announcement."""
+"""Detects workers whose address this gateway cannot reach, and logs each once, not at each announcement."""
 
 from mesh.link.reach import why_unreachable
 from mesh.telemetry import get_logger
@@ -9,13 +9,13 @@ REMEMBERED = 1_000
 
 
 class UnreachableWorkers:
-    """Remembers what was said of which worker."""
+    """Remembers which workers have been logged, and why they cannot be reached."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
     def is_so(self, worker: str, address: str, machine: str | None) -> bool:
-        """Whether a worker cannot be reached; logged when that changes."""
+        """Return whether a worker cannot be reached; log the reason when it changes."""
         reason = why_unreachable(address, machine)
         if reason is None:
             self._said.pop(worker, None)
@@ -24,5 +24,5 @@ class UnreachableWorkers:
             if len(self._said) >= REMEMBERED:
                 self._said.clear()
             self._said[worker] = reason
-            log.error("worker cannot be reached: no channel goes there", worker=worker, reason=reason)
+            log.error("worker cannot be reached: it is sent no joins", worker=worker, reason=reason)
         return True

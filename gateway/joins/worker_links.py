@@ -1,8 +1,8 @@
-"""Links to the workers; which worker a topic belongs to; joins that wait for one.
+"""The links to the workers, the placement of channels on them, and the joins that wait for a worker.
 
-A worker counts once its link is up. When it dies, the hub hears of it at once, not by missed
-announcements. One whose link keeps ending is tried more and more rarely. Joins for which there is no worker
-yet wait a bounded time.
+A worker is used once its link is up. Its death is detected by the end of the link's connection, not by
+missing announcements. A worker whose link keeps ending is retried with growing delays. A join for which
+there is no worker waits for a limited time.
 """
 
 import asyncio
@@ -32,38 +32,42 @@ _chance = random.SystemRandom().random
 
 
 class LinkHandler(Protocol):
-    """What the links tell: the hub."""
+    """Handles the events of the links; implemented by the hub."""
 
     def on_command(self, worker: str, command: commands.ToGateway) -> None:
-        """A worker has sent a command."""
+        """Handle a command from a worker."""
 
     def on_malformed(self, worker: str, command: Malformed) -> None:
-        """A worker sent a command that names whom it concerns, but cannot be read."""
+        """Handle a malformed command that names the channels it concerns."""
 
     def on_lost(self, worker: str, died: bool) -> None:
-        """A worker is gone; not dead if it stopped in order, or was given up as too far behind."""
+        """Handle the loss of a worker; `died` unless it stopped in order or was too far behind."""
 
     def on_placeable(self, channel: GatewayChannel) -> None:
-        """There may be a worker now for a channel that has waited for one."""
+        """Place a channel that has waited for a worker."""
 
     def on_unplaceable(self, channel: GatewayChannel) -> None:
-        """A channel has waited too long."""
+        """Handle a channel for which no worker was found in time."""
 
     def on_linked(self, worker: str) -> None:
-        """The link to a worker is up."""
+        """Handle a link that is up."""
 
     def on_behind(self, worker: str, much: bool) -> None:
-        """Much waits for a worker, or no longer."""
+        """Handle a worker that is too far behind (`much`), or that has caught up."""
 
 
 class WorkerLinks:
-    """The workers a gateway is linked to.
+    """The workers that a gateway is linked to.
 
     Args:
-        handler: told what happens.
+        handler: handles the events of the links.
+        context: the context of ZeroMQ sockets.
+        gateway: this gateway's id.
+        announcer: knows the announced workers.
+        settings: the settings of links.
         worker_wait_seconds: how long a join waits for a worker.
-        max_joins_waiting: how many may.
-        silence_seconds: after which a worker that is silent on the bus is asked for on its link.
+        max_joins_waiting: the limit of the joins that wait.
+        silence_seconds: how long a worker may be silent on the bus before its link is checked.
     """
 
     def __init__(
@@ -102,13 +106,13 @@ class WorkerLinks:
         )
 
     def place(self, mount: str, channel: GatewayChannel, socket_key: str) -> str | None:
-        """The worker for a channel; None: it waits, and the hub is called again."""
+        """Return the worker for a channel; None if it must wait, and the handler is called later."""
         deadline = self._waiting.deadlines.pop(channel, None)
         route = channel.route
         candidates = self._routes.get((mount, route.pattern))
         if candidates and channel.phase is Phase.MOVING:
             candidates = [each for each in candidates if self._dealers[each].version >= commands.MOVES]
-            if not candidates:  # only older ones, which would not know what it takes along
+            if not candidates:  # only versions that cannot take over its state
                 asyncio.get_running_loop().call_soon(self._handler.on_unplaceable, channel)
                 return None
         if not candidates:
@@ -117,69 +121,69 @@ class WorkerLinks:
             else:
                 asyncio.get_running_loop().call_soon(self._handler.on_unplaceable, channel)
             return None
-        if self._backoff:  # rather not to one whose link keeps ending
+        if self._backoff:  # prefer workers whose links do not keep ending
             candidates = [each for each in candidates if not self._backoff.avoids(each)] or candidates
         key = channel.topic if route.channel.spread == "topic" else socket_key
         return choose(key, candidates)
 
     def send(self, worker: str, command: commands.ToWorker) -> None:
-        """Queue a command; for a worker that is gone it is dropped, the hub has been told."""
+        """Queue a command. It is dropped if the worker is gone, which has been reported to the handler."""
         dealer = self._dealers.get(worker)
         if dealer is not None:
             dealer.send(command)
 
     def tell_all(self, command: commands.TopicPaused | commands.TopicResumed) -> None:
-        """Queue a command for every worker whose link is up and of a version that has it."""
+        """Queue a command for every worker whose link is up and has a version with this command."""
         for worker in self._dealers:
             self.tell(worker, command)
 
     def tell(self, worker: str, command: commands.TopicPaused | commands.TopicResumed) -> None:
-        """Queue a command for one worker, if its link is up and of a version that has it."""
+        """Queue a command for one worker, if its link is up and has a version with this command."""
         dealer = self._dealers.get(worker)
         if dealer is not None and dealer.up and dealer.version >= commands.BACK_PRESSURE:
             dealer.send(command)
 
     def behind(self, worker: str) -> bool:
-        """Whether much waits for a worker."""
+        """Return whether a worker is too far behind."""
         dealer = self._dealers.get(worker)
         return dealer is not None and dealer.behind
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits for all workers together."""
+        """The bytes that wait for all workers together."""
         return sum(dealer.waiting_bytes for dealer in self._dealers.values())
 
     @property
     def links(self) -> int:
-        """How many links are up."""
+        """The number of links that are up."""
         return sum(dealer.up for dealer in self._dealers.values())
 
     def serves(self, mount: str, pattern: str) -> bool:
-        """Whether a worker is there for this route."""
+        """Return whether there is a worker for this route."""
         return bool(self._routes.get((mount, pattern)))
 
     def unheard(self) -> list[str]:
-        """Linked workers that take joins, but of which nothing comes on the bus: no broadcast either."""
+        """Return the linked workers that are silent on the bus, so that their broadcasts do not arrive."""
         routed = {worker for workers in self._routes.values() for worker in workers}
         return sorted(worker for worker in routed if self._announcer.placement.get(worker) is None)
 
     def linked(self, worker: str) -> bool:
-        """Whether there is a link to this node."""
+        """Return whether there is a link to this node."""
         return worker in self._dealers
 
     def received(self, worker: str) -> int:
-        """How many commands a worker has sent us."""
+        """Return how many commands a worker has sent on its current link."""
         dealer = self._dealers.get(worker)
         return dealer.received if dealer is not None else 0
 
     def mark_draining(self, worker: str) -> None:
-        """It says on its link that it stops, before the bus says so: no new joins."""
+        """Send no new joins to a worker that has announced on its link that it is stopping."""
         if worker in self._dealers:
             self._stopping.add(worker)
         self._unroute(worker)
 
     def forget(self, channel: GatewayChannel) -> None:
-        """The channel no longer waits."""
+        """Remove a channel that no longer waits."""
         self._waiting.deadlines.pop(channel, None)
 
     def close(self) -> None:
@@ -191,10 +195,10 @@ class WorkerLinks:
         self._dealers.clear()
         self._routes.clear()
 
-    # Workers come and go
+    # The start and end of workers
 
     def announced(self, announcement: Announcement) -> None:
-        """A node has announced itself: link to it, if it is a worker."""
+        """Handle an announcement: link to the node if it is a worker without a link."""
         worker = announcement.node
         if announcement.kind != "worker" or announcement.link is None or worker in self._incompatible:
             return
@@ -202,7 +206,7 @@ class WorkerLinks:
         if dealer is not None:
             self._silence.heard(worker)
             if self._backoff and dealer.up and self._backoff.sound(worker, dealer.up_seconds):
-                log.info("link to worker is sound again", worker=worker)
+                log.info("link to worker is stable again", worker=worker)
             return
         if self._backoff and self._backoff.waits(worker, asyncio.get_running_loop().time()):
             return
@@ -218,37 +222,37 @@ class WorkerLinks:
                 announcement.key,
                 self._handlers,
             )
-        except (MeshError, zmq.ZMQError) as error:  # ZMQError: too many open files, say
+        except (MeshError, zmq.ZMQError) as error:  # e.g. too many open files
             self._failed(worker, End.CONNECTION, 0.0, str(error))
 
     def _up(self, worker: str) -> None:
         announcement = self._announcer.placement.get(worker)
-        if announcement is None:  # it said goodbye while we were connecting
+        if announcement is None:  # it announced its end while we were connecting
             self._stopping.add(worker)
-            self._down(worker, End.CONNECTION, "it stops")
+            self._down(worker, End.CONNECTION, "it is stopping")
             return
-        for route in dict.fromkeys(announcement.routes):  # a worker of others may say one twice
+        for route in dict.fromkeys(announcement.routes):  # a foreign worker may announce a route twice
             self._routes.setdefault(route, []).append(worker)
         self._handler.on_linked(worker)
         for channel in list(self._waiting.deadlines):
             self._handler.on_placeable(channel)
 
     def gone(self, announcement: Announcement) -> None:
-        """A node has said goodbye, or nothing more is heard of it."""
+        """Handle the end of a node that has announced its end, or that is silent on the bus."""
         self._incompatible.discard(announcement.node)
         dealer = self._dealers.get(announcement.node)
         if dealer is None:
             return
         if announcement.state == "down":
-            # It sends the ends of its channels before the link ends by itself; no new joins.
+            # It takes no new joins, and ends its channels before it closes the link.
             self.mark_draining(announcement.node)
         elif dealer.up:
-            self._silence.watch(announcement.node)  # the silence may be the proxy's, not the worker's
+            self._silence.watch(announcement.node)  # the proxy may be at fault, not the worker
         else:
-            self._down(announcement.node, End.SILENCE, "nothing is heard of it on the bus")
+            self._down(announcement.node, End.SILENCE, "it is silent on the bus")
 
     def _silent(self, worker: str, seconds: float) -> bool:
-        """A worker is silent on the bus; whether it is dead depends on its link."""
+        """Check the link of a worker that is silent on the bus; return whether it is still linked."""
         dealer = self._dealers.get(worker)
         if dealer is not None:
             dealer.end_if_silent(seconds)
@@ -262,7 +266,7 @@ class WorkerLinks:
         self._unroute(worker)
         self._announcer.placement.forget(worker)
         self._silence.heard(worker)
-        if dealer.was_up:  # a worker that only we cannot reach is not lost
+        if dealer.was_up:  # a worker that was never reached may be reachable for others
             self._announcer.report_lost(worker)
         in_order = worker in self._stopping
         self._stopping.discard(worker)
@@ -273,20 +277,20 @@ class WorkerLinks:
         self._handler.on_lost(worker, dealer.was_up and not in_order and end is not End.BEHIND)
 
     def _failed(self, worker: str, end: End, up_seconds: float, reason: str) -> None:
-        """Logged once, until a link to it has been sound for a while."""
+        """Count and log a failed link; logged once until a link to the worker has been stable."""
         counters.count("links_failed")
         news = self._again_later(worker, end, up_seconds)
         line = log.debug if not news else log.error if end in (End.PROTOCOL, End.BEHIND) else log.warning
         event = "worker is gone" if up_seconds > 0 else "cannot link to worker"
-        line(event, worker=worker, reason=reason, again="less and less often, until a link lasts")
+        line(event, worker=worker, reason=reason, again="with growing delays, until a link lasts")
 
     def _again_later(self, worker: str, end: End, up_seconds: float) -> bool:
-        """One that stops in order has to wait as well, in case it comes back under the same id."""
+        """Delay the next link to this worker, also after an orderly stop, in case its id is used again."""
         now = asyncio.get_running_loop().time()
         return self._backoff.failed(worker, end, up_seconds, now, _chance())
 
     def _is_malformed(self, worker: str, command: Malformed) -> None:
-        """The channels that it names end. Logged once for each worker."""
+        """Report a malformed command, which ends the channels that it names; logged once per worker."""
         if worker not in self._malformed:
             self._malformed = {each for each in self._malformed if each in self._dealers} | {worker}
             log.error("worker sends a malformed command: its channel crashes", worker=worker,
@@ -294,12 +298,12 @@ class WorkerLinks:
         self._handler.on_malformed(worker, command)
 
     def _not_ours(self, worker: str) -> None:
-        """The worker speaks other versions of the link: there is no link to it until it restarts."""
+        """Give up a worker with incompatible versions of the link, until it restarts."""
         dealer = self._dealers.pop(worker, None)
         self._stopping.discard(worker)
         live = {each.node for each in self._announcer.placement.nodes()}
         self._incompatible = {each for each in self._incompatible if each in live} | {worker}
-        if dealer is not None and dealer.was_up:  # it said so late: channels are there
+        if dealer is not None and dealer.was_up:  # it has channels already
             self._unroute(worker)
             self._handler.on_lost(worker, True)
 
@@ -312,5 +316,5 @@ class WorkerLinks:
 
     def _late(self, channels: list[GatewayChannel]) -> None:
         for channel in channels:
-            log.warning("no worker for a join", topic=channel.topic, route=channel.route.pattern)
+            log.warning("no worker for a join in time", topic=channel.topic, route=channel.route.pattern)
             self._handler.on_unplaceable(channel)

@@ -1,1 +1,1 @@
-"""The order guarantee between the bus and the links, in both directions."""
+"""The ordering guarantee between the bus and the links, in both directions."""

@@ -1,7 +1,13 @@
-"""Keeps a channel's broadcasts behind the commands they must follow (docs/protocol.md §2, `sender.behind`).
+"""Holds a channel's broadcasts until the commands that they must follow have arrived.
 
-What a channel broadcasts after it has pushed reaches its own client after that push, though the bus may be
-quicker than the link. ordering.py has the whole.
+A channel that pushes and then broadcasts expects its own client to receive the push first, although the bus
+may be faster than the link. Its broadcast carries `sender.behind`, the number of commands that must have
+arrived on the worker's link before it (docs/protocol.md §2). Until then the broadcast, and every later one
+of the topic, is held for that one channel; all other members receive it at once. `waiting` records the
+numbers for each worker as a heap, so that the arrival of a command costs one comparison.
+
+There is no time-out: commands on a link arrive, or the link ends, and then the worker is forgotten.
+ordering.py explains the guarantee as a whole.
 """
 
 import heapq
@@ -13,28 +19,28 @@ from mesh.messages import Sender
 
 
 class Holder(Protocol):
-    """Holds broadcasts for single channels: the fan-out."""
+    """Holds broadcasts for single channels; implemented by the fan-out."""
 
     def hold(self, channel: GatewayChannel) -> bool:
         """Hold broadcasts for a channel until `release`."""
 
     def release(self, channel: GatewayChannel, received: int) -> bool:
-        """Deliver what is held, up to the first that must follow more than `received` commands."""
+        """Deliver held broadcasts, up to the first that must follow more than `received` commands."""
 
     def forget_commands(self, channel: GatewayChannel) -> None:
-        """What is held for a channel need not follow any command."""
+        """Let what is held for a channel follow no command any more, because the commands are lost."""
 
 
 class BroadcastsAfterCommands:
-    """Keeps broadcasts behind commands.
+    """Delays broadcasts until the commands that they must follow have arrived.
 
     Args:
-        holder: holds what waits.
-        channels: of this gateway, by number.
-        received: how many commands a worker has sent.
+        holder: holds the broadcasts of single channels.
+        channels: this gateway's channels, by number.
+        received: returns the number of commands that a worker has sent.
 
     Attributes:
-        waiting: by worker: (how many commands must have come, the number of the channel), the fewest first.
+        waiting: for each worker, a heap of (number of commands that must have arrived, channel number).
     """
 
     def __init__(
@@ -49,7 +55,7 @@ class BroadcastsAfterCommands:
         self._received = received
 
     def keep(self, worker: str, sender: Sender) -> None:
-        """A channel broadcasts what its own client must get after commands still on their way."""
+        """Hold broadcasts for the sending channel if commands that they must follow have not arrived."""
         if sender.behind <= self._received(worker):
             return
         channel = self._channels.get(sender.channel)
@@ -58,7 +64,7 @@ class BroadcastsAfterCommands:
             heapq.heappush(self.waiting.setdefault(worker, []), (sender.behind, channel.number))
 
     def catch_up(self, worker: str, received: int) -> None:
-        """So many commands have come: broadcasts that had to follow them go out."""
+        """Release the broadcasts that need not follow more than `received` commands."""
         waiting = self.waiting[worker]
         while waiting and waiting[0][0] <= received:
             channel = self._channels.get(heapq.heappop(waiting)[1])
@@ -68,5 +74,5 @@ class BroadcastsAfterCommands:
             del self.waiting[worker]
 
     def forget(self, worker: str) -> None:
-        """It is gone: no more commands come."""
+        """Forget a worker that is gone: no more commands will arrive from it."""
         self.waiting.pop(worker, None)

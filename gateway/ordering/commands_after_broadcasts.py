@@ -1,7 +1,17 @@
-"""Keeps a worker's commands behind the broadcasts they must follow (docs/protocol.md §3, `after`).
+"""Holds a worker's commands until the broadcasts that they must follow have passed.
 
-What one callback produces takes two ways, the bus and the link; a reply that was made after a broadcast
-waits here until that broadcast has passed, a bounded time at most. ordering.py has the whole.
+A channel that broadcasts and then replies expects its own client to receive the broadcast first, although
+the link may be faster than the bus. Such a command carries `after`, the worker's sequence number of the
+last broadcast to the channel's topic (docs/protocol.md §3). It is held here until a broadcast of that
+worker to that topic with this number, or a higher one, has been delivered.
+
+Commands wait in one queue for each origin and topic. Broadcasts of one origin to one topic arrive in order,
+but those to different topics may travel through different proxies, so one topic must not wait for another.
+`after` never decreases from one command of a channel to its next, so a queue is released from its front,
+and commands leave it in the order in which they arrived.
+
+The wait is limited by `hold_seconds`, because a proxy that dies may take the broadcast with it; ordering.py
+explains the guarantee as a whole.
 """
 
 import asyncio
@@ -15,23 +25,19 @@ from mesh.telemetry import counters, get_logger
 log = get_logger("gateway.order")
 
 HOLDS = 20
-"""What waits may be among broadcasts that nobody has read yet: so many times as long, then."""
+"""The factor by which the wait is extended while the bus has unread broadcasts."""
 GIVEN_UP = 10_000
-"""Topics of which is remembered that a broadcast did not come."""
+"""The most topics for which a broadcast that did not arrive is remembered."""
 
 
 class CommandsAfterBroadcasts:
-    """Keeps commands behind the broadcasts they must follow.
-
-    Broadcasts of one origin to one topic come in order, those to different topics need not (they may come
-    through different proxies); so what waits, waits by origin and topic. `after` never falls from one
-    command of a channel to its next, so commands that wait leave in the order they came.
+    """Delays commands until the broadcasts that they must follow have passed.
 
     Args:
-        release: takes (origin, command).
-        hold_seconds: a command waits at most, or HOLDS times as long while `unread`.
-        delivered: whether a broadcast, by (origin, number), has come.
-        unread: whether more broadcasts have come than could be handled yet.
+        release: called with (origin, command) when a command may be carried out.
+        hold_seconds: how long a command waits; HOLDS times as long while `unread` returns True.
+        delivered: returns whether the broadcast with (origin, sequence) has been delivered.
+        unread: returns whether broadcasts have arrived that have not been read yet.
     """
 
     def __init__(
@@ -50,12 +56,12 @@ class CommandsAfterBroadcasts:
         self._timer: asyncio.TimerHandle | None = None
 
     def passed(self, origin: str, topic: str, sequence: int) -> None:
-        """A broadcast was delivered."""
+        """Note a delivered broadcast, and release the commands that waited for it."""
         if self._waiting and (origin, topic) in self._waiting:
             self._release_up_to((origin, topic), sequence)
 
     def follow(self, origin: str, topic: str, after: int, command: Any) -> None:
-        """Carry out `command` once number `after` of `origin`, a broadcast to `topic`, has passed."""
+        """Release `command` once broadcast number `after` of `origin`, to `topic`, has passed."""
         key = (origin, topic)
         if not after or (
             key not in self._waiting
@@ -69,7 +75,7 @@ class CommandsAfterBroadcasts:
             self._expire_later(self._hold_seconds)
 
     def forget(self, origin: str) -> None:
-        """`origin` is gone: what waits goes out, nothing more will pass."""
+        """Release everything that waits for broadcasts of `origin`, which is gone."""
         for key in [each for each in self._waiting if each[0] == origin]:
             self._release_up_to(key, None)
         for key in [each for each in self._given_up if each[0] == origin]:
@@ -90,10 +96,14 @@ class CommandsAfterBroadcasts:
         now = asyncio.get_running_loop().time()
         patience = HOLDS * self._hold_seconds if self._unread() else 0.0
         for key, waiting in list(self._waiting.items()):
-            late = list(takewhile(lambda each: each[1] + patience <= now, waiting))  # the oldest come first
+            late = list(takewhile(lambda each: each[1] + patience <= now, waiting))  # oldest first
             if late:
                 counters.count("hold_timeouts", len(late))
-                log.warning("a broadcast did not pass in time", origin=key[0], commands=len(late))
+                log.warning(
+                    "a broadcast did not arrive in time: commands are no longer held for it",
+                    origin=key[0],
+                    commands=len(late),
+                )
                 if len(self._given_up) >= GIVEN_UP:
                     self._given_up.clear()
                 self._given_up[key] = late[-1][0]

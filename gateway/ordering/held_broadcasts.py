@@ -1,4 +1,9 @@
-"""The broadcasts that wait for one channel: for its join to be answered, for commands before them. Pure."""
+"""Broadcasts held for one channel until its join is answered or earlier commands arrive. Pure.
+
+The queue is in the order of arrival and is released from its front only. A broadcast that may go out waits
+behind one that may not, because broadcasts of one origin to one topic must not overtake each other. How
+much is held is limited by the fan-out (gateway/fanout/fanout.py).
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,13 +11,16 @@ from gateway.fanout.delivery_stats import TopicStats
 
 
 class HeldBroadcast(NamedTuple):
-    """A broadcast that waits.
+    """A held broadcast.
 
     Attributes:
-        frame: ready to be sent to the channel's client.
-        behind: how many commands of the channel's worker must have come before it.
-        counts: count what becomes of it.
-        size: bytes of its payload.
+        origin: the id of the node that made it.
+        sequence: its number among the broadcasts of its origin.
+        event: its event.
+        frame: its bytes, ready to be sent to the channel's client.
+        behind: how many commands of the channel's worker must arrive before it.
+        counts: counts its outcome.
+        size: the size of its payload in bytes.
     """
 
     origin: str
@@ -25,10 +33,10 @@ class HeldBroadcast(NamedTuple):
 
 
 class HeldBroadcasts:
-    """Those of one channel, the oldest first.
+    """The held broadcasts of one channel, the oldest first.
 
     Attributes:
-        size: bytes of their payloads.
+        size: the size of their payloads in bytes.
     """
 
     __slots__ = ("_broadcasts", "size")
@@ -41,15 +49,15 @@ class HeldBroadcasts:
         return len(self._broadcasts)
 
     def add(self, held: HeldBroadcast) -> None:
-        """One more."""
+        """Append a broadcast."""
         held.counts.hold()
         self._broadcasts.append(held)
         self.size += held.size
 
     def due(self, received: int) -> list[HeldBroadcast]:
-        """Take out those that need not wait when so many commands have come.
+        """Remove and return the broadcasts that may go out once `received` commands have arrived.
 
-        Ends before the first that must wait on: later ones may not overtake it.
+        Stops before the first that must still wait, because later ones must not overtake it.
         """
         number = 0
         for held in self._broadcasts:
@@ -63,12 +71,12 @@ class HeldBroadcasts:
         return due
 
     def drop(self, reason: str) -> None:
-        """None of them is delivered."""
+        """Drop all of them, counted with this reason."""
         for held in self._broadcasts:
             held.counts.hold(-1)
             held.counts.drop(reason)
         self._broadcasts, self.size = [], 0
 
     def forget_commands(self) -> None:
-        """They wait for no command any more."""
+        """Let them follow no command any more."""
         self._broadcasts = [held._replace(behind=0) for held in self._broadcasts]

@@ -1,4 +1,4 @@
-"""Compares the numbers that prove an order (ordering.py says why). Pure."""
+"""Compares the sequence numbers and counts that establish an order; ordering.py explains them. Pure."""
 
 from enum import Enum, auto
 
@@ -7,25 +7,25 @@ from mesh.bus.frames import Header
 
 
 class Relation(Enum):
-    """How a broadcast stands to a channel's join."""
+    """Whether a broadcast was made before or after a channel's join."""
 
     BEFORE = auto()
-    """The channel's worker made it before the join returned: it is not for the channel."""
+    """The channel's worker made it before `join` returned: it is not for the channel."""
     AFTER = auto()
-    """The channel's worker made it later, and so all that it makes from now on."""
+    """The channel's worker made it after that, so all later ones of this worker are after it too."""
     NONE = auto()
-    """Somebody else made it: the channel gets it, but it tells nothing of others."""
+    """Another node made it: it is for the channel, but implies nothing about other broadcasts."""
 
 
 def relation_to_join(channel: GatewayChannel, origin: str, sequence: int) -> Relation:
-    """How a broadcast stands to the join of a channel that is joined."""
+    """Compare a broadcast with the join of a joined channel."""
     if origin != channel.worker:
         return Relation.NONE
     return Relation.AFTER if sequence > channel.since else Relation.BEFORE
 
 
 def commands_before(header: Header, gateway: str, channel: GatewayChannel) -> int:
-    """How many commands of its worker a channel's client must get before this broadcast."""
+    """Return how many commands of its worker a channel's client must receive before this broadcast."""
     sender = header.sender
     if sender is None or sender.channel != channel.number or sender.gateway != gateway:
         return 0

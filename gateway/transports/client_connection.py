@@ -151,7 +151,11 @@ class ClientConnection:
         try:
             actions = self._life.handle(event)
         except PhaseError as error:
-            log.error("a connection ended by a defect", socket_id=self.socket_id, exc_info=error)
+            log.error(
+                "a connection was closed because of a defect in the gateway",
+                socket_id=self.socket_id,
+                exc_info=error,
+            )
             actions = self._life.handle(Event.LOST)  # which every phase allows
         for action in actions:
             if action is Action.START_READING:

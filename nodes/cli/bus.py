@@ -20,10 +20,13 @@ LISTEN_SECONDS = 1.5
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="room:lobby, 'room:*', or '*' for all.")],
+    topic: Annotated[
+        str,
+        typer.Argument(metavar="TOPIC", help="A topic or pattern: room:lobby, 'room:*', or '*' for all."),
+    ],
     proxy: BusProxy = None,
     json: Json = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many broadcasts.")] = None,
 ) -> None:
     """Print broadcasts as they happen, until Ctrl-C.
 

@@ -23,36 +23,38 @@ MAX_LINES = 100
 MAX_LINE_BYTES = 8_000_000
 
 Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="K=V", help="For connect; as often as needed.")
+    list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter for connect, repeatable.")
 ]
-Path = Annotated[str, typer.Option(help="Of the socket's mount, over ZeroMQ.")]
-ServerKey = Annotated[str | None, typer.Option(help="The gateway's CURVE key, over ZeroMQ.")]
-Payload = Annotated[str, typer.Option(metavar="JSON", help="Sent with the join.")]
-Format = Annotated[Literal["json", "msgpack"], typer.Option(help="What messages are made of.")]
-Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds to wait for an answer.")]
+Path = Annotated[str, typer.Option(help="The path of the socket's mount, for ZeroMQ addresses only.")]
+ServerKey = Annotated[
+    str | None, typer.Option(help="The gateway's public CURVE key, for ZeroMQ addresses only.")
+]
+Payload = Annotated[str, typer.Option(metavar="JSON", help="The payload of the join.")]
+Format = Annotated[Literal["json", "msgpack"], typer.Option(help="The encoding of messages.")]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a reply.")]
 
 
 def join(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[ADDRESS] TOPIC", help=f"By default {DEFAULT_ADDRESS}."),
+        typer.Argument(metavar="[ADDRESS] TOPIC", help=f"The address is {DEFAULT_ADDRESS} by default."),
     ],
     param: Params = None,
     payload: Payload = "{}",
-    presence: Annotated[bool, typer.Option("--presence", help="Show who is there.")] = False,
+    presence: Annotated[bool, typer.Option("--presence", help="Show who is present.")] = False,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="Push the lines of a terminal too: EVENT JSON")
+        bool, typer.Option("--interactive", help="Push lines typed in a terminal as well, each EVENT JSON.")
     ] = False,
     json: Json = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     path: Path = "/socket",
     server_key: ServerKey = None,
     format: Format = "json",
     timeout: Timeout = 10.0,
 ) -> None:
-    """Join a topic as a client, and print what comes, until Ctrl-C.
+    """Join a topic as a client, and print its events until Ctrl-C.
 
-    Lines of stdin, EVENT JSON, are pushed, if it is not a terminal.
+    If stdin is not a terminal, each of its lines, EVENT JSON, is pushed.
 
     Example: [bold]mesh join room:lobby --param user=ana --presence[/bold]
     """
@@ -85,14 +87,14 @@ def push(
     words: Annotated[list[str], typer.Argument(metavar="[ADDRESS] TOPIC EVENT [JSON]")],
     param: Params = None,
     payload: Payload = "{}",
-    no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not wait for one.")] = False,
+    no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not wait for a reply.")] = False,
     json: Json = False,
     path: Path = "/socket",
     server_key: ServerKey = None,
     format: Format = "json",
     timeout: Timeout = 10.0,
 ) -> None:
-    """Join a topic, push one event, and print its reply; ends with 1 if that is an error.
+    """Join a topic, push one event, and print its reply; exits with 1 if the reply is an error.
 
     Example: [bold]mesh push room:lobby new_msg '{"body": "hi"}' --param user=ana[/bold]
     """

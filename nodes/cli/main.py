@@ -63,8 +63,9 @@ def _group() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors become readable lines and an exit code.
 
-    Exit codes: 2 for errors in settings, application or usage; 1 for a node that cannot run, and for a
-    client that is refused or gets an error; 128 + N for a node that signal N stopped before it was up.
+    Exit codes: 2 for errors in the settings, the application or the usage; 1 for a node that cannot run,
+    and for a client that is refused or receives an error; 128 + N for a node that signal N stopped before
+    it was up.
     """
     if arguments is None:
         ownership.take()

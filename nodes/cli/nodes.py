@@ -28,9 +28,7 @@ def serve(
     config: Config = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
-    reload: Annotated[
-        bool, typer.Option("--reload", help="Start again when a Python file changes.")
-    ] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when a Python file changes.")] = False,
 ) -> None:
     """Run everything in one process: gateway, worker and proxy. No broker to install.
 
@@ -63,7 +61,7 @@ def gateway(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run a gateway: it terminates clients and passes their channels on to the workers.
+    """Run a gateway: clients connect to it, and workers run their channels.
 
     Example: [bold]mesh gateway examples.chat:endpoint --port 4000 --proxy tcp://127.0.0.1:5550[/bold]
     """
@@ -82,7 +80,7 @@ def worker(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run a worker: it runs the application's channels. Gateways find it by themselves.
+    """Run a worker: it runs the application's channels. Gateways discover it automatically.
 
     Example: [bold]mesh worker examples.chat:endpoint --proxy tcp://127.0.0.1:5550[/bold]
     """
@@ -97,7 +95,9 @@ def worker(
 def proxy(
     bind: Annotated[
         str | None,
-        typer.Option(help="For publishers; subscribers: the next port, or path + .sub."),
+        typer.Option(
+            help="The address for publishers; subscribers use the next port, or the path plus .sub."
+        ),
     ] = None,
     config: Config = None,
     log_level: LogLevel = None,
@@ -116,21 +116,23 @@ def proxy(
 
 def cluster(
     application_spec: App,
-    gateways: Annotated[int, typer.Option(min=1, help="Gateways; they share the port.")] = 2,
-    workers: Annotated[int, typer.Option(min=1, help="Workers.")] = 2,
-    proxies: Annotated[int, typer.Option(min=1, max=16, help="Proxies; with two, one may die.")] = 1,
+    gateways: Annotated[int, typer.Option(min=1, help="Number of gateways, which share the port.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Number of workers.")] = 2,
+    proxies: Annotated[
+        int, typer.Option(min=1, max=16, help="Number of proxies; of two, either may fail.")
+    ] = 1,
     host: Host = None,
     port: Port = None,
     status_file: Annotated[
-        Path | None, typer.Option(help="Keep a JSON file with every node's pid and URL.")
+        Path | None, typer.Option(help="Write every node's pid and URL to this file, as JSON.")
     ] = None,
     config: Config = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run a whole cluster on this machine, and restart what dies.
+    """Run a whole cluster on this machine, and restart processes that die.
 
-    Gateways share the port, and each has one of its own behind it: with --port 4000 they are 4001, 4002, …
+    The gateways share the port. Each also has a port of its own: with --port 4000, these are 4001, 4002, …
 
     Example: [bold]mesh cluster examples.chat:endpoint --gateways 2 --workers 2 --port 4000[/bold]
     """

@@ -25,13 +25,13 @@ Proxy = Annotated[
 ]
 BusProxy = Annotated[
     list[str] | None,
-    typer.Option(help="A proxy's address, repeatable: all there are. By default those of the settings."),
+    typer.Option(help="The address of every proxy, repeatable; by default those in the settings."),
 ]
 """For commands that are not nodes."""
 Config = Annotated[Path | None, typer.Option(help="A TOML file; by default ./mesh.toml if there is one.")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 LogFormat = Annotated[str | None, typer.Option(help="console, json or logfmt.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 def bus(addresses: list[str] | None) -> dict[str, Any]:

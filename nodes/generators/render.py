@@ -25,7 +25,7 @@ def write(files: Files) -> list[Path]:
     """
     there = [path for path in files if path.exists()]
     if there:
-        raise ApplicationError(f"{there[0]} is there already; nothing was written")
+        raise ApplicationError(f"{there[0]} already exists; nothing was written")
     written = []
     for path, (template, values) in files.items():
         text = resources.files("nodes.generators").joinpath("templates", template).read_text("utf-8")
@@ -43,7 +43,7 @@ def write(files: Files) -> list[Path]:
 def check_camel(name: str) -> str:
     """Return a name if it is CamelCase. Raises ApplicationError if it is not."""
     if not _CAMEL.match(name):
-        raise ApplicationError(f"{name!r} is no name for a class; want CamelCase, e.g. Room or ChatRoom")
+        raise ApplicationError(f"{name!r} is not a class name; want CamelCase, e.g. Room or ChatRoom")
     return name
 
 
@@ -51,7 +51,7 @@ def check_package(name: str) -> str:
     """Return a package's name if it is valid and free. Raises ApplicationError if it is not."""
     if not _PACKAGE.match(name) or keyword.iskeyword(name):
         raise ApplicationError(
-            f"{name!r} is no name for a package; want small letters, digits and _, e.g. chat"
+            f"{name!r} is not a package name; want lower-case letters, digits and _, e.g. chat"
         )
     if name in RESERVED:
         raise ApplicationError(f"{name!r} is the name of another package; choose another, e.g. {name}_app")
@@ -80,5 +80,5 @@ def find_package(directory: Path) -> str:
             if found
             else "no package with an Endpoint"
         )
-        raise ApplicationError(f"{directory} has {what}; say which with --package")
+        raise ApplicationError(f"{directory} has {what}; choose one with --package")
     return found[0]

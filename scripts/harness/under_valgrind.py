@@ -1,6 +1,6 @@
-"""Runs `mesh …` under valgrind, which counts machine instructions once it is told to; a program of its own.
+"""A program that runs `mesh …` under valgrind, which counts machine instructions when told to.
 
-The code is that of the directory it is started in.
+It runs the code of the current directory.
 """
 
 import os

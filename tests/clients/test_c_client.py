@@ -257,7 +257,7 @@ def test_bytes(program, conformance):
             assert client.event("room:bin", "new_msg") == payload
         status, detail = client.do("bytes", "room:bin", "e" * 256, "00", 0)
         assert status == TOO_BIG
-        assert "255 at most" in detail
+        assert "at most 255" in detail
 
 
 def test_topics_and_events_in_any_script(program, conformance):
@@ -805,7 +805,7 @@ def test_two_chats_and_what_they_say_of_it(chat, tmp_path):
             bo.write('hällo \\ "Ana"\x07')
             ana.wait(lambda line: line == '<Bo "B"?[31m> hällo \\ "Ana"?')
             bo.write("x" * 3000)
-            bo.wait(lambda line: line.startswith("! not sent: a message is a text of 1 to 2000 characters"))
+            bo.wait(lambda line: line.startswith("! not sent: a message must have 1 to 2000 characters"))
             bo.write("x" * 9000)
             bo.wait(lambda line: line == "! not sent: the line is too long")
             assert bo.end() == 1, "something was not sent"

@@ -71,10 +71,10 @@ def test_a_checkout_and_a_peer_are_measured_in_turn(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--servers=clusters"], "no server 'clusters'; there are bare, embedded, cluster1"),
-        (["--rows=nothing"], "no row contains nothing; there are:"),
-        (["--compare=docs"], "--compare docs: no checkout of this project"),
-        (["--url=http://"], "'http://' is no URL"),
+        (["--servers=clusters"], "there is no server 'clusters'; want bare, embedded or cluster1"),
+        (["--rows=nothing"], "no row's name contains nothing; the rows are:"),
+        (["--compare=docs"], "--compare docs is not a checkout of this project"),
+        (["--url=http://"], "'http://' is not a URL"),
     ],
 )
 def test_wrong_options_get_a_sentence(arguments, sentence):

@@ -161,7 +161,7 @@ def test_topics_are_counted_on_every_gateway(running):
         assert "gateway-" in everything.stdout
         assert [json.loads(line)["topic"] for line in one.stdout.splitlines()] == ["bench:1"]
         assert json.loads(cut.stdout)["topic"] == "room:busy"
-        assert "has 4 such topics and told of 1" in cut.stderr
+        assert "has 4 matching topics and reported 1" in cut.stderr
         await clients[0].push("bench:1", "phx_leave")
         assert (await ask("bench:*", "--json")).stdout == ""
 

@@ -102,7 +102,7 @@ def test_a_gateway_is_ready_only_with_a_proxy_and_workers(tmp_path):
         url = gateway.url()
         assert request(f"{url}/healthz")[0] == 200
         wrong = ready(url)
-        assert "nothing has come back" in wrong["bus"]
+        assert "no probe has come back" in wrong["bus"]
         assert wrong["workers"] == "no worker for room:*, bench:*, presence:*"
         with node(tmp_path, "proxy", env=address):
             until_sync(lambda: "bus" not in ready(url))
@@ -122,7 +122,7 @@ def test_a_proxy_that_is_frozen_shows_although_everything_else_looks_well(tmp_pa
         pid = running.kill("proxy", 0, signal.SIGSTOP)
         try:
             for url in running.urls:
-                until_sync(lambda url=url: "nothing has come back" in ready(url).get("bus", ""))
+                until_sync(lambda url=url: "no probe has come back" in ready(url).get("bus", ""))
                 assert request(f"{url}/healthz")[0] == 200
         finally:
             os.kill(pid, signal.SIGCONT)
@@ -153,7 +153,7 @@ def test_a_draining_gateway_says_so_to_operators(tmp_path):
             clients = [await PhoenixClient.connect(url) for _ in range(2)]
             process.popen.send_signal(signal.SIGTERM)
             assert await clients[0].socket.recv_close() == 1012
-            assert ready(operators)["draining"] == "this node stops"
+            assert ready(operators)["draining"] == "this node is stopping"
             for client in clients:
                 client.close()
 

@@ -180,6 +180,6 @@ def test_a_mesh_that_is_not_whole_is_said_so(tmp_path):
             "--proxy", address,
         )  # fmt: skip
         assert waiting.popen.wait(400) == 1
-        assert "the cluster is not whole after 2 seconds" in waiting.log()
+        assert "the cluster is not ready after 2 seconds" in waiting.log()
     finally:
         proxy.stop()

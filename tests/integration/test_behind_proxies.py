@@ -264,7 +264,7 @@ def test_without_a_proxy_header_the_connection_is_closed(proxied):
                     pass
 
     run(scenario())
-    process.wait_for("it needs a PROXY header of a trusted proxy")
+    process.wait_for("it needs a PROXY header from a trusted proxy")
 
 
 def test_the_proxy_protocol_comes_before_tls_and_from_trusted_proxies_only(tmp_path, keys):

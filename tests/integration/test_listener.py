@@ -130,7 +130,7 @@ def test_without_a_free_descriptor_clients_wait_and_get_in_when_there_is_one(tmp
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, hard))
             reader, writer = await connect(url)
             writer.write(request("/socket/websocket?vsn=2.0.0"))
-            await asyncio.to_thread(process.wait_for, "no connection can be accepted for a moment")
+            await asyncio.to_thread(process.wait_for, "connections cannot be accepted at the moment")
             assert (await first.join("room:1"))[0] == "ok", "the others do not notice"
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 50, hard))
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")

@@ -41,7 +41,7 @@ def decode_post(data: bytes) -> tuple[str, list[tuple[bytes, bool]]]:
 def decode_status(data: bytes) -> int:
     """Decode the answer to POST: the status for the client. Raises WireError."""
     if not data.isdigit() or len(data) > 3:
-        raise WireError(f"{data[:16]!r} is no status")
+        raise WireError(f"{data[:16]!r} is not a status")
     return int(data)
 
 

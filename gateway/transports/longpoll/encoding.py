@@ -43,7 +43,7 @@ def _text(frame: Frame) -> Frame:
     if not frame.data.isascii():
         try:
             str(frame.data, "utf-8")
-        except UnicodeDecodeError as error:  # sent by a program on the bus, whose payloads nothing decodes
+        except UnicodeDecodeError as error:  # possible only for a serializer whose payloads are not checked
             raise EncodeError(f"the payload is not UTF-8: {error}") from None
     return frame
 

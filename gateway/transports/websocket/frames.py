@@ -105,17 +105,19 @@ class FrameReader:
     def _check_head(self, first: int, second: int) -> None:
         opcode = first & 0x0F
         if first & 0x70:
-            raise _protocol_error("a reserved bit is set, but no extension was negotiated")
+            raise _protocol_error("a reserved bit is set, but no extension was negotiated (RFC 6455 §5.2)")
         if opcode not in _KNOWN:
-            raise _protocol_error(f"reserved opcode {opcode:#x}")
+            raise _protocol_error(f"a frame with the reserved opcode {opcode:#x} (RFC 6455 §5.2)")
         if not second & 0x80:
-            raise _protocol_error("a client's frame must be masked")
+            raise _protocol_error("an unmasked frame; a client must mask every frame (RFC 6455 §5.1)")
         if opcode >= CLOSE:
             if not first & 0x80 or second & 0x7F > 125:
-                raise _protocol_error("a control frame is fragmented or over 125 bytes")
+                raise _protocol_error("a control frame is fragmented or over 125 bytes (RFC 6455 §5.5)")
         elif (opcode == CONTINUATION) != (self._fragments is not None):
             raise _protocol_error(
-                "a continuation of nothing" if opcode == CONTINUATION else "a message inside another"
+                "a continuation frame without a message to continue (RFC 6455 §5.4)"
+                if opcode == CONTINUATION
+                else "a new message before the fragmented one is complete (RFC 6455 §5.4)"
             )
 
     def _assemble(self, first: int, payload: bytes) -> Received | None:
@@ -146,16 +148,18 @@ def _message(opcode: int, payload: bytes) -> Received:
         try:
             str(payload, "utf-8")
         except UnicodeDecodeError:
-            raise WebSocketError(CloseCode.INVALID_TEXT, "a text message is not UTF-8") from None
+            raise WebSocketError(
+                CloseCode.INVALID_TEXT, "a text message is not UTF-8 (RFC 6455 §8.1)"
+            ) from None
     return Received(opcode, payload)
 
 
 def _extended_length(field: bytes) -> int:
     length = int.from_bytes(field, "big")
     if len(field) == 8 and field[0] & 0x80:
-        raise _protocol_error("a frame length with its highest bit set")
+        raise _protocol_error("a 64-bit payload length with its highest bit set (RFC 6455 §5.2)")
     if length < 126 or (len(field) == 8 and length < 65_536):
-        raise _protocol_error("a frame length that is not encoded in the fewest bytes")
+        raise _protocol_error("a payload length that is not encoded in the fewest bytes (RFC 6455 §5.2)")
     return length
 
 
@@ -190,11 +194,13 @@ def close_code(payload: bytes) -> int | None:
         return None
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or code in _RESERVED_CODES or not 1000 <= code < 5000:
-        raise _protocol_error(f"close frame with {payload[:2].hex()!r} for a code")
+        raise _protocol_error(f"a close frame with the code 0x{payload[:2].hex()} (RFC 6455 §7.4)")
     if 1016 <= code < 3000:
-        raise _protocol_error(f"close frame with the unassigned code {code}")
+        raise _protocol_error(f"a close frame with the unassigned code {code} (RFC 6455 §7.4.2)")
     try:
         str(payload[2:], "utf-8")
     except UnicodeDecodeError:
-        raise WebSocketError(CloseCode.INVALID_TEXT, "a close reason is not UTF-8") from None
+        raise WebSocketError(
+            CloseCode.INVALID_TEXT, "a close reason is not UTF-8 (RFC 6455 §5.5.1)"
+        ) from None
     return code

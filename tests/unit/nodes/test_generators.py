@@ -35,7 +35,7 @@ def run(directory, *command):
 
 def test_a_new_application_passes_its_tests_and_is_clean(here):
     output = mesh("new", "shop_chat")
-    assert "made shop_chat/shop_chat/room_channel.py" in output
+    assert "created shop_chat/shop_chat/room_channel.py" in output
     assert "mesh serve shop_chat:endpoint" in output
     application = here / "shop_chat"
     here_mesh = mesh_in(application)
@@ -83,14 +83,14 @@ def test_the_page_gets_the_client_that_we_ship(here):
 def test_nothing_is_written_over_what_is_there(here):
     mesh("new", "chat")
     (here / "chat/README.md").write_text("mine")
-    with pytest.raises(MeshError, match=r"chat/README.md is there already; nothing was written"):
+    with pytest.raises(MeshError, match=r"chat/README.md already exists; nothing was written"):
         mesh("new", "chat")
     assert (here / "chat/README.md").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["Chat", "1chat", "my chat", "class", "", "../x", "a-b"])
 def test_a_name_that_no_package_can_have_is_refused(here, name):
-    with pytest.raises(MeshError, match="no name for a package"):
+    with pytest.raises(MeshError, match="is not a package name"):
         mesh("new", name)
     assert list(here.iterdir()) == []
 
@@ -108,7 +108,7 @@ def test_a_class_name_must_be_camel_case(here, name):
 
 
 def test_gen_wants_to_know_the_package(here):
-    with pytest.raises(MeshError, match="no package with an Endpoint; say which with --package"):
+    with pytest.raises(MeshError, match="no package with an Endpoint; choose one with --package"):
         mesh("gen", "channel", "Room")
     for name in ("one", "two"):
         (here / name).mkdir()

@@ -31,21 +31,26 @@ WHOLE = {URLS[0]: Asked("g1", None), URLS[1]: Asked("g2", None)}
     ("found", "asked", "workers", "said"),
     [
         ([*BOTH, worker("w1")], WHOLE, 1, []),
-        ([*BOTH, worker("w1")], WHOLE, 2, ["1 of 2 workers are there"]),
-        ([*BOTH, worker("w1"), worker("w2")], WHOLE, 1, ["2 workers are there, but --workers says 1"]),
+        ([*BOTH, worker("w1")], WHOLE, 2, ["1 of 2 workers are up"]),
+        ([*BOTH, worker("w1"), worker("w2")], WHOLE, 1, ["2 workers are up, but --workers is 1"]),
         (
             [*BOTH, worker("w1")],
             {URLS[0]: WHOLE[URLS[0]]},
             1,
-            ["g2 at http://127.0.0.1:4002 is not named by --gateway"],
+            ["g2 at http://127.0.0.1:4002 is not listed with --gateway"],
         ),
         (
             [*BOTH, worker("w1", (PROXIES[1],))],
             WHOLE,
             1,
-            ["w1 does not hear tcp://127.0.0.1:5510"],
+            ["w1 is not connected to tcp://127.0.0.1:5510"],
         ),
-        ([BOTH[0], worker("w1")], WHOLE, 1, ["http://127.0.0.1:4002 (g2) is not heard on the bus"]),
+        (
+            [BOTH[0], worker("w1")],
+            WHOLE,
+            1,
+            ["http://127.0.0.1:4002 (g2) has not announced itself on the bus"],
+        ),
         (
             [*BOTH, worker("w1")],
             {**WHOLE, URLS[1]: Asked("g2", "not ready: no worker for room:*")},
@@ -68,7 +73,7 @@ def test_what_is_missing_is_said(found, asked, workers, said):
 def test_a_proxy_that_is_not_there_is_waited_for_and_named(seconds):
     """Also if the time is over before the first try is."""
     address = free_address()
-    with pytest.raises(NodeError, match=rf"not whole after {seconds:g} seconds.*{address}"):
+    with pytest.raises(NodeError, match=rf"not ready after {seconds:g} seconds.*{address}"):
         asyncio.run(until_whole([address], [], 0, seconds))
 
 

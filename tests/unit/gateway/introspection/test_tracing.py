@@ -136,7 +136,7 @@ async def test_traces_are_bounded(gateway):
     gateway.join(Behind())
     for number in range(MAX_WATCHES):
         assert (await gateway.ask(f"t{number}", limit=10**9)).problem == ""
-    assert "traces go on already" in (await gateway.ask("one too many")).problem
+    assert "traces are in progress already" in (await gateway.ask("one too many")).problem
     for sequence in range(1, MAX_MESSAGES + 50):
         gateway.broadcast(sequence)
     assert len((await gateway.ask("t0")).fates) == MAX_MESSAGES
