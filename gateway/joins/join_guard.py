@@ -79,8 +79,8 @@ class JoinGuard:
         counters.count("joins_crashed")
         times = self._refused.times(topic)
         if times != before:
-            self._say(topic, "its joins end workers: the topic is left alone")
-            self._tell(crashed_joins.encode(crashed_joins.LeftAlone(*topic, times)))
+            self._say(topic, "joins of this topic end workers: the topic is refused")
+            self._tell(crashed_joins.encode(crashed_joins.RefusedTopic(*topic, times)))
         return True
 
     def told(self, header: Header, data: bytes) -> None:
@@ -94,7 +94,7 @@ class JoinGuard:
         if self._refused.told(topic, said.times, _now()):
             self._say(
                 topic,
-                "another gateway reports that joins of this topic end workers: the topic is left alone",
+                "another gateway reports that joins of this topic end workers: the topic is refused",
             )
 
     def answered(self, mount: str, channel: GatewayChannel) -> None:
