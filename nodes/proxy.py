@@ -61,7 +61,7 @@ def _address(settings: Settings) -> str:
     proxies = settings.bus.proxies
     if len(proxies) > 1:
         raise SettingsError(
-            f"MESH_BUS__PROXIES names {len(proxies)} proxies; say with --bind which of them this one is"
+            f"MESH_BUS__PROXIES names {len(proxies)} proxies; choose the one to serve with --bind"
         )
     (address,) = proxies
     return address

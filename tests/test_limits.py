@@ -101,7 +101,7 @@ PROBES = {
     "joins that wait for a worker": [
         "tests/unit/gateway/joins/test_subscribing_joins.py::test_a_long_silence_costs_a_bounded_number_of_joins",
     ],
-    "topics left alone because their joins end workers": [
+    "topics refused because their joins end workers": [
         "tests/unit/gateway/joins/test_refused_topics.py::test_what_is_remembered_is_bounded",
     ],
     "workers and gateways whose links failed": [

@@ -81,7 +81,7 @@ class JoinGuard:
         times = self._refused.times(topic)
         if times != before:
             self._say(topic, "joins of this topic crash workers: further joins are refused for a time")
-            self._tell(crashed_joins.encode(crashed_joins.LeftAlone(*topic, times)))
+            self._tell(crashed_joins.encode(crashed_joins.RefusedTopic(*topic, times)))
         return True
 
     def told(self, header: Header, data: bytes) -> None:

@@ -7,13 +7,13 @@ import msgspec
 from mesh.bus.decoding import decoder
 
 
-class LeftAlone(NamedTuple):
-    """A topic that is left alone.
+class RefusedTopic(NamedTuple):
+    """A topic whose joins are refused.
 
     Attributes:
         mount: path of the socket mount.
         topic: that was joined.
-        times: how often it has been left alone, this time included; each doubles the wait.
+        times: how often its joins have begun to be refused, this time included; each doubles the wait.
     """
 
     mount: str
@@ -22,5 +22,5 @@ class LeftAlone(NamedTuple):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = decoder(LeftAlone, "a topic that is left alone")
+decode = decoder(RefusedTopic, "a topic whose joins are refused")
 """Raises WireError."""

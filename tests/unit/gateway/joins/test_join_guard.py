@@ -59,7 +59,7 @@ async def test_a_join_whose_worker_died_goes_to_another_and_is_refused_when_that
 
 
 @virtually
-async def test_its_topic_is_left_alone_and_no_other(gateway):
+async def test_its_topic_is_refused_and_no_other(gateway):
     await killed_twice(gateway)
     for topic in ("room:1", "room:2"):
         gateway.say("2", "2", topic, "phx_join", {})
@@ -88,7 +88,7 @@ async def test_what_another_gateway_says_is_heeded_and_garbage_is_not(gateway):
     told = gateway.hub.join_guard.told
     header = Header(VERSION, CRASHED_JOINS, "g2", 1, "", 0)
     told(header, b"garbage")
-    told(header, crashed_joins.encode(crashed_joins.LeftAlone("/socket", "room:1", 1)))
+    told(header, crashed_joins.encode(crashed_joins.RefusedTopic("/socket", "room:1", 1)))
     gateway.say("1", "1", "room:1", "phx_join", {})
     await asyncio.sleep(0)
     assert (replies(gateway), joins(gateway)) == ([CRASHED], [])

@@ -8,7 +8,7 @@ from gateway.joins.suspects import ALONE_SECONDS, Suspects
 TOPIC = ("/socket", "room:1")
 
 
-def test_the_second_death_refuses_a_join_and_its_topic_is_left_alone():
+def test_the_second_death_refuses_a_join_and_its_topic():
     crashed = RefusedTopics(300.0)
     assert not crashed.died(TOPIC, 1, 0.0)
     assert not crashed.refuses(TOPIC, 0.0)
@@ -50,7 +50,7 @@ def test_what_another_gateway_says_counts_and_is_news_once():
     assert crashed.told(TOPIC, 3, 0.0)
     assert crashed.refuses(TOPIC, 3.9)
     assert not crashed.told(TOPIC, 3, 0.0)
-    assert not crashed.told(TOPIC, 4, 1.0), "it is left alone already"
+    assert not crashed.told(TOPIC, 4, 1.0), "it is refused already"
     assert crashed.told(TOPIC, 4, 5.0)
     assert not crashed.told(TOPIC, -1, 100.0)
     assert crashed.told(("/socket", "room:2"), 2**62, 0.0)
