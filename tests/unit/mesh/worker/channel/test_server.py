@@ -11,8 +11,6 @@ from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import ChannelInfo
 from mesh.link import commands
 from mesh.messages import JSON, Sender
-from mesh.telemetry import logs
-from mesh.worker import channel_telemetry
 from tests.support.until import until
 from tests.unit.mesh.worker.channel.channel_worker import LINK, Patient, Room, Worker, scenario
 
@@ -152,21 +150,7 @@ async def test_a_local_broadcast_reaches_members_and_channels_that_subscribed(wo
     assert (await worker.wait(commands.Pushed)).event == "secret"
 
 
-class Log:
-    """Records what is logged, whatever the log configuration."""
-
-    def __init__(self):
-        self.lines = []
-
-    def __getattr__(self, level):
-        return lambda event, **fields: self.lines.append((level, event, fields))
-
-
-def test_joins_and_events_are_logged_at_the_level_their_class_says(monkeypatch):
-    log = Log()
-    monkeypatch.setattr(channel_telemetry, "log", log)
-    monkeypatch.setattr(logs, "_least", 0)
-
+def test_joins_and_events_are_logged_at_the_level_their_class_says(log_lines):
     @scenario()
     async def check(worker):
         worker.join(1, "deaf:1", data=b'{"token":"x"}')
@@ -176,11 +160,11 @@ def test_joins_and_events_are_logged_at_the_level_their_class_says(monkeypatch):
         await worker.wait(commands.Joined, 2)
 
     check()
-    lines = [each for each in log.lines if "params" in each[2]]
-    assert [(level, event, fields["topic"]) for level, event, fields in lines] == [
+    lines = [line for line in log_lines if "params" in line[3]]
+    assert [(level, event, fields["topic"]) for _, level, event, fields in lines] == [
         ("info", "joined", "deaf:1"),
         ("warning", "handled", "deaf:1"),
         ("debug", "joined", "room:1"),
     ]
-    assert lines[0][2]["params"] == {"token": "[FILTERED]"}
-    assert lines[0][2]["milliseconds"] >= 0
+    assert lines[0][3]["params"] == {"token": "[FILTERED]"}
+    assert lines[0][3]["milliseconds"] >= 0
