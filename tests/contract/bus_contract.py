@@ -4,53 +4,17 @@ A test gets `run`, which runs a scenario within one network. The scenario makes 
 `node(id, **handlers)` gives a started bus.
 """
 
-import asyncio
-
-import pytest
-
 from mesh import Broadcast, topics
-from mesh.bus.contract import DirectPaths
-from mesh.bus.delivery import confirm, deliver, reach, subscribed
-from mesh.bus.discovery.placement import Announcement
+from mesh.bus.delivery import subscribed
 from mesh.bus.frames import CALL, ONCE, TRACKER
 from mesh.messages import BINARY, JSON, Sender
 from mesh.pubsub import PubSub
+from tests.contract.bus_nodes import Heard, following, say
+from tests.contract.bus_subscription_contract import SubscriptionContract
 from tests.support.until import until
 
 
-class Heard:
-    """Handlers that remember."""
-
-    def __init__(self):
-        self.broadcasts, self.messages, self.published = [], [], []
-
-    def handlers(self, *kinds):
-        return {
-            "broadcast": lambda topic, header, data: self.broadcasts.append((topic, header, bytes(data))),
-            "messages": {
-                kind: lambda header, data: self.messages.append((header, bytes(data))) for kind in kinds
-            },
-            "published": lambda topic, number: self.published.append((topic, number)),
-        }
-
-    @property
-    def events(self):
-        return [header.event for _, header, _ in self.broadcasts]
-
-
-def say(bus, event, topic="room:1", data=b"{}"):
-    return bus.publish(topic, event, JSON, data, None)
-
-
-async def following(subscription, count):
-    got = []
-    async for broadcast in subscription:
-        got.append(broadcast)
-        if len(got) == count:
-            return got
-
-
-class BusContract:
+class BusContract(SubscriptionContract):
     """Subclass it, with a fixture `run`."""
 
     # Numbers and order
@@ -84,7 +48,7 @@ class BusContract:
 
         run(scenario)
 
-    def test_what_a_handler_publishes_follows_what_it_handles(self, run):
+    def test_a_broadcast_published_by_a_handler_follows_the_one_it_handles(self, run):
         async def scenario(node):
             answering, heard = Heard(), Heard()
             buses = []
@@ -105,7 +69,7 @@ class BusContract:
 
         run(scenario)
 
-    def test_the_publisher_is_told_the_number_of_each_broadcast_and_of_nothing_else(self, run):
+    def test_the_publisher_is_told_the_number_of_each_broadcast_only(self, run):
         async def scenario(node):
             heard = Heard()
             bus = node("a", **heard.handlers())
@@ -118,7 +82,7 @@ class BusContract:
 
     # What arrives
 
-    def test_everything_about_a_broadcast_arrives(self, run):
+    def test_every_field_of_a_broadcast_arrives(self, run):
         async def scenario(node):
             heard = Heard()
             bus, other = node("a", **heard.handlers()), node("b")
@@ -176,7 +140,7 @@ class BusContract:
 
         run(scenario)
 
-    def test_a_direct_broadcast_comes_to_its_node_and_to_no_other(self, run):
+    def test_a_direct_broadcast_reaches_its_node_only(self, run):
         async def scenario(node):
             heard = Heard()
             bus, other = node("a", **heard.handlers()), node("b")
@@ -218,7 +182,7 @@ class BusContract:
 
         run(scenario)
 
-    def test_an_error_in_a_handler_costs_that_message_only(self, run):
+    def test_an_exception_in_a_handler_affects_only_that_message(self, run):
         async def scenario(node):
             came = []
 
@@ -233,124 +197,5 @@ class BusContract:
             for event in ("bad", "good"):
                 say(bus, event)
             await until(lambda: came == ["bad", "good"])
-
-        run(scenario)
-
-    # Subscriptions in force
-
-    @pytest.mark.parametrize("turn", range(20))
-    def test_what_is_published_once_a_subscription_is_in_force_is_not_missed(self, run, turn):
-        async def scenario(node):
-            heard = Heard()
-            bus, other = node("a", **heard.handlers()), node("b")
-            await subscribed(other)  # it reaches the network
-            bus.subscribe(topics.exact(f"room:{turn}"))
-            bus.when_subscribed(lambda: say(other, "e", f"room:{turn}"))
-            await until(lambda: heard.events == ["e"])
-
-        run(scenario)
-
-    def test_callbacks_come_in_order_and_not_at_all_once_withdrawn(self, run):
-        async def scenario(node):
-            bus, called = node("a"), []
-            bus.when_subscribed(lambda: called.append(1))
-            withdraw = bus.when_subscribed(lambda: called.append(2))
-            withdrawn_at_once = 2 not in called
-            withdraw()
-            bus.when_subscribed(lambda: called.append(3))
-            await until(lambda: 3 in called)
-            withdraw()  # a second time, or too late: without effect
-            assert called == ([1, 3] if withdrawn_at_once else [1, 2, 3])
-
-        run(scenario)
-
-    def test_who_waits_may_give_up(self, run):
-        async def scenario(node):
-            bus = node("a")
-            waiting = subscribed(bus)
-            waiting.cancel()
-            await subscribed(bus)
-            assert waiting.done()
-
-        run(scenario)
-
-    # Loops
-
-    def test_a_subscription_hears_its_topics_and_no_others(self, run):
-        async def scenario(node):
-            pubsub = PubSub(node("a"))
-            async with pubsub.subscribe("room:1") as exact, pubsub.subscribe("room:*") as rooms:
-                for topic in ("room:10", "lobby", "room:1"):
-                    pubsub.broadcast(topic, "e", {})
-                assert [each.topic for each in await following(rooms, 2)] == ["room:10", "room:1"]
-                assert await following(exact, 1) == [Broadcast("room:1", "e", {})]
-
-        run(scenario)
-
-    def test_after_the_end_nothing_is_heard(self, run):
-        async def scenario(node):
-            pubsub = PubSub(node("a"))
-            async with pubsub.subscribe("room:1") as early:
-                pubsub.broadcast("room:1", "e", {})
-            pubsub.broadcast("room:1", "late", {})
-            assert early.dropped == 0
-            async with pubsub.subscribe("room:2") as later:
-                pubsub.broadcast("room:2", "e", {})
-                await following(later, 1)
-            async with early:  # may be entered again
-                pubsub.broadcast("room:1", "again", {})
-                assert [each.event for each in await following(early, 1)] == ["again"]
-
-        run(scenario)
-
-    def test_loops_end_when_the_node_stops(self, run):
-        async def scenario(node):
-            bus = node("a")
-            async with PubSub(bus).subscribe("room:1") as broadcasts:
-                looping = asyncio.ensure_future(following(broadcasts, 1))
-                await asyncio.sleep(0)
-                bus.close()
-                assert await looping is None
-            bus.close()
-
-        run(scenario)
-
-    # How the bus is
-
-    def test_what_is_published_is_confirmed_and_delivered(self, run):
-        async def scenario(node):
-            bus, other = node("a"), node("b")
-            bus.subscribe(topics.exact("room:1"))
-            await subscribed(bus)
-            await reach(other, 60.0)
-            await deliver(other, lambda: [say(other, "e") for _ in range(3)], 60.0)
-            await other.confirmed(other.sequence - 2, other.sequence)
-            last = say(other, "last")
-            await until(lambda: bus.delivered("b", last))
-            assert not bus.unread
-
-        run(scenario)
-
-    def test_the_status_of_a_bus_that_works(self, run):
-        async def scenario(node):
-            bus = node("a")
-            await confirm(bus, 60.0)
-            status = bus.status()
-            assert (status.connected, status.waiting, status.dropped) == (True, 0, 0)
-
-        run(scenario)
-
-    def test_paths_follow_what_nodes_announce(self, run):
-        async def scenario(node):
-            bus, other = node("a"), node("b")
-            await subscribed(bus)
-            await subscribed(other)
-            ours = bus.paths.describe(Announcement(node="a", kind="worker"))
-            assert (ours.node, ours.kind) == ("a", "worker")
-            other.paths.node_announced(ours)
-            other.paths.use_version(1)
-            assert isinstance(other.paths, DirectPaths) == (other.paths.of_topic("room:1") == "")
-            other.paths.node_gone("a")
-            say(other, "still published")
 
         run(scenario)

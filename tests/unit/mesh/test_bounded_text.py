@@ -69,16 +69,12 @@ def test_short_fields_stay_as_they_are():
     assert shorten_fields(fields) == fields
 
 
-def test_every_line_of_ours_is_bounded(monkeypatch):
-    lines = []
-    monkeypatch.setattr(logs, "_least", logging.DEBUG)
-    monkeypatch.setattr(logs, "_gate", None)
-    monkeypatch.setattr(logs, "_sink", lambda *line: lines.append(line))
+def test_every_line_of_ours_is_bounded(log_lines):
     log = telemetry.get_logger("gateway.test")
     for write in (log.debug, log.info, log.warning, log.error):
         write("handled", topic=LONG, push=LONG, params={"text": [LONG] * 100})
-    assert len(lines) == 4
-    assert all(len(repr(line)) < 10_000 for line in lines)
+    assert len(log_lines) == 4
+    assert all(len(repr(line)) < 10_000 for line in log_lines)
 
 
 def test_a_line_of_tornado_is_bounded():

@@ -1,81 +1,32 @@
-"""gateway/channels/session.py: what a client and a worker say, and the actions that follow."""
+"""gateway/channels/session.py: messages of a client, commands of workers, and the actions that follow."""
 
 import itertools
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.channels.actions import Close, Deliver, Drop, Forward, Pause, Resume, Send, SubscribeThenJoin
-from gateway.channels.answers import UNAVAILABLE
-from gateway.channels.gateway_channel import GatewayChannel
+from gateway.channels.actions import Close, Deliver, Drop, Forward, Send, SubscribeThenJoin
 from gateway.channels.phases import Event
 from gateway.channels.session import Session
 from gateway.channels.worker_commands import pushed, replied
-from mesh.channel import Channel
 from mesh.link import commands
 from mesh.messages import BINARY, JSON
 from mesh.routes import Route, RouteTable
 from mesh.serializers.base import Frame
 from mesh.serializers.v1_json import V1JSON
 from mesh.serializers.v2_json import V2JSON
-from tests.support.gateway_channels import place
-
-
-class Room(Channel):
-    pass
-
-
-ROUTES = RouteTable([Route("room:*", Room)])
-
-
-def make(serializer=None, max_channels=100, max_pending_bytes=10_000):
-    return Session(
-        serializer or V2JSON(),
-        ROUTES,
-        "client",
-        itertools.count(1).__next__,
-        max_channels,
-        max_pending_bytes,
-    )
-
-
-def say(session, *message):
-    return session.received(msgspec.json.encode(list(message)), False)
-
-
-def sent(actions):
-    return [msgspec.json.decode(each.frame.data) for each in actions if isinstance(each, Send)]
-
-
-def kinds(actions):
-    return [type(action) for action in actions]
-
-
-def reply(join_ref, ref, topic, status, response):
-    return [join_ref, ref, topic, "phx_reply", {"status": status, "response": response}]
-
-
-UNMATCHED = {"reason": "unmatched topic"}
-
-
-def join(session, topic="room:1", ref="1", **joined) -> GatewayChannel:
-    (start,) = say(session, ref, ref, topic, "phx_join", {})
-    accept(session, start.channel, **joined)
-    return start.channel
-
-
-def accept(session, channel, intercepts=(), since=0, data=b"{}"):
-    if channel.worker is None:
-        place(channel)
-    return session.joined(channel, commands.Joined(channel.number, intercepts, since, JSON, data))
-
-
-def refuse(session, channel, data):
-    if channel.worker is None:
-        place(channel)
-    return session.refused(channel, commands.Refused(channel.number, JSON, data))
+from tests.unit.gateway.channels.session_events import (
+    UNMATCHED,
+    Room,
+    accept,
+    join,
+    kinds,
+    make,
+    refuse,
+    reply,
+    say,
+    sent,
+)
 
 
 def test_a_heartbeat_is_answered_without_join_ref():
@@ -105,7 +56,7 @@ def test_a_join_without_route_is_answered_with_join_ref_null():
         ]
 
 
-def test_a_refused_join_leaves_no_channel():
+def test_a_refused_join_drops_its_channel():
     session = make()
     (start,) = say(session, "1", "1", "room:1", "phx_join", {})
     actions = refuse(session, start.channel, b'{"reason":"unauthorized"}')
@@ -128,7 +79,7 @@ def test_the_channel_over_the_limit_is_refused_and_a_rejoin_at_the_limit_is_not(
     ]
 
 
-def test_a_push_travels_with_its_payload_as_it_came():
+def test_a_push_is_forwarded_with_its_payload_unchanged():
     session = make()
     channel = join(session)
     data = b'["1","7","room:1","new_msg", { "a" : 1.0 }]'
@@ -137,7 +88,7 @@ def test_a_push_travels_with_its_payload_as_it_came():
     ]
 
 
-def test_a_binary_push_travels_as_binary():
+def test_a_binary_push_is_forwarded_as_binary():
     session = make()
     channel = join(session)
     frame = b"\x00\x01\x01\x06\x03" + b"1" + b"7" + b"room:1" + b"bin" + b"\xff\x00"
@@ -169,7 +120,7 @@ def test_a_leave_with_join_ref_null_is_current():
     ]
 
 
-def test_bytes_may_answer_a_text_push_and_json_a_binary_one():
+def test_a_reply_may_be_binary_or_json_whatever_the_push_was():
     session = make()
     channel = join(session)
     (send,) = replied(session, channel, commands.Reply(1, 0, "7", "ok", BINARY, b"\xff"))
@@ -189,7 +140,7 @@ def test_after_a_join_with_join_ref_null_pushes_carry_the_ref():
     assert sent(session.advance(channel, Event.CLOSED)) == [[None, None, "room:1", "phx_close", {}]]
 
 
-def test_any_event_on_a_topic_not_joined_is_unmatched_but_a_leave_is_ok():
+def test_on_a_topic_not_joined_a_push_is_unmatched_and_a_leave_is_ok():
     session = make()
     assert sent(say(session, "9", "10", "room:1", "echo", {})) == [
         reply(None, "10", "room:1", "error", UNMATCHED)
@@ -200,7 +151,7 @@ def test_any_event_on_a_topic_not_joined_is_unmatched_but_a_leave_is_ok():
 
 
 @pytest.mark.parametrize("topic", ["$nodes", "$node:x", "$presence:p", "$", "room:\x00"])
-def test_topics_of_the_mesh_are_unmatched(topic):
+def test_reserved_topics_are_unmatched(topic):
     session = Session(
         V2JSON(), RouteTable([Route("*", Room)]), "client", itertools.count(1).__next__, 100, 10_000
     )
@@ -227,7 +178,7 @@ def test_a_leave_goes_to_the_channel_and_its_end_closes_it():
     assert actions[-1] == Drop(channel)
 
 
-def test_a_crash_is_told_with_its_reason():
+def test_a_crash_is_sent_as_phx_error_with_its_reason():
     session = make()
     channel = join(session)
     actions = session.advance(channel, Event.CRASHED)
@@ -235,131 +186,11 @@ def test_a_crash_is_told_with_its_reason():
     assert actions[-1] == Drop(channel)
 
 
-def test_a_second_join_starts_when_the_first_channel_has_ended_and_then_closes_it_after_the_reply():
-    session = make()
-    old = join(session, ref="1")
-    assert say(session, "2", "2", "room:1", "phx_join", {}) == [Forward(old, commands.Replace(old.number))]
-    drop, start = session.advance(old, Event.CLOSED)
-    assert (drop, type(start)) == (Drop(old), SubscribeThenJoin)
-    assert sent(accept(session, start.channel)) == [
-        reply("2", "2", "room:1", "ok", {}),
-        ["1", "1", "room:1", "phx_close", {}],
-    ]
-
-
-def test_a_second_join_that_is_refused_has_ended_the_first_all_the_same():
-    session = make()
-    old = join(session, ref="1")
-    say(session, "2", "2", "room:1", "phx_join", {})
-    _, start = session.advance(old, Event.CLOSED)
-    actions = refuse(session, start.channel, b"{}")
-    assert sent(actions) == [
-        reply("2", "2", "room:1", "error", {}),
-        ["1", "1", "room:1", "phx_close", {}],
-    ]
-    assert session.channels == {}
-
-
-def test_a_second_join_of_a_channel_whose_worker_died_starts_at_once():
-    session = make()
-    old = join(session, ref="1")
-    say(session, "2", "2", "room:1", "phx_join", {})
-    drop, start = session.advance(old, Event.WORKER_LOST)
-    assert (drop, type(start)) == (Drop(old), SubscribeThenJoin)
-
-
-def test_what_comes_while_a_join_is_pending_is_handled_after_it_in_order():
-    session = make()
-    (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    assert say(session, "1", "2", "room:1", "a", {}) == []
-    assert say(session, "1", "3", "room:1", "b", {}) == []
-    assert say(session, None, "4", "phoenix", "heartbeat", {}) != []
-    actions = accept(session, start.channel)
-    assert kinds(actions) == [Send, Deliver, Forward, Forward]
-    assert [each.command.event for each in actions[2:]] == ["a", "b"]
-
-
-def test_what_waited_for_a_refused_join_is_unmatched():
-    session = make()
-    (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    say(session, "1", "2", "room:1", "a", {})
-    say(session, "1", "3", "room:1", "phx_leave", {})
-    actions = refuse(session, start.channel, b"{}")
-    assert sent(actions)[1:] == [
-        reply(None, "2", "room:1", "error", UNMATCHED),
-        reply("1", "3", "room:1", "ok", {}),
-    ]
-
-
-def test_join_leave_join_in_a_row_ends_with_the_last_join():
-    session = make()
-    (first,) = say(session, "1", "1", "room:1", "phx_join", {})
-    assert say(session, "1", "2", "room:1", "phx_leave", {}) == []
-    assert say(session, "3", "3", "room:1", "phx_join", {}) == []
-    actions = accept(session, first.channel)
-    assert kinds(actions) == [Send, Deliver, Forward, Forward]
-    assert actions[2].command == commands.Leave(1, "2")
-    assert actions[3].command == commands.Replace(1)
-    _, second = session.advance(first.channel, Event.CLOSED)
-    accept(session, second.channel)
-    assert session.channels["room:1"].join_ref == "3"
-    assert say(session, "3", "4", "room:1", "echo", {})[0].channel is second.channel
-
-
-def test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join():
-    session = make(max_pending_bytes=1000)
-    (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    seen = []
-    for ref in range(2, 14):
-        seen += say(session, "1", str(ref), "room:1", "a", {})
-    assert seen == [Pause()]
-    actions = accept(session, start.channel)
-    assert actions[-1] == Resume()
-    assert len([each for each in actions if isinstance(each, Forward)]) == 12
-
-
-def test_a_channel_that_ends_before_its_join_is_answered_refuses_it_and_what_waited_goes_on():
-    for end in (Event.CRASHED, Event.CLOSED):
-        session = make(max_pending_bytes=200)
-        (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-        assert [*say(session, "1", "2", "room:1", "a", {}), *say(session, "1", "3", "room:1", "b", {})] == [
-            Pause()
-        ]
-        place(start.channel)
-        actions = session.advance(start.channel, end)
-        assert sent(actions) == [
-            reply("1", "1", "room:1", "error", {"reason": "join crashed"}),
-            reply(None, "2", "room:1", "error", UNMATCHED),
-            reply(None, "3", "room:1", "error", UNMATCHED),
-        ]
-        assert actions[-1] == Resume()
-        assert session.channels == {}
-
-
-def test_a_pending_join_moves_when_its_worker_dies_and_a_joined_channel_crashes():
-    session = make()
-    (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    place(start.channel)
-    assert session.advance(start.channel, Event.WORKER_LOST) == [SubscribeThenJoin(start.channel)]
-    accept(session, start.channel)
-    assert sent(session.advance(start.channel, Event.WORKER_LOST)) == [
-        ["1", "1", "room:1", "phx_error", {"reason": "channel_crash"}]
-    ]
-
-
-def test_a_join_that_no_worker_takes_is_refused_as_unavailable():
-    session = make()
-    (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    assert sent(session.advance(start.channel, Event.UNAVAILABLE, JSON, UNAVAILABLE)) == [
-        reply("1", "1", "room:1", "error", {"reason": "unavailable"})
-    ]
-
-
 @pytest.mark.parametrize(
     "data",
     [b"", b"garbage", b"[1,2,3,4]", b"{}", b"null", b'["1","1","t","e",{"a":1e999}]', b"[" * 100_000],
 )
-def test_what_cannot_be_decoded_closes_with_1011(data):
+def test_a_message_that_cannot_be_decoded_closes_with_1011(data):
     (close,) = make().received(data, False)
     assert isinstance(close, Close)
     assert close.code == 1011
@@ -384,57 +215,6 @@ def test_v1_close_carries_the_join_ref_only_if_the_join_did():
         ]
 
 
-REFS = st.sampled_from([None, "1", "2", "3"])
-CLIENT = st.tuples(
-    st.just("client"), REFS, st.sampled_from(["room:1", "room:2"]),
-    st.sampled_from(["phx_join", "phx_leave", "echo"]),
-)  # fmt: skip
-ENDS = {"closed": Event.CLOSED, "crashed": Event.CRASHED, "lost": Event.WORKER_LOST}
-WORKER = st.tuples(st.sampled_from(["joined", "refused", "closed", "crashed", "lost"]), st.integers(0, 20))
-
-
-@given(st.lists(st.one_of(CLIENT, WORKER), max_size=40))
-def test_whatever_happens_at_most_one_channel_per_topic_lives_and_none_is_forgotten(steps):
-    session = make()
-    started: list[GatewayChannel] = []
-    live: set[int] = set()
-
-    def note(actions):
-        for action in actions:
-            if isinstance(action, SubscribeThenJoin):
-                live.add(action.channel.number)
-                if action.channel not in started:
-                    started.append(action.channel)
-            elif isinstance(action, Drop):
-                live.discard(action.channel.number)
-            elif isinstance(action, Forward):
-                assert action.channel.number in live
-
-    for step in steps:
-        if step[0] == "client":
-            _, ref, topic, event = step
-            note(say(session, ref, ref, topic, event, {}))
-            continue
-        if not started:
-            continue
-        channel = started[step[1] % len(started)]
-        if channel.number not in live:
-            continue
-        if step[0] == "joined":
-            note(accept(session, channel))
-        elif step[0] == "refused":
-            note(refuse(session, channel, b"{}"))
-        else:
-            if channel.worker is None:
-                place(channel)
-            note(session.advance(channel, ENDS[step[0]]))
-    by_topic = [each for each in started if each.number in live]
-    current = set(session.channels.values())
-    for channel in by_topic:
-        replaced = session.channels[channel.topic].pending
-        assert channel in current or (replaced is not None and replaced.replaces is channel)
-
-
 def test_an_event_that_is_too_long_costs_its_sender_an_error_reply():
     session = make()
     accept(session, join(session))
@@ -444,22 +224,6 @@ def test_an_event_that_is_too_long_costs_its_sender_an_error_reply():
     assert sent(long) == [reply("1", "3", "room:1", "error", {"reason": "event too long"})]
     assert kinds(say(session, "1", "4", "room:1", "é" * 2_048, {})) == [Forward]
     assert kinds(say(session, "1", "5", "room:1", "e" * 4_096, {})) == [Forward]
-
-
-@pytest.mark.parametrize("event", ["e" * 900_000, ["e" * 900_000]])
-def test_an_event_that_is_too_long_is_not_kept_for_a_pending_join(event):
-    session = make()
-    (start,) = say(session, "1", "1", "room:1", "phx_join", {})
-    long = say(session, "1", "2", "room:1", event, {})
-    assert sent(long) == [reply("1", "2", "room:1", "error", {"reason": "event too long"})]
-    assert not start.channel.pending.messages
-
-
-def test_events_count_among_what_waits_for_a_join():
-    session = make(max_pending_bytes=10_000)
-    say(session, "1", "1", "room:1", "phx_join", {})
-    paused = [say(session, "1", str(each), "room:1", "e" * 4_000, {}) for each in range(3)]
-    assert [kinds(actions) for actions in paused] == [[], [], [Pause]]
 
 
 @pytest.mark.parametrize("serializer", [V1JSON(), V2JSON()])
@@ -477,6 +241,6 @@ def test_a_ref_that_is_too_long_ends_the_connection(serializer, ref, name, event
     assert not session.channels
 
 
-def test_the_longest_refs_are_taken():
+def test_refs_at_the_length_limit_are_accepted():
     (start,) = say(make(), "j" * 255, "é" * 127, "room:" + "x" * 4_000, "phx_join", {})
     assert isinstance(start, SubscribeThenJoin)

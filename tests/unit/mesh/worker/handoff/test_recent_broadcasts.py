@@ -74,11 +74,11 @@ def test_what_is_kept_is_bounded_by_age_number_and_size(monkeypatch):
     clock.now += recent_broadcasts.KEPT_SECONDS + 1
     hear(kept, 2)
     assert kept.seen("room:1") == {"n": 2}
-    assert len(kept._heard) == 1
+    assert numbers(kept, {}) == [("n", 2)]
     monkeypatch.setattr(recent_broadcasts, "MAX_KEPT", 3)
     for sequence in range(3, 10):
         hear(kept, sequence)
-    assert len(kept._heard) == 3
+    assert numbers(kept, {}) == [("n", 7), ("n", 8), ("n", 9)]
     monkeypatch.setattr(recent_broadcasts, "MAX_BYTES", 4)
     hear(kept, 10)
-    assert len(kept._heard) == 2
+    assert numbers(kept, {}) == [("n", 9), ("n", 10)]

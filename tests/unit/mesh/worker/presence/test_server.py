@@ -7,7 +7,7 @@ import pytest
 from mesh.errors import PayloadError
 from mesh.presence import Presence
 from mesh.settings import PresenceSettings
-from mesh.telemetry import counters, logs
+from mesh.telemetry import counters
 from mesh.worker.presence.calls import CALLBACK_SECONDS
 from mesh.worker.presence.server import PresenceServer
 from tests.support.network import Network
@@ -103,10 +103,10 @@ def test_what_an_application_writes_into_metas_it_is_given_stays_there():
         a.presence.list(TOPIC)
         a.presence.get_by_key(TOPIC, "ana")
         await asyncio.sleep(1)
-        (entry,) = a.server.tracker._state.own()
-        assert (entry.meta["n"], entry.meta["deep"]) == (2, {"list": []})
+        ((_, _, own),) = a.server.tracker.tracked("one")
+        assert (own["n"], own["deep"]) == (2, {"list": []})
         ((meta,),) = b.server.tracker.on_topic(TOPIC).values()
-        assert meta == entry.meta
+        assert meta == own
         a.presence.untrack("one", "ana", topic=TOPIC)
         await asyncio.sleep(1)
         assert a.keys() == b.keys() == set()
@@ -144,11 +144,7 @@ class Hanging(Presence):
 
 @pytest.mark.parametrize("callback", ["fetch", "handle_metas"])
 @pytest.mark.parametrize("deaf", [False, True])
-def test_a_callback_that_does_not_end_costs_its_call_only(callback, deaf, monkeypatch):
-    lines = []
-    monkeypatch.setattr(logs, "_sink", lambda *line: lines.append(line))
-    monkeypatch.setattr(logs, "_gate", None)
-
+def test_a_callback_that_does_not_end_costs_its_call_only(callback, deaf, log_lines):
     async def scenario(node):
         before = counters.value("presence_callbacks_failed")
         node.presence.track("one", "ana", topic="room:hangs")
@@ -167,7 +163,7 @@ def test_a_callback_that_does_not_end_costs_its_call_only(callback, deaf, monkey
     run(scenario, Hanging(callback, deaf))
     ((callback_named, error),) = [
         (fields["callback"], fields["exc_info"])
-        for _, _, event, fields in lines
+        for _, _, event, fields in log_lines
         if "callback failed" in event
     ]
     assert callback_named == callback
