@@ -6,17 +6,15 @@ import sys
 
 import pytest
 
-from tests.support.processes import ROOT, cluster
+from tests.support.processes import ROOT
 from tests.support.proxy import free_address
 from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    env = {"MESH_BUS__ANNOUNCE_SECONDS": "0.2"}  # the commands listen for a second and a half
-    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint", env=env) as each:
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters.conformance()
 
 
 def mesh(*arguments, code=0):

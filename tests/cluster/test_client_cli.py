@@ -8,26 +8,21 @@ import sys
 
 import pytest
 
-from tests.support.processes import ROOT, cluster, serve
+from tests.support.processes import ROOT
 from tests.support.proxy import free_address
 from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    env = {"MESH_BUS__ANNOUNCE_SECONDS": "0.2"}  # `mesh topics` listens for a second and a half
-    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint", env=env) as each:
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters.conformance()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """(the WebSocket's address, that of ZeroMQ clients)"""
-    directory = tmp_path_factory.mktemp("serve")
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients"}
-    with serve(directory, "examples.conformance:endpoint", env=env) as (_, url):
-        yield url.replace("http", "ws") + "/socket", env["MESH_ZEROMQ__BIND"]
+@pytest.fixture
+def server(running):
+    """(the WebSocket's address, that of ZeroMQ clients) of one gateway."""
+    return running.urls[0].replace("http", "ws") + "/socket", running.address("gateway.1", "zeromq")
 
 
 def mesh(*arguments, code=0):

@@ -71,10 +71,9 @@ class Load:
         await until(lambda: all(self.published[topic] >= goal[topic] for topic in TOPICS))
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("proxies"), APP, proxies=2) as each:
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters.two_proxies()
 
 
 def test_a_proxy_that_is_killed_costs_nothing(running):

@@ -15,17 +15,16 @@ from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import ANNOUNCEMENT
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.settings import load
-from tests.support.processes import ROOT, cluster
+from tests.support.processes import ROOT
 from tests.support.proxy import handlers, node_handlers
 from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
 @pytest.fixture
-def running(tmp_path):
+def running(clusters):
     env = {"MESH_GATEWAY__MAX_UNSENT_BYTES": "1000000", "MESH_BUS__ANNOUNCE_SECONDS": "0.2"}
-    with cluster(tmp_path, "tests.support.slow_app:endpoint", env=env) as each:
-        yield each
+    return clusters("tests.support.slow_app:endpoint", **env)
 
 
 async def trace(running, *arguments, code=0):

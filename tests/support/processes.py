@@ -108,6 +108,7 @@ class Cluster:
             env={"MESH_LOG__LEVEL": "debug", **(env or {})},
         )  # fmt: skip
         self._links = gateways * workers
+        self._disturbed = False
 
     def wait_started(self):
         """Until every node runs and every gateway is linked to every worker."""
@@ -137,6 +138,12 @@ class Cluster:
         """How many have come up since the start."""
         return self.process.log().count("linked to worker")
 
+    def restore(self):
+        """If a signal was sent to a node, wait until all nodes work together again."""
+        if self._disturbed:
+            self.wait_whole()
+            self._disturbed = False
+
     def wait_whole(self):
         """Until all nodes work together, after what was done to some; they need an `admin.port`."""
         proxies = [each["address"] for each in self.status["proxies"]]
@@ -157,11 +164,16 @@ class Cluster:
 
     def admin(self, name):
         """Where the node of this name answers operators."""
-        urls = rf"^{re.escape(name)} +│ +admin +(http://\S+)"
-        return until_sync(lambda: re.findall(urls, self.log(), re.M))[-1]
+        return self.address(name, "admin")
+
+    def address(self, name, kind):
+        """What the node of this name printed last beside `kind`: "admin", "zeromq", "link" or "listening"."""
+        printed = rf"^{re.escape(name)} +│ +{kind} +(\S+)"
+        return until_sync(lambda: re.findall(printed, self.log(), re.M))[-1]
 
     def kill(self, kind, index=0, number=signal.SIGKILL):
         """Send a signal to one node; returns its pid."""
+        self._disturbed = True
         pid = self.status["proxies" if kind == "proxy" else kind][index]["pid"]
         os.kill(pid, number)
         return pid
