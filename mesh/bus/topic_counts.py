@@ -12,7 +12,7 @@ MAX_TOPICS = 1_000
 
 
 class Question(msgspec.Struct, array_like=True):
-    """Topics that start with `prefix`, or only that topic if `exact`; the `limit` with the most channels."""
+    """Topics that start with `prefix`, or only that one if `exact`; the `limit` with most channels."""
 
     prefix: str
     exact: bool
