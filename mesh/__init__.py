@@ -41,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`mesh.connect` brings ZeroMQ with it, which applications must be importable without."""
+    """Import `mesh.connect` on first use: it imports ZeroMQ, which applications do not need."""
     if name == "connect":
         from mesh.pubsub_connection import connect
 

@@ -1,4 +1,4 @@
-"""Assigns: what an application keeps with a socket, and with a channel."""
+"""Assigns: the values that an application stores in a socket or a channel."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 Assigns = dict[str, Any]
 
 Assign = Mapping[str, Any] | Callable[[Assigns], Mapping[str, Any]] | None
-"""What `assign` takes: values, or a function that makes them of the assigns there are."""
+"""The argument of `assign`: values, or a function that computes them from the current assigns."""
 
 
 def assign(assigns: Assigns, values: Assign, more: Assigns) -> Assigns:
-    """Merge values into assigns; returns these."""
+    """Merge values into assigns, and return the assigns."""
     assigns.update((values(assigns) if callable(values) else values) or {}, **more)
     return assigns

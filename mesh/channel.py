@@ -1,6 +1,6 @@
-"""Channel: the application's class; one instance per (socket, topic), its callbacks one at a time.
+"""Channel: the application's class. One instance per (socket, topic); its callbacks run one at a time.
 
-Source: Phoenix.Channel. A Channel opens nothing: what it sends goes to its ChannelContext.
+Source: Phoenix.Channel. A Channel opens no connections: it sends everything through its ChannelContext.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -20,7 +20,7 @@ SlowConsumer = Literal["close", "drop_oldest", "latest_only", "pause_publisher"]
 
 
 def on(*events: str) -> Callable[[Handler], Handler]:
-    """Let a method handle these events: `@on("new_msg")` above `def new_msg(self, payload)`."""
+    """Mark a method as the handler of these events: `@on("new_msg")` above `def new_msg(self, payload)`."""
 
     def mark(handler: Handler) -> Handler:
         handler.__mesh_events__ = events  # type: ignore[attr-defined]
@@ -30,7 +30,7 @@ def on(*events: str) -> Callable[[Handler], Handler]:
 
 
 LEVELS = ("debug", "info", "warning", "error", None)
-"""Of a log line; None for none."""
+"""The level of a log line; None for no line."""
 
 
 class Timeout:
@@ -43,11 +43,11 @@ class Timeout:
 
 
 TIMEOUT = Timeout()
-"""What `handle_info` gets after the silence that `Channel.timeout` asked for."""
+"""Passed to `handle_info` after the period of silence that was set with `Channel.timeout`."""
 
 
 class Sent:
-    """What broadcast, push and reply return: already done, and awaitable for symmetry."""
+    """What broadcast, push and reply return. They are complete on return; awaiting it has no effect."""
 
     __slots__ = ()
 
@@ -60,12 +60,12 @@ SENT = Sent()
 
 @dataclass(frozen=True)
 class RateLimit:
-    """So many pushes a second, `burst` of them at once.
+    """A limit of `per_second` pushes a second, and `burst` at once.
 
         class RoomChannel(Channel):
             rate_limit = RateLimit(per_second=10, burst=20)
 
-    A push that is too much does not reach the channel; it is answered with an error:
+    A push over the limit does not reach the channel; it is answered with an error:
     `{"reason": "rate limited", "limit": "pushes", "retry_after_ms": 100}`.
 
     Raises:
@@ -76,13 +76,13 @@ class RateLimit:
     burst: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what would let nothing through."""
+        """Reject values that would let nothing through."""
         if not (self.per_second > 0 and self.burst >= 1):
-            raise ChannelError(f"{self}: want per_second above 0 and burst at least 1")
+            raise ChannelError(f"{self}: want per_second greater than 0 and burst at least 1")
 
 
 class Channel:
-    """Subclass it, declare it in `SocketHandler.channels`. Callbacks may be `def` or `async def`.
+    """A channel: subclass it and declare it in `SocketHandler.channels`. Callbacks may be `async def`.
 
         class RoomChannel(Channel):
             def join(self, topic, payload):
@@ -93,24 +93,25 @@ class Channel:
             def new_msg(self, payload):
                 self.broadcast("new_msg", payload)
 
-    A handler returns None (no reply), a dict, a list or bytes (reply ok), or `ok(value)`,
-    `error(value)`, `Reply(value, status)`. An exception ends this channel only; the client gets
+    A handler returns None (no reply); a dict, a list or bytes (a reply with status ok); or `ok(value)`,
+    `error(value)` or `Reply(value, status)`. An exception ends only this channel; the client receives
     `phx_error` and rejoins.
 
     Attributes:
-        intercept: events whose broadcasts go through `handle_out` instead of straight to the client.
-        spread: "topic": all members of a topic on one worker; "socket": spread over all workers.
-        slow_consumer: when a client reads too slowly: "close": it is closed, over
+        intercept: events whose broadcasts are passed to `handle_out` instead of being sent to the client.
+        spread: "topic": all channels of a topic run on one worker; "socket": they are spread over all
+            workers.
+        slow_consumer: what happens when a client reads too slowly. "close": it is closed at
             `gateway.max_unsent_bytes`; "drop_oldest": it misses the oldest broadcasts; "latest_only": of
-            each event it gets the newest; "pause_publisher": the topic's channels handle no pushes until it
-            has caught up (docs/operations.md, "Slow readers").
-        max_behind_messages: with "drop_oldest", broadcasts of a topic that wait for one client.
-        rate_limit: pushes that one client may send to one such channel; None for no limit.
-        log_join: level of the line for each join; None for none.
-        log_handle_in: level of the line for each event handled; None for none.
-        topic: what was joined.
-        socket: whose channel it is.
-        join_ref: of the join that made this channel.
+            each event it receives only the latest; "pause_publisher": the topic's channels handle no pushes
+            until it has caught up (docs/operations.md, "Slow readers").
+        max_behind_messages: with "drop_oldest", the most broadcasts of a topic that wait for one client.
+        rate_limit: the limit of pushes from one client to one channel of this class; None for no limit.
+        log_join: the level of the log line for each join; None for no line.
+        log_handle_in: the level of the log line for each handled event; None for no line.
+        topic: the topic that was joined.
+        socket: the client's socket.
+        join_ref: the ref of the join that started this channel.
     """
 
     intercept: ClassVar[Collection[str]] = ()
@@ -130,7 +131,7 @@ class Channel:
         if cls.intercept and cls.handle_out is Channel.handle_out:
             raise ChannelError(f"{cls.__name__} intercepts {tuple(cls.intercept)} without handle_out")
         if cls.snapshot is not Channel.snapshot and cls.restore is Channel.restore:
-            raise ChannelError(f"{cls.__name__} has snapshot without restore; another worker needs both")
+            raise ChannelError(f"{cls.__name__} has snapshot without restore; define both or neither")
         if cls.spread not in ("topic", "socket"):
             raise ChannelError(f"{cls.__name__}.spread is {cls.spread!r}; want 'topic' or 'socket'")
         _check_slow_consumer(cls)
@@ -148,57 +149,62 @@ class Channel:
     # Callbacks
 
     def join(self, topic: str, payload: Any) -> Any:
-        """Authorise the join: None or a dict accepts (with reply), `refuse(reason)` refuses."""
+        """Authorise the join: return None or a dict (the reply) to accept, `refuse(reason)` to refuse."""
         return None
 
     def after_join(self, payload: Any) -> Any:
-        """Runs after the join reply was sent; may push and broadcast. `payload` is the join's."""
+        """Called after the join reply was sent; may push and broadcast. `payload` is that of the join."""
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Takes every event without an `@on` handler. By default it raises, as in Phoenix."""
+        """Handle an event that has no `@on` handler. The default raises, as in Phoenix."""
         raise UnhandledEventError(f"{type(self).__name__} has no handler for event {event!r}")
 
     def handle_out(self, event: str, payload: Any) -> Any:
-        """Takes the broadcasts named in `intercept`; what it does not push is not sent."""
+        """Handle a broadcast of an event in `intercept`. The client receives only what it pushes."""
         raise ChannelError(f"{type(self).__name__} has no handle_out for {event!r}")
 
     def handle_info(self, message: Any) -> Any:
-        """Takes what `send` queued, TIMEOUT, and Broadcasts on topics this channel subscribed to.
+        """Handle messages from `send`, TIMEOUT, and Broadcasts on topics that this channel subscribed to.
 
-        A channel without it ignores messages, with a warning in the log.
+        If a channel does not define it, messages are ignored and a warning is logged.
         """
 
     def terminate(self, reason: Any) -> Any:
-        """Runs when the channel ends.
+        """Called when the channel ends.
 
         Args:
             reason: "left", "closed", "disconnected", "draining" (the gateway stops), "inactive" (a
-                long-poll client is silent), "duplicate_join", "shutdown" (refused join, or the worker
-                stops), "mailbox_overflow", "normal" or what was given to `stop`; an exception after a
-                crash.
+                long-poll client is silent), "duplicate_join", "shutdown" (the join was refused, or the
+                worker stops), "mailbox_overflow", "normal" or another argument of `stop`; after a crash,
+                the exception.
         """
 
     def snapshot(self) -> Any:
-        """Give what another worker needs to go on: this worker stops, and the client shall not notice.
+        """Return the state with which another worker can continue the channel, because this worker stops.
 
-        A class that defines it, and `restore`, offers to move. It runs after all messages that had come,
-        and is the channel's last callback here: `terminate` does not run. The assigns, subscriptions and
-        presences of the channel move by themselves, what waits in `send` and `timeout` does not.
+        Defining this method and `restore` makes the channels of the class movable, so that clients do not
+        notice when a worker stops. It is called after all received messages were handled, and is the last
+        callback on this
+        worker: `terminate` is not called. The channel's assigns, subscriptions and presences move
+            automatically;
+        messages and time-outs that `send` and `timeout` have scheduled do not.
 
         Returns:
-            A dict of what msgpack carries, `worker.max_snapshot_bytes` at most. None: this channel does
-            not move; it ends with "shutdown" and its client joins anew.
+            A dict of values that msgpack can represent, at most `worker.max_snapshot_bytes`. If None, the
+            channel
+                does not move: it ends with "shutdown" and its client rejoins.
         """
         return None
 
     def restore(self, state: dict[str, Any]) -> Any:
-        """Go on from what `snapshot` gave, on another worker; instead of `join` and `after_join`.
+        """Continue the channel from a snapshot, on another worker, instead of `join` and `after_join`.
 
-        The client is joined all the time, so it may push, broadcast, and use `send` and `timeout`. What it
-        sent meanwhile follows. If it raises, the client gets `phx_error` and joins anew.
+        The client remained joined, so this method may push, broadcast, and use `send` and `timeout`.
+        Messages that the client sent in the meantime follow. If it raises, the client receives `phx_error`
+        and rejoins.
 
         Args:
-            state: as the `snapshot` of an older version of this class may have made it, too.
+            state: the result of `snapshot`, possibly of an older version of this class.
         """
         raise ChannelError(f"{type(self).__name__} has no restore")
 
@@ -217,7 +223,7 @@ class Channel:
         """Send `event` to this client only.
 
         Raises:
-            NotJoinedError: in `join`.
+            NotJoinedError: if called in `join`.
             PayloadError: if the payload is neither an object nor bytes.
         """
         self._context.push(event, payload)
@@ -229,45 +235,45 @@ class Channel:
         Returns when the message is numbered and queued, not when it is delivered.
 
         Raises:
-            NotJoinedError: in `join`.
+            NotJoinedError: if called in `join`.
             PayloadError: if the payload is neither an object nor bytes.
         """
         self._context.broadcast(event, payload, True)
         return SENT
 
     def broadcast_from(self, event: str, payload: Any) -> Sent:
-        """As `broadcast`, but this channel is skipped."""
+        """As `broadcast`, but not to this channel."""
         self._context.broadcast(event, payload, False)
         return SENT
 
     def reply(self, payload: Any = NO_PAYLOAD, status: str = "ok", ref: SocketRef | None = None) -> Sent:
-        """Answer a push: the one being handled, or the one that `ref` names.
+        """Reply to a push: the one being handled, or the one that `ref` identifies.
 
         Args:
             payload: any JSON value, or bytes; `{}` if left out.
-            status: of the reply.
-            ref: what `socket_ref` returned.
+            status: the status of the reply.
+            ref: the result of `socket_ref`.
 
         Raises:
-            NotJoinedError: in `join`.
-            ChannelError: without `ref` outside of a handler.
+            NotJoinedError: if called in `join`.
+            ChannelError: if called without `ref` outside of a handler.
         """
         self._context.reply(ref, status, given(payload))
         return SENT
 
     def socket_ref(self) -> SocketRef:
-        """Name the push being handled, for a `reply` later.
+        """Return a reference to the push being handled, for a later `reply`.
 
         Raises:
-            ChannelError: outside of a handler.
+            ChannelError: if called outside of a handler.
         """
         return self._context.socket_ref()
 
     def stop(self, reason: str = "normal", reply: Reply | None = None) -> None:
-        """End this channel after the current callback, with a reply first if given.
+        """End this channel after the current callback, and send `reply` first if given.
 
-        "normal", "shutdown" and "shutdown:…" close it for good (`phx_close`); any other reason counts
-        as a crash (`phx_error`, and the client rejoins).
+        "normal", "shutdown" and "shutdown:…" close it permanently (`phx_close`); any other reason counts as
+        a crash (`phx_error`, and the client rejoins).
         """
         if reply is not None:
             self.reply(reply.payload, reply.status)
@@ -278,17 +284,17 @@ class Channel:
         self._context.send(message, delay_seconds)
 
     def timeout(self, seconds: float) -> None:
-        """Let `handle_info` get TIMEOUT if nothing comes for so long after the current callback.
+        """Pass TIMEOUT to `handle_info` if nothing arrives for `seconds` after the current callback.
 
-        Whatever comes first ends the wait; the callback that takes it may ask anew.
+        Any message cancels the time-out; the callback that handles it may set it again.
 
         Raises:
-            ChannelError: for what is no number of seconds.
+            ChannelError: if `seconds` is not a number of at least 0.
         """
         self._context.timeout(seconds)
 
     def subscribe(self, topic: str) -> Awaitable[None]:
-        """Deliver broadcasts on another topic to `handle_info`; when awaited, none is missed after it.
+        """Pass broadcasts on another topic to `handle_info`. Once awaited, none is missed.
 
         Raises:
             TopicError: if `topic` starts with `$` or contains NUL.
@@ -302,7 +308,7 @@ class Channel:
 
 
 def check_level(cls: type, name: str) -> None:
-    """Raise ChannelError if a class attribute is no level of a log line."""
+    """Raise ChannelError if a class attribute is not a log level."""
     level = getattr(cls, name)
     if level not in LEVELS:
         raise ChannelError(f"{cls.__name__}.{name} is {level!r}; want one of {LEVELS}")
@@ -323,7 +329,7 @@ def _collect_handlers(cls: type[Channel]) -> dict[str, str]:
         for name, member in vars(base).items():
             for event in getattr(member, "__mesh_events__", ()):
                 if not isinstance(event, str):
-                    raise ChannelError(f"{base.__name__}.{name}: @on({event!r}) is not a string")
+                    raise ChannelError(f"{base.__name__}.{name}: @on({event!r}): the event is not a string")
                 if event in own:
                     raise ChannelError(f"{base.__name__}: {own[event]} and {name} both handle {event!r}")
                 own[event] = name
@@ -334,6 +340,6 @@ def _collect_handlers(cls: type[Channel]) -> dict[str, str]:
 class RemoteChannel(Channel):
     """A channel that workers in other languages run: `channels = {"sensor:*": RemoteChannel}`.
 
-    Gateways route joins to whichever worker announces the route (docs/protocol.md §2.1, §3); Python workers
-    neither announce nor run it. Subclass it for another `spread`.
+    Gateways send joins to a worker that announces the route (docs/protocol.md §2.1, §3); Python workers
+    neither announce nor run it. Subclass it to change `spread`.
     """

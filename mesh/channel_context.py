@@ -1,6 +1,6 @@
-"""ChannelContext: through it a Channel does what it does, and opens nothing itself.
+"""ChannelContext: the interface through which a Channel acts, so that it opens no connections itself.
 
-The worker fills it in (mesh/worker/channel/context.py), and a test may replace it.
+The worker provides it (mesh/worker/channel/context.py); tests may provide another one.
 """
 
 from collections.abc import Awaitable
@@ -11,22 +11,22 @@ from mesh.replies import SocketRef
 
 
 class ChannelContext(Protocol):
-    """What a channel needs of the worker that runs it."""
+    """What a channel needs from the worker that runs it."""
 
     def push(self, event: str, payload: Any) -> None:
-        """To this client."""
+        """Send an event to this client."""
 
     def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
-        """To a push of this client; None is the one being handled."""
+        """Reply to a push of this client; None means the push being handled."""
 
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
-        """To all members of the topic."""
+        """Send an event to all members of the topic."""
 
     def sender(self) -> Sender:
-        """Names this channel as one that must not get a broadcast."""
+        """Return this channel as the sender of a broadcast that it must not receive."""
 
     def socket_ref(self) -> SocketRef:
-        """The push being handled."""
+        """Return a reference to the push being handled."""
 
     def stop(self, reason: str) -> None:
         """End the channel after the current callback."""
@@ -35,10 +35,10 @@ class ChannelContext(Protocol):
         """Queue `message` for `handle_info`."""
 
     def timeout(self, seconds: float) -> None:
-        """Queue TIMEOUT for `handle_info` after so much silence."""
+        """Queue TIMEOUT for `handle_info` after this much silence."""
 
     def subscribe(self, topic: str) -> Awaitable[None]:
-        """Deliver broadcasts on `topic` to `handle_info`."""
+        """Pass broadcasts on `topic` to `handle_info`."""
 
     def unsubscribe(self, topic: str) -> None:
-        """No longer."""
+        """Stop passing broadcasts on `topic` to `handle_info`."""

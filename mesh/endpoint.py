@@ -1,6 +1,6 @@
-"""Endpoint: the application's one object: its socket mounts, its settings, broadcast from anywhere.
+"""Endpoint: the application's single object, with its socket mounts, settings and broadcasts.
 
-Source: Phoenix.Endpoint. It opens nothing; a node binds it to its PubSub at start.
+Source: Phoenix.Endpoint. It opens no connections; a node binds it to its PubSub at the start.
 """
 
 import inspect
@@ -26,22 +26,22 @@ class Endpoint:
         endpoint = Endpoint(sockets={"/socket": UserSocket}, static={"/": Path("static")})
 
     Args:
-        sockets: path → SocketHandler, or `Mount(handler, …)` for its options; the WebSocket is at
+        sockets: path → SocketHandler, or `Mount(handler, …)` with options; the WebSocket is at
             `<path>/websocket`, long-poll at `<path>/longpoll`.
-        static: URL prefix → directory that the gateway serves; a directory answers with index.html.
-        http: Tornado request handlers of your own, `(pattern, handler_class)` or with a dict of
-            arguments; they find this endpoint as `self.settings["endpoint"]`.
+        static: URL prefix → directory that the gateway serves; for a directory, its index.html is served.
+        http: additional Tornado request handlers, `(pattern, handler_class)`, optionally followed by a dict
+            of arguments; they can access this endpoint as `self.settings["endpoint"]`.
         check_origin: as in Phoenix: True (the Origin's host must be `gateway.url_host`), False, a list
             of patterns ("https://example.com", "//*.example.com", "//localhost:4000"), "conn" (same
             host, scheme and port as the request), or a function of the Origin header.
-        presences: each Presence that channels use; the workers replicate them.
-        background: coroutine functions, each started in every worker once it is up, cancelled when it
-            stops, and started again, after a growing pause, when it raises.
+        presences: the Presence objects that channels use; the workers replicate them.
+        background: coroutine functions, each started in every worker once that is ready, cancelled when it
+            stops, and restarted, after increasing delays, when it raises.
         settings: settings in code, nested as in mesh.toml: `{"gateway": {"port": 4000}}`; environment
-            and flags win over them.
+            variables and flags take precedence.
 
     Raises:
-        ApplicationError: for an unusable mount or route.
+        ApplicationError: for an invalid mount or route.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Endpoint:
         self._secret = ""
 
     def configure(self, secret: str) -> None:
-        """Tell the endpoint its secret; nodes call it before they start."""
+        """Set the endpoint's secret; nodes call this before they start."""
         self._secret = secret
 
     def sign(self, salt: str, data: Any, max_age_seconds: float = tokens.DEFAULT_MAX_AGE_SECONDS) -> str:
-        """A token that carries `data`, for `verify` with the same salt; see `mesh.tokens.sign`.
+        """Return a token with `data`, for `verify` with the same salt; see `mesh.tokens.sign`.
 
         Raises:
             SettingsError: if `security.secret_key` is missing or too short.
@@ -78,20 +78,20 @@ class Endpoint:
         return tokens.sign(self._secret, salt, data, max_age_seconds=max_age_seconds)
 
     def verify(self, salt: str, token: object, max_age_seconds: float | None = None) -> Any:
-        """The data of a token that `sign` made, on any node; see `mesh.tokens.verify`.
+        """Return the data of a token that `sign` made, on any node; see `mesh.tokens.verify`.
 
         Raises:
-            TokenError: if there is none, it is not ours, or too old.
+            TokenError: if the token is missing, invalid or expired.
         """
         return tokens.verify(self._secret, salt, token, max_age_seconds=max_age_seconds)
 
     def bind(self, pubsub: PubSub | None) -> None:
-        """Connect this endpoint to a node; nodes call it."""
+        """Connect this endpoint to a node; called by nodes."""
         self._pubsub = pubsub
 
     @property
     def pubsub(self) -> PubSub:
-        """The PubSub of the node this endpoint runs in.
+        """The PubSub of the node that runs this endpoint.
 
         Raises:
             ApplicationError: if no node runs it.
@@ -112,10 +112,10 @@ class Endpoint:
         return SENT
 
     def broadcast_from(self, channel: Channel | None, topic: str, event: str, payload: Any) -> Sent:
-        """As `broadcast`, but `channel` is skipped: its client, and its own subscription to `topic`.
+        """As `broadcast`, but not to `channel`: neither to its client nor to its own subscription.
 
         Raises:
-            ChannelError: if `channel` is neither a Channel nor None, which skips nobody.
+            ChannelError: if `channel` is neither a Channel nor None (to skip nobody).
         """
         if channel is not None and not isinstance(channel, Channel):
             raise ChannelError(f"broadcast_from {channel!r}: want the channel to skip, or None")
@@ -130,21 +130,23 @@ class Endpoint:
 
     @property
     def node_id(self) -> str:
-        """The id of the node that this endpoint runs in: where `direct_broadcast` finds it."""
+        """The id of the node that runs this endpoint, to which `direct_broadcast` can be addressed."""
         return self.pubsub.node_id
 
     def subscribe(self, topic: str, max_queued: int = MAX_QUEUED) -> Subscription:
-        """Broadcasts on `topic`, or on all that start so (`room:*`), for a background task.
+        """Return the broadcasts on `topic`, or on all topics with a prefix (`room:*`), for a background
+        task.
 
             async with endpoint.subscribe("room:*") as broadcasts:
                 async for broadcast in broadcasts:
                     ...
 
-        Once entered, none is missed; what is not read in time is dropped beyond `max_queued`, the
-        oldest first, and counted in `broadcasts.dropped`. The loop ends when the node stops.
+        Once entered, none is missed. Broadcasts that are not read in time are dropped when more than
+        `max_queued` wait, the oldest first, and counted in `broadcasts.dropped`. The loop ends when the
+        node stops.
 
         Raises:
-            TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
+            TopicError: if the topic starts with `$`, or has a `*` that is not at its end.
             ApplicationError: if no node runs this endpoint.
         """
         return self.pubsub.subscribe(topic, max_queued)
@@ -152,14 +154,14 @@ class Endpoint:
     def local_broadcast(self, topic: str, event: str, payload: Any) -> Sent:
         """Send `event` only to the members of `topic` that this node serves.
 
-        In a worker those whose channels it runs, wherever their clients are connected; in a gateway its
-        own clients, but for channels that intercept the event. Raises as `broadcast`.
+        In a worker these are the members whose channels it runs, wherever their clients are connected; in a
+        gateway its own clients, except for channels that intercept the event. Raises as `broadcast`.
         """
         self.pubsub.local_broadcast(topic, event, payload)
         return SENT
 
     def disconnect(self, socket_id: str) -> Sent:
-        """Close every socket with this id; its client may connect again."""
+        """Close every socket with this id; the clients may connect again."""
         return self.broadcast(socket_id, DISCONNECT, {})
 
 
@@ -187,13 +189,13 @@ def _check_presences(presences: Sequence[Presence]) -> tuple[Presence, ...]:
 
 def _check_background(functions: Sequence[Background]) -> tuple[Background, ...]:
     for function in functions:
-        call = getattr(type(function), "__call__", None)  # noqa: B004 (an object may have an async one)
+        call = getattr(type(function), "__call__", None)  # noqa: B004 (an instance may have an async one)
         if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)):
-            raise ApplicationError(f"background {function!r} is no coroutine function; want `async def`")
+            raise ApplicationError(f"background {function!r} is not a coroutine function; want `async def`")
         try:
             inspect.signature(function).bind()
         except TypeError as error:
             raise ApplicationError(
-                f"background {function!r} is called without arguments: {error}"
+                f"background {function!r} must be callable without arguments: {error}"
             ) from None
     return tuple(functions)

@@ -1,7 +1,8 @@
-"""What travels between a client and its channels: Message, Reply, Broadcast, and their payloads.
+"""The messages between a client and its channels: Message, Reply, Broadcast, and their payloads.
 
-A payload in transit is already encoded: `Payload(codec, data)`. A gateway passes these bytes on. It decodes
-them only to check what a worker or a program on the bus has sent.
+A payload in transit is encoded: `Payload(codec, data)`. A gateway passes these bytes on unchanged. It
+decodes payloads only to check those that a worker or a program on the bus has sent.
+
 Source: Phoenix.Socket.Message, Reply, Broadcast.
 """
 
@@ -20,22 +21,22 @@ ERROR = "phx_error"
 HEARTBEAT = "heartbeat"
 HEARTBEAT_TOPIC = "phoenix"
 CONTROL = frozenset((JOIN, LEAVE, REPLY, CLOSE, ERROR))
-"""Events by which client and server speak of a channel itself: nobody pushes or broadcasts them."""
+"""The events of the protocol itself, about a channel as such: they cannot be pushed or broadcast."""
 DISCONNECT = "disconnect"
-"""The event that closes every socket whose id is the topic it is broadcast on."""
+"""The event that closes every socket whose id is the topic of the broadcast."""
 
 
 MAX_EVENT_BYTES = 4_096
-"""As of a topic. V2's binary frames hold 255 bytes of either (mesh/serializers/binary.py)."""
+"""As for topics. V2's binary frames carry at most 255 bytes of either (mesh/serializers/binary.py)."""
 MAX_REF_BYTES = 255
-"""As in V2's binary frames. A channel's join_ref is kept for as long as the channel lives."""
+"""As in V2's binary frames. The join_ref of a channel is kept as long as the channel exists."""
 
 
 def check_name(name: object, what: str) -> str:
     """Return `name`, an event or a status, if it can be sent.
 
     Raises:
-        ChannelError: if it is not a string, not UTF-8, or an event of more than 4,096 bytes.
+        ChannelError: if it is not a string, not valid UTF-8, or an event of more than 4,096 bytes.
     """
     if not isinstance(name, str):
         raise ChannelError(f"{what} {name!r:.100} is not a string")
@@ -57,21 +58,21 @@ def check_event(name: object) -> str:
     event = check_name(name, "event")
     if event in CONTROL:
         raise ChannelError(
-            f"event {event!r} belongs to the protocol itself: a client would take it for the answer to a"
-            " push or for the end of its channel; give the event another name"
+            f"event {event!r} is reserved by the protocol: a client would mistake it for a reply or for"
+            " the end of its channel; use another name"
         )
     return event
 
 
 class Codec(IntEnum):
-    """How the bytes of a payload are encoded; the numbers are part of the wire formats."""
+    """The encoding of a payload's bytes; the numbers are part of the wire formats."""
 
     JSON = 0
     BINARY = 1
     MSGPACK = 2
 
 
-# Plain ints for the hot path: comparing to an IntEnum member costs an attribute look-up.
+# Plain ints for the hot path: comparing with an IntEnum member costs an attribute look-up.
 JSON = int(Codec.JSON)
 BINARY = int(Codec.BINARY)
 MSGPACK = int(Codec.MSGPACK)
@@ -85,8 +86,8 @@ class Message(msgspec.Struct, frozen=True):
         ref: as the client sent it; the reply repeats it unchanged.
         topic: any JSON value; what is not a string matches no channel.
         event: any JSON value; what is not a string is handled by no channel.
-        codec: of `data`.
-        data: the payload's own bytes, not decoded.
+        codec: the codec of `data`.
+        data: the payload's bytes, not decoded.
     """
 
     join_ref: Any
@@ -98,7 +99,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Broadcast(msgspec.Struct, frozen=True):
-    """A broadcast, as `handle_info` gets it for a topic the channel subscribed to."""
+    """A broadcast, as `handle_info` receives it on a topic that the channel subscribed to."""
 
     topic: str
     event: str
@@ -106,14 +107,14 @@ class Broadcast(msgspec.Struct, frozen=True):
 
 
 class Sender(NamedTuple):
-    """The channel that made a broadcast, as far as its own gateway must know.
+    """The channel that made a broadcast, as its own gateway needs to know it.
 
     Attributes:
-        gateway: id of the gateway whose client the channel serves.
-        channel: that gateway's number of the channel.
-        skip: whether the channel must not get the broadcast itself (broadcast_from).
-        behind: how many commands the worker had sent on that link when it last sent one for this
-            channel: the channel's client gets the broadcast after those.
+        gateway: the id of the gateway that the channel's client is connected to.
+        channel: the number that this gateway gave the channel.
+        skip: whether the channel must not receive the broadcast itself (broadcast_from).
+        behind: the number of commands that the worker had sent on the link when it last sent one for this
+            channel; the channel's client must receive those before the broadcast.
     """
 
     gateway: str

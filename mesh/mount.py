@@ -1,4 +1,4 @@
-"""Mount: one socket handler at one path, by which transports it is reached, and what `connect` may know."""
+"""Mount: a socket handler at a path, its transports, and what `connect` is told about the request."""
 
 import copy
 import re
@@ -20,16 +20,16 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 §5.6.2
 
 @dataclass(frozen=True)
 class SessionCookie:
-    """Where the session of the web application that served the page is found.
+    """How to read the session of the web application that served the page.
 
-    It is read only together with a `_csrf_token` parameter that equals the one in the session: a foreign
-    page's connection carries the cookie as well, but does not know that token.
+    The session is read only if the request has a `_csrf_token` parameter that equals the token in the
+    session: a connection from a foreign page also sends the cookie, but does not know the token.
 
     Attributes:
-        name: of the cookie.
-        load: the cookie's text → the session, or None if it is not valid: `mesh.sessions` has two.
-        csrf_key: of the token in the session.
-        check_csrf: False reads the session of every page that passes the origin check.
+        name: the name of the cookie.
+        load: decodes the cookie; returns the session, or None if it is invalid. `mesh.sessions` has two.
+        csrf_key: the key of the token in the session.
+        check_csrf: if False, the session is read for every page that passes the origin check.
     """
 
     name: str
@@ -47,21 +47,21 @@ class Mount:
         handler: the SocketHandler class.
         websocket: whether `<path>/websocket` is served.
         longpoll: whether `<path>/longpoll` is served, phoenix.js's fallback.
-        zeromq: whether clients over plain ZeroMQ may open it, where the gateway listens for them.
-        auth_token: take phoenix.js's `authToken` out of Sec-WebSocket-Protocol (or, on long-poll, out of
-            X-Phoenix-AuthToken) into `info.auth_token`.
-        subprotocols: a client that offers some must offer one of these; the first is answered.
-        check_origin: instead of the endpoint's.
-        session: lets `info.session` be read.
-        connect_info: what else stands in `info.extra`.
+        zeromq: whether clients may connect to it over plain ZeroMQ, if the gateway listens for them.
+        auth_token: pass phoenix.js's `authToken`, from Sec-WebSocket-Protocol or (long-poll)
+            X-Phoenix-AuthToken, to `connect` as `info.auth_token`.
+        subprotocols: if a client offers sub-protocols, one must be among these; the first one is selected.
+        check_origin: overrides the endpoint's.
+        session: how to read `info.session`.
+        connect_info: additional contents of `info.extra`.
 
     Attributes:
         path: "/socket", or with variables "/socket/:tenant"; set by the endpoint.
-        pattern: matches it, with the variables as groups.
-        routes: the handler's route table.
+        pattern: the regular expression of the path, with the variables as groups.
+        routes: the route table of the handler.
 
     Raises:
-        ApplicationError: for options that cannot be.
+        ApplicationError: for invalid options.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Mount:
             raise ApplicationError(f"{handler.__name__} is mounted without any transport")
         if check_origin is False and session is not None and not session.check_csrf:
             raise ApplicationError(
-                f"{handler.__name__}: check_origin and check_csrf are both off: any page of the web could"
+                f"{handler.__name__}: check_origin and check_csrf are both off: any web page could"
                 " read its visitors' sessions; leave one of them on"
             )
         for each in subprotocols:
@@ -97,14 +97,14 @@ class Mount:
         self.longpoll = longpoll
         self.zeromq = zeromq
         self.auth_token = auth_token
-        # Phoenix.Socket.Transport: with auth_token on, "phoenix" is what browsers must be answered.
+        # Phoenix.Socket.Transport: with auth_token, browsers require the answer "phoenix".
         self.subprotocols = ("phoenix", *subprotocols) if auth_token else tuple(subprotocols)
         self.check_origin = check_origin
         self.session = session
         self.connect_info = dict(connect_info or {})
 
     def at(self, path: str) -> "Mount":
-        """This mount at a path. Raises ApplicationError for a path that is none."""
+        """Return this mount at a path. Raises ApplicationError for an invalid path."""
         if not isinstance(path, str) or not _MOUNT.match(path):
             raise ApplicationError(f"{path!r} is not a path; want '/socket'")
         mounted = copy.copy(self)
@@ -114,7 +114,7 @@ class Mount:
 
 
 def path_pattern(path: str) -> str:
-    """`/socket/:tenant` as a regular expression; a name that starts with `_` is matched, not passed."""
+    """Return `/socket/:tenant` as a regular expression; variables that start with `_` are not passed on."""
     parts = _VARIABLE.split(path)
     pattern = re.escape(parts[0])
     for name, literal in zip(parts[1::2], parts[2::2], strict=True):

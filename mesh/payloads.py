@@ -1,7 +1,7 @@
-"""Payloads between Python values and the bytes in transit.
+"""Conversion of payloads between Python values and the bytes in transit.
 
-`bytes` is a binary payload, everything else is JSON. What is pushed or broadcast must be an object
-(or bytes), what is replied may be any JSON value: as in Phoenix.
+`bytes` are a binary payload, everything else is JSON. As in Phoenix, a push or broadcast must be an object
+(or bytes), a reply may be any JSON value.
 """
 
 from typing import Any
@@ -17,19 +17,19 @@ _decode = msgspec.json.Decoder().decode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_msgpack = msgspec.msgpack.Decoder(ext_hook=lambda code, _: _no_extension(code)).decode
 _MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
-"""First bytes of a msgpack map."""
+"""The first bytes of a msgpack map."""
 
 EMPTY = b"{}"
 MAX_PAYLOAD_BYTES = 8_000_000
-"""Of one encoded payload: well below what bus and links carry, where more would end a connection."""
+"""The largest encoded payload: well below what bus and links accept, where more ends a connection."""
 
 
 def encode(payload: Any, to: int = JSON) -> tuple[int, bytes]:
-    """(codec, bytes) of any JSON value or bytes.
+    """Encode any JSON value or bytes; return (codec, bytes).
 
     Args:
         payload: the value.
-        to: JSON, or MSGPACK for a client that speaks it; bytes are BINARY in any case.
+        to: JSON, or MSGPACK for a client that uses it; bytes are always encoded as BINARY.
 
     Raises:
         PayloadError: if it is neither, or larger than 8,000,000 bytes.
@@ -50,7 +50,7 @@ def encode(payload: Any, to: int = JSON) -> tuple[int, bytes]:
 
 
 def encode_object(payload: Any, to: int = JSON) -> tuple[int, bytes]:
-    """As `encode`, for what is pushed or broadcast.
+    """As `encode`, for pushes and broadcasts.
 
     Raises:
         PayloadError: if it is neither bytes nor an object.
@@ -64,10 +64,10 @@ def encode_object(payload: Any, to: int = JSON) -> tuple[int, bytes]:
 
 
 def decode(codec: int, data: bytes) -> Any:
-    """The Python value of a payload.
+    """Return the Python value of a payload.
 
     Raises:
-        DecodeError: if the bytes are not of that codec.
+        DecodeError: if the bytes are not valid in that codec.
     """
     if codec == JSON:
         try:
@@ -85,13 +85,13 @@ def decode(codec: int, data: bytes) -> Any:
 
 
 def flaw(codec: int, data: bytes) -> str | None:
-    """Why these bytes are no payload of that codec; None if they are. Makes no Python values of JSON.
+    """Return why these bytes are not a payload of that codec; None if they are. JSON is not converted.
 
-    Nothing that nests deeper than our own encoders can write is one either.
+    Payloads that are nested deeper than our own encoders can write are rejected as well.
     """
     try:
         if codec == JSON:
-            _skip(data)  # which looks at everything but whether strings are UTF-8
+            _skip(data)  # checks everything except that strings are UTF-8
             if not data.isascii():
                 str(data, "utf-8")
         elif codec == MSGPACK:
@@ -99,31 +99,32 @@ def flaw(codec: int, data: bytes) -> str | None:
         elif codec != BINARY:
             return f"payload of unknown codec {codec}"
     except RecursionError:
-        return "payload nests too deep"
+        return "payload is nested too deep"
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return f"payload is not {'JSON' if codec == JSON else 'msgpack'}: {error}"
     return None
 
 
 def message_flaw(event: str, codec: int, data: bytes) -> str | None:
-    """Why something pushed or broadcast cannot be handed to anybody; None if it can."""
+    """Return why a push or broadcast cannot be delivered; None if it can."""
     if event in CONTROL:
-        return f"event {event!r} belongs to the protocol"
+        return f"event {event!r} is reserved by the protocol"
     return flaw(codec, data)
 
 
 def check_message(event: str, codec: int, data: bytes) -> None:
-    """Raise DecodeError unless `decode` can read it and the event is not one of the protocol itself."""
+    """Raise DecodeError if `decode` cannot read the payload, or the event is one of the protocol itself."""
     if event in CONTROL:
-        raise DecodeError(f"event {event!r} belongs to the protocol")
+        raise DecodeError(f"event {event!r} is reserved by the protocol")
     decode(codec, data)
 
 
 def plain(value: Any) -> bytes:
-    """A value as JSON.
+    """Return a value as JSON.
 
     Raises:
-        PayloadError: unless it would come back as it is: without bytes, NaN, or keys that are no text.
+        PayloadError: if it does not survive the conversion, such as bytes, NaN, and keys that are not
+        strings.
     """
     data = _encode_value(value, JSON)
     try:
@@ -131,7 +132,7 @@ def plain(value: Any) -> bytes:
     except RecursionError:
         same = False
     if not same:
-        raise PayloadError(f"{_short(value)} is something else as JSON")
+        raise PayloadError(f"{_short(value)} does not survive the conversion to JSON")
     return data
 
 

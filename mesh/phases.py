@@ -1,7 +1,7 @@
-"""Tables of phases: which event leads from which phase to which, and what is done then. Pure.
+"""Phase tables: which event leads from which phase to which other, and the actions of the transition. Pure.
 
-A table is a mapping (phase, event) -> (next phase, actions). Each thing with a life of several phases has
-an enum of its phases, one of its events and one table, in a file of its own that alone writes the phase
+A table is a mapping (phase, event) → (next phase, actions). Each object whose life has several phases has
+an enum of phases, an enum of events and a table, in a file of its own, and only that file changes the phase
 (in the manner of h11's EVENT_TRIGGERED_TRANSITIONS).
 """
 
@@ -19,7 +19,7 @@ Table = Mapping[tuple[PhaseT, EventT], tuple[PhaseT, tuple[ActionT, ...]]]
 
 
 class Phases(Generic[PhaseT, EventT, ActionT]):
-    """A phase that changes by its table alone."""
+    """A phase that only changes according to its table."""
 
     __slots__ = ("_table", "phase")
 
@@ -28,7 +28,7 @@ class Phases(Generic[PhaseT, EventT, ActionT]):
         self.phase = phase
 
     def handle(self, event: EventT) -> tuple[ActionT, ...]:
-        """Go to the next phase; returns what is to be done. Raises PhaseError for an unknown pair."""
+        """Enter the next phase and return the actions. Raises PhaseError for an unknown transition."""
         try:
             self.phase, actions = self._table[self.phase, event]
         except KeyError:

@@ -1,7 +1,7 @@
-"""Presence: who is on a topic, on whichever node.
+"""Presence: who is on a topic, on any node.
 
-Source: Phoenix.Presence. A Presence opens nothing: the worker that runs the endpoint fills in its context
-(mesh/worker/presence/server.py), so the same object works embedded and in a cluster.
+Source: Phoenix.Presence. A Presence opens no connections: the worker that runs the endpoint sets its
+context (mesh/worker/presence/server.py), so the same object works embedded and in a cluster.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -18,13 +18,13 @@ DIFF = "presence_diff"
 MAX_KEY_BYTES = 1_000
 
 Metas = dict[str, Any]
-"""What one tracked channel said of itself, with its `phx_ref`."""
+"""What one tracked channel published about itself, with its `phx_ref`."""
 Presences = dict[str, dict[str, Any]]
-"""`{key: {"metas": [meta, …]}}`, with what `fetch` added beside `metas`."""
+"""`{key: {"metas": [meta, …]}}`, with additional keys that `fetch` added besides `metas`."""
 
 
 class Listed(Presences):
-    """What `list` returns: already complete, and awaitable for symmetry with an async `fetch`."""
+    """What `list` returns: already complete, and awaitable as with an async `fetch`."""
 
     __slots__ = ()
 
@@ -34,29 +34,29 @@ class Listed(Presences):
 
 
 class PresenceContext(Protocol):
-    """What a Presence needs of the worker it runs in."""
+    """What a Presence needs from the worker that runs it."""
 
     def track(self, owner: Hashable, topic: str, key: str, meta: Metas) -> str:
-        """Begin; returns the meta's phx_ref."""
+        """Track a key; return the meta's phx_ref."""
 
     def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Metas], Metas]) -> str:
-        """Replace the meta; returns its new phx_ref."""
+        """Replace the meta; return its new phx_ref."""
 
     def untrack(self, owner: Hashable, topic: str, key: str) -> None:
-        """End."""
+        """Stop tracking a key."""
 
     def untrack_all(self, owner: Hashable) -> None:
-        """End all that `owner` tracks."""
+        """Stop tracking everything that `owner` tracks."""
 
     def on_topic(self, topic: str) -> dict[str, list[Metas]]:
-        """Everybody on `topic`."""
+        """Return the metas of all keys on `topic`."""
 
     def of_key(self, topic: str, key: str) -> list[Metas]:
-        """One key."""
+        """Return the metas of one key."""
 
 
 class Presence:
-    """Who is on a topic. Make one, declare it in the endpoint, use it in channels.
+    """Who is on a topic. Create one, declare it in the endpoint, and use it in channels.
 
         presence = Presence()
 
@@ -67,11 +67,12 @@ class Presence:
 
         endpoint = Endpoint(sockets={"/socket": UserSocket}, presences=[presence])
 
-    When somebody joins or leaves, the members of the topic receive a `presence_diff`. A channel that ends
-    is untracked by itself. Subclass it for `fetch` and `handle_metas`; both may be `async def`.
+    When somebody joins or leaves, the members of the topic receive a `presence_diff`. When a channel ends,
+    it is untracked automatically. Subclass it to define `fetch` and `handle_metas`; both may be `async
+    def`.
 
     Args:
-        name: tells several presences of one application apart; equal on all nodes.
+        name: distinguishes several presences of one application; must be equal on all nodes.
     """
 
     def __init__(self, name: str = "presence") -> None:
@@ -84,8 +85,8 @@ class Presence:
     def fetch(self, topic: str, presences: Presences) -> Any:
         """Add to what clients see of `presences`, e.g. names from a database, in one query for all.
 
-        Called for each `list` and `get_by_key`, and for the joins and leaves of each diff. Every key
-        and its `metas` must be in what it returns.
+        Called for each `list` and `get_by_key`, and for the joins and leaves of each diff. The result must
+        contain every key with its `metas`.
         """
         return presences
 
@@ -93,9 +94,9 @@ class Presence:
         """Called on every worker after each change of a topic.
 
         Args:
-            topic: where.
+            topic: the topic that changed.
             diff: `{"joins": {key: {"metas": […]}}, "leaves": {…}}`, as `fetch` returned them.
-            presences: key → metas of everybody who is there now.
+            presences: key → metas of everybody who is present now.
         """
 
     # What an application does
@@ -103,18 +104,19 @@ class Presence:
     def track(
         self, who: Any, key: object, meta: Mapping[str, Any] | None = None, *, topic: str = ""
     ) -> str:
-        """`who` is on its topic as `key`; returns the meta's `phx_ref`.
+        """Track `who` on its topic as `key`; return the meta's `phx_ref`.
 
         Args:
-            who: a channel; or anything hashable, which you must `untrack` yourself, with a `topic`.
+            who: a channel; or any hashable object, which you must `untrack` yourself, with a `topic`.
             key: usually the user's id; a user with two sockets has two metas under one key.
             meta: an object of JSON values.
-            topic: another topic than the channel's own.
+            topic: a topic other than the channel's own.
 
         Raises:
-            AlreadyTrackedError: if it is already.
-            PayloadError: if the meta is no object of JSON values, has an integer beyond 64 bits, or is over
-                10,000 bytes.
+            AlreadyTrackedError: if the key is already tracked.
+            PayloadError: if the meta is not an object of JSON values, has an integer of more than 64 bits,
+            or
+                has more than 10,000 bytes.
             ChannelError: if the channel has ended.
         """
         return self._bound().track(_owner(who), _topic(who, topic), _key(key), dict(meta or {}))
@@ -127,16 +129,16 @@ class Presence:
         *,
         topic: str = "",
     ) -> str:
-        """Replace the meta of what `who` tracks; returns its new `phx_ref`.
+        """Replace a meta that `who` tracks; return its new `phx_ref`.
 
         Args:
             who: as in `track`.
             key: as in `track`.
-            meta: the new meta, or a function that makes it of the old one.
+            meta: the new meta, or a function that computes it from the old one.
             topic: as in `track`.
 
         Raises:
-            NotTrackedError: if it tracks no such key.
+            NotTrackedError: if `who` does not track the key.
             PayloadError: as `track`.
             ChannelError: as `track`.
         """
@@ -145,16 +147,16 @@ class Presence:
         return new(_owner(who), _topic(who, topic), _key(key), lambda old: dict(make(old)))
 
     def untrack(self, who: Any, key: object = None, *, topic: str = "") -> None:
-        """`who` is no longer there as `key`; without key: as nobody and nowhere."""
+        """Stop tracking `who` as `key`; without a key, stop tracking it everywhere."""
         if key is None:
             self._bound().untrack_all(_owner(who))
         else:
             self._bound().untrack(_owner(who), _topic(who, topic), _key(key))
 
     def list(self, where: "Channel | str") -> Any:
-        """Everybody on a channel's topic, or on the topic named: `{key: {"metas": […]}}`.
+        """Return everybody on a channel's topic, or on the given topic: `{key: {"metas": […]}}`.
 
-        With an `async def fetch` it must be awaited.
+        If `fetch` is `async def`, the result must be awaited.
         """
         topic = where.topic if isinstance(where, Channel) else where
         found = {key: {"metas": metas} for key, metas in self._bound().on_topic(topic).items()}
@@ -162,7 +164,7 @@ class Presence:
         return presences if hasattr(presences, "__await__") else Listed(presences)
 
     def get_by_key(self, where: "Channel | str", key: object) -> Any:
-        """`{"metas": […]}` of one key, or None. With an `async def fetch` it must be awaited."""
+        """Return `{"metas": […]}` of one key, or None. If `fetch` is `async def`, it must be awaited."""
         topic = where.topic if isinstance(where, Channel) else where
         metas = self._bound().of_key(topic, _key(key))
         found = {_key(key): {"metas": metas}} if metas else {}
@@ -174,7 +176,7 @@ class Presence:
     # For the worker
 
     def bind(self, context: PresenceContext | None) -> None:
-        """Connect this presence to a worker; workers call it."""
+        """Connect this presence to a worker; called by workers."""
         self._context = context
 
     def _bound(self) -> PresenceContext:
@@ -193,7 +195,7 @@ async def _one(presences: Any, key: str) -> Any:
 def _owner(who: Any) -> Hashable:
     owner = who._context if isinstance(who, Channel) else who
     if not isinstance(owner, Hashable):
-        raise ChannelError(f"{who!r} cannot be tracked: want a channel, or anything hashable")
+        raise ChannelError(f"{who!r} cannot be tracked: want a channel, or a hashable object")
     return owner
 
 
@@ -202,7 +204,7 @@ def _topic(who: Any, topic: str) -> str:
         return topics.check(topic)
     if isinstance(who, Channel):
         return who.topic
-    raise ChannelError(f"where is {who!r}? Only a channel has a topic of its own; give topic=…")
+    raise ChannelError(f"the topic of {who!r} is unknown: only a channel has one; pass topic=…")
 
 
 def _key(key: object) -> str:

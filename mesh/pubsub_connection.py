@@ -1,6 +1,6 @@
-"""`mesh.connect`: PubSub for a program that is no node, e.g. a script, a cron job, a Django view.
+"""`mesh.connect`: PubSub for a program that is not a node, e.g. a script, a cron job, a Django view.
 
-It takes part in the bus as a node does, but serves nobody and announces nothing.
+It uses the bus as a node does, but serves no clients and does not announce itself.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def connect(*proxies: str, timeout_seconds: float = TIMEOUT_SECONDS) -> "Connection":
-    """Connect to the mesh from a program that is no node.
+    """Connect to the mesh from a program that is not a node.
 
         async with mesh.connect("tcp://127.0.0.1:5550") as pubsub:
             await pubsub.broadcast("room:1", "new_msg", {"body": "good morning"})
@@ -39,16 +39,16 @@ def connect(*proxies: str, timeout_seconds: float = TIMEOUT_SECONDS) -> "Connect
     Args:
         proxies: the addresses of all proxies; by default those of the settings (MESH_BUS__PROXIES,
             mesh.toml).
-        timeout_seconds: a proxy has to answer, whenever it is waited for.
+        timeout_seconds: how long to wait for a proxy's answer, on connecting and on each broadcast.
 
     Raises:
-        SettingsError: for an address that is none, or a setting that is unusable.
+        SettingsError: for an invalid address or setting.
     """
     return Connection(proxies, timeout_seconds)
 
 
 class Connection:
-    """What `mesh.connect` gives: `async with` it.
+    """What `mesh.connect` returns; use it with `async with`.
 
     Entering it raises UnreachableError if no proxy answers.
     """
@@ -63,17 +63,17 @@ class Connection:
         self._placement = Placement()
 
     async def __aenter__(self) -> Self:
-        """Connect; returns when a proxy has answered, and others that are slower had a moment for it.
+        """Connect; return when a proxy has answered, and slower ones have had a moment to answer.
 
         Raises:
-            UnreachableError: if it does not in time.
+            UnreachableError: if none answers in time.
         """
         if self._context is not None:
-            raise UnreachableError("this connection is open already; make another one")
+            raise UnreachableError("this connection is already open; make another one with mesh.connect")
         log_to_logging()
         self._context = context = new_context(self._settings.security)
         try:
-            # A web application opens it within a request, but it serves all requests.
+            # A web application may open it within a request, but it serves all requests.
             contexts.fresh().run(self._start, context)
             await delivery.reach(self._open(), self._timeout_seconds)
         except BaseException:
@@ -103,10 +103,10 @@ class Connection:
     async def broadcast(self, topic: str, event: str, payload: Any) -> None:
         """Send `event` to every subscriber of `topic`, on every node.
 
-        Returns when the proxy has it: a program that ends now loses nothing.
+        Returns when a proxy has accepted it: a program that exits afterwards loses nothing.
 
         Raises:
-            UnreachableError: if the proxy does not confirm in time; it says whether anything was sent.
+            UnreachableError: if no proxy confirms it in time; the message says whether anything was sent.
             TopicError: if `topic` starts with `$` or contains NUL.
             PayloadError: if the payload is neither an object nor bytes.
             ChannelError: if `event` is not a string.
@@ -121,42 +121,42 @@ class Connection:
         await self._deliver(lambda: pubsub.direct_broadcast(node_id, topic, event, payload))
 
     async def disconnect(self, socket_id: str) -> None:
-        """Close every socket with this id; its client may connect again. Raises as `broadcast`."""
+        """Close every socket with this id; the clients may reconnect. Raises as `broadcast`."""
         await self.broadcast(socket_id, DISCONNECT, {})
 
     def subscribe(self, topic: str, max_queued: int = MAX_QUEUED) -> Subscription:
-        """Broadcasts on `topic`, or on all that start so (`room:*`).
+        """Return the broadcasts on `topic`, or on all topics with a prefix (`room:*`).
 
             async with pubsub.subscribe("room:*") as broadcasts:
                 async for broadcast in broadcasts:
                     print(broadcast.topic, broadcast.event, broadcast.payload)
 
-        Once entered, none is missed; `async for broadcast in pubsub.subscribe("room:1")` enters by
-        itself. What is not read in time is dropped beyond `max_queued`, the oldest first, and counted
-        in `dropped`. Entering raises UnreachableError if the proxy does not answer.
+        Once entered, none is missed; a loop over `pubsub.subscribe("room:1")` enters it automatically.
+        Broadcasts that are not read in time are dropped when more than `max_queued` wait, the oldest first,
+        and counted in `dropped`. Entering raises UnreachableError if no proxy answers.
 
         Raises:
-            TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
+            TopicError: if the topic starts with `$`, or has a `*` that is not at its end.
         """
         return PubSub(self._open()).subscribe(topic, max_queued)
 
     async def nodes(self, seconds: float) -> list[Announcement]:
-        """The nodes that announce themselves within `seconds`; each does so every second."""
+        """Return the nodes that announce themselves within `seconds`; by default each does every second."""
         self._open()
         self._placement = Placement()
         await asyncio.sleep(seconds)
         return self._placement.nodes()
 
     async def topics(self, pattern: str, seconds: float, limit: int = MAX_TOPICS) -> list[GatewayTopics]:
-        """The live topics of every gateway that announces itself within `seconds`.
+        """Return the live topics of every gateway that announces itself within `seconds`.
 
         Args:
-            pattern: a topic, or the start of topics and `*`.
-            seconds: to find the gateways, and again for their answers.
-            limit: of topics from one gateway: those with the most members, at most 1,000.
+            pattern: a topic, or a prefix followed by `*`.
+            seconds: how long to look for gateways, and then to wait for their answers.
+            limit: the most topics of one gateway, those with the most members; at most 1,000.
 
         Raises:
-            TopicError: for a topic that starts with `$`, and a `*` that is not at the end.
+            TopicError: if the topic starts with `$`, or has a `*` that is not at its end.
         """
         topics.check_pattern(pattern)
         question = Question(pattern.removesuffix("*"), not pattern.endswith("*"), limit)
@@ -180,14 +180,15 @@ class Connection:
         count: int = 1,
         publish: tuple[str, Any] | None = None,
     ) -> Trace:
-        """What becomes of the next messages on a topic, at every gateway that announces itself.
+        """Trace the next messages on a topic at every gateway that announces itself.
 
         Args:
-            topic: what to follow.
-            find_seconds: to find the gateways, and for each of their answers.
-            seconds: to wait for the messages, and until nothing of them waits any more.
-            count: of messages, at most 100.
-            publish: (event, payload) to be published so often; by default others' messages are waited for.
+            topic: the topic to trace.
+            find_seconds: how long to look for gateways, and to wait for each of their answers.
+            seconds: how long to wait for the messages and their delivery.
+            count: the number of messages, at most 100.
+            publish: (event, payload) to publish `count` times; by default other nodes' messages are
+                awaited.
 
         Raises:
             TopicError, PayloadError, ChannelError, UnreachableError: as `broadcast`.
@@ -200,16 +201,16 @@ class Connection:
 
     @property
     def node_id(self) -> str:
-        """Where `direct_broadcast` finds this connection."""
+        """The id of this connection, to which `direct_broadcast` can be addressed."""
         return self._open().node
 
     def _on_announcement(self, _header: Header, data: bytes) -> None:
         try:
             announcement = decode(data)
         except WireError:
-            return  # not a node of this version
+            return  # not an announcement of this version
         if announcement.state == "lost":
-            return  # said by another node, which may be wrong
+            return  # a report by another node, which may be wrong
         self._placement.heard(announcement, 0.0)
         paths = self._open().paths
         if announcement.state == "down":
@@ -238,5 +239,5 @@ class Connection:
         if bus is not None:
             bus.close()
         if context is not None:
-            # It waits for what is unsent (LINGER), so not in the event loop.
+            # It waits until everything is sent (LINGER), so it must not run in the event loop.
             await asyncio.shield(asyncio.to_thread(context.term))

@@ -1,7 +1,7 @@
 """Which Channel serves a topic: the first declared route that matches, as in Phoenix.Socket.
 
-`*` is legal only as the last character and matches the rest, the empty rest included.
-A route that can never match because an earlier one takes all its topics is an error at start.
+`*` is allowed only as the last character; it matches the rest of the topic, which may be empty. A route
+that can never match, because an earlier one matches all of its topics, is an error at the start.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,8 +20,8 @@ class Route(Generic[Target]):
 
     Attributes:
         pattern: a topic, or a prefix followed by `*`.
-        channel: the Channel class that serves it.
-        assigns: merged over the socket's assigns at join.
+        channel: the Channel class that serves the topics.
+        assigns: merged into the socket's assigns at each join; they take precedence.
     """
 
     pattern: str
@@ -29,7 +29,7 @@ class Route(Generic[Target]):
     assigns: Mapping[str, Any] = field(default_factory=dict)
 
     def matches(self, topic: str) -> bool:
-        """Whether this route takes `topic`."""
+        """Return whether this route matches `topic`."""
         if self.pattern.endswith("*"):
             return topic.startswith(self.pattern[:-1])
         return topic == self.pattern
@@ -39,7 +39,7 @@ class RouteTable(Generic[Target]):
     """Routes in the order they were declared.
 
     Raises:
-        RouteError: at construction, for an unusable, doubled or shadowed route.
+        RouteError: for an invalid, duplicate or shadowed route.
     """
 
     def __init__(self, routes: Iterable[Route[Target]], owner: str = "routes") -> None:
@@ -49,7 +49,7 @@ class RouteTable(Generic[Target]):
             _check_shadow(route.pattern, [r.pattern for r in self.routes[:index]], owner)
 
     def find(self, topic: str) -> Route[Target] | None:
-        """The first route that takes `topic`, or None."""
+        """Return the first route that matches `topic`, or None."""
         for route in self.routes:
             if route.matches(topic):
                 return route
@@ -73,6 +73,6 @@ def _check_shadow(pattern: str, earlier: list[str], owner: str) -> None:
             raise RouteError(f"{owner}: route {pattern!r} is declared twice")
         if other.endswith("*") and pattern.startswith(other[:-1]):
             raise RouteError(
-                f"{owner}: route {pattern!r} can never match, {other!r} above it takes all its topics;"
+                f"{owner}: route {pattern!r} can never match: {other!r} above it matches all its topics;"
                 f" declare {pattern!r} first"
             )

@@ -15,7 +15,7 @@ MONTH = 31 * 86_400
 
 
 def starlette(secret: str, max_age_seconds: int = TWO_WEEKS) -> Load:
-    """The cookie of Starlette's (and FastAPI's) SessionMiddleware with this secret key."""
+    """Return a reader of the cookie of Starlette's (and FastAPI's) SessionMiddleware with this key."""
     signer = TimestampSigner(secret)
 
     def load(cookie: str) -> Mapping[str, Any] | None:
@@ -28,7 +28,7 @@ def starlette(secret: str, max_age_seconds: int = TWO_WEEKS) -> Load:
 
 
 def flask(secret: str, max_age_seconds: int = MONTH) -> Load:
-    """The cookie of a Flask application with this SECRET_KEY."""
+    """Return a reader of the cookie of a Flask application with this SECRET_KEY."""
     serializer = URLSafeTimedSerializer(
         secret,
         salt="cookie-session",

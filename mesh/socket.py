@@ -1,7 +1,7 @@
 """Socket: one client's identity. SocketHandler: the application's class that authenticates it.
 
-Source: Phoenix.Socket. `connect` and `id` run in the gateway, before the upgrade; the assigns are
-copied into every channel at join, so they must be made of what msgpack can carry.
+Source: Phoenix.Socket. `connect` and `id` run in the gateway, before the WebSocket upgrade. The assigns are
+copied into every channel at join, so they may contain only values that msgpack can represent.
 """
 
 import copy
@@ -18,12 +18,12 @@ from mesh.routes import Route, RouteTable
 
 @dataclass(slots=True)
 class Socket:
-    """Who a channel talks to. Each channel has its own copy.
+    """The client that a channel serves. Each channel has its own copy.
 
     Attributes:
-        id: what `SocketHandler.id` returned.
-        assigns: what `connect` left in `self.assigns`, with the route's assigns merged over it.
-        transport: "websocket" or "longpoll".
+        id: the result of `SocketHandler.id`.
+        assigns: the assigns set in `connect`, merged with those of the route, which take precedence.
+        transport: "websocket", "longpoll" or "zeromq".
         serializer: "v2_json", "v2_msgpack" or "v1_json".
     """
 
@@ -35,19 +35,19 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class ConnectInfo:
-    """What `connect` may know of the request. Cookies and other headers are left out on purpose.
+    """What `connect` is told about the request. Cookies and other headers are omitted deliberately.
 
     Attributes:
-        transport: "websocket" or "longpoll".
-        peer: address and port of the client, as the gateway sees it.
-        uri: of the request, whole.
-        user_agent: the header, or None.
-        x_headers: all headers that start with `x-`, lower-case.
-        trace_context: the headers `traceparent` and `tracestate`, as far as given (W3C Trace Context).
-        sec_websocket_headers: all headers that start with `sec-websocket-`, lower-case.
-        auth_token: what phoenix.js was given as `authToken`, where `Mount(auth_token=True)`.
-        session: of the web application, where `Mount(session=…)` and the CSRF token is right.
-        extra: what `Mount(connect_info=…)` says.
+        transport: "websocket", "longpoll" or "zeromq".
+        peer: the client's address and port, as the gateway sees them.
+        uri: the complete URI of the request.
+        user_agent: the User-Agent header, or None.
+        x_headers: all headers that start with `x-`, in lower case.
+        trace_context: the headers `traceparent` and `tracestate`, if present (W3C Trace Context).
+        sec_websocket_headers: all headers that start with `sec-websocket-`, in lower case.
+        auth_token: phoenix.js's `authToken`, if the mount has `auth_token=True`.
+        session: the web application's session, if the mount has `session` and the CSRF token is correct.
+        extra: the contents of the mount's `connect_info`.
     """
 
     transport: str
@@ -63,7 +63,7 @@ class ConnectInfo:
 
 
 class SocketHandler:
-    """Authenticates a socket and declares its channel routes; subclass it.
+    """Authenticates a socket and declares its channel routes. Subclass it.
 
         class UserSocket(SocketHandler):
             channels = {"room:*": RoomChannel}
@@ -78,8 +78,8 @@ class SocketHandler:
 
     Attributes:
         channels: routes in order of precedence: a dict, or a list of `Route`.
-        assigns: class attribute: default assigns; in an instance: this socket's own.
-        log: level of the line for each connection, accepted or refused; None for none.
+        assigns: on the class, the default assigns; on an instance, the assigns of this socket.
+        log: the level of the log line for each connection, accepted or refused; None for no line.
     """
 
     log: ClassVar[str | None] = "debug"
@@ -100,8 +100,8 @@ class SocketHandler:
         """Accept (None or True) or refuse (False or `refuse()`) a connection. May be `async def`.
 
         Args:
-            params: the query string's and the path's parameters, nested as Plug nests them.
-            info: the request, as far as it may be known.
+            params: the parameters of the query string and the path, nested as Plug does.
+            info: what is known about the request.
         """
         return None
 
@@ -110,15 +110,15 @@ class SocketHandler:
         return assign(self.assigns, values, more)
 
     def id(self) -> str | None:
-        """The topic on which `disconnect` closes this socket, e.g. "users:7"; None for no topic."""
+        """Return the topic on which `disconnect` closes this socket, e.g. "users:7"; None for no topic."""
         return None
 
     @classmethod
     def routes(cls) -> RouteTable[type[Channel]]:
-        """The declared routes, checked.
+        """Return the declared routes, checked.
 
         Raises:
-            RouteError: for an unusable, doubled or shadowed route, or a target that is no Channel.
+            RouteError: for an invalid, duplicate or shadowed route, or a target that is not a Channel.
         """
         declared = cls.channels
         if isinstance(declared, Mapping):

@@ -1,7 +1,8 @@
-"""Signed tokens with an age: what a page or an API hands out, and `SocketHandler.connect` verifies.
+"""Signed tokens that expire: a page or an API issues them, and `SocketHandler.connect` verifies them.
 
-Source: Phoenix.Token. Over itsdangerous (HMAC-SHA256): JSON that everybody can read and nobody can forge.
-A token's characters are safe in URLs and, through phoenix.js's `authToken`, in Sec-WebSocket-Protocol.
+Source: Phoenix.Token. Implemented with itsdangerous (HMAC-SHA256): JSON that everybody can read and nobody
+can forge. A token's characters are safe in URLs and, for phoenix.js's `authToken`, in
+Sec-WebSocket-Protocol.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ DEFAULT_MAX_AGE_SECONDS = 86_400
 MIN_SECRET_BYTES = 20
 MAX_TOKEN_BYTES = 8_000
 CLOCK_SKEW_SECONDS = 60
-"""By how much the clock of the machine that signed may be ahead of ours."""
+"""How far the clock of the signing machine may be ahead of ours."""
 
 
 def sign(
@@ -26,18 +27,18 @@ def sign(
     max_age_seconds: float = DEFAULT_MAX_AGE_SECONDS,
     signed_at: float | None = None,
 ) -> str:
-    """A token that carries `data`, any JSON value, readable by everybody who has it.
+    """Return a token with `data`, any JSON value. Everybody who has the token can read the data.
 
     Args:
-        secret: of at least 20 bytes, e.g. `endpoint.secret`.
-        salt: what the token is for ("user socket"): one for another purpose does not verify.
-        data: small: a user's id, not the user.
-        max_age_seconds: how long it is valid, unless `verify` says otherwise.
-        signed_at: Unix time, by default now.
+        secret: at least 20 bytes, e.g. `endpoint.secret`.
+        salt: the purpose of the token ("user socket"): tokens for another purpose are rejected.
+        data: should be small: a user's id, not the user.
+        max_age_seconds: how long the token is valid, unless `verify` overrides it.
+        signed_at: a Unix time; by default the current time.
 
     Raises:
         SettingsError: if the secret is too short.
-        TypeError: if `data` is no JSON value.
+        TypeError: if `data` is not a JSON value.
     """
     return str(_serializer(secret, salt, signed_at).dumps([data, max_age_seconds]))
 
@@ -45,19 +46,20 @@ def sign(
 def verify(
     secret: str, salt: str, token: object, *, max_age_seconds: float | None = None, now: float | None = None
 ) -> Any:
-    """The data of a token that `sign` made with the same secret and salt.
+    """Return the data of a token that `sign` made with the same secret and salt.
 
     Args:
         secret: as in `sign`.
         salt: as in `sign`.
-        token: what the client sent; None if it sent none.
-        max_age_seconds: overrides the token's own; `float("inf")` for ever, 0 or less never.
-        now: Unix time, by default now.
+        token: the token that the client sent; None if it sent none.
+        max_age_seconds: overrides the token's own; `float("inf")` for ever, 0 or less for never.
+        now: a Unix time; by default the current time.
 
     Raises:
-        MissingTokenError: for None.
-        InvalidTokenError: if it is forged, damaged, for another purpose, or over a minute from the future.
-        ExpiredTokenError: if it is too old.
+        MissingTokenError: if the token is None.
+        InvalidTokenError: if it is forged, damaged, for another purpose, or signed over a minute in the
+        future.
+        ExpiredTokenError: if it has expired.
     """
     if token is None:
         raise MissingTokenError("no token was given")
@@ -68,17 +70,17 @@ def verify(
         (data, own_max_age), signed = serializer.loads(token, return_timestamp=True)
         limit = float(own_max_age) if max_age_seconds is None else max_age_seconds
     except (BadData, ValueError, TypeError):
-        raise InvalidTokenError("the token is not ours, or not for this purpose") from None
+        raise InvalidTokenError("the token was not signed by us, or not for this purpose") from None
     age = serializer.now() - signed.timestamp()
     if age < -CLOCK_SKEW_SECONDS:
-        raise InvalidTokenError("the token was signed in the future; compare the clocks")
+        raise InvalidTokenError("the token was signed in the future; compare the machines' clocks")
     if limit <= 0 or age > limit:
-        raise ExpiredTokenError(f"the token is {age:.0f} seconds old; it was valid for {limit:g}")
+        raise ExpiredTokenError(f"the token is {age:.0f} seconds old; it was valid for {limit:g} seconds")
     return data
 
 
 class _Serializer(URLSafeTimedSerializer):
-    """At a given time."""
+    """Uses a given time instead of the current one."""
 
     def __init__(self, secret: str, salt: str, at: float | None) -> None:
         self._at = at
@@ -103,7 +105,7 @@ class _Serializer(URLSafeTimedSerializer):
 def _serializer(secret: str, salt: str, at: float | None) -> _Serializer:
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise SettingsError(
-            f"a secret of {len(secret.encode())} bytes; at least {MIN_SECRET_BYTES} are wanted:"
-            " set MESH_SECURITY__SECRET_KEY, e.g. to what `openssl rand -hex 32` prints"
+            f"the secret has {len(secret.encode())} bytes; at least {MIN_SECRET_BYTES} are required:"
+            " set MESH_SECURITY__SECRET_KEY, e.g. to the output of `openssl rand -hex 32`"
         )
     return _Serializer(secret, salt, at)

@@ -1,36 +1,36 @@
-"""Topics, and what ZeroMQ is told to subscribe to for them.
+"""Topics, and the ZeroMQ subscriptions for them.
 
-A topic is any string. On the bus it is followed by one NUL byte, so that a subscription to the
-exact topic `room:1` does not also match `room:10` (ZeroMQ matches prefixes; ZeroMQ RFC 29).
-Topics that start with `$` belong to the mesh itself.
+A topic is any string. On the bus it is followed by a NUL byte, so that a subscription to the exact topic
+`room:1` does not also match `room:10`, because ZeroMQ matches prefixes (ZeroMQ RFC 29). Topics that start
+with `$` are reserved for the mesh.
 """
 
 from mesh.errors import TopicError
 
 RESERVED = "$"
 NODES = "$nodes"
-"""Where nodes announce themselves."""
+"""The topic on which nodes announce themselves."""
 SYNC = "$sync"
-"""Prefix of the topics on which barrier probes travel."""
+"""The prefix of the topics of barrier probes."""
 PRESENCE = "$presence"
-"""Prefix of the topics on which the replicas of a Tracker speak."""
+"""The prefix of the topics on which the replicas of a Tracker communicate."""
 MOVES = "$moves"
-"""Where publishers say from where on topics come through another proxy."""
+"""The topic on which publishers announce that topics move to another proxy."""
 ONCE = "$once"
-"""Where gateways tell each other of Idempotency-Keys."""
+"""The topic on which gateways tell each other about Idempotency-Keys."""
 JOINS = "$joins"
-"""Where gateways tell each other of topics whose joins end workers."""
+"""The topic on which gateways tell each other about topics whose joins have ended workers."""
 NODE = "$node"
-"""Prefix of the topics of one node each."""
+"""The prefix of the topics that address a single node."""
 
 TERMINATOR = b"\x00"
 
 MAX_TOPIC_BYTES = 4_096
-"""A topic becomes a subscription in the proxy; Phoenix has no bound, but nobody needs more."""
+"""Each topic is a subscription in the proxy. Phoenix has no limit, but longer topics are not needed."""
 
 
 def is_reserved(topic: str) -> bool:
-    """Whether `topic` belongs to the mesh itself and is closed to clients and applications."""
+    """Return whether `topic` is reserved for the mesh and closed to clients and applications."""
     return topic.startswith(RESERVED)
 
 
@@ -38,7 +38,7 @@ def check(topic: object) -> str:
     """Return `topic` if an application may use it.
 
     Raises:
-        TopicError: if it is not a string, starts with `$`, contains NUL, cannot be UTF-8 or is longer
+        TopicError: if it is not a string, starts with `$`, contains NUL, is not valid UTF-8, or has more
             than 4,096 bytes.
     """
     if not isinstance(topic, str):
@@ -57,10 +57,10 @@ def check(topic: object) -> str:
 
 
 def check_pattern(pattern: object) -> str:
-    """Return `pattern` if it can be subscribed: a topic, or the start of topics followed by `*`.
+    """Return `pattern` if it can be subscribed to: a topic, or a prefix followed by `*`.
 
     Raises:
-        TopicError: as `check`, and for a `*` elsewhere.
+        TopicError: as `check`, and for a `*` that is not at its end.
     """
     text = check(pattern)
     if "*" in text[:-1]:
@@ -69,40 +69,40 @@ def check_pattern(pattern: object) -> str:
 
 
 def of_sync(node: str) -> str:
-    """The topic of the probes by which one node finds out which proxies work."""
+    """Return the topic of the probes by which a node finds out which proxies work."""
     return f"{SYNC}:{node}"
 
 
 def of_node(node: str) -> str:
-    """The topic on which one node is spoken to."""
+    """Return the topic that addresses one node."""
     return f"{NODE}:{node}"
 
 
 def check_node(node: object) -> str:
-    """Return `node` if it can be the id of a node.
+    """Return `node` if it is a valid node id.
 
     Raises:
-        TopicError: if it is not a string, empty, contains NUL or cannot be UTF-8.
+        TopicError: if it is not a string, is empty, contains NUL, or is not valid UTF-8.
     """
     if not isinstance(node, str) or not node or "\x00" in node or not _is_utf8(node):
-        raise TopicError(f"node {node!r} is not the id of a node; want for example endpoint.node_id")
+        raise TopicError(f"node {node!r} is not a node id; want for example endpoint.node_id")
     return node
 
 
 def exact(topic: str) -> bytes:
-    """The subscription, and the first frame, of exactly this topic."""
+    """Return the subscription to, and the first frame of, exactly this topic."""
     return topic.encode() + TERMINATOR
 
 
 def prefix(pattern: str) -> bytes:
-    """The subscription that mirrors a route: `room:*` takes the prefix, `room:1` the exact topic."""
+    """Return the subscription for a route: `room:*` matches the prefix, `room:1` the exact topic."""
     if pattern.endswith("*"):
         return pattern[:-1].encode()
     return exact(pattern)
 
 
 def of_frame(frame: bytes) -> str:
-    """The topic in a first frame.
+    """Return the topic in a first frame.
 
     Raises:
         TopicError: if the terminator is missing or the topic is not UTF-8.

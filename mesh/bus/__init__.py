@@ -1,1 +1,1 @@
-"""The bus: how the nodes of a mesh reach each other. Its contract is contract.py."""
+"""The bus: how the nodes of a mesh exchange messages. Its contract is contract.py."""

@@ -1,10 +1,10 @@
-"""Calls: questions to one node and their answers, over the bus.
+"""Calls: requests to one node and their answers, over the bus.
 
-For what must reach a certain node and is rare, such as a long-poll request that arrived at another
-gateway. When a proxy is lost, calls and answers are sent again as broadcasts are. What is lost in another
-way is found out by a reminder, "call.again": the node that was asked repeats its answer, or says that it
-never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
-`Calls` is the side that asks, `Responder` the side that answers.
+They are used for rare requests that only one node can answer, such as a long-poll request that arrived at
+another gateway than the one that holds its session. When a proxy is lost, calls and answers are sent again
+as broadcasts are. Against other losses the caller sends reminders, "call.again": the called node repeats
+its answer, or reports that it never received the call, which is then sent again. A call is carried out only
+once (mesh/bus/answers.py). `Calls` is the calling side, `Responder` the answering side.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ _malformed = Complaints(log, "call dropped")
 AGAIN = "call.again"
 FIRST_REMINDER_SECONDS = 1.0
 LAST_REMINDER_SECONDS = 8.0
-"""The pause before a reminder doubles each time; after one of this length there are no more."""
+"""The pause before a reminder doubles each time; the reminder after a pause of this length is the last."""
 
 Answer = Callable[[bytes], Awaitable[bytes]]
-"""Answers a question. It must not raise; if it does, the asker's time runs out."""
+"""Answers a call. It must not raise: if it does, the error is logged and the caller times out."""
 
 _encode = msgspec.msgpack.Encoder().encode
-decode = decoder(tuple[int, bytes], "a question and not an answer")
-"""Reads the number of a question, and what is asked or answered. Raises WireError for anything else."""
-_decode_repeated = decoder(tuple[str, bytes], "a repeated question")
+decode = decoder(tuple[int, bytes], "a numbered call or answer")
+"""Reads the number of a call, and the data of the call or answer. Raises WireError for anything else."""
+_decode_repeated = decoder(tuple[str, bytes], "a repeated call")
 
 _numbers = count(1)
-"""Of all calls of this process: no two calls of one node have the same number."""
+"""Shared by all calls of this process, so that no two calls of one node have the same number."""
 
 
 class _Asked:
@@ -54,18 +54,18 @@ class _Asked:
         self.timer: asyncio.TimerHandle | None = None
 
     def fail(self) -> None:
-        """Its node has stopped: end the wait for its answer."""
+        """End the wait: the called node has stopped."""
         if not self.answer.done():
-            self.answer.set_exception(NodeGoneError(f"{self.node} is gone; it cannot answer {self.name}"))
-            self.answer.exception()  # the caller may have been cancelled
+            self.answer.set_exception(NodeGoneError(f"{self.node} has stopped: no answer to {self.name}"))
+            self.answer.exception()  # marks it as retrieved: the caller may have been cancelled
 
 
 class Calls:
-    """One node's questions.
+    """The calls of one node.
 
     Args:
-        bus: of the node.
-        is_gone: tells whether a node is known to be gone: nobody waits for its answer. None: nobody knows.
+        bus: the node's bus.
+        is_gone: returns whether a node is known to have stopped; calls to it fail at once. None: unknown.
     """
 
     def __init__(self, bus: Bus, is_gone: Callable[[str], bool] | None) -> None:
@@ -75,18 +75,18 @@ class Calls:
 
     @property
     def handlers(self) -> dict[int, OnMessage]:
-        """What the node's bus has to be started with, by kind of message."""
+        """The handlers that the node's bus must be started with, by kind of message."""
         return {ANSWER: self.on_answer}
 
     async def call(self, node: str, name: str, data: bytes, timeout_seconds: float) -> bytes:
-        """Ask `node`.
+        """Call `node` and return its answer.
 
         Raises:
-            NodeGoneError: a TimeoutError, as soon as the node is known to be gone.
+            NodeGoneError: a TimeoutError, as soon as the node is known to have stopped.
             TimeoutError: if it does not answer in time.
         """
         if self._is_gone is not None and self._is_gone(node):
-            raise NodeGoneError(f"{node} is gone; it cannot answer {name}")
+            raise NodeGoneError(f"{node} has stopped: no answer to {name}")
         number = next(_numbers)
         asked = self._asked[number] = _Asked(node, name, data)
         try:
@@ -100,17 +100,17 @@ class Calls:
                 asked.timer.cancel()
 
     def tell(self, node: str, name: str, data: bytes) -> None:
-        """As `call`, without waiting for the answer."""
+        """As `call`, but without an answer."""
         _say(self._bus, CALL, node, name, 0, data)
 
     def gone(self, node: str) -> None:
-        """A node has stopped: its answers will not come."""
+        """Fail all calls to a node that has stopped."""
         for asked in self._asked.values():
             if asked.node == node:
                 asked.fail()
 
     def close(self) -> None:
-        """Wait for no more answers."""
+        """Cancel all calls."""
         for asked in self._asked.values():
             asked.answer.cancel()
 
@@ -126,12 +126,12 @@ class Calls:
             self._remind_later(number, asked, 2 * seconds)
 
     def on_answer(self, header: Header, data: bytes) -> None:
-        """An ANSWER has arrived."""
+        """Handle an ANSWER."""
         read = _read(header, data)
         asked = self._asked.get(read[0]) if read is not None else None
         if read is None or asked is None or asked.answer.done():
             return
-        if header.event == AGAIN:  # it never had the call
+        if header.event == AGAIN:  # it never received the call
             counters.count("bus_calls_repeated")
             _say(self._bus, CALL, asked.node, AGAIN, read[0], _encode((asked.name, asked.data)))
         else:
@@ -139,11 +139,11 @@ class Calls:
 
 
 class Responder:
-    """Answers the questions of other nodes.
+    """Answers the calls of other nodes.
 
     Args:
-        bus: of the node.
-        find: returns what answers a question of a name; None for an unknown name, which is ignored.
+        bus: the node's bus.
+        find: returns the function that answers calls of a name; None for an unknown name, which is ignored.
     """
 
     def __init__(self, bus: Bus, find: Callable[[str], Answer | None]) -> None:
@@ -154,16 +154,16 @@ class Responder:
 
     @property
     def handlers(self) -> dict[int, OnMessage]:
-        """What the node's bus has to be started with, by kind of message."""
+        """The handlers that the node's bus must be started with, by kind of message."""
         return {CALL: self.on_call}
 
     def close(self) -> None:
-        """Answer no more."""
+        """Cancel all answers."""
         for task in self._tasks:
             task.cancel()
 
     def on_call(self, header: Header, data: bytes) -> None:
-        """A CALL has arrived."""
+        """Handle a CALL."""
         read = _read(header, data)
         if read is None:
             return
@@ -172,7 +172,7 @@ class Responder:
             self._called_again(header, number, asked)
             return
         before = self._carried_out.get((header.origin, number))
-        if before is None or not before.repeated:  # else it comes behind its own repetition
+        if before is None or not before.repeated:  # otherwise the original arrives after its repetition
             self._carry_out(header.origin, header.event, number, asked)
 
     def _called_again(self, header: Header, number: int, asked: bytes) -> None:

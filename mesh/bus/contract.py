@@ -1,35 +1,36 @@
-"""The bus: how the nodes of a mesh reach each other. What every implementation guarantees.
+"""The bus: how the nodes of a mesh exchange messages, and what every implementation guarantees.
 
-A node has one bus. Its gateway or worker, its calls, its announcements and its `PubSub` know this contract
-and nothing else; whether ZeroMQ proxies (mesh/bus/zeromq), memory (mesh/bus/memory.py) or a server such as
-NATS carries the messages is decided where the node is put together (nodes/). `tests/contract/test_bus.py`
-proves the guarantees below for every implementation.
+Each node has one bus. Its gateway or worker, its calls, its announcements and its `PubSub` use only this
+contract. Whether messages travel through ZeroMQ proxies (mesh/bus/zeromq), in memory (mesh/bus/memory.py)
+or through a server such as NATS is decided where the node is assembled (nodes/).
+`tests/contract/test_bus.py` verifies the guarantees below for every implementation.
 
-**What a message is.** A topic, a header (mesh/bus/frames.py: kind, origin, sequence, event, codec, sender)
-and a payload of bytes. Kinds BROADCAST and DIRECT are the application's; the others are between nodes:
-announcements, calls, presence. Topics that start with `$` belong to the mesh; the bus carries them as any
-other topic.
+**Messages.** A message consists of a topic, a header (mesh/bus/frames.py: kind, origin, sequence, event,
+codec, sender) and a payload of bytes. The kinds BROADCAST and DIRECT belong to the application; the others
+are exchanged between nodes: announcements, calls, presence. Topics that start with `$` are reserved for the
+mesh; the bus carries them like any other topic.
 
 **Guarantees**
 
-1. *Numbers.* Each message that a node publishes gets the next number of that node, starting with 1. The
-   number is returned by `publish` and is in the header that arrives.
-2. *Order.* Broadcasts of one node to one topic arrive everywhere in the order in which they were published,
-   also while servers come and go.
-3. *At most once.* A message of a kind in `frames.KEPT` arrives at a node once or never. An implementation
-   that sends again after a failure has to drop duplicates, by (origin, sequence), before it calls
-   handlers.
-4. *Nothing is lost silently.* While no server can be reached, messages of the kinds in `frames.KEPT` wait
-   in a bounded queue. What does not fit is dropped, counted (`bus_backlog_dropped`) and reported in
-   `Status.dropped`. Messages of other kinds are repeated by their senders and need not be kept.
-5. *Subscriptions in force.* Once the callback given to `when_subscribed` runs, no broadcast published
-   anywhere afterwards on a topic subscribed to before that call is missed. This is what a join waits for.
-6. *Own messages.* A node receives what it publishes itself if it is subscribed to it.
-7. *The event loop.* All methods are called, and all handlers run, in the thread of one event loop. Only the
-   coroutine `confirmed` waits. An exception in a handler costs that message only.
-8. *Bad bytes cost their sender only.* What cannot be read is counted, logged and dropped.
+1. *Numbering.* The messages that a node publishes are numbered consecutively, starting with 1. `publish`
+   returns the number, and the header of the received message contains it.
+2. *Order.* Broadcasts of one node to one topic are delivered everywhere in the order in which they were
+   published, even while servers fail and return.
+3. *At most once.* A message of a kind in `frames.KEPT` is delivered to a node at most once. An
+   implementation that sends messages again after a failure must drop duplicates, by (origin, sequence),
+   before it calls handlers.
+4. *No silent loss.* While no server can be reached, messages of the kinds in `frames.KEPT` wait in a
+   bounded queue. Messages that exceed the bound are dropped, counted (`bus_backlog_dropped`) and reported
+   in `Status.dropped`. The senders of other kinds repeat them, or can do without them.
+5. *Subscriptions in force.* Once the callback given to `when_subscribed` runs, no broadcast that any node
+   publishes afterwards is missed on a topic subscribed to before that call. Joins wait for this.
+6. *Own messages.* A node that is subscribed to a topic also receives its own messages on it.
+7. *Event loop.* All methods are called, and all handlers run, in the thread of one event loop. Only the
+   coroutine `confirmed` waits. An exception in a handler affects only the message being handled.
+8. *Malformed messages.* A message that cannot be decoded is counted, logged and dropped; others are
+   unaffected.
 
-**A complete example**, in which the nodes of one process share a list. The suite runs on it, too:
+**A complete example**, in which the nodes of one process share a list. The suite runs against it too:
 
     import asyncio
     from collections import Counter
@@ -71,7 +72,7 @@ other topic.
         def _send(self, kind, topic, event, codec, data, sender):
             self.sequence += 1
             header = Header(VERSION, kind, self.node, self.sequence, event, codec, sender)
-            for each in self._nodes:  # in order, and an error costs that message only
+            for each in self._nodes:  # in order; an error affects only that message
                 asyncio.get_running_loop().call_soon(each._arrived, topics.exact(topic), header, data)
             return self.sequence
 
@@ -115,12 +116,12 @@ other topic.
         def status(self):
             return Status(connected=True, waiting=0, dropped=0, addresses=())
 
-**Bringing another one**, say NATS: a topic becomes a subject (a prefix such as `room:` must become one that
-can be subscribed to), the three parts of a message become its body. Guarantee 5 is a flush that the server
-has answered; `confirmed` is one, too. Guarantees 1 to 3 hold for as long as one connection does; after a
-reconnect, what was not confirmed is sent again with its old number, hence duplicates are dropped.
-mesh/bus/zeromq/resend_buffer.py and duplicates.py are pure and may be used as they are. A server that knows
-by itself who listens needs no `Paths` of its own: `DirectPaths` does nothing.
+**Writing another implementation**, for example over NATS: a topic becomes a subject (in such a way that a
+prefix such as `room:` can be subscribed to), and the three parts of a message become its body. Guarantee 5
+is a flush that the server has answered, and so is `confirmed`. Guarantees 1 to 3 hold as long as one
+connection lasts; after a reconnect, messages that were not confirmed are sent again with their old numbers,
+therefore duplicates must be dropped. mesh/bus/zeromq/resend_buffer.py and duplicates.py are pure and can be
+reused. A server that knows who subscribes to what needs no `Paths` of its own: `DirectPaths` does nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -135,22 +136,22 @@ from mesh.pubsub import Subscription
 OnBroadcast = Callable[[str, Header, bytes], None]
 OnMessage = Callable[[Header, bytes], None]
 Withdraw = Callable[[], None]
-"""Takes a callback back that has not been called yet; without effect afterwards."""
+"""Withdraws a callback that has not been called yet; has no effect afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """What a node does with what its bus tells it. None: this node has no use for it.
+    """What a node does with messages and changes of its bus. None means that the node does not need it.
 
-    A handler may be called before `publish` has returned (in memory), or later (over a network).
+    A handler may be called before `publish` has returned (in memory) or later (over a network).
 
     Attributes:
-        broadcast: called with (topic, header, payload) of each broadcast that comes for a subscription.
-        messages: by kind: called with (header, payload) of each message between nodes that comes for a
-            subscription. Kinds without a handler, those of later versions among them, are ignored.
+        broadcast: called with (topic, header, payload) of each broadcast that matches a subscription.
+        messages: by kind, called with (header, payload) of each message between nodes that matches a
+            subscription. Kinds without a handler, including those of later versions, are ignored.
         published: called with (topic, sequence) of each broadcast that `publish` has numbered.
-        unread: called with `Bus.unread` when that changes.
-        paths_changed: called when what `Paths.describe` says has changed: announce it.
+        unread: called with `Bus.unread` when it changes.
+        paths_changed: called when the result of `Paths.describe` has changed and should be announced.
     """
 
     broadcast: OnBroadcast | None
@@ -161,13 +162,13 @@ class Handlers:
 
 
 class Status(NamedTuple):
-    """How the bus is.
+    """The state of the bus.
 
     Attributes:
-        connected: whether messages go through at this moment.
-        waiting: how many messages wait for a server.
-        dropped: how many did not fit among those, since the start.
-        addresses: where the bus looks for its servers; with what is wrong with a name in brackets.
+        connected: whether messages can be delivered at the moment.
+        waiting: the number of messages that wait for a server.
+        dropped: the number of messages dropped since the start because too many waited.
+        addresses: where the bus looks for its servers; a problem with a name follows in parentheses.
     """
 
     connected: bool
@@ -177,56 +178,57 @@ class Status(NamedTuple):
 
 
 class Paths(Protocol):
-    """How the bus reaches the other nodes, where there are several ways.
+    """How the bus reaches the other nodes, if there are several paths.
 
-    A node that publishes through a proxy which another node does not hear would lose messages. So nodes say
-    in their announcements which proxies they hear and use, and their buses follow what the others say.
+    Messages are lost if a node publishes them through a proxy that another node is not connected to.
+    Therefore nodes announce which proxies they receive from and publish through, and each bus takes this
+    into account.
     """
 
     def describe(self, announcement: Announcement) -> Announcement:
-        """The announcement of this node, completed with what the others must know about its bus."""
+        """Return the announcement of this node, completed with what other nodes must know about its bus."""
 
     def node_announced(self, announcement: Announcement) -> None:
-        """Another node has announced itself."""
+        """Take note of another node's announcement."""
 
     def node_gone(self, node: str) -> None:
-        """A node has stopped, or is believed to be dead: no longer wait for what it hears."""
+        """A node has stopped or is considered dead: do not wait for its connections any longer."""
 
     def use_version(self, version: int) -> None:
-        """Publish headers of this version from now on: the newest that all live nodes read."""
+        """Publish headers of this version from now on: the newest that all live nodes can read."""
 
     def of_topic(self, topic: str) -> str:
-        """The server through which a topic goes now; empty if there is none."""
+        """Return the server through which a topic is sent now; empty if there is none."""
 
 
 class DirectPaths:
-    """For a bus whose server knows who listens. Implements Paths."""
+    """For a bus whose server knows the subscribers. Implements Paths."""
 
     def describe(self, announcement: Announcement) -> Announcement:
-        """There is nothing to add."""
+        """Return the announcement unchanged."""
         return announcement
 
     def node_announced(self, announcement: Announcement) -> None:
-        """Nothing depends on it."""
+        """No effect."""
 
     def node_gone(self, node: str) -> None:
-        """Nothing depends on it."""
+        """No effect."""
 
     def use_version(self, version: int) -> None:
-        """There is one version so far."""
+        """No effect: there is only one version so far."""
 
     def of_topic(self, topic: str) -> str:
-        """There is one way."""
+        """Return an empty string: there is only one path."""
         return ""
 
 
 class Bus(Protocol):
-    """One node's bus. The guarantees are those of this module.
+    """One node's bus, with the guarantees of this module.
 
     Attributes:
-        node: the id of this node. Messages on `topics.of_node(node)` arrive without a subscription.
-        sequence: the number of the last message this node published; 0 before the first.
-        unread: whether more has arrived than could be handled yet.
+        node: the id of this node. Messages on `topics.of_node(node)` are delivered without a subscription.
+        sequence: the number of the last message that this node published; 0 before the first.
+        unread: whether messages have arrived that have not been handled yet.
         paths: how the other nodes are reached.
     """
 
@@ -243,42 +245,43 @@ class Bus(Protocol):
     def paths(self) -> Paths: ...  # noqa: D102
 
     def start(self, handlers: Handlers) -> None:
-        """Connect, and call `handlers` from now on; returns before a connection is there.
+        """Connect, and call `handlers` from now on; return before a connection is established.
 
         Raises:
-            MeshError: if an address or a key cannot be used; `close` is still to be called.
+            MeshError: if an address or a key cannot be used; `close` must still be called.
         """
 
     def close(self) -> None:
-        """Disconnect. What was published has a moment to leave; loops over subscriptions end.
+        """Disconnect, after a moment to send what was published. Loops over subscriptions end.
 
         A second call has no effect.
         """
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
-        """Number a broadcast and queue it; returns its number.
+        """Number a broadcast, queue it, and return its number.
 
         Args:
-            topic: checked by the caller (mesh/topics.py).
-            event: of the broadcast.
-            codec: of the payload: JSON, BINARY or MSGPACK (mesh/messages.py).
-            data: the payload, encoded.
-            sender: the channel that made the broadcast, if one did.
+            topic: the topic, already checked by the caller (mesh/topics.py).
+            event: the event of the broadcast.
+            codec: the codec of the payload: JSON, BINARY or MSGPACK (mesh/messages.py).
+            data: the encoded payload.
+            sender: the channel that made the broadcast, or None.
         """
 
     def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
-        """As `publish`, for one node; it need not be subscribed to the topic."""
+        """As `publish`, but to one node, which need not be subscribed to the topic."""
 
     def publish_kind(
         self, kind: int, topic: str, event: str = "", codec: int = 0, data: bytes = b""
     ) -> int:
-        """Number a message between nodes and queue it; returns its number."""
+        """Number a message between nodes, queue it, and return its number."""
 
     def subscribe(self, subscription: bytes) -> None:
-        """Receive messages whose topic, with its terminator, starts with these bytes.
+        """Receive messages whose topic, including its terminator, starts with these bytes.
 
-        `topics.exact(topic)` and `topics.prefix(pattern)` make them; `b""` takes everything but topics that
-        start with `$`. Counted: it takes as many `unsubscribe` to undo it. Never waits.
+        `topics.exact(topic)` and `topics.prefix(pattern)` make them; `b""` matches all topics except those
+        that start with `$`. Calls are counted: it takes the same number of `unsubscribe` calls to undo
+        them. Never waits.
         """
 
     def unsubscribe(self, subscription: bytes) -> None:
@@ -287,21 +290,21 @@ class Bus(Protocol):
     def when_subscribed(self, callback: Callable[[], None]) -> Withdraw:
         """Call back once every subscription made so far is in force (guarantee 5).
 
-        Callbacks run in the order in which they were given, in memory perhaps before this returns; while no
-        server answers, none does. One that is withdrawn must not occupy memory any longer.
+        Callbacks run in the order in which they were given, in memory possibly before this call returns;
+        while no server answers, none runs. A withdrawn callback must be freed at once.
         """
 
     def subscription(self, pattern: str, max_queued: int) -> Subscription:
-        """Broadcasts for a loop; `Subscriptions` (mesh/bus/subscriptions.py) has all of it."""
+        """Return the broadcasts for a loop; `Subscriptions` (mesh/bus/subscriptions.py) implements it."""
 
     def delivered(self, origin: str, sequence: int) -> bool:
-        """Whether this broadcast has been handled, or will not arrive any more."""
+        """Return whether this broadcast has been handled, or will never arrive."""
 
     async def confirmed(self, first: int, last: int) -> None:
-        """Return once servers have taken over every message of this node with these numbers.
+        """Return once servers have accepted every message of this node with these numbers.
 
-        A program that ends then loses none of them. Waits for as long as it takes.
+        A program that exits afterwards loses none of them. There is no time limit.
         """
 
     def status(self) -> Status:
-        """How the bus is now."""
+        """Return the current state of the bus."""

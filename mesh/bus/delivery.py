@@ -1,8 +1,8 @@
-"""Waiting for the bus: until subscriptions are in force, and until servers have what was published.
+"""Waiting for the bus: until subscriptions are in force, or servers have accepted what was published.
 
-The second is for those who would otherwise exit, or answer, too early: a script, a request of the
-publishing API. If a server fails meanwhile, what was published goes through another, or through the same
-one when it is back; the bus knows how (guarantee 4 of mesh/bus/contract.py).
+The latter is for callers that would otherwise exit or answer too early: a script, or a request of the
+publishing API. If a server fails meanwhile, the messages are sent through another one, or through the same
+one when it returns (guarantee 4 of mesh/bus/contract.py).
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from mesh.errors import UnreachableError
 SETTLE_SECONDS = 0.25
 """Once one server has answered, the others have this long to answer as well."""
 LOOK_SECONDS = 0.01
-"""Between two looks whether a server is there."""
+"""The interval at which `reach` checks whether a server is available."""
 
 
 def subscribed(bus: Bus) -> "asyncio.Future[None]":
-    """Done once all subscriptions made so far on `bus` are in force. Who gives up cancels it."""
+    """Return a future, done once all subscriptions made so far are in force. Cancel it to give up."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     withdraw = bus.when_subscribed(partial(_resolve, done))
     done.add_done_callback(lambda _: withdraw(), context=contexts.fresh())
@@ -33,10 +33,10 @@ def _resolve(done: "asyncio.Future[None]") -> None:
 
 
 async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: float) -> None:
-    """Call `publish` once a server is there; return when servers have what it published.
+    """Call `publish` once a server is available; return when servers have accepted the messages.
 
     Raises:
-        UnreachableError: saying whether anything was published.
+        UnreachableError: if that takes too long; it says whether anything was published.
     """
     before = bus.status()
     if not before.connected:
@@ -54,17 +54,17 @@ async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: floa
         )
     try:
         async with asyncio.timeout(timeout_seconds):
-            if last < first:  # published by an earlier call, which may wait yet
+            if last < first:  # published by an earlier call, which may still wait
                 await subscribed(bus)
             await bus.confirmed(first, last)
     except TimeoutError:
         raise UnreachableError(
-            f"the bus did not confirm within {timeout_seconds:g} s; the message may be delivered yet"
+            f"the bus did not confirm the message within {timeout_seconds:g} s; it may still be delivered"
         ) from None
 
 
 async def confirm(bus: Bus, timeout_seconds: float) -> None:
-    """Return once a server is there and has every subscription made so far.
+    """Return once a server is available and every subscription made so far is in force.
 
     Raises:
         UnreachableError: if that takes longer than `timeout_seconds`.
@@ -75,12 +75,12 @@ async def confirm(bus: Bus, timeout_seconds: float) -> None:
     except TimeoutError:
         raise UnreachableError(
             f"no proxy answered at {', '.join(bus.status().addresses)} within {timeout_seconds:g} s; is it"
-            " running (`mesh proxy`), and is this its address (MESH_BUS__PROXIES)?"
+            " running (`mesh proxy`), and is its address correct (MESH_BUS__PROXIES)?"
         ) from None
 
 
 async def reach(bus: Bus, timeout_seconds: float) -> None:
-    """Return once a server answers, and the others do or had SETTLE_SECONDS for it. Raises as `confirm`."""
+    """Return once a server answers, and all do or SETTLE_SECONDS have passed. Raises as `confirm`."""
     confirmed = asyncio.ensure_future(confirm(bus, timeout_seconds))
     try:
         while not confirmed.done():

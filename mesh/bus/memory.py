@@ -1,7 +1,7 @@
 """The bus in memory: nodes of one process, for tests and for programs that need no network.
 
-A message is delivered before `publish` returns, unless a handler published it: then it follows the message
-that is being handled, so that everybody receives both in the same order.
+A message is delivered before `publish` returns, unless a handler published it: then it is delivered after
+the message that is being handled, so that all nodes receive both in the same order.
 """
 
 from collections import Counter, deque
@@ -20,7 +20,7 @@ _RESERVED = topics.RESERVED.encode()
 
 
 class MemoryNetwork:
-    """What the nodes of one process share."""
+    """Connects the nodes of one process."""
 
     def __init__(self) -> None:
         self._buses: dict[MemoryBus, None] = {}
@@ -28,11 +28,11 @@ class MemoryNetwork:
         self._delivering = False
 
     def add(self, bus: "MemoryBus") -> None:
-        """Deliver to this node from now on."""
+        """Deliver messages to this node from now on."""
         self._buses[bus] = None
 
     def remove(self, bus: "MemoryBus") -> None:
-        """Deliver to it no longer."""
+        """Stop delivering messages to this node."""
         self._buses.pop(bus, None)
 
     def send(self, frame: bytes, header: Header, data: bytes) -> None:
@@ -54,8 +54,8 @@ class MemoryBus:
     """One node's bus. Implements Bus (mesh/bus/contract.py).
 
     Args:
-        node: id of the node.
-        network: shared with the nodes that it reaches; by default it is alone.
+        node: the id of the node.
+        network: shared with the nodes that this one reaches; by default there are none.
     """
 
     def __init__(self, node: str, network: MemoryNetwork | None = None) -> None:
@@ -69,12 +69,12 @@ class MemoryBus:
         self._handlers: Handlers | None = None
 
     def start(self, handlers: Handlers) -> None:
-        """Receive from now on."""
+        """Receive messages from now on."""
         self._handlers = handlers
         self._network.add(self)
 
     def close(self) -> None:
-        """Receive no more."""
+        """Stop receiving messages."""
         self._network.remove(self)
         self._opened.close()
 
@@ -87,7 +87,7 @@ class MemoryBus:
         return header.sequence
 
     def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
-        """As `publish`, for one node."""
+        """As `publish`, but to one node."""
         return self.publish_kind(DIRECT, topics.of_node(node), event, codec, encode_direct(topic, data))
 
     def publish_kind(
@@ -99,7 +99,7 @@ class MemoryBus:
         return header.sequence
 
     def subscribe(self, subscription: bytes) -> None:
-        """Receive what starts with these bytes."""
+        """Receive messages whose topic starts with these bytes."""
         self._subscriptions[subscription] += 1
 
     def unsubscribe(self, subscription: bytes) -> None:
@@ -109,31 +109,31 @@ class MemoryBus:
             del self._subscriptions[subscription]
 
     def when_subscribed(self, callback: Callable[[], None]) -> Withdraw:
-        """At once: a subscription is in force when it is made."""
+        """Call back at once: a subscription is in force as soon as it is made."""
         callback()
         return _nothing_waits
 
     def subscription(self, pattern: str, max_queued: int) -> Subscription:
-        """Broadcasts on a topic, or on all topics that start so."""
+        """Return the broadcasts on a topic, or on all topics with this prefix, for a loop."""
         return Subscription(self._opened, pattern, max_queued)
 
     def delivered(self, origin: str, sequence: int) -> bool:
-        """Always: what is published is delivered at once."""
+        """Return True: a message is delivered as soon as it is published."""
         return True
 
     async def confirmed(self, first: int, last: int) -> None:
-        """At once."""
+        """Return at once."""
 
     def status(self) -> Status:
-        """All is well."""
+        """Return that the bus is connected and nothing waits."""
         return Status(connected=True, waiting=0, dropped=0, addresses=())
 
     def arrived(self, frame: bytes, header: Header, data: bytes) -> None:
-        """A message of any node, to be handled if this one is subscribed to it."""
+        """Handle a message of any node if this one is subscribed to it."""
         try:
             if self._handlers is not None and self._is_subscribed(frame):
                 self._handle(self._handlers, topics.of_frame(frame), header, data)
-        except Exception as error:  # it must not affect the messages behind it
+        except Exception as error:  # must not affect the messages after it
             counters.count("handlers_failed")
             log.error("handling a message failed", exc_info=error)
 
@@ -160,4 +160,4 @@ class MemoryBus:
 
 
 def _nothing_waits() -> None:
-    """What a withdrawal does where callbacks never wait."""
+    """The withdrawal of a callback that has already been called."""

@@ -1,4 +1,4 @@
-"""What the call `gateway.trace` asks and how a gateway answers (docs/protocol.md §2.4)."""
+"""The question of the call `gateway.trace` and a gateway's answer (docs/protocol.md §2.4)."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,22 @@ from mesh.bus.decoding import decoder
 
 TRACE = "gateway.trace"
 MAX_COUNT = 100
-"""Messages that one trace follows to their ends."""
+"""The most messages that one trace follows until they are delivered."""
 MAX_MESSAGES = 2 * MAX_COUNT
-"""Of one trace: a gateway keeps no more. Some came while other gateways did not watch yet."""
+"""The most messages that a gateway keeps for one trace; some arrived before other gateways watched."""
 MAX_SECONDS = 600.0
-"""The longest time for which a gateway watches without being asked again."""
+"""The longest time for which a gateway watches a topic without being asked again."""
 
 
 class Question(msgspec.Struct, array_like=True):
-    """Watch a topic from now on, or go on to; answer with what was seen.
+    """Start or continue to watch a topic, and answer with what was seen.
 
     Attributes:
-        trace: names this trace, so that several can go on at once.
-        topic: what to watch.
-        origin: the node whose broadcasts are meant; "" for anybody's.
-        seconds: from now; 0: watch no longer.
-        limit: the first messages that are kept.
+        trace: the id of this trace, because several may run at once.
+        topic: the topic to watch.
+        origin: the node whose broadcasts are traced; "" for all nodes.
+        seconds: how long to watch from now on; 0 to stop watching.
+        limit: how many messages are kept; later ones are not.
     """
 
     trace: str
@@ -34,20 +34,20 @@ class Question(msgspec.Struct, array_like=True):
 
 
 class Fate(msgspec.Struct, array_like=True):
-    """What became of one broadcast at one gateway, until now.
+    """What has happened to one broadcast at one gateway so far.
 
     Attributes:
         origin: the node that published it.
-        sequence: the origin's number of it.
-        event: of the broadcast.
-        bytes: of its payload.
-        arrived: seconds since the epoch, by the gateway's clock.
-        members: channels joined to the topic then, or joining.
-        delivered: number of members it was delivered to.
-        filtered: number of members it was not for, by reason.
-        dropped: number of members that did not get it, by reason.
-        held: number of members for whom it waits behind a join, or for what must come first.
-        unsent: number of members whose clients have not taken it yet.
+        sequence: its number, counted by its origin.
+        event: its event.
+        bytes: the size of its payload.
+        arrived: when it arrived, in seconds since the epoch, by the gateway's clock.
+        members: the number of channels that were joined or joining then.
+        delivered: the number of members that it was delivered to.
+        filtered: by reason, the number of members that it was not meant for.
+        dropped: by reason, the number of members that it was not delivered to.
+        held: the number of members for which it waits for a pending join or an earlier message.
+        unsent: the number of members to whose clients it has not been sent completely.
     """
 
     origin: str
@@ -64,7 +64,7 @@ class Fate(msgspec.Struct, array_like=True):
 
     @property
     def waiting(self) -> int:
-        """Number of members for whom the outcome is open."""
+        """The number of members for which the outcome is still open."""
         return self.held + self.unsent
 
 
@@ -72,9 +72,9 @@ class Seen(msgspec.Struct, array_like=True):
     """A gateway's answer.
 
     Attributes:
-        members: channels joined to the topic now, or joining.
-        fates: of the messages that came, in their order.
-        problem: why it does not watch, or empty.
+        members: the number of channels that are joined or joining now.
+        fates: what happened to each message, in the order of arrival.
+        problem: why the gateway does not watch the topic; empty if it does.
     """
 
     members: int
@@ -83,14 +83,14 @@ class Seen(msgspec.Struct, array_like=True):
 
 
 class GatewaySeen(NamedTuple):
-    """One gateway's answer, None if it did not answer in time."""
+    """One gateway's answer; None if it did not answer in time."""
 
     gateway: str
     seen: Seen | None
 
 
 class Published(NamedTuple):
-    """A broadcast that the tracer published itself, at a time by its own clock, through a proxy."""
+    """A broadcast that the tracer itself published, when (by its own clock), and through which proxy."""
 
     origin: str
     sequence: int
@@ -99,12 +99,12 @@ class Published(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What became of some messages at every gateway.
+    """What happened to some messages at every gateway.
 
     Attributes:
-        messages: (origin, sequence) of each, in their order.
-        published: those that the tracer published, by the same key.
-        gateways: what each gateway has seen.
+        messages: (origin, sequence) of each message, in order.
+        published: the messages that the tracer published, by the same key.
+        gateways: what each gateway saw.
     """
 
     messages: list[tuple[str, int]]
@@ -113,15 +113,15 @@ class Trace(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        """Whether every gateway with members has had every message and has nothing more to do with it."""
+        """Return whether every gateway with members has finished with every message."""
         return bool(self.messages) and all(_settled(each.seen, self.messages) for each in self.gateways)
 
 
 def followed(gateways: list[GatewaySeen], count: int) -> list[tuple[str, int]]:
-    """The first messages that came to any gateway when all of them watched already.
+    """Return the first messages that reached a gateway after all gateways had begun to watch.
 
-    Gateways begin to watch one after another: of each origin, what is older than the first of some gateway
-    may have passed that one unseen.
+    Gateways do not begin to watch at the same time. Of each origin, messages older than the first one that
+    some gateway saw are left out, because that gateway may have missed them.
     """
     began: dict[str, int] = {}
     arrived: dict[tuple[str, int], float] = {}

@@ -1,4 +1,4 @@
-"""Asks all gateways what becomes of some messages: the asking side of `gateway.trace`."""
+"""Asks all gateways what happens to some messages: the calling side of `gateway.trace`."""
 
 import asyncio
 import secrets
@@ -21,10 +21,10 @@ class Tracer:
     """One trace.
 
     Args:
-        bus: where to publish.
-        calls: to the gateways.
-        gateways: their ids.
-        answer_seconds: each has for an answer; beyond it the others are believed alone.
+        bus: the bus on which to publish.
+        calls: sends the questions to the gateways.
+        gateways: the ids of the gateways.
+        answer_seconds: how long each gateway may take to answer; after that its answer is left out.
     """
 
     def __init__(self, bus: Bus, calls: Calls, gateways: list[str], answer_seconds: float) -> None:
@@ -41,11 +41,11 @@ class Tracer:
         """Watch, publish or wait, and ask until nothing waits any more or the time is over.
 
         Args:
-            topic: what to follow.
-            seconds: at most.
-            count: of messages.
-            publish: (event, payload), so often; None to wait for others' messages.
-            deliver: publishes and returns when a proxy has it.
+            topic: the topic to watch.
+            seconds: the longest time to watch.
+            count: the number of messages.
+            publish: (event, payload) to publish `count` times; None to wait for messages of others.
+            deliver: publishes a message and returns when a proxy has accepted it.
         """
         question = Question(self._name, topic, "", seconds + 2 * self._answer_seconds, MAX_MESSAGES)
         if publish is not None:

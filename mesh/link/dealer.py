@@ -1,8 +1,9 @@
-"""The gateway's end of one link: a DEALER (ZeroMQ RFC 28) to one worker, and the report of its death.
+"""The gateway's end of one link: a DEALER (ZeroMQ RFC 28) to one worker, which detects the worker's death.
 
-A worker that dies ends its connection, which the socket's monitor reports at once. A frozen worker is found
-out by ZeroMQ's heartbeats (ZMTP 3.1, RFC 37), which end the connection, or by its silence on link and bus.
-The phases of a link, and why one that ended is not taken up again, are in phases.py.
+When a worker process dies, its connection ends and the socket's monitor reports this at once. A frozen
+worker is detected by ZeroMQ's heartbeats (ZMTP 3.1, ZeroMQ RFC 37), which end the connection, or because it
+is silent on both link and bus. phases.py describes the phases of a link, and why a link that ended is never
+resumed.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _ENDED = Phase.ENDED
 
 PING_SECONDS = 1.0
 PING = commands.encode_batch([])
-"""A batch without commands says that we are there: every worker understands it."""
+"""A batch without commands shows that this gateway is alive: every worker accepts it."""
 
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -48,22 +49,23 @@ class Dealer:
     """A link to one worker.
 
     Args:
-        context: of the socket.
-        settings: of links.
-        gateway: this gateway's id.
-        worker: the worker's id, as announced.
-        address: where it listens.
-        key: its public CURVE key, in Z85, if it announced one.
-        handlers: are told what happens.
+        context: the ZeroMQ context of the socket.
+        settings: the settings of links.
+        gateway: the id of this gateway.
+        worker: the id of the worker, as announced.
+        address: the address on which the worker listens.
+        key: the worker's public CURVE key, in Z85, if it announced one.
+        handlers: called when something happens on the link.
 
     Attributes:
-        received: commands that came on this link, Welcome included.
-        version: of the link protocol that both speak; 0 until the worker has welcomed us.
-        heard_at: when the last message came, in event-loop time; first, when we began to connect.
+        received: the number of commands received on this link, including Welcome.
+        version: the common version of the link protocol; 0 until Welcome is received.
+        heard_at: when the last message was received, in event-loop time; initially, when the link was
+            created.
 
     Raises:
         MeshError: if the address or the key cannot be used.
-        ZMQError: if no socket can be made, e.g. because too many files are open.
+        ZMQError: if no socket can be created, e.g. because too many files are open.
     """
 
     def __init__(
@@ -119,11 +121,11 @@ class Dealer:
         sockets.connect(self._socket, self._address, self._key.encode() if self._key else None)
 
     def _looked_up(self, answer: Answer) -> None:
-        """The worker announced a name; libzmq must not look it up, because its threads would wait."""
+        """The worker announced a name: it is resolved here, because libzmq would block its own threads."""
         if self.phase is not Phase.RESOLVING:
             return
         if isinstance(answer, OSError):
-            reason = f"its name cannot be looked up: {answer.strerror or answer}"
+            reason = f"its name cannot be resolved: {answer.strerror or answer}"
             self._fail(End.CONNECTION, reason)
             return
         self._address = answer[0]
@@ -134,46 +136,46 @@ class Dealer:
 
     @property
     def phase(self) -> Phase:
-        """How far the link is."""
+        """The phase of the link."""
         return self._phases.phase
 
     @property
     def up(self) -> bool:
-        """Whether the worker has welcomed us, and the link has not ended."""
+        """Whether Welcome was received, and the link has not ended."""
         return self._phases.phase is Phase.UP
 
     @property
     def was_up(self) -> bool:
-        """Whether the worker ever has, also after the end."""
+        """Whether Welcome was ever received, even if the link has ended."""
         return self._up_since is not None
 
     @property
     def up_seconds(self) -> float:
-        """How long ago the worker welcomed us; 0 if it never did."""
+        """For how many seconds the link has been up; 0 if it never was."""
         return self._loop.time() - self._up_since if self._up_since is not None else 0.0
 
     @property
     def behind(self) -> bool:
-        """Whether much waits for the worker."""
+        """Whether too much waits for the worker."""
         return self._batches.behind
 
     @property
     def waiting_bytes(self) -> int:
-        """What ZeroMQ has not taken yet."""
+        """The bytes that ZeroMQ has not accepted yet."""
         return self._batches.waiting_bytes
 
     def send(self, command: commands.ToWorker) -> None:
-        """Send a command with this tick's batch."""
+        """Send a command with the batch of this tick."""
         self._batches.add(command)
 
     def end_if_silent(self, seconds: float) -> None:
-        """End the link if nothing has come over it for longer than `seconds`."""
+        """End the link if nothing was received on it for longer than `seconds`."""
         self._reader.read_now()
         if self._loop.time() - self.heard_at > seconds:
-            self._fail(End.SILENCE, f"nothing came for {seconds:g} s, neither on the link nor on the bus")
+            self._fail(End.SILENCE, f"silent for {seconds:g} s on both the link and the bus")
 
     def close(self) -> None:
-        """Send what there is and end the link."""
+        """Send waiting commands and end the link."""
         if self.phase is not Phase.ENDED:
             self._handle(Event.CLOSE)
 
@@ -182,7 +184,7 @@ class Dealer:
     def _handle(self, event: Event) -> None:
         try:
             actions = self._phases.handle(event)
-        except PhaseError as error:  # a defect of ours costs this link only
+        except PhaseError as error:  # a defect of ours must not affect other links
             log.error("a link is given up", worker=self.worker, reason=str(error))
             self._fail(End.PROTOCOL, str(error))
             return
@@ -201,7 +203,7 @@ class Dealer:
     def _fail(self, end: End, reason: str) -> None:
         """The link has ended by itself."""
         if end is not End.PROTOCOL and self.phase is not Phase.ENDED:
-            self._reader.read_now()  # what the worker said before it went
+            self._reader.read_now()  # what the worker sent before the end
         if self.phase is not Phase.ENDED:
             self._ended = end, reason
             self._handle(Event.FAILED)
@@ -219,7 +221,7 @@ class Dealer:
             self._reader.look_again()
 
     def _ping(self) -> None:
-        self._send(PING)  # if the queue is full, what is in it says the same
+        self._send(PING)  # if the queue is full, the batches in it serve the same purpose
         self._timer = self._loop.call_later(PING_SECONDS, self._ping)
 
     def _message(self, frames: list[bytes]) -> None:
@@ -229,7 +231,7 @@ class Dealer:
                 raise WireError(f"link message of {len(frames)} frames; want 1")
             received = read_to_gateway(frames[0])
         except WireError as error:
-            self._broken(str(error))  # what else it has sent can no longer be counted
+            self._broken(str(error))  # the count of received commands would be wrong from now on
             return
         unreadable, phases = None, self._phases
         for command in received:
@@ -240,7 +242,7 @@ class Dealer:
             if own is None:
                 try:
                     self._on_command(self.worker, command)  # type: ignore[arg-type]
-                except Exception as error:  # it must not affect the commands behind it
+                except Exception as error:  # must not affect the commands after it
                     self._failed(command, error)
             else:
                 unreadable = own(self, command) or unreadable
@@ -269,12 +271,12 @@ class Dealer:
             self._fail(End.PROTOCOL, "the worker has ended the link")
             return
         if self.up and (welcome.version, welcome.worker) == (self.version, self.worker):
-            counters.count("link_commands_malformed")  # once is enough, twice changes nothing
+            counters.count("link_commands_malformed")  # a second Welcome has no effect
             return
         spoken = commands.SPOKEN.oldest <= welcome.version <= commands.SPOKEN.newest
         if self.up or not spoken or welcome.worker != self.worker:
             said = f"Welcome of version {welcome.version} by {welcome.worker[:64]!r}"
-            wanted = f"want one, of version {commands.SPOKEN}, by the worker that was announced"
+            wanted = f"want version {commands.SPOKEN}, by the announced worker (docs/protocol.md §3)"
             self._broken(f"{said}; {wanted}")
             return
         self._timer.cancel()
@@ -288,7 +290,7 @@ class Dealer:
         theirs = Versions(command.oldest, command.newest)
         counters.count("links_incompatible")
         log.error(
-            "worker speaks other versions of the link: upgrade one of the two; no channel goes there",
+            "worker speaks other versions of the link: upgrade one of the two; no channel is placed there",
             worker=self.worker,
             theirs=str(theirs),
             ours=str(commands.SPOKEN),
@@ -320,7 +322,7 @@ _OWN: dict[type, Callable[..., str | None]] = {
     Malformed: Dealer._malformed,
     Unknown: Dealer._unknown,
 }
-"""Commands that concern the link itself."""
+"""The commands that concern the link itself."""
 
 _ACTIONS: dict[Action, Callable[[Dealer], None]] = {
     Action.CONNECT: Dealer._connect,

@@ -1,4 +1,4 @@
-"""A worker's end of the link from one gateway, from its Hello on."""
+"""The worker's state of the link from one gateway, after its Hello."""
 
 from mesh.link.batches import Batches
 from mesh.link.phases import TABLE, Phase
@@ -9,12 +9,12 @@ class GatewayLink:
     """One link, as the router keeps it.
 
     Attributes:
-        gateway: id of the gateway.
-        version: of the link protocol that both speak.
-        heard_at: when the last message came, in event-loop time.
-        up_since: when Hello came.
-        batches: what is sent on it.
-        phases: how far it is.
+        gateway: the id of the gateway.
+        version: the common version of the link protocol.
+        heard_at: when the last message was received, in event-loop time.
+        up_since: when Hello was received.
+        batches: the commands to be sent on the link.
+        phases: the phase of the link.
     """
 
     __slots__ = ("batches", "gateway", "heard_at", "phases", "up_since", "version")

@@ -1,6 +1,6 @@
-"""What gateways and workers do with what happens on their links: one object for each end.
+"""The functions that gateways and workers pass to their links: one object for each end.
 
-Every handler returns at once. An exception in `on_command` costs the channel that the command names.
+No handler may wait. An exception in `on_command` ends the channel that the command names.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,16 @@ from mesh.link.malformed import Malformed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DealerHandlers:
-    """What a gateway does with what happens on its links; one object for all of them.
+    """The handlers of a gateway; one object for all of its links.
 
     Attributes:
-        on_up: called with the worker that has welcomed us.
+        on_up: called with the worker whose Welcome was received.
         on_command: called with (worker, command).
-        on_malformed: called with (worker, command) for what names whom it concerns, but cannot be read.
-        on_down: called with (worker, how, why), once, when the link has ended by itself.
-        on_incompatible: called with the worker when it speaks other versions; the link is closed.
-        on_behind: called with (worker, whether much waits for it) when that changes.
+        on_malformed: called with (worker, command) if a command cannot be decoded, but names its channel or
+            topic.
+        on_down: called with (worker, end, reason), once, when the link has ended by itself.
+        on_incompatible: called with the worker if no version is in common; the link is closed.
+        on_behind: called with (worker, whether too much waits for it) when that changes.
     """
 
     on_up: Callable[[str], None]
@@ -34,15 +35,15 @@ class DealerHandlers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterHandlers:
-    """What a worker does with what happens on its links. A link is named by its routing id.
+    """The handlers of a worker. A link is identified by its routing id.
 
     Attributes:
-        on_up: called with (link, gateway id) when a gateway says hello.
+        on_up: called with (link, gateway id) when Hello was received.
         on_command: called with (link, command).
-        on_malformed: called with (link, channel) for a command that names one, but cannot be read.
-        on_down: called with the link when a gateway is gone.
-        on_gone: called with that gateway's id.
-        on_behind: called with (link, whether much waits for its gateway) when that changes.
+        on_malformed: called with (link, channel) if a command names a channel, but cannot be decoded.
+        on_down: called with the link when its gateway is gone.
+        on_gone: called with the id of that gateway.
+        on_behind: called with (link, whether too much waits for its gateway) when that changes.
     """
 
     on_up: Callable[[bytes, str], None]

@@ -1,22 +1,22 @@
-"""The phases of a link between one gateway and one worker, as either end sees it.
+"""The phases of a link between one gateway and one worker, as seen from either end.
 
-A link is one ZeroMQ connection and no more: its commands are counted and refer to channels that the other
-end knows, so a link that ended is never taken up again. The gateway makes another one, with a new DEALER,
-and its channels start over. Therefore ENDED is final.
+A link is exactly one ZeroMQ connection: both ends count its commands, and commands refer to channels that
+the other end knows. So a link that ended is never resumed. The gateway makes a new one, with a new DEALER,
+and its channels start again. Therefore ENDED is final.
 
-    RESOLVING   the worker announced a name, which is looked up (gateway only)
-    GREETING    connected, or about to be: Hello has to be answered by Welcome. Nothing else is said.
+    RESOLVING   the worker announced a name, which is being resolved (gateway only)
+    GREETING    connected or connecting: Hello must be answered by Welcome before anything else is sent
     UP          commands flow in both directions
     ENDED       nothing is sent or handled any more
 
-- FAILED: it ended by itself. The connection broke, the peer was silent, broke the protocol, or was too far
-  behind; its channels crash (REPORT_DOWN).
-- REJECTED: the worker speaks no version that we do (REPORT_INCOMPATIBLE). There is no use in trying again.
-- CLOSE: this end is done. What it has queued is sent first (FLUSH), and nobody needs to be told.
+- FAILED: the link ended by itself. The connection broke, or the peer was silent, broke the protocol, or
+  fell too far behind; its channels crash (REPORT_DOWN).
+- REJECTED: there is no common version (REPORT_INCOMPATIBLE), so another attempt would be useless.
+- CLOSE: this end stops. Queued commands are sent first (FLUSH), and nothing is reported.
 
-Hello is queued while the name is looked up and the connection made. A gateway's end begins in RESOLVING or
-GREETING, a worker's end in GREETING, when Hello has come, and is UP before anything else is handled. The
-commands are those of docs/protocol.md §3; the sockets are DEALER and ROUTER of ZeroMQ RFC 28.
+Hello is queued while the name is resolved and the connection is established. A gateway's end begins in
+RESOLVING or GREETING. A worker's end begins in GREETING when Hello arrives, and is UP before anything else
+is handled. docs/protocol.md §3 specifies the commands; the sockets are DEALER and ROUTER of ZeroMQ RFC 28.
 
 Pure.
 """
@@ -27,7 +27,7 @@ from mesh.phases import Table
 
 
 class Phase(Enum):
-    """How far a link is; see above."""
+    """The phase of a link; see above."""
 
     RESOLVING = auto()
     GREETING = auto()
@@ -36,13 +36,13 @@ class Phase(Enum):
 
 
 class Event(Enum):
-    """What happens to a link."""
+    """An event in the life of a link."""
 
     RESOLVED = auto()
     WELCOMED = auto()
-    """The worker has said Welcome."""
+    """Welcome was received."""
     REJECTED = auto()
-    """It has said Incompatible."""
+    """Incompatible was received."""
     FAILED = auto()
     CLOSE = auto()
 
@@ -52,9 +52,9 @@ class Action(Enum):
 
     CONNECT = auto()
     FLUSH = auto()
-    """Send what is queued."""
+    """Send queued commands."""
     RELEASE = auto()
-    """Close what belongs to the link, and send no more."""
+    """Release the link's resources, and send nothing more."""
     REPORT_UP = auto()
     REPORT_DOWN = auto()
     REPORT_INCOMPATIBLE = auto()
@@ -76,6 +76,6 @@ TABLE: Table[Phase, Event, Action] = {
     (Phase.UP, Event.FAILED): _FAILED,
     (Phase.UP, Event.CLOSE): _CLOSED,
 }
-"""What is not here is not possible: an error."""
+"""An event that is missing for a phase is an error."""
 
 FIRST = (Phase.RESOLVING, Phase.GREETING)

@@ -1,13 +1,13 @@
 """The worker's end of its links: one ROUTER (ZeroMQ RFC 28) for all gateways.
 
-ROUTER does not tell when a peer goes. The socket's monitor does, but not which peer. So after each
-disconnection every gateway is sent a Ping, and sending it to one that is gone fails (ROUTER_MANDATORY). The
-monitor may report before the ROUTER has noticed, so there are several Pings, and one each second in any
-case.
+**Dead gateways.** A ROUTER does not report that a peer is gone. The socket's monitor does, but not which
+peer. So after each disconnection every gateway is sent a Ping, and sending it to a gateway that is gone
+fails (ROUTER_MANDATORY). The monitor may report before the ROUTER has noticed, so several Pings are sent,
+and in any case one each second.
 
-A worker that was frozen for longer than the gateways wait must not carry out what they had sent before they
-gave it up: their channels run elsewhere by now. On waking it holds what arrives, sends Pings, and carries
-on with the links that are still there.
+**Waking from a freeze.** A worker that was frozen for longer than gateways wait must not carry out what
+they sent before they gave it up: their channels run elsewhere by now. When it wakes, it holds what arrives,
+sends Pings, and continues with the links that still exist.
 """
 
 import asyncio
@@ -38,21 +38,21 @@ _chance = random.SystemRandom().random
 PING_SECONDS = 1.0
 PINGS_AFTER_DISCONNECT_SECONDS = (0.0, 0.01, 0.1)
 WAKING_SECONDS = 0.25
-"""For libzmq to notice which connections have ended meanwhile."""
+"""How long libzmq may take after a freeze to notice which connections have ended in the meantime."""
 
 
 class Router:
     """A worker's links to all gateways.
 
     Args:
-        context: of the socket.
-        worker: this worker's id.
-        settings: of links.
-        bind: where to listen.
+        context: the ZeroMQ context of the socket.
+        worker: the id of this worker.
+        settings: the settings of links.
+        bind: the address to listen on.
 
     Attributes:
-        address: where gateways connect.
-        key: the public CURVE key that they have to expect there, in Z85, if there is one.
+        address: the address that gateways connect to.
+        key: the public CURVE key of this listener, in Z85, if there is one.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Router:
         self._awake = asyncio.get_running_loop().time()
         self._waking: asyncio.TimerHandle | None = None
         self._held: list[list[bytes]] = []
-        reachable(bind, settings.advertise_host)  # before there is a socket to close again
+        reachable(bind, settings.advertise_host)  # raises before a socket is opened
         self._socket = sockets.link_router(context, settings)
         bound, self._monitor = sockets.bound(self._socket, bind, LINKS)
         self.address = reachable(bound, settings.advertise_host)
@@ -80,16 +80,16 @@ class Router:
 
     @property
     def links(self) -> int:
-        """How many gateways are linked."""
+        """The number of linked gateways."""
         return len(self._links)
 
     @property
     def waiting_bytes(self) -> int:
-        """What ZeroMQ has not taken yet, of all links."""
+        """The bytes that ZeroMQ has not accepted yet, of all links."""
         return sum(each.batches.waiting_bytes for each in self._links.values())
 
     def version(self, link: bytes) -> int:
-        """Of a link; 0 if it is gone."""
+        """Return the version of a link; 0 if it has ended."""
         known = self._links.get(link)
         return known.version if known is not None else 0
 
@@ -101,9 +101,10 @@ class Router:
         self._ping_again()
 
     def send(self, link: bytes, command: commands.ToGateway) -> int:
-        """Queue a command for one gateway; returns how many were sent on its link, Welcome included.
+        """Queue a command for one gateway; return the number of commands sent on its link, including
+        Welcome.
 
-        For a gateway that is gone it is dropped.
+        If the gateway is gone, the command is dropped.
         """
         known = self._links.get(link)
         if known is None:
@@ -113,7 +114,7 @@ class Router:
         return batches.count
 
     def close(self) -> None:
-        """Send what there is and stop."""
+        """Send waiting commands and stop."""
         for link in list(self._links):
             self._handle(link, Event.CLOSE)
         for timer in (self._timer, self._waking):
@@ -132,7 +133,7 @@ class Router:
             self._batch(frames)
 
     def _was_frozen(self) -> bool:
-        """Whether this process stood still for longer than gateways wait for it."""
+        """Return whether this process was frozen for longer than gateways wait for it."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now - self._awake > self._patience and self._waking is None:
@@ -180,7 +181,7 @@ class Router:
     def _carry_out(self, link: bytes, command: commands.ToWorker) -> None:
         try:
             self._handlers.on_command(link, command)
-        except Exception as error:  # it must not affect the commands behind it
+        except Exception as error:  # must not affect the commands after it
             counters.count("handlers_failed")
             log.error("handling a command failed", gateway=self._gateway(link), exc_info=error)
             channel = getattr(command, "channel", None)
@@ -188,7 +189,7 @@ class Router:
                 self._handlers.on_malformed(link, channel)
 
     def _malformed(self, link: bytes, command: Malformed | Unknown) -> str | None:
-        """End the channels that it names; returns why the link must end, if it names none."""
+        """End the channels that the command names; return why the link must end, if it names none."""
         if type(command) is Malformed and not command.attributed:
             return command.reason
         counters.count("link_commands_malformed")
@@ -200,11 +201,11 @@ class Router:
         return None
 
     def _broken(self, link: bytes, reason: str) -> None:
-        """What a peer says cannot be read: its link ends, and its gateway is told, as far as it reads."""
+        """A message of a peer cannot be decoded: end its link and inform the gateway, if possible."""
         counters.count("link_messages_malformed")
         known = self._links.get(link)
         if known is None:
-            self._say("link message of a stranger dropped", link, reason=reason)
+            self._say("link message dropped: its sender has not said Hello", link, reason=reason)
             return
         gateway, now = known.gateway, asyncio.get_running_loop().time()
         if self._backoff.failed(gateway, End.PROTOCOL, now - known.up_since, now, _chance()):
@@ -216,7 +217,7 @@ class Router:
         self._lost(link)
 
     def _say(self, event: str, link: bytes, **fields: object) -> None:
-        """Log it once for each gateway, and once for all peers that have not said Hello."""
+        """Log this once for each gateway, and once for all peers that have not sent Hello."""
         gateway = self._gateway(link)
         if gateway not in self._said:
             live = {"", gateway, *(each.gateway for each in self._links.values())}
@@ -224,13 +225,13 @@ class Router:
             log.error(event, gateway=gateway, **fields)
 
     def gateway_silent(self, gateway: str, seconds: float) -> bool:
-        """End the links of a gateway that were silent for longer than `seconds`; whether any is left."""
+        """End a gateway's links that were silent for longer than `seconds`; return whether any is left."""
         self._reader.read_now()
         since = asyncio.get_running_loop().time() - seconds
         links = [link for link, each in self._links.items() if each.gateway == gateway]
         silent = [link for link in links if self._links[link].heard_at < since]
         for link in silent:
-            log.warning("gateway says nothing, neither on the link nor on the bus", gateway=gateway)
+            log.warning("gateway is silent on both the link and the bus", gateway=gateway)
             self._end(link)
         return len(silent) < len(links)
 
@@ -313,7 +314,7 @@ class Router:
             return
         try:
             actions = known.phases.handle(event)
-        except PhaseError as error:  # a defect of ours costs this link only
+        except PhaseError as error:  # a defect of ours must not affect other links
             log.error("a link is given up", gateway=known.gateway, reason=str(error))
             actions = known.phases.handle(Event.FAILED)
         for action in actions:
@@ -339,4 +340,4 @@ _ACTIONS: dict[Action, Callable[[Router, bytes, GatewayLink], None]] = {
     Action.REPORT_UP: lambda router, link, known: router._handlers.on_up(link, known.gateway),
     Action.REPORT_DOWN: Router._report_down,
 }
-"""CONNECT and REPORT_INCOMPATIBLE are a gateway's: only it resolves, and only it is rejected."""
+"""CONNECT and REPORT_INCOMPATIBLE are used only by gateways."""

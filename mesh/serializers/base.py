@@ -12,37 +12,37 @@ from mesh.messages import Message
 
 
 class Frame(NamedTuple):
-    """One message as a transport sends it."""
+    """One message, as a transport sends it."""
 
     data: bytes
     binary: bool
-    """Whether it goes out as a binary message; else as UTF-8 text."""
+    """Whether it is sent as a binary message; otherwise as UTF-8 text."""
 
 
 class Serializer(Protocol):
-    """One client protocol version. Stateless: one instance serves all connections.
+    """One version of the client protocol. Stateless: one instance serves all connections.
 
-    Payloads come and go encoded, as (codec, data). Every `encode_*` raises EncodeError for what the
-    protocol version cannot express; the caller skips, counts and logs that message.
+    Payloads are passed encoded, as (codec, data). Every `encode_*` raises EncodeError for what the protocol
+    version cannot express; the caller skips, counts and logs that message.
     """
 
     name: str
     carries_binary: bool
-    """Whether payloads of codec BINARY can be expressed at all."""
+    """Whether payloads of codec BINARY can be expressed."""
 
     def decode(self, data: bytes, binary: bool) -> Message:
-        """Read one message of a client; raises DecodeError for anything else."""
+        """Decode one message of a client. Raises DecodeError for anything else."""
 
     def encode_reply(
         self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes
     ) -> Frame:
-        """A `phx_reply` with `{"status", "response"}`."""
+        """Encode a `phx_reply` with `{"status", "response"}`."""
 
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A push to one client: carries the channel's join_ref, and no ref."""
+        """Encode a push to one client, with the channel's join_ref and no ref."""
 
     def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A broadcast: neither join_ref nor ref, equal for all receivers."""
+        """Encode a broadcast, without join_ref and ref, the same for all receivers."""
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
-        """`phx_close` or `phx_error`: ref equals join_ref."""
+        """Encode `phx_close` or `phx_error`, with ref equal to join_ref."""

@@ -1,4 +1,4 @@
-"""V2's binary frames: one kind byte, one-byte sizes, the fields, the data.
+"""V2's binary frames: a kind byte, the size of each field in one byte, the fields, and the data.
 
 Source: Phoenix.Socket.V2.JSONSerializer; the layouts are those of Phoenix 1.7 and 1.8.
 """
@@ -14,7 +14,7 @@ _SERVER_FIELDS = {PUSH: 3, REPLY: 4, BROADCAST: 2}
 
 
 def decode_push(data: bytes) -> Message:
-    """Read kind 0: `00 | sizes of join_ref ref topic event | fields | data`.
+    """Decode kind 0: `00 | sizes of join_ref ref topic event | fields | data`.
 
     Raises:
         DecodeError: for another kind, truncation, or fields that are not UTF-8.
@@ -27,7 +27,7 @@ def decode_push(data: bytes) -> Message:
         end += size
         ends.append(end)
     if end > len(data):
-        raise DecodeError(f"V2 binary push of {len(data)} bytes announces fields up to byte {end}")
+        raise DecodeError(f"V2 binary push of {len(data)} bytes declares fields up to byte {end}")
     a, b, c, d = ends
     try:
         join_ref, ref = str(data[5:a], "utf-8"), str(data[a:b], "utf-8")
@@ -38,15 +38,15 @@ def decode_push(data: bytes) -> Message:
 
 
 def encode_client_push(join_ref: Any, ref: Any, topic: str, event: str, data: bytes) -> bytes:
-    """Kind 0 as a client sends it, with a ref. Raises EncodeError if a field is longer than 255 bytes."""
+    """Encode kind 0 as a client sends it, with a ref. Raises EncodeError for a field over 255 bytes."""
     return _pack(PUSH, (_ref(join_ref), _ref(ref), _field(topic), _field(event)), data)
 
 
 def decode_server(data: bytes) -> tuple[int, list[str], bytes]:
-    """Read what a server sends: (kind, fields, data).
+    """Decode a server's message into (kind, fields, data).
 
-    The fields of a push are join_ref, topic, event; of a reply join_ref, ref, topic, status; of a broadcast
-    topic, event.
+    The fields of a push are join_ref, topic, event; those of a reply join_ref, ref, topic, status; those of
+    a broadcast topic, event.
 
     Raises:
         DecodeError: for another kind, truncation, or fields that are not UTF-8.
@@ -60,7 +60,7 @@ def decode_server(data: bytes) -> tuple[int, list[str], bytes]:
         fields.append(data[start : start + size])
         start += size
     if start > len(data):
-        raise DecodeError(f"V2 binary message of {len(data)} bytes announces fields up to byte {start}")
+        raise DecodeError(f"V2 binary message of {len(data)} bytes declares fields up to byte {start}")
     try:
         return data[0], [str(each, "utf-8") for each in fields], data[start:]
     except UnicodeDecodeError as error:
@@ -68,17 +68,17 @@ def decode_server(data: bytes) -> tuple[int, list[str], bytes]:
 
 
 def encode_reply(join_ref: Any, ref: Any, topic: Any, status: str, data: bytes) -> bytes:
-    """Kind 1. Raises EncodeError if a field is longer than 255 bytes."""
+    """Encode kind 1. Raises EncodeError for a field over 255 bytes."""
     return _pack(REPLY, (_ref(join_ref), _ref(ref), _field(topic), _field(status)), data)
 
 
 def encode_push(join_ref: Any, topic: str, event: str, data: bytes) -> bytes:
-    """Kind 0, from the server: no ref. Raises EncodeError if a field is longer than 255 bytes."""
+    """Encode kind 0 as a server sends it, without a ref. Raises EncodeError for a field over 255 bytes."""
     return _pack(PUSH, (_ref(join_ref), _field(topic), _field(event)), data)
 
 
 def encode_broadcast(topic: str, event: str, data: bytes) -> bytes:
-    """Kind 2. Raises EncodeError if a field is longer than 255 bytes."""
+    """Encode kind 2. Raises EncodeError for a field over 255 bytes."""
     return _pack(BROADCAST, (_field(topic), _field(event)), data)
 
 
@@ -94,6 +94,6 @@ def _field(value: Any) -> bytes:
     field = (value if isinstance(value, str) else str(value)).encode()
     if len(field) > FIELD_BYTES:
         raise EncodeError(
-            f"{field[:32]!r}… is {len(field)} bytes; a field of a binary frame holds {FIELD_BYTES}"
+            f"{field[:32]!r}… has {len(field)} bytes; a field of a binary frame has at most {FIELD_BYTES}"
         )
     return field

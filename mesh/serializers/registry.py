@@ -1,6 +1,6 @@
-"""Which serializer a client's `vsn` asks for. Source: Phoenix.Socket.negotiate_serializer.
+"""Chooses the serializer for a client's `vsn`. Source: Phoenix.Socket.negotiate_serializer.
 
-`vsn` must be a full semantic version and match `~> 1.0.0` or `~> 2.0.0`; absent means 1.0.0.
+`vsn` must be a complete semantic version that matches `~> 1.0.0` or `~> 2.0.0`; if absent, it is 1.0.0.
 """
 
 import re
@@ -15,7 +15,7 @@ DEFAULT_VSN = "1.0.0"
 
 _NUMBER = r"(0|[1-9]\d*)"
 _PRE = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
-# semver.org §2, §9, §10; \Z and ASCII so that neither a newline nor other digits slip through.
+# semver.org §2, §9, §10; \Z and ASCII, so that neither a newline nor non-ASCII digits match.
 _VERSION = re.compile(
     rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PRE}(?:\.{_PRE})*)?(\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?\Z",
     re.ASCII,
@@ -29,10 +29,10 @@ BY_NAME: dict[str, Serializer] = {each.name: each for each in (*SERIALIZERS.valu
 
 
 def negotiate(vsn: object, format: object = None) -> Serializer:
-    """The serializer for a client's parameters `vsn` and `format` ("json", the default, or "msgpack").
+    """Return the serializer for a client's `vsn` and `format` ("json", the default, or "msgpack").
 
     Raises:
-        RemoteProtocolError: if it is not a version we speak; the connection is refused with 403.
+        RemoteProtocolError: if the version is not supported; the connection is refused with 403.
     """
     match = _VERSION.match(vsn) if isinstance(vsn, str) else None
     if match is None:
@@ -40,9 +40,9 @@ def negotiate(vsn: object, format: object = None) -> Serializer:
     major, minor, patch, pre, _build = match.groups()
     serializer = SERIALIZERS.get((major, minor))
     if serializer is None or (patch == "0" and pre):
-        raise RemoteProtocolError(f"vsn {vsn!r} is not spoken here; want ~> 2.0.0 or ~> 1.0.0")
+        raise RemoteProtocolError(f"vsn {vsn!r} is not supported; want ~> 2.0.0 or ~> 1.0.0")
     if format is None or format == "json":
         return serializer
     if format == MSGPACK_FORMAT and major == "2":
         return MSGPACK
-    raise RemoteProtocolError(f"format {format!r} is not spoken here; want json, or msgpack with vsn 2.0.0")
+    raise RemoteProtocolError(f"format {format!r} is not supported; want json, or msgpack with vsn 2.0.0")

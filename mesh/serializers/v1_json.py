@@ -1,7 +1,7 @@
 """V1: an object with exactly topic, event, payload, ref.
 
-Source: Phoenix.Socket.V1.JSONSerializer. join_ref is never sent; in `phx_close` and `phx_error` the
-ref carries it. The opcode is ignored: V1 JSON in a binary frame is V1 JSON.
+Source: Phoenix.Socket.V1.JSONSerializer. join_ref is never sent; in `phx_close` and `phx_error`, ref
+contains it. The opcode is ignored: V1 JSON may also arrive in a binary frame.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ _decode_payload = msgspec.json.Decoder().decode
 
 
 class _Envelope(msgspec.Struct):
-    """The four keys must be there, join_ref may be, extra keys are ignored: as in Phoenix."""
+    """The four keys are required, join_ref is optional, others are ignored, as in Phoenix."""
 
     topic: Any
     event: Any
@@ -37,7 +37,7 @@ class V1JSON:
     carries_binary = False
 
     def decode(self, data: bytes, binary: bool) -> Message:
-        """Read one JSON object, whatever the opcode."""
+        """Decode one JSON object, regardless of the opcode."""
         try:
             envelope = _decode(data)
             payload = bytes(envelope.payload)
@@ -51,22 +51,22 @@ class V1JSON:
     def encode_reply(
         self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes
     ) -> Frame:
-        """A `phx_reply`."""
+        """Encode a `phx_reply`."""
         _require_json(codec)
         return _frame(topic, REPLY, b'{"status":%b,"response":%b}' % (_encode(status), data), ref)
 
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A push of the server to one channel; V1 cannot say to which join."""
+        """Encode a push to one channel. V1 cannot express which join it belongs to."""
         _require_json(codec)
         return _frame(topic, event, data, None)
 
     def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A broadcast."""
+        """Encode a broadcast."""
         _require_json(codec)
         return _frame(topic, event, data, None)
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
-        """`phx_close` or `phx_error`; ref is null unless the join carried a join_ref."""
+        """Encode `phx_close` or `phx_error`; ref is null unless the join contained a join_ref."""
         return _frame(topic, event, data, join_ref)
 
 
@@ -80,4 +80,4 @@ def _frame(topic: Any, event: str, payload: bytes, ref: Any) -> Frame:
 
 def _require_json(codec: int) -> None:
     if codec != JSON:
-        raise EncodeError("V1 clients cannot receive binary payloads; they need vsn 2.0.0")
+        raise EncodeError("V1 clients cannot receive binary payloads; they must connect with vsn 2.0.0")

@@ -1,7 +1,7 @@
 """V2: `[join_ref, ref, topic, event, payload]` in text frames, binary payloads in binary frames.
 
-Source: Phoenix.Socket.V2.JSONSerializer; captured bytes in its tests. Payload bytes are inserted as they
-are: nothing here decodes or re-encodes a payload, it is only checked on the way in.
+Source: Phoenix.Socket.V2.JSONSerializer, and bytes captured in its tests. A client's payload is decoded
+once, to check it; what is passed on are the client's own bytes. Payloads to clients are inserted unchanged.
 """
 
 from typing import Any
@@ -26,14 +26,14 @@ class V2JSON:
     carries_binary = True
 
     def decode(self, data: bytes, binary: bool) -> Message:
-        """Read a text frame as JSON and a binary frame as a binary push."""
+        """Decode a text frame as JSON, and a binary frame as a binary push."""
         if binary:
             return binary_frames.decode_push(data)
         try:
             envelope = _decode(data)
             payload = bytes(envelope.payload)
-            # Raw skips over numbers out of range; the whole connection must end with 1011 for them,
-            # so they have to be found before the payload travels on.
+            # Raw does not check the range of numbers. A number out of range must end the connection (1011),
+            # so it has to be detected before the payload is passed on.
             value = _decode_payload(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V2 message: {error}") from None
@@ -44,7 +44,7 @@ class V2JSON:
     def encode_reply(
         self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes
     ) -> Frame:
-        """A `phx_reply`; binary when the response is."""
+        """Encode a `phx_reply`, in a binary frame if the response is binary."""
         if codec == BINARY:
             return Frame(binary_frames.encode_reply(join_ref, ref, topic, status, data), True)
         _require_json(codec)
@@ -52,7 +52,7 @@ class V2JSON:
         return Frame(b'%b,{"status":%b,"response":%b}]' % (head[:-1], _encode(status), data), False)
 
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A push of the server to one channel."""
+        """Encode a push to one channel."""
         if codec == BINARY:
             return Frame(binary_frames.encode_push(join_ref, topic, event, data), True)
         _require_json(codec)
@@ -60,14 +60,14 @@ class V2JSON:
         return Frame(b"%b,%b]" % (head[:-1], data), False)
 
     def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A broadcast, the same bytes for every receiver."""
+        """Encode a broadcast, the same bytes for every receiver."""
         if codec == BINARY:
             return Frame(binary_frames.encode_broadcast(topic, event, data), True)
         _require_json(codec)
         return Frame(b"[null,null,%b,%b,%b]" % (_encode(topic), _encode(event), data), False)
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
-        """`phx_close` or `phx_error`."""
+        """Encode `phx_close` or `phx_error`."""
         head = _encode((join_ref, join_ref, topic, event))
         return Frame(b"%b,%b]" % (head[:-1], data), False)
 

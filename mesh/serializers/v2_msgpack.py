@@ -1,7 +1,7 @@
 """V2 in msgpack: the same five elements, as one msgpack array in a binary frame (`format=msgpack`).
 
-Phoenix has no such format. A payload that is msgpack `bin` is a binary payload; any other is what
-JSON would carry, and what a JSON client sent is translated here, once for all msgpack clients.
+Phoenix has no such format. A payload of msgpack type `bin` is a binary payload; any other is what JSON
+would express. A payload that a JSON client sent is converted here, once for all msgpack clients.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ class V2Msgpack:
     carries_binary = True
 
     def decode(self, data: bytes, binary: bool) -> Message:
-        """Read a binary frame as a msgpack array."""
+        """Decode a binary frame as a msgpack array."""
         if not binary:
             raise DecodeError("a text frame; with format=msgpack every message is a binary frame")
         try:
@@ -45,7 +45,7 @@ class V2Msgpack:
     def encode_reply(
         self, join_ref: Any, ref: Any, topic: Any, status: str, codec: int, data: bytes
     ) -> Frame:
-        """A `phx_reply`."""
+        """Encode a `phx_reply`."""
         response = {"status": status, "response": _raw(codec, data)}
         try:
             return Frame(_encode((join_ref, ref, topic, REPLY, response)), True)
@@ -53,15 +53,15 @@ class V2Msgpack:
             raise EncodeError(f"a ref cannot be sent as msgpack: {error}") from None
 
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A push of the server to one channel."""
+        """Encode a push to one channel."""
         return Frame(_encode((join_ref, None, topic, event, _raw(codec, data))), True)
 
     def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """A broadcast, the same bytes for every receiver."""
+        """Encode a broadcast, the same bytes for every receiver."""
         return Frame(_encode((None, None, topic, event, _raw(codec, data))), True)
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
-        """`phx_close` or `phx_error`."""
+        """Encode `phx_close` or `phx_error`."""
         return Frame(_encode((join_ref, join_ref, topic, event, _raw(JSON, data))), True)
 
 

@@ -18,7 +18,7 @@ PREFIX = "MESH_"
 
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
-_NOUNS = {int: "an integer", float: "a number", bool: "true or false", list: "a list of texts"}
+_NOUNS = {int: "an integer", float: "a number", bool: "true or false", list: "a list of strings"}
 
 
 class Field(NamedTuple):
@@ -160,4 +160,4 @@ def _convert(kind: type[Any], value: Any) -> Any:
         return value
     if kind in (Path, Secret) and isinstance(value, str):
         return kind(value)
-    raise ValueError("want text")
+    raise ValueError("want a string")

@@ -25,7 +25,7 @@ def _checked(hosts: list[str]) -> list[str]:
     bare = [each[1:-1] if each.startswith("[") and each.endswith("]") else each for each in hosts]
     for given, host in zip(hosts, bare, strict=True):
         if not host or any(each in host for each in "[]/ \0"):
-            raise ValueError(f"{given!r} is no host; want for example '127.0.0.1', '::' or 'localhost'")
+            raise ValueError(f"{given!r} is not a host; want for example '127.0.0.1', '::' or 'localhost'")
     return list(dict.fromkeys(bare))
 
 
@@ -38,7 +38,7 @@ def _networks(networks: list[str]) -> list[str]:
         try:
             ip_network(each, strict=False)
         except ValueError:
-            raise ValueError(f"{each!r} is no network; want for example '10.0.0.0/8' or '::1'") from None
+            raise ValueError(f"{each!r} is not a network; want for example '10.0.0.0/8' or '::1'") from None
     return networks
 
 

@@ -217,7 +217,7 @@ def _from_file(config: Path | None) -> dict[str, Any]:
 
 def _unknown(variable: str) -> str:
     close = difflib.get_close_matches(variable, [field.variable for field in fields().values()], 1)
-    hint = f"; did you mean {close[0]}?" if close else "; `mesh settings` lists all"
+    hint = f"; did you mean {close[0]}?" if close else "; `mesh settings` lists all settings"
     return f"{variable}: unknown setting{hint}"
 
 

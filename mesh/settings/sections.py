@@ -34,13 +34,13 @@ def _check_proxies(proxies: list[str]) -> list[str]:
     for proxy in proxies:
         address(proxy)
         if proxy.endswith(":*") or proxy == "ipc://*":
-            raise ValueError("a proxy needs a fixed address, because every node connects to it")
+            raise ValueError("want a fixed port or path: every node connects to the address of a proxy")
     return proxies
 
 
 def _check_secret(secret: Secret) -> Secret:
     if len(secret.get_secret_value().encode()) < 20:
-        raise ValueError("want at least 20 bytes, e.g. what `openssl rand -hex 32` prints")
+        raise ValueError("want at least 20 bytes, e.g. the output of `openssl rand -hex 32`")
     return secret
 
 
@@ -51,41 +51,67 @@ class BusSettings(Section, frozen=True):
         Texts,
         Check(_check_proxies),
         Meta(
-            description="all proxies' addresses; a subscribers' side is the next port, or the path + .sub"
+            description="addresses of all proxies, as publishers connect to them; subscribers use the "
+            "next TCP port, or the IPC path with .sub appended"
         ),
     ] = field(default_factory=lambda: ["tcp://127.0.0.1:5550"])
     resolve_seconds: Annotated[
-        Seconds, Meta(description="between two look-ups of the proxies' names while every proxy is heard")
+        Seconds,
+        Meta(description="interval of DNS look-ups of the proxies' names while every proxy is connected"),
     ] = 5.0
-    announce_seconds: Annotated[Seconds, Meta(description="between two announcements of a node")] = 1.0
+    announce_seconds: Annotated[
+        Seconds, Meta(description="interval at which a node announces itself to the others")
+    ] = 1.0
     node_down_seconds: Annotated[
         Seconds,
-        Meta(description="of silence, then a node counts as gone, and a link that is silent too ends"),
+        Meta(
+            description="a node that announces nothing for this long is considered down; a link to it "
+            "that is silent as well is ended"
+        ),
     ] = 5.0
     probe_timeout_seconds: Annotated[
-        Seconds, Meta(description="without an answer of the bus, then a warning is logged")
+        Seconds, Meta(description="a warning is logged when the bus has not answered a probe for this long")
     ] = 2.0
     proxy_timeout_seconds: Annotated[
-        Seconds, Meta(description="a proxy may be silent while there are others, then those are used")
+        Seconds,
+        Meta(
+            description="a proxy that has not answered for this long is no longer used if another one "
+            "is available"
+        ),
     ] = 2.0
     listeners_seconds: Annotated[
         Seconds,
         Meta(
-            description="after the only proxy is back, then broadcasts go on even if a node does"
-            " not hear it"
+            description="if no proxy is connected to every node, broadcasts go through one that has "
+            "been connected to this node for this long"
         ),
     ] = 2.0
-    max_message_bytes: Annotated[MessageBytes, Meta(ge=1_000, description="of one frame on the bus")] = (
-        16_000_000
-    )
-    high_water_mark: Annotated[HighWaterMark, Meta(description="messages queued in each ZeroMQ socket")] = (
-        10_000
-    )
-    backlog_messages: Annotated[
-        int, Meta(ge=0, description="messages kept while the proxy is away or its queue is full")
+    max_message_bytes: Annotated[
+        MessageBytes, Meta(ge=1_000, description="largest frame accepted on the bus")
+    ] = 16_000_000
+    high_water_mark: Annotated[
+        HighWaterMark,
+        Meta(description="most messages that ZeroMQ queues in each bus socket (ZMQ_SNDHWM and ZMQ_RCVHWM)"),
     ] = 10_000
-    heartbeat_seconds: Annotated[Heartbeat, Meta(description="between ZeroMQ heartbeats")] = 1.0
-    heartbeat_timeout_seconds: Annotated[Heartbeat, Meta(description="without a sign of the proxy")] = 5.0
+    backlog_messages: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="most messages kept while no proxy is available or its queue is full; further "
+            "messages are dropped and counted",
+        ),
+    ] = 10_000
+    heartbeat_seconds: Annotated[
+        Heartbeat,
+        Meta(description="interval of ZeroMQ heartbeats on connections to proxies (ZMQ_HEARTBEAT_IVL)"),
+    ] = 1.0
+    heartbeat_timeout_seconds: Annotated[
+        Heartbeat,
+        Meta(
+            description="a connection to a proxy is closed when no heartbeat is answered for this long "
+            "(ZMQ_HEARTBEAT_TIMEOUT)"
+        ),
+    ] = 5.0
 
 
 class LinkSettings(Section, frozen=True):
@@ -94,30 +120,54 @@ class LinkSettings(Section, frozen=True):
     bind: Annotated[
         Address | None,
         Meta(
-            description="where a worker listens for gateways; a socket in a private directory if not set,"
-            " for gateways of the same user on the same machine; tcp://HOST:* lets the kernel"
-            " choose the port"
+            description="address on which a worker listens for gateways; tcp://HOST:* lets the kernel "
+            "choose the port. If not set: a socket in a private directory, which only "
+            "gateways of the same user on the same machine can reach"
         ),
     ] = None
     advertise_host: Annotated[
         str | None,
-        Meta(description="the host that gateways connect to, where `bind` listens on all addresses"),
+        Meta(
+            description="host name or address that gateways connect to; needed if `bind` listens on all "
+            "addresses"
+        ),
     ] = None
-    heartbeat_seconds: Annotated[Heartbeat, Meta(description="between ZeroMQ heartbeats")] = 1.0
+    heartbeat_seconds: Annotated[
+        Heartbeat, Meta(description="interval of ZeroMQ heartbeats on links (ZMQ_HEARTBEAT_IVL)")
+    ] = 1.0
     heartbeat_timeout_seconds: Annotated[
-        Heartbeat, Meta(description="without a sign of the peer, then it counts as dead")
+        Heartbeat,
+        Meta(
+            description="a link is ended when no heartbeat is answered, or the peer accepts nothing, "
+            "for this long"
+        ),
     ] = 3.0
-    hello_timeout_seconds: Annotated[Seconds, Meta(description="a worker has to welcome a gateway")] = 5.0
+    hello_timeout_seconds: Annotated[
+        Seconds, Meta(description="a link is ended if the worker does not answer Hello within this time")
+    ] = 5.0
     hold_seconds: Annotated[
-        Seconds, Meta(description="a reply waits at most for the broadcast made before it")
+        Seconds,
+        Meta(
+            description="longest time for which a gateway holds a worker's command until the broadcast "
+            "made before it has arrived"
+        ),
     ] = 0.25
-    max_message_bytes: Annotated[MessageBytes, Meta(ge=2_000_000, description="of one batch")] = 64_000_000
-    high_water_mark: Annotated[HighWaterMark, Meta(description="batches queued in each direction")] = 1_000
+    max_message_bytes: Annotated[
+        MessageBytes, Meta(ge=2_000_000, description="largest batch of commands accepted on a link")
+    ] = 64_000_000
+    high_water_mark: Annotated[
+        HighWaterMark, Meta(description="most batches queued for one peer; beyond this the link is ended")
+    ] = 1_000
     pause_bytes: Annotated[
-        int, Meta(ge=1, description="queued for a peer, then nobody is read from for whom more would be")
+        int,
+        Meta(
+            ge=1,
+            description="bytes queued for one peer above which no further pushes are taken for it; they "
+            "resume at half of it",
+        ),
     ] = 8_000_000
     max_queued_bytes: Annotated[
-        int, Meta(ge=1_000_000, description="queued for a peer, then the link is given up")
+        int, Meta(ge=1_000_000, description="bytes queued for one peer above which the link is ended")
     ] = 64_000_000
 
 
@@ -125,81 +175,150 @@ class GatewaySettings(Section, frozen=True):
     """Clients and their connections."""
 
     host: Annotated[
-        Hosts, Meta(description="addresses to listen on; :: for all, 0.0.0.0 for all of IPv4")
+        Hosts,
+        Meta(description="addresses to listen on; :: for all addresses, 0.0.0.0 for all IPv4 addresses"),
     ] = field(default_factory=lambda: ["127.0.0.1"])
-    port: Annotated[Port, Meta(description="to listen on; 0 lets the kernel choose")] = 4000
-    reuse_port: Annotated[bool, Meta(description="share the port with other gateways (SO_REUSEPORT)")] = (
-        False
-    )
+    port: Annotated[Port, Meta(description="port to listen on; 0 lets the kernel choose one")] = 4000
+    reuse_port: Annotated[
+        bool,
+        Meta(
+            description="whether other gateways on this machine may listen on the same port (SO_REUSEPORT)"
+        ),
+    ] = False
     own_port: Annotated[
         Port | None,
-        Meta(description="a second port, of this gateway alone; 0 lets the kernel choose"),
+        Meta(description="second port, on which only this gateway listens; 0 lets the kernel choose one"),
     ] = None
     tls_certificate: Annotated[
-        Path | None, Meta(description="PEM file of the chain: then clients connect by https and wss only")
+        Path | None,
+        Meta(
+            description="PEM file of the certificate chain; if set, clients must connect by https and wss"
+        ),
     ] = None
     tls_key: Annotated[
-        Path | None, Meta(description="PEM file of its key; in that of the chain if not set")
+        Path | None,
+        Meta(
+            description="PEM file of the private key; if not set, the key is read from the certificate file"
+        ),
     ] = None
     url_host: Annotated[
-        str, Meta(min_length=1, description="the host of the pages that may connect (Origin check)")
+        str,
+        Meta(
+            min_length=1,
+            description="host of the pages that may connect; the Origin header is compared with it",
+        ),
     ] = "localhost"
     trusted_proxies: Annotated[
         Networks,
-        Meta(description="networks whose Forwarded and X-Forwarded-* headers say who the client is"),
+        Meta(
+            description="networks of the reverse proxies whose Forwarded and X-Forwarded-* headers are "
+            "trusted"
+        ),
     ] = field(default_factory=list)
     proxy_protocol: Annotated[
         Literal["off", "required"],
-        Meta(description="whether connections to `port` begin with a PROXY header, version 1 or 2"),
+        Meta(
+            description="whether connections to `port` begin with a PROXY protocol header, version 1 or 2"
+        ),
     ] = "off"
-    idle_timeout_seconds: Annotated[Seconds, Meta(description="without a byte from a client")] = 60.0
+    idle_timeout_seconds: Annotated[
+        Seconds, Meta(description="a connection on which the client sends nothing for this long is closed")
+    ] = 60.0
     handshake_timeout_seconds: Annotated[
-        Seconds, Meta(description="for a request's headers, and again for its body, then 408")
+        Seconds,
+        Meta(
+            description="time limit for receiving the headers of a request, and again for its body; "
+            "then the answer is 408"
+        ),
     ] = 10.0
     keepalive_seconds: Annotated[
-        Seconds, Meta(description="between two HTTP requests of one connection")
+        Seconds, Meta(description="an HTTP connection without a request for this long is closed")
     ] = 75.0
     max_head_bytes: Annotated[
-        int, Meta(ge=1_000, description="of a request's line and headers, then 414 or 431")
+        int,
+        Meta(
+            ge=1_000,
+            description="largest request line with headers; a larger one is answered with 414 or 431",
+        ),
     ] = 65_536
-    max_body_bytes: Annotated[int, Meta(ge=1_000, description="of one HTTP request, then 413")] = 8_000_000
+    max_body_bytes: Annotated[
+        int,
+        Meta(ge=1_000, description="largest body of an HTTP request; a larger one is answered with 413"),
+    ] = 8_000_000
     max_bodies_bytes: Annotated[
-        int, Meta(ge=1_000, description="of all HTTP requests being read or answered, then 503")
+        int,
+        Meta(
+            ge=1_000,
+            description="most bytes of request bodies in memory at a time; a request beyond that is "
+            "answered with 503",
+        ),
     ] = 64_000_000
-    max_frame_bytes: Annotated[int, Meta(ge=1, description="of a client's message")] = 1_000_000
+    max_frame_bytes: Annotated[
+        int,
+        Meta(ge=1, description="largest message of a client; a larger one closes its connection with 1009"),
+    ] = 1_000_000
     max_fragments: Annotated[
-        int, Meta(ge=1, description="frames of one message, then its connection is closed with 1008")
+        int, Meta(ge=1, description="most frames of one message; more close the connection with 1008")
     ] = 65_536
-    max_channels_per_socket: Annotated[int, Meta(ge=1, description="channels joined on one connection")] = (
-        100
-    )
+    max_channels_per_socket: Annotated[
+        int, Meta(ge=1, description="most channels joined on one connection; further joins are refused")
+    ] = 100
     max_unsent_bytes: Annotated[
-        int, Meta(ge=1, description="a client may be behind, then it is closed as too slow")
+        int, Meta(ge=1, description="unsent bytes of one client above which it is closed as too slow")
     ] = 4_000_000
     max_pending_bytes: Annotated[
-        int, Meta(ge=1, description="of messages that wait for pending joins, then reading pauses")
+        int,
+        Meta(
+            ge=1,
+            description="bytes of one client's messages waiting for pending joins above which no more "
+            "is read from it",
+        ),
     ] = 1_000_000
     pause_publisher_bytes: Annotated[
-        int, Meta(ge=1, description="a client may be behind, then `pause_publisher` topics wait for it")
+        int,
+        Meta(
+            ge=1,
+            description="unsent bytes of one client above which its topics with slow_consumer "
+            '"pause_publisher" are paused',
+        ),
     ] = 1_000_000
     pause_publisher_seconds: Annotated[
-        Seconds, Meta(description="they wait for one client, then it is closed as too slow")
+        Seconds,
+        Meta(
+            description="longest time for which topics are paused for one client; then it is closed as "
+            "too slow"
+        ),
     ] = 10.0
     worker_wait_seconds: Annotated[
-        float, Meta(ge=0, le=MAX_SECONDS, description="a join waits for a worker to appear")
+        float,
+        Meta(
+            ge=0,
+            le=MAX_SECONDS,
+            description="longest time for which a join waits until a worker for its topic appears; then "
+            "it is refused",
+        ),
     ] = 5.0
     bus_wait_seconds: Annotated[
-        Seconds, Meta(description="a join waits for the bus to take its topic, then it is refused")
+        Seconds,
+        Meta(
+            description="longest time for which a join waits for the subscription to its topic; then it "
+            "is refused"
+        ),
     ] = 5.0
     max_joins_waiting: Annotated[
-        int, Meta(ge=0, description="joins that wait for a worker, and as many for the bus")
+        int,
+        Meta(
+            ge=0,
+            description="most joins that wait for a worker, and most that wait for a subscription; "
+            "further joins are refused",
+        ),
     ] = 100_000
     max_topic_rest_seconds: Annotated[
         float,
         Meta(
             ge=1,
             le=MAX_SECONDS,
-            description="for which a topic whose joins end workers is refused, at most",
+            description="longest time for which joins of a topic are refused after they have ended workers",
         ),
     ] = 300.0
 
@@ -207,51 +326,95 @@ class GatewaySettings(Section, frozen=True):
 class LimitSettings(Section, frozen=True):
     """Rate limits of one socket; `Channel.rate_limit` sets those of a channel class."""
 
-    pushes_per_second: Annotated[Rate | None, Meta(description="of one socket; unlimited if not set")] = (
-        None
+    pushes_per_second: Annotated[
+        Rate | None, Meta(description="most pushes per second on one socket; unlimited if not set")
+    ] = None
+    push_burst: Annotated[float, Meta(ge=1, description="most pushes that one socket may send at once")] = (
+        50.0
     )
-    push_burst: Annotated[float, Meta(ge=1, description="pushes at once")] = 50.0
-    joins_per_second: Annotated[Rate | None, Meta(description="of one socket; unlimited if not set")] = None
-    join_burst: Annotated[float, Meta(ge=1, description="joins at once")] = 50.0
-    bytes_per_second: Annotated[Rate | None, Meta(description="of one socket; unlimited if not set")] = None
-    byte_burst: Annotated[float, Meta(ge=1, description="bytes at once")] = 1_000_000.0
+    joins_per_second: Annotated[
+        Rate | None, Meta(description="most joins per second on one socket; unlimited if not set")
+    ] = None
+    join_burst: Annotated[float, Meta(ge=1, description="most joins that one socket may send at once")] = (
+        50.0
+    )
+    bytes_per_second: Annotated[
+        Rate | None, Meta(description="most bytes per second from one socket; unlimited if not set")
+    ] = None
+    byte_burst: Annotated[float, Meta(ge=1, description="most bytes that one socket may send at once")] = (
+        1_000_000.0
+    )
 
 
 class WorkerSettings(Section, frozen=True):
     """Channels in a worker."""
 
     max_mailbox_messages: Annotated[
-        int, Meta(ge=1, description="that wait for one channel, then it crashes")
+        int, Meta(ge=1, description="messages waiting for one channel above which it crashes")
     ] = 10_000
     max_mailbox_bytes: Annotated[
-        int, Meta(ge=1, description="of pushes and broadcasts that wait for one channel, then it crashes")
+        int,
+        Meta(
+            ge=1,
+            description="bytes of pushes and broadcasts waiting for one channel above which it crashes",
+        ),
     ] = 64_000_000
     pause_mailbox_messages: Annotated[
-        int, Meta(ge=1, description="that wait for one channel, then its client is not read from")
+        int,
+        Meta(
+            ge=1, description="messages waiting for one channel above which no more is read from its client"
+        ),
     ] = 1_000
     pause_mailbox_bytes: Annotated[
-        int, Meta(ge=1, description="that wait for one channel, then its client is not read from")
+        int,
+        Meta(
+            ge=1,
+            description="bytes of pushes and broadcasts waiting for one channel above which no more is "
+            "read from its client",
+        ),
     ] = 2_000_000
     kill_seconds: Annotated[
-        Seconds, Meta(description="a callback may run on when its channel is replaced or stopped")
+        Seconds,
+        Meta(
+            description="longest time for which a callback may continue to run after its channel was "
+            "replaced or stopped"
+        ),
     ] = 5.0
     join_timeout_seconds: Annotated[
-        Seconds | None, Meta(description="a join may take, then it is refused; unbounded if not set")
+        Seconds | None,
+        Meta(
+            description="longest time that `join` may take; then the join is refused. Unlimited if not set"
+        ),
     ] = None
     max_snapshot_bytes: Annotated[
-        int, Meta(ge=1, le=MAX_SNAPSHOT_BYTES, description="of one channel that moves to another worker")
+        int,
+        Meta(
+            ge=1,
+            le=MAX_SNAPSHOT_BYTES,
+            description="largest state of one channel that moves to another worker",
+        ),
     ] = 1_000_000
 
 
 class LongPollSettings(Section, frozen=True):
     """Clients over long-polling."""
 
-    window_seconds: Annotated[Seconds, Meta(description="a poll waits at most for a message")] = 10.0
+    window_seconds: Annotated[
+        Seconds, Meta(description="longest time for which a poll waits for a message")
+    ] = 10.0
     relay_timeout_seconds: Annotated[
-        Seconds, Meta(description="the gateway that holds a session has to answer, beyond the window")
+        Seconds,
+        Meta(
+            description="time, in addition to the window, within which the gateway that holds a session "
+            "must answer another gateway"
+        ),
     ] = 2.0
-    token_max_age_seconds: Annotated[Seconds, Meta(description="a session's token is valid")] = 1_209_600.0
-    max_sessions: Annotated[int, Meta(ge=1, description="held by one gateway at a time")] = 10_000
+    token_max_age_seconds: Annotated[
+        Seconds, Meta(description="time for which the token of a session is valid")
+    ] = 1_209_600.0
+    max_sessions: Annotated[int, Meta(ge=1, description="most sessions held by one gateway at a time")] = (
+        10_000
+    )
 
 
 class ZeroMQSettings(Section, frozen=True):
@@ -260,29 +423,41 @@ class ZeroMQSettings(Section, frozen=True):
     bind: Annotated[
         Address | None,
         Meta(
-            description="where a gateway listens for ZeroMQ clients, tcp:// or ipc://; not at all"
-            " if not set"
+            description="address on which a gateway listens for ZeroMQ clients, tcp:// or ipc://; it "
+            "does not listen for them if not set"
         ),
     ] = None
-    max_clients: Annotated[int, Meta(ge=1, description="connected to one gateway at a time")] = 50_000
+    max_clients: Annotated[
+        int, Meta(ge=1, description="most ZeroMQ clients connected to one gateway at a time")
+    ] = 50_000
     keepalive_seconds: Annotated[
-        Keepalive, Meta(description="of silence, then TCP asks whether a client is there")
+        Keepalive, Meta(description="TCP sends keep-alive probes to a client that is silent for this long")
     ] = 5
     keepalive_timeout_seconds: Annotated[
-        Keepalive, Meta(description="without an answer to TCP, then a client is gone")
+        Keepalive,
+        Meta(
+            description="the connection of a client that does not answer keep-alive probes for this "
+            "long is closed"
+        ),
     ] = 15
     high_water_mark: Annotated[
-        HighWaterMark, Meta(description="messages queued for one client by ZeroMQ")
+        HighWaterMark, Meta(description="most messages that ZeroMQ queues for one client")
     ] = 1_000
 
 
 class DrainSettings(Section, frozen=True):
     """How a stopping gateway closes its clients' connections."""
 
-    batch_size: Annotated[int, Meta(ge=1, description="connections closed at a time")] = 10_000
-    interval_seconds: Annotated[float, Meta(ge=0, le=MAX_SECONDS, description="between two batches")] = 2.0
+    batch_size: Annotated[int, Meta(ge=1, description="number of connections closed at a time")] = 10_000
+    interval_seconds: Annotated[
+        float, Meta(ge=0, le=MAX_SECONDS, description="pause between two batches")
+    ] = 2.0
     shutdown_seconds: Annotated[
-        Seconds, Meta(description="for all of them, then the rest is closed at once")
+        Seconds,
+        Meta(
+            description="time limit for closing all connections in batches, then the rest is closed at "
+            "once; also for a worker to move its channels"
+        ),
     ] = 30.0
 
 
@@ -291,13 +466,21 @@ class SecuritySettings(Section, frozen=True):
 
     secret_key: Annotated[
         Annotated[Secret, Check(_check_secret)] | None,
-        Meta(description="signs tokens; equal on all nodes, at least 20 bytes; random if not set"),
+        Meta(
+            description="key that signs tokens, at least 20 bytes and the same on all nodes; random if "
+            "not set"
+        ),
     ] = None
     node_key: Annotated[
         Path | None,
-        Meta(description="this process's own CURVE pair, a file of `mesh keys`; no CURVE if not set"),
+        Meta(
+            description="file with this process's own CURVE key pair, made by `mesh keys`; CURVE is "
+            "disabled if not set"
+        ),
     ] = None
-    keys: Annotated[Path, Meta(description="directory of the CURVE keys that are accepted")] = Path("keys")
+    keys: Annotated[Path, Meta(description="directory of the public CURVE keys that are accepted")] = Path(
+        "keys"
+    )
 
 
 class AdminSettings(Section, frozen=True):
@@ -306,12 +489,19 @@ class AdminSettings(Section, frozen=True):
     host: Annotated[Hosts, Meta(description="addresses to listen on")] = field(
         default_factory=lambda: ["127.0.0.1"]
     )
-    port: Annotated[Port | None, Meta(description="to listen on; none if not set")] = None
+    port: Annotated[
+        Port | None, Meta(description="port to listen on; the node does not listen if it is not set")
+    ] = None
     ready_seconds: Annotated[
-        Seconds, Meta(description="since the last round trip through the bus, then a node is not ready")
+        Seconds,
+        Meta(
+            description="a node is reported as not ready when its last round trip through the bus is "
+            "older than this"
+        ),
     ] = 3.0
     stall_warning_seconds: Annotated[
-        Seconds, Meta(description="that callbacks may hold up the event loop, then a warning is logged")
+        Seconds,
+        Meta(description="a warning is logged when callbacks block the event loop for longer than this"),
     ] = 0.25
 
 
@@ -320,5 +510,8 @@ class GarbageSettings(Section, frozen=True):
 
     full_seconds: Annotated[
         Seconds | None,
-        Meta(description="between two full collections, which stop the node; not set: as Python does it"),
+        Meta(
+            description="interval of full collections, during which the node is blocked; if not set, "
+            "Python decides"
+        ),
     ] = 600.0

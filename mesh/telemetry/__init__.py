@@ -1,4 +1,4 @@
-"""What a node tells of itself: logs, counts, hooks. `telemetry.attach("channel_joined", handler)`."""
+"""A node's telemetry: logs, counters, hooks. `telemetry.attach("channel_joined", handler)`."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what opens threads and files only where a node needs it."""
+    """Import modules that open threads and files only when they are needed."""
     if name == "configure_logging":
         return import_module("mesh.telemetry.configuration").configure_logging
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

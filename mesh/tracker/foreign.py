@@ -1,7 +1,7 @@
-"""Checks of the entries that trackers of other nodes send, before any client is shown them. Pure.
+"""Checks the entries that trackers of other nodes send, before clients receive them. Pure.
 
-A worker may be another implementation. One entry that JSON cannot express would keep `presence_state` from
-everybody who joins its topic, and `presence_diff` from all its members.
+A worker may be another implementation. A single entry that JSON cannot express would make `presence_state`
+fail for everybody who joins its topic, and `presence_diff` for all its members.
 """
 
 from mesh import payloads, topics
@@ -11,11 +11,11 @@ from mesh.serializers import envelope
 from mesh.tracker.state import Entry, Meta
 
 MAX_META_BYTES = 20_000
-"""Twice what our own workers allow (mesh/worker/presence/metas.py): there are `phx_ref`s beside it."""
+"""Twice what our own workers allow (mesh/worker/presence/metas.py), to have room for `phx_ref`s."""
 
 
 def flaw(entry: Entry) -> str | None:
-    """Why an entry cannot be shown to clients; None if it can."""
+    """Return why an entry cannot be sent to clients; None if it can."""
     try:
         topics.check(entry.topic)
     except MeshError as error:
@@ -26,12 +26,12 @@ def flaw(entry: Entry) -> str | None:
 
 
 def meta_flaw(meta: Meta) -> str | None:
-    """Why a value is no usable meta; None if it is one."""
+    """Return why a value is not a usable meta; None if it is."""
     try:
         data = payloads.plain(meta)
         if len(data) > MAX_META_BYTES:
-            return f"a meta of {len(data)} bytes; at most {MAX_META_BYTES} are taken"
+            return f"a meta of {len(data)} bytes; at most {MAX_META_BYTES} are accepted"
         envelope.check_payload(data, meta)
     except MeshError as error:
-        return f"a meta that is no object of JSON values: {error}"
+        return f"a meta that is not an object of JSON values: {error}"
     return None

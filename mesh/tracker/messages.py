@@ -1,7 +1,7 @@
 """The messages between the replicas of a tracker: msgpack arrays whose first element is the kind.
 
-They travel on the bus: Gossip and Goodbye on the tracker's own topic, the others to one node. The sender is
-the origin in the header of the message.
+They are sent over the bus: Gossip and Goodbye on the tracker's own topic, the others to one node. The
+sender is the origin in the header of the message.
 """
 
 from typing import Union
@@ -18,9 +18,9 @@ class Gossip(msgspec.Struct, array_like=True, tag=0, frozen=True):
     """To all: what this replica did since its last gossip, if anything.
 
     Attributes:
-        version: of this layout.
-        clock: the sender's; a replica that knows less of it asks for the rest.
-        delta: what it did since its last gossip.
+        version: the version of this layout.
+        clock: the sender's clock; a replica that knows less of it requests the rest.
+        delta: the operations since its last gossip.
         hello: whether the sender has just started; the others then gossip soon, so that it learns who is
             present.
     """
@@ -50,14 +50,14 @@ class Goodbye(msgspec.Struct, array_like=True, tag=3, frozen=True):
 TrackerMessage = Union[Gossip, Request, Transfer, Goodbye]
 
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
-"""What `encode` raises for values that msgpack does not have."""
+"""The exceptions of `encode` for values that msgpack cannot represent."""
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(TrackerMessage).decode
 
 
 def flaw(entry: Entry) -> str | None:
-    """Why an entry cannot be sent to other workers; None if it can."""
+    """Return why an entry cannot be sent to other workers; None if it can."""
     try:
         encode(entry)
     except UNENCODABLE as error:

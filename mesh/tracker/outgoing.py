@@ -1,6 +1,6 @@
 """Encodes the messages of one tracker. An entry that cannot be encoded is left out; the others are sent.
 
-Metas are checked when they are tracked (mesh/worker/presence/metas.py); this is for what passes that check.
+Metas are already checked when they are tracked (mesh/worker/presence/metas.py); this is a second safeguard.
 """
 
 import msgspec
@@ -17,7 +17,7 @@ class Outgoing:
     """The messages of one tracker.
 
     Args:
-        name: of the tracker.
+        name: the name of the tracker.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,5 @@
 """Runs the channels of a worker.
 
-It opens no socket: commands of the link and broadcasts come in, commands and broadcasts go out.
+The package opens no sockets: it is passed link commands and broadcasts, and returns commands and
+broadcasts.
 """

@@ -1,6 +1,7 @@
-"""The application's background tasks on one worker: started when it is up, cancelled when it stops.
+"""The application's background tasks on one worker: started when it is ready, cancelled when it stops.
 
-A task that raises is restarted, after a pause that grows with each failure; one that returns is done.
+A task that raises is restarted, after a delay that grows with each failure; a task that returns is
+finished.
 """
 
 import asyncio
@@ -16,15 +17,15 @@ log = get_logger("mesh.background")
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-"""A task that ran for at least this long before it raised is restarted after the first pause."""
+"""A task that ran for at least this long before it raised is restarted after the shortest delay."""
 
 
 class BackgroundTasks:
     """All background tasks of a worker.
 
     Args:
-        functions: coroutine functions without arguments.
-        kill_seconds: how long a task may take to end after its cancellation.
+        functions: the coroutine functions, which take no arguments.
+        kill_seconds: how long a task may take to end after it is cancelled.
     """
 
     def __init__(self, functions: Sequence[Background], kill_seconds: float) -> None:
@@ -34,7 +35,7 @@ class BackgroundTasks:
         self._closing = False
 
     def start(self) -> None:
-        """Start them all. Does nothing after `aclose`."""
+        """Start all tasks. Has no effect after `aclose`."""
         if not self._closing:
             loop = asyncio.get_running_loop()
             self._tasks = [
@@ -45,7 +46,7 @@ class BackgroundTasks:
             ]
 
     async def aclose(self) -> None:
-        """Cancel them. One that does not end in time is left behind, and logged."""
+        """Cancel all tasks. A task that does not end in time is abandoned and logged."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
@@ -64,7 +65,7 @@ class BackgroundTasks:
             except asyncio.CancelledError:
                 if self._closing:
                     raise
-                error: Exception = ApplicationError("the task was cancelled from inside")
+                error: Exception = ApplicationError("the task was cancelled by its own code")
             except Exception as raised:
                 error = raised
             else:
@@ -81,7 +82,7 @@ class BackgroundTasks:
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
     def _uncancel(self) -> None:
-        """Take back a cancellation from inside, which would otherwise cancel the next run as well."""
+        """Reset a cancellation by the task's own code, which would cancel the next run as well."""
         task = asyncio.current_task()
         while task is not None and task.cancelling() and not self._closing:
             task.uncancel()

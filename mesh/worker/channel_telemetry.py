@@ -1,4 +1,4 @@
-"""What is reported of a channel's life: metrics, log lines at the levels of its class, events of hooks."""
+"""Reports the events of channels: metrics, log lines at the levels of their class, and hooks."""
 
 from time import perf_counter
 from typing import Any
@@ -12,13 +12,13 @@ log = get_logger("mesh.channel")
 
 
 def joined(channel: Channel, started: float, params: Any, status: str) -> None:
-    """A join was answered with `status`.
+    """Report that a join was answered with `status`.
 
     Args:
-        channel: that was joined.
+        channel: the channel.
         started: when the join was taken from the mailbox, by perf_counter.
-        params: of the join.
-        status: of the reply.
+        params: the parameters of the join.
+        status: the status of the reply.
     """
     duration = perf_counter() - started
     stats.join_seconds.observe(duration)
@@ -35,7 +35,7 @@ def joined(channel: Channel, started: float, params: Any, status: str) -> None:
 
 
 def handled(channel: Channel, started: float, event: Any, params: Any) -> None:
-    """A push was handled; its handler began at `started`, by perf_counter."""
+    """Report that a push was handled; its handler began at `started`, by perf_counter."""
     duration = perf_counter() - started
     stats.pushes += 1
     stats.handle_in_seconds.observe(duration)
@@ -47,7 +47,7 @@ def handled(channel: Channel, started: float, event: Any, params: Any) -> None:
 
 
 def crashed(channel: Channel, error: Exception) -> None:
-    """A callback raised."""
+    """Report that a callback raised."""
     counters.count("channels_crashed")
     log.error("channel crashed", **_metadata(channel), exc_info=error)
     if telemetry.attached("channel_crashed"):
@@ -55,19 +55,19 @@ def crashed(channel: Channel, error: Exception) -> None:
 
 
 def moved(channel: Channel) -> None:
-    """The channel goes on at another worker; `terminate` does not run here."""
+    """Report that the channel continues on another worker; `terminate` does not run here."""
     counters.count("channels_moved")
     ended(channel, "moved")
 
 
 def ended(channel: Channel, reason: Any) -> None:
-    """The channel ends here. Unless it moved, `terminate` is about to run."""
+    """Report that the channel ends here. Unless it moved, `terminate` is about to run."""
     if telemetry.attached("channel_ended"):
         telemetry.emit("channel_ended", {}, {**_metadata(channel), "reason": reason})
 
 
 def _logs(channel: Channel, level: str | None) -> bool:
-    """Whether there is a log line. As in Phoenix, topics that begin with `phoenix` are not logged."""
+    """Return whether a line is logged. As in Phoenix, topics that begin with `phoenix` are not logged."""
     if level is None or not telemetry.enabled(level):
         return False
     return not channel.topic.startswith(HEARTBEAT_TOPIC)

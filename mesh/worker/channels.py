@@ -1,4 +1,4 @@
-"""All channels of a worker, by link and number: commands of the links come in, commands for them go out."""
+"""All channels of a worker, by link and number: handles the commands of links, and sends theirs."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
@@ -42,17 +42,17 @@ class Channels:
 
     Args:
         endpoint: the application.
-        bus: where broadcasts go.
-        send: queues a command for the gateway behind a link; returns how many it has sent there.
-        settings: of the worker.
-        version: of the link protocol on a link.
-        make_presences: given what broadcasts to the members that this worker serves, makes its presences.
+        bus: the bus for broadcasts.
+        send: queues a command for the gateway at a link; returns the number of commands sent there.
+        settings: the settings of the worker.
+        version: returns the version of a link.
+        make_presences: makes the worker's presences, given a function that broadcasts to its members.
 
     Attributes:
         mailbox_limits: how much may wait for one channel.
-        push_pauses: the topics and links whose channels handle no pushes now.
+        push_pauses: the topics and links whose channels must not handle pushes now.
         members: the channels by topic, for broadcasts.
-        presences: of the worker.
+        presences: the presences of the worker.
     """
 
     def __init__(
@@ -82,29 +82,29 @@ class Channels:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[tuple[str, str]]:
-        """(mount, pattern) of every route this worker serves."""
+        """Return (mount, pattern) of every route that this worker serves."""
         return [(path, route.pattern) for path, route in self._own_routes()]
 
     def intercepted_patterns(self) -> list[str]:
-        """Patterns of the routes whose broadcasts this worker must see."""
+        """Return the patterns of the routes whose broadcasts this worker must receive."""
         return [route.pattern for _, route in self._own_routes() if route.channel.intercept]
 
     def _own_routes(self) -> Iterator[tuple[str, Route[type[Channel]]]]:
-        """(mount, route) of all routes but those that workers in other languages serve."""
+        """Yield (mount, route) of all routes except those that workers in other languages serve."""
         for path, mount in self.endpoint.mounts.items():
             for route in mount.routes.routes:
                 if not issubclass(route.channel, RemoteChannel):
                     yield path, route
 
-    # From the links
+    # Called for links
 
     def gateway_up(self, link: bytes, gateway: str) -> None:
-        """A link to a gateway is open; its channels may come."""
+        """A gateway is linked: it may send joins."""
         self._gateways[link] = gateway
         self._by_link.setdefault(link, {})
 
     def gateway_down(self, link: bytes) -> None:
-        """A gateway is gone: its channels end, `terminate` runs."""
+        """A gateway is gone: end its channels, for which `terminate` runs."""
         self._gateways.pop(link, None)
         servers = self._by_link.pop(link, {})
         for server in list(servers.values()):
@@ -114,11 +114,11 @@ class Channels:
             self.members.pauses_changed(topic)
 
     def gateway_of(self, link: bytes) -> str:
-        """The id of the gateway behind a link; empty if it is gone."""
+        """Return the id of the gateway at a link; empty if it is gone."""
         return self._gateways.get(link, "")
 
     def handle(self, link: bytes, command: commands.ToWorker) -> None:
-        """Carry out one command of a gateway."""
+        """Carry out a command of a gateway."""
         servers = self._by_link.get(link)
         if servers is None:
             log.warning("command on a link without hello ignored", command=type(command).__name__)
@@ -174,7 +174,7 @@ class Channels:
                 moved.take_back(down.reason)
 
     def malformed(self, link: bytes, number: int) -> None:
-        """A command that names this channel cannot be decoded: the channel crashes, or the join of it."""
+        """A command that names this channel cannot be decoded: crash the channel or its join."""
         server = self.server(link, number)
         if server is not None:
             server.malformed()
@@ -184,13 +184,13 @@ class Channels:
     # Back-pressure (docs/protocol.md §3.3)
 
     def pause_link(self, link: bytes, paused: bool) -> None:
-        """Let the channels of a gateway for which much waits handle no pushes, or let them go on."""
+        """Pause or resume the pushes of all channels of a gateway for which too much waits."""
         self.push_pauses.pause_link(link, paused)
         for server in list(self._by_link.get(link, {}).values()):
             server.pause_pushes(self.push_pauses.paused(server.context.topic, link))
 
     def pause_reading(self, link: bytes, number: int) -> bool:
-        """Ask a gateway not to read from a channel's client; False if it does not understand that."""
+        """Ask a gateway not to read from a channel's client; return False if it does not support that."""
         if self._version(link) < commands.BACK_PRESSURE:
             return False
         self.send(link, commands.PushesPaused(number))
@@ -239,32 +239,32 @@ class Channels:
         return None if route is None or issubclass(route.channel, RemoteChannel) else route
 
     def server(self, link: bytes, number: int) -> ChannelServer | None:
-        """The channel of that number on a link, while it lives."""
+        """Return the live channel with that number on a link, or None."""
         return self._by_link.get(link, {}).get(number)
 
     def counts(self) -> tuple[int, int]:
-        """(channels, topics with members)."""
+        """Return (number of channels, number of topics with members)."""
         return sum(map(len, self._by_link.values())), len(self.members)
 
     def waiting(self) -> int:
-        """How many messages wait in all mailboxes together."""
+        """Return the number of messages in all mailboxes."""
         return sum(server.mailbox.waiting for each in self._by_link.values() for server in each.values())
 
     def waiting_bytes(self) -> int:
-        """Bytes of the pushes and broadcasts that wait in all mailboxes together."""
+        """Return the bytes of the pushes and broadcasts in all mailboxes."""
         return sum(
             server.mailbox.waiting_bytes for each in self._by_link.values() for server in each.values()
         )
 
     def busy(self) -> bool:
-        """Whether some callback runs or waits, or is about to."""
+        """Whether a callback runs, waits, or is about to run."""
         servers = (server for each in self._by_link.values() for server in each.values())
         return bool(self.runners.active or self._tasks) or any(server.context.timed for server in servers)
 
-    # For channel servers
+    # Called by channel servers
 
     def remove(self, server: MovableServer) -> None:
-        """The channel has ended, or has moved: no command and no broadcast is for it any longer."""
+        """Remove a channel that has ended or moved: it receives no commands and broadcasts any longer."""
         self.handoffs.over(server)
         servers, number = self._by_link.get(server.context.link), server.context.number
         if servers is not None and servers.get(number) is server:
@@ -275,10 +275,10 @@ class Channels:
         """End all presences of a channel that has ended."""
         self.presences.untrack_all(owner)
 
-    # For channels that move
+    # Moving channels
 
     async def move_away(self, seconds: float) -> None:
-        """The worker stops: move the channels that can move to others, within `seconds`.
+        """The worker stops: move the channels that can move to other workers, within `seconds`.
 
         From now on it takes no joins.
         """
@@ -287,12 +287,12 @@ class Channels:
         )
 
     def assigns_of(self, mount: str, topic: str) -> Mapping[str, Any]:
-        """What the route of a topic assigns."""
+        """Return the assigns of the route for a topic."""
         route = self.endpoint.mounts[mount].routes.find(topic)
         return route.assigns if route is not None else {}
 
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
-        """The presences of a channel that moves."""
+        """Return the presences of a channel that moves."""
         return self.presences.tracked(owner)
 
     def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
@@ -300,12 +300,12 @@ class Channels:
         self.presences.move_in(owner, tracked)
 
     def move_out(self, server: MovableServer) -> None:
-        """A channel has moved: its presences stay until another worker tracks them."""
+        """Keep the presences of a channel that has moved until another worker tracks them."""
         self.handoffs.moved(server)
         self.presences.move_out(server.context)
 
     def links_closed(self) -> None:
-        """All links have ended: no channel that has moved can be taken back any longer."""
+        """All links have ended: channels that have moved cannot be taken back any longer."""
         self.handoffs.settle_all()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
@@ -315,7 +315,7 @@ class Channels:
         task.add_done_callback(self._tasks.discard)
 
     def live(self) -> list[ChannelInfo]:
-        """What is known of each channel."""
+        """Return information about each channel."""
         return [
             ChannelInfo(
                 server.context.topic,
@@ -348,4 +348,4 @@ HANDLERS: dict[type[Any], Any] = {
     commands.TopicResumed: Channels._resume_topic,
     commands.SocketDown: Channels._socket_down,
 }
-"""All commands but Push, which `handle` looks at first, and Hello, which is the router's."""
+"""All commands except Push, which `handle` checks first, and Hello, which the router handles."""

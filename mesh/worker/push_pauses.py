@@ -1,8 +1,8 @@
-"""Which topics and links are paused, so that their channels handle no pushes. Pure.
+"""The topics and links that are paused, so that their channels handle no pushes. Pure.
 
 A gateway pauses a topic while one of its clients is behind on it (`slow_consumer = "pause_publisher"`). The
-worker itself pauses a link while much waits for the gateway behind it. What clients push meanwhile waits in
-the mailboxes.
+worker itself pauses a link while too much waits for its gateway. Pushes that clients send in the meantime
+wait in the mailboxes.
 """
 
 
@@ -20,15 +20,15 @@ class PushPauses:
         return len(self._topics)
 
     def paused(self, topic: str, link: bytes) -> bool:
-        """Whether a channel on this topic and link handles no pushes."""
+        """Return whether a channel on this topic and link must not handle pushes."""
         return topic in self._topics or link in self._links
 
     def pause_topic(self, topic: str, link: bytes) -> None:
-        """The gateway behind `link` has a client that is behind on the topic."""
+        """Pause a topic: the gateway at `link` has a client that is behind on it."""
         self._topics.setdefault(topic, set()).add(link)
 
     def resume_topic(self, topic: str, link: bytes) -> None:
-        """The gateway behind `link` has no such client any longer."""
+        """Resume a topic: the gateway at `link` has no such client any longer."""
         links = self._topics.get(topic)
         if links is not None:
             links.discard(link)
@@ -36,14 +36,14 @@ class PushPauses:
                 del self._topics[topic]
 
     def pause_link(self, link: bytes, paused: bool) -> None:
-        """Pause the link because much waits for its gateway, or resume it."""
+        """Pause a link because too much waits for its gateway, or resume it."""
         if paused:
             self._links.add(link)
         else:
             self._links.discard(link)
 
     def forget(self, link: bytes) -> list[str]:
-        """The gateway behind `link` is gone; returns the topics that only it had paused."""
+        """Forget a link that has ended; return the topics that only its gateway had paused."""
         self._links.discard(link)
         topics = [topic for topic, links in self._topics.items() if link in links]
         for topic in topics:

@@ -1,11 +1,11 @@
-"""Runs callbacks: one task for all those that do not suspend, one more for each that does.
+"""Runs callbacks: one task for all that do not suspend, and another one for each that does.
 
-A task per callback would cost more than most callbacks do. A runner is a long-lived task that takes
-work from a queue; while the work does not suspend, the runner simply goes on. When it suspends, the
-runner stays with it (so `asyncio.current_task`, time-outs and cancellation work as everywhere) and
-another runner takes over the queue.
+A task per callback would cost more than most callbacks do. A runner is a long-lived task that takes work
+from a queue. While work does not suspend, the runner simply continues with the next piece. When work
+suspends, the runner stays with it (so that `asyncio.current_task`, time-outs and cancellation behave as
+usual) and another runner takes over the queue.
 
-A piece of work runs in an execution context of its own, not in the runner's (mesh/contexts.py).
+Each piece of work runs in an execution context of its own, not in the runner's (mesh/contexts.py).
 """
 
 import asyncio
@@ -20,30 +20,30 @@ from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 CLOSE_SECONDS = 1.0
 IDLE_RUNNERS = 64
-"""Suspended callbacks need a runner each; of those no longer needed this many are kept."""
+"""Each suspended callback needs a runner; this many idle runners are kept."""
 
 
 class Work(Protocol):
     """Something to run.
 
     Attributes:
-        execution_context: in which it runs, also after it was suspended.
-        task: the runner's, while the work runs; None otherwise.
+        execution_context: the context in which it runs, also after it was suspended.
+        task: the runner's task while the work runs; otherwise None.
     """
 
     execution_context: Context
     task: asyncio.Task[None] | None
 
     def run(self) -> Coroutine[Any, Any, None]:
-        """Do some of the work; may submit itself again for the rest. Must not raise."""
+        """Do some of the work; it may submit itself again for the rest. Must not raise."""
 
 
 class Runners:
     """A queue of work and the tasks that run it.
 
     Attributes:
-        active: how many pieces of work were submitted and are not done.
-        slow: what `slow_down` was given last.
+        active: the number of pieces of work that were submitted and are not done.
+        slow: the last argument of `slow_down`.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Runners:
         self._closing = False
 
     def slow_down(self, slow: bool) -> None:
-        """Run one piece of work in each turn of the event loop, or as many as there is time for.
+        """Run only one piece of work in each turn of the event loop, or as many as time permits.
 
         A ChannelServer then handles one message in each run.
         """
@@ -71,11 +71,11 @@ class Runners:
             self._wake()
 
     def owns(self, task: asyncio.Task[Any]) -> bool:
-        """Whether `task` is a runner, which may be idle."""
+        """Return whether `task` is a runner, even an idle one."""
         return task in self._tasks
 
     async def aclose(self) -> None:
-        """Cancel what runs and drop what waits. A callback that does not end in time is left behind."""
+        """Cancel what runs and drop what waits. A callback that does not end in time is abandoned."""
         self._closing = True
         self._queue.clear()
         for task in self._tasks:
@@ -90,7 +90,7 @@ class Runners:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-        # The submitter may be a callback: a runner outlives it, and must not keep its context.
+        # The submitter may be a callback; a runner outlives it and must not keep its context alive.
         context = contexts.fresh()
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._run(), name="channel runner", context=context)
@@ -123,14 +123,14 @@ class Runners:
             await waiter
 
     async def _shake_off(self, task: asyncio.Task[None]) -> None:
-        """Take back the cancellation of a piece of work that has ended, unless the runners are closing.
+        """Reset the cancellation of work that has ended, unless the runners are closing.
 
-        The work that comes next, of another channel, would be cancelled otherwise.
+        Otherwise it would cancel the next piece of work, of another channel.
         """
         while task.cancelling() and not self._closing:
             task.uncancel()
         try:
-            await asyncio.sleep(0)  # a cancellation that the work did not wait for is raised here
+            await asyncio.sleep(0)  # raises a cancellation that the work did not wait for
         except asyncio.CancelledError:
             if self._closing:
                 raise

@@ -1,4 +1,4 @@
-"""Which channels of a worker a broadcast is for: those that intercept it or have subscribed to it."""
+"""The channels of a worker that receive a broadcast: those that intercept it or have subscribed to it."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -20,34 +20,34 @@ _malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
 
 
 class Subscriber(Protocol):
-    """A channel, as one that subscribed to a topic."""
+    """A channel that subscribed to a topic."""
 
     @property
     def mailbox(self) -> Mailbox:
-        """Where its broadcasts are put."""
+        """Receives the broadcasts."""
 
     def named_by(self, sender: Sender) -> bool:
-        """Whether the channel is the sender of a broadcast."""
+        """Return whether the channel is the sender of a broadcast."""
 
 
 class MemberContext(Subscriber, Hashable, Protocol):
-    """A channel, as one whose client is a member of its topic."""
+    """A channel whose client is a member of its topic."""
 
     @property
     def topic(self) -> str:
-        """Which it is a member of."""
+        """The topic."""
 
     @property
     def link(self) -> bytes:
-        """To its client's gateway."""
+        """The link to the client's gateway."""
 
     @property
     def number(self) -> int:
-        """Of the channel on that link."""
+        """The channel's number on that link."""
 
     @property
     def local_topic(self) -> "LocalTopic | None":
-        """What `add` returned for it; None before."""
+        """The result of `add` for it; None before."""
 
 
 class Member(Protocol):
@@ -55,18 +55,18 @@ class Member(Protocol):
 
     @property
     def context(self) -> MemberContext:
-        """Of the channel."""
+        """The channel's context."""
 
     @property
     def mailbox(self) -> Mailbox:
-        """Where the broadcasts that it intercepts are put."""
+        """Receives the broadcasts that it intercepts."""
 
     @property
     def intercepts(self) -> frozenset[str]:
-        """Events whose broadcasts it intercepts."""
+        """The events whose broadcasts it intercepts."""
 
     def pause_pushes(self, paused: bool) -> None:
-        """Handle no pushes while it is true."""
+        """Handle no pushes while `paused` is true."""
 
 
 class LocalTopic:
@@ -74,8 +74,8 @@ class LocalTopic:
 
     Attributes:
         members: their channels.
-        sequence: bus number of this worker's last broadcast to the topic.
-        links: by link: how many of the channels it carries, and the bus number when the first joined.
+        sequence: the bus number of this worker's last broadcast to the topic.
+        links: by link, the number of its channels, and the bus number when the first one joined.
     """
 
     __slots__ = ("links", "members", "sequence")
@@ -90,10 +90,10 @@ class LocalMembers:
     """The members of all topics that a worker serves, and its channels that subscribed to topics.
 
     Args:
-        bus: where this worker subscribes.
+        bus: the bus, on which this worker subscribes.
         send: queues a command for the gateway behind a link.
-        push_pauses: which channels handle no pushes now.
-        recent: what channels that come from another worker may have missed; None if none can.
+        push_pauses: which channels must not handle pushes now.
+        recent: what channels from other workers may have missed; None if none can move.
     """
 
     def __init__(
@@ -111,11 +111,11 @@ class LocalMembers:
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
 
     def __len__(self) -> int:
-        """How many topics have members."""
+        """Return the number of topics with members."""
         return len(self._topics)
 
     def add(self, member: Member) -> LocalTopic:
-        """The client of a channel has joined."""
+        """Add a channel whose client has joined."""
         name, link = member.context.topic, member.context.link
         topic = self._topics.get(name)
         if topic is None:
@@ -128,7 +128,7 @@ class LocalMembers:
         return topic
 
     def remove(self, member: Member) -> None:
-        """The channel has ended."""
+        """Remove a channel that has ended."""
         topic, link = member.context.local_topic, member.context.link
         if topic is None or topic.members.pop(member, self) is self:
             return
@@ -142,7 +142,7 @@ class LocalMembers:
             del self._topics[name]
 
     def subscribe(self, subscriber: Subscriber, topic: str) -> "asyncio.Future[None]":
-        """Deliver broadcasts on `topic` to the channel. None is missed once what is returned is done."""
+        """Deliver broadcasts on `topic` to the channel. None is missed once the returned future is done."""
         topics.check(topic)
         subscribers = self._subscribers.setdefault(topic, {})
         if not subscribers:
@@ -160,7 +160,7 @@ class LocalMembers:
             self._bus.unsubscribe(topics.exact(topic))
 
     def pauses_changed(self, topic: str) -> None:
-        """A topic was paused or resumed: tell its channels whether they are."""
+        """A topic was paused or resumed: inform its channels."""
         found = self._topics.get(topic)
         for member in found.members if found is not None else ():
             member.pause_pushes(self._push_pauses.paused(topic, member.context.link))
@@ -168,13 +168,13 @@ class LocalMembers:
     # Broadcasts
 
     def published(self, topic: str, sequence: int) -> None:
-        """This worker broadcast to `topic`: what its members are sent from now on must follow that."""
+        """This worker has broadcast to `topic`: later commands to its members must follow it."""
         found = self._topics.get(topic)
         if found is not None:
             found.sequence = sequence
 
     def broadcast(self, topic: str, header: Header, data: bytes) -> None:
-        """A broadcast came: give it to the channels that intercept its event or subscribed to its topic."""
+        """Deliver a broadcast to the channels that intercept its event or subscribed to its topic."""
         recent = self._recent is not None and self._recent.keeps(header.event)
         if recent and not _readable(topic, header, data):
             return
@@ -190,7 +190,7 @@ class LocalMembers:
     def _intercept(
         self, found: LocalTopic, readable: bool, topic: str, header: Header, data: bytes
     ) -> bool:
-        """Returns False if it cannot be read; that is looked at only if some channel intercepts it."""
+        """Return False if the broadcast cannot be decoded; checked only if a channel intercepts it."""
         event, sender = header.event, header.sender
         skipped = sender if sender is not None and sender.skip else None
         for member in found.members:
@@ -238,10 +238,10 @@ class LocalMembers:
             if event in member.intercepts:
                 member.mailbox.post_sized(InterceptedBroadcast(event, codec, data))
 
-    # For channels that move
+    # Moving channels
 
     def seen(self, member: Member) -> dict[str, int]:
-        """Of each origin the last broadcast to the channel's topic that this worker received lately.
+        """Return, for each origin, the last broadcast to the channel's topic that was recently received.
 
         Empty for a channel that does not intercept.
         """
@@ -250,7 +250,7 @@ class LocalMembers:
         return self._recent.seen(member.context.topic)
 
     def missed(self, member: Member, seen: dict[str, int]) -> list[InterceptedBroadcast]:
-        """Broadcasts for a channel that was handed over, which its old worker had not received."""
+        """Return broadcasts for a channel that was handed over which its old worker had not received."""
         if self._recent is None or not member.intercepts:
             return []
         context = member.context
@@ -263,7 +263,7 @@ class LocalMembers:
 
 
 def _readable(topic: str, header: Header, data: bytes) -> bool:
-    """Whether a broadcast can be decoded. One that cannot is counted and logged, and no channel sees it."""
+    """Return whether a broadcast can be decoded. If not, it is counted, logged and dropped."""
     try:
         payloads.check_message(header.event, header.codec, data)
     except DecodeError as error:

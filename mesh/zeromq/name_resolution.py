@@ -1,7 +1,7 @@
-"""Addresses with names: a name with many addresses stands for as many proxies.
+"""Resolves the names in addresses: a name with several IP addresses stands for several proxies.
 
-A name is looked up in a thread of its own that nobody waits for: a DNS server that does not answer holds up
-neither the event loop, nor libzmq's threads, nor the end of the process.
+Each look-up runs in a thread of its own that nothing waits for: a DNS server that does not answer blocks
+neither the event loop, nor libzmq's threads, nor the exit of the process.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from ipaddress import ip_address
 from mesh.errors import NodeError
 
 LOOK_UP_SECONDS = 5.0
-"""After this a name counts as not answered; the answer may still come."""
+"""After this time a look-up counts as failed, although the answer may still arrive."""
 
 Answer = list[str] | OSError
-"""Addresses with IP addresses in the place of the name, or why there are none."""
+"""Addresses with IP addresses in place of the name, or the reason why there are none."""
 
 
 def without_name(address: str) -> str | None:
-    """The address as ZeroMQ needs it, if nothing has to be looked up; else None."""
+    """Return the address as ZeroMQ needs it; None if its name must be looked up."""
     if not address.startswith("tcp://"):
         return address
     host, _, port = address[len("tcp://") :].rpartition(":")
@@ -34,7 +34,7 @@ def without_name(address: str) -> str | None:
 
 
 def look_up(address: str, done: Callable[[Answer], None]) -> None:
-    """Look the name in `address` up, and call `done` in this event loop, however long it takes."""
+    """Look up the name in `address`, and call `done` in this event loop whenever the answer arrives."""
     loop = asyncio.get_running_loop()
 
     def work() -> None:
@@ -42,12 +42,12 @@ def look_up(address: str, done: Callable[[Answer], None]) -> None:
             answer: Answer = _addresses(address)
         except OSError as error:
             answer = error
-        except Exception as error:  # what the system's resolver cannot even be asked for
+        except Exception as error:  # the name is not even valid for the system's resolver
             answer = OSError(str(error))
         try:
             loop.call_soon_threadsafe(done, answer)
         except RuntimeError:
-            pass  # the event loop has ended meanwhile
+            pass  # the event loop has ended in the meantime
 
     try:
         threading.Thread(target=work, name="look-up", daemon=True).start()
@@ -56,10 +56,10 @@ def look_up(address: str, done: Callable[[Answer], None]) -> None:
 
 
 async def resolve(address: str, seconds: float = LOOK_UP_SECONDS) -> list[str]:
-    """The addresses that `address` stands for.
+    """Return the addresses that `address` resolves to.
 
     Raises:
-        NodeError: if its name cannot be looked up, or not within `seconds`.
+        NodeError: if its name cannot be resolved within `seconds`.
     """
     known = without_name(address)
     if known is not None:
@@ -70,9 +70,9 @@ async def resolve(address: str, seconds: float = LOOK_UP_SECONDS) -> list[str]:
         async with asyncio.timeout(seconds):
             answer = await answered
     except TimeoutError:
-        raise NodeError(f"cannot look up the name in {address}: no answer in {seconds:g} s") from None
+        raise NodeError(f"cannot resolve the name in {address}: no answer within {seconds:g} s") from None
     if isinstance(answer, OSError):
-        raise NodeError(f"cannot look up the name in {address}: {answer.strerror or answer}")
+        raise NodeError(f"cannot resolve the name in {address}: {answer.strerror or answer}")
     return answer
 
 
@@ -81,5 +81,5 @@ def _addresses(address: str) -> list[str]:
     found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     v4 = sorted({entry[4][0] for entry in found if entry[0] == socket.AF_INET})
     v6 = sorted({entry[4][0] for entry in found if entry[0] == socket.AF_INET6})
-    # A host of both families has an address of each: they are not two proxies.
+    # A host with both families has an address of each: these are not two proxies.
     return [f"tcp://{each}:{port}" for each in v4] or [f"tcp://[{each}]:{port}" for each in v6]

@@ -1,8 +1,8 @@
 """Reads a ZeroMQ socket in the event loop, although its file descriptor is edge-triggered.
 
-The descriptor becomes readable when something may have changed, once; so read until there is nothing
-left, and look again after each send, which may have swallowed the edge (libzmq zmq_getsockopt(3),
-ZMQ_FD and ZMQ_EVENTS).
+The descriptor becomes readable only once after a change. So the socket must be read until it is empty, and
+checked again after each send, which may have consumed the edge (libzmq, zmq_getsockopt(3): ZMQ_FD and
+ZMQ_EVENTS).
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from mesh.tick_budget import TICK_BUDGET_SECONDS
 log = get_logger("mesh.zeromq")
 
 MESSAGES_PER_TURN = 1024
-"""Messages before the event loop gets a turn: above that the latency of other work rises."""
+"""The most messages in one turn of the event loop: with more, the latency of other work increases."""
 
 
 class SocketReader:
-    """Feeds every message of a socket to `handle`; an error in it costs that message only.
+    """Passes every message of a socket to `handle`; an exception in it affects only that message.
 
     Args:
-        per_turn: messages before the event loop gets a turn.
-        budget_seconds: time before the event loop gets a turn.
+        per_turn: the most messages in one turn of the event loop.
+        budget_seconds: the longest time in one turn of the event loop.
         on_behind: called with `behind` when it changes.
 
     Attributes:
-        behind: whether the last turn left messages unread.
+        behind: whether messages were left unread in the last turn.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SocketReader:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._closed = False
-        self._context = contexts.fresh()  # not the caller's, which may be a channel's
+        self._context = contexts.fresh()  # not that of the caller, which may be a channel's
 
     def start(self) -> None:
         """Begin to read."""
@@ -60,28 +60,28 @@ class SocketReader:
         self.look_again()
 
     def close(self) -> None:
-        """Read no more. Must come before the socket is closed."""
+        """Stop reading. Must be called before the socket is closed."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._descriptor)
 
     def look_again(self) -> None:
-        """Read soon, whatever the descriptor says: after each attempt to send on the same socket.
+        """Read soon, regardless of the descriptor: after each attempt to send on the same socket.
 
-        One that fails has looked at the socket as well, and may have swallowed the edge.
+        A failed attempt also processes the socket's events and may have consumed the edge.
         """
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._ready, context=self._context)
 
     def read_now(self) -> None:
-        """Read all that has arrived, at once: before closing a socket whose peer is gone."""
+        """Read everything that has arrived, at once: before closing a socket whose peer is gone."""
         self._ready()
         while self.behind and not self._closed:
             self._ready()
 
     def _readable(self) -> None:
-        if not self._scheduled:  # else this turn had its share, or will have
+        if not self._scheduled:  # otherwise a read is scheduled, or this turn's share is used up
             self._ready()
 
     def _ready(self) -> None:
@@ -99,11 +99,11 @@ class SocketReader:
             frames = socket.recv_multipart(zmq.NOBLOCK)
             try:
                 handle(frames)
-            except Exception as error:  # it must not affect the messages behind it
+            except Exception as error:  # must not affect the messages after it
                 counters.count("handlers_failed")
                 log.error("handling a message failed", exc_info=error)
             if self._closed:
-                return  # by what was handled
+                return  # closed by the handler
             if perf_counter() > end:
                 break
         if not self.behind:

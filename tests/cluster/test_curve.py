@@ -182,7 +182,7 @@ def test_a_program_without_keys_is_told_what_it_needs(curve):
         cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert (
-        "cannot connect: 'tcp://10.0.0.1:5550' is beyond this machine, which needs CURVE keys"
+        "cannot connect: 'tcp://10.0.0.1:5550' is beyond this machine and requires CURVE keys"
         in done.stderr
     )
 

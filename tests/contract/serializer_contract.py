@@ -86,7 +86,7 @@ class SerializerContract:
     @pytest.mark.parametrize("ref", [2**64, -(2**63) - 1, [[2**64]], {"a": 2**64}, DEEP])
     def test_a_ref_or_event_that_would_not_travel_is_a_decode_error(self, serializer, ref):
         for fields in ((ref, "1", "t", "e"), ("1", ref, "t", "e"), ("1", "1", "t", ref)):
-            with pytest.raises(DecodeError, match="beside the payload"):
+            with pytest.raises(DecodeError, match="besides the payload"):
                 serializer.decode(said(serializer, *fields, "{}"), False)
 
     @pytest.mark.parametrize("ref", [0, 2**64 - 1, -(2**63), 1.5, True, DEEP[0], {"a": [1]}])

@@ -39,7 +39,7 @@ async def in_memory():
 async def the_example():
     """The class in the docstring of mesh/bus/contract.py."""
     text = contract.__doc__.partition("    import asyncio")
-    code = (text[1] + text[2]).partition("**Bringing another one**")[0]
+    code = (text[1] + text[2]).partition("**Writing another implementation**")[0]
     names = {}
     exec(textwrap.dedent(code), names)
     nodes = []

@@ -1,1 +1,1 @@
-"""Which nodes there are: what they announce on the bus, and which worker a topic belongs to."""
+"""Node discovery: the announcements of nodes on the bus, and the choice of a worker for a topic."""

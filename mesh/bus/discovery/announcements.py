@@ -1,7 +1,7 @@
-"""Announces on the bus who this node is and what it serves, and reads the announcements of the others.
+"""Announces this node and what it serves on the bus, and reads the announcements of other nodes.
 
-Each node announces itself at a fixed interval, when a new node appears, and when its way to the bus
-changes. The wire format is that of docs/protocol.md §2.1; which nodes there are is kept in a Placement.
+Each node announces itself at a fixed interval, when a new node appears, and when its paths to the bus
+change. docs/protocol.md §2.1 specifies the wire format. The known nodes are kept in a Placement.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ log = get_logger("mesh.nodes")
 _malformed = Complaints(log, "announcement dropped")
 
 MAX_OTHER_VERSIONS = 1_000
-"""Nodes with an incompatible version that are remembered, so that each is logged once."""
+"""The most nodes with an incompatible version that are remembered, so that each is logged once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHandlers:
-    """What a node does when other nodes come and go. None: it has no use for it.
+    """What a node does when other nodes start and stop. None means that the node does not need it.
 
     Attributes:
         up: called with each announcement of a live node.
-        down: called with the announcement of a node that said goodbye or fell silent.
-        lost: called with the id of a node whose link to some other node has ended.
-        accused: called when that is said of this node, which lives.
+        down: called with the announcement of a node that announced its stop or fell silent.
+        lost: called with the id of a node that another node reports as lost, because its link ended.
+        accused: called when another node reports this node as lost.
         gone: called with the id of a node that will not answer any more (departures.py).
     """
 
@@ -48,17 +48,17 @@ class NodeHandlers:
 
 
 class Announcer:
-    """Announces this node, and keeps `placement` current.
+    """Announces this node and keeps `placement` current.
 
     Args:
-        bus: where nodes announce themselves.
-        announcement: of this node.
-        announce_seconds: between two announcements.
-        node_down_seconds: after which a node that says nothing counts as down.
+        bus: the bus on which nodes announce themselves.
+        announcement: the announcement of this node.
+        announce_seconds: the interval between two announcements.
+        node_down_seconds: how long a node may be silent before it counts as down.
 
     Attributes:
         placement: the other nodes.
-        departures: which of them are gone.
+        departures: decides which nodes have stopped or died.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Announcer:
         bus.subscribe(topics.exact(topics.NODES))
 
     def start(self, handlers: NodeHandlers) -> None:
-        """Call `handlers` from now on; announce this node regularly once it can receive the answers.
+        """Call `handlers` from now on, and announce this node regularly as soon as it can receive answers.
 
-        To be called before the bus is started.
+        Must be called before the bus is started.
         """
         self._handlers = handlers
         self.departures.start(self._bus.paths.node_gone, handlers.gone)
@@ -98,13 +98,13 @@ class Announcer:
         self._announce("up")
 
     def report_lost(self, node: str, kind: Literal["gateway", "worker"] = "worker") -> None:
-        """Tell the others that our link to a node has ended by itself."""
+        """Report to the other nodes that our link to a node has ended unexpectedly."""
         self._bus.paths.node_gone(node)
         lost = Announcement(node=node, kind=kind, state="lost")
         self._bus.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
 
     def missed(self) -> dict[str, set[str]]:
-        """By node, the proxies through which it publishes and which this node does not hear."""
+        """Return, by node, the proxies that it publishes through and this node does not receive from."""
         heard = set(self._bus.paths.describe(self._announcement).proxies or ())
         missed = {each.node: set(each.uses or ()) - heard for each in self.placement.nodes()}
         return {node: proxies for node, proxies in missed.items() if proxies}
@@ -130,7 +130,7 @@ class Announcer:
         self._bus.publish_kind(ANNOUNCEMENT, topics.NODES, data=data)
 
     def _agree(self) -> None:
-        """Publish in the newest version that all live nodes read."""
+        """Publish headers in the newest version that all live nodes can read."""
         read = [each.reads for each in self.placement.nodes()]
         self._bus.paths.use_version(common((READ, *read)) or READ.newest)
 
@@ -147,12 +147,12 @@ class Announcer:
             )
 
     def paths_changed(self) -> None:
-        """The bus reaches other nodes in another way: they want to know."""
+        """The paths of the bus have changed: announce it at once."""
         if self._timer is not None:
-            self._announce("up")  # publishers use the proxies that everybody hears
+            self._announce("up")  # publishers use the proxies that every node receives from
 
     def on_announcement(self, _header: Header, data: bytes) -> None:
-        """An announcement has arrived: of another node, of this one, or about one of them."""
+        """Handle an announcement: of another node, of this one, or a report about a lost node."""
         handlers = self._handlers
         if handlers is None:
             return
@@ -198,6 +198,6 @@ class Announcer:
         if new:
             log.debug("node is up", node=announcement.node, kind=announcement.kind)
             if self._timer is not None:
-                self._announce("up")  # so that a newcomer need not wait for our next tick
+                self._announce("up")  # so that the new node need not wait for our next announcement
         if handlers.up is not None:
             handlers.up(announcement)

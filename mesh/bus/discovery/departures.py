@@ -1,8 +1,9 @@
-"""Which nodes have stopped or died, so that nobody waits for their answers.
+"""Decides which nodes have stopped or died, so that nobody waits for their answers.
 
-A node is gone when it has said goodbye, when it has been silent for `bus.node_down_seconds`, or when a node
-saw its link to it end and it does not announce itself soon after. A node that does not receive its
-own announcements, or has not received them for long, cannot tell: its own connection may be what is broken.
+A node counts as gone in three cases: it announced its stop; it was silent for `bus.node_down_seconds`; or
+another node reported that its link to it ended, and it does not announce itself soon afterwards. A node
+that does not receive its own announcements, or began to only recently, decides nothing: its own connection
+may be the broken one.
 """
 
 import asyncio
@@ -11,15 +12,15 @@ from collections.abc import Callable
 from mesh.bus.discovery.placement import Placement
 
 SILENT_ANNOUNCEMENTS = 1.5
-"""After this many missing announcements a node whose link has ended counts as gone; if it were alive, it
-would announce itself at once."""
+"""A node that was reported lost counts as gone if it does not announce itself for this many intervals: a
+live node answers such a report at once."""
 SETTLED_ANNOUNCEMENTS = 2.5
 """A node that has received its own announcements for this many intervals has received those of all others.
-One that has missed this many of its own has lost its connection to the bus."""
+A node that has missed its own for this many intervals has lost its connection to the bus."""
 
 
 class Departures:
-    """Keeps watch over the nodes of a placement."""
+    """Watches the nodes of a placement."""
 
     def __init__(self, placement: Placement, announce_seconds: float) -> None:
         self._on_silent: Callable[[str], None] | None = None
@@ -34,13 +35,14 @@ class Departures:
         """Begin to watch.
 
         Args:
-            on_silent: called with the id of a node that is gone and did not say goodbye, before `on_gone`.
+            on_silent: called with the id of a node that is gone without having announced it, before
+                `on_gone`.
             on_gone: called with the id of each node that is gone.
         """
         self._on_silent, self._on_gone = on_silent, on_gone
 
     def is_gone(self, node: str) -> bool:
-        """Whether the node is known to be gone."""
+        """Return whether the node is known to be gone."""
         if self._placement.get(node) is not None:
             return False
         now = asyncio.get_running_loop().time()
@@ -48,7 +50,7 @@ class Departures:
         return settled and self._hears(now)
 
     def heard_self(self) -> None:
-        """This node's own announcement has come back."""
+        """Record that this node's own announcement was received."""
         now = asyncio.get_running_loop().time()
         if not self._hears(now):
             self._hears_since = now
@@ -58,24 +60,24 @@ class Departures:
         return now - self._heard_self < SETTLED_ANNOUNCEMENTS * self._announce_seconds
 
     def spoke(self, node: str) -> None:
-        """The node has announced itself."""
+        """Record that the node has announced itself."""
         timer = self._accused.pop(node, None)
         if timer is not None:
             timer.cancel()
 
     def left(self, node: str) -> None:
-        """The node has said goodbye."""
+        """Record that the node has announced its stop."""
         self.spoke(node)
         if self._on_gone is not None:
             self._on_gone(node)
 
     def fell_silent(self, node: str) -> None:
-        """Nothing has come from the node for a long time."""
+        """Record that nothing was received from the node for `bus.node_down_seconds`."""
         if self._hears(asyncio.get_running_loop().time()):
             self.left(node)
 
     def accuse(self, node: str) -> None:
-        """Another node saw its link to this node end."""
+        """Record that another node has lost its link to this node."""
         if node not in self._accused and self._placement.get(node) is not None:
             seconds = SILENT_ANNOUNCEMENTS * self._announce_seconds
             loop = asyncio.get_running_loop()

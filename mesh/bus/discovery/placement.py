@@ -1,8 +1,8 @@
-"""Who is alive, who serves which route, and which worker a topic belongs to.
+"""The live nodes, the routes that they serve, and the worker that a topic belongs to.
 
-Nodes announce themselves on the bus; which worker takes a topic is decided by rendezvous hashing, so
-that every gateway reaches the same answer without asking another, and a worker that comes or goes
-moves only its own share of topics.
+Nodes announce themselves on the bus. The worker for a topic is chosen by rendezvous hashing, so that all
+gateways choose the same one without asking each other, and a worker that starts or stops moves only its own
+share of the topics.
 """
 
 from collections.abc import Collection
@@ -18,21 +18,21 @@ VERSION = 1
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says of itself, as a msgpack map; unknown keys are ignored.
+    """What a node announces, as a msgpack map; unknown keys are ignored.
 
     Attributes:
-        version: of this layout.
-        node: id, new with every start.
+        version: the version of this layout.
+        node: the node's id, new with every start.
         kind: "gateway" or "worker".
-        state: "up"; "down" when it says goodbye; "lost" when another node saw its link end.
-        link: a worker's address for links.
-        routes: a worker's (mount, pattern) pairs.
+        state: "up"; "down" when the node stops; "lost" in another node's report that its link to it ended.
+        link: the address on which a worker accepts links.
+        routes: the (mount, pattern) pairs that a worker serves.
         key: a worker's public CURVE key, in Z85, if it has one.
-        machine: the worker's, where `link` can be reached on that machine only (mesh/link/reach.py).
-        proxies: those it hears; None if it does not say.
-        uses: those it publishes through; None if it does not say.
-        urls: of a gateway's listeners.
-        versions: of bus headers that it reads; None: 1 only.
+        machine: the worker's machine, if `link` can be reached only there (mesh/link/reach.py).
+        proxies: the proxies that the node receives from; None if it does not announce them.
+        uses: the proxies that the node publishes through; None if it does not announce them.
+        urls: the addresses of a gateway's listeners.
+        versions: the versions of bus headers that the node reads; None: 1 only.
     """
 
     version: int = VERSION
@@ -50,7 +50,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reads(self) -> Versions:
-        """The versions of bus headers that it reads."""
+        """The versions of bus headers that the node reads."""
         return self.versions or Versions(1, 1)
 
 
@@ -59,10 +59,10 @@ _decode = msgspec.msgpack.Decoder(Announcement).decode
 
 
 def decode(data: bytes) -> Announcement:
-    """Read an announcement.
+    """Decode an announcement.
 
     Raises:
-        WireError: if it is none, or of another version.
+        WireError: if it is not an announcement, or of another version.
     """
     try:
         announcement = _decode(data)
@@ -74,13 +74,13 @@ def decode(data: bytes) -> Announcement:
 
 
 class Placement:
-    """The nodes whose announcements are recent. Time is an argument, in seconds of any one clock."""
+    """The nodes with recent announcements. Time is an argument, in seconds of any one clock."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, tuple[Announcement, float]] = {}
 
     def heard(self, announcement: Announcement, now: float) -> bool:
-        """Take note of an announcement; returns whether the node was unknown before."""
+        """Record an announcement; return whether the node was unknown before."""
         if announcement.state == "down":
             self._nodes.pop(announcement.node, None)
             return False
@@ -89,7 +89,7 @@ class Placement:
         return new
 
     def expire(self, now: float, silence_seconds: float) -> list[Announcement]:
-        """Forget, and return, the nodes that have been silent for longer than that."""
+        """Remove and return the nodes that have been silent for longer than `silence_seconds`."""
         silent = [
             announcement for announcement, heard in self._nodes.values() if now - heard > silence_seconds
         ]
@@ -98,21 +98,21 @@ class Placement:
         return silent
 
     def forget(self, node: str) -> None:
-        """A node is known to be gone."""
+        """Remove a node that is known to have stopped."""
         self._nodes.pop(node, None)
 
     def get(self, node: str) -> Announcement | None:
-        """The last announcement of a node."""
+        """Return the last announcement of a node, or None."""
         entry = self._nodes.get(node)
         return entry[0] if entry else None
 
     def nodes(self) -> list[Announcement]:
-        """All nodes whose announcements are recent."""
+        """Return the announcements of all live nodes."""
         return [announcement for announcement, _ in self._nodes.values()]
 
 
 def choose(key: str, workers: Collection[str]) -> str | None:
-    """The worker that `key` (a topic) belongs to: the one with the highest hash of key and id."""
+    """Return the worker that `key` (a topic) belongs to: the one with the highest hash of key and id."""
     if len(workers) < 2:
         return next(iter(workers), None)
     encoded = key.encode()
@@ -120,5 +120,5 @@ def choose(key: str, workers: Collection[str]) -> str | None:
 
 
 def _weight(key: bytes, worker: str) -> bytes:
-    # keyed by the worker: a separator-free, collision-safe combination of the two
+    # Keyed by the worker, so that no separator is needed and no two pairs collide.
     return blake2b(key, digest_size=8, key=worker.encode()[:64]).digest()

@@ -1,4 +1,4 @@
-"""What waits until a proxy takes it, in the order of the numbers; bounded by count and bytes. Pure."""
+"""The messages that wait for a proxy, in the order of their numbers; bounded by count and bytes. Pure."""
 
 from bisect import bisect_left
 from collections import deque
@@ -8,7 +8,7 @@ from operator import attrgetter
 from mesh.bus.zeromq.resend_buffer import NumberedMessage
 
 MAX_BYTES = 64_000_000
-"""Of the payloads, as for what was sent and may be lost (mesh/bus/zeromq/resend_buffer.py)."""
+"""The most payload bytes, as in the resend buffer (mesh/bus/zeromq/resend_buffer.py)."""
 _sequence = attrgetter("sequence")
 
 
@@ -16,11 +16,12 @@ class Backlog:
     """The messages that wait.
 
     Args:
-        max_messages: that may wait.
-        max_bytes: of their payloads.
+        max_messages: the most messages that may wait.
+        max_bytes: the most bytes that their payloads may have.
 
     Attributes:
-        messages: those that wait, to be read only: whether there are any is asked for each broadcast.
+        messages: the messages that wait; read-only. It is a plain attribute because every broadcast reads
+            it.
     """
 
     def __init__(self, max_messages: int, max_bytes: int = MAX_BYTES) -> None:
@@ -30,7 +31,7 @@ class Backlog:
         self._bytes = 0
 
     def add(self, message: NumberedMessage) -> bool:
-        """Queue one that was published just now; returns whether there was room for it."""
+        """Queue a newly published message; return whether there was room for it."""
         size = _size(message)
         if len(self.messages) >= self._max_messages or self._bytes + size > self._max_bytes:
             return False
@@ -39,16 +40,16 @@ class Backlog:
         return True
 
     def add_lost(self, messages: Iterable[NumberedMessage]) -> None:
-        """Queue what was sent before and may be lost; the bounds are for what is published now."""
+        """Queue messages that were sent and may be lost. The bounds do not apply to these."""
         self.messages = deque(sorted((*messages, *self.messages)))
         self._bytes = sum(map(_size, self.messages))
 
     def remove_first(self) -> None:
-        """It was sent."""
+        """Remove the first message, which was sent."""
         self._bytes -= _size(self.messages.popleft())
 
     def has_any(self, first: int, last: int) -> bool:
-        """Whether one of the messages with these numbers waits."""
+        """Return whether one of the messages with these numbers waits."""
         index = bisect_left(self.messages, first, key=_sequence)
         return index < len(self.messages) and self.messages[index].sequence <= last
 

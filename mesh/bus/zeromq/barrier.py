@@ -1,9 +1,15 @@
-"""Tells when subscriptions are in force: by a probe through every proxy.
+"""Determines when subscriptions are in force, by a probe through every proxy.
 
-A SUB sends its subscriptions to the proxies asynchronously, and a proxy drops what nobody is subscribed to
-(ZeroMQ RFC 29). So, after the subscriptions in question, this node subscribes to a `$sync` topic that it
-has never used and publishes on it until the probe has come back from each proxy that is available. A proxy
+**The problem.** A SUB sends its subscriptions to the proxies asynchronously, and a proxy drops messages
+that nobody is subscribed to (ZeroMQ RFC 29). ZeroMQ does not acknowledge subscriptions.
+
+**The solution.** After the subscriptions in question, this node subscribes to a `$sync` topic that it has
+never used before, and publishes on it until the probe has come back from each available proxy. A proxy
 processes the subscriptions of one connection in order, so by then it has all of them.
+
+Subscriptions made in one tick share a probe, and those made while a probe is under way share the next one.
+An unavailable proxy is not waited for: when it becomes available, its connection is not used until libzmq
+has sent it all subscriptions, which is verified in the same way (`ZeroMQBus.fresh_topic`).
 """
 
 import asyncio
@@ -23,11 +29,11 @@ FIRST_RETRY_SECONDS = 0.001
 LAST_RETRY_SECONDS = 0.1
 
 Batch = dict[Callable[[], None], None]
-"""Those that are called back together, in the order in which they asked."""
+"""Callbacks that run together, in the order in which they were given."""
 
 
 class Barrier:
-    """Batches all that asked in one tick, and all that ask while a probe is on its way, into one probe."""
+    """Combines the callbacks of one tick, or those given while a probe is under way, into one probe."""
 
     def __init__(self, publisher: Publisher, subscriber: Subscriber, timeout_seconds: float) -> None:
         self._publisher = publisher
@@ -47,8 +53,8 @@ class Barrier:
     def when_complete(self, callback: Callable[[], None]) -> Withdraw:
         """Call back once every subscription made before this call is in force.
 
-        Returns what withdraws the callback: without a proxy a batch lasts, and those who come and give up,
-        however many, must not fill the memory.
+        Returns a function that withdraws the callback. Callers that give up must withdraw theirs: without a
+        proxy a batch may wait for long, and abandoned callbacks would accumulate.
         """
         self._waiting[callback] = None
         if not self._topic and not self._scheduled:
@@ -61,7 +67,7 @@ class Barrier:
         self._probed.pop(callback, None)
 
     def close(self) -> None:
-        """Forget who waits."""
+        """Discard all callbacks."""
         if self._retry is not None:
             self._retry.cancel()
         self._waiting.clear()
@@ -96,13 +102,13 @@ class Barrier:
             log.warning("the bus does not answer: joins wait", seconds=round(waited, 1))
 
     def echo(self, topic: str, connection: ProxyConnection) -> None:
-        """A probe has come back."""
+        """Record that a probe has come back."""
         if topic == self._topic:
             self._echoed.add(connection)
             self.check()
 
     def check(self) -> None:
-        """Done, if all proxies that are there have answered, and at least one."""
+        """Call back if every available proxy has answered, and at least one has."""
         connections = self._publisher.connections
         waiting = any(not each.unavailable and each not in self._echoed for each in connections)
         if waiting or not self._echoed:

@@ -26,23 +26,23 @@ from mesh.zeromq import sockets
 log = get_logger("mesh.bus")
 
 REROUTE_SECONDS = 3.0
-"""After a proxy is given up, until what went through it has been sent again and has come."""
+"""How long it may take, after a proxy is given up, to send its messages again and receive them."""
 
 
 class ZeroMQBus:
     """Connects a node to all proxies. Implements Bus (mesh/bus/contract.py).
 
     Args:
-        context: of the node's sockets.
-        node: its id.
-        settings: of the bus.
-        subscribe_timeout_seconds: after which entering a `subscription` raises UnreachableError; None: it
-            waits for a proxy.
+        context: the ZeroMQ context of the node.
+        node: the id of the node.
+        settings: the settings of the bus.
+        subscribe_timeout_seconds: how long entering a `subscription` may take before it raises
+            UnreachableError; None: it waits for a proxy.
 
     Attributes:
         publisher: the publishing half.
         subscriber: the receiving half.
-        paths: which proxies the other nodes hear.
+        paths: the proxies that other nodes receive from.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ZeroMQBus:
         """Begin to send and receive.
 
         Raises:
-            MeshError: if an address or a key cannot be used; `close` is still to be called.
+            MeshError: if an address or a key cannot be used; `close` must still be called.
         """
         self._handlers = handlers
         self._published = handlers.published
@@ -91,7 +91,7 @@ class ZeroMQBus:
         self._names.start()
 
     def close(self) -> None:
-        """Stop; what was published before has a moment to leave."""
+        """Stop, after a moment to send what was published before."""
         if self.subscriber.closed:
             return
         self._names.close()
@@ -107,16 +107,16 @@ class ZeroMQBus:
 
     @property
     def sequence(self) -> int:
-        """The number of the last message this node published."""
+        """The number of the last message that this node published."""
         return self.publisher.sequence
 
     @property
     def unread(self) -> bool:
-        """Whether more has come than could be handled yet."""
+        """Whether messages have arrived that have not been handled yet."""
         return self.subscriber.unread
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
-        """Number a broadcast and queue it; returns its number."""
+        """Number a broadcast, queue it, and return its number."""
         sequence = self.publisher.publish(BROADCAST, topic, event, codec, data, sender)
         stats.broadcasts += 1
         if telemetry.attached("broadcast"):
@@ -126,22 +126,22 @@ class ZeroMQBus:
         return sequence
 
     def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
-        """As `publish`, but only that node gets it."""
+        """As `publish`, but to one node."""
         frame = encode_direct(topic, data)
         return self.publisher.publish(DIRECT, topics.of_node(node), event, codec, frame)
 
     def publish_kind(
         self, kind: int, topic: str, event: str = "", codec: int = 0, data: bytes = b""
     ) -> int:
-        """Number a message between nodes and queue it; returns its number."""
+        """Number a message between nodes, queue it, and return its number."""
         return self.publisher.publish(kind, topic, event, codec, data)
 
     def subscription(self, pattern: str, max_queued: int) -> Subscription:
-        """Broadcasts on a topic, or on all topics that start so."""
+        """Return the broadcasts on a topic, or on all topics with this prefix, for a loop."""
         return Subscription(self._subscriptions, pattern, max_queued)
 
     def subscribe(self, subscription: bytes) -> None:
-        """Receive what starts with these bytes."""
+        """Receive messages whose topic starts with these bytes."""
         self.subscriber.subscribe(subscription)
 
     def unsubscribe(self, subscription: bytes) -> None:
@@ -149,31 +149,32 @@ class ZeroMQBus:
         self.subscriber.unsubscribe(subscription)
 
     def when_subscribed(self, callback: Callable[[], None]) -> Withdraw:
-        """Call back once all subscriptions made so far are in force at every proxy that is there."""
+        """Call back once all subscriptions made so far are in force at every available proxy."""
         return self._barrier.when_complete(callback)
 
     def delivered(self, origin: str, sequence: int) -> bool:
-        """Whether this broadcast has come, or will not come any more."""
+        """Return whether this broadcast has been handled, or will never arrive."""
         return self.subscriber.delivered(origin, sequence)
 
     async def confirmed(self, first: int, last: int) -> None:
-        """Return once proxies have taken all messages with these numbers."""
+        """Return once proxies have accepted all messages with these numbers."""
         await self._confirmations.wait(first, last)
 
     def status(self) -> Status:
-        """How the bus is now."""
+        """Return the current state of the bus."""
         publisher, names = self.publisher, self._names
         problems = (f"{name} ({why})" for name, why in names.problems.items())
         return Status(
             publisher.connected, publisher.backlog, publisher.dropped, (*names.addresses, *problems)
         )
 
-    # Said by publisher and subscriber
+    # Called by publisher and subscriber
 
     def fresh_topic(self, connection: ProxyConnection) -> str:
-        """Subscribed last, so that its echo says that a new connection has all subscriptions.
+        """Subscribe to a new topic, whose echo proves that a new connection has all earlier subscriptions.
 
-        One that was subscribed before is not proof: libzmq repeats them in an order of its own.
+        A topic subscribed to before proves nothing: libzmq sends existing subscriptions in an arbitrary
+        order.
         """
         self._forget_fresh(connection)
         self._fresh_count += 1
@@ -189,7 +190,7 @@ class ZeroMQBus:
             self.subscriber.unsubscribe(topics.exact(topic))
 
     def probe_arrived(self, topic: str, header: Header) -> None:
-        """A probe has come back; one of our own says that the proxy it came through works."""
+        """Handle a probe. One of our own proves that the proxy it came through works."""
         if header.origin != self.node or not header.event.isdecimal():
             return
         index = int(header.event)
@@ -204,40 +205,40 @@ class ZeroMQBus:
             self._barrier.echo(topic, connection)
 
     def interrupted(self, proxy: str) -> None:
-        """Nothing arrives from a proxy any more."""
+        """The connection to a proxy has ended: nothing arrives from it."""
         for connection in self.publisher.connections:
             if connection.address == proxy:
                 self.publisher.interrupted(connection)
 
     def probe_echoed(self) -> None:
-        """A proxy has taken over more messages."""
+        """A probe has come back: a proxy has accepted more messages."""
         self._confirmations.check()
 
     def paths_changed(self) -> None:
-        """The proxies that this node hears, or uses, have changed."""
+        """The proxies that this node receives from or publishes through have changed."""
         if self._handlers is not None and self._handlers.paths_changed is not None:
             self._handlers.paths_changed()
 
     def unread_changed(self, unread: bool) -> None:
-        """More has arrived than could be handled yet, or no longer."""
+        """Report whether messages have arrived that have not been handled yet."""
         if self._handlers is not None and self._handlers.unread is not None:
             self._handlers.unread(unread)
 
     # Names
 
     def _is_settled(self) -> bool:
-        """Whether every proxy that has a name is heard."""
+        """Return whether every configured proxy is connected."""
         connections = self.publisher.connections
         return bool(connections) and all(connection.answering for connection in connections)
 
     def proxy_lost(self) -> None:
-        """A proxy is gone: its name may stand for another by now."""
+        """A proxy is gone: its name may refer to another address by now."""
         self._barrier.check()
         self._names.hurry()
         asyncio.get_running_loop().call_soon(self._forget_vanished)
 
     def _follow_names(self) -> None:
-        """Names were looked up: connect to the addresses that are new, up to MAX_PROXIES."""
+        """Names were looked up: connect to new addresses, up to MAX_PROXIES."""
         self._forget_vanished()
         known = {connection.address for connection in self.publisher.connections}
         self._failures.keep(self._names.addresses)
@@ -256,7 +257,7 @@ class ZeroMQBus:
             self._failures.forget(address)
 
     def _forget_vanished(self) -> None:
-        """An address that its name no longer has is used until its connection ends, and never again."""
+        """Stop using addresses that their names no longer have, as soon as their connections end."""
         wanted = set(self._names.addresses)
         for connection in list(self.publisher.connections):
             if connection.address not in wanted and not connection.connected:

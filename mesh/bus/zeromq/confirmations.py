@@ -1,8 +1,9 @@
-"""Tells when proxies have taken over what was published, without waiting for a proxy that is frozen.
+"""Determines when proxies have accepted what was published, without waiting for a proxy that is frozen.
 
-A probe behind the messages comes back through the proxy that took them. If one owes its answer while
-another that is in use answers, it is doubted: what it took is sent again through the others, in order and
-under the same numbers, and they confirm. It is used again as soon as it answers.
+A probe sent after the messages comes back through the proxy that accepted them. If one proxy in use has not
+answered while another one has, its connection becomes DOUBTED: its messages are sent again through the
+other proxies, in order and with the same numbers, and those proxies confirm them. The doubted proxy is used
+again as soon as it answers.
 """
 
 import asyncio
@@ -12,13 +13,13 @@ from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.publisher import Publisher
 
 DOUBT_SECONDS = 0.25
-"""How long a proxy may owe an answer before it is doubted."""
+"""How long a proxy may leave a probe unanswered before it is doubted."""
 AGAIN_SECONDS = 0.1
-"""Between two probes while an answer is owed."""
+"""The interval of further probes while an answer is outstanding."""
 
 
 class Confirmations:
-    """The waits for messages of one publisher."""
+    """The callers that wait for one publisher's messages to be confirmed."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
@@ -26,7 +27,7 @@ class Confirmations:
         self._scheduled = False
 
     async def wait(self, first: int, last: int) -> None:
-        """Return once proxies have taken all messages with these numbers."""
+        """Return once proxies have accepted all messages with these numbers."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         confirmed = loop.create_future()
@@ -43,7 +44,7 @@ class Confirmations:
             confirmed.cancel()
 
     def _ask_soon(self) -> None:
-        """One probe for all that is published in this turn of the event loop."""
+        """Send one probe for everything that is published in this turn of the event loop."""
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._ask)
@@ -51,7 +52,7 @@ class Confirmations:
     def _ask(self) -> None:
         self._scheduled = False
         topic = topics.of_sync(self._publisher.origin)
-        for connection in self._publisher.in_use:  # all: the others' answers show what one owes
+        for connection in self._publisher.in_use:  # all: only a comparison shows which one does not answer
             self._publisher.probe(topic, connection)
 
     def _doubt(self, first: int, last: int, since: float) -> None:
@@ -60,7 +61,7 @@ class Confirmations:
             self._publisher.doubt([each for each in owing if not _answered(each, since)])
 
     def check(self) -> None:
-        """A probe has come back: tell those whose messages are confirmed."""
+        """A probe has come back: wake the callers whose messages are confirmed."""
         for confirmed, (first, last) in self._waiting.items():
             if not confirmed.done() and not self._publisher.is_pending(first, last):
                 confirmed.set_result(None)

@@ -1,20 +1,28 @@
-"""Tells a message that arrives for the first time from one that has arrived before. Pure.
+"""Distinguishes new messages from messages that have arrived before. Pure.
 
-A message keeps its (origin, sequence) when it is sent again through another proxy, so a receiver drops the
-second copy. Time is an argument, in seconds of any one clock.
+A publisher that loses a proxy sends its latest messages again through another one, with their old (origin,
+sequence). A receiver may have had them through the first proxy, so it remembers the numbers and drops the
+second copy.
+
+**What is bounded.** The numbers of one origin are kept in two generations, `recent` and `older`. After
+REMEMBERED_SECONDS or REMEMBERED numbers the older generation is discarded and replaced by its highest
+number, the `floor`. From then on every number up to the floor counts as having arrived. So a message that
+is this late is dropped even if it has never arrived; by then publishers have stopped sending it again.
+
+Time is an argument, in seconds of any one clock.
 """
 
 REMEMBERED = 131_072
-"""Messages of one origin after which the older half of what is remembered of it goes."""
+"""The most numbers in one generation of one origin."""
 REMEMBERED_SECONDS = 15.0
-"""For how long they are remembered: well above the time after which a silent proxy is given up."""
+"""The length of a generation: well above the time after which a silent proxy is given up."""
 
 REMEMBERED_ORIGINS_SECONDS = 3600.0
-"""An origin of which nothing comes: after a cut it sends again what has come before it."""
+"""How long the floor of a silent origin is kept: after a network failure it sends old messages again."""
 
 
 class _Origin:
-    """What has come of one origin."""
+    """The numbers of one origin."""
 
     __slots__ = ("floor", "older", "recent", "since")
 
@@ -34,14 +42,14 @@ class _Origin:
 
 
 class Duplicates:
-    """Tells a message that comes for the first time from one that has come before."""
+    """The numbers of all origins."""
 
     def __init__(self) -> None:
         self._origins: dict[str, _Origin] = {}
         self._now = 0.0
 
     def is_new(self, origin: str, sequence: int) -> bool:
-        """Whether the message has not come before; from now on it has."""
+        """Return whether the message is new, and remember it."""
         of = self._origins.get(origin)
         if of is None:
             of = self._origins[origin] = _Origin(self._now)
@@ -53,12 +61,12 @@ class Duplicates:
         return True
 
     def has(self, origin: str, sequence: int) -> bool:
-        """Whether the message has come, or is so old that it will not be taken any more."""
+        """Return whether the message has arrived, or is too old to be accepted."""
         of = self._origins.get(origin)
         return of is not None and of.has(sequence)
 
     def tick(self, now: float) -> None:
-        """Time passes: forget what nobody will send again, and origins of which nothing comes."""
+        """Discard old generations, and origins that have been silent for long."""
         self._now = now
         for origin, of in list(self._origins.items()):
             if now - of.since > REMEMBERED_SECONDS:

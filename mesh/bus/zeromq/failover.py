@@ -1,33 +1,35 @@
-"""Keeps each topic in order while it moves from one proxy to another.
+"""Keeps the messages of each topic in order while the topic moves from one proxy to another.
 
-A node publishes a topic through one proxy at a time, and one connection keeps the order (ZeroMQ RFC 29).
-When the proxies in use change, topics are spread over them again, and of two messages on one topic that
-took different proxies the second may arrive first. A marker is what keeps a receiver from handling it.
+A node publishes a topic through one proxy at a time, and one connection preserves the order (ZeroMQ RFC
+29). When the set of proxies in use changes, topics are redistributed, and of two messages on one topic that
+used different proxies the second may arrive first. Markers let a receiver detect this and hold the second
+message.
 
-**The invariant.** A publisher that changes its ways takes a number of its own, the *boundary*, and sends a
-marker with it through every proxy it uses: "what is above this number may come another way than before". A
-receiver handles a message above the boundary only when everything below it has arrived or is lost for good.
+**The invariant.** A publisher that changes its proxies takes a number for itself, the *boundary*, and sends
+a marker with this number through every proxy it uses: "messages above this number may use another path than
+before". A receiver handles a message above the boundary only after everything below it has arrived or is
+certainly lost.
 
-**The proof.** A marker is sent behind all earlier messages of its connection, and proxies pass on in
-order. So the marker that came through a proxy proves that everything sent through it below the
-boundary. `ways` is how many proxies were used before and are used still. When as many markers with `old`
-have come, by different ways, nothing below the boundary can follow but what a lost proxy held; and that is
-another case:
+**The proof.** A marker is sent after all earlier messages of its connection, and a proxy forwards messages
+in order. So a marker that came through a proxy proves that everything sent through this proxy below the
+boundary has arrived. `ways` is the number of proxies that were used before and are still used. When that
+many markers with `old` have arrived, by different ways, the only messages below the boundary that can still
+be missing are those of a lost proxy, which is the second case:
 
-- *A proxy comes into use.* Markers go through those kept (`old`) and those gained. The latter are not
-  waited for. They are there so that a receiver knows of the boundary before the first message on the new
-  way.
-- *A proxy is lost.* What it may have lost is sent again through the others, by number, in front of newer
-  messages. When all of that is sent, the next marker goes through all proxies that are left. A receiver
-  that waits for the lost proxy's marker now waits for these instead: the latest boundary counts, and what
-  is above the first one waits for it.
+- *A proxy is added.* Markers go through the proxies that are kept (`old`) and those that are added. The
+  latter are not waited for; they tell a receiver of the boundary before the first message on the new path.
+- *A proxy is lost.* The messages that it may have lost are sent again through the others, with their
+  numbers, before newer messages. When all of them are sent, the next marker goes through all remaining
+  proxies. A receiver that waits for the lost proxy's marker now waits for these markers instead: the latest
+  boundary decides when to continue, and the messages above the first one are held until then.
 
-**What is bounded.** A receiver waits for `bus.proxy_timeout_seconds` and three seconds more; within that
-time a lost proxy is given up and what it held is sent again. After it, order may be violated, which is
-logged and counted (`bus_moves_expired`). Markers are repeated for two seconds, for nodes that did not hear
-all proxies yet; one that is not above what is settled already has no effect.
+**What is bounded.** A receiver waits for at most `bus.proxy_timeout_seconds` plus three seconds; within
+that time a lost proxy is given up and its messages are sent again. After that, messages may be delivered
+out of order, which is logged and counted (`bus_moves_expired`). Markers are repeated for two seconds, for
+nodes that were not connected to all proxies yet; a marker that is not above the last completed boundary has
+no effect.
 
-The publishing half is Markers, the receiving half is Reroutes.
+Markers is the publishing side, Reroutes the receiving side.
 """
 
 import asyncio
@@ -51,12 +53,12 @@ Deliver = Callable[[str, Header, bytes], None]
 
 
 class Marker(msgspec.Struct, array_like=True, frozen=True):
-    """The payload of a MOVE; its header's sequence is the number in question.
+    """The payload of a MOVE; the boundary is the sequence in its header.
 
     Attributes:
-        ways: how many proxies the origin used before and uses on.
-        old: whether this marker came through one of them.
-        way: which of the origin's proxies it came through.
+        ways: the number of proxies that the origin used before and still uses.
+        old: whether this marker was sent through one of them.
+        way: the index of the proxy that this marker was sent through.
     """
 
     ways: int
@@ -70,7 +72,7 @@ decode = decoder(Marker, "a marker of a move")
 
 
 class _Reroute:
-    """What is above `boundary` waits for all markers of `latest`."""
+    """The messages of one origin above `boundary`, held until all markers of `latest` have arrived."""
 
     __slots__ = ("boundary", "came", "held", "latest", "timer")
 
@@ -87,14 +89,15 @@ class _Reroute:
 
 
 class Reroutes:
-    """The moves under way.
+    """The moves in progress.
 
     Args:
-        deliver: takes what waited, in the order it was published.
-        wait_seconds: for a marker, at most; more than a proxy that does not answer is used.
+        deliver: called with the held messages, in the order in which they were published.
+        wait_seconds: the longest time to wait for a marker; longer than a proxy that does not answer is
+            used.
 
     Attributes:
-        under_way: by origin; while it is empty nobody need ask.
+        under_way: by origin; while it is empty, `hold` need not be called.
     """
 
     def __init__(self, deliver: Deliver, wait_seconds: float) -> None:
@@ -104,10 +107,10 @@ class Reroutes:
         self._done: dict[str, int] = {}
 
     def marker(self, header: Header, data: bytes) -> None:
-        """A marker has come.
+        """Handle a marker.
 
         Raises:
-            WireError: if it is none.
+            WireError: if it cannot be decoded.
         """
         marker = decode(data)
         origin, boundary = header.origin, header.sequence
@@ -131,7 +134,7 @@ class Reroutes:
             self._finish(origin)
 
     def hold(self, topic: str, header: Header, data: bytes) -> bool:
-        """Whether a message has to wait, and does now."""
+        """Hold a message that must wait, and return whether it does."""
         reroute = self.under_way.get(header.origin)
         if reroute is None or header.sequence <= reroute.boundary:
             return False
@@ -139,7 +142,7 @@ class Reroutes:
         return True
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Discard held messages."""
         for reroute in self.under_way.values():
             reroute.stop_timer()
         self.under_way.clear()
@@ -174,7 +177,7 @@ class Markers:
     def send(
         self, header: bytes, kept: Sequence[ProxyConnection], gained: Sequence[ProxyConnection], now: float
     ) -> None:
-        """Through every proxy: what follows `header`'s number waits for what still comes through `kept`."""
+        """Send a marker through every proxy: later messages are held until those through `kept` arrive."""
         topic = topics.exact(topics.MOVES)
         self._frames = [
             (connection, [topic, header, _encode(Marker(len(kept), connection in kept, connection.index))])
@@ -184,7 +187,7 @@ class Markers:
         self._send()
 
     def repeat(self, now: float) -> None:
-        """Send the latest again, for a while."""
+        """Send the latest markers again, until REPEATED_SECONDS have passed."""
         if self._frames:
             self._send()
             if now > self._until:

@@ -1,4 +1,4 @@
-"""Probes through a proxy that has just come, until the first comes back: more and more rarely."""
+"""Probes through a newly connected proxy, at increasing intervals, until the first one comes back."""
 
 import asyncio
 from typing import Protocol
@@ -9,20 +9,20 @@ FIRST_SECONDS = 0.001
 
 
 class Owner(Protocol):
-    """What probes are sent by."""
+    """Sends the probes."""
 
     def probe(self, topic: str, connection: ProxyConnection) -> int:
-        """Publish a probe through one proxy."""
+        """Publish a probe through one proxy; return its number."""
 
 
 class FirstProbes:
-    """Those of one connection.
+    """The first probes of one connection.
 
     Args:
-        owner: sends them.
-        connection: to the proxy.
-        topic: on which they come back, subscribed to for this purpose.
-        last_seconds: the pause between two of them doubles up to this.
+        owner: sends the probes.
+        connection: the connection to the proxy.
+        topic: the topic of the probes, which this node subscribed to for this purpose.
+        last_seconds: the longest interval; the interval doubles up to this.
     """
 
     def __init__(self, owner: Owner, connection: ProxyConnection, topic: str, last_seconds: float) -> None:
@@ -34,7 +34,7 @@ class FirstProbes:
         self._last_seconds = last_seconds
 
     def send(self) -> None:
-        """Send one, and the next later, unless one has come back or the proxy has gone."""
+        """Send a probe, and schedule the next one, unless one has come back or the proxy is gone."""
         connection = self._connection
         gone = not connection.connected or connection.interruptions != self._interruptions
         if connection.answering or gone:

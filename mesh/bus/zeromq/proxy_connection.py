@@ -1,7 +1,7 @@
-"""A node's connection to one proxy: an XPUB (ZeroMQ RFC 29) that lives as long as its connection.
+"""A node's connection to one proxy: an XPUB (ZeroMQ RFC 29) that is replaced when its connection ends.
 
-Whether the proxy is there, whether messages go round through it, and what is done when that changes, is
-decided by proxy_connection_phases.py; this file carries it out.
+proxy_connection_phases.py decides whether the proxy is connected, whether messages make the round trip
+through it, and what happens when that changes; this file carries it out.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ log = get_logger("mesh.bus")
 FIRST_RETRY_SECONDS = 0.02
 LAST_RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 1.0
-"""Nobody waits for longer for a proxy that is not there, or does not answer."""
+"""Nobody waits longer than this for a proxy that is not connected or does not answer."""
 
 MAX_PROBES = 1_000
 
@@ -52,26 +52,26 @@ _EVENTS = (
 
 
 class Owner(Protocol):
-    """What a connection tells the publisher that it belongs to."""
+    """The publisher that a connection belongs to, which it informs of changes."""
 
     def proxy_connected(self, connection: "ProxyConnection") -> None:
-        """The proxy is there."""
+        """The proxy is connected."""
 
     def proxy_lost(self, connection: "ProxyConnection") -> None:
-        """The proxy is known not to be there, or not to answer."""
+        """The proxy is known to be disconnected or unresponsive."""
 
 
 class ProxyConnection:
-    """The way through one proxy.
+    """The path through one proxy.
 
     Attributes:
-        address: of the proxy.
-        index: of this connection among the node's.
-        interruptions: how often the proxy has gone.
-        resend_buffer: what may be lost with the proxy.
-        receivers: ids of the nodes that say they hear this proxy.
-        answered_at: when something last came back, by the event loop's clock.
-        answering_since: since when things come back.
+        address: the address of the proxy.
+        index: identifies this connection among the node's.
+        interruptions: how often the connection to the proxy has ended.
+        resend_buffer: the messages that may be lost with the proxy.
+        receivers: the ids of the nodes that announce to receive from this proxy.
+        answered_at: when something last came back, in event-loop time.
+        answering_since: when things began to come back.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ProxyConnection:
         self.address = address
         self.index = index
         self.interruptions = 0
-        # A proxy takes what it cannot pass on to a node that is cut off from it, until that node says so.
+        # A proxy accepts messages for a node that it cannot reach, until that node announces the failure.
         self.resend_buffer = ResendBuffer(RESENT_SECONDS + settings.proxy_timeout_seconds)
         self.receivers: set[str] = set()
         self.answered_at = self.answering_since = 0.0
@@ -97,7 +97,7 @@ class ProxyConnection:
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self._socket: zmq.Socket[bytes] | None = None
-        self._connected_socket: zmq.Socket[bytes] | None = None  # the same, while the proxy is there
+        self._connected_socket: zmq.Socket[bytes] | None = None  # the same, while the proxy is connected
         self._monitor: zmq.Socket[bytes] | None = None
         self._reader: SocketReader | None = None
         self._monitor_reader: SocketReader | None = None
@@ -105,30 +105,30 @@ class ProxyConnection:
 
     @property
     def phase(self) -> Phase:
-        """How far it is."""
+        """The phase of the connection."""
         return self._phases.phase
 
     @property
     def connected(self) -> bool:
-        """Whether the proxy is there."""
+        """Whether the proxy is connected."""
         return self._phases.phase in CONNECTED
 
     @property
     def answering(self) -> bool:
-        """Whether something has come back through it since the proxy is there: both directions work."""
+        """Whether something has come back since the proxy was connected, so that both directions work."""
         return self._phases.phase in ANSWERING
 
     @property
     def unavailable(self) -> bool:
-        """Whether nobody need wait for it."""
+        """Whether joins need not wait for this proxy."""
         return self._phases.phase in UNAVAILABLE
 
     def open(self) -> None:
-        """Connect; its owner is told when the proxy is there.
+        """Connect; the owner is informed when the proxy is connected.
 
         Raises:
-            MeshError: if the address or the keys cannot be used.
-            ZMQError: if no socket can be made, e.g. because too many files are open.
+            MeshError: if the address or a key cannot be used.
+            ZMQError: if no socket can be created, e.g. because too many files are open.
         """
         try:
             self._connect()
@@ -147,7 +147,7 @@ class ProxyConnection:
         sockets.connect(socket, publish_address(self.address), proxy_key(socket, self.address))
 
     def send(self, frames: list[bytes]) -> bool:
-        """Send; False if the proxy is not there or its queue is full."""
+        """Send a message; return False if the proxy is not connected or its queue is full."""
         socket = self._connected_socket
         if socket is None:
             return False
@@ -158,13 +158,13 @@ class ProxyConnection:
         else:
             return True
         finally:
-            self._reader.look_again()  # type: ignore[union-attr]  # there as long as the socket is
+            self._reader.look_again()  # type: ignore[union-attr]  # exists as long as the socket does
 
     def send_kept(self, message: NumberedMessage) -> bool:
-        """As `send`, and remember it until the proxy has certainly passed it on."""
+        """As `send`, and keep the message until the proxy has certainly forwarded it."""
         topic, header, data = message.frames
         if message.again:
-            # With its age: who subscribed after it was published must not get it behind newer ones.
+            # With its age: a node that subscribed later must not receive it after newer messages.
             header = encode_again(header, int((time.monotonic() - message.published) * 1000))
         if not self.send([topic, header, data]):
             return False
@@ -172,14 +172,14 @@ class ProxyConnection:
         return True
 
     def probe(self, sequence: int, frames: list[bytes]) -> None:
-        """Send a probe; when it comes back, `echoed` knows what the proxy has taken."""
+        """Send a probe. When it comes back, `echoed` knows what the proxy has accepted."""
         if self.send(frames):
             if len(self._probes) >= MAX_PROBES:
                 del self._probes[next(iter(self._probes))]
             self._probes[sequence] = self.resend_buffer.position
 
     def echoed(self, sequence: int) -> bool:
-        """A probe has come back; returns whether that is news: both directions work, or work again."""
+        """Handle an echo; return whether it is news: both directions work, for the first time or again."""
         position = self._probes.pop(sequence, None)
         if position is None:
             return False
@@ -193,31 +193,31 @@ class ProxyConnection:
         return True
 
     def doubt(self) -> None:
-        """Others have answered, and it has not: do not use it until something comes back."""
+        """Other proxies have answered and this one has not: do not use it until something comes back."""
         if self.phase is Phase.CONFIRMED:
             self._handle(Event.DOUBT)
 
     def interrupt(self) -> None:
-        """Nothing arrives from the proxy any more: whether messages go round has to be found out again."""
+        """Nothing arrives from the proxy any more: whether messages make the round trip is open again."""
         self._handle(Event.INTERRUPTED)
 
     def lose(self) -> None:
-        """Give this connection up, and try for another."""
+        """Give up this connection and try another one."""
         if self._socket is not None:
             self._handle(Event.ENDED)
 
     def close(self) -> None:
-        """Stop; what was sent has a moment to leave."""
+        """Stop, after a moment to send what is queued."""
         self._handle(Event.CLOSE)
 
     def _subscription(self, frames: list[bytes]) -> None:
-        # RFC 29: the first byte tells a subscription from its cancellation.
+        # ZeroMQ RFC 29: the first byte distinguishes a subscription from its cancellation.
         there = frames[0][:1] == b"\x01"
         if there and not self.connected:
             self._connected_socket = self._socket
             self._retry_seconds = FIRST_RETRY_SECONDS
             self._failures.forget(self.address)
-            log.debug("proxy is there", proxy=self.address)
+            log.debug("proxy is connected", proxy=self.address)
             self._handle(Event.PEER_ARRIVED)
         elif not there and self.connected:
             self._handle(Event.ENDED)
@@ -225,7 +225,7 @@ class ProxyConnection:
     def _handle(self, event: Event) -> None:
         try:
             actions = self._phases.handle(event)
-        except PhaseError as error:  # a defect of ours costs this connection only
+        except PhaseError as error:  # a defect of ours must not affect other connections
             log.error("a connection to a proxy is given up", proxy=self.address, reason=str(error))
             actions = self._phases.handle(Event.ENDED) if self._socket is not None else ()
         for action in actions:

@@ -1,34 +1,35 @@
-"""The phases of a connection to one proxy: from which a node knows whether to use it, and whether to wait.
+"""The phases of a connection to one proxy: whether the node publishes through it, and whether joins wait
+for it.
 
 A connection has two halves: an XPUB of its own (ZeroMQ RFC 29), through which this node publishes, and the
-node's one SUB, which is connected to all proxies. Each can fail without the other. So three questions are
-answered one after the other:
+node's single SUB, which is connected to all proxies. Each half can fail without the other. So three
+questions are answered one after the other:
 
-1. *Is the proxy there?* A proxy subscribes to everything. Its subscription, which our XPUB receives, says
-   that the first half is connected (PEER_ARRIVED). The monitor of the socket says when that ends (ENDED).
-2. *Do messages go round?* A probe is published through the connection. It comes back through the SUB only
-   if both halves work (ECHOED). Only then may topics be published here. When the SUB's connection to the
-   proxy ends, the answer is open again (INTERRUPTED), although the first half still works.
-3. *Does it answer now?* A proxy that is frozen keeps its connections. If it owes an answer that others have
-   given, it is DOUBTED and not used until something comes back.
+1. *Is the proxy connected?* A proxy subscribes to everything. When our XPUB receives its subscription, the
+   first half is connected (PEER_ARRIVED). The socket's monitor reports when that connection ends (ENDED).
+2. *Do messages make the round trip?* A probe is published through the connection. It comes back through the
+   SUB only if both halves work (ECHOED). Only then may topics be published here. When the SUB's connection
+   to the proxy ends, the question is open again (INTERRUPTED), although the first half still works.
+3. *Does the proxy answer now?* A frozen proxy keeps its connections. If it leaves a probe unanswered that
+   others have answered, it is DOUBTED and not used until something comes back.
 
 Joins wait for probes through every proxy that may answer (barrier.py). They must not wait for one that will
-not: after a second without an answer (OVERDUE) the proxy counts as unavailable. This decides who waits, not
-who tries: the connection is tried all the same, and whatever comes back confirms it.
+not: after a second without an answer (OVERDUE) the proxy counts as unavailable. This affects only what is
+waited for: attempts to reach the proxy continue, and any echo confirms it.
 
     phase          socket  published to  waited for
     CLOSED         no      no            yes, before the first `open`
     CONNECTING     yes     no            yes
-    UNREACHABLE    yes     no            no          the proxy is not there; the socket keeps trying
-    UNCONFIRMED    yes     no            yes         it is there; nothing has come back yet
-    INTERRUPTED    yes     no            yes         nothing comes back any more; perhaps it will again
-    UNRESPONSIVE   yes     no            no          it is there, but nothing has come back in time
+    UNREACHABLE    yes     no            no          not connected in time; the socket keeps trying
+    UNCONFIRMED    yes     no            yes         connected; nothing has come back yet
+    INTERRUPTED    yes     no            yes         nothing comes back any more; it may again
+    UNRESPONSIVE   yes     no            no          connected, but nothing has come back in time
     CONFIRMED      yes     yes           yes
     DOUBTED        yes     no            yes
-    BACKING_OFF    no      no            no          the socket was given up; the next comes after a pause
+    BACKING_OFF    no      no            no          the socket was closed; the next is opened after a pause
 
-A connection that ended is not taken up again: libzmq would deliver what it had queued to the next proxy,
-behind messages that were sent again meanwhile. So the socket is closed (DISCARD_SOCKET) and replaced.
+A connection that ended is never resumed: libzmq would deliver its queue to the next proxy, after messages
+that were sent again in the meantime. So the socket is closed (DISCARD_SOCKET) and replaced.
 
 Pure.
 """
@@ -39,7 +40,7 @@ from mesh.phases import Table
 
 
 class Phase(Enum):
-    """How far a connection is; see above."""
+    """The phase of a connection; see above."""
 
     CLOSED = auto()
     CONNECTING = auto()
@@ -53,22 +54,22 @@ class Phase(Enum):
 
 
 class Event(Enum):
-    """What happens to a connection."""
+    """An event in the life of a connection."""
 
     OPENED = auto()
-    """There is a socket, and it connects."""
+    """A socket was opened and connects."""
     PEER_ARRIVED = auto()
-    """The proxy's subscription has come."""
+    """The proxy's subscription was received."""
     ECHOED = auto()
     """A probe has come back."""
     OVERDUE = auto()
-    """Nothing has come back for longer than anybody is to wait."""
+    """Nothing has come back for as long as joins may wait."""
     DOUBT = auto()
-    """Others have answered meanwhile."""
+    """Other proxies have answered in the meantime."""
     INTERRUPTED = auto()
     """The SUB's connection to the proxy has ended."""
     ENDED = auto()
-    """Our own has, or is given up."""
+    """The XPUB's connection has ended, or is given up."""
     CLOSE = auto()
     """This node stops, or the proxy's name no longer has the address."""
 
@@ -77,16 +78,16 @@ class Action(Enum):
     """What is done on the way into the next phase, in this order."""
 
     START_PATIENCE = auto()
-    """From now on, wait for an answer for a limited time."""
+    """Start the timer after which the connection is OVERDUE."""
     STOP_PATIENCE = auto()
     FORGET_PROBES = auto()
-    """What comes back of earlier probes proves nothing now."""
+    """Ignore echoes of earlier probes: they prove nothing now."""
     COUNT_INTERRUPTION = auto()
-    """The proxy was there, and is gone."""
+    """Count and log that a connected proxy is gone."""
     DISCARD_SOCKET = auto()
-    """With what it has not sent: that goes another way."""
+    """Close the socket together with its queue, whose messages are sent by another path."""
     FLUSH_SOCKET = auto()
-    """Close it, and give what was sent a moment to leave."""
+    """Close the socket, after a moment to send its queue."""
     RETRY_LATER = auto()
     REPORT_CONNECTED = auto()
     REPORT_LOST = auto()
@@ -95,11 +96,11 @@ class Action(Enum):
 CONNECTED = frozenset(
     {Phase.UNCONFIRMED, Phase.INTERRUPTED, Phase.UNRESPONSIVE, Phase.CONFIRMED, Phase.DOUBTED}
 )
-"""The proxy is there: it takes what is sent."""
+"""The proxy is connected: it accepts messages."""
 ANSWERING = frozenset({Phase.CONFIRMED, Phase.DOUBTED})
-"""Something has come back since it is there."""
+"""Something has come back since the proxy was connected."""
 UNAVAILABLE = frozenset({Phase.UNREACHABLE, Phase.UNRESPONSIVE, Phase.BACKING_OFF})
-"""Nobody waits for it."""
+"""Joins do not wait for the proxy."""
 
 _ABSENT = (Action.DISCARD_SOCKET, Action.RETRY_LATER, Action.REPORT_LOST)
 _GONE = (
@@ -143,6 +144,6 @@ TABLE: Table[Phase, Event, Action] = {
     (Phase.DOUBTED, Event.ENDED): (Phase.BACKING_OFF, _GONE),
     (Phase.DOUBTED, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
 }
-"""What is not here is not possible: an error."""
+"""An event that is missing for a phase is an error."""
 
 FIRST = (Phase.CLOSED,)

@@ -1,8 +1,8 @@
-"""Which addresses the names of proxies stand for, as DNS changes.
+"""The addresses that the names of proxies resolve to, as DNS changes.
 
-Names are looked up at the start, at once when a proxy is lost, repeatedly while one is missing, and
-every `bus.resolve_seconds` when all is well. An answer replaces the last one of its name; while a name
-cannot be looked up its last answer counts. One look-up of a name is under way at a time.
+Names are looked up at the start, at once when a proxy is lost, repeatedly while a proxy is missing, and
+every `bus.resolve_seconds` otherwise. An answer replaces the previous one of its name; if a look-up fails,
+the previous answer remains valid. Only one look-up of a name is in progress at a time.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ log = get_logger("mesh.bus")
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 1.0
-"""Less than nodes wait for each other when a proxy is back (`bus.listeners_seconds`)."""
+"""Shorter than nodes wait for each other when a proxy is back (`bus.listeners_seconds`)."""
 
 
 class ProxyNames:
-    """The configured addresses of the proxies, and what they stand for.
+    """The configured addresses of the proxies, and what they resolve to.
 
     Args:
-        configured: with names or without.
-        seconds: between two look-ups when all is well.
-        is_settled: whether all is well.
+        configured: the addresses, with or without names.
+        seconds: the interval of look-ups while every proxy is connected.
+        is_settled: returns whether every proxy is connected.
         on_answer: called after each look-up.
 
     Attributes:
-        addresses: without names, in the order configured, each once.
-        problems: by configured address, why its name is not known; empty when all are.
+        addresses: the resolved addresses, in the configured order, without duplicates.
+        problems: by configured address, why its name cannot be resolved; empty if all can.
     """
 
     def __init__(
@@ -52,23 +52,23 @@ class ProxyNames:
 
     @property
     def addresses(self) -> list[str]:
-        """As far as they are known."""
+        """The addresses that are known."""
         return list(dict.fromkeys(each for answer in self._answers.values() for each in answer))
 
     def start(self) -> None:
-        """Begin to look up."""
+        """Begin to look up names."""
         if self._names:
             self._look_up()
 
     def close(self) -> None:
-        """Look up no more."""
+        """Stop looking up names."""
         self._closed = True
         for timer in (self._timer, *self._asked.values()):
             if timer is not None:
                 timer.cancel()
 
     def hurry(self) -> None:
-        """A proxy was lost: look up now, unless that is done often already."""
+        """A proxy was lost: look up names now, unless that is done frequently already."""
         if self._timer is not None and self._delay > LAST_RETRY_SECONDS:
             self._delay = FIRST_RETRY_SECONDS
             self._timer.cancel()
@@ -93,7 +93,7 @@ class ProxyNames:
         else:
             self.problems.pop(name, None)
             if answer != self._answers[name]:
-                log.info("a name stands for these proxies now", name=name, addresses=answer)
+                log.info("the name of a proxy has new addresses", name=name, addresses=answer)
                 self._answers[name] = answer
         self._on_answer()
         self._settle()

@@ -1,24 +1,25 @@
 """The publishing half of a node's bus: numbers messages, and sends each topic through one of the proxies.
 
 **What must hold.** The broadcasts of one node to one topic arrive in order, each at most once, and none is
-lost while one proxy is left (guarantees 2 to 4 of mesh/bus/contract.py). PUB and SUB alone (ZeroMQ RFC 29)
-promise less: what one connection delivers is in order, but nothing is acknowledged or sent again. So:
+lost while one proxy remains (guarantees 2 to 4 of mesh/bus/contract.py). PUB and SUB alone (ZeroMQ RFC 29)
+promise less: one connection delivers in order, but nothing is acknowledged or sent again. Therefore:
 
-1. *One topic, one way.* A topic goes through one proxy, chosen by rendezvous hashing over those in use
-   (topic_proxies.py). While these stay the same, order follows from that of the connection.
-2. *Only ways that everybody hears.* A proxy is in use while our own probes come back through it and every
-   live node has announced that it hears it (coverage.py). If there is no such proxy, those through which
-   our probes have come back for `bus.listeners_seconds` are used: some nodes are better than none.
-3. *Kept until passed on.* A probe behind a message that comes back proves that the proxy has taken the
-   message, though not that every node has it. So a message stays in the resend buffer of its connection
-   until then and some seconds longer (resend_buffer.py). When a proxy is used no more, what is in its
-   buffer goes through the others, in order and with the old numbers; receivers drop what they have had
-   (duplicates.py).
-4. *Markers.* What moves to another proxy must not overtake what came the old way: failover.py.
+1. *One topic, one proxy.* A topic is sent through one proxy, chosen by rendezvous hashing over the proxies
+   in use (topic_proxies.py). While these do not change, the connection preserves the order.
+2. *Only proxies that every node receives from.* A proxy is in use while our own probes come back through it
+   and every live node has announced that it receives from it (coverage.py). If there is no such proxy,
+   those through which our probes have come back for `bus.listeners_seconds` are used: some nodes are better
+   than none.
+3. *Kept until forwarded.* A probe that comes back proves that the proxy has accepted the messages before
+   it, but not that every node has received them. So a message stays in the resend buffer of its connection
+   until then and some seconds longer (resend_buffer.py). When a proxy is no longer used, the messages in
+   its buffer are sent through the others, in order and with their old numbers; receivers drop those that
+   they have received already (duplicates.py).
+4. *Markers.* Messages on a new path must not overtake those on the old path: failover.py.
 
 **What is bounded.** While no proxy is in use, or its queue is full (EAGAIN; XPUB_NODROP), messages wait in
-the backlog, up to `bus.backlog_messages` and 64 MB. What does not fit is dropped, counted and logged. A
-proxy that owes an answer for `bus.proxy_timeout_seconds` is given up if another is in use.
+the backlog, up to `bus.backlog_messages` and 64 MB. Messages that do not fit are dropped, counted and
+logged. A proxy that does not answer for `bus.proxy_timeout_seconds` is given up if another one is in use.
 """
 
 import asyncio
@@ -46,37 +47,37 @@ log = get_logger("mesh.bus")
 
 RETRY_SECONDS = 0.005
 TICK_SECONDS = 0.25
-"""Between two probes of each proxy."""
+"""The interval of probes through each proxy."""
 SILENT_ANNOUNCEMENTS = 2.5
-"""After this many missing announcements of a node, nobody waits for it when a proxy is back."""
+"""After this many missing announcements a node is not waited for any longer when a proxy is back."""
 
 
 class Owner(Protocol):
-    """What a publisher asks of, and tells, the bus that it is part of."""
+    """The bus that a publisher is part of."""
 
     def fresh_topic(self, connection: ProxyConnection) -> str:
-        """A topic that was subscribed to just now, to find out whether a proxy's messages arrive."""
+        """Return a topic that was subscribed to just now, to find out whether a proxy's messages arrive."""
 
     def probe_echoed(self) -> None:
-        """A probe has come back: a proxy has taken over more messages."""
+        """A probe has come back: a proxy has accepted more messages."""
 
     def paths_changed(self) -> None:
-        """The proxies that this node hears, or uses, have changed."""
+        """The proxies that this node receives from or publishes through have changed."""
 
     def proxy_lost(self) -> None:
-        """One is known not to be there."""
+        """A proxy is known to be disconnected."""
 
 
 class Publisher:
     """The publishing half of a node's bus.
 
     Attributes:
-        origin: the node's id.
-        sequence: number of the last message published.
-        version: of the headers it publishes.
-        connections: one for each proxy.
-        in_use: those that it publishes through.
-        dropped: how many messages did not fit into the backlog.
+        origin: the id of the node.
+        sequence: the number of the last message published.
+        version: the version of the headers that it publishes.
+        connections: one connection for each proxy.
+        in_use: the connections that it publishes through.
+        dropped: the number of messages that did not fit into the backlog.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Publisher:
         self.connections: list[ProxyConnection] = []
         self._settings = settings
         self._context = context
-        # Never given twice: markers of an old connection may be on their way.
+        # Never reused: markers of an old connection may still be on their way.
         self._numbers = itertools.count()
         self.connections += map(self._connection_to, proxies)
         self._coverage = Coverage(self.connections)
@@ -110,26 +111,26 @@ class Publisher:
 
     @property
     def connected(self) -> bool:
-        """Whether a proxy is there."""
+        """Whether messages make the round trip through some proxy."""
         return any(connection.answering for connection in self.connections)
 
     @property
     def backlog(self) -> int:
-        """How many broadcasts wait for one."""
+        """The number of messages that wait for a proxy."""
         return len(self._backlog.messages)
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Those from which this node receives."""
+        """The proxies that this node receives from."""
         return tuple(connection.address for connection in self.connections if connection.answering)
 
     @property
     def uses(self) -> tuple[str, ...]:
-        """Those that it publishes through."""
+        """The proxies that this node publishes through."""
         return tuple(each.address for each in self.in_use)
 
     def proxy_of(self, topic: str) -> str:
-        """The proxy through which a topic goes now; empty if none is there."""
+        """Return the proxy through which a topic is sent now; empty if no proxy is in use."""
         connection = self._topics.connection(topic)
         return connection.address if connection is not None else ""
 
@@ -140,7 +141,7 @@ class Publisher:
         self._tick()
 
     def add(self, address: str) -> None:
-        """Use one more proxy. Raises MeshError if its address or the key cannot be used."""
+        """Add a proxy. Raises MeshError if its address or the key cannot be used."""
         connection = self._connection_to(address)
         connection.open()
         self.connections.append(connection)
@@ -150,14 +151,14 @@ class Publisher:
         return ProxyConnection(self._context, self._settings, address, next(self._numbers), self)
 
     def remove(self, connection: ProxyConnection) -> None:
-        """Use a proxy no more whose connection has ended; what it may have lost was sent again then."""
+        """Remove a proxy whose connection has ended; what it may have lost was sent again then."""
         connection.close()
         self.connections.remove(connection)
         self._choose()
         self._owner.proxy_lost()
 
     def close(self) -> None:
-        """Stop; what waits in the backlog is lost, and said so."""
+        """Stop. Messages in the backlog are lost, which is logged and counted."""
         if self.backlog:
             log.warning("messages not sent at stop", messages=self.backlog)
             counters.count("bus_backlog_dropped", self.backlog)
@@ -176,7 +177,7 @@ class Publisher:
         data: bytes = b"",
         sender: Sender | None = None,
     ) -> int:
-        """Number a message of any kind and queue it; returns its number."""
+        """Number a message of any kind, queue it, and return its number."""
         self.sequence = sequence = self.sequence + 1
         version = VERSION if kind == ANNOUNCEMENT else self.version
         header = encode_header(Header(version, kind, self.origin, sequence, event, codec, sender))
@@ -186,7 +187,7 @@ class Publisher:
             connection = None if self._backlog.messages else self._topics.connection(topic)
             if connection is None or not connection.send_kept(message):
                 self._keep(message)
-        elif kind == ANNOUNCEMENT:  # who has lost a proxy must hear it through another
+        elif kind == ANNOUNCEMENT:  # through every proxy, for nodes that have lost one of them
             for each in self.connections:
                 each.send(frames)
         else:
@@ -196,55 +197,55 @@ class Publisher:
         return sequence
 
     def probe(self, topic: str, connection: ProxyConnection) -> int:
-        """Publish a probe through one proxy, behind all that was sent through it; returns its number."""
+        """Publish a probe through one proxy, after all that was sent through it; return its number."""
         self.sequence = sequence = self.sequence + 1
         header = Header(self.version, PROBE, self.origin, sequence, str(connection.index), 0)
         connection.probe(sequence, [topics.exact(topic), encode_header(header), b""])
         return sequence
 
     def echoed(self, connection: ProxyConnection, sequence: int) -> None:
-        """A probe has come back: its proxy has taken all that was sent before it."""
+        """A probe has come back: its proxy has accepted everything that was sent before it."""
         if connection.connected and connection.echoed(sequence):
             self._owner.paths_changed()
             self._choose()
         self._owner.probe_echoed()
 
     def doubt(self, connections: Collection[ProxyConnection]) -> None:
-        """Until something comes back through these again, send what they took, and all else, other ways."""
+        """Stop using these until something comes back through them, and send their messages again."""
         for connection in connections:
             connection.doubt()
         self._choose()
 
     def interrupted(self, connection: ProxyConnection) -> None:
-        """What comes back from a proxy is interrupted: whether it works has to be found out again."""
+        """The SUB's connection to a proxy has ended: probe it again."""
         if connection.answering:
             connection.interrupt()
             self.proxy_connected(connection)
             self.proxy_lost(connection)
 
     def is_pending(self, first: int, last: int) -> bool:
-        """Whether no proxy has confirmed one of the messages with these numbers yet."""
+        """Return whether one of the messages with these numbers has not been confirmed by a proxy yet."""
         return self._backlog.has_any(first, last) or any(
             connection.resend_buffer.untaken(first, last) for connection in self.connections
         )
 
-    # Who hears which proxy
+    # Which nodes receive from which proxy
 
     def hears(self, node: str, proxies: Collection[str]) -> None:
-        """A node has announced which proxies it hears."""
+        """Record the proxies that a node has announced to receive from."""
         self._coverage.hears(node, proxies, asyncio.get_running_loop().time())
         self._choose()
 
     def node_gone(self, node: str) -> None:
-        """A node has stopped: from which proxies it received no longer matters."""
+        """Ignore the proxies of a node that has stopped."""
         if self._coverage.forget(node):
             self._choose()
 
     def _choose(self) -> None:
-        """Use the proxies that everybody hears; send again what went through one that is used no more."""
+        """Use the proxies that every node receives from; send messages of proxies no longer used again."""
         now = asyncio.get_running_loop().time()
         usable = self._coverage.usable(now, self._settings.listeners_seconds)
-        if self._backlog.messages:  # what waits was published before any marker that could be sent now
+        if self._backlog.messages:  # these were published before any marker that could be sent now
             usable = [connection for connection in usable if connection in self.in_use] or usable
         if usable == self.in_use:
             return
@@ -260,7 +261,7 @@ class Publisher:
         self._owner.paths_changed()
 
     def _mark(self, kept: list[ProxyConnection], gained: list[ProxyConnection]) -> None:
-        """Tell receivers that topics move: from here on, wait for what still comes the old ways."""
+        """Send markers: receivers hold later messages until those on the old paths have arrived."""
         self.sequence = boundary = self.sequence + 1
         header = encode_header(Header(self.version, MOVE, self.origin, boundary, "", 0))
         self._markers.send(header, kept, gained, asyncio.get_running_loop().time())
@@ -277,12 +278,12 @@ class Publisher:
             self._backlog.add_lost(lost)
         self._flush()
 
-    # Time
+    # Timer
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        late = now - self._ticked > 4 * TICK_SECONDS  # we were frozen: nothing can be said of others
+        late = now - self._ticked > 4 * TICK_SECONDS  # this process was frozen: silence proves nothing
         self._ticked = now
         topic = topics.of_sync(self.origin)
         for connection in self.connections:
@@ -302,16 +303,16 @@ class Publisher:
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     def proxy_connected(self, connection: ProxyConnection) -> None:
-        """A proxy is there: find out whether its messages arrive as well."""
+        """A proxy is connected: find out whether its messages arrive as well."""
         FirstProbes(self, connection, self._owner.fresh_topic(connection), TICK_SECONDS).send()
 
     def proxy_lost(self, _connection: ProxyConnection) -> None:
-        """A proxy is known not to be there, or not to answer."""
+        """A proxy is known to be disconnected or unresponsive."""
         self._owner.proxy_lost()
         self._owner.paths_changed()
         self._choose()
 
-    # What waits
+    # Backlog
 
     def _keep(self, message: NumberedMessage) -> None:
         if not self._backlog.add(message):
@@ -340,6 +341,6 @@ class Publisher:
                     self._retry_later()
                 return
             self._backlog.remove_first()
-        if self._unsettled and self.in_use:  # what went through a lost proxy has been sent again
+        if self._unsettled and self.in_use:  # the messages of a lost proxy have been sent again
             self._unsettled = False
             self._mark(self.in_use, [])

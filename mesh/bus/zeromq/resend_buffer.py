@@ -1,4 +1,13 @@
-"""What was sent through one proxy and must be sent again if that proxy is lost. Pure.
+"""The messages sent through one proxy that must be sent again if this proxy is lost. Pure.
+
+**How long a message is kept.** A message is discarded when two conditions hold: a probe sent after it has
+come back, so the proxy has accepted it; and `seconds` have passed since it was sent, so the proxy has
+forwarded it, too, or the nodes that it cannot reach have announced this. Memory is bounded by RESENT
+messages and RESENT_BYTES; beyond this the oldest are discarded early.
+
+**Which clock.** Only time in which this process runs counts. A process that was frozen or suspended does
+not know yet that a proxy failed in the meantime, so it must not discard messages because of the time that
+passed.
 
 Time is an argument, in seconds of any one clock.
 """
@@ -7,27 +16,27 @@ from collections import deque
 from typing import NamedTuple
 
 RESENT = 65_536
-"""Messages that are kept for one proxy to be sent again, at most."""
+"""The most messages that are kept for one proxy."""
 RESENT_BYTES = 64_000_000
-"""Bytes of their payloads, at most."""
+"""The most bytes of their payloads."""
 RESENT_SECONDS = 1.0
-"""What a proxy has taken for certain is kept on for this long: it may not have passed it on. By a node, for
-longer by the time in which another node finds out that it hears a proxy no more
+"""How long a message is kept after it was sent, even if the proxy has accepted it. A node adds the time
+within which another node notices that it no longer receives from a proxy
 (mesh/bus/zeromq/proxy_connection.py)."""
 MAX_TICK_SECONDS = 0.5
-"""More time than this between two ticks counts as this. A process that stood still for longer has not seen
-yet that a proxy has gone meanwhile, and must not forget what it sent through it."""
+"""A longer time between two ticks counts as this. A process that was frozen for longer has not noticed yet
+that a proxy was lost in the meantime, and must not discard the messages that it sent through it."""
 
 
 class NumberedMessage(NamedTuple):
-    """One that was published.
+    """A published message.
 
     Attributes:
         sequence: its number.
         topic: its topic.
-        frames: as it was sent.
-        published: when, in seconds.
-        again: whether it was sent before, and that may have been in vain.
+        frames: its frames, as they were sent.
+        published: when it was published, in seconds.
+        again: whether it was sent before and may have been lost.
     """
 
     sequence: int
@@ -38,28 +47,28 @@ class NumberedMessage(NamedTuple):
 
 
 class ResendBuffer:
-    """What was sent through one proxy and may have been lost with it. Positions count what was added.
+    """The messages that may be lost with one proxy. A position is the number of messages added until then.
 
     Args:
-        seconds: how long what the proxy has taken over is kept.
+        seconds: how long a message is kept after it was sent.
     """
 
     def __init__(self, seconds: float = RESENT_SECONDS) -> None:
         self.position = 0
         self._seconds = seconds
         self._messages: deque[NumberedMessage] = deque()
-        self._positions: dict[int, int] = {}  # of the messages, by their numbers
+        self._positions: dict[int, int] = {}  # position of each message, by its number
         self._bytes = 0
         self._taken = 0
         self._ticked: float | None = None
-        self._running = 0.0  # seconds in which this process ran
+        self._running = 0.0  # seconds during which this process ran
         self._marks: deque[tuple[float, int]] = deque()
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def add(self, message: NumberedMessage) -> None:
-        """It was sent, after all those before."""
+        """Add a message that was sent after all earlier ones."""
         self.position += 1
         self._messages.append(message)
         self._positions[message.sequence] = self.position
@@ -68,11 +77,11 @@ class ResendBuffer:
             self._drop()
 
     def taken(self, position: int) -> None:
-        """The proxy has taken everything up to this position."""
+        """The proxy has accepted all messages up to this position."""
         self._taken = max(self._taken, position)
 
     def tick(self, now: float) -> None:
-        """Time passes: forget what was taken, and passed on since."""
+        """Discard the messages that the proxy has accepted and, by now, forwarded."""
         if self._ticked is not None:
             self._running += min(now - self._ticked, MAX_TICK_SECONDS)
         self._ticked = now
@@ -86,12 +95,12 @@ class ResendBuffer:
             self._drop()
 
     def untaken(self, first: int, last: int) -> bool:
-        """Whether the proxy has not confirmed one of the messages with these numbers."""
+        """Return whether the proxy has not confirmed one of the messages with these numbers."""
         positions, taken = self._positions, self._taken
         return any(positions.get(number, 0) > taken for number in range(first, last + 1))
 
     def take_all(self) -> list[NumberedMessage]:
-        """Everything that may be lost, to be sent again elsewhere."""
+        """Remove and return all messages that may be lost, to be sent again through other proxies."""
         messages = list(self._messages)
         self._messages.clear()
         self._positions.clear()

@@ -1,8 +1,17 @@
 """The receiving half of a node's bus: one SUB (ZeroMQ RFC 29), connected to all proxies.
 
-A message that arrives a second time, because its publisher sent it again through another proxy, is
-dropped, and so is one that was published before anybody here had subscribed to its topic. Bytes that are
-not a bus message are counted, logged and dropped.
+A received message passes these steps, in this order:
+
+1. Its frames are decoded. A malformed message is counted, logged and dropped.
+2. If it was sent again after a failure, and is older than our subscription to its topic, it is dropped:
+   newer messages have already been delivered, and it must not follow them.
+3. If its topic may have moved to another proxy, it is held until earlier messages have arrived
+   (failover.py).
+4. If it has arrived before, through another proxy, it is dropped (duplicates.py).
+5. The handlers of its kind are called.
+
+Messages of kinds that are not in `frames.KEPT` skip steps 3 and 4: they are never sent again after a
+failure, and their receivers tolerate any order.
 """
 
 import asyncio
@@ -43,11 +52,11 @@ log = get_logger("mesh.bus")
 _malformed = Complaints(log, "bus message dropped")
 
 REFUSED_SECONDS = 1.0
-"""libzmq does not try again after a failed handshake; we do, after this, with the key of that moment."""
+"""libzmq does not reconnect after a failed handshake. We do, after this time, with the current key."""
 
 NOT_YET = float("inf")
 TICK_BUDGET_SECONDS = 2 * tick_budget.TICK_BUDGET_SECONDS
-"""Twice the usual: replies wait for broadcasts, and whatever publishes more of them has to wait, too."""
+"""Twice the usual time: replies wait for broadcasts, so whatever causes more of them must wait, too."""
 _RESERVED = topics.RESERVED.encode()
 _BROADCASTS = frozenset({BROADCAST, DIRECT})
 _ONCE_ONLY = _BROADCASTS | {ONCE, CALL, ANSWER}
@@ -61,16 +70,16 @@ _FAILED = frozenset(
 
 
 class Owner(Protocol):
-    """What a subscriber tells the bus that it is part of."""
+    """The bus that a subscriber is part of."""
 
     def probe_arrived(self, topic: str, header: Header) -> None:
-        """A probe of some node has come back."""
+        """A probe of some node has arrived."""
 
     def interrupted(self, proxy: str) -> None:
-        """The connection from which this proxy's messages came has ended."""
+        """The connection to this proxy has ended, through which its messages came."""
 
     def unread_changed(self, unread: bool) -> None:
-        """More has arrived than could be handled yet, or no longer."""
+        """Report whether messages have arrived that have not been handled yet."""
 
 
 class Subscriber:
@@ -78,9 +87,9 @@ class Subscriber:
 
     Args:
         socket: a SUB.
-        proxies: their addresses.
-        reroute_seconds: the longest time for which a message waits for earlier ones on another way.
-        owner: is told what concerns the connections.
+        proxies: the addresses of the proxies.
+        reroute_seconds: the longest time for which a message is held for earlier ones on another path.
+        owner: informed about connections and probes.
     """
 
     def __init__(
@@ -113,7 +122,7 @@ class Subscriber:
 
         Args:
             on_broadcast: called with (topic, header, payload) of each broadcast.
-            on_message: by kind: called with (header, payload) of each message between nodes.
+            on_message: by kind, called with (header, payload) of each message between nodes.
 
         Raises:
             MeshError: if an address or a key cannot be used.
@@ -126,14 +135,14 @@ class Subscriber:
             sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
 
     def add(self, proxy: str) -> None:
-        """Receive from one more proxy. Raises MeshError if its address or the key cannot be used."""
+        """Connect to another proxy. Raises MeshError if its address or the key cannot be used."""
         address = subscribe_address(proxy)
         sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
         self._proxies[address] = proxy
         self._reader.look_again()
 
     def remove(self, proxy: str) -> None:
-        """Try no more to hear a proxy whose connection has ended."""
+        """Stop connecting to a proxy whose connection has ended."""
         address = subscribe_address(proxy)
         if self._proxies.pop(address, None) is None:
             return
@@ -141,12 +150,12 @@ class Subscriber:
         timer = self._timers.pop(address, None)
         if timer is not None:
             timer.cancel()
-        self._reader.read_now()  # what had come: libzmq drops it with the address
+        self._reader.read_now()  # what has arrived: libzmq drops it together with the address
         self._disconnect(address)
         self._reader.look_again()
 
     def close(self) -> None:
-        """Stop."""
+        """Close the socket."""
         for timer in self._timers.values():
             timer.cancel()
         self._reroutes.close()
@@ -158,16 +167,16 @@ class Subscriber:
 
     @property
     def closed(self) -> bool:
-        """Whether it is over."""
+        """Whether the socket is closed."""
         return self._socket.closed
 
     @property
     def unread(self) -> bool:
-        """Whether more has come than could be handled yet."""
+        """Whether messages have arrived that have not been handled yet."""
         return self._reader.behind
 
     def subscribe(self, subscription: bytes) -> None:
-        """Receive what starts with these bytes; as often as it is undone."""
+        """Receive messages whose topic starts with these bytes. Calls are counted."""
         count = self._counts.get(subscription, 0)
         self._counts[subscription] = count + 1
         if not count:
@@ -193,11 +202,11 @@ class Subscriber:
         self._reader.look_again()
 
     def not_in_force(self) -> list[bytes]:
-        """Subscriptions of which nobody knows yet whether the proxies have them."""
+        """Return the subscriptions that the proxies may not have received yet."""
         return list(self._not_in_force)
 
     def in_force(self, subscriptions: Collection[bytes]) -> None:
-        """The proxies have these."""
+        """Record that the proxies have these subscriptions."""
         now = time.monotonic()
         for subscription in subscriptions:
             if subscription in self._not_in_force:
@@ -205,7 +214,7 @@ class Subscriber:
                 self._young[subscription] = now
 
     def delivered(self, origin: str, sequence: int) -> bool:
-        """Whether this message has come, or will not come any more."""
+        """Return whether this message has been handled, or will never arrive."""
         return self._duplicates.has(origin, sequence)
 
     def _message(self, frames: list[bytes]) -> None:
@@ -214,7 +223,7 @@ class Subscriber:
                 raise WireError(f"bus message of {len(frames)} frames; want 3")
             first, second, data = frames
             if first[:1] == _RESERVED and first not in self._counts:
-                return  # the prefix "" takes what is meant for other nodes as well
+                return  # the prefix "" also matches messages that are meant for other nodes
             topic = topics.of_frame(first)
             header = decode_header(second)
             if header.kind == DIRECT:
@@ -235,10 +244,12 @@ class Subscriber:
             self._deliver(topic, header, data)
 
     def _is_older_than_its_subscription(self, frame: bytes, header: Received) -> bool:
-        """Whether a message that is sent again was published before anybody here could have it.
+        """Return whether a message that was sent again was published before this node subscribed to its
+        topic.
 
-        It would come behind newer ones that have come already. Its age tells, up to the time that it was on
-        its way; and the first that came to a new subscription.
+        Newer messages have already been delivered, so it would be out of order. There are two indications:
+        its age, which does not include its time in transit; and the first number that came to a new
+        subscription.
         """
         assert header.age is not None
         published = time.monotonic() - header.age / 1000
@@ -263,12 +274,12 @@ class Subscriber:
             self._owner.probe_arrived(topic, header)
             return
         if header.kind == ANNOUNCEMENT:
-            # They come through every proxy; a slow one must not bring back what was.
+            # They come through every proxy; a slow one must not restore an outdated state.
             if header.sequence < self._announced.get(header.origin, 0):
                 return
             self._announced[header.origin] = header.sequence
         handle = self._on_message.get(header.kind)
-        if handle is not None:  # else a kind this node has no use for, or of a later version
+        if handle is not None:  # otherwise this node does not use the kind, or does not know it
             handle(header, data)
 
     def _tick(self) -> None:
@@ -289,7 +300,7 @@ class Subscriber:
         if proxy is None:
             return
         counters.count("bus_interruptions")
-        log.warning("connection to a proxy ended: nothing comes through it now", proxy=proxy)
+        log.warning("connection to a proxy ended: nothing is received from it now", proxy=proxy)
         self._owner.interrupted(proxy)
         if event["event"] in _FAILED and address not in self._timers:
             loop = asyncio.get_running_loop()
@@ -311,4 +322,4 @@ class Subscriber:
         try:
             self._socket.disconnect(address)
         except zmq.ZMQError:
-            pass  # libzmq has given it up itself
+            pass  # libzmq has removed it already

@@ -1,4 +1,4 @@
-"""Which of the proxies in use a topic goes through: rendezvous hashing over their addresses."""
+"""The proxy in use that each topic is sent through: rendezvous hashing over their addresses."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ REMEMBERED_TOPICS = 10_000
 
 
 class TopicProxies:
-    """The choice for each topic, remembered for those published on lately."""
+    """The choice for each topic; cached for topics that were published on recently."""
 
     __slots__ = ("_by_topic", "_connections")
 
@@ -18,12 +18,12 @@ class TopicProxies:
         self._by_topic: dict[str, ProxyConnection] = {}
 
     def use(self, connections: Sequence[ProxyConnection]) -> None:
-        """From now on, these."""
+        """Choose among these connections from now on."""
         self._connections = connections
         self._by_topic.clear()
 
     def connection(self, topic: str) -> ProxyConnection | None:
-        """The one for this topic; None if there is none."""
+        """Return the connection for this topic; None if there is none."""
         connections = self._connections
         if len(connections) < 2:
             return connections[0] if connections else None

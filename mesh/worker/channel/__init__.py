@@ -1,1 +1,1 @@
-"""One channel of a worker: its life, its mailbox, what it may do, the server that runs its callbacks."""
+"""One channel of a worker: its lifecycle, mailbox and context, and the server that runs its callbacks."""

@@ -1,4 +1,4 @@
-"""Carries out what the table of a channel's life says (lifecycle.py): one function for each action."""
+"""Carries out the actions of a channel's lifecycle table (lifecycle.py): one function for each action."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,10 +17,10 @@ log = get_logger("mesh.channel")
 
 
 class Living(Served, MovableServer, Protocol):
-    """What the actions need of a channel's server.
+    """What the actions need from a channel's server.
 
     Attributes:
-        execution_context: in which the callbacks run.
+        execution_context: the context in which the callbacks run.
         kill_timer: kills the channel, unless it ends before.
     """
 
@@ -29,24 +29,24 @@ class Living(Served, MovableServer, Protocol):
 
     @property
     def worker(self) -> ServerWorker:
-        """Which runs the channel."""
+        """The worker that runs the channel."""
 
     @property
     def life(self) -> Life:
-        """Of the channel."""
+        """The channel's lifecycle."""
 
     @property
     def task(self) -> asyncio.Task[None] | None:
-        """In which a callback runs; None while none does."""
+        """The task in which a callback runs; None if none does."""
 
     async def callback_over(self) -> None:
-        """Wait until the callback that runs has ended."""
+        """Wait until the running callback has ended."""
 
     def change(self, event: Event, ending: Ending = ..., /) -> bool:
-        """Something happened to the channel; returns whether `terminate` must be run."""
+        """Handle an event; return whether `terminate` must be called."""
 
     async def end(self, event: Event, ending: Ending, /) -> None:
-        """The channel ends: run `terminate`, unless it is over already."""
+        """End the channel: call `terminate`, unless it has ended already."""
 
 
 def _queue_last(server: Living, ending: Ending) -> None:
@@ -95,7 +95,7 @@ def _release(server: Living, _: Ending) -> None:
 def _release_for_good(server: Living, _: Ending) -> None:
     server.context.unsubscribe_all()
     server.worker.untrack(server.context)
-    # Whoever still holds the server keeps nothing alive that callbacks put into context variables.
+    # Objects in context variables are freed even if someone still holds the server.
     server.execution_context = Context()
 
 
@@ -106,7 +106,7 @@ def _terminate_in_task(server: Living, ending: Ending) -> None:
 
 
 async def terminate(server: Living, reason: Any) -> None:
-    """Run `terminate`, and log what it raises. Whatever happens in it, the channel is over then."""
+    """Call `terminate` and log its exception. Whatever happens in it, the channel has then ended."""
     channel_telemetry.ended(server.channel, reason)
     try:
         result = server.channel.terminate(reason)
@@ -121,7 +121,7 @@ async def terminate(server: Living, reason: Any) -> None:
 
 
 async def _terminate_killed(server: Living, ending: Ending) -> None:
-    """Run `terminate` once the callback that runs has ended; both together have `worker.kill_seconds`."""
+    """Call `terminate` after the running callback has ended; both may take `worker.kill_seconds` in all."""
     try:
         async with asyncio.timeout(server.worker.settings.kill_seconds):
             await server.callback_over()
@@ -144,7 +144,7 @@ ACTIONS: dict[Action, Callable[[Living, Ending], None]] = {
     Action.TERMINATE_IN_TASK: _terminate_in_task,
     Action.RELEASE_FOR_GOOD: _release_for_good,
 }
-"""All but TERMINATE, which the server awaits where it stands."""
+"""All actions except TERMINATE, which the server awaits itself."""
 
 STEPS = {
     actions: tuple(ACTIONS[each] for each in actions if each is not Action.TERMINATE)

@@ -1,4 +1,4 @@
-"""The assigns with which a channel begins: its socket's, and those of its route."""
+"""The initial assigns of a channel: those of its socket, merged with those of its route."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 def joined_assigns(join: commands.Join, route: Mapping[str, Any]) -> dict[str, Any]:
     """Return the socket's assigns merged with a copy of the route's, which win.
 
-    Those that a channel brings from another worker win over the route's: it may have changed them.
+    A channel that comes from another worker may have changed its assigns, so these take precedence.
 
     Raises:
-        WireError: if the join carries no assigns that can be decoded.
+        WireError: if the assigns in the join cannot be decoded.
     """
     assigns = decode_assigns(join.assigns)
     given: dict[str, Any] = _copied(dict(route))
@@ -34,7 +34,7 @@ def decode_assigns(data: bytes) -> dict[str, Any]:
 
 
 def _copied(value: Any) -> Any:
-    """A copy in which a channel may change lists and dicts; all else is shared."""
+    """Return a copy with copies of lists and dicts, which a channel may change; all else is shared."""
     if type(value) is dict:
         return {key: _copied(each) for key, each in value.items()}
     return [_copied(each) for each in value] if type(value) is list else value

@@ -1,4 +1,4 @@
-"""What a callback may return, and which reply it means. Source: Phoenix.Channel, docs/channels.md."""
+"""What callbacks may return, and the replies that result. Source: Phoenix.Channel, docs/channels.md."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from mesh.replies import Reply
 
 
 def join_reply(channel: Channel, result: Any) -> Reply:
-    """The reply to a join; its status says whether the join is accepted.
+    """Return the reply to a join; its status says whether the join is accepted.
 
     Raises:
-        ChannelError: for what `join` may not return.
+        ChannelError: if `join` must not return this.
     """
     if result is None:
         return Reply()
@@ -26,7 +26,7 @@ def join_reply(channel: Channel, result: Any) -> Reply:
 
 
 def push_reply(channel: Channel, event: Any, result: Any) -> Reply:
-    """The reply to a push. Raises ChannelError for what a handler may not return."""
+    """Return the reply to a push. Raises ChannelError if a handler must not return this."""
     if isinstance(result, Reply):
         return result
     if isinstance(result, (dict, list, bytes)):

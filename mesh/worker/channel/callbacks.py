@@ -1,8 +1,8 @@
-"""Calls the application: one function for each kind of mail that a callback handles.
+"""Calls the application: one function for each type of mail.
 
-The server (server.py) awaits them one after the other. What a callback raises ends the channel; so does
-what it must not return. The joins are the server's, because they decide about the channel's life.
-Source: Phoenix.Channel.
+The server (server.py) awaits them one after the other. An exception in a callback ends the channel, and so
+does an invalid return value. The server handles joins itself, because their result changes the channel's
+phase. Source: Phoenix.Channel.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = get_logger("mesh.channel")
 
 
 class Served(Protocol):
-    """What a callback needs of its server."""
+    """What the callbacks need from their server."""
 
     @property
     def channel(self) -> Channel:
@@ -37,7 +37,7 @@ class Served(Protocol):
 
 
 async def handle_push(server: Served, push: commands.Push) -> None:
-    """A push of the client: a handler of its event, or `handle_in`."""
+    """Handle a push from the client: call the handler of its event, or `handle_in`."""
     started = perf_counter()
     context, channel = server.context, server.channel
     context.push_ref = push.ref
@@ -59,7 +59,7 @@ async def handle_push(server: Served, push: commands.Push) -> None:
 
 
 async def handle_intercepted(server: Served, broadcast: InterceptedBroadcast) -> None:
-    """A broadcast on the channel's topic that it intercepts: `handle_out`."""
+    """Handle a broadcast on the channel's topic that it intercepts: call `handle_out`."""
     payload = payloads.decode(broadcast.codec, broadcast.data)
     result = server.channel.handle_out(broadcast.event, payload)
     if result is not None and hasattr(result, "__await__"):
@@ -68,16 +68,16 @@ async def handle_intercepted(server: Served, broadcast: InterceptedBroadcast) ->
 
 
 def handle_subscribed(server: Served, broadcast: SubscribedBroadcast) -> Coroutine[Any, Any, None]:
-    """A broadcast on a topic that the channel subscribed to: `handle_info`.
+    """Handle a broadcast on a topic that the channel subscribed to: call `handle_info`.
 
-    Returns what `handle_info` below returns, for the server to await: no coroutine around another.
+    Returns the coroutine of `handle_info` below for the server to await, which avoids another coroutine.
     """
     payload = payloads.decode(broadcast.codec, broadcast.data)
     return handle_info(server, InfoMessage(Broadcast(broadcast.topic, broadcast.event, payload)))
 
 
 async def handle_info(server: Served, info: InfoMessage) -> None:
-    """What the channel sent itself: `handle_info`."""
+    """Handle a message that the channel sent to itself: call `handle_info`."""
     channel = server.channel
     if type(channel).handle_info is Channel.handle_info:
         log.warning(
@@ -94,11 +94,11 @@ async def handle_info(server: Served, info: InfoMessage) -> None:
 
 
 async def handle_set_aside(_server: Served, _mail: SetAside) -> None:
-    """A push waits on. It came, though: the server ends the wait for silence."""
+    """Handle a push that still waits: it has arrived, so the server ends the period of silence."""
 
 
 async def joined_in_time(channel: Channel, joining: Awaitable[Any], seconds: float | None) -> Any:
-    """Await what `join` returned, for as long as it may take. Raises ChannelError after that."""
+    """Await the result of `join`, within its time limit. Raises ChannelError if that is exceeded."""
     if seconds is None:
         return await joining
     try:
@@ -109,13 +109,13 @@ async def joined_in_time(channel: Channel, joining: Awaitable[Any], seconds: flo
             raise
     if limit.expired():
         raise ChannelError(
-            f"{type(channel).__name__}.join took over {seconds:g} s, worker.join_timeout_seconds"
+            f"{type(channel).__name__}.join took over {seconds:g} s (worker.join_timeout_seconds)"
         )
     return result
 
 
 def expect_none(channel: Channel, callback: str, result: Any) -> None:
-    """Raise ChannelError if a callback that has nothing to answer returned something."""
+    """Raise ChannelError if a callback without a reply returned something."""
     if result is not None:
         raise ChannelError(
             f"{type(channel).__name__}.{callback} returned {result!r}; expected None:"

@@ -1,7 +1,7 @@
-"""What a channel can do: what it says becomes link commands and broadcasts. Implements ChannelContext.
+"""The actions of a channel, which become link commands and broadcasts. Implements ChannelContext.
 
-What leaves on the link is stamped with the number of this worker's last broadcast to the topic, so that the
-gateway keeps the order of what one channel produced (docs/protocol.md §3).
+Each command contains the number of this worker's last broadcast to the topic, so that the gateway can
+deliver them in the order in which the channel produced them (docs/protocol.md §3).
 """
 
 import asyncio
@@ -24,31 +24,31 @@ from mesh.worker.channel.worker import ContextWorker
 from mesh.worker.topic_members import LocalTopic
 
 NO_PUSH = object()
-"""In place of a ref, while no push is handled; None is the ref of a push that wants no reply."""
+"""Replaces the ref while no push is handled; None is the ref of a push that wants no reply."""
 
 
 class WorkerContext:
-    """What one channel can do.
+    """The actions of one channel.
 
     Args:
-        worker: which runs the channel.
-        mailbox: of the channel.
-        life: of the channel; read here, never changed.
-        link: to the gateway of the client.
-        join: with which the channel began.
-        socket: of the channel.
-        name: of the Channel class, for errors.
+        worker: the worker that runs the channel.
+        mailbox: the channel's mailbox.
+        life: the channel's lifecycle, which is only read here.
+        link: the link to the client's gateway.
+        join: the join that started the channel.
+        socket: the channel's socket.
+        name: the name of the Channel class, for errors.
 
     Attributes:
-        link: to the gateway of the client.
-        number: of the channel on the link.
-        topic: of the channel.
-        mailbox: where broadcasts that it subscribed to are put.
+        link: the link to the client's gateway.
+        number: the channel's number on the link.
+        topic: the channel's topic.
+        mailbox: receives broadcasts that the channel subscribed to.
         local_topic: the members of its topic; None until its client has joined.
-        muted: whether the client is gone, so that nothing is sent to it.
-        push_ref: of the push being handled; NO_PUSH if there is none.
-        stop_reason: of a `stop` that takes effect after the callback that runs.
-        silence_seconds: after which TIMEOUT is due, once the callback that runs has ended.
+        muted: whether nothing is sent to the client, because it is gone.
+        push_ref: the ref of the push being handled; NO_PUSH if there is none.
+        stop_reason: the reason of a `stop` that takes effect after the running callback.
+        silence_seconds: the silence after which TIMEOUT is due, starting when the running callback ends.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class WorkerContext:
         self._subscriptions: set[str] | None = None
 
     def push(self, event: str, payload: Any) -> None:
-        """To this client."""
+        """Send an event to this client."""
         topic = self.local_topic
         if topic is None:
             raise self._not_joined("push")
@@ -99,20 +99,20 @@ class WorkerContext:
         self.send_command(commands.Pushed(self.number, topic.sequence, event, codec, data))
 
     def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
-        """To a push of this client."""
+        """Reply to a push of this client."""
         topic = self.local_topic
         if topic is None:
             raise self._not_joined("reply")
         check_name(status, "status")
         to = ref or self.socket_ref()
         if to.topic != self.topic:
-            raise ChannelError(f"the push is one of {to.topic!r}; reply to it in that channel")
+            raise ChannelError(f"the push belongs to channel {to.topic!r}; reply to it there")
         codec, data = self.encode_reply(status, payload)
         stats.replies += 1
         self.send_command(commands.Reply(self.number, topic.sequence, to.ref, status, codec, data))
 
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
-        """To all members of the topic."""
+        """Send an event to all members of the topic."""
         if self.local_topic is None:
             raise self._not_joined("broadcast")
         worker = self._worker
@@ -120,21 +120,21 @@ class WorkerContext:
         worker.pubsub.broadcast_from(sender, self.topic, event, payload)
 
     def sender(self) -> Sender:
-        """Names this channel as one that must not get a broadcast."""
+        """Return this channel as the sender of a broadcast that it must not receive."""
         return Sender(self._worker.gateway_of(self.link), self.number, True, self._last_sent)
 
     def named_by(self, sender: Sender) -> bool:
-        """Whether it was this channel."""
+        """Return whether this channel is the sender."""
         return sender[:2] == (self._worker.gateway_of(self.link), self.number)
 
     def socket_ref(self) -> SocketRef:
-        """The push being handled."""
+        """Return a reference to the push being handled."""
         if self.push_ref is NO_PUSH:
             raise ChannelError("socket_ref and reply without ref need a push that is being handled")
         return SocketRef(self.topic, self.push_ref)
 
     def stop(self, reason: str) -> None:
-        """End after the current callback."""
+        """End the channel after the current callback."""
         if self.local_topic is None:
             raise self._not_joined("stop")
         check_name(reason, "reason")
@@ -144,9 +144,9 @@ class WorkerContext:
             self.mailbox.post(StopRequested(reason))
 
     def send(self, message: Any, delay_seconds: float) -> None:
-        """Queue for `handle_info`."""
+        """Queue a message for `handle_info`."""
         if not delay_seconds < math.inf:
-            raise ChannelError(f"delay_seconds {delay_seconds!r}: want a number of seconds")
+            raise ChannelError(f"delay_seconds is {delay_seconds!r}; want a number of seconds")
         if delay_seconds <= 0:
             self.mailbox.post(InfoMessage(message))
             return
@@ -160,21 +160,21 @@ class WorkerContext:
         timers.add(timer)
 
     def timeout(self, seconds: float) -> None:
-        """Queue TIMEOUT for `handle_info` after that long without mail, counted from the callback's end."""
+        """Queue TIMEOUT for `handle_info` after this much silence, starting when the callback ends."""
         if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
-            raise ChannelError(f"timeout {seconds!r}: want a number of seconds, at least 0")
+            raise ChannelError(f"timeout is {seconds!r}; want a number of seconds, at least 0")
         self.end_silence()
         self.silence_seconds = seconds
         if not self.mailbox.busy:
             self.begin_silence(seconds)
 
     def begin_silence(self, seconds: float) -> None:
-        """Nothing is handled: TIMEOUT is due in so many seconds."""
+        """Start the timer of TIMEOUT: nothing is being handled."""
         if not self.mailbox.closed:
             self._silence = asyncio.get_running_loop().call_later(seconds, self._silent)
 
     def end_silence(self) -> None:
-        """Something is handled: nobody waits for silence any longer."""
+        """Stop the timer of TIMEOUT: something is being handled."""
         self.silence_seconds = None
         if self._silence is not None:
             self._silence.cancel()
@@ -182,16 +182,16 @@ class WorkerContext:
 
     def _silent(self) -> None:
         self._silence = None
-        if not self.mailbox.busy:  # else something has just come
+        if not self.mailbox.busy:  # otherwise something has just arrived
             self.mailbox.post(InfoMessage(TIMEOUT))
 
     @property
     def timed(self) -> bool:
-        """Whether a timer will bring mail."""
+        """Whether a timer will put something into the mailbox."""
         return bool(self._timers or self._silence)
 
     def subscribe(self, topic: str) -> Awaitable[None]:
-        """Deliver broadcasts on `topic` to `handle_info`."""
+        """Pass broadcasts on `topic` to `handle_info`."""
         self.require_live("subscribe")
         future = self._worker.members.subscribe(self, topic)
         if self._subscriptions is None:
@@ -205,7 +205,7 @@ class WorkerContext:
             self._subscriptions.discard(topic)
             self._worker.members.unsubscribe(self, topic)
 
-    # What the channel leaves in the worker: subscriptions and presences
+    # The channel's subscriptions and presences in the worker
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -213,11 +213,11 @@ class WorkerContext:
         return tuple(self._subscriptions or ())
 
     def require_live(self, verb: str) -> None:
-        """Raise ChannelError once nothing would end what the channel adds: it has ended, or has moved."""
+        """Raise ChannelError if the channel has ended or moved: additions would never be removed."""
         if self._life.phase is Phase.TERMINATED or self._life.phase is Phase.MOVED:
             raise ChannelError(
-                f"{verb}: the channel has ended on this worker ({self.topic!r}), so nothing would ever end"
-                " what it adds now; let the tasks that it started end with it"
+                f"{verb}: the channel has ended on this worker ({self.topic!r}), and what it adds now would"
+                " never be removed; end the tasks that it started in `terminate`"
             )
 
     def unsubscribe_all(self) -> None:
@@ -243,7 +243,7 @@ class WorkerContext:
             self._last_sent = self._worker.send(self.link, command)
 
     def after(self) -> int:
-        """The number of this worker's last broadcast to the topic, which what is sent now must follow."""
+        """The number of this worker's last broadcast to the topic, which later commands must follow."""
         return self.local_topic.sequence if self.local_topic is not None else 0
 
     def encode_reply(self, status: str, payload: Any) -> tuple[int, bytes]:
@@ -259,7 +259,7 @@ class WorkerContext:
         )
 
     def _require_binary(self, *fields: str) -> None:
-        """As in Phoenix, a channel that sends what its client's protocol cannot carry crashes."""
+        """Raise if the client's protocol cannot carry bytes: as in Phoenix, the channel crashes."""
         socket = self._socket
         if socket.serializer == "v1_json":
             raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")
@@ -270,6 +270,6 @@ class WorkerContext:
         for field in fields:
             if len(field.encode()) > binary_frames.FIELD_BYTES:
                 raise PayloadError(
-                    f"{field[:32]!r}… is over {binary_frames.FIELD_BYTES} bytes and cannot stand in"
+                    f"{field[:32]!r}… has more than {binary_frames.FIELD_BYTES} bytes and does not fit into"
                     " a binary frame"
                 )

@@ -1,29 +1,30 @@
-"""The life of one channel in a worker: its phases, its events, and what each event leads to. Pure.
+"""The lifecycle of one channel in a worker: its phases, its events, and the transitions. Pure.
 
-A channel begins because its client joins (JOINING: `join` runs), or because another worker handed it over
+A channel starts because its client joins (JOINING: `join` runs), or because another worker handed it over
 (RESTORING: `restore` runs). Then it is JOINED, until one of three things happens:
 
-- It ends by what it handles: a leave, the news that its client is gone, `stop`, or an exception. Then
+- It ends by a message that it handles: a leave, the loss of its client, `stop`, or an exception. Then
   `terminate` runs (TERMINATING) and the channel is TERMINATED.
-- It ends from outside, whatever it is doing: KILLED. Nothing that waits is handled any longer, the callback
-  that runs is cancelled; `terminate` runs once that callback has ended, or not at all if it does not end
-  within `worker.kill_seconds`.
+- It is ended from outside, whatever it is doing: KILLED. Waiting messages are not handled any more, and the
+  running callback is cancelled; `terminate` runs once that callback has ended, or not at all if it does not
+  end within `worker.kill_seconds`.
 - Its worker stops and hands it over (docs/protocol.md §3.2): MOVING while its gateway may still send,
-  EMPTYING while its mailbox holds something, SNAPSHOTTING while `snapshot` runs, then MOVED. `terminate`
-  does not run, unless its client turns out to have gone before its gateway knew of the move (TAKEN_BACK).
+  EMPTYING while its mailbox is not empty, SNAPSHOTTING while `snapshot` runs, then MOVED. `terminate` does
+  not run, unless it turns out that its client was gone before its gateway knew of the move (TAKEN_BACK).
 
-What must hold in every phase, and why the table is as it is:
+What must hold in every phase, and how the table ensures it:
 
-- A client's last message (a leave, or that it is gone) is handled after everything that came before it.
+- A client's last message (a leave, or that it is gone) is handled after everything that arrived before it.
   So it is queued, and from then on the channel is LEAVING: pushes no longer wait for a paused topic, and a
-  snapshot that runs is given up. While `join` or `restore` runs, the channel remembers the last message in
-  JOINING_LEFT and RESTORING_LEFT.
+  running snapshot is abandoned. While `join` or `restore` runs, JOINING_LEFT and RESTORING_LEFT record the
+  last message.
 - Nobody waits for the join of a client that is gone, so that kills the channel. A restore is different:
-  `terminate` needs the state that `restore` is about to be given, so it has `worker.kill_seconds` to end.
-- A client that joins again kills its old channel, as in Phoenix. If it had left before, it is owed the
-  answer to its leave: the channel then has `worker.kill_seconds` to get there.
-- A killed callback may end with an exception, and a timer may come late. Therefore every phase allows the
-  events of FROM_OUTSIDE and AT_ANY_TIME; in the phases of OVER they change nothing.
+  `terminate` needs the state that `restore` is about to receive, so `restore` may take
+  `worker.kill_seconds`.
+- A client that joins again kills its old channel, as in Phoenix. If it left before, its leave must still be
+  answered: the channel may take `worker.kill_seconds` for that.
+- A killed callback may end with an exception, and a timer may fire late. Therefore every phase allows the
+  events of FROM_OUTSIDE and AT_ANY_TIME; in the phases of OVER they have no effect.
 
 Nothing else is allowed: the server (server.py) treats a PhaseError as a crash of this one channel.
 """
@@ -36,9 +37,9 @@ from mesh.phases import Phases, Table
 
 
 class Phase(Enum):
-    """Where a channel is in its life."""
+    """The phase of a channel."""
 
-    # Enum's own hash is written in Python: each look into TABLE would cost two calls more.
+    # Enum's own __hash__ is written in Python: each look-up in TABLE would cost two more calls.
     __hash__ = object.__hash__
 
     JOINING = "joining"
@@ -57,7 +58,7 @@ class Phase(Enum):
 
 
 class Event(Enum):
-    """What happens to a channel."""
+    """An event in the life of a channel."""
 
     __hash__ = object.__hash__
 
@@ -104,12 +105,12 @@ class Action(Enum):
 
 
 class Ending(NamedTuple):
-    """What the actions of a channel's end need to know.
+    """The end of a channel, as its actions need to know it.
 
     Attributes:
-        reason: what `terminate` is given.
-        command: what tells the client; None: nothing does.
-        mail: what is queued.
+        reason: the argument of `terminate`.
+        command: the command that informs the client; None: it is not informed.
+        mail: the message that is queued.
     """
 
     reason: Any = None
@@ -160,16 +161,16 @@ TABLE: Table[Phase, Event, Action] = {
     **{(phase, Event.KILLED): _KILL for phase in ALIVE},
     **{(phase, Event.REPLACED): _KILL for phase in ALIVE},
     **{(phase, Event.REPLACED): (phase, (Action.KILL_LATER,)) for phase in _LEFT.values()},
-    # Ends by what is handled
+    # Ends by a handled message
     **{(phase, event): _END for phase in ALIVE for event in AT_ANY_TIME},
-    # The beginning
+    # The start
     (Phase.JOINING, Event.ACCEPTED): (Phase.JOINED, ()),
     (Phase.JOINING_LEFT, Event.ACCEPTED): (Phase.LEAVING, ()),
     (Phase.JOINING, Event.REFUSED): _END,
     (Phase.JOINING_LEFT, Event.REFUSED): _END,
     (Phase.RESTORING, Event.RESTORED): (Phase.JOINED, ()),
     (Phase.RESTORING_LEFT, Event.RESTORED): (Phase.LEAVING, ()),
-    # Moving away
+    # Moving
     (Phase.JOINED, Event.MOVE_ANNOUNCED): (Phase.MOVING, ()),
     **{
         (phase, Event.HANDED_OVER): (Phase.EMPTYING, (Action.QUEUE_AGAIN,))
@@ -187,7 +188,7 @@ TABLE: Table[Phase, Event, Action] = {
     (Phase.KILLED, Event.CALLBACK_STUCK): (Phase.TERMINATED, (Action.RELEASE, Action.RELEASE_FOR_GOOD)),
     (Phase.TERMINATING, Event.TERMINATED): (Phase.TERMINATED, (Action.RELEASE_FOR_GOOD,)),
     (Phase.TERMINATED, Event.CALLBACK_STUCK): (Phase.TERMINATED, ()),  # `terminate` was the callback
-    # What comes late
+    # Late events
     **{(phase, event): (phase, ()) for phase in OVER for event in FROM_OUTSIDE | AT_ANY_TIME},
     **{(phase, Event.CLIENT_GONE): (phase, (Action.MUTE,)) for phase in OVER},
 }
@@ -198,5 +199,5 @@ Life = Phases[Phase, Event, Action]
 
 
 def begin(moved: bool) -> Life:
-    """The life of a channel that its client joins, or that another worker handed over."""
+    """Return the lifecycle of a channel that its client joins, or that another worker handed over."""
     return Phases(TABLE, Phase.RESTORING if moved else Phase.JOINING)

@@ -1,8 +1,9 @@
-"""What waits for one channel: in order, and within bounds (docs/protocol.md §3.3).
+"""The messages that wait for one channel: in order, and bounded (docs/protocol.md §3.3).
 
 Mail comes from the link, from the bus (intercepted and subscribed broadcasts) and from the channel itself;
-its ChannelServer handles it. Over a mark the client is not read from for a while; over a bound the channel
-ends. While a topic is paused its channels' pushes are set aside, all other mail is handled.
+its ChannelServer handles it. Above the pause limits the client is not read from for a while; above the hard
+limits the channel ends. While a topic is paused, pushes of its channels are set aside and all other mail is
+handled.
 """
 
 from collections import deque
@@ -30,7 +31,7 @@ class SubscribedBroadcast(NamedTuple):
 
 
 class InfoMessage(NamedTuple):
-    """What the channel sent itself, for `handle_info`."""
+    """A message that the channel sent to itself, for `handle_info`."""
 
     message: Any
 
@@ -48,13 +49,13 @@ class StopRequested(NamedTuple):
 
 
 class SetAside:
-    """What is handed out in place of a push that was set aside: there is nothing to handle."""
+    """Taken in place of a push that was set aside: there is nothing to handle."""
 
     __slots__ = ()
 
 
 SizedMail = commands.Push | InterceptedBroadcast | SubscribedBroadcast
-"""Mail that carries a payload: its bytes count while it waits."""
+"""Mail with a payload, whose bytes count while it waits."""
 
 SIZED = frozenset({commands.Push, InterceptedBroadcast, SubscribedBroadcast})
 SET_ASIDE = SetAside()
@@ -64,10 +65,10 @@ class MailboxLimits(NamedTuple):
     """How much may wait for one channel.
 
     Attributes:
-        max_messages: over this the channel ends.
-        max_bytes: over this the channel ends.
-        pause_messages: over this the client is not read from until half of it is left.
-        pause_bytes: over this the client is not read from until half of it is left.
+        max_messages: above this the channel ends.
+        max_bytes: above this the channel ends.
+        pause_messages: above this the client is not read from until half of it is left.
+        pause_bytes: above this the client is not read from until half of it is left.
     """
 
     max_messages: int
@@ -77,7 +78,7 @@ class MailboxLimits(NamedTuple):
 
     @classmethod
     def of(cls, settings: WorkerSettings) -> "MailboxLimits":
-        """As set; the marks at most half of the bounds."""
+        """Return the limits from the settings; pause limits are at most half of the hard limits."""
         return cls(
             settings.max_mailbox_messages,
             settings.max_mailbox_bytes,
@@ -87,55 +88,55 @@ class MailboxLimits(NamedTuple):
 
 
 class MailboxOwner(Protocol):
-    """Who handles the mail."""
+    """Handles the mail."""
 
     def wake(self) -> None:
-        """Take what waits, soon."""
+        """Take the waiting mail soon."""
 
     def overflow(self, setting: str, limit: int) -> None:
-        """More waits than `setting` allows: end."""
+        """End the channel: more waits than `setting` allows."""
 
     def pause_reading(self) -> bool:
-        """Ask the gateway not to read from the client; False if it cannot be asked."""
+        """Ask the gateway not to read from the client; return False if it cannot be asked."""
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`."""
 
 
 class _Nobody:
-    """Owns closed mailboxes, so that a closed mailbox keeps no channel alive."""
+    """The owner of closed mailboxes, so that a closed mailbox keeps no channel alive."""
 
     __slots__ = ()
 
     def wake(self) -> None:
-        """There is nothing to handle."""
+        """No effect."""
 
     def overflow(self, setting: str, limit: int) -> None:
-        """There is nothing to end."""
+        """No effect."""
 
     def pause_reading(self) -> bool:
-        """There is nobody to pause."""
+        """No effect."""
         return False
 
     def resume_reading(self) -> None:
-        """There is nobody to resume."""
+        """No effect."""
 
 
 _NOBODY = _Nobody()
 _CLOSED: deque[Any] = deque(maxlen=0)
-"""The queue of every closed mailbox. It drops what is appended, so that `post` asks nothing."""
+"""The queue of every closed mailbox. It drops what is appended, so that `post` need not check."""
 
 
 class Mailbox:
     """One channel's mailbox.
 
     Args:
-        owner: who handles the mail.
+        owner: handles the mail.
         limits: how much may wait.
-        first: the first mail. The owner takes it without being woken.
+        first: the first mail; the owner takes it without being woken.
 
     Attributes:
-        busy: whether the owner is at work, or was woken.
+        busy: whether the owner handles mail, or was woken to do so.
         reading_paused: whether the gateway was asked not to read from the client.
     """
 
@@ -146,32 +147,32 @@ class Mailbox:
         self._limits = limits
         self._queue: deque[Any] = deque((first,))
         self._bytes = 0
-        # Pushes that came while none may be handled; None: they may.
+        # Pushes that arrived while pushes are paused; None if they are not.
         self._aside: deque[commands.Push] | None = None
         self.busy = True
         self.reading_paused = False
 
     @property
     def waiting(self) -> int:
-        """How many messages wait."""
+        """The number of messages that wait."""
         return len(self._queue) + (len(self._aside) if self._aside else 0)
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of the pushes and broadcasts that wait."""
+        """The bytes of the pushes and broadcasts that wait."""
         return self._bytes
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether the mailbox was closed."""
         return self._queue is _CLOSED
 
     def count(self, *kinds: type[Any]) -> int:
-        """How many messages of these types wait."""
+        """Return how many messages of these types wait."""
         return sum(type(mail) in kinds for mail in self._queue)
 
     def post(self, mail: Any) -> None:
-        """Queue mail. Over the bound the channel ends, and nothing else does. Dropped once it is closed."""
+        """Queue mail; drop it if the mailbox is closed. Above a hard limit the channel ends."""
         queue = self._queue
         if len(queue) >= self._limits.max_messages:
             self._owner.overflow("worker.max_mailbox_messages", self._limits.max_messages)
@@ -182,7 +183,7 @@ class Mailbox:
             self._owner.wake()
 
     def post_sized(self, mail: SizedMail) -> None:
-        """As `post`, for what carries a payload: over a mark the client is not read from for a while."""
+        """As `post`, for mail with a payload: above a pause limit the client is not read from."""
         self._bytes = size = self._bytes + len(mail.data)
         self.post(mail)
         limits = self._limits
@@ -190,11 +191,11 @@ class Mailbox:
             self._check_limits()
 
     def requeue(self, mail: Any) -> None:
-        """Queue again, behind all else, what was taken just now."""
+        """Queue mail again, after all other mail."""
         self._queue.append(mail)
 
     def take(self) -> Any:
-        """The next mail, SET_ASIDE for a push that must wait, or None if nothing waits."""
+        """Return the next mail, SET_ASIDE for a push that must wait, or None if nothing waits."""
         queue = self._queue
         if not queue:
             return None
@@ -207,17 +208,17 @@ class Mailbox:
         return mail
 
     def rest(self) -> bool:
-        """The owner has handled some mail; returns whether there is more, for which it must go on."""
+        """The owner has handled some mail; return whether there is more, so that it must continue."""
         self.busy = bool(self._queue)
         return self.busy
 
     def set_pushes_aside(self) -> None:
-        """Hand out no pushes until `put_back`; they count among what waits."""
+        """Hand out no pushes until `put_back` is called; they count as waiting."""
         if self._aside is None and not self.closed:
             self._aside = deque()
 
     def put_back(self) -> None:
-        """Hand out pushes again, those that were set aside first."""
+        """Hand out pushes again, beginning with those that were set aside."""
         aside, self._aside = self._aside, None
         if aside:
             self._queue.extendleft(reversed(aside))
@@ -226,14 +227,14 @@ class Mailbox:
                 self._owner.wake()
 
     def close(self) -> None:
-        """Drop what waits and all that comes."""
+        """Drop all waiting and all future mail."""
         self._queue = _CLOSED
         self._aside = None
         self._bytes = 0
         self._owner = _NOBODY
 
     def resume_if_low(self) -> None:
-        """Something was handled: the client is read from again when at most half of the marks is left."""
+        """Read from the client again if at most half of the pause limits is left."""
         limits = self._limits
         if self.waiting <= limits.pause_messages // 2 and self._bytes <= limits.pause_bytes // 2:
             self.reading_paused = False

@@ -1,8 +1,8 @@
 """Runs one channel: join → callbacks → terminate, one callback at a time.
 
-A server owns the three things that a channel consists of: its life (lifecycle.py says what each event leads
-to), its mailbox (what waits) and its context (what the application's Channel may do). The server takes the
-mail in order, calls the application (callbacks.py) and does what the table of its life says (actions.py).
+A server owns the three parts of a channel: its lifecycle (lifecycle.py says what each event leads to), its
+mailbox (what waits) and its context (what the application's Channel may do). The server takes mail in
+order, calls the application (callbacks.py) and carries out the actions of the lifecycle table (actions.py).
 Source: Phoenix.Channel.Server.
 """
 
@@ -38,9 +38,9 @@ from mesh.worker.handoff import transfer
 log = get_logger("mesh.channel")
 
 MAILS_PER_RUN = 8
-"""Of one channel, before the others have their turn."""
+"""The most messages of one channel that are handled before other channels have their turn."""
 MAILS_PER_EMPTYING_RUN = 256
-"""Of one that moves as soon as its mailbox is empty: more than come meanwhile."""
+"""The same for a channel that moves as soon as its mailbox is empty: more than arrive in the meantime."""
 NOTHING = Ending()
 STATUS = {
     Phase.JOINING: "joining",
@@ -50,7 +50,7 @@ STATUS = {
     Phase.EMPTYING: "joined",
     Phase.SNAPSHOTTING: "joined",
 }
-"""What ChannelInfo calls a phase; all others are "leaving"."""
+"""The phases as ChannelInfo reports them; all others are "leaving"."""
 JOIN_CRASHED = {"reason": "join crashed"}
 PUSHES_MAY_WAIT = frozenset({Phase.JOINING, Phase.RESTORING, Phase.JOINED, Phase.MOVING})
 
@@ -59,12 +59,12 @@ class ChannelServer:
     """One channel. Implements Work, MailboxOwner and Member.
 
     Args:
-        worker: which runs the channel.
-        link: to the gateway of its client.
-        join: with which it begins.
+        worker: the worker that runs the channel.
+        link: the link to the client's gateway.
+        join: the join that starts the channel.
         channel: the application's class.
-        socket: its client's, of its own.
-        execution_context: in which all of its callbacks run, and what is logged of it.
+        socket: the channel's own copy of the client's socket.
+        execution_context: the context in which all of its callbacks and their logging run.
     """
 
     __slots__ = (
@@ -96,40 +96,40 @@ class ChannelServer:
 
     @property
     def status(self) -> str:
-        """What ChannelInfo says of it: "joining", "joined" or "leaving"."""
+        """The status for ChannelInfo: "joining", "joined" or "leaving"."""
         return STATUS.get(self.life.phase, "leaving")
 
-    # What its link tells it
+    # Called for link commands
 
     def leave(self, leave: commands.Leave) -> None:
-        """The client leaves: end after the mail that came before."""
+        """The client leaves: end after the mail that arrived before."""
         self.change(Event.LEAVE_CAME, Ending(mail=leave))
 
     def client_gone(self, reason: str) -> None:
-        """The client is gone: end after the mail that came before."""
+        """The client is gone: end after the mail that arrived before."""
         self.change(Event.CLIENT_GONE, Ending(reason, None, ClientGone(reason)))
 
     def replace(self) -> None:
         """The client joined again: end at once, as Phoenix kills the old channel.
 
-        A leave that came before gets its answer first, if the callbacks before it end in time.
+        An earlier leave is answered first, if the callbacks before it end in time.
         """
         self.change(Event.REPLACED, Ending("duplicate_join", commands.Closed))
 
     def shut_down(self) -> None:
         """The worker stops: end at once; the client gets `phx_error` and joins another worker.
 
-        A join under way is not answered: when the link ends, its gateway sends it to another worker.
+        A join in progress is not answered: when the link ends, the gateway sends it to another worker.
         """
         joined = self.context.local_topic is not None
         self.change(Event.KILLED, Ending("shutdown", commands.Crashed if joined else None))
 
     def malformed(self) -> None:
-        """A command for the channel cannot be decoded: it crashes, and so does its join."""
+        """A command for the channel cannot be decoded: it crashes, even during its join."""
         self.change(Event.KILLED, Ending("malformed command", commands.Crashed))
 
     def announce_move(self) -> bool:
-        """Ask the gateway to send no more; False if this channel cannot move."""
+        """Ask the gateway to send no more; return False if this channel cannot move."""
         if self.life.phase is not Phase.JOINED or type(self.channel).snapshot is Channel.snapshot:
             return False
         self.change(Event.MOVE_ANNOUNCED)
@@ -137,18 +137,18 @@ class ChannelServer:
         return True
 
     def take_back(self, reason: str) -> None:
-        """It has moved, but its client was gone before: end here."""
+        """The channel has moved, but its client was gone before that: end it here."""
         counters.count("channels_not_moved")
         self.change(Event.TAKEN_BACK, Ending(reason))
 
-    # What its mailbox and the worker's tables tell it
+    # Called by its mailbox and by the worker
 
     def wake(self) -> None:
         """There is mail."""
         self.worker.runners.submit(self)
 
     def overflow(self, setting: str, limit: int) -> None:
-        """More waits than may: the channel ends, and nothing else does."""
+        """More waits than is allowed: only this channel ends."""
         counters.count("mailboxes_overflowed")
         # A copy: the poster may be a callback of this channel, which runs in its context already.
         self.execution_context.copy().run(
@@ -170,7 +170,7 @@ class ChannelServer:
         self.worker.resume_reading(self.context.link, self.context.number)
 
     def pause_pushes(self, paused: bool) -> None:
-        """Handle no pushes while it is true; all else is handled. What was set aside comes first then."""
+        """Handle no pushes while `paused` is true. Those that were set aside are handled first then."""
         if not paused:
             self.mailbox.put_back()
         elif self.life.phase in PUSHES_MAY_WAIT:
@@ -179,7 +179,7 @@ class ChannelServer:
     # Running
 
     async def run(self) -> None:
-        """Handle some of the mail there is. Never raises, but for cancellation after the channel's end."""
+        """Handle some of the waiting mail. Never raises, except if cancelled after the channel's end."""
         mailbox, context, runners = self.mailbox, self.context, self.worker.runners
         most = 1 if runners.slow else MAILS_PER_RUN
         try:
@@ -197,7 +197,7 @@ class ChannelServer:
         except asyncio.CancelledError:
             if self.life.phase in OVER:  # killed
                 raise
-            await self._crash(ChannelError("the callback was cancelled from inside"))
+            await self._crash(ChannelError("the callback was cancelled by its own code"))
         except Exception as error:
             await self._crash(error)
         finally:
@@ -207,14 +207,14 @@ class ChannelServer:
                 self._rest()
 
     def _rest(self) -> None:
-        """Until there is mail again."""
+        """Wait for mail."""
         if self.context.silence_seconds is not None:
             self.context.begin_silence(self.context.silence_seconds)
         if self._callback_over is not None:
             self._callback_over.set_result(None)
 
     async def callback_over(self) -> None:
-        """Wait until the callback that runs has ended."""
+        """Wait until the running callback has ended."""
         if self.task is not None:
             self._callback_over = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._callback_over)
@@ -231,12 +231,12 @@ class ChannelServer:
             if result is not None and hasattr(result, "__await__"):
                 seconds = self.worker.settings.join_timeout_seconds
                 result = await callbacks.joined_in_time(self.channel, result, seconds)
-            if self.life.phase in OVER:  # killed, and it would not end
+            if self.life.phase in OVER:  # killed, but it did not end
                 return
             reply = join_reply(self.channel, result)
             codec, data = self.context.encode_reply(reply.status, reply.payload)
         except Exception as error:
-            if self.life.phase in OVER:  # killed meanwhile
+            if self.life.phase in OVER:  # killed in the meantime
                 return
             socket_id = self.channel.socket.id
             log.error("join crashed", topic=join.topic, socket_id=socket_id, exc_info=error)
@@ -261,7 +261,7 @@ class ChannelServer:
         )
 
     def enter(self) -> int:
-        """Become a member of the topic; returns the number of the worker's last broadcast before that."""
+        """Become a member of the topic; return the number of the worker's last broadcast before that."""
         since = self.worker.bus.sequence
         self.context.local_topic = self.worker.members.add(self)
         return since
@@ -271,7 +271,7 @@ class ChannelServer:
         await self.end(Event.REFUSED, Ending(reason))
 
     async def _handle_handover(self, handover: commands.Handover) -> None:
-        """The gateway sends no more: once the mailbox is empty the channel can go."""
+        """The gateway sends no more: move the channel once its mailbox is empty."""
         if self.mailbox.waiting:
             self.change(Event.HANDED_OVER, Ending(mail=handover))
             return
@@ -310,12 +310,12 @@ class ChannelServer:
         await self.end(Event.CRASHED, Ending(error, commands.Crashed))
 
     async def end(self, event: Event, ending: Ending) -> None:
-        """End by what was handled: run `terminate`, unless the channel is over already."""
+        """End the channel by a handled message: call `terminate`, unless it has ended already."""
         if self.change(event, ending):
             await terminate(self, ending.reason)
 
     def change(self, event: Event, ending: Ending = NOTHING) -> bool:
-        """Go on to the next phase, and do what the table says; returns whether `terminate` must be run."""
+        """Enter the next phase and carry out its actions; return whether `terminate` must be called."""
         due = self.life.handle(event)
         for carry_out in STEPS[due]:
             carry_out(self, ending)

@@ -1,4 +1,4 @@
-"""What a channel asks of the worker that runs it. Channels (mesh/worker/channels.py) implements it."""
+"""What a channel needs from the worker that runs it. Implemented by Channels (mesh/worker/channels.py)."""
 
 from collections.abc import Coroutine, Hashable, Mapping
 from contextvars import Context
@@ -16,29 +16,29 @@ from mesh.worker.topic_members import LocalMembers
 
 
 class ContextWorker(Protocol):
-    """What a channel's context asks of its worker."""
+    """What a channel's context needs from its worker."""
 
     @property
     def pubsub(self) -> PubSub:
-        """Where broadcasts go."""
+        """Publishes broadcasts."""
 
     @property
     def members(self) -> LocalMembers:
-        """Where the channel subscribes to topics."""
+        """The channels by topic, where subscriptions are made."""
 
     def gateway_of(self, link: bytes) -> str:
-        """The id of the gateway behind a link; empty if it is gone."""
+        """Return the id of the gateway at a link; empty if it is gone."""
 
     def send(self, link: bytes, command: commands.ToGateway, /) -> int:
-        """Queue a command for the gateway behind a link; returns how many were sent there."""
+        """Queue a command for the gateway at a link; return the number of commands sent there."""
 
 
 class ServerWorker(ContextWorker, Protocol):
-    """What a channel's server asks of its worker."""
+    """What a channel's server needs from its worker."""
 
     @property
     def settings(self) -> WorkerSettings:
-        """Of the worker."""
+        """The settings of the worker."""
 
     @property
     def mailbox_limits(self) -> MailboxLimits:
@@ -46,35 +46,35 @@ class ServerWorker(ContextWorker, Protocol):
 
     @property
     def runners(self) -> Runners:
-        """Which run the channels."""
+        """Run the channels' callbacks."""
 
     @property
     def bus(self) -> Bus:
         """Numbers this worker's broadcasts."""
 
     def pause_reading(self, link: bytes, number: int) -> bool:
-        """Ask a gateway not to read from a channel's client; False if it does not understand that."""
+        """Ask a gateway not to read from a channel's client; return False if it does not support that."""
 
     def resume_reading(self, link: bytes, number: int) -> None:
         """Undo `pause_reading`."""
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
-        """Run the end of a channel in a task that the worker owns."""
+        """Run the end of a channel in a task of the worker."""
 
     def remove(self, server: MovableServer) -> None:
-        """The channel has ended, or has moved: nothing more is for it."""
+        """Remove a channel that has ended or moved."""
 
     def untrack(self, owner: Hashable) -> None:
         """End the presences of a channel that has ended."""
 
     def assigns_of(self, mount: str, topic: str) -> Mapping[str, Any]:
-        """What the route of a topic assigns."""
+        """Return the assigns of the route for a topic."""
 
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
-        """The presences of a channel."""
+        """Return the presences of a channel."""
 
     def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
         """Track the presences of a channel that was handed over."""
 
     def move_out(self, server: MovableServer) -> None:
-        """The channel's state is sent: its presences go on until another worker tracks them."""
+        """Keep the presences of a channel that has moved until another worker tracks them."""

@@ -1,1 +1,1 @@
-"""How channels move from a worker that stops to another one (docs/protocol.md §3.2)."""
+"""How channels move from a worker that stops to another worker (docs/protocol.md §3.2)."""

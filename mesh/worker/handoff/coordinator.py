@@ -1,7 +1,8 @@
-"""A worker that stops hands its channels to others: a bounded number at once, within a bounded time.
+"""Moves the channels of a worker that stops: a bounded number at a time, within a time limit.
 
-For each: Moving to its gateway, which sends no more and says so with Handover behind all it had sent; then
-the channel handles what waits, and its state leaves with Moved (transfer.py; docs/protocol.md §3.2).
+For each channel, Moving is sent to its gateway, which stops sending and answers with Handover after
+everything that it has sent; then the channel handles what waits, and its state is sent with Moved
+(transfer.py; docs/protocol.md §3.2).
 """
 
 import asyncio
@@ -15,31 +16,31 @@ from mesh.worker.topic_members import Member
 log = get_logger("mesh.channels")
 
 AT_ONCE = 256
-"""Channels under way: their clients' messages wait, and their states are in memory three times."""
+"""The most channels that move at a time: their messages wait, and their state is in memory three times."""
 
 
 class MovableServer(Member, Protocol):
-    """The server of a channel, as one that may move."""
+    """The server of a channel that may move."""
 
     def announce_move(self) -> bool:
-        """Ask the gateway to send no more; False if this channel cannot move."""
+        """Ask the gateway to send no more; return False if this channel cannot move."""
 
     def shut_down(self) -> None:
-        """End at once; the client joins again."""
+        """End at once; the client rejoins."""
 
     def take_back(self, reason: str) -> None:
-        """The client of a channel that has moved was gone before that: end here."""
+        """The client of a channel that has moved was gone before that: end the channel here."""
 
 
 class HandoffCoordinator:
-    """The channels that move away.
+    """The channels that are moving.
 
     Args:
-        version: of the link protocol on a link.
-        seconds: that one channel may take; then it ends as if it could not move.
+        version: returns the version of a link.
+        seconds: how long the move of one channel may take; after that it ends as if it could not move.
 
     Attributes:
-        begun: whether the worker stops: it takes no more joins.
+        begun: whether the worker is stopping, so that it accepts no joins.
     """
 
     def __init__(self, version: Callable[[bytes], int], seconds: float) -> None:
@@ -51,7 +52,7 @@ class HandoffCoordinator:
         self._moved: dict[bytes, dict[int, MovableServer]] = {}
 
     async def run(self, servers: Iterable[MovableServer], seconds: float) -> None:
-        """Move all that can move; returns when they have moved or ended, at the latest after `seconds`."""
+        """Move all channels that can move; return when they have moved or ended, or after `seconds`."""
         self.begun = True
         moves = [asyncio.create_task(self._move(each), name="channel move") for each in servers]
         if not moves:
@@ -61,7 +62,7 @@ class HandoffCoordinator:
             _, late = await asyncio.wait(moves, timeout=seconds)
         finally:
             for task in moves:
-                task.cancel()  # which changes nothing for those that are done
+                task.cancel()  # no effect on tasks that are done
         if late:
             log.error("channels did not move in time", channels=len(late), seconds=seconds)
             await asyncio.wait(late)
@@ -83,7 +84,7 @@ class HandoffCoordinator:
                 del self._under_way[server]
 
     def moved(self, server: MovableServer) -> None:
-        """The state of a channel was sent; but its gateway may not know that yet."""
+        """The state of a channel was sent; its gateway may not have received it yet."""
         self._moved.setdefault(server.context.link, {})[server.context.number] = server
 
     def over(self, server: MovableServer) -> None:
@@ -93,11 +94,11 @@ class HandoffCoordinator:
             waiting.set_result(None)
 
     def take_back(self, link: bytes, number: int) -> MovableServer | None:
-        """A channel that has moved, and whose client was gone before its gateway knew; once."""
+        """Return, once, a channel that has moved although its client was gone before its gateway knew."""
         return self._moved.get(link, {}).pop(number, None)
 
     def settle(self, link: bytes) -> None:
-        """The link has ended: no channel that moved over it is taken back any longer."""
+        """A link has ended: channels that moved over it cannot be taken back any longer."""
         self._moved.pop(link, None)
 
     def settle_all(self) -> None:

@@ -1,8 +1,8 @@
-"""The broadcasts that a worker received lately, for channels that come to it from another worker.
+"""The broadcasts that a worker received recently, for channels that move to it from another worker.
 
-A channel that intercepts gets its broadcasts from its worker. While it moves, neither worker hands it any;
-what the old one had not received when the channel left, the new one finds here. Only events that are
-intercepted by classes which can also move are kept; a worker without such a class keeps nothing.
+A channel that intercepts events receives its broadcasts from its worker. While it moves, neither worker
+delivers any; the new one finds here what the old one had not received when the channel left. Only
+intercepted events of classes that can move are kept; a worker without such a class keeps nothing.
 """
 
 from collections import deque
@@ -14,9 +14,9 @@ from mesh.bus.frames import Header
 from mesh.channel import Channel
 
 KEPT_SECONDS = 20.0
-"""How long a broadcast is kept: at least as long as another worker may still hold it as missed."""
+"""How long a broadcast is kept: at least as long as another worker may not have received it."""
 MISSED_SECONDS = 10.0
-"""Of an origin unknown to the old worker, broadcasts older than this do not count as missed."""
+"""For an origin unknown to the old worker, older broadcasts do not count as missed."""
 MAX_KEPT = 20_000
 MAX_BYTES = 32_000_000
 
@@ -34,8 +34,8 @@ class RecentBroadcasts:
     """The recent broadcasts of some events.
 
     Args:
-        events: whose broadcasts are kept.
-        clock: returns seconds.
+        events: the events whose broadcasts are kept.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, events: frozenset[str], clock: Callable[[], float] = monotonic) -> None:
@@ -47,17 +47,17 @@ class RecentBroadcasts:
 
     @classmethod
     def of(cls, channels: Iterable[type[Channel]]) -> "RecentBroadcasts | None":
-        """For the classes that intercept and can move; None if there are none."""
+        """Return an instance for the classes that intercept and can move; None if there are none."""
         events = [each.intercept for each in channels if each.snapshot is not Channel.snapshot]
         found = frozenset(event for intercepted in events for event in intercepted)
         return cls(found) if found else None
 
     def keeps(self, event: str) -> bool:
-        """Whether broadcasts of this event are kept."""
+        """Return whether broadcasts of this event are kept."""
         return event in self._events
 
     def add(self, topic: str, header: Header, data: bytes) -> None:
-        """Keep a broadcast, if its event is one that is kept, and drop the oldest ones."""
+        """Keep a broadcast if its event is kept, and drop the oldest ones."""
         if header.event not in self._events:
             return
         now = self._clock()
@@ -72,16 +72,16 @@ class RecentBroadcasts:
     def _forget(self, oldest: RecentBroadcast) -> None:
         self._bytes -= len(oldest.data)
         same = self._by_topic[oldest.topic]
-        same.popleft()  # the same broadcast: both queues are in the order of arrival
+        same.popleft()  # the same broadcast, because both queues are in the order of arrival
         if not same:
             del self._by_topic[oldest.topic]
 
     def seen(self, topic: str) -> dict[str, int]:
-        """The last number of each origin that has broadcast to `topic`."""
+        """Return the last number of each origin that has broadcast to `topic`."""
         return {each.header.origin: each.header.sequence for each in self._by_topic.get(topic, ())}
 
     def after(self, topic: str, seen: dict[str, int]) -> Iterator[tuple[Header, bytes]]:
-        """Broadcasts to `topic` that `seen` does not cover, in the order of their arrival."""
+        """Yield the broadcasts to `topic` that `seen` does not include, in the order of arrival."""
         oldest = self._clock() - MISSED_SECONDS
         for at, _, header, data in self._by_topic.get(topic, ()):
             known = seen.get(header.origin)

@@ -1,4 +1,4 @@
-"""The state of a channel that moves to another worker, as bytes that only workers read.
+"""The state of a channel that moves to another worker, as bytes that only workers decode.
 
 Source: docs/protocol.md §3.2. Pure.
 """
@@ -23,14 +23,14 @@ class TrackedPresence(NamedTuple):
 
 
 class HandoffState(msgspec.Struct, array_like=True, frozen=True):
-    """What a channel moves beside its assigns.
+    """What a channel takes along besides its assigns.
 
     Attributes:
-        snapshot: what the channel's `snapshot` returned.
-        subscriptions: other topics that the channel subscribed to.
+        snapshot: the result of the channel's `snapshot`.
+        subscriptions: the other topics that the channel subscribed to.
         tracked: its presences.
-        seen: of each origin the number of the last broadcast to the channel's topic that its old worker had
-            received lately.
+        seen: for each origin, the number of the last broadcast to the channel's topic that its old worker
+            had recently received.
     """
 
     snapshot: dict[str, Any]
@@ -44,31 +44,32 @@ _decode = msgspec.msgpack.Decoder(HandoffState).decode
 
 
 def pack(name: str, state: HandoffState, max_bytes: int) -> bytes:
-    """Encode what moves.
+    """Encode the state.
 
     Args:
-        name: of the Channel class, for the error.
-        state: of the channel.
+        name: the name of the Channel class, for the error.
+        state: the state of the channel.
         max_bytes: `worker.max_snapshot_bytes`.
 
     Raises:
-        ChannelError: if the snapshot is no dict, is too large, or contains what msgpack cannot express.
+        ChannelError: if the snapshot is not a dict, is too large, or contains values that msgpack cannot
+        express.
     """
     if not isinstance(state.snapshot, dict):
         raise ChannelError(
             f"{name}.snapshot returned {state.snapshot!r:.200}; expected a dict, or None not to move"
         )
-    data = _packed(state, f"{name}.snapshot returned what msgpack cannot express")
+    data = _packed(state, f"{name}.snapshot returned a value that msgpack cannot express")
     if len(data) > max_bytes:
         raise ChannelError(
-            f"{name}.snapshot makes {len(data)} bytes; worker.max_snapshot_bytes allows {max_bytes}:"
+            f"{name}.snapshot has {len(data)} bytes; worker.max_snapshot_bytes allows {max_bytes}:"
             " store large values elsewhere and move only their keys"
         )
     return data
 
 
 def unpack(data: bytes) -> HandoffState:
-    """Decode what moves. Raises ChannelError for anything else."""
+    """Decode the state. Raises ChannelError for anything else."""
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -76,19 +77,19 @@ def unpack(data: bytes) -> HandoffState:
 
 
 def pack_assigns(name: str, assigns: Assigns, route: Mapping[str, Any]) -> bytes:
-    """Encode the assigns, without those that the route gives to every channel anyway.
+    """Encode the assigns, except those that the route gives to every channel.
 
     Raises:
-        ChannelError: if one of the others contains what msgpack cannot express.
+        ChannelError: if one of them contains values that msgpack cannot express.
     """
     own = {key: value for key, value in assigns.items() if not _is(route, key, value)}
     return _packed(own, f"{name} has assigns that msgpack cannot express")
 
 
 def _is(route: Mapping[str, Any], key: str, value: Any) -> bool:
-    """Whether the value is the one that the route assigned.
+    """Return whether the value is the one that the route assigned.
 
-    Objects are compared by identity, because they may define an equality of their own.
+    Objects are compared by identity, because they may define equality differently.
     """
     if key not in route:
         return False

@@ -1,7 +1,7 @@
-"""How one channel leaves a worker as bytes, and goes on from them at another one (docs/protocol.md §3.2).
+"""Sends the state of one channel to another worker, or continues a channel from it (docs/protocol.md §3.2).
 
-Its server calls `hand_over` once the gateway sends no more and the mailbox is empty, and `restore` instead
-of `join` on the worker that takes it over.
+On the old worker, the channel's server calls `hand_over` once the gateway sends no more and the mailbox is
+empty; on the new worker it calls `restore` instead of `join`.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ log = get_logger("mesh.channel")
 
 
 class Transferred(Living, Protocol):
-    """What moving a channel needs of its server."""
+    """What moving a channel needs from its server."""
 
     @property
     def mount(self) -> str:
-        """Of the client's socket."""
+        """The mount of the client's socket."""
 
     def enter(self) -> int:
-        """Make the channel a member; returns the number of the worker's last broadcast before that."""
+        """Make the channel a member; return the number of the worker's last broadcast before that."""
 
 
 async def restore(server: Transferred, join: commands.Join) -> None:
-    """Go on with a channel that another worker ran. What this raises crashes it."""
+    """Continue a channel that another worker ran. An exception crashes it."""
     state = unpack(join.data)
     worker, context, channel = server.worker, server.context, server.channel
     since = server.enter()
@@ -44,7 +44,7 @@ async def restore(server: Transferred, join: commands.Join) -> None:
     if result is not None and hasattr(result, "__await__"):
         result = await result
     expect_none(channel, "restore", result)
-    if server.life.phase not in RESTORING:  # killed, and it would not end
+    if server.life.phase not in RESTORING:  # killed, but it did not end
         return
     counters.count("channels_restored")
     server.change(Event.RESTORED)
@@ -54,7 +54,7 @@ async def restore(server: Transferred, join: commands.Join) -> None:
 
 
 async def hand_over(server: Transferred) -> None:
-    """Take the channel's snapshot and send it. What this raises crashes the channel."""
+    """Take the channel's snapshot and send it. An exception crashes the channel."""
     seen = server.worker.members.seen(server)
     snapshot = server.channel.snapshot()
     if snapshot is not None and hasattr(snapshot, "__await__"):
@@ -81,9 +81,9 @@ def _move_out(server: Transferred, snapshot: Any, seen: dict[str, int]) -> None:
 
 
 def _count_dropped(server: Transferred) -> None:
-    """What came while an async snapshot ran is dropped.
+    """Count messages that arrived during an async snapshot, and are dropped.
 
-    Intercepted broadcasts reach the channel on its next worker; other mail is lost.
+    Intercepted broadcasts reach the channel on its next worker; other messages are lost.
     """
     lost = server.mailbox.count(InfoMessage, SubscribedBroadcast)
     if lost:

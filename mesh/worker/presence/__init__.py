@@ -1,1 +1,1 @@
-"""The presences of a worker: what Presence asks of it, and the diffs its members are sent."""
+"""The presences of a worker: what Presence needs from it, and the diffs that it sends to members."""

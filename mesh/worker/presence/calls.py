@@ -1,4 +1,4 @@
-"""How `fetch` and `handle_metas` of a Presence are awaited: one after the other, within a bounded time."""
+"""Awaits `fetch` and `handle_metas` of a Presence: one after the other, with a time limit."""
 
 import asyncio
 from collections.abc import Awaitable, Generator
@@ -7,14 +7,14 @@ from typing import Any
 from mesh import cancellation
 
 CALLBACK_SECONDS = 30.0
-"""How long one callback may take. Diffs go out in order, so all others wait for it meanwhile."""
+"""How long one callback may take. Diffs are sent in order, so all later ones wait for it."""
 
 Steps = Generator[Awaitable[Any], Any, Any]
-"""Yields what must be awaited and is sent the result. If nothing must be awaited it never suspends."""
+"""Yields awaitables and receives their results. If nothing must be awaited, it does not suspend."""
 
 
 async def go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
-    """Run steps to their end that have yielded `waiting`."""
+    """Run steps that have yielded `waiting` to their end."""
     try:
         while True:
             try:
@@ -30,15 +30,15 @@ async def go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
 
 
 async def in_time(callback: Awaitable[Any]) -> Any:
-    """Await a callback for at most CALLBACK_SECONDS. Raises TimeoutError after that.
+    """Await a callback for at most CALLBACK_SECONDS. Raises TimeoutError if it takes longer.
 
-    It runs in a task of its own, so that one that does not end when it is cancelled can be left behind.
+    It runs in a task of its own, so that one that ignores its cancellation can be abandoned.
     """
     task = asyncio.ensure_future(callback)
     try:
         done, _ = await asyncio.wait([task], timeout=CALLBACK_SECONDS)
     finally:
-        task.cancel()  # which has no effect on a task that is done
+        task.cancel()  # no effect on a task that is done
     if not done:
-        raise TimeoutError(f"it took over {CALLBACK_SECONDS:g} s and was cancelled")
+        raise TimeoutError(f"the callback took over {CALLBACK_SECONDS:g} s and was cancelled")
     return task.result()

@@ -1,4 +1,4 @@
-"""What a meta may contain, and the copies of metas that applications are given."""
+"""What a meta may contain, and the copies of metas that applications receive."""
 
 from mesh import payloads
 from mesh.errors import DecodeError, PayloadError
@@ -11,10 +11,10 @@ MAX_META_BYTES = 10_000
 
 
 def checked(meta: Meta) -> Meta:
-    """Return the meta as every replica will see it: plain JSON values that msgpack can express.
+    """Return the meta as every replica will have it: plain JSON values that msgpack can express.
 
     Raises:
-        PayloadError: if it is no object of such values, or is over 10,000 bytes.
+        PayloadError: if it is not an object of such values, or has more than 10,000 bytes.
     """
     codec, data = payloads.encode_object(meta)
     if len(data) > MAX_META_BYTES:
@@ -24,7 +24,7 @@ def checked(meta: Meta) -> Meta:
     plain: Meta = payloads.decode(codec, data)
     try:
         envelope.check_payload(data, plain)
-        messages.encode(plain)  # JSON has integers that msgpack, which workers use between them, has not
+        messages.encode(plain)  # workers exchange msgpack, which does not have all integers of JSON
     except (DecodeError, *messages.UNENCODABLE) as error:
         raise PayloadError(f"a meta that cannot be sent to other workers: {error}") from None
     return plain
@@ -33,8 +33,8 @@ def checked(meta: Meta) -> Meta:
 def copied(meta: Meta) -> Meta:
     """Return a copy that the application may change. The original is what this worker sends to the others.
 
-    Values may be lists and objects, which must be copied too; encoding them as msgpack and back does that
-    at any depth.
+    Lists and objects in it must be copied too; encoding it as msgpack and decoding it does that at any
+    depth.
     """
     copy = meta.copy()
     for key, value in meta.items():
@@ -44,5 +44,5 @@ def copied(meta: Meta) -> Meta:
 
 
 def copied_keys(keys: dict[str, list[Meta]]) -> dict[str, list[Meta]]:
-    """Key → copies of its metas."""
+    """Return copies of the metas of each key."""
     return {key: [copied(meta) for meta in metas] for key, metas in keys.items()}

@@ -14,7 +14,7 @@ from mesh.worker.presence.server import LocalBroadcast, PresenceServer
 log = get_logger("mesh.presence")
 
 FOLLOWED_SECONDS = 0.01
-"""Interval at which `followed` looks whether the presences that moved are tracked elsewhere."""
+"""The interval at which `followed` checks whether the presences that moved are tracked elsewhere."""
 
 
 class PresenceRegistry:
@@ -38,49 +38,49 @@ class PresenceRegistry:
         settings: PresenceSettings,
         local_broadcast: LocalBroadcast,
     ) -> "PresenceRegistry":
-        """Make the presences of a worker.
+        """Create the presences of a worker.
 
         Args:
-            presences: of the endpoint.
-            node: this worker's id.
-            publish: sends a tracker's message on the bus.
-            settings: of presence.
+            presences: the Presence objects of the endpoint.
+            node: the id of this worker.
+            publish: publishes a tracker's message on the bus.
+            settings: the settings of presence.
             local_broadcast: broadcasts to the members of a topic that this worker serves.
         """
         return cls(PresenceServer(each, node, publish, settings, local_broadcast) for each in presences)
 
     @property
     def busy(self) -> bool:
-        """Whether a diff is still to come."""
+        """Whether a diff still has to be sent."""
         return any(server.busy for server in self._servers.values())
 
     def topics(self) -> list[str]:
-        """The topics on which the trackers must hear the bus."""
+        """Return the bus topics that the trackers need."""
         return [server.tracker.topic for server in self._servers.values()]
 
     def start(self) -> None:
-        """Start the trackers: the worker is subscribed to their topics."""
+        """Start the trackers; the worker must be subscribed to their topics."""
         for server in self._servers.values():
             server.tracker.start()
 
     def close(self) -> None:
-        """Tell the other workers that this one stops."""
+        """Announce to the other workers that this one stops."""
         for server in self._servers.values():
             server.close()
 
     def handle(self, header: Header, data: bytes) -> None:
-        """A message of another worker's tracker."""
+        """Handle a message of another worker's tracker."""
         server = self._servers.get(header.event)
         if server is not None:
             server.tracker.handle(header.origin, data)
 
     def answer(self) -> None:
-        """Some node reports that this one died: tell all that it lives."""
+        """A node reported this worker as lost: show all others that it is not."""
         for server in self._servers.values():
             server.tracker.answer()
 
     def lost(self, node: str) -> None:
-        """Some node reports that another one died."""
+        """A node reported another one as lost."""
         for server in self._servers.values():
             server.tracker.lost(node)
 
@@ -90,12 +90,12 @@ class PresenceRegistry:
             server.untrack_all(owner)
 
     def tell(self) -> None:
-        """Channels are about to move: send now what other workers do not know yet of their presences."""
+        """Channels are about to move: send all changes of their presences to the other workers now."""
         for server in self._servers.values():
             server.tracker.tell()
 
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
-        """All that `owner` tracks."""
+        """Return everything that `owner` tracks."""
         return tuple(
             TrackedPresence(name, *each)
             for name, server in self._servers.items()
@@ -103,19 +103,19 @@ class PresenceRegistry:
         )
 
     def move_in(self, owner: Hashable, tracked: Iterable[TrackedPresence]) -> None:
-        """A channel has come from another worker, which tracked this for it."""
+        """Track the presences of a channel that came from another worker."""
         for each in tracked:
             server = self._servers.get(each.presence)
-            if server is not None:  # else this version of the application has no such Presence
+            if server is not None:  # otherwise this version of the application has no such Presence
                 server.move_in(owner, each.topic, each.key, each.meta)
 
     def move_out(self, owner: Hashable) -> None:
-        """A channel goes to another worker, which will track the same."""
+        """Keep the presences of a channel that moves until another worker tracks them."""
         for server in self._servers.values():
             server.move_out(owner)
 
     async def followed(self, seconds: float) -> None:
-        """Wait until other workers track what moved out, for at most `seconds`."""
+        """Wait until other workers track the presences that moved, for at most `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not all(server.followed for server in self._servers.values()):
             if asyncio.get_running_loop().time() > deadline:
@@ -125,5 +125,5 @@ class PresenceRegistry:
 
 
 def no_presences(_: LocalBroadcast) -> PresenceRegistry:
-    """The presences of a worker that has none."""
+    """Return the presences of a worker that has none."""
     return PresenceRegistry(())

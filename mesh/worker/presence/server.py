@@ -1,9 +1,10 @@
 """One Presence on one worker, with its tracker.
 
-A change becomes a `presence_diff` for the members that this worker serves at once; what follows on the same
-topic within `diff_seconds` is gathered into one diff, so that a thousand joins do not make a thousand diffs
-for each of a thousand members. Diffs of one presence go out in order, also when `fetch` is async. While a
-`fetch` takes longer than `diff_seconds`, gathering goes on, so that at most one diff of a topic waits.
+A change is sent at once as a `presence_diff` to the members that this worker serves. Further changes of the
+same topic within `diff_seconds` are collected into one diff, so that a thousand joins do not cause a
+thousand diffs for each of a thousand members. The diffs of one presence are sent in order, also if `fetch`
+is async. While a `fetch` takes longer than `diff_seconds`, changes are collected further, so that at most
+one diff per topic waits.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from mesh.worker.presence.window import DiffWindow
 log = get_logger("mesh.presence")
 
 KEYS_PER_DIFF = 2_000
-"""A node that comes back brings all its presences at once: they must not become one unbounded message."""
+"""The most keys in one diff: a node that returns brings all its presences at once."""
 
 LocalBroadcast = Callable[[str, str, Any], None]
 
@@ -62,7 +63,7 @@ class PresenceServer:
         self._moved_out: dict[Hashable, list[str]] = {}
 
     def close(self) -> None:
-        """Tell the other workers that this one stops, and drop the diffs that are not sent."""
+        """Announce to the other workers that this one stops, and drop diffs that were not sent."""
         for timer in self._timers.values():
             timer.cancel()
         self._diffs.clear()
@@ -73,20 +74,20 @@ class PresenceServer:
 
     @property
     def busy(self) -> bool:
-        """Whether a diff is still to come."""
+        """Whether a diff still has to be sent."""
         return self._task is not None or any(map(len, self._gathering.values()))
 
     # PresenceContext
 
     def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> str:
-        """Track a key on a topic; returns its `phx_ref`."""
+        """Track a key on a topic; return its `phx_ref`."""
         _require_live(owner, "track")
         ref = next(self._refs)
         self.tracker.track(owner, topic, key, checked(meta) | {"phx_ref": ref})
         return ref
 
     def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
-        """Replace the meta of a tracked key; returns its new `phx_ref`."""
+        """Replace the meta of a tracked key; return its new `phx_ref`."""
         _require_live(owner, "update")
         ref = next(self._refs)
 
@@ -107,12 +108,12 @@ class PresenceServer:
         self.tracker.untrack_all(owner)
 
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
-        """Key → metas of a topic."""
+        """Return the metas of each key on a topic."""
         self._read(topic)
         return copied_keys(self.tracker.on_topic(topic))
 
     def of_key(self, topic: str, key: str) -> list[Meta]:
-        """The metas of one key on a topic."""
+        """Return the metas of one key on a topic."""
         self._read(topic)
         return [copied(meta) for meta in self.tracker.of_key(topic, key)]
 
@@ -121,16 +122,16 @@ class PresenceServer:
         if gathering is not None:
             gathering.read()
 
-    # Channels that move
+    # Moving channels
 
     def tracked(self, owner: Hashable) -> list[tuple[str, str, Meta]]:
-        """(topic, key, meta) of what `owner` tracks."""
+        """Return (topic, key, meta) of everything that `owner` tracks."""
         return self.tracker.tracked(owner)
 
     def move_in(self, owner: Hashable, topic: str, key: str, meta: Meta) -> None:
-        """Track what another worker has tracked until now; it ends its entry when it hears of this."""
+        """Track what another worker tracked until now; that one removes its entry when it receives this."""
         flaw = foreign.meta_flaw(meta)
-        if flaw is not None:  # only a worker of another implementation sends that
+        if flaw is not None:  # only possible with a worker of another implementation
             counters.count("link_commands_malformed")
             log.error("presence that moved here dropped", topic=topic, key=key, reason=flaw)
             return
@@ -138,14 +139,14 @@ class PresenceServer:
         self.tracker.track(owner, topic, key, meta | {"phx_ref": ref, "phx_ref_prev": old})
 
     def move_out(self, owner: Hashable) -> None:
-        """Keep the entries until another worker tracks the keys: nobody sees a leave before the join."""
+        """Keep the entries until another worker tracks the keys: no leave is seen before the join."""
         for topic, key, meta in self.tracked(owner):
             self._followed[meta["phx_ref"]] = owner, topic, key
             self._moved_out.setdefault(owner, []).append(meta["phx_ref"])
 
     @property
     def followed(self) -> bool:
-        """Whether other workers now track everything that moved out."""
+        """Return whether other workers now track everything that moved."""
         return not self._followed
 
     def _leave_followed(self, changes: list[Change]) -> None:
@@ -199,7 +200,7 @@ class PresenceServer:
         self._send()
 
     def _send(self) -> None:
-        while self._diffs and self._task is None:  # else it waits for the diff whose fetch is under way
+        while self._diffs and self._task is None:  # otherwise a fetch is in progress
             steps = self._send_diffs()
             try:
                 waiting = steps.send(None)
@@ -257,7 +258,7 @@ class PresenceServer:
             yield from self._call("handle_metas", self.presence.handle_metas, topic, diff, now)
 
     def _call(self, name: str, callback: Callable[..., Any], topic: str, *arguments: Any) -> Steps:
-        """Call the application. An error or a time-out is logged, and this call alone fails."""
+        """Call the application. An exception or time-out is logged and affects only this call."""
         context = contexts.fresh()
         try:
             result = contexts.call(context, callback, topic, *arguments)
@@ -278,24 +279,24 @@ class PresenceServer:
 
 
 def _refs(node: str) -> Iterator[str]:
-    """Values of `phx_ref`, 16 characters each: 8 bytes of the clock, 2 of the node, 2 of a counter."""
+    """Yield values of `phx_ref`, of 16 characters: 8 bytes of the clock, 2 of the node, 2 of a counter."""
     mark = blake2b(node.encode(), digest_size=2).digest()
     now = 0
     for number in count():
-        now = max(now + 1, time_ns())  # the clock may be set back, and no ref may be used twice
+        now = max(now + 1, time_ns())  # the clock may be set back, and refs must be unique
         yield urlsafe_b64encode(
             now.to_bytes(8, "big") + mark + (number % 65_536).to_bytes(2, "big")
         ).decode()
 
 
 def _require_live(owner: Hashable, verb: str) -> None:
-    """Raise ChannelError for a channel that has ended. The end of other owners is not known here."""
+    """Raise ChannelError for a channel that has ended. For other owners this is not known."""
     if isinstance(owner, WorkerContext):
         owner.require_live(verb)
 
 
 def _parts(changes: list[Change]) -> Iterator[list[Change]]:
-    """Split into diffs of KEYS_PER_DIFF keys. A leave and a join of one key stay in one diff."""
+    """Split changes into diffs of KEYS_PER_DIFF keys. A leave and a join of one key stay in one diff."""
     by_key: dict[str, list[Change]] = {}
     for change in changes:
         by_key.setdefault(change.key, []).append(change)

@@ -1,9 +1,9 @@
-"""The changes of one topic while they are gathered for one diff, and which of them it must contain. Pure.
+"""The changes of one topic while they are collected for one diff, and which of them it must contain. Pure.
 
-An entry that came and went before any diff was sent is in no diff. So no `phx_ref` is in both the joins
-and the leaves of a diff, and a client ends in the same state whichever of the two it applies first. If the
-list was read in between, the entry's last change is in the diff: a leave of what a client never had, or a
-join of what it has, changes nothing for the other clients.
+An entry that appeared and disappeared before any diff was sent is in no diff. So no `phx_ref` is in both
+the joins and the leaves of a diff, and a client reaches the same state in whichever order it applies them.
+If the list was read in between, the entry's last change is in the diff: to the other clients, a leave of an
+entry that they never had, or a join of one that they have, makes no difference.
 """
 
 from mesh.tracker.state import Change
@@ -29,14 +29,14 @@ class _Entry:
 
     @property
     def told(self) -> bool:
-        """Whether the diff must contain the entry: some client may know another state of it."""
+        """Whether the diff must contain the entry, because a client may know another state of it."""
         return self.last.joined is self.first or self.believed
 
 
 class DiffWindow:
-    """The changes of one topic, in order, and when its list was read meanwhile.
+    """The changes of one topic, in order, and when its list was read in between.
 
-    Of each entry only its last change is kept: the window may be open for long, if `fetch` takes long.
+    Only the last change of each entry is kept, because the window is open for long if `fetch` is slow.
     """
 
     __slots__ = ("_count", "_entries", "_reads")
@@ -47,11 +47,11 @@ class DiffWindow:
         self._count = 0
 
     def __len__(self) -> int:
-        """How many changes the diff will contain."""
+        """Return how many changes the diff will contain."""
         return len(self._entries)
 
     def add(self, changes: list[Change]) -> None:
-        """These changes follow."""
+        """Add changes."""
         for change in changes:
             self._add(change)
 
@@ -65,13 +65,13 @@ class DiffWindow:
         else:
             entry.believed |= entry.last.joined is entry.first and entry.reads < self._reads
             entry.last, entry.reads = change, self._reads
-        if entry.told:  # else it is as it was before, and nobody knows another state
+        if entry.told:  # otherwise it is as before, and nobody knows another state
             self._entries[name] = entry
 
     def read(self) -> None:
-        """The topic's list is read, as it is after these changes."""
+        """Record that the topic's list was read after these changes."""
         self._reads += 1
 
     def net(self) -> list[Change]:
-        """What the diff must contain: at most one change of each entry."""
+        """Return what the diff must contain: at most one change of each entry."""
         return [entry.last for entry in self._entries.values()]

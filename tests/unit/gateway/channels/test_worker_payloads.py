@@ -176,7 +176,7 @@ def test_events_of_the_protocol_are_not_passed_on(event):
         pushed(gateway, number)
 
     scenario()
-    with pytest.raises(ChannelError, match=f"event '{event}' belongs to the protocol"):
+    with pytest.raises(ChannelError, match=f"event '{event}' is reserved by the protocol"):
         check_event(event)
 
 

@@ -114,7 +114,7 @@ def test_without_limits_nothing_is_asked():
 
 @pytest.mark.parametrize("values", [(0, 1), (-1, 1), (1, 0.5), (float("nan"), 1)])
 def test_a_limit_that_lets_nothing_through_is_refused(values):
-    with pytest.raises(ChannelError, match="per_second above 0"):
+    with pytest.raises(ChannelError, match="per_second greater than 0"):
         RateLimit(*values)
 
 

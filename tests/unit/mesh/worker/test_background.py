@@ -174,7 +174,7 @@ def test_an_endpoint_takes_coroutine_functions_without_arguments_only():
 
     assert Endpoint({}, background=[good, Ticker()]).background[0] is good
     for wrong in (plain, Ticker, 7, good.__call__):
-        with pytest.raises(ApplicationError, match="no coroutine function"):
+        with pytest.raises(ApplicationError, match="not a coroutine function"):
             Endpoint({}, background=[wrong])
     with pytest.raises(ApplicationError, match="without arguments: missing a required argument"):
         Endpoint({}, background=[wants_an_argument])
