@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.session import Session
-from gateway.flow.rate_limits import socket_limits
-from gateway.transports.base import Encoding, Transport
+from mesh.app.mount import Mount
 from mesh.debug import SocketInfo
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.session import Session
+from mesh.gateway.flow.rate_limits import socket_limits
+from mesh.gateway.transports.base import Encoding, Transport
 from mesh.link import commands
-from mesh.messages import MSGPACK
-from mesh.mount import Mount
+from mesh.protocol.messages import MSGPACK
 from mesh.settings import GatewaySettings, LimitSettings
 
 

@@ -6,13 +6,13 @@ channels.
 
 import asyncio
 
-from gateway.hub import Hub
 from mesh import telemetry
 from mesh.errors import CloseCode
+from mesh.gateway.hub import Hub
 from mesh.settings import DrainSettings
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.drain")
+log = get_logger(__name__)
 
 
 async def drain(hub: Hub, settings: DrainSettings) -> None:

@@ -9,7 +9,13 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from gateway.channels.actions import (
+from mesh import telemetry
+from mesh.app.mount import Mount
+from mesh.bus.contract import Bus
+from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.debug import SocketInfo
+from mesh.errors import CloseCode, PhaseError
+from mesh.gateway.channels.actions import (
     Action,
     Close,
     Deliver,
@@ -22,36 +28,31 @@ from gateway.channels.actions import (
     Send,
     SubscribeThenJoin,
 )
-from gateway.channels.answers import UNAVAILABLE
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import Event, Phase
-from gateway.channels.worker_commands import COMMANDS
-from gateway.client import Client
-from gateway.fanout.delivery_stats import CLIENT_GONE
-from gateway.fanout.fanout import Fanout
-from gateway.fanout.subscribed_topics import SubscribedTopics
-from gateway.flow.publisher_pauses import PublisherPauses
-from gateway.flow.read_pauses import JOIN, ReadPauses, Reason
-from gateway.joins.join_guard import JoinGuard
-from gateway.joins.lost_workers import LostWorkers
-from gateway.joins.pending import SubscribingJoins
-from gateway.joins.worker_links import WorkerLinks
-from gateway.ordering.ordering import Ordering
-from gateway.socket_ids import SocketIds
-from gateway.transports.base import GONE, Encoding, OutboxContract, Transport
-from mesh import payloads, telemetry
-from mesh.bus.contract import Bus
-from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.debug import SocketInfo
-from mesh.errors import CloseCode, PhaseError
+from mesh.gateway.channels.answers import UNAVAILABLE
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Event, Phase
+from mesh.gateway.channels.worker_commands import COMMANDS
+from mesh.gateway.client import Client
+from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
+from mesh.gateway.fanout.fanout import Fanout
+from mesh.gateway.fanout.subscribed_topics import SubscribedTopics
+from mesh.gateway.flow.publisher_pauses import PublisherPauses
+from mesh.gateway.flow.read_pauses import JOIN, ReadPauses, Reason
+from mesh.gateway.joins.join_guard import JoinGuard
+from mesh.gateway.joins.lost_workers import LostWorkers
+from mesh.gateway.joins.pending import SubscribingJoins
+from mesh.gateway.joins.worker_links import WorkerLinks
+from mesh.gateway.ordering.ordering import Ordering
+from mesh.gateway.socket_ids import SocketIds
+from mesh.gateway.transports.base import GONE, Encoding, OutboxContract, Transport
 from mesh.link import commands
 from mesh.link.malformed import Malformed
-from mesh.messages import DISCONNECT, JSON
-from mesh.mount import Mount
+from mesh.protocol import payloads
+from mesh.protocol.messages import DISCONNECT, JSON
 from mesh.settings import GatewaySettings, LimitSettings
 from mesh.telemetry import counters, get_logger, stats
 
-log = get_logger("gateway.hub")
+log = get_logger(__name__)
 
 
 class Hub:

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from gateway.client import Client
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.contract import Bus
 from mesh.bus.delivery import subscribed
+from mesh.gateway.client import Client
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.hub")
+log = get_logger(__name__)
 
 WAIT_SECONDS = 2.0
 """How long a connection waits for the subscription of its id."""

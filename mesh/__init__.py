@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mesh.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, on
-from mesh.endpoint import Endpoint
+from mesh.app.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, on
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount, SessionCookie
+from mesh.app.presence import Presence
+from mesh.app.replies import Reply, SocketRef, error, ok, refuse
+from mesh.app.routes import Route
+from mesh.app.socket import ConnectInfo, Socket, SocketHandler
 from mesh.errors import MeshError
-from mesh.messages import Broadcast
-from mesh.mount import Mount, SessionCookie
-from mesh.presence import Presence
-from mesh.replies import Reply, SocketRef, error, ok, refuse
-from mesh.routes import Route
-from mesh.socket import ConnectInfo, Socket, SocketHandler
+from mesh.protocol.messages import Broadcast
 
 if TYPE_CHECKING:
     from mesh.pubsub_connection import connect

@@ -10,7 +10,9 @@ from typing import Any, Self
 
 import zmq
 
-from mesh import contexts, topics
+from mesh import contexts
+from mesh.app import topics
+from mesh.app.pubsub import MAX_QUEUED, PubSub, Subscription
 from mesh.bus import delivery, topic_counts
 from mesh.bus.calls import Calls
 from mesh.bus.contract import Bus, Handlers
@@ -21,8 +23,7 @@ from mesh.bus.trace_call import MAX_MESSAGES, Trace
 from mesh.bus.tracer import Tracer
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import UnreachableError, WireError
-from mesh.messages import DISCONNECT
-from mesh.pubsub import MAX_QUEUED, PubSub, Subscription
+from mesh.protocol.messages import DISCONNECT
 from mesh.settings import load
 from mesh.telemetry import log_to_logging
 from mesh.zeromq.curve import new_context

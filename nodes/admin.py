@@ -7,13 +7,13 @@ default settings. The monitor also logs without the port.
 from collections.abc import Callable
 from typing import Any
 
-from gateway.http.application import GatewayApplication
-from gateway.http.bodies import Bodies
-from gateway.http.health import Checks, HealthHandler, MetricsHandler, ReadyHandler
-from gateway.http.server import GatewayServer
+from mesh.gateway.http.application import GatewayApplication
+from mesh.gateway.http.bodies import Bodies
+from mesh.gateway.http.health import Checks, HealthHandler, MetricsHandler, ReadyHandler
+from mesh.gateway.http.server import GatewayServer
+from mesh.nodes import listening, metrics
+from mesh.nodes.runtime.stalls import StallMonitor
 from mesh.settings import AdminSettings, GatewaySettings
-from nodes import listening, metrics
-from nodes.stalls import StallMonitor
 
 
 def health_routes(node: str, kind: str, checks: Callable[[], Checks]) -> list[tuple[Any, ...]]:

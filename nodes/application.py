@@ -7,10 +7,10 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-import gateway
 import mesh
-import nodes
-from mesh.endpoint import Endpoint
+import mesh.gateway
+import mesh.nodes
+from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
 
 DEFAULT_ATTRIBUTE = "endpoint"

@@ -8,8 +8,8 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from mesh.nodes.own_version import own_version
 from mesh.telemetry import output, records
-from nodes.versions import own_version
 
 _format = "console"
 _node = "mesh"

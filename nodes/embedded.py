@@ -5,13 +5,14 @@ from contextlib import AsyncExitStack
 
 from msgspec.structs import replace
 
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
+from mesh.nodes import banner
+from mesh.nodes.gateway import Embedding, GatewayNode
+from mesh.nodes.metrics import Gauges
+from mesh.nodes.proxy import ProxyNode
+from mesh.nodes.runtime import lifecycle
+from mesh.nodes.worker import WorkerNode
 from mesh.settings import Settings
-from nodes import banner, lifecycle
-from nodes.gateway import Embedding, GatewayNode
-from nodes.metrics import Gauges
-from nodes.proxy import ProxyNode
-from nodes.worker import WorkerNode
 
 
 class EmbeddedNode:
@@ -66,6 +67,6 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
 
 
 if __name__ == "__main__":
-    from nodes.cli import run_command
+    from mesh.nodes.cli import run_command
 
     run_command("serve")

@@ -7,36 +7,37 @@ from dataclasses import dataclass
 
 import zmq
 
-from gateway.drain import drain
-from gateway.fanout.delivery_stats import DeliveryStats
-from gateway.flow.outbox import Flusher
-from gateway.http.application import make_application
-from gateway.http.bodies import Bodies
-from gateway.http.health import Checks
-from gateway.http.listener import Listener
-from gateway.http.publish import PublishApi
-from gateway.http.server import GatewayServer
-from gateway.hub import Hub
-from gateway.introspection.topics import LiveTopics
-from gateway.introspection.tracing import Tracing
-from gateway.joins.worker_links import WorkerLinks
-from gateway.transports.registry import make_transports
-from gateway.transports.server import Services, TransportServer
-from mesh import topics
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
+from mesh.app.pubsub import PubSub
 from mesh.bus import topic_counts, trace_call
 from mesh.bus.calls import Answer, Calls, Responder
 from mesh.bus.contract import Handlers, OnMessage
 from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import ANNOUNCEMENT, CRASHED_JOINS, ONCE
-from mesh.endpoint import Endpoint
-from mesh.pubsub import PubSub
+from mesh.gateway.drain import drain
+from mesh.gateway.fanout.delivery_stats import DeliveryStats
+from mesh.gateway.flow.outbox import Flusher
+from mesh.gateway.http.application import make_application
+from mesh.gateway.http.bodies import Bodies
+from mesh.gateway.http.health import Checks
+from mesh.gateway.http.listener import Listener
+from mesh.gateway.http.publish import PublishApi
+from mesh.gateway.http.server import GatewayServer
+from mesh.gateway.hub import Hub
+from mesh.gateway.introspection.topics import LiveTopics
+from mesh.gateway.introspection.tracing import Tracing
+from mesh.gateway.joins.worker_links import WorkerLinks
+from mesh.gateway.transports.registry import make_transports
+from mesh.gateway.transports.server import Services, TransportServer
+from mesh.nodes import banner, tls
+from mesh.nodes.admin import AdminServer, health_routes
+from mesh.nodes.listening import ClientSockets
+from mesh.nodes.mesh_node import Membership, MeshNode
+from mesh.nodes.metrics import Gauges
+from mesh.nodes.runtime import lifecycle
 from mesh.settings import Settings
-from nodes import banner, lifecycle, tls
-from nodes.admin import AdminServer, health_routes
-from nodes.listening import ClientSockets
-from nodes.mesh_node import Membership, MeshNode
-from nodes.metrics import Gauges
 
 CLOSE_SECONDS = 3.0
 """How long clients have to receive their close before the process ends."""
@@ -323,6 +324,6 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
 
 
 if __name__ == "__main__":
-    from nodes.cli import run_command
+    from mesh.nodes.cli import run_command
 
     run_command("gateway")

@@ -5,9 +5,9 @@ A probe makes a round trip through the proxy every second; a node is ready only 
 
 import asyncio
 
-from gateway.http.health import Checks
 from mesh.bus.contract import Bus
 from mesh.bus.discovery.announcements import Announcer
+from mesh.gateway.http.health import Checks
 
 PROBE_SECONDS = 1.0
 

@@ -10,16 +10,16 @@ from typing import Literal
 import zmq
 
 from mesh import contexts, telemetry
+from mesh.app.endpoint import Endpoint
 from mesh.bus.contract import Handlers
 from mesh.bus.discovery.announcements import Announcer, NodeHandlers
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.zeromq.bus import ZeroMQBus
-from mesh.endpoint import Endpoint
+from mesh.nodes.health import Prober
+from mesh.nodes.metrics import Gauges
+from mesh.nodes.runtime import lifecycle
 from mesh.settings import Settings
 from mesh.zeromq.curve import new_context
-from nodes import lifecycle
-from nodes.health import Prober
-from nodes.metrics import Gauges
 
 
 class MeshNode:

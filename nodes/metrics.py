@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.fanout.delivery_stats import DROPPED, FILTERED, DeliveryStats
+from mesh.gateway.fanout.delivery_stats import DROPPED, FILTERED, DeliveryStats
 from mesh.telemetry import COUNTERS, counters, stats
 from mesh.telemetry.counters import Histogram
 

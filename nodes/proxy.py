@@ -8,13 +8,14 @@ import zmq
 
 from mesh.addresses import publish_address, subscribe_address
 from mesh.errors import SettingsError
+from mesh.nodes import banner
+from mesh.nodes.runtime import lifecycle
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import BUS, new_context
-from nodes import banner, lifecycle
 
-log = get_logger("nodes.proxy")
+log = get_logger(__name__)
 
 
 class ProxyNode:
@@ -102,6 +103,6 @@ def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    from nodes.cli import run_command
+    from mesh.nodes.cli import run_command
 
     run_command("proxy")

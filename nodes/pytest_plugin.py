@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from mesh.endpoint import Endpoint
+    from mesh.app.endpoint import Endpoint
     from mesh.testing import ChannelCase
 
 

@@ -5,32 +5,33 @@ from contextlib import AsyncExitStack
 
 import zmq
 
-from mesh import topics
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
+from mesh.app.pubsub import PubSub
 from mesh.bus.contract import Handlers
 from mesh.bus.delivery import subscribed
 from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import ANNOUNCEMENT, TRACKER
-from mesh.endpoint import Endpoint
 from mesh.errors import SettingsError
 from mesh.link.handlers import RouterHandlers
 from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.link.silence import Silence
-from mesh.pubsub import PubSub
+from mesh.nodes import banner
+from mesh.nodes.admin import AdminServer
+from mesh.nodes.mesh_node import Membership, MeshNode
+from mesh.nodes.metrics import Gauges
+from mesh.nodes.runtime import lifecycle
+from mesh.nodes.runtime.private_directory import PrivateDirectory
 from mesh.settings import LinkSettings, Settings
 from mesh.telemetry import get_logger
 from mesh.worker.background import BackgroundTasks
 from mesh.worker.channels import Channels
 from mesh.worker.presence.registry import PresenceRegistry
 from mesh.worker.presence.server import LocalBroadcast
-from nodes import banner, lifecycle
-from nodes.admin import AdminServer
-from nodes.mesh_node import Membership, MeshNode
-from nodes.metrics import Gauges
-from nodes.private_directory import PrivateDirectory
 
-log = get_logger("nodes.worker")
+log = get_logger(__name__)
 
 SOCKET = "link"
 CONFIRM_SECONDS = 0.5
@@ -259,6 +260,6 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
 
 
 if __name__ == "__main__":
-    from nodes.cli import run_command
+    from mesh.nodes.cli import run_command
 
     run_command("worker")

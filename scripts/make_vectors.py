@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus import frames
 from mesh.bus.discovery import placement
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import Header
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, Sender
-from mesh.serializers.registry import BY_NAME
-from mesh.versions import Versions
+from mesh.protocol.messages import BINARY, JSON, Sender
+from mesh.protocol.serializers.registry import BY_NAME
+from mesh.protocol.versions import Versions
 
 DIRECTORY = Path(__file__).parents[1] / "tests" / "vectors"
 MSGPACK = 2

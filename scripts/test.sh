@@ -24,8 +24,8 @@ if [ "${1:-}" = unit ]; then
     --ignore=tests/unit/nodes/test_cli.py \
     --ignore=tests/unit/nodes/test_generators.py \
     --ignore=tests/unit/nodes/test_pytest_plugin.py \
-    --ignore=tests/unit/nodes/test_supervisor.py \
-    --ignore=tests/unit/nodes/test_wholeness.py \
+    --ignore=tests/unit/nodes/cluster/test_supervisor.py \
+    --ignore=tests/unit/nodes/cluster/test_readiness.py \
     --ignore=tests/unit/test_fuzz_parsers.py \
     "$@"
 fi

@@ -5,9 +5,9 @@ import re
 from http import HTTPStatus
 from pathlib import Path
 
-from gateway.transports.websocket.connection import LIMITS
-from gateway.transports.zeromq.messages import UNKNOWN
 from mesh.errors import CloseCode
+from mesh.gateway.transports.websocket.connection import LIMITS
+from mesh.gateway.transports.zeromq.messages import UNKNOWN
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/protocol.md").read_text()

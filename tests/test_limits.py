@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mesh.nodes import metrics
 from mesh.settings import Settings
 from mesh.telemetry import COUNTERS
-from nodes import metrics
 
 ROOT = Path(__file__).parents[1]
 BACKPRESSURE = "tests/cluster/test_backpressure.py"

@@ -24,7 +24,7 @@
 #error "channelmesh needs libzmq 4.3 or newer"
 #endif
 
-/* The gateway accepts payloads nested up to 512 levels (mesh/serializers/envelope.py); its own messages may add
+/* The gateway accepts payloads nested up to 512 levels (mesh/protocol/serializers/envelope.py); its own messages may add
  * a few levels. */
 #define SEND_LEVELS 512
 #define MAX_LEVELS 1024

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.link import commands
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 
 
 class Send(NamedTuple):

@@ -3,14 +3,14 @@
 from collections import deque
 from typing import Any
 
-from gateway.channels.phases import FIRST, TABLE, Event, Phase, Step
-from gateway.flow.token_bucket import TokenBucket
-from mesh.channel import Channel
+from mesh.app.channel import Channel
+from mesh.app.routes import Route
+from mesh.gateway.channels.phases import FIRST, TABLE, Event, Phase, Step
+from mesh.gateway.flow.token_bucket import TokenBucket
 from mesh.link.commands import Moved
-from mesh.messages import JOIN, JSON, Message
-from mesh.payloads import EMPTY
 from mesh.phases import Phases
-from mesh.routes import Route
+from mesh.protocol.messages import JOIN, JSON, Message
+from mesh.protocol.payloads import EMPTY
 
 
 class Pending:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mesh.channel import Channel
-from mesh.routes import Route, RouteTable
-from mesh.topics import MAX_TOPIC_BYTES, is_reserved
+from mesh.app.channel import Channel
+from mesh.app.routes import Route, RouteTable
+from mesh.app.topics import MAX_TOPIC_BYTES, is_reserved
 
 
 def find_route(routes: RouteTable[type[Channel]], topic: Any) -> Route[type[Channel]] | None:

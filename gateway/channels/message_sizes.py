@@ -1,7 +1,7 @@
 """Limits the size of a message's envelope: its refs, topic and event. Pure."""
 
-from mesh.messages import MAX_EVENT_BYTES, MAX_REF_BYTES, Message
-from mesh.serializers import envelope
+from mesh.protocol.messages import MAX_EVENT_BYTES, MAX_REF_BYTES, Message
+from mesh.protocol.serializers import envelope
 
 SMALL = MAX_REF_BYTES
 """If the envelope has at most this many bytes, none of its parts can exceed its limit."""

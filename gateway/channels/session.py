@@ -36,7 +36,11 @@ Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.channels.actions import (
+from mesh import telemetry
+from mesh.app.channel import Channel
+from mesh.app.routes import RouteTable
+from mesh.errors import CloseCode, DecodeError
+from mesh.gateway.channels.actions import (
     Action,
     Close,
     Deliver,
@@ -49,24 +53,35 @@ from gateway.channels.actions import (
     Send,
     SubscribeThenJoin,
 )
-from gateway.channels.answers import CHANNEL_CRASH, JOIN_CRASHED, TOO_LONG, TOO_MANY, UNMATCHED
-from gateway.channels.gateway_channel import GatewayChannel, Pending
-from gateway.channels.matching import find_route, same_ref
-from gateway.channels.message_sizes import SMALL, event_is_too_long, ref_problem, waiting_size
-from gateway.channels.phases import Event, Phase, Step
-from gateway.channels.worker_payloads import UNSENDABLE, check_payload, unsendable
-from gateway.flow.rate_limits import RateLimits
-from mesh import telemetry
-from mesh.channel import Channel
-from mesh.errors import CloseCode, DecodeError
+from mesh.gateway.channels.answers import (
+    CHANNEL_CRASH,
+    JOIN_CRASHED,
+    TOO_LONG,
+    TOO_MANY,
+    UNMATCHED,
+)
+from mesh.gateway.channels.gateway_channel import GatewayChannel, Pending
+from mesh.gateway.channels.matching import find_route, same_ref
+from mesh.gateway.channels.message_sizes import SMALL, event_is_too_long, ref_problem, waiting_size
+from mesh.gateway.channels.phases import Event, Phase, Step
+from mesh.gateway.channels.worker_payloads import UNSENDABLE, check_payload, unsendable
+from mesh.gateway.flow.rate_limits import RateLimits
 from mesh.link import commands
-from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message
-from mesh.payloads import EMPTY
-from mesh.routes import RouteTable
-from mesh.serializers.base import Serializer
+from mesh.protocol.messages import (
+    CLOSE,
+    ERROR,
+    HEARTBEAT,
+    HEARTBEAT_TOPIC,
+    JOIN,
+    JSON,
+    LEAVE,
+    Message,
+)
+from mesh.protocol.payloads import EMPTY
+from mesh.protocol.serializers.base import Serializer
 from mesh.telemetry import counters, get_logger, shorten
 
-log = get_logger("gateway.session")
+log = get_logger(__name__)
 
 JOINED = Phase.JOINED
 

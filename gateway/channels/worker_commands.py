@@ -3,15 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.channels.actions import Action, Pause, Resume, Send
-from gateway.channels.answers import INVALID_REPLY
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import Event
-from gateway.channels.session import Session
-from gateway.channels.worker_payloads import UNSENDABLE, check_message, check_payload, unsendable
 from mesh.errors import EncodeError
+from mesh.gateway.channels.actions import Action, Pause, Resume, Send
+from mesh.gateway.channels.answers import INVALID_REPLY
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Event
+from mesh.gateway.channels.session import Session
+from mesh.gateway.channels.worker_payloads import (
+    UNSENDABLE,
+    check_message,
+    check_payload,
+    unsendable,
+)
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 
 
 def replied(session: Session, channel: GatewayChannel, reply: commands.Reply) -> list[Action]:

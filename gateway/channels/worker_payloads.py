@@ -4,15 +4,15 @@ Workers may be written in any language, and an application may pass already enco
 payload may be malformed. JSON is parsed without creating Python objects; msgpack is decoded and discarded.
 """
 
-from gateway.channels.gateway_channel import GatewayChannel
-from mesh import payloads
 from mesh.errors import DecodeError, EncodeError, MeshError
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.protocol import payloads
 from mesh.telemetry import Complaints, get_logger
 
 UNSENDABLE = (DecodeError, EncodeError)
 """Raised for payloads that are malformed, or that this client's protocol version cannot express."""
 
-_complaints = Complaints(get_logger("gateway.session"), "message from a worker dropped")
+_complaints = Complaints(get_logger(__name__), "message from a worker dropped")
 
 
 def check_payload(codec: int, data: bytes) -> None:

@@ -12,8 +12,8 @@ trace, each traced message has a child of its own, whose counts are added to the
 
 from typing import Self
 
-from mesh.channel import Channel, SlowConsumer
-from mesh.routes import Route
+from mesh.app.channel import Channel, SlowConsumer
+from mesh.app.routes import Route
 
 SENDER = "sender"
 BEFORE_JOIN = "before_join"

@@ -4,7 +4,7 @@ This is the hot path. A broadcast is encoded once for each encoding in use among
 each route, if they joined by several), and the same bytes are put into every member's outbox. Channels for
 which each broadcast must be examined are kept apart (topic_members.py).
 
-A payload is checked once before it is delivered (mesh/payloads.py, `flaw`), because any program on the bus
+A payload is checked once before it is delivered (mesh/protocol/payloads.py, `flaw`), because any program on the bus
 can publish: JSON is parsed without creating Python objects, msgpack is decoded and discarded. The clients
 receive the publisher's own bytes.
 """
@@ -12,8 +12,10 @@ receive the publisher's own bytes.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.fanout.delivery_stats import (
+from mesh.bus.frames import Header
+from mesh.errors import EncodeError
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.fanout.delivery_stats import (
     BEFORE_JOIN,
     CHANNEL_ENDED,
     HELD_OVERFLOW,
@@ -25,17 +27,15 @@ from gateway.fanout.delivery_stats import (
     DeliveryStats,
     TopicStats,
 )
-from gateway.fanout.topic_members import TopicMembers
-from gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
-from gateway.ordering.numbers import Relation, commands_before, relation_to_join
-from gateway.transports.base import Encoding
-from mesh.bus.frames import Header
-from mesh.errors import EncodeError
+from mesh.gateway.fanout.topic_members import TopicMembers
+from mesh.gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
+from mesh.gateway.ordering.numbers import Relation, commands_before, relation_to_join
+from mesh.gateway.transports.base import Encoding
 from mesh.link import commands
-from mesh.payloads import message_flaw
+from mesh.protocol.payloads import message_flaw
 from mesh.telemetry import Complaints, get_logger, stats
 
-log = get_logger("gateway.fanout")
+log = get_logger(__name__)
 _malformed = Complaints(log, "broadcast dropped")
 _unencodable = Complaints(log, "broadcast skipped for some clients")
 

@@ -9,7 +9,7 @@ subscribed.
 import asyncio
 from time import perf_counter
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.contract import Bus
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 

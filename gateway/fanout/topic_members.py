@@ -7,11 +7,11 @@ older than the join, and channels that intercept events.
 
 from typing import Any
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.fanout.delivery_stats import DeliveryStats, TopicStats
-from gateway.ordering.held_broadcasts import HeldBroadcasts
-from gateway.transports.base import Encoding
-from mesh.channel import Channel
+from mesh.app.channel import Channel
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.fanout.delivery_stats import DeliveryStats, TopicStats
+from mesh.gateway.ordering.held_broadcasts import HeldBroadcasts
+from mesh.gateway.transports.base import Encoding
 
 
 class TopicMembers:

@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from gateway.fanout.delivery_stats import CONFLATED, DROPPED_OLDEST, TopicStats
+from mesh.gateway.fanout.delivery_stats import CONFLATED, DROPPED_OLDEST, TopicStats
 
 Item = TypeVar("Item")
 

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
 
-from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
-from gateway.flow.backlog import Backlog, lost
-from gateway.flow.watermark import HighWatermark
+from mesh.gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
+from mesh.gateway.flow.backlog import Backlog, lost
+from mesh.gateway.flow.watermark import HighWatermark
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError, ssl.SSLWantReadError)

@@ -9,15 +9,15 @@ stop a topic forever.
 import asyncio
 from collections.abc import Callable, Iterator
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import Phase
-from gateway.client import Client
-from gateway.flow.watermark import HighWatermark
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Phase
+from mesh.gateway.client import Client
+from mesh.gateway.flow.watermark import HighWatermark
 from mesh.link import commands
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.slow_topics")
+log = get_logger(__name__)
 
 POLICY = "pause_publisher"
 

@@ -7,11 +7,11 @@ and leaves always pass. Pure: the clock is an argument.
 from collections.abc import Callable
 from typing import Any
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.flow.token_bucket import TokenBucket
-from mesh.channel import Channel
-from mesh.messages import HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Message
-from mesh.routes import RouteTable
+from mesh.app.channel import Channel
+from mesh.app.routes import RouteTable
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.flow.token_bucket import TokenBucket
+from mesh.protocol.messages import HEARTBEAT, HEARTBEAT_TOPIC, JOIN, LEAVE, Message
 from mesh.settings import LimitSettings
 from mesh.telemetry import counters
 

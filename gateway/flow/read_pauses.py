@@ -3,7 +3,7 @@
 A client may be paused for several reasons; reading resumes when the last one is gone.
 """
 
-from gateway.client import Client
+from mesh.gateway.client import Client
 from mesh.telemetry import counters
 
 Reason = tuple[str, int | str]

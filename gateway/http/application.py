@@ -9,16 +9,16 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Matcher
 from tornado.web import Application, RequestHandler
 
-from gateway.http import paths, publish
-from gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
-from gateway.http.head import HeadError
-from gateway.http.methods import AllowHeader, remember
-from gateway.http.own_contexts import OwnContexts
-from gateway.http.publish import PublishApi
-from gateway.http.server import Connection, has_body
-from gateway.http.static import StaticHandler
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
+from mesh.gateway.http import paths, publish
+from mesh.gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
+from mesh.gateway.http.head import HeadError
+from mesh.gateway.http.methods import AllowHeader, remember
+from mesh.gateway.http.own_contexts import OwnContexts
+from mesh.gateway.http.publish import PublishApi
+from mesh.gateway.http.server import Connection, has_body
+from mesh.gateway.http.static import StaticHandler
 
 Routes = Sequence[tuple[Any, ...]]
 """(pattern that matches the whole path, handler, the handler's arguments)."""

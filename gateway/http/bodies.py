@@ -11,11 +11,11 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
-from gateway.http.head import HeadError
-from gateway.http.server import Connection, phrase
+from mesh.gateway.http.head import HeadError
+from mesh.gateway.http.server import Connection, phrase
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.http")
+log = get_logger(__name__)
 
 FULL = "too many requests are being read; try again soon (gateway.max_bodies_bytes)"
 

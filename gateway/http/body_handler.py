@@ -2,7 +2,7 @@
 
 from tornado.web import RequestHandler
 
-from gateway.http.bodies import Bodies, Body, BodyError
+from mesh.gateway.http.bodies import Bodies, Body, BodyError
 
 
 class BodyHandler(RequestHandler):

@@ -7,7 +7,7 @@ User agents send the one with the longest path first (RFC 6265 §5.4); the signa
 import re
 from collections.abc import Iterable, Iterator
 
-from gateway.http.params import decode_header
+from mesh.gateway.http.params import decode_header
 
 MAX_CANDIDATES = 16
 """The most cookies of one name that are tried; each costs a signature check."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Protocol
 
-from gateway.http import host as hosts
-from gateway.http.host import Host
-from gateway.http.proxy_protocol import plain
+from mesh.gateway.http import host as hosts
+from mesh.gateway.http.host import Host
+from mesh.gateway.http.proxy_protocol import plain
 
 MAX_HOPS = 32
 """The most entries of one list that are read, from its right end."""

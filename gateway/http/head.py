@@ -7,8 +7,8 @@ form of request target is accepted. Source: RFC 9112 §3.2, RFC 9110 §9.1 and �
 import re
 from collections.abc import Mapping
 
-from gateway.http import host
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http import host
 
 MAX_HEADERS = 200
 """The most header lines of one request; browsers send about 20, proxies add a few."""

@@ -16,14 +16,14 @@ from typing import Protocol
 from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 
-from gateway.http.forwarded import Peer, TrustedProxies
-from gateway.http.proxy_headers import ProxyHeaders
-from gateway.http.proxy_protocol import plain_peer
-from gateway.http.server import GatewayServer
+from mesh.gateway.http.forwarded import Peer, TrustedProxies
+from mesh.gateway.http.proxy_headers import ProxyHeaders
+from mesh.gateway.http.proxy_protocol import plain_peer
+from mesh.gateway.http.server import GatewayServer
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.listener")
+log = get_logger(__name__)
 
 MAX_PEEK_BYTES = 8_192
 """The most bytes examined of a connection. A longer head goes to Tornado."""

@@ -5,7 +5,7 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform, RequestHandler
 
-from gateway.http.bodies import handles
+from mesh.gateway.http.bodies import handles
 
 
 def remember(request: HTTPServerRequest, handler: type[RequestHandler]) -> None:

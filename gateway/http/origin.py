@@ -5,8 +5,8 @@ A request without an Origin header always passes, because it does not come from 
 
 from urllib.parse import SplitResult, urlsplit
 
+from mesh.app.mount import CheckOrigin
 from mesh.errors import SettingsError
-from mesh.mount import CheckOrigin
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}

@@ -5,12 +5,12 @@ import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.http import proxy_protocol
-from gateway.http.forwarded import Peer, TrustedProxies
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http import proxy_protocol
+from mesh.gateway.http.forwarded import Peer, TrustedProxies
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.proxied")
+log = get_logger(__name__)
 
 LOG_SECONDS = 10.0
 """The interval of log lines about closed connections; each counts those since the last one."""

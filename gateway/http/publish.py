@@ -13,22 +13,22 @@ from typing import Any
 import msgspec
 from tornado.web import stream_request_body
 
-from gateway.http import idempotency
-from gateway.http.bodies import Bodies, BodyError
-from gateway.http.body_handler import BodyHandler
-from gateway.http.idempotency import IdempotencyKeys
-from gateway.http.params import decode_query
-from gateway.http.requests import ACTIONS, Ready, RequestError
-from mesh import topics
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
 from mesh.bus.contract import Bus
 from mesh.bus.delivery import deliver
 from mesh.bus.frames import ONCE, Header
-from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
+from mesh.gateway.http import idempotency
+from mesh.gateway.http.bodies import Bodies, BodyError
+from mesh.gateway.http.body_handler import BodyHandler
+from mesh.gateway.http.idempotency import IdempotencyKeys
+from mesh.gateway.http.params import decode_query
+from mesh.gateway.http.requests import ACTIONS, Ready, RequestError
 from mesh.settings import ApiSettings
 from mesh.telemetry import Complaints, counters, get_logger
 
-log = get_logger("gateway.api")
+log = get_logger(__name__)
 _malformed = Complaints(log, "idempotency key dropped")
 
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mesh import payloads, topics
+from mesh.app import topics
 from mesh.errors import MeshError, RemoteProtocolError
-from mesh.messages import DISCONNECT, check_event
+from mesh.protocol import payloads
+from mesh.protocol.messages import DISCONNECT, check_event
 from mesh.telemetry import shorten
 
 

@@ -29,14 +29,14 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.web import Application
 
-from gateway.http.chunks import ChunkedBody
-from gateway.http.deadline import Deadline
-from gateway.http.head import HeadError, HeadReader
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http.chunks import ChunkedBody
+from mesh.gateway.http.deadline import Deadline
+from mesh.gateway.http.head import HeadError, HeadReader
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.http")
+log = get_logger(__name__)
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 5.0

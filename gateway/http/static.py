@@ -5,7 +5,7 @@ from typing import Any
 
 from tornado.web import HTTPError, StaticFileHandler
 
-from gateway.http.paths import file_of, normal
+from mesh.gateway.http.paths import file_of, normal
 
 
 class StaticHandler(StaticFileHandler):

@@ -7,7 +7,7 @@ unusual requests, and all others are read at a fraction of the cost (docs/perfor
 import re
 from collections.abc import Iterator
 
-from gateway.http import host as hosts
+from mesh.gateway.http import host as hosts
 
 # RFC 9110 §5.1 and §5.5: a token, a colon, visible characters, blanks and obs-text. No line folding.
 _HEAD = re.compile(

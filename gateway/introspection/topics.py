@@ -3,13 +3,13 @@
 import asyncio
 import heapq
 
-from gateway.fanout.fanout import Fanout
 from mesh.bus import topic_counts
 from mesh.bus.topic_counts import MAX_TOPICS, TopicCounts
 from mesh.errors import WireError
+from mesh.gateway.fanout.fanout import Fanout
 from mesh.telemetry import Complaints, get_logger
 
-log = get_logger("gateway.topics")
+log = get_logger(__name__)
 _malformed = Complaints(log, "call dropped")
 
 TOPICS_PER_TURN = 5_000

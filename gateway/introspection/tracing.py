@@ -10,8 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from gateway.fanout.delivery_stats import TopicStats
-from gateway.fanout.fanout import Fanout
 from mesh.bus.frames import Header
 from mesh.bus.trace_call import (
     MAX_MESSAGES,
@@ -24,9 +22,11 @@ from mesh.bus.trace_call import (
     encode,
 )
 from mesh.errors import WireError
+from mesh.gateway.fanout.delivery_stats import TopicStats
+from mesh.gateway.fanout.fanout import Fanout
 from mesh.telemetry import Complaints, get_logger
 
-log = get_logger("gateway.trace")
+log = get_logger(__name__)
 _malformed = Complaints(log, "call dropped")
 
 MAX_WATCHES = 100

@@ -10,15 +10,15 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.joins.refused_topics import RefusedTopics, Topic
-from gateway.joins.suspects import Suspects
 from mesh.bus import crashed_joins
 from mesh.bus.frames import Header
 from mesh.errors import WireError
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.joins.refused_topics import RefusedTopics, Topic
+from mesh.gateway.joins.suspects import Suspects
 from mesh.telemetry import Complaints, counters, get_logger
 
-log = get_logger("gateway.joins")
+log = get_logger(__name__)
 _malformed = Complaints(log, "bus message dropped")
 _chance = random.SystemRandom().random
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
-from gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 SLICE_SECONDS = 4 * TICK_BUDGET_SECONDS

@@ -7,11 +7,11 @@ time-out, and the client tries again.
 import asyncio
 from collections.abc import Callable
 
-from gateway.channels.gateway_channel import GatewayChannel
 from mesh.bus.contract import Bus
+from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.subscribing")
+log = get_logger(__name__)
 
 EXPIRE_SECONDS = 0.25
 

@@ -7,7 +7,7 @@ newest goes first, because the worker had survived the others for longer. A gate
 before its first join, so that one of several gateways tries a topic first.
 """
 
-from gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.gateway_channel import GatewayChannel
 
 ALONE_SECONDS = 1.0
 """A join that has not crashed its worker within this time lets others go, answered or not."""

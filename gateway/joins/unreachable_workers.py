@@ -3,7 +3,7 @@
 from mesh.link.reach import why_unreachable
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.workers")
+log = get_logger(__name__)
 
 REMEMBERED = 1_000
 

@@ -11,13 +11,13 @@ from typing import Protocol
 
 import zmq
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import Phase
-from gateway.joins.pending import PendingJoins
-from gateway.joins.unreachable_workers import UnreachableWorkers
 from mesh.bus.discovery.announcements import Announcer
 from mesh.bus.discovery.placement import Announcement, choose
 from mesh.errors import MeshError
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Phase
+from mesh.gateway.joins.pending import PendingJoins
+from mesh.gateway.joins.unreachable_workers import UnreachableWorkers
 from mesh.link import commands
 from mesh.link.backoff import Backoff, End
 from mesh.link.dealer import Dealer
@@ -27,7 +27,7 @@ from mesh.link.silence import Silence
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.workers")
+log = get_logger(__name__)
 _chance = random.SystemRandom().random
 
 

@@ -14,8 +14,8 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gateway.channels.gateway_channel import GatewayChannel
-from mesh.messages import Sender
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.protocol.messages import Sender
 
 
 class Holder(Protocol):

@@ -22,7 +22,7 @@ from typing import Any
 
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.order")
+log = get_logger(__name__)
 
 HOLDS = 20
 """The factor by which the wait is extended while the bus has unread broadcasts."""

@@ -7,7 +7,7 @@ much is held is limited by the fan-out (gateway/fanout/fanout.py).
 
 from typing import Any, NamedTuple
 
-from gateway.fanout.delivery_stats import TopicStats
+from mesh.gateway.fanout.delivery_stats import TopicStats
 
 
 class HeldBroadcast(NamedTuple):

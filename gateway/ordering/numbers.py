@@ -2,8 +2,8 @@
 
 from enum import Enum, auto
 
-from gateway.channels.gateway_channel import GatewayChannel
 from mesh.bus.frames import Header
+from mesh.gateway.channels.gateway_channel import GatewayChannel
 
 
 class Relation(Enum):

@@ -49,11 +49,11 @@ limit is exceeded.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.ordering.broadcasts_after_commands import BroadcastsAfterCommands, Holder
-from gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
 from mesh.bus.contract import Bus
 from mesh.bus.frames import Header
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.ordering.broadcasts_after_commands import BroadcastsAfterCommands, Holder
+from mesh.gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
 from mesh.link import commands
 
 

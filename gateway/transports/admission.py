@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mesh import cancellation, contexts, telemetry, topics
+from mesh import cancellation, contexts, telemetry
+from mesh.app import topics
+from mesh.app.mount import Mount
+from mesh.app.replies import Reply
+from mesh.app.socket import ConnectInfo, SocketHandler
 from mesh.errors import MeshError, RemoteProtocolError, TopicError
-from mesh.mount import Mount
-from mesh.replies import Reply
-from mesh.serializers.base import Serializer
-from mesh.serializers.registry import DEFAULT_VSN, negotiate
-from mesh.socket import ConnectInfo, SocketHandler
+from mesh.protocol.serializers.base import Serializer
+from mesh.protocol.serializers.registry import DEFAULT_VSN, negotiate
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.handshake")
+log = get_logger(__name__)
 
 MAX_ASSIGNS_BYTES = 100_000
 

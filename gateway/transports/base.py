@@ -47,10 +47,10 @@ server-sent events; memory.py works within one process.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.fanout.delivery_stats import TopicStats
-from gateway.flow.backlog import broadcast_frame
-from gateway.flow.watermark import HighWatermark
-from mesh.serializers.base import Frame, Serializer
+from mesh.gateway.fanout.delivery_stats import TopicStats
+from mesh.gateway.flow.backlog import broadcast_frame
+from mesh.gateway.flow.watermark import HighWatermark
+from mesh.protocol.serializers.base import Frame, Serializer
 
 
 class Encoding:

@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
-from gateway.client import Client
-from gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
-from gateway.flow.backlog import Backlog
-from gateway.flow.watermark import HighWatermark
-from gateway.hub import Hub
-from gateway.transports.admission import Admitted
-from gateway.transports.base import Encoding, OutboxContract
-from gateway.transports.client_phases import TABLE, Action, Event, Phase
-from gateway.transports.idle_timer import IdleTimer
+from mesh.app.mount import Mount
 from mesh.errors import CloseCode, MeshError, PhaseError
-from mesh.mount import Mount
+from mesh.gateway.client import Client
+from mesh.gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
+from mesh.gateway.flow.backlog import Backlog
+from mesh.gateway.flow.watermark import HighWatermark
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.admission import Admitted
+from mesh.gateway.transports.base import Encoding, OutboxContract
+from mesh.gateway.transports.client_phases import TABLE, Action, Event, Phase
+from mesh.gateway.transports.idle_timer import IdleTimer
 from mesh.phases import Phases
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.connection")
+log = get_logger(__name__)
 
 
 class ClientGoneError(MeshError):

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from gateway.flow.backlog import Backlog, lost
-from gateway.transports.client_connection import ConnectionServer, QueueingConnection
-from gateway.transports.client_phases import Event, Phase
+from mesh.gateway.flow.backlog import Backlog, lost
+from mesh.gateway.transports.client_connection import ConnectionServer, QueueingConnection
+from mesh.gateway.transports.client_phases import Event, Phase
 
 # A tuple: it is checked for each message, and the hash of an Enum member is computed in Python.
 _ALIVE = (Phase.OPEN, Phase.PAUSED, Phase.OPENING)

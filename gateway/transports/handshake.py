@@ -13,22 +13,22 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from gateway.http import cookies
-from gateway.http.forwarded import Seen, TrustedProxies
-from gateway.http.origin import OriginCheck
-from gateway.http.params import decode_header, decode_path_params, decode_query
-from gateway.http.paths import normal
-from gateway.http.proxy_protocol import plain_peer
-from gateway.http.upgrade_request import UpgradeRequest
-from gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount, SessionCookie, path_pattern
+from mesh.app.socket import ConnectInfo
 from mesh.errors import RemoteProtocolError
-from mesh.mount import Mount, SessionCookie, path_pattern
+from mesh.gateway.http import cookies
+from mesh.gateway.http.forwarded import Seen, TrustedProxies
+from mesh.gateway.http.origin import OriginCheck
+from mesh.gateway.http.params import decode_header, decode_path_params, decode_query
+from mesh.gateway.http.paths import normal
+from mesh.gateway.http.proxy_protocol import plain_peer
+from mesh.gateway.http.upgrade_request import UpgradeRequest
+from mesh.gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
 from mesh.settings import GatewaySettings
-from mesh.socket import ConnectInfo
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.handshake")
+log = get_logger(__name__)
 
 BEARER = "base64url.bearer.phx."
 TRACE_HEADERS = ("traceparent", "tracestate")

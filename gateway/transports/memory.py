@@ -8,16 +8,16 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.transports.admission import RefusedError, admit
-from gateway.transports.base import Encoding
-from gateway.transports.client_connection import id_subscribed, idle_timer
-from gateway.transports.client_phases import Phase
-from gateway.transports.fetched_connection import FetchedConnection
-from gateway.transports.server import Services
+from mesh.app.socket import ConnectInfo
 from mesh.bus.calls import Answer
 from mesh.errors import MeshError
-from mesh.serializers.registry import BY_NAME
-from mesh.socket import ConnectInfo
+from mesh.gateway.transports.admission import RefusedError, admit
+from mesh.gateway.transports.base import Encoding
+from mesh.gateway.transports.client_connection import id_subscribed, idle_timer
+from mesh.gateway.transports.client_phases import Phase
+from mesh.gateway.transports.fetched_connection import FetchedConnection
+from mesh.gateway.transports.server import Services
+from mesh.protocol.serializers.registry import BY_NAME
 
 ENCODINGS = {each: Encoding(each, lambda frame: frame.data) for each in BY_NAME.values()}
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from gateway.transports.longpoll.server import LongPoll
-from gateway.transports.server import Services, TransportServer
-from gateway.transports.websocket.server import WebSockets
-from gateway.transports.zeromq.server import ZeroMQ
+from mesh.gateway.transports.longpoll.server import LongPoll
+from mesh.gateway.transports.server import Services, TransportServer
+from mesh.gateway.transports.websocket.server import WebSockets
+from mesh.gateway.transports.zeromq.server import ZeroMQ
 
 Maker = Callable[[Services], TransportServer | None]
 """Makes a gateway's transport; None if the settings turn it off."""

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import zmq
 
-from gateway.flow.outbox import Flusher
-from gateway.http.bodies import Bodies
-from gateway.http.listener import Shortcut
-from gateway.hub import Hub
+from mesh.app.endpoint import Endpoint
 from mesh.bus.calls import Answer, Calls
-from mesh.endpoint import Endpoint
+from mesh.gateway.flow.outbox import Flusher
+from mesh.gateway.http.bodies import Bodies
+from mesh.gateway.http.listener import Shortcut
+from mesh.gateway.hub import Hub
 from mesh.settings import Settings
 
 

@@ -13,7 +13,7 @@ from itertools import count
 
 import msgspec
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.answers import Answers
 from mesh.bus.contract import Bus, OnMessage
 from mesh.bus.decoding import decoder
@@ -21,7 +21,7 @@ from mesh.bus.frames import ANSWER, CALL, Header
 from mesh.errors import NodeGoneError, WireError
 from mesh.telemetry import Complaints, counters, get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 _malformed = Complaints(log, "call dropped")
 
 AGAIN = "call.again"

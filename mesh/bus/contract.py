@@ -35,7 +35,7 @@ mesh; the bus carries them like any other topic.
     import asyncio
     from collections import Counter
 
-    from mesh import topics
+    from mesh.app import topics
     from mesh.bus.contract import DirectPaths, Status
     from mesh.bus.frames import BROADCAST, DIRECT, VERSION, Header, decode_direct, encode_direct
     from mesh.bus.subscriptions import Subscription, Subscriptions
@@ -128,10 +128,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from mesh.app.pubsub import Subscription
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import Header
-from mesh.messages import Sender
-from mesh.pubsub import Subscription
+from mesh.protocol.messages import Sender
 
 OnBroadcast = Callable[[str, Header, bytes], None]
 OnMessage = Callable[[Header, bytes], None]
@@ -261,9 +261,9 @@ class Bus(Protocol):
         """Number a broadcast, queue it, and return its number.
 
         Args:
-            topic: the topic, already checked by the caller (mesh/topics.py).
+            topic: the topic, already checked by the caller (mesh/app/topics.py).
             event: the event of the broadcast.
-            codec: the codec of the payload: JSON, BINARY or MSGPACK (mesh/messages.py).
+            codec: the codec of the payload: JSON, BINARY or MSGPACK (mesh/protocol/messages.py).
             data: the encoded payload.
             sender: the channel that made the broadcast, or None.
         """

@@ -7,10 +7,10 @@ own, already encoded: a gateway checks that it is well-formed, and then forwards
 
 import msgspec
 
-from mesh import topics
+from mesh.app import topics
 from mesh.errors import WireError
-from mesh.messages import Sender
-from mesh.versions import Versions
+from mesh.protocol.messages import Sender
+from mesh.protocol.versions import Versions
 
 VERSION = 1
 """The version of this layout, the only one so far. Announcements keep this version for ever, so that every

@@ -7,14 +7,14 @@ the message that is being handled, so that all nodes receive both in the same or
 from collections import Counter, deque
 from collections.abc import Callable
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.contract import DirectPaths, Handlers, Status, Withdraw
 from mesh.bus.frames import BROADCAST, DIRECT, VERSION, Header, decode_direct, encode_direct
 from mesh.bus.subscriptions import Subscription, Subscriptions
-from mesh.messages import Sender
+from mesh.protocol.messages import Sender
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 _RESERVED = topics.RESERVED.encode()
 

@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Self
 
-from mesh import payloads, topics
+from mesh.app import topics
 from mesh.bus import delivery
 from mesh.bus.contract import Bus
 from mesh.bus.frames import Header
 from mesh.errors import ChannelError, DecodeError, NodeError
-from mesh.messages import CONTROL, Broadcast
+from mesh.protocol import payloads
+from mesh.protocol.messages import CONTROL, Broadcast
 from mesh.telemetry import Complaints, counters, get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 _malformed = Complaints(log, "broadcast dropped")
 
 MAX_QUEUED_BYTES = 64_000_000

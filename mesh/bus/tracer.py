@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from mesh.app.pubsub import PubSub
 from mesh.bus import trace_call
 from mesh.bus.calls import Calls
 from mesh.bus.contract import Bus
 from mesh.bus.trace_call import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
 from mesh.errors import WireError
-from mesh.pubsub import PubSub
 
 ASK_SECONDS = 0.2
 Deliver = Callable[[Callable[[], object]], Awaitable[None]]

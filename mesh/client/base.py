@@ -11,7 +11,7 @@ await connector.aclose()
 from typing import Any, Protocol
 
 from mesh.errors import ConnectError
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 
 
 class ConnectionEnded(ConnectError):  # noqa: N818

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from mesh.app.replies import NO_PAYLOAD, given
 from mesh.client import events
 from mesh.client.channel_state import ChannelState
 from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
-from mesh.replies import NO_PAYLOAD, given
 from mesh.telemetry import get_logger
 
 if TYPE_CHECKING:
     from mesh.client.driver import Driver
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 Callback = Callable[[Any], object]
 OnState = Callable[[str, str], object]

@@ -11,7 +11,7 @@ from mesh.client.driver import Driver
 from mesh.client.options import Options
 from mesh.client.params import value_of
 from mesh.errors import SettingsError
-from mesh.messages import check_name
+from mesh.protocol.messages import check_name
 from mesh.telemetry import log_to_logging
 
 MAX_MESSAGE_BYTES = 16_000_000

@@ -16,11 +16,11 @@ from mesh.client.params import connect_params
 from mesh.client.pushes import Pushes
 from mesh.client.session import Session
 from mesh.errors import ChannelClosed, ConnectError, DecodeError, JoinRefused, JoinTimeout, MeshError
-from mesh.messages import JOIN
-from mesh.serializers.base import Frame
+from mesh.protocol.messages import JOIN
+from mesh.protocol.serializers.base import Frame
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 FLUSH_SECONDS = 10.0
 """How long closing the client waits for queued messages to be sent."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 Name = Literal["open", "close", "error"]
 

@@ -7,10 +7,10 @@ from contextvars import Context
 from typing import Protocol
 
 from mesh.client.base import Connection, ConnectionEnded
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 MAX_UNSENT_BYTES = 1_000_000
 """Above this, `push` and `cast` wait until some of it is sent."""

@@ -8,7 +8,7 @@ from mesh.client.channel_state import PushState
 from mesh.errors import BufferFull, ChannelClosed, ClientError, PushError, PushLost, PushTimeout
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 
 class Pushes:

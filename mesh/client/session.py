@@ -28,7 +28,7 @@ from mesh.client.actions import (
 from mesh.client.channel_state import ChannelState, PushState
 from mesh.client.options import Options, step
 from mesh.client.timers import Timers
-from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, LEAVE, REPLY
+from mesh.protocol.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, LEAVE, REPLY
 
 
 class Session:

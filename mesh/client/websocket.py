@@ -15,7 +15,7 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, W
 from mesh.client.base import CUT, ConnectionEnded
 from mesh.client.texts import query
 from mesh.errors import ConnectError, ConnectRefused
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 
 BEARER = "base64url.bearer.phx."
 CLOSE_SECONDS = 1.0

@@ -4,13 +4,13 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from mesh import payloads
 from mesh.client.actions import Send
 from mesh.client.events import Received
 from mesh.errors import DecodeError
-from mesh.messages import BINARY, JSON, MSGPACK, REPLY, check_name
-from mesh.serializers import binary as binary_frames
-from mesh.serializers.base import Frame
+from mesh.protocol import payloads
+from mesh.protocol.messages import BINARY, JSON, MSGPACK, REPLY, check_name
+from mesh.protocol.serializers import binary as binary_frames
+from mesh.protocol.serializers.base import Frame
 
 Format = Literal["json", "msgpack"]
 

@@ -11,7 +11,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from mesh.client.base import CUT, ConnectionEnded
 from mesh.errors import ConnectError, ConnectRefused, NodeError
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 from mesh.zeromq import sockets
 from mesh.zeromq.name_resolution import resolve
 from mesh.zeromq.randomness import seed

@@ -16,7 +16,7 @@ from mesh.link.commands import encode_batch
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("mesh.link")
+log = get_logger(__name__)
 
 BATCH_BYTES = 1_000_000
 """A batch of this many bytes is sent before the tick ends: far below MAXMSGSIZE."""

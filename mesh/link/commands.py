@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from mesh.errors import WireError
-from mesh.versions import Versions
+from mesh.protocol.versions import Versions
 
 SPOKEN = Versions(1, 2)
 """The versions of the link protocol that this side speaks."""

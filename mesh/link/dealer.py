@@ -19,14 +19,14 @@ from mesh.link.handlers import DealerHandlers
 from mesh.link.malformed import Malformed, Unknown, read_to_gateway
 from mesh.link.phases import TABLE, Action, Event, Phase
 from mesh.phases import Phases
+from mesh.protocol.versions import Versions
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
-from mesh.versions import Versions
 from mesh.zeromq import sockets
 from mesh.zeromq.name_resolution import Answer, look_up, without_name
 from mesh.zeromq.socket_reader import SocketReader
 
-log = get_logger("mesh.link")
+log = get_logger(__name__)
 
 _ENDED = Phase.ENDED
 

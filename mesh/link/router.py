@@ -25,14 +25,14 @@ from mesh.link.gateway_link import GatewayLink
 from mesh.link.handlers import RouterHandlers
 from mesh.link.malformed import Malformed, Unknown, read_to_worker
 from mesh.link.phases import Action, Event, Phase
+from mesh.protocol.versions import common
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
-from mesh.versions import common
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import LINKS, keys_of
 from mesh.zeromq.socket_reader import SocketReader
 
-log = get_logger("mesh.link")
+log = get_logger(__name__)
 _chance = random.SystemRandom().random
 
 PING_SECONDS = 1.0

@@ -19,7 +19,7 @@ from typing import Any
 
 from mesh.telemetry.logs import get_logger
 
-log = get_logger("mesh.telemetry")
+log = get_logger(__name__)
 
 Handler = Callable[[str, dict[str, Any], dict[str, Any]], None]
 

@@ -14,17 +14,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mesh import contexts, payloads, topics
+from mesh import contexts
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount
+from mesh.app.pubsub import PubSub
+from mesh.app.replies import Reply
+from mesh.app.socket import ConnectInfo, SocketHandler
 from mesh.bus.contract import Handlers
-from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, MeshError, TopicError
-from mesh.messages import Broadcast
-from mesh.mount import Mount
-from mesh.pubsub import PubSub
-from mesh.replies import Reply
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol import payloads
+from mesh.protocol.messages import Broadcast
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.settings import build
-from mesh.socket import ConnectInfo, SocketHandler
 from mesh.testing.clients import KILL_SECONDS, TestSocket
 from mesh.testing.failures import fail
 from mesh.testing.matching import ANY, take

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mesh import payloads, topics
-from mesh.channel import Channel
+from mesh.app import topics
+from mesh.app.channel import Channel
+from mesh.app.mount import Mount
+from mesh.app.replies import NO_PAYLOAD, given
 from mesh.errors import ApplicationError, MeshError
 from mesh.link import commands
-from mesh.mount import Mount
-from mesh.replies import NO_PAYLOAD, given
+from mesh.protocol import payloads
 from mesh.testing.failures import cause, ended, fail
 from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import THE_TEST

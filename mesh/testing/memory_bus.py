@@ -1,8 +1,9 @@
 """The bus of a channel case: in memory, with one worker, and heard by the test."""
 
-from mesh import payloads, topics
+from mesh.app import topics
 from mesh.bus.memory import MemoryBus
-from mesh.messages import Broadcast, Sender
+from mesh.protocol import payloads
+from mesh.protocol.messages import Broadcast, Sender
 
 THE_TEST = Sender("the test", 0, skip=True)
 """Sends what the test itself broadcasts, and does not hear it."""

@@ -7,14 +7,14 @@ client is a Received.
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from mesh import payloads
+from mesh.app.channel import Channel
 from mesh.bus.frames import Header
-from mesh.channel import Channel
 from mesh.errors import EncodeError
 from mesh.link import commands
-from mesh.messages import BINARY, DISCONNECT, JSON, Sender
-from mesh.serializers.base import Frame
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol import payloads
+from mesh.protocol.messages import BINARY, DISCONNECT, JSON, Sender
+from mesh.protocol.serializers.base import Frame
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.worker.channel.server import ChannelServer
 from mesh.worker.channels import Channels
 

@@ -4,10 +4,11 @@ A worker may be another implementation. A single entry that JSON cannot express 
 fail for everybody who joins its topic, and `presence_diff` for all its members.
 """
 
-from mesh import payloads, topics
+from mesh.app import topics
+from mesh.app.presence import MAX_KEY_BYTES
 from mesh.errors import MeshError
-from mesh.presence import MAX_KEY_BYTES
-from mesh.serializers import envelope
+from mesh.protocol import payloads
+from mesh.protocol.serializers import envelope
 from mesh.tracker.state import Entry, Meta
 
 MAX_META_BYTES = 20_000

@@ -10,7 +10,7 @@ from mesh.tracker import messages
 from mesh.tracker.messages import Gossip, TrackerMessage, Transfer
 from mesh.tracker.state import Delta, Entry
 
-log = get_logger("mesh.tracker")
+log = get_logger(__name__)
 
 
 class Outgoing:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mesh import contexts, topics
+from mesh import contexts
+from mesh.app import topics
 from mesh.bus.frames import TRACKER
 from mesh.errors import AlreadyTrackedError, NotTrackedError, WireError
 from mesh.settings import PresenceSettings
@@ -21,7 +22,7 @@ from mesh.tracker.outgoing import Outgoing
 from mesh.tracker.replicas import Replicas
 from mesh.tracker.state import Change, Delta, Entry, Meta, State
 
-log = get_logger("mesh.tracker")
+log = get_logger(__name__)
 _malformed = Complaints(log, "tracker message dropped")
 _complaints = Complaints(log, "presence of another node dropped")
 

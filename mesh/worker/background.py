@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Sequence
 
 from mesh import contexts
-from mesh.endpoint import Background
+from mesh.app.endpoint import Background
 from mesh.errors import ApplicationError
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("mesh.background")
+log = get_logger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 30.0

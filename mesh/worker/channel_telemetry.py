@@ -4,11 +4,11 @@ from time import perf_counter
 from typing import Any
 
 from mesh import telemetry
-from mesh.channel import Channel
-from mesh.messages import HEARTBEAT_TOPIC
+from mesh.app.channel import Channel
+from mesh.protocol.messages import HEARTBEAT_TOPIC
 from mesh.telemetry import counters, get_logger, stats
 
-log = get_logger("mesh.channel")
+log = get_logger(__name__)
 
 
 def joined(channel: Channel, started: float, params: Any, status: str) -> None:

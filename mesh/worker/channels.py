@@ -5,17 +5,18 @@ from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
 from contextvars import Context
 from typing import Any
 
-from mesh import contexts, payloads
+from mesh import contexts
+from mesh.app.channel import Channel, RemoteChannel
+from mesh.app.endpoint import Endpoint
+from mesh.app.pubsub import PubSub
+from mesh.app.routes import Route
+from mesh.app.socket import Socket
 from mesh.bus.contract import Bus
-from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
-from mesh.endpoint import Endpoint
 from mesh.errors import WireError
 from mesh.link import commands
-from mesh.pubsub import PubSub
-from mesh.routes import Route
+from mesh.protocol import payloads
 from mesh.settings import WorkerSettings
-from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
 from mesh.worker.channel.assigns import joined_assigns
 from mesh.worker.channel.mailbox import MailboxLimits
@@ -29,7 +30,7 @@ from mesh.worker.push_pauses import PushPauses
 from mesh.worker.runners import Runners
 from mesh.worker.topic_members import LocalMembers
 
-log = get_logger("mesh.channels")
+log = get_logger(__name__)
 
 NO_ROUTE = {"reason": "unmatched topic"}
 

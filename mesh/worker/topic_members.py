@@ -4,19 +4,20 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from mesh import payloads, topics
+from mesh.app import topics
 from mesh.bus.contract import Bus
 from mesh.bus.delivery import subscribed
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import DecodeError
 from mesh.link import commands
-from mesh.messages import Sender
+from mesh.protocol import payloads
+from mesh.protocol.messages import Sender
 from mesh.telemetry import Complaints, get_logger
 from mesh.worker.channel.mailbox import InterceptedBroadcast, Mailbox, SubscribedBroadcast
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from mesh.worker.push_pauses import PushPauses
 
-_malformed = Complaints(get_logger("mesh.channels"), "broadcast dropped")
+_malformed = Complaints(get_logger(__name__), "broadcast dropped")
 
 
 class Subscriber(Protocol):

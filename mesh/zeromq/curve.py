@@ -18,7 +18,7 @@ from mesh.telemetry import counters, get_logger
 from mesh.zeromq.keys import NODES, PROGRAMS, PROXY, KeyDirectory, read_pair
 from mesh.zeromq.randomness import seed
 
-log = get_logger("mesh.zeromq")
+log = get_logger(__name__)
 
 BUS = "bus"
 """The listeners of a proxy: nodes and programs may connect."""

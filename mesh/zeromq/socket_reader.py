@@ -16,7 +16,7 @@ from mesh import contexts
 from mesh.telemetry import counters, get_logger
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 
-log = get_logger("mesh.zeromq")
+log = get_logger(__name__)
 
 MESSAGES_PER_TURN = 1024
 """The most messages in one turn of the event loop: with more, the latency of other work increases."""

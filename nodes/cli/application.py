@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mesh import settings as settings_module
-from nodes import application
-from nodes.cli.options import App, Config
+from mesh.nodes import application
+from mesh.nodes.cli.options import App, Config
 
 
 def routes(application_spec: App) -> None:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 import mesh
-from mesh import payloads
 from mesh.bus.discovery.placement import Announcement
 from mesh.errors import PayloadError
-from nodes.cli.options import BusProxy, Json
+from mesh.nodes.cli.options import BusProxy, Json
+from mesh.protocol import payloads
 
 LISTEN_SECONDS = 1.5
 """Long enough to hear every node, which announces itself each second."""

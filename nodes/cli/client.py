@@ -13,8 +13,8 @@ from rich.console import Console
 
 from mesh.client import Client, ClientChannel, PushError, PushTimeout
 from mesh.errors import MeshError, PayloadError, SettingsError
-from nodes.cli.bus import parse_json, payloads_text, run
-from nodes.cli.options import Json
+from mesh.nodes.cli.bus import parse_json, payloads_text, run
+from mesh.nodes.cli.options import Json
 
 DEFAULT_ADDRESS = "ws://localhost:4000/socket"
 SCHEMES = ("ws://", "wss://", "tcp://", "ipc://")

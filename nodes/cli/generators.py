@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from nodes.generators import application, pieces
-from nodes.generators.render import find_package, snake
+from mesh.nodes.generators import application, pieces
+from mesh.nodes.generators.render import find_package, snake
 
 gen = typer.Typer(
     no_args_is_help=True, help="Add a channel, a socket handler or a presence to an application."

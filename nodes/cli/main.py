@@ -7,29 +7,29 @@ from importlib import import_module
 import typer
 
 from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
-from nodes import ownership
-from nodes.signals import StoppedError
+from mesh.nodes.runtime import ownership
+from mesh.nodes.runtime.signals import StoppedError
 
 COMMANDS = {
-    "serve": "nodes.cli.nodes",
-    "gateway": "nodes.cli.nodes",
-    "worker": "nodes.cli.nodes",
-    "proxy": "nodes.cli.nodes",
-    "cluster": "nodes.cli.nodes",
-    "routes": "nodes.cli.application",
-    "settings": "nodes.cli.application",
-    "tail": "nodes.cli.bus",
-    "broadcast": "nodes.cli.bus",
-    "nodes": "nodes.cli.bus",
-    "topics": "nodes.cli.topics",
-    "trace": "nodes.cli.trace",
-    "wait": "nodes.cli.wait",
-    "join": "nodes.cli.client",
-    "push": "nodes.cli.client",
-    "new": "nodes.cli.generators",
-    "version": "nodes.cli.version",
-    "gen": "nodes.cli.generators",
-    "keys": "nodes.cli.keys",
+    "serve": "mesh.nodes.cli.nodes",
+    "gateway": "mesh.nodes.cli.nodes",
+    "worker": "mesh.nodes.cli.nodes",
+    "proxy": "mesh.nodes.cli.nodes",
+    "cluster": "mesh.nodes.cli.nodes",
+    "routes": "mesh.nodes.cli.application",
+    "settings": "mesh.nodes.cli.application",
+    "tail": "mesh.nodes.cli.bus",
+    "broadcast": "mesh.nodes.cli.bus",
+    "nodes": "mesh.nodes.cli.bus",
+    "topics": "mesh.nodes.cli.topics",
+    "trace": "mesh.nodes.cli.trace",
+    "wait": "mesh.nodes.cli.wait",
+    "join": "mesh.nodes.cli.client",
+    "push": "mesh.nodes.cli.client",
+    "new": "mesh.nodes.cli.generators",
+    "version": "mesh.nodes.cli.version",
+    "gen": "mesh.nodes.cli.generators",
+    "keys": "mesh.nodes.cli.keys",
 }
 """The module of each command, in the order of the help; it has a function or group of that name."""
 
@@ -82,13 +82,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_command(name: str) -> None:
-    """Run one command with the process's own arguments: what `python -m nodes.gateway` does."""
+    """Run one command with the process's own arguments: what `python -m mesh gateway` does."""
     ownership.take()
     main([name, *sys.argv[1:]])
 
 
 def _fail(error: MeshError, code: int) -> None:
-    from nodes import process
+    from mesh.nodes.runtime import process
 
     process.fail(error)
     sys.exit(code)

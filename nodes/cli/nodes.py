@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nodes import application, process
-from nodes.cli.options import (
+from mesh.nodes import application
+from mesh.nodes.cli.options import (
     App,
     Config,
     Host,
@@ -19,6 +19,7 @@ from nodes.cli.options import (
     load,
     to_settings,
 )
+from mesh.nodes.runtime import process
 
 
 def serve(
@@ -34,12 +35,12 @@ def serve(
 
     Example: [bold]mesh serve examples.chat:endpoint --port 4000[/bold]
     """
-    from nodes import embedded
+    from mesh.nodes import embedded
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
     process.begin("serve", config, flags, heed_signals=not reload)
     if reload:
-        from nodes import reload as reloader
+        from mesh.nodes.cluster import reload as reloader
 
         given: dict[str, Any] = {"--port": port, "--config": config}
         given |= {"--log-level": log_level, "--log-format": log_format}
@@ -65,7 +66,7 @@ def gateway(
 
     Example: [bold]mesh gateway examples.chat:endpoint --port 4000 --proxy tcp://127.0.0.1:5550[/bold]
     """
-    from nodes import gateway as node
+    from mesh.nodes import gateway as node
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port}, bus=bus(proxy))
     process.begin("gateway", config, flags)
@@ -84,7 +85,7 @@ def worker(
 
     Example: [bold]mesh worker examples.chat:endpoint --proxy tcp://127.0.0.1:5550[/bold]
     """
-    from nodes import worker as node
+    from mesh.nodes import worker as node
 
     flags = to_settings(log_level, log_format, bus=bus(proxy))
     process.begin("worker", config, flags)
@@ -107,7 +108,7 @@ def proxy(
 
     Example: [bold]mesh proxy --bind tcp://127.0.0.1:5550[/bold]
     """
-    from nodes import proxy as node
+    from mesh.nodes import proxy as node
 
     flags = to_settings(log_level, log_format, bus=bus([bind] if bind else None))
     process.begin("proxy", config, flags)
@@ -136,7 +137,7 @@ def cluster(
 
     Example: [bold]mesh cluster examples.chat:endpoint --gateways 2 --workers 2 --port 4000[/bold]
     """
-    from nodes import cluster as node
+    from mesh.nodes.cluster import local_cluster as node
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
     process.begin("cluster", config, flags)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from mesh import settings
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
+from mesh.nodes.runtime import process
 from mesh.settings import Settings
-from nodes import process
 
 App = Annotated[
     str,

@@ -10,8 +10,8 @@ from rich.table import Table
 
 import mesh
 from mesh.bus.topic_counts import MAX_TOPICS, GatewayTopics
-from nodes.cli.bus import LISTEN_SECONDS, run
-from nodes.cli.options import BusProxy, Json
+from mesh.nodes.cli.bus import LISTEN_SECONDS, run
+from mesh.nodes.cli.options import BusProxy, Json
 
 Limit = Annotated[
     int, typer.Option(min=1, max=MAX_TOPICS, help="Topics to show at most, those with the most members.")

@@ -11,8 +11,8 @@ from rich.table import Table
 
 import mesh
 from mesh.bus.trace_call import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
-from nodes.cli.bus import LISTEN_SECONDS, parse_json, run
-from nodes.cli.options import BusProxy, Json
+from mesh.nodes.cli.bus import LISTEN_SECONDS, parse_json, run
+from mesh.nodes.cli.options import BusProxy, Json
 
 Key = tuple[str, int]
 

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from mesh import settings
-from nodes.cli.bus import run
-from nodes.cli.options import BusProxy
-from nodes.wholeness import PATIENCE_SECONDS, until_whole
+from mesh.nodes.cli.bus import run
+from mesh.nodes.cli.options import BusProxy
+from mesh.nodes.cluster.readiness import PATIENCE_SECONDS, wait_until_ready
 
 
 def wait(
@@ -26,4 +26,4 @@ def wait(
     Example: [bold]mesh wait --gateway http://10.0.0.1:4000 --workers 2[/bold]
     """
     proxies = settings.load(flags={"bus": {"proxies": proxy or None}}).bus.proxies
-    run(until_whole(proxies, [each.rstrip("/") for each in gateway], workers, seconds))
+    run(wait_until_ready(proxies, [each.rstrip("/") for each in gateway], workers, seconds))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nodes.generators.render import Files, check_package, write
+from mesh.nodes.generators.render import Files, check_package, write
 
 
 def new(name: str, directory: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nodes.generators.render import Files, check_camel, check_package, snake, write
+from mesh.nodes.generators.render import Files, check_camel, check_package, snake, write
 
 
 def channel(name: str, package: str, directory: Path) -> list[Path]:

@@ -28,7 +28,7 @@ def write(files: Files) -> list[Path]:
         raise ApplicationError(f"{there[0]} already exists; nothing was written")
     written = []
     for path, (template, values) in files.items():
-        text = resources.files("nodes.generators").joinpath("templates", template).read_text("utf-8")
+        text = resources.files("mesh.nodes.generators").joinpath("templates", template).read_text("utf-8")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(

@@ -11,8 +11,8 @@ import select
 import socket
 from typing import Any
 
-from gateway.http import upgrade_request
-from gateway.transports.websocket import frames, upgrade
+from mesh.gateway.http import upgrade_request
+from mesh.gateway.transports.websocket import frames, upgrade
 
 MAX_BYTES = 1_000_000
 

@@ -42,6 +42,6 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, show)
-    from nodes.cli import main
+    from mesh.nodes.cli import main
 
     main()

@@ -43,7 +43,7 @@ class Process:
         log: Path,
         settings: Mapping[str, str],
         checkout: Path = ROOT,
-        program: Sequence[str] = ("-m", "nodes"),
+        program: Sequence[str] = ("-m", "mesh"),
         output: int | None = None,
     ) -> None:
         self.log = log

@@ -9,4 +9,4 @@ import sys
 OPTIONS = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={os.devnull}"]
 
 if __name__ == "__main__":
-    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", "nodes", *sys.argv[1:]])
+    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", "mesh", *sys.argv[1:]])

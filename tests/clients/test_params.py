@@ -11,11 +11,11 @@ from uuid import UUID
 
 import pytest
 
-from gateway.http.params import decode_query
 from mesh.client import Client
 from mesh.client.texts import texts
 from mesh.client.websocket import url_of
 from mesh.errors import SettingsError
+from mesh.gateway.http.params import decode_query
 from tests.support.pool import zeromq
 from tests.support.until import LONG
 from tests.support.websocket import run

@@ -14,7 +14,7 @@ from tests.support.until import PATIENCE
 @pytest.fixture
 def running(clusters):
     found = clusters.two_proxies()
-    found.wait_whole()
+    found.wait_until_ready()
     return found
 
 

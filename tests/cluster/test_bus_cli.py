@@ -18,7 +18,7 @@ def running(clusters):
 
 
 def mesh(*arguments, code=0):
-    command = [sys.executable, "-m", "nodes", *arguments]
+    command = [sys.executable, "-m", "mesh", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -36,7 +36,7 @@ def test_a_broadcast_is_sent_and_seen(running):
     proxy = running.status["proxy"]["address"]
     tails = [
         subprocess.Popen(
-            [sys.executable, "-m", "nodes", "tail", "room:*", "--proxy", proxy, "--count", "2", *options],
+            [sys.executable, "-m", "mesh", "tail", "room:*", "--proxy", proxy, "--count", "2", *options],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

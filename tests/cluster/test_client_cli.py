@@ -26,7 +26,7 @@ def server(running):
 
 
 def mesh(*arguments, code=0):
-    command = [sys.executable, "-m", "nodes", *arguments]
+    command = [sys.executable, "-m", "mesh", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
     )
@@ -39,7 +39,7 @@ def mesh(*arguments, code=0):
 def started(*arguments):
     """One command with pipes; it does not outlive a failure."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "nodes", *arguments],
+        [sys.executable, "-m", "mesh", *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

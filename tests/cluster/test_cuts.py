@@ -210,13 +210,13 @@ def test_a_proxy_that_is_cut_off_from_all_shows_everywhere_although_everything_e
         for name in names:
             assert mesh.network[name].get(mesh.admin[name], "/healthz")[0] == 200
             assert mesh.metric(name, "links") == 2
-    mesh.wait_whole()
+    mesh.wait_until_ready()
 
 
 def test_a_gateway_that_shares_no_proxy_with_a_worker_is_not_ready_although_both_reach_one(mesh2):
-    mesh2.wait_whole()
+    mesh2.wait_until_ready()
     with mesh2.cut("gateway-1", "proxy-1", "both"), mesh2.cut("worker-1", "proxy-2", "both"):
         said = until_sync(lambda: mesh2.wrong().get("gateway-1", {}).get("broadcasts"))
         assert "linked, but not heard on the bus: worker-" in said
         assert mesh2.metric("gateway-1", "links") == 2
-    mesh2.wait_whole()
+    mesh2.wait_until_ready()

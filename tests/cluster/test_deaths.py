@@ -86,7 +86,7 @@ def test_a_killed_workers_clients_get_phx_error_at_once_and_rejoin_on_the_other(
             took.append(await seconds())
             if took[-1] < 1.5:
                 return
-            await asyncio.to_thread(running.wait_whole)
+            await asyncio.to_thread(running.wait_until_ready)
         raise AssertionError(took)
 
     run(scenario())

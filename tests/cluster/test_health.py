@@ -6,8 +6,8 @@ import signal
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from mesh.nodes.metrics import FATES, GAUGES, HISTOGRAMS, TOTALS
 from mesh.telemetry import COUNTERS
-from nodes.metrics import FATES, GAUGES, HISTOGRAMS, TOTALS
 from tests.support.http import request
 from tests.support.processes import node, serve
 from tests.support.until import PATIENCE, until_sync

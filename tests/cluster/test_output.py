@@ -22,7 +22,7 @@ CLUSTER = ["cluster", APP, "--port", "0", "--gateways", "1", "--workers", "1"]
 
 def mesh(*arguments, stdout, env=None):
     return subprocess.Popen(
-        [sys.executable, "-m", "nodes", *arguments],
+        [sys.executable, "-m", "mesh", *arguments],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stdout,
         env={**os.environ, "COLUMNS": "300", **(env or {})},
     )  # fmt: skip

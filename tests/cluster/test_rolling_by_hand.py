@@ -24,7 +24,7 @@ echo "$2" > "$REQUESTS/new" && mv "$REQUESTS/new" "$REQUESTS/unit"
 while [ -e "$REQUESTS/unit" ]; do sleep 0.02; done
 """
 MESH = f"""#!/bin/sh
-exec "{sys.executable}" -m nodes "$@"
+exec "{sys.executable}" -m mesh "$@"
 """
 
 

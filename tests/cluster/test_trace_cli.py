@@ -30,7 +30,7 @@ def running(clusters):
 async def trace(running, *arguments, code=0):
     """(standard output, standard error)."""
     proxy = running.status["proxy"]["address"]
-    command = [sys.executable, "-m", "nodes", "trace", *arguments, "--proxy", proxy]
+    command = [sys.executable, "-m", "mesh", "trace", *arguments, "--proxy", proxy]
     done = await asyncio.to_thread(
         subprocess.run,
         command,

@@ -4,11 +4,12 @@ A test gets `run`, which runs a scenario within one network. The scenario makes 
 `node(id, **handlers)` gives a started bus.
 """
 
-from mesh import Broadcast, topics
+from mesh import Broadcast
+from mesh.app import topics
+from mesh.app.pubsub import PubSub
 from mesh.bus.delivery import subscribed
 from mesh.bus.frames import CALL, ONCE, TRACKER
-from mesh.messages import BINARY, JSON, Sender
-from mesh.pubsub import PubSub
+from mesh.protocol.messages import BINARY, JSON, Sender
 from tests.contract.bus_nodes import Heard, following, say
 from tests.contract.bus_subscription_contract import SubscriptionContract
 from tests.support.until import until

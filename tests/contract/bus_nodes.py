@@ -1,6 +1,6 @@
 """What the bus contract publishes with, and what it records."""
 
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 
 
 class Heard:

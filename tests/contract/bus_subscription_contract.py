@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from mesh import Broadcast, topics
+from mesh import Broadcast
+from mesh.app import topics
+from mesh.app.pubsub import PubSub
 from mesh.bus.contract import DirectPaths
 from mesh.bus.delivery import confirm, deliver, reach, subscribed
 from mesh.bus.discovery.placement import Announcement
-from mesh.pubsub import PubSub
 from tests.contract.bus_nodes import Heard, following, say
 from tests.support.until import until
 

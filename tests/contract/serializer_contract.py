@@ -1,4 +1,4 @@
-"""What every serializer must do; tests/unit/mesh/serializers/test_registry.py runs it on each.
+"""What every serializer must do; tests/unit/mesh/protocol/serializers/test_registry.py runs it on each.
 
 A test gets `serializer`. CLIENTS speaks like phoenix.js: what it makes, the serializer must read.
 """
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mesh.errors import DecodeError, EncodeError
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, MSGPACK, Message
+from mesh.protocol.messages import BINARY, JSON, MSGPACK, Message
 
 CLIENTS = {
     "v1_json": '{{"topic":{topic},"event":{event},"payload":{payload},"ref":{ref},"join_ref":{join_ref}}}',

@@ -9,14 +9,14 @@ import secrets
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
-from gateway.transports.admission import RefusedError
-from gateway.transports.base import Encoding
-from gateway.transports.client_connection import id_subscribed, idle_timer
-from gateway.transports.client_phases import Phase
-from gateway.transports.fetched_connection import FetchedConnection
-from gateway.transports.handshake import handshakes, undecoded
-from mesh.mount import path_pattern
-from mesh.serializers.registry import SERIALIZERS
+from mesh.app.mount import path_pattern
+from mesh.gateway.transports.admission import RefusedError
+from mesh.gateway.transports.base import Encoding
+from mesh.gateway.transports.client_connection import id_subscribed, idle_timer
+from mesh.gateway.transports.client_phases import Phase
+from mesh.gateway.transports.fetched_connection import FetchedConnection
+from mesh.gateway.transports.handshake import handshakes, undecoded
+from mesh.protocol.serializers.registry import SERIALIZERS
 
 PAUSE_SECONDS = 10.0
 FETCH_SECONDS = 1.0

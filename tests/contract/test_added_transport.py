@@ -4,10 +4,10 @@ import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from gateway.transports import registry
 from mesh import Channel, Endpoint, SocketHandler, ok, on
+from mesh.gateway.transports import registry
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.embedded import EmbeddedNode
 from tests.contract import sse_transport
 from tests.contract.transport_peers import EventsPeer
 from tests.support.until import until

@@ -5,10 +5,10 @@ import contextlib
 
 import pytest
 
-from gateway.fanout.delivery_stats import SLOW_CLIENT, DeliveryStats, TopicStats
-from gateway.flow.watermark import HighWatermark
 from mesh.errors import CloseCode
-from mesh.messages import JSON
+from mesh.gateway.fanout.delivery_stats import SLOW_CLIENT, DeliveryStats, TopicStats
+from mesh.gateway.flow.watermark import HighWatermark
+from mesh.protocol.messages import JSON
 from mesh.telemetry import counters
 from tests.contract.transport_gateway import gateway
 from tests.contract.transport_peers import PEERS, Ended, MemoryPeer, Refused

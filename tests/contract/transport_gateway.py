@@ -7,18 +7,18 @@ from types import SimpleNamespace
 
 import zmq
 
-from gateway.client import Client
-from gateway.flow.outbox import Flusher
-from gateway.http.application import make_application
-from gateway.http.bodies import Bodies
-from gateway.http.listener import Listener
-from gateway.http.server import GatewayServer
-from gateway.socket_ids import SocketIds
-from gateway.transports.server import Services
 from mesh import Channel, Endpoint, Mount, SocketHandler, refuse
 from mesh.errors import CloseCode
+from mesh.gateway.client import Client
+from mesh.gateway.flow.outbox import Flusher
+from mesh.gateway.http.application import make_application
+from mesh.gateway.http.bodies import Bodies
+from mesh.gateway.http.listener import Listener
+from mesh.gateway.http.server import GatewayServer
+from mesh.gateway.socket_ids import SocketIds
+from mesh.gateway.transports.server import Services
+from mesh.nodes import listening
 from mesh.settings import GatewaySettings, LimitSettings, build
-from nodes import listening
 from tests.support.bus import Bus
 from tests.support.until import until
 

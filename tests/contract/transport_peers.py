@@ -5,11 +5,11 @@ import json
 from collections import deque
 from urllib.parse import urlsplit
 
-from gateway.transports import memory
-from gateway.transports.admission import RefusedError
-from gateway.transports.longpoll.server import LongPoll
-from gateway.transports.websocket.server import WebSockets
-from gateway.transports.zeromq.server import ZeroMQ
+from mesh.gateway.transports import memory
+from mesh.gateway.transports.admission import RefusedError
+from mesh.gateway.transports.longpoll.server import LongPoll
+from mesh.gateway.transports.websocket.server import WebSockets
+from mesh.gateway.transports.zeromq.server import ZeroMQ
 from tests.contract.sse_transport import ServerSentEvents
 from tests.support import longpoll, websocket, zeromq
 from tests.support.until import PATIENCE

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 import zmq
 
-from gateway.joins.worker_links import WorkerLinks
 from mesh.bus.discovery.placement import Announcement, Placement
+from mesh.gateway.joins.worker_links import WorkerLinks
 from mesh.link.backoff import FIRST_SECONDS, End
 from mesh.link.dealer import PING, Dealer
 from mesh.link.handlers import DealerHandlers

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from mesh.client import Client
-from nodes.wholeness import _ask
+from mesh.nodes.cluster.readiness import _ask
 from tests.support.longpoll import http
 from tests.support.processes import node, serve
 from tests.support.relay import certificate

@@ -15,7 +15,7 @@ from mesh.bus.zeromq.proxy_connection_phases import Event
 from mesh.errors import (
     UnreachableError,
 )
-from mesh.messages import BINARY
+from mesh.protocol.messages import BINARY
 from mesh.telemetry import counters
 from tests.integration.connections import following
 from tests.support.processes import node

@@ -7,8 +7,8 @@ from contextvars import copy_context
 import pytest
 import structlog
 
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.embedded import EmbeddedNode
 from tests.support.contexts_app import USER, endpoint
 from tests.support.longpoll import LongPollClient
 from tests.support.until import until

@@ -4,8 +4,8 @@ from contextlib import AsyncExitStack
 
 from examples.conformance import endpoint
 from mesh import telemetry
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.embedded import EmbeddedNode
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, Refused, run
 

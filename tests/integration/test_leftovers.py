@@ -6,12 +6,12 @@ from collections import Counter, deque
 from contextlib import AsyncExitStack
 
 from examples.conformance import BenchChannel
-from gateway.http.listener import Listener
-from gateway.http.server import GatewayServer
 from mesh import Channel, Endpoint, Mount, Presence, SocketHandler
 from mesh.client import Client
+from mesh.gateway.http.listener import Listener
+from mesh.gateway.http.server import GatewayServer
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.embedded import EmbeddedNode
 from tests.support.longpoll import LongPoll
 from tests.support.until import until
 

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 import pytest
 import structlog
 
+from mesh.nodes.application import load
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.application import load
-from nodes.embedded import EmbeddedNode
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, run
 

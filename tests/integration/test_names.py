@@ -8,7 +8,8 @@ import threading
 import pytest
 import zmq
 
-from mesh import settings, topics
+from mesh import settings
+from mesh.app import topics
 from mesh.bus.delivery import subscribed
 from mesh.bus.discovery.announcements import Announcer
 from mesh.bus.discovery.placement import Announcement
@@ -16,8 +17,8 @@ from mesh.bus.frames import ANNOUNCEMENT
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.bus.zeromq.proxy_names import LAST_RETRY_SECONDS
 from mesh.errors import NodeError
+from mesh.nodes.health import Prober
 from mesh.zeromq.name_resolution import resolve
-from nodes.health import Prober
 from tests.support.proxy import handlers, node_handlers, proxy, two_ports_in_a_row
 from tests.support.until import PATIENCE, until
 

@@ -8,9 +8,9 @@ import pytest
 
 from mesh import Channel, Endpoint, Mount, Reply, SocketHandler, error, ok, on, refuse
 from mesh.client import Client, PushError
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
 from mesh.testing import ChannelCase
-from nodes.embedded import EmbeddedNode
 from tests.support.longpoll import LongPollClient
 from tests.support.websocket import PhoenixClient, RawWebSocket, run
 from tests.support.zeromq import ZeroMQClient

@@ -67,7 +67,7 @@ class Mesh:
                 for name in (*WORKERS, *GATEWAYS)
             }
             self.pids = {self.nodes[name].pid: name for name in WORKERS}
-            self.wait_whole()
+            self.wait_until_ready()
             self._stack = stack.pop_all()
         return self
 
@@ -120,7 +120,7 @@ class Mesh:
         said = re.findall(r"proxies in use .*?(\[.*\])", self.nodes[name].log())
         return bool(said) and said[-1].count("tcp://") == len(self.proxies)
 
-    def wait_whole(self, seconds=PATIENCE):
+    def wait_until_ready(self, seconds=PATIENCE):
         until_sync(self.whole, seconds)
 
     async def client(self, gateway):

@@ -1,6 +1,6 @@
 """Brings a channel of a gateway to a phase, on the way that its table allows."""
 
-from gateway.channels.phases import Event, Phase
+from mesh.gateway.channels.phases import Event, Phase
 
 
 def place(channel, worker="w"):

@@ -3,13 +3,13 @@
 import asyncio
 import json
 
-from gateway.hub import Hub
-from gateway.transports.base import Encoding
 from mesh import Channel, SocketHandler
+from mesh.app.mount import Mount
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.messages import JSON
-from mesh.mount import Mount
-from mesh.serializers.v2_json import V2JSON
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.base import Encoding
+from mesh.protocol.messages import JSON
+from mesh.protocol.serializers.v2_json import V2JSON
 from mesh.settings import GatewaySettings
 from tests.support.bus import Bus
 

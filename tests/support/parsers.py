@@ -7,11 +7,6 @@ from typing import Any
 
 from tornado.httputil import HTTPInputError
 
-from gateway.http import cookies, idempotency, proxy_protocol, requests
-from gateway.http.params import decode_query
-from gateway.transports.admission import RefusedError
-from gateway.transports.longpoll import calls as longpoll_calls
-from mesh import payloads
 from mesh.bus import calls, frames, topic_counts, trace_call
 from mesh.bus.discovery import placement
 from mesh.bus.zeromq import failover
@@ -24,9 +19,14 @@ from mesh.errors import (
     WebSocketError,
     WireError,
 )
+from mesh.gateway.http import cookies, idempotency, proxy_protocol, requests
+from mesh.gateway.http.params import decode_query
+from mesh.gateway.transports.admission import RefusedError
+from mesh.gateway.transports.longpoll import calls as longpoll_calls
 from mesh.link import commands
-from mesh.messages import JSON, MSGPACK
-from mesh.serializers.registry import negotiate
+from mesh.protocol import payloads
+from mesh.protocol.messages import JSON, MSGPACK
+from mesh.protocol.serializers.registry import negotiate
 from mesh.tracker import messages as tracker_messages
 from mesh.worker.channel.assigns import decode_assigns
 from tests.support.parser import JSON_OF, PACK, Parser, hexes

@@ -8,30 +8,30 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, parse_request_start_line
 
-from gateway.channels.actions import Forward
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import Event
-from gateway.channels.session import Session
-from gateway.http import requests
-from gateway.http.origin import OriginCheck
-from gateway.http.publish import PublishApi
-from gateway.transports import admission
-from gateway.transports.handshake import Handshake
-from gateway.transports.longpoll.messages import messages_of
-from gateway.transports.websocket import upgrade
-from gateway.transports.websocket.frames import CLOSE, FrameReader, close_code
-from gateway.transports.zeromq.messages import read_opening
-from mesh import sessions
-from mesh.channel import Channel
+from mesh.app import session_cookies
+from mesh.app.channel import Channel
+from mesh.app.mount import Mount, SessionCookie
+from mesh.app.routes import Route, RouteTable
+from mesh.app.socket import ConnectInfo, SocketHandler
 from mesh.errors import (
     DecodeError,
 )
+from mesh.gateway.channels.actions import Forward
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Event
+from mesh.gateway.channels.session import Session
+from mesh.gateway.http import requests
+from mesh.gateway.http.origin import OriginCheck
+from mesh.gateway.http.publish import PublishApi
+from mesh.gateway.transports import admission
+from mesh.gateway.transports.handshake import Handshake
+from mesh.gateway.transports.longpoll.messages import messages_of
+from mesh.gateway.transports.websocket import upgrade
+from mesh.gateway.transports.websocket.frames import CLOSE, FrameReader, close_code
+from mesh.gateway.transports.zeromq.messages import read_opening
 from mesh.link import commands
-from mesh.messages import BINARY
-from mesh.mount import Mount, SessionCookie
-from mesh.routes import Route, RouteTable
-from mesh.serializers.registry import BY_NAME
-from mesh.socket import ConnectInfo, SocketHandler
+from mesh.protocol.messages import BINARY
+from mesh.protocol.serializers.registry import BY_NAME
 from tests.support.parser import JSON_OF, PACK, SECRET, Parser, hexes
 
 
@@ -152,7 +152,7 @@ MOUNT = Mount(
     Handler,
     longpoll=True,
     auth_token=True,
-    session=SessionCookie("session", sessions.flask(SECRET)),
+    session=SessionCookie("session", session_cookies.flask(SECRET)),
 ).at("/socket")
 
 
@@ -194,7 +194,9 @@ def handshake(transport: str, rule: Any) -> Callable[[bytes], Any]:
 
 
 def session_of(data: bytes) -> Any:
-    return sessions.flask(SECRET)(data.decode("latin1")), sessions.starlette(SECRET)(data.decode("latin1"))
+    return session_cookies.flask(SECRET)(data.decode("latin1")), session_cookies.starlette(SECRET)(
+        data.decode("latin1")
+    )
 
 
 UPGRADE = (

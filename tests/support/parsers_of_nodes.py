@@ -5,18 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gateway.http.forwarded import TrustedProxies
-from gateway.http.origin import OriginCheck
-from gateway.http.upgrade_request import Headers
-from gateway.transports.longpoll import encoding as longpoll_encoding
-from gateway.transports.websocket import server as websocket
-from mesh import addresses, tokens, topics
+from mesh import addresses
+from mesh.app import tokens, topics
 from mesh.bus import frames
 from mesh.client import wire
 from mesh.errors import (
     EncodeError,
 )
-from mesh.serializers.base import Frame
+from mesh.gateway.http.forwarded import TrustedProxies
+from mesh.gateway.http.origin import OriginCheck
+from mesh.gateway.http.upgrade_request import Headers
+from mesh.gateway.transports.longpoll import encoding as longpoll_encoding
+from mesh.gateway.transports.websocket import server as websocket
+from mesh.protocol.serializers.base import Frame
 from mesh.tracker import messages as tracker_messages
 from mesh.tracker.state import Delta, State
 from mesh.zeromq import keys

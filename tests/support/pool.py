@@ -60,7 +60,7 @@ class Pool:
 class Clusters:
     """`clusters(app, **env)` gives a cluster in which every node works, whatever the last test did to it.
 
-    Tests with the same arguments get the same cluster. It has operators' ports, which `wait_whole` needs.
+    Tests with the same arguments get the same cluster. It has operators' ports, which `wait_until_ready` needs.
     """
 
     LIMIT = 3

@@ -11,7 +11,7 @@ import sys
 from http.client import HTTPException
 from pathlib import Path
 
-from nodes.wholeness import until_whole
+from mesh.nodes.cluster.readiness import wait_until_ready
 from tests.support.http import request
 from tests.support.until import PATIENCE, until_sync
 
@@ -32,7 +32,7 @@ class Process:
         self.log_file = Path(directory) / f"{arguments[0]}-{len(list(Path(directory).iterdir()))}.log"
         with self.log_file.open("w") as log:
             self.popen = subprocess.Popen(
-                [*within, sys.executable, "-m", "nodes", *arguments],
+                [*within, sys.executable, "-m", "mesh", *arguments],
                 cwd=ROOT,
                 env={**os.environ, **PATIENT, **(env or {})},
                 stdout=log,
@@ -141,13 +141,13 @@ class Cluster:
     def restore(self):
         """If a signal was sent to a node, wait until all nodes work together again."""
         if self._disturbed:
-            self.wait_whole()
+            self.wait_until_ready()
             self._disturbed = False
 
-    def wait_whole(self):
+    def wait_until_ready(self):
         """Until all nodes work together, after what was done to some; they need an `admin.port`."""
         proxies = [each["address"] for each in self.status["proxies"]]
-        asyncio.run(until_whole(proxies, self.urls, len(self.status["workers"]), PATIENCE))
+        asyncio.run(wait_until_ready(proxies, self.urls, len(self.status["workers"]), PATIENCE))
         until_sync(lambda: all(map(self._all_linked, ("workers", "gateways"))))
 
     def _all_linked(self, kind):

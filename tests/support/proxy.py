@@ -13,7 +13,7 @@ from mesh.bus.contract import Handlers
 from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import NodeError
-from nodes.proxy import ProxyNode
+from mesh.nodes.proxy import ProxyNode
 
 _chance = random.SystemRandom()  # hypothesis seeds the other one, the same in each process
 

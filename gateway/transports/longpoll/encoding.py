@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.transports.base import Encoding
 from mesh.errors import EncodeError
-from mesh.serializers.base import Frame, Serializer
-from mesh.serializers.registry import SERIALIZERS
+from mesh.gateway.transports.base import Encoding
+from mesh.protocol.serializers.base import Frame, Serializer
+from mesh.protocol.serializers.registry import SERIALIZERS
 
 _encode_string = msgspec.json.Encoder().encode
 

@@ -10,13 +10,13 @@ from typing import Any, Protocol, cast
 
 from tornado.web import stream_request_body
 
-from gateway.http.bodies import Bodies
-from gateway.http.body_handler import BodyHandler
-from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.handshake import Handshake, undecoded
-from gateway.transports.longpoll.messages import messages_of
-from gateway.transports.longpoll.relay import SessionRelay
-from mesh.mount import Mount
+from mesh.app.mount import Mount
+from mesh.gateway.http.bodies import Bodies
+from mesh.gateway.http.body_handler import BodyHandler
+from mesh.gateway.transports.admission import Admitted, RefusedError
+from mesh.gateway.transports.handshake import Handshake, undecoded
+from mesh.gateway.transports.longpoll.messages import messages_of
+from mesh.gateway.transports.longpoll.relay import SessionRelay
 from mesh.telemetry import counters
 
 

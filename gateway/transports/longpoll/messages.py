@@ -8,7 +8,7 @@ from typing import Any
 
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.longpoll")
+log = get_logger(__name__)
 
 MAX_LINES = 100
 """The limit of one POST, as in Phoenix; clients keep to it since 1.7.22 and 1.8.6. The rest is counted."""

@@ -8,16 +8,16 @@ cancellation are given back, and come first in the next poll.
 import asyncio
 from collections.abc import Mapping
 
-from gateway.transports.longpoll import calls as questions
-from gateway.transports.longpoll.calls import CANCEL, POLL, POST, UNREAD, encode
-from gateway.transports.longpoll.sessions import LongPollSessions
-from mesh import tokens
+from mesh.app import tokens
+from mesh.app.mount import Mount
 from mesh.bus.calls import Answer, Calls
 from mesh.errors import TokenError, WireError
-from mesh.mount import Mount
+from mesh.gateway.transports.longpoll import calls as questions
+from mesh.gateway.transports.longpoll.calls import CANCEL, POLL, POST, UNREAD, encode
+from mesh.gateway.transports.longpoll.sessions import LongPollSessions
 from mesh.telemetry import Complaints, get_logger
 
-log = get_logger("gateway.longpoll")
+log = get_logger(__name__)
 _complaints = Complaints(log, "question about a session dropped")
 
 SALT = "longpoll"

@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.client_connection import id_subscribed
-from gateway.transports.handshake import handshakes
-from gateway.transports.longpoll.encoding import ENCODINGS
-from gateway.transports.longpoll.handler import LongPollHandler
-from gateway.transports.longpoll.relay import SessionRelay
-from gateway.transports.longpoll.sessions import LongPollSessions
-from gateway.transports.server import Services
+from mesh.app.mount import Mount, path_pattern
 from mesh.bus.calls import Answer
-from mesh.mount import Mount, path_pattern
+from mesh.gateway.transports.admission import Admitted, RefusedError
+from mesh.gateway.transports.client_connection import id_subscribed
+from mesh.gateway.transports.handshake import handshakes
+from mesh.gateway.transports.longpoll.encoding import ENCODINGS
+from mesh.gateway.transports.longpoll.handler import LongPollHandler
+from mesh.gateway.transports.longpoll.relay import SessionRelay
+from mesh.gateway.transports.longpoll.sessions import LongPollSessions
+from mesh.gateway.transports.server import Services
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.longpoll")
+log = get_logger(__name__)
 
 
 class LongPoll:

@@ -7,15 +7,15 @@ half windows. Source: Phoenix.Transports.LongPoll.Server.
 import secrets
 from typing import Protocol
 
-from gateway.fanout.delivery_stats import CLIENT_GONE
-from gateway.hub import Hub
-from gateway.transports.client_phases import Event, Phase
-from gateway.transports.fetched_connection import FetchedConnection
 from mesh.errors import CloseCode
+from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.client_phases import Event, Phase
+from mesh.gateway.transports.fetched_connection import FetchedConnection
 from mesh.settings import GatewaySettings, LongPollSettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.longpoll")
+log = get_logger(__name__)
 
 
 class SessionOwner(Protocol):

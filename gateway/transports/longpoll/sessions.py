@@ -1,8 +1,8 @@
 """The long-poll sessions that a gateway holds."""
 
-from gateway.hub import Hub
-from gateway.transports.client_connection import idle_timer
-from gateway.transports.longpoll.session import LongPollSession
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.client_connection import idle_timer
+from mesh.gateway.transports.longpoll.session import LongPollSession
 from mesh.settings import GatewaySettings, LongPollSettings
 
 SILENT_WINDOWS = 1.5

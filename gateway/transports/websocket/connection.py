@@ -9,11 +9,12 @@ import socket
 import ssl
 from typing import Protocol
 
-from gateway.flow.outbox import WOULD_BLOCK, Flusher, Outbox
-from gateway.hub import Hub
-from gateway.transports.client_connection import ClientConnection
-from gateway.transports.client_phases import Event, Phase
-from gateway.transports.websocket.frames import (
+from mesh.errors import CloseCode, WebSocketError
+from mesh.gateway.flow.outbox import WOULD_BLOCK, Flusher, Outbox
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.client_connection import ClientConnection
+from mesh.gateway.transports.client_phases import Event, Phase
+from mesh.gateway.transports.websocket.frames import (
     BINARY,
     CLOSE,
     PING,
@@ -23,11 +24,10 @@ from gateway.transports.websocket.frames import (
     close_frame,
     ready,
 )
-from mesh.errors import CloseCode, WebSocketError
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.connection")
+log = get_logger(__name__)
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 2.0

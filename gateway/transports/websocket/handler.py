@@ -11,13 +11,13 @@ from typing import Protocol
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 
-from gateway.hub import Hub
-from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.client_connection import ClientGoneError, id_subscribed
-from gateway.transports.handshake import Handshake, undecoded
-from gateway.transports.websocket import upgrade
-from gateway.transports.websocket.connection import READ_BYTES
-from mesh.mount import Mount
+from mesh.app.mount import Mount
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.admission import Admitted, RefusedError
+from mesh.gateway.transports.client_connection import ClientGoneError, id_subscribed
+from mesh.gateway.transports.handshake import Handshake, undecoded
+from mesh.gateway.transports.websocket import upgrade
+from mesh.gateway.transports.websocket.connection import READ_BYTES
 from mesh.telemetry import counters
 
 

@@ -5,20 +5,20 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.flow.outbox import Flusher
-from gateway.transports.admission import Admitted
-from gateway.transports.base import Encoding
-from gateway.transports.client_connection import idle_timer
-from gateway.transports.handshake import handshakes
-from gateway.transports.server import Services
-from gateway.transports.websocket.connection import WebSocketConnection
-from gateway.transports.websocket.frames import BINARY, TEXT, ready
-from gateway.transports.websocket.handler import WebSocketHandler
-from gateway.transports.websocket.upgrades import Upgrades
+from mesh.app.mount import Mount, path_pattern
 from mesh.bus.calls import Answer
-from mesh.mount import Mount, path_pattern
-from mesh.serializers.base import Frame, Serializer
-from mesh.serializers.registry import BY_NAME
+from mesh.gateway.flow.outbox import Flusher
+from mesh.gateway.transports.admission import Admitted
+from mesh.gateway.transports.base import Encoding
+from mesh.gateway.transports.client_connection import idle_timer
+from mesh.gateway.transports.handshake import handshakes
+from mesh.gateway.transports.server import Services
+from mesh.gateway.transports.websocket.connection import WebSocketConnection
+from mesh.gateway.transports.websocket.frames import BINARY, TEXT, ready
+from mesh.gateway.transports.websocket.handler import WebSocketHandler
+from mesh.gateway.transports.websocket.upgrades import Upgrades
+from mesh.protocol.serializers.base import Frame, Serializer
+from mesh.protocol.serializers.registry import BY_NAME
 
 
 def _ready(frame: Frame) -> bytes:

@@ -5,7 +5,7 @@ from hashlib import sha1
 
 from tornado.httputil import HTTPHeaders
 
-from gateway.http.upgrade_request import Headers
+from mesh.gateway.http.upgrade_request import Headers
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

@@ -12,19 +12,19 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
-from gateway.http import upgrade_request
-from gateway.http.forwarded import Peer
-from gateway.http.listener import Answered
-from gateway.http.upgrade_request import UpgradeRequest
-from gateway.transports.admission import Admitted, RefusedError
-from gateway.transports.client_connection import ClientGoneError, id_subscribed
-from gateway.transports.handshake import Handshake
-from gateway.transports.websocket import upgrade
-from gateway.transports.websocket.handler import Admitting
-from mesh.mount import path_pattern
+from mesh.app.mount import path_pattern
+from mesh.gateway.http import upgrade_request
+from mesh.gateway.http.forwarded import Peer
+from mesh.gateway.http.listener import Answered
+from mesh.gateway.http.upgrade_request import UpgradeRequest
+from mesh.gateway.transports.admission import Admitted, RefusedError
+from mesh.gateway.transports.client_connection import ClientGoneError, id_subscribed
+from mesh.gateway.transports.handshake import Handshake
+from mesh.gateway.transports.websocket import upgrade
+from mesh.gateway.transports.websocket.handler import Admitting
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.upgrades")
+log = get_logger(__name__)
 
 
 class Upgrades:

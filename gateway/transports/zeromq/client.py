@@ -3,12 +3,12 @@
 from collections import deque
 from typing import Any, Protocol
 
-from gateway.flow.backlog import Backlog, lost
-from gateway.hub import Hub
-from gateway.transports.client_connection import QueueingConnection
-from gateway.transports.client_phases import Event, Phase
-from gateway.transports.zeromq.messages import CLOSE, PING, closing
 from mesh.errors import CloseCode
+from mesh.gateway.flow.backlog import Backlog, lost
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.client_connection import QueueingConnection
+from mesh.gateway.transports.client_phases import Event, Phase
+from mesh.gateway.transports.zeromq.messages import CLOSE, PING, closing
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters
 

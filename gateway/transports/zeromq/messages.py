@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from gateway.fanout.delivery_stats import TopicStats
-from gateway.flow.backlog import broadcast_frame
-from gateway.transports.admission import RefusedError
-from gateway.transports.base import Encoding
-from mesh.serializers.base import Frame, Serializer
-from mesh.serializers.registry import BY_NAME
+from mesh.gateway.fanout.delivery_stats import TopicStats
+from mesh.gateway.flow.backlog import broadcast_frame
+from mesh.gateway.transports.admission import RefusedError
+from mesh.gateway.transports.base import Encoding
+from mesh.protocol.serializers.base import Frame, Serializer
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.telemetry import shorten
 
 OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"

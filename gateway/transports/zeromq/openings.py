@@ -5,15 +5,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gateway.http.paths import without_empty
-from gateway.hub import Hub
-from gateway.transports.admission import RefusedError, admit
-from gateway.transports.client_connection import ClientGoneError, id_subscribed
-from gateway.transports.zeromq.client import ZeroMQClient
-from gateway.transports.zeromq.messages import ENCODINGS, OPEN, REFUSED, read_opening
-from mesh.endpoint import Endpoint
-from mesh.mount import Mount
-from mesh.socket import ConnectInfo
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount
+from mesh.app.socket import ConnectInfo
+from mesh.gateway.http.paths import without_empty
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.admission import RefusedError, admit
+from mesh.gateway.transports.client_connection import ClientGoneError, id_subscribed
+from mesh.gateway.transports.zeromq.client import ZeroMQClient
+from mesh.gateway.transports.zeromq.messages import ENCODINGS, OPEN, REFUSED, read_opening
 from mesh.telemetry import counters
 
 Say = Callable[[bytes, bytes, dict[str, Any]], None]

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from gateway.transports.zeromq.client import ZeroMQClient
+from mesh.gateway.transports.zeromq.client import ZeroMQClient
 
 PROBES_PER_TURN = 1_000
 TURN_SECONDS = 0.005

@@ -10,22 +10,31 @@ from typing import Any
 
 import zmq
 
-from gateway.fanout.delivery_stats import CLIENT_GONE
-from gateway.flow.backlog import lost
-from gateway.transports.client_connection import idle_timer
-from gateway.transports.server import Services
-from gateway.transports.zeromq.client import ZeroMQClient
-from gateway.transports.zeromq.messages import BINARY, CLOSE, OPEN, PING, TEXT, UNKNOWN, closing, encode
-from gateway.transports.zeromq.openings import Openings
-from gateway.transports.zeromq.probes import Probes
 from mesh.bus.calls import Answer
 from mesh.errors import CloseCode
+from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
+from mesh.gateway.flow.backlog import lost
+from mesh.gateway.transports.client_connection import idle_timer
+from mesh.gateway.transports.server import Services
+from mesh.gateway.transports.zeromq.client import ZeroMQClient
+from mesh.gateway.transports.zeromq.messages import (
+    BINARY,
+    CLOSE,
+    OPEN,
+    PING,
+    TEXT,
+    UNKNOWN,
+    closing,
+    encode,
+)
+from mesh.gateway.transports.zeromq.openings import Openings
+from mesh.gateway.transports.zeromq.probes import Probes
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import CLIENTS
 from mesh.zeromq.socket_reader import SocketReader
 
-log = get_logger("gateway.zeromq")
+log = get_logger(__name__)
 
 RETRY_SECONDS = 0.005
 """The interval of retries; ZeroMQ does not report when a client's full queue has room again."""

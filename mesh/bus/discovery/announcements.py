@@ -11,17 +11,17 @@ from typing import Literal
 
 import msgspec
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.contract import Bus
 from mesh.bus.discovery import placement
 from mesh.bus.discovery.departures import Departures
 from mesh.bus.discovery.placement import Announcement, Placement
 from mesh.bus.frames import ANNOUNCEMENT, READ, Header
 from mesh.errors import WireError
+from mesh.protocol.versions import common
 from mesh.telemetry import Complaints, get_logger
-from mesh.versions import common
 
-log = get_logger("mesh.nodes")
+log = get_logger(__name__)
 _malformed = Complaints(log, "announcement dropped")
 
 MAX_OTHER_VERSIONS = 1_000

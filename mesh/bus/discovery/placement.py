@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from mesh.errors import WireError
-from mesh.versions import Versions
+from mesh.protocol.versions import Versions
 
 VERSION = 1
 

@@ -16,14 +16,15 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from mesh import contexts, topics
+from mesh import contexts
+from mesh.app import topics
 from mesh.bus.contract import Withdraw
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.publisher import Publisher
 from mesh.bus.zeromq.subscriber import Subscriber
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.001
 LAST_RETRY_SECONDS = 0.1

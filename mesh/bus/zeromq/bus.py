@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh import telemetry, topics
+from mesh import telemetry
+from mesh.app import topics
 from mesh.bus.contract import Handlers, OnBroadcast, Status, Withdraw
 from mesh.bus.frames import BROADCAST, DIRECT, Header, encode_direct
 from mesh.bus.subscriptions import Subscription, Subscriptions
@@ -17,13 +18,13 @@ from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.proxy_names import ProxyNames
 from mesh.bus.zeromq.publisher import Publisher
 from mesh.bus.zeromq.subscriber import Subscriber
-from mesh.messages import Sender
+from mesh.protocol.messages import Sender
 from mesh.settings import BusSettings
 from mesh.settings.sections import MAX_PROXIES
 from mesh.telemetry import get_logger, stats
 from mesh.zeromq import sockets
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 REROUTE_SECONDS = 3.0
 """How long it may take, after a proxy is given up, to send its messages again and receive them."""

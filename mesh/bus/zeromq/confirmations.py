@@ -8,7 +8,7 @@ again as soon as it answers.
 
 import asyncio
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.publisher import Publisher
 

@@ -7,7 +7,7 @@ import zmq
 from mesh.errors import MeshError
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 CANNOT_CONNECT = (MeshError, zmq.ZMQError, OSError)
 """For example a missing key or too many open files: both can be corrected while the node runs."""

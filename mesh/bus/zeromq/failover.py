@@ -37,13 +37,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import Header
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 REMEMBERED_ORIGINS = 10_000
 REPEATED_SECONDS = 2.0

@@ -32,7 +32,7 @@ from mesh.zeromq import sockets
 from mesh.zeromq.curve import proxy_key
 from mesh.zeromq.socket_reader import SocketReader
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.02
 LAST_RETRY_SECONDS = 0.5

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from mesh.telemetry import get_logger
 from mesh.zeromq.name_resolution import LOOK_UP_SECONDS, Answer, look_up, without_name
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 1.0

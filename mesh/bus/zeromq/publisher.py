@@ -30,7 +30,8 @@ from typing import Protocol
 
 import zmq
 
-from mesh import contexts, topics
+from mesh import contexts
+from mesh.app import topics
 from mesh.bus.frames import ANNOUNCEMENT, KEPT, MOVE, PROBE, READ, VERSION, Header, encode_header
 from mesh.bus.zeromq.backlog import MAX_BYTES, Backlog
 from mesh.bus.zeromq.coverage import Coverage
@@ -39,11 +40,11 @@ from mesh.bus.zeromq.first_probes import FirstProbes
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.resend_buffer import NumberedMessage
 from mesh.bus.zeromq.topic_proxies import TopicProxies
-from mesh.messages import Sender
+from mesh.protocol.messages import Sender
 from mesh.settings import BusSettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 
 RETRY_SECONDS = 0.005
 TICK_SECONDS = 0.25

@@ -22,8 +22,9 @@ from typing import Protocol
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from mesh import tick_budget, topics
+from mesh import tick_budget
 from mesh.addresses import subscribe_address
+from mesh.app import topics
 from mesh.bus.contract import OnBroadcast, OnMessage
 from mesh.bus.frames import (
     ANNOUNCEMENT,
@@ -48,7 +49,7 @@ from mesh.zeromq import sockets
 from mesh.zeromq.curve import proxy_key
 from mesh.zeromq.socket_reader import SocketReader
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 _malformed = Complaints(log, "bus message dropped")
 
 REFUSED_SECONDS = 1.0

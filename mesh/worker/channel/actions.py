@@ -13,7 +13,7 @@ from mesh.worker.channel.lifecycle import TABLE, Action, Ending, Event, Life, Ph
 from mesh.worker.channel.worker import ServerWorker
 from mesh.worker.handoff.coordinator import MovableServer
 
-log = get_logger("mesh.channel")
+log = get_logger(__name__)
 
 
 class Living(Served, MovableServer, Protocol):

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mesh.channel import Channel
+from mesh.app.channel import Channel
+from mesh.app.replies import Reply
 from mesh.errors import ChannelError
-from mesh.replies import Reply
 
 
 def join_reply(channel: Channel, result: Any) -> Reply:

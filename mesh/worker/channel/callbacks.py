@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Coroutine
 from time import perf_counter
 from typing import Any, Protocol
 
-from mesh import payloads
-from mesh.channel import Channel
+from mesh.app.channel import Channel
 from mesh.errors import ChannelError
 from mesh.link import commands
-from mesh.messages import Broadcast
+from mesh.protocol import payloads
+from mesh.protocol.messages import Broadcast
 from mesh.telemetry import get_logger
 from mesh.worker import channel_telemetry
 from mesh.worker.channel.callback_results import push_reply
 from mesh.worker.channel.context import NO_PUSH, WorkerContext
 from mesh.worker.channel.mailbox import InfoMessage, InterceptedBroadcast, SetAside, SubscribedBroadcast
 
-log = get_logger("mesh.channel")
+log = get_logger(__name__)
 
 
 class Served(Protocol):

@@ -9,14 +9,14 @@ import math
 from collections.abc import Awaitable
 from typing import Any
 
-from mesh import payloads
-from mesh.channel import TIMEOUT
+from mesh.app.channel import TIMEOUT
+from mesh.app.replies import SocketRef
+from mesh.app.socket import Socket
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
-from mesh.replies import SocketRef
-from mesh.serializers import binary as binary_frames
-from mesh.socket import Socket
+from mesh.protocol import payloads
+from mesh.protocol.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
+from mesh.protocol.serializers import binary as binary_frames
 from mesh.telemetry import stats
 from mesh.worker.channel.lifecycle import Life, Phase
 from mesh.worker.channel.mailbox import InfoMessage, Mailbox, StopRequested

@@ -11,11 +11,11 @@ from contextvars import Context
 from time import perf_counter
 from typing import Any
 
-from mesh import payloads
-from mesh.channel import Channel
+from mesh.app.channel import Channel
+from mesh.app.socket import Socket
 from mesh.errors import ChannelError
 from mesh.link import commands
-from mesh.socket import Socket
+from mesh.protocol import payloads
 from mesh.telemetry import counters, get_logger
 from mesh.worker import channel_telemetry
 from mesh.worker.channel import callbacks, lifecycle
@@ -35,7 +35,7 @@ from mesh.worker.channel.mailbox import (
 from mesh.worker.channel.worker import ServerWorker
 from mesh.worker.handoff import transfer
 
-log = get_logger("mesh.channel")
+log = get_logger(__name__)
 
 MAILS_PER_RUN = 8
 """The most messages of one channel that are handled before other channels have their turn."""

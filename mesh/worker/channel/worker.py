@@ -4,9 +4,9 @@ from collections.abc import Coroutine, Hashable, Mapping
 from contextvars import Context
 from typing import Any, Protocol
 
+from mesh.app.pubsub import PubSub
 from mesh.bus.contract import Bus
 from mesh.link import commands
-from mesh.pubsub import PubSub
 from mesh.settings import WorkerSettings
 from mesh.worker.channel.mailbox import MailboxLimits
 from mesh.worker.handoff.coordinator import MovableServer

@@ -13,7 +13,7 @@ from mesh.link import commands
 from mesh.telemetry import get_logger
 from mesh.worker.topic_members import Member
 
-log = get_logger("mesh.channels")
+log = get_logger(__name__)
 
 AT_ONCE = 256
 """The most channels that move at a time: their messages wait, and their state is in memory three times."""

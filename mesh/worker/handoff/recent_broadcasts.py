@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import NamedTuple
 
+from mesh.app.channel import Channel
 from mesh.bus.frames import Header
-from mesh.channel import Channel
 
 KEPT_SECONDS = 20.0
 """How long a broadcast is kept: at least as long as another worker may not have received it."""

@@ -7,8 +7,8 @@ empty; on the new worker it calls `restore` instead of `join`.
 import asyncio
 from typing import Any, Protocol
 
-from mesh import payloads
 from mesh.link import commands
+from mesh.protocol import payloads
 from mesh.telemetry import counters, get_logger
 from mesh.worker import channel_telemetry
 from mesh.worker.channel.actions import Living
@@ -17,7 +17,7 @@ from mesh.worker.channel.lifecycle import Ending, Event, Phase
 from mesh.worker.channel.mailbox import InfoMessage, SubscribedBroadcast
 from mesh.worker.handoff.state import HandoffState, pack, pack_assigns, unpack
 
-log = get_logger("mesh.channel")
+log = get_logger(__name__)
 
 
 class Transferred(Living, Protocol):

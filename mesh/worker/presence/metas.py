@@ -1,9 +1,9 @@
 """What a meta may contain, and the copies of metas that applications receive."""
 
-from mesh import payloads
 from mesh.errors import DecodeError, PayloadError
-from mesh.messages import MSGPACK
-from mesh.serializers import envelope
+from mesh.protocol import payloads
+from mesh.protocol.messages import MSGPACK
+from mesh.protocol.serializers import envelope
 from mesh.tracker import messages
 from mesh.tracker.state import Meta
 

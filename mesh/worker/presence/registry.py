@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Hashable, Iterable
 
+from mesh.app.presence import Presence
 from mesh.bus.frames import Header
-from mesh.presence import Presence
 from mesh.settings import PresenceSettings
 from mesh.telemetry import get_logger
 from mesh.tracker.tracker import Publish
 from mesh.worker.handoff.state import TrackedPresence
 from mesh.worker.presence.server import LocalBroadcast, PresenceServer
 
-log = get_logger("mesh.presence")
+log = get_logger(__name__)
 
 FOLLOWED_SECONDS = 0.01
 """The interval at which `followed` checks whether the presences that moved are tracked elsewhere."""

@@ -17,8 +17,8 @@ from time import time_ns
 from typing import Any
 
 from mesh import contexts
+from mesh.app.presence import DIFF, Presence
 from mesh.errors import PayloadError
-from mesh.presence import DIFF, Presence
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, get_logger
 from mesh.tracker import foreign
@@ -29,7 +29,7 @@ from mesh.worker.presence.calls import Steps, go_on, in_time
 from mesh.worker.presence.metas import checked, copied, copied_keys
 from mesh.worker.presence.window import DiffWindow
 
-log = get_logger("mesh.presence")
+log = get_logger(__name__)
 
 KEYS_PER_DIFF = 2_000
 """The most keys in one diff: a node that returns brings all its presences at once."""

@@ -7,12 +7,12 @@ from time import process_time
 
 import pytest
 
-from gateway.fanout.delivery_stats import DeliveryStats, TopicStats
-from gateway.flow.backlog import Backlog, broadcast_frame
-from gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
+from mesh.gateway.fanout.delivery_stats import DeliveryStats, TopicStats
+from mesh.gateway.flow.backlog import Backlog, broadcast_frame
+from mesh.gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
 from mesh.link import commands
-from mesh.messages import JSON
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol.messages import JSON
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from tests.support.hub import WORKER, Gateway, Workers
 

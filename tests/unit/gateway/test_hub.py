@@ -2,7 +2,7 @@
 
 from mesh.debug import SocketInfo
 from mesh.link import commands
-from mesh.messages import JSON, Sender
+from mesh.protocol.messages import JSON, Sender
 from mesh.telemetry import counters
 from tests.support.hub import WORKER, Gateway, scenario_with
 

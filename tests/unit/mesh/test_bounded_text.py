@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from gateway.http.requests import RequestError, broadcast
-from gateway.transports.admission import RefusedError
-from gateway.transports.zeromq.messages import read_opening
 from mesh import telemetry
+from mesh.gateway.http.requests import RequestError, broadcast
+from mesh.gateway.transports.admission import RefusedError
+from mesh.gateway.transports.zeromq.messages import read_opening
 from mesh.telemetry import counters, logs
 from mesh.telemetry.bounded_text import (
     MAX_CHARACTERS,

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
-from nodes.application import load
+from mesh.nodes.application import load
 
 GOOD = "from mesh import Endpoint\nendpoint = Endpoint({})\nother = Endpoint({})\nnumber = 7\n"
 

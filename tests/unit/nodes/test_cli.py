@@ -9,8 +9,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from nodes import cli
-from nodes.cli.main import COMMANDS, application
+from mesh.nodes import cli
+from mesh.nodes.cli.main import COMMANDS, application
 
 
 def mesh(*arguments, env=None):
@@ -34,7 +34,7 @@ def test_every_command_explains_itself(command):
     ],
 )
 def test_a_command_imports_only_what_it_needs(command, unused):
-    code = f"import sys; from nodes.cli import main\ntry: main({command})\nfinally: print(*sys.modules, file=sys.stderr)"
+    code = f"import sys; from mesh.nodes.cli import main\ntry: main({command})\nfinally: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(unused) & set(done.stderr.split()) == set()
 
@@ -86,7 +86,7 @@ def test_an_occupied_port_is_one_line(command):
         taken.listen()
         port = str(taken.getsockname()[1])
         done = subprocess.run(
-            [sys.executable, "-m", "nodes", command, "examples.conformance", "--port", port],
+            [sys.executable, "-m", "mesh", command, "examples.conformance", "--port", port],
             capture_output=True, text=True, timeout=180,
         )  # fmt: skip
     assert done.returncode == 1
@@ -117,7 +117,7 @@ def test_a_worker_whose_link_address_is_occupied_ends_with_one_line():
         taken.listen()
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
-            [sys.executable, "-m", "nodes", "worker", "examples.conformance"],
+            [sys.executable, "-m", "mesh", "worker", "examples.conformance"],
             capture_output=True, text=True, timeout=180, env={**os.environ, "MESH_LINK__BIND": address},
         )  # fmt: skip
     assert done.returncode == 1

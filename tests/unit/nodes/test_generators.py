@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mesh.errors import MeshError
-from nodes.cli.main import application
-from nodes.generators.render import check_package, snake
+from mesh.nodes.cli.main import application
+from mesh.nodes.generators.render import check_package, snake
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,12 +64,12 @@ def test_a_new_application_passes_its_tests_and_is_clean(here):
         "import shop_chat.staff_socket, shop_chat.people, shop_chat.customers as c; print(c.customers.name)"
     )
     assert run(application, sys.executable, "-c", check) == "customers\n"
-    assert "room:*" in run(application, sys.executable, "-m", "nodes", "routes", "shop_chat:endpoint")
+    assert "room:*" in run(application, sys.executable, "-m", "mesh", "routes", "shop_chat:endpoint")
 
 
 def mesh_in(directory):
     def call(*arguments):
-        return run(directory, sys.executable, "-m", "nodes", *arguments)
+        return run(directory, sys.executable, "-m", "mesh", *arguments)
 
     return call
 

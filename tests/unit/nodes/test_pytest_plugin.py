@@ -91,7 +91,7 @@ def test_it_costs_nothing_where_it_is_not_used(run):
         import sys
 
         def test_it():
-            assert "nodes.pytest_plugin" in sys.modules
+            assert "mesh.nodes.pytest_plugin" in sys.modules
             assert not {"mesh", "zmq", "tornado", "pydantic"} & set(sys.modules)
     """
     code, said = run(test_it=test)

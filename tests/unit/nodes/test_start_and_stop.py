@@ -7,23 +7,24 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.transports import registry
 from mesh import Channel, Endpoint, SocketHandler, telemetry
 from mesh.bus.discovery.announcements import Announcer
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import ApplicationError, NodeError
+from mesh.gateway.transports import registry
 from mesh.link.router import Router
+from mesh.nodes import gateway
+from mesh.nodes.admin import AdminServer
+from mesh.nodes.embedded import EmbeddedNode
+from mesh.nodes.gateway import GatewayNode
+from mesh.nodes.health import Prober
+from mesh.nodes.proxy import ProxyNode
+from mesh.nodes.runtime import lifecycle
+from mesh.nodes.worker import WorkerNode
 from mesh.settings import build
 from mesh.worker.background import BackgroundTasks
 from mesh.worker.channels import Channels
 from mesh.worker.presence.registry import PresenceRegistry
-from nodes import gateway, lifecycle
-from nodes.admin import AdminServer
-from nodes.embedded import EmbeddedNode
-from nodes.gateway import GatewayNode
-from nodes.health import Prober
-from nodes.proxy import ProxyNode
-from nodes.worker import WorkerNode
 from tests.support.proxy import free_address
 
 

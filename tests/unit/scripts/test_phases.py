@@ -62,10 +62,10 @@ def test_the_order_in_which_a_table_lists_its_entries_makes_no_difference():
 
 
 def test_what_stands_around_a_diagram_stays():
-    page = "before\n<!-- phases gateway.channels.phases -->\nold\n<!-- end of phases -->\nbehind\n"
+    page = "before\n<!-- phases mesh.gateway.channels.phases -->\nold\n<!-- end of phases -->\nbehind\n"
     drawn = phases.rendered(page)
     assert drawn.startswith(
-        "before\n<!-- phases gateway.channels.phases -->\n```mermaid\nstateDiagram-v2\n"
+        "before\n<!-- phases mesh.gateway.channels.phases -->\n```mermaid\nstateDiagram-v2\n"
     )
     assert drawn.endswith("\n```\n<!-- end of phases -->\nbehind\n")
     assert phases.rendered(drawn) == drawn

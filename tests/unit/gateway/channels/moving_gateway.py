@@ -3,7 +3,7 @@
 import json
 
 from mesh.link.commands import Handover, Joined, Moved, Moving, Push
-from mesh.messages import JSON, MSGPACK
+from mesh.protocol.messages import JSON, MSGPACK
 from tests.support import hub
 
 OLD, NEW = hub.WORKER, "new"

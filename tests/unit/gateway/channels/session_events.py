@@ -4,14 +4,14 @@ import itertools
 
 import msgspec
 
-from gateway.channels.actions import Send
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.session import Session
-from mesh.channel import Channel
+from mesh.app.channel import Channel
+from mesh.app.routes import Route, RouteTable
+from mesh.gateway.channels.actions import Send
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.session import Session
 from mesh.link import commands
-from mesh.messages import JSON
-from mesh.routes import Route, RouteTable
-from mesh.serializers.v2_json import V2JSON
+from mesh.protocol.messages import JSON
+from mesh.protocol.serializers.v2_json import V2JSON
 from tests.support.gateway_channels import place
 
 

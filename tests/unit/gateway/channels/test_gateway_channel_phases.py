@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import FIRST, TABLE, Event, Phase, Step
-from mesh.channel import Channel
+from mesh.app.channel import Channel
+from mesh.app.routes import Route
 from mesh.errors import PhaseError
-from mesh.messages import JSON, Message
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import FIRST, TABLE, Event, Phase, Step
 from mesh.phases import Phases
-from mesh.routes import Route
+from mesh.protocol.messages import JSON, Message
 
 PAIRS = list(itertools.product(Phase, Event))
 ON_A_WORKER = {Phase.JOINING, Phase.JOINED, Phase.REPLACED, Phase.HANDING_OVER, Phase.RESUMING}

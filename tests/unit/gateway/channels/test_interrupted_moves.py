@@ -4,7 +4,7 @@ import pytest
 
 from mesh.link import commands
 from mesh.link.commands import Join, Joined, Leave, Moving, Reply, SocketDown
-from mesh.messages import JSON, Sender
+from mesh.protocol.messages import JSON, Sender
 from mesh.telemetry import counters
 from tests.unit.gateway.channels.moving_gateway import MOVED, NEW, OLD, pushes, scenario
 

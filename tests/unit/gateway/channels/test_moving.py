@@ -2,7 +2,7 @@
 
 from mesh.link import commands
 from mesh.link.commands import Handover, Join, Moved, Moving, Push, Pushed, Reply
-from mesh.messages import JSON, Sender
+from mesh.protocol.messages import JSON, Sender
 from tests.unit.gateway.channels.moving_gateway import MOVED, NEW, OLD, pushes, scenario
 
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway.joins import worker_links
-from gateway.joins.worker_links import WorkerLinks
 from mesh import settings
 from mesh.bus.discovery.placement import Announcement
+from mesh.gateway.joins import worker_links
+from mesh.gateway.joins.worker_links import WorkerLinks
 from tests.support.virtual_time import run_virtually
 from tests.unit.gateway.channels.moving_gateway import MOVED, OLD, Gateway
 

@@ -4,12 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.actions import Deliver, Drop, Forward, Pause, Resume, Send, SubscribeThenJoin
-from gateway.channels.answers import UNAVAILABLE
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import Event
+from mesh.gateway.channels.actions import (
+    Deliver,
+    Drop,
+    Forward,
+    Pause,
+    Resume,
+    Send,
+    SubscribeThenJoin,
+)
+from mesh.gateway.channels.answers import UNAVAILABLE
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Event
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from tests.support.gateway_channels import place
 from tests.unit.gateway.channels.session_events import (
     UNMATCHED,

@@ -5,16 +5,16 @@ import itertools
 import msgspec
 import pytest
 
-from gateway.channels.actions import Close, Deliver, Drop, Forward, Send, SubscribeThenJoin
-from gateway.channels.phases import Event
-from gateway.channels.session import Session
-from gateway.channels.worker_commands import pushed, replied
+from mesh.app.routes import Route, RouteTable
+from mesh.gateway.channels.actions import Close, Deliver, Drop, Forward, Send, SubscribeThenJoin
+from mesh.gateway.channels.phases import Event
+from mesh.gateway.channels.session import Session
+from mesh.gateway.channels.worker_commands import pushed, replied
 from mesh.link import commands
-from mesh.messages import BINARY, JSON
-from mesh.routes import Route, RouteTable
-from mesh.serializers.base import Frame
-from mesh.serializers.v1_json import V1JSON
-from mesh.serializers.v2_json import V2JSON
+from mesh.protocol.messages import BINARY, JSON
+from mesh.protocol.serializers.base import Frame
+from mesh.protocol.serializers.v1_json import V1JSON
+from mesh.protocol.serializers.v2_json import V2JSON
 from tests.unit.gateway.channels.session_events import (
     UNMATCHED,
     Room,

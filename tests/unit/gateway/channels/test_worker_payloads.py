@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from gateway.fanout.fanout import Fanout
-from mesh import payloads
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import ChannelError, PayloadError
+from mesh.gateway.fanout.fanout import Fanout
 from mesh.link import commands
-from mesh.messages import BINARY, CONTROL, JSON, MSGPACK, check_event
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol import payloads
+from mesh.protocol.messages import BINARY, CONTROL, JSON, MSGPACK, check_event
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.telemetry import Complaints, counters
 from tests.support.hub import WORKER, Gateway, scenario_with
 

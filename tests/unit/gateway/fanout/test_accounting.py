@@ -6,19 +6,19 @@ from types import SimpleNamespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.channels.phases import Phase
-from gateway.fanout.delivery_stats import CLIENT_GONE
-from gateway.fanout.fanout import Fanout
-from gateway.flow.outbox import Flusher, Outbox
-from gateway.transports.base import Encoding
+from mesh.app.channel import Channel
+from mesh.app.routes import Route
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.channel import Channel
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Phase
+from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
+from mesh.gateway.fanout.fanout import Fanout
+from mesh.gateway.flow.outbox import Flusher, Outbox
+from mesh.gateway.transports.base import Encoding
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, Message, Sender
-from mesh.routes import Route
-from mesh.serializers.v1_json import V1JSON
-from mesh.serializers.v2_json import V2JSON
+from mesh.protocol.messages import BINARY, JSON, Message, Sender
+from mesh.protocol.serializers.v1_json import V1JSON
+from mesh.protocol.serializers.v2_json import V2JSON
 from tests.support.gateway_channels import answer, place
 
 ENCODINGS = [Encoding(each, lambda frame: frame.data + b"\n") for each in (V2JSON(), V1JSON())]

@@ -2,15 +2,15 @@
 
 from types import SimpleNamespace
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.fanout.fanout import Fanout
-from gateway.transports.base import Encoding
+from mesh.app.channel import Channel
+from mesh.app.routes import Route
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.channel import Channel
-from mesh.messages import BINARY, JSON, Message, Sender
-from mesh.routes import Route
-from mesh.serializers.v1_json import V1JSON
-from mesh.serializers.v2_json import V2JSON
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.fanout.fanout import Fanout
+from mesh.gateway.transports.base import Encoding
+from mesh.protocol.messages import BINARY, JSON, Message, Sender
+from mesh.protocol.serializers.v1_json import V1JSON
+from mesh.protocol.serializers.v2_json import V2JSON
 from mesh.telemetry import counters
 from tests.support.gateway_channels import place
 

@@ -3,8 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fanout.delivery_stats import CLIENT_GONE, CONFLATED, DROPPED_OLDEST, DeliveryStats, TopicStats
-from gateway.flow.backlog import Backlog, broadcast_frame
+from mesh.gateway.fanout.delivery_stats import (
+    CLIENT_GONE,
+    CONFLATED,
+    DROPPED_OLDEST,
+    DeliveryStats,
+    TopicStats,
+)
+from mesh.gateway.flow.backlog import Backlog, broadcast_frame
 
 
 class Client:

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from gateway.flow.outbox import FLUSHES_PER_LOOK, Flusher, Outbox
-from gateway.flow.watermark import HighWatermark
+from mesh.gateway.flow.outbox import FLUSHES_PER_LOOK, Flusher, Outbox
+from mesh.gateway.flow.watermark import HighWatermark
 from tests.support.until import until
 
 
@@ -79,7 +79,7 @@ async def test_what_is_queued_in_one_tick_leaves_at_its_end_in_order(make):
 @scenario
 async def test_many_outboxes_leave_others_their_turn(make):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gateway.flow.outbox.TICK_BUDGET_SECONDS", 0.0)
+        patch.setattr("mesh.gateway.flow.outbox.TICK_BUDGET_SECONDS", 0.0)
         flusher = Flusher()
         pairs = [make(1_000_000, flusher) for _ in range(2 * FLUSHES_PER_LOOK + 1)]
         for pair in pairs:

@@ -7,9 +7,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fanout.delivery_stats import CLIENT_GONE, CONFLATED, SLOW_CLIENT, DeliveryStats, TopicStats
-from gateway.flow.backlog import broadcast_frame
-from gateway.flow.outbox import Flusher, Outbox
+from mesh.gateway.fanout.delivery_stats import (
+    CLIENT_GONE,
+    CONFLATED,
+    SLOW_CLIENT,
+    DeliveryStats,
+    TopicStats,
+)
+from mesh.gateway.flow.backlog import broadcast_frame
+from mesh.gateway.flow.outbox import Flusher, Outbox
 
 
 class Socket:

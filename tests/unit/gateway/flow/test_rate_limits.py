@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.actions import Forward, Send, SubscribeThenJoin
-from gateway.channels.session import Session
-from gateway.flow.rate_limits import socket_limits
-from gateway.flow.token_bucket import TokenBucket
-from mesh.channel import Channel, RateLimit
+from mesh.app.channel import Channel, RateLimit
+from mesh.app.routes import Route, RouteTable
 from mesh.errors import ChannelError
+from mesh.gateway.channels.actions import Forward, Send, SubscribeThenJoin
+from mesh.gateway.channels.session import Session
+from mesh.gateway.flow.rate_limits import socket_limits
+from mesh.gateway.flow.token_bucket import TokenBucket
 from mesh.link import commands
-from mesh.routes import Route, RouteTable
-from mesh.serializers.v2_json import V2JSON
+from mesh.protocol.serializers.v2_json import V2JSON
 from mesh.settings import LimitSettings
 from tests.support.gateway_channels import place
 

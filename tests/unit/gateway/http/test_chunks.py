@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.chunks import MAX_LINE_BYTES, MAX_TRAILER_BYTES, ChunkedBody
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http.chunks import MAX_LINE_BYTES, MAX_TRAILER_BYTES, ChunkedBody
 
 PLAIN = b'5\r\nhello\r\n1;a=b\r\n \r\n005 ; c="\xff d"\r\nworld\r\n0;x\r\nX: 1\r\nY:\r\n\r\n'
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.cookies import MAX_CANDIDATES, candidates
+from mesh.gateway.http.cookies import MAX_CANDIDATES, candidates
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.forwarded import TrustedProxies
-from gateway.http.upgrade_request import Headers
+from mesh.gateway.http.forwarded import TrustedProxies
+from mesh.gateway.http.upgrade_request import Headers
 
 TRUSTED = ["10.0.0.0/8", "::1", "2001:db8::/32"]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.head import HeadError, HeadReader, check
+from mesh.gateway.http.head import HeadError, HeadReader, check
 
 PLAIN = b"GET /a?b=%zz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.host import Host, parse
+from mesh.gateway.http.host import Host, parse
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.idempotency import IdempotencyKeys, decode, digest, encode
 from mesh.errors import WireError
+from mesh.gateway.http.idempotency import IdempotencyKeys, decode, digest, encode
 
 
 def test_a_key_is_remembered_for_its_time():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.http.origin import OriginCheck
 from mesh.errors import SettingsError
+from mesh.gateway.http.origin import OriginCheck
 
 
 def allows(rule, origin, url_host="example.com", scheme="http", host="example.com"):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.params import decode_header, decode_path_params, decode_query
 from mesh.client.websocket import url_of
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http.params import decode_header, decode_path_params, decode_query
 
 
 @pytest.mark.parametrize(

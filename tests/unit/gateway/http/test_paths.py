@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http.paths import file_of, normal, unescape
+from mesh.gateway.http.paths import file_of, normal, unescape
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.proxy_protocol import MAX_BYTES, Header, plain_peer, read
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http.proxy_protocol import MAX_BYTES, Header, plain_peer, read
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.requests import ACTIONS, Ready, RequestError
+from mesh.gateway.http.requests import ACTIONS, Ready, RequestError
 
 GOOD = {"topic": "room:1", "event": "e", "payload": {"a": [1, None, "ü"]}}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.http.upgrade_request import parse
+from mesh.gateway.http.upgrade_request import parse
 
 GOOD = (
     b"GET /socket/websocket?vsn=2.0.0&a%5Bb%5D=1 HTTP/1.1\r\nHost: localhost:4000\r\n"

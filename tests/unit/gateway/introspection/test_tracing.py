@@ -3,17 +3,17 @@
 import asyncio
 from types import SimpleNamespace
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.fanout.fanout import Fanout
-from gateway.flow.backlog import Backlog
-from gateway.introspection.tracing import MAX_WATCHES, Tracing
-from gateway.transports.base import Encoding
+from mesh.app.channel import Channel
+from mesh.app.routes import Route
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.trace_call import MAX_MESSAGES, Question, decode_seen, encode
-from mesh.channel import Channel
-from mesh.messages import JSON, Message
-from mesh.routes import Route
-from mesh.serializers.v2_json import V2JSON
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.fanout.fanout import Fanout
+from mesh.gateway.flow.backlog import Backlog
+from mesh.gateway.introspection.tracing import MAX_WATCHES, Tracing
+from mesh.gateway.transports.base import Encoding
+from mesh.protocol.messages import JSON, Message
+from mesh.protocol.serializers.v2_json import V2JSON
 from tests.support.gateway_channels import answer, place
 from tests.support.until import until
 

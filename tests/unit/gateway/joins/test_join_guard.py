@@ -2,12 +2,12 @@
 
 import asyncio
 
-from gateway.joins.join_guard import STAGGER_SECONDS, TICK_SECONDS
 from mesh.bus import crashed_joins
 from mesh.bus.frames import CRASHED_JOINS, VERSION, Header
+from mesh.gateway.joins.join_guard import STAGGER_SECONDS, TICK_SECONDS
 from mesh.link import commands
 from mesh.link.malformed import Malformed
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.telemetry import counters
 from tests.support.hub import WORKER, Gateway, Workers
 from tests.support.virtual_time import run_virtually

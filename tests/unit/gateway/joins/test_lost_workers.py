@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from gateway.fanout import subscribed_topics
-from gateway.joins import lost_workers
+from mesh.gateway.fanout import subscribed_topics
+from mesh.gateway.joins import lost_workers
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from tests.support.hub import WORKER, Gateway, Workers, scenario_with
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.joins.pending import EXPIRE_SECONDS, PendingJoins
+from mesh.gateway.joins.pending import EXPIRE_SECONDS, PendingJoins
 from tests.support.virtual_time import run_virtually
 
 

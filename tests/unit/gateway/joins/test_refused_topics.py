@@ -2,8 +2,13 @@
 
 import time
 
-from gateway.joins.refused_topics import CALM_SECONDS, FORGET_SECONDS, MAX_TOPICS, RefusedTopics
-from gateway.joins.suspects import ALONE_SECONDS, Suspects
+from mesh.gateway.joins.refused_topics import (
+    CALM_SECONDS,
+    FORGET_SECONDS,
+    MAX_TOPICS,
+    RefusedTopics,
+)
+from mesh.gateway.joins.suspects import ALONE_SECONDS, Suspects
 
 TOPIC = ("/socket", "room:1")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.joins.pending import SubscribingJoins
+from mesh.gateway.joins.pending import SubscribingJoins
 from mesh.telemetry import counters
 from tests.support.virtual_time import run_virtually
 

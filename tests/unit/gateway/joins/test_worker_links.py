@@ -6,11 +6,11 @@ import errno
 import pytest
 import zmq
 
-from gateway.joins import worker_links as module
-from gateway.joins.worker_links import WorkerLinks
 from mesh import settings
 from mesh.bus.discovery.placement import Announcement
 from mesh.errors import NodeError
+from mesh.gateway.joins import worker_links as module
+from mesh.gateway.joins.worker_links import WorkerLinks
 
 
 class Announcer:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.ordering.commands_after_broadcasts import HOLDS, CommandsAfterBroadcasts
+from mesh.gateway.ordering.commands_after_broadcasts import HOLDS, CommandsAfterBroadcasts
 from tests.support.until import until
 from tests.support.virtual_time import run_virtually
 

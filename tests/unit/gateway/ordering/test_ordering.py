@@ -3,15 +3,15 @@
 import asyncio
 from types import SimpleNamespace
 
-from gateway.channels.gateway_channel import GatewayChannel
-from gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
-from gateway.ordering.numbers import Relation, commands_before, relation_to_join
-from gateway.ordering.ordering import Ordering
+from mesh.app.channel import Channel
+from mesh.app.routes import Route
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.channel import Channel
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
+from mesh.gateway.ordering.numbers import Relation, commands_before, relation_to_join
+from mesh.gateway.ordering.ordering import Ordering
 from mesh.link import commands
-from mesh.messages import JSON, Message, Sender
-from mesh.routes import Route
+from mesh.protocol.messages import JSON, Message, Sender
 from tests.support.bus import Bus
 from tests.support.gateway_channels import answer, place
 

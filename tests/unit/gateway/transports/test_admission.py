@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway.transports.admission import RefusedError, admit
 from mesh import Channel, SocketHandler
-from mesh.mount import Mount
-from mesh.socket import ConnectInfo
+from mesh.app.mount import Mount
+from mesh.app.socket import ConnectInfo
+from mesh.gateway.transports.admission import RefusedError, admit
 
 
 class Room(Channel):

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from gateway.transports.client_phases import TABLE, Action, Event, Phase
 from mesh.errors import PhaseError
+from mesh.gateway.transports.client_phases import TABLE, Action, Event, Phase
 from mesh.phases import Phases
 
 PAIRS = list(itertools.product(Phase, Event))

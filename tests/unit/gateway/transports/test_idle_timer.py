@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.transports.idle_timer import IdleTimer
+from mesh.gateway.transports.idle_timer import IdleTimer
 from tests.support.virtual_time import run_virtually
 
 

@@ -3,13 +3,13 @@
 import asyncio
 from types import SimpleNamespace
 
-from gateway.transports.admission import Admitted
-from gateway.transports.client_phases import Phase
-from gateway.transports.longpoll.session import LongPollSession
-from gateway.transports.zeromq.client import ZeroMQClient
-from gateway.transports.zeromq.messages import CLOSE, ENCODINGS, PING, TEXT
 from mesh.errors import CloseCode
-from mesh.serializers.registry import BY_NAME
+from mesh.gateway.transports.admission import Admitted
+from mesh.gateway.transports.client_phases import Phase
+from mesh.gateway.transports.longpoll.session import LongPollSession
+from mesh.gateway.transports.zeromq.client import ZeroMQClient
+from mesh.gateway.transports.zeromq.messages import CLOSE, ENCODINGS, PING, TEXT
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.settings import GatewaySettings, LongPollSettings
 from mesh.telemetry import counters
 

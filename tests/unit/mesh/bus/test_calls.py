@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.answers import Answers
 from mesh.bus.calls import AGAIN, Calls, Responder
 from mesh.bus.frames import ANSWER, CALL, KEPT, VERSION, Header

@@ -11,7 +11,7 @@ import structlog
 
 from mesh import Channel, Endpoint, SocketHandler, contexts, on, telemetry
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.testing import ChannelCase, JoinRefused
 from mesh.worker.background import BackgroundTasks
 from mesh.worker.handoff.state import HandoffState, pack

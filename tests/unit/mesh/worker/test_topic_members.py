@@ -6,7 +6,7 @@ import pytest
 
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.subscriptions import Subscription, Subscriptions
-from mesh.messages import JSON, MSGPACK
+from mesh.protocol.messages import JSON, MSGPACK
 from mesh.telemetry import counters
 from mesh.worker.channel.mailbox import InterceptedBroadcast, SubscribedBroadcast
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts

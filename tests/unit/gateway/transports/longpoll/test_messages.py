@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.transports.longpoll.messages import MAX_LINES, messages_of
+from mesh.gateway.transports.longpoll.messages import MAX_LINES, messages_of
 from mesh.telemetry import counters
 
 

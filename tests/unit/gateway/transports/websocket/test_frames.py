@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.util import _websocket_mask as mask
 
-from gateway.transports.websocket.frames import (
+from mesh.errors import WebSocketError
+from mesh.gateway.transports.websocket.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -21,7 +22,6 @@ from gateway.transports.websocket.frames import (
     close_frame,
     ready,
 )
-from mesh.errors import WebSocketError
 
 
 def client_frame(opcode, payload=b"", fin=True, rsv=0, length=None):

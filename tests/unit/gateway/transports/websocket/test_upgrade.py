@@ -3,7 +3,7 @@
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from gateway.transports.websocket.upgrade import problem, response
+from mesh.gateway.transports.websocket.upgrade import problem, response
 
 GOOD = {
     "Host": "h",

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import zmq
 
-from gateway.socket_ids import SocketIds
-from gateway.transports.zeromq.messages import CLOSE, OPEN, REFUSED
-from gateway.transports.zeromq.server import ZeroMQ
 from mesh import Endpoint, SocketHandler
+from mesh.gateway.socket_ids import SocketIds
+from mesh.gateway.transports.zeromq.messages import CLOSE, OPEN, REFUSED
+from mesh.gateway.transports.zeromq.server import ZeroMQ
 from mesh.settings import GatewaySettings, Settings, ZeroMQSettings
 from tests.support.bus import Bus
 from tests.support.until import until

@@ -6,7 +6,8 @@ import errno
 import pytest
 import zmq
 
-from mesh import settings, topics
+from mesh import settings
+from mesh.app import topics
 from mesh.bus.frames import BROADCAST, VERSION, Header, encode_again, encode_header
 from mesh.bus.zeromq import connect_failures
 from mesh.bus.zeromq import subscriber as module

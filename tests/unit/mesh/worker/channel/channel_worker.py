@@ -7,7 +7,7 @@ import msgspec
 
 from mesh import Channel, Endpoint, Route, SocketHandler, SocketRef, ok, on, refuse
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.settings import WorkerSettings
 from mesh.worker.channels import Channels
 from tests.support.bus import NumberingBus

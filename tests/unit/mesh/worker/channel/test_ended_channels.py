@@ -8,7 +8,7 @@ import pytest
 from mesh import Channel, Endpoint, Presence, SocketHandler, on
 from mesh.errors import ChannelError
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.settings import PresenceSettings, WorkerSettings
 from mesh.worker.channels import Channels
 from mesh.worker.presence.registry import PresenceRegistry

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mesh.link import commands
-from mesh.messages import BINARY, JSON
+from mesh.protocol.messages import BINARY, JSON
 from tests.support.until import until
 from tests.support.virtual_time import run_virtually
 from tests.unit.mesh.worker.channel.channel_worker import Patient, scenario

@@ -5,7 +5,7 @@ import asyncio
 from mesh import Broadcast
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.telemetry import counters
 from tests.support.until import until
 from tests.unit.mesh.worker.channel.channel_worker import LINK, Patient, Room, scenario

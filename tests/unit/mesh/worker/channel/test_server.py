@@ -10,7 +10,7 @@ from mesh import Broadcast
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import ChannelInfo
 from mesh.link import commands
-from mesh.messages import JSON, Sender
+from mesh.protocol.messages import JSON, Sender
 from tests.support.until import until
 from tests.unit.mesh.worker.channel.channel_worker import LINK, Patient, Room, Worker, scenario
 

@@ -8,7 +8,7 @@ import msgspec
 from mesh import Channel, Endpoint, Presence, Route, SocketHandler, on
 from mesh.bus.frames import VERSION, Header
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.settings import PresenceSettings, WorkerSettings
 from mesh.worker.channel.server import ChannelServer
 from mesh.worker.channels import Channels

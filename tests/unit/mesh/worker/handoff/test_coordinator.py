@@ -7,7 +7,7 @@ import pytest
 from mesh import telemetry
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.worker.channel.server import MAILS_PER_RUN
 from tests.support.until import until
 from tests.unit.mesh.worker.handoff.moving_workers import (

@@ -6,7 +6,7 @@ import pytest
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import ChannelError
 from mesh.link import commands
-from mesh.messages import JSON, Sender
+from mesh.protocol.messages import JSON, Sender
 from mesh.worker.handoff.state import unpack
 from tests.support.until import until
 from tests.unit.mesh.worker.handoff.moving_workers import (

@@ -2,7 +2,7 @@
 
 from mesh import Channel
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.worker.handoff import recent_broadcasts
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 

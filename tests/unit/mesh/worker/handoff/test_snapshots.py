@@ -6,7 +6,7 @@ from mesh import Channel
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.errors import ChannelError
 from mesh.link import commands
-from mesh.messages import JSON
+from mesh.protocol.messages import JSON
 from mesh.telemetry import counters
 from tests.support.until import until
 from tests.unit.mesh.worker.handoff.moving_workers import LINK, Mover, scenario, with_settings

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from mesh.app.presence import Presence
 from mesh.errors import PayloadError
-from mesh.presence import Presence
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters
 from mesh.worker.presence.calls import CALLBACK_SECONDS

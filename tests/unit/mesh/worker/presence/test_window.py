@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.presence import Presence
+from mesh.app.presence import Presence
 from mesh.settings import PresenceSettings
 from mesh.tracker.state import Change
 from mesh.worker.presence.server import PresenceServer, _refs
