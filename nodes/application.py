@@ -8,13 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import mesh
-import mesh.gateway
-import mesh.nodes
 from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
 
 DEFAULT_ATTRIBUTE = "endpoint"
-_OWN: tuple[ModuleType, ...] = (mesh, gateway, nodes)
+_HOME = Path(mesh.__file__).parent
 
 
 def load(spec: str) -> Endpoint:
@@ -29,31 +27,24 @@ def load(spec: str) -> Endpoint:
             f"{spec!r} does not name an application; want MODULE:ATTRIBUTE, e.g. app:endpoint"
         )
     directory = Path.cwd()
-    _check_names(directory)
+    _check_name(directory)
     if str(directory) not in sys.path:
         sys.path.insert(0, str(directory))
     return _endpoint(_import(module_name), attribute or DEFAULT_ATTRIBUTE)
 
 
-def _check_names(directory: Path) -> None:
-    """Refuse packages of the application that have the name of one of ours, which are top-level too."""
-    for own in _OWN:
-        package = directory / own.__name__
-        for path in (package, package.with_suffix(".py")):
-            if _is_python(path) and path.resolve() != _home(own) and not _is_checkout(directory):
-                raise ApplicationError(
-                    f"{path} has the name of a Channelmesh package; rename it, or start from another"
-                    " directory"
-                )
+def _check_name(directory: Path) -> None:
+    """Refuse a package or module of the application that has the name of the installed package."""
+    for path in (directory / "mesh", directory / "mesh.py"):
+        if _is_python(path) and path.resolve() != _HOME.resolve() and not _is_checkout(directory):
+            raise ApplicationError(
+                f"{path} has the name of Channelmesh's package; rename it, or start from another directory"
+            )
 
 
 def _is_python(path: Path) -> bool:
     """Return whether it is a module or a package; even without `__init__.py` it could not be imported."""
     return path.is_file() or any(path.glob("*.py"))
-
-
-def _home(package: ModuleType) -> Path:
-    return Path(package.__file__ or "").resolve().parent
 
 
 def _is_checkout(directory: Path) -> bool:
@@ -90,8 +81,7 @@ def _where(error: BaseException) -> str:
 def _is_application(filename: str) -> bool:
     path = Path(filename)
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    ours = [_home(own) for own in _OWN]
-    return path.is_absolute() and not any(path.is_relative_to(each) for each in (*libraries, *ours))
+    return path.is_absolute() and not any(path.is_relative_to(each) for each in (*libraries, _HOME))
 
 
 def _endpoint(module: ModuleType, attribute: str) -> Endpoint:

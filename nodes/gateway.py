@@ -321,9 +321,3 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
         banner.show("gateway", app_spec, rows)
 
     lifecycle.run(start, started, settings)
-
-
-if __name__ == "__main__":
-    from mesh.nodes.cli import run_command
-
-    run_command("gateway")

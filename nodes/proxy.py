@@ -100,9 +100,3 @@ def run(settings: Settings) -> None:
         banner.show("proxy", "", rows)
 
     lifecycle.run(start, started, settings)
-
-
-if __name__ == "__main__":
-    from mesh.nodes.cli import run_command
-
-    run_command("proxy")

@@ -257,9 +257,3 @@ def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
         banner.show("worker", app_spec, rows)
 
     lifecycle.run(start, started, settings)
-
-
-if __name__ == "__main__":
-    from mesh.nodes.cli import run_command
-
-    run_command("worker")

@@ -25,7 +25,7 @@ MISSING = (
 )
 MAX_BYTES = 4_096
 TOGETHER = "all together"
-MODULES = ["mesh", "gateway"]
+MODULES = ["mesh"]
 
 
 def arguments() -> argparse.Namespace:

@@ -17,7 +17,7 @@ from mesh import cancellation, contexts, telemetry
 from mesh.app import topics
 from mesh.app.mount import Mount
 from mesh.app.replies import Reply
-from mesh.app.socket import ConnectInfo, SocketHandler
+from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.errors import MeshError, RemoteProtocolError, TopicError
 from mesh.protocol.serializers.base import Serializer
 from mesh.protocol.serializers.registry import DEFAULT_VSN, negotiate

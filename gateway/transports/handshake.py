@@ -15,7 +15,7 @@ from tornado.web import RequestHandler
 
 from mesh.app.endpoint import Endpoint
 from mesh.app.mount import Mount, SessionCookie, path_pattern
-from mesh.app.socket import ConnectInfo
+from mesh.app.socket_handler import ConnectInfo
 from mesh.errors import RemoteProtocolError
 from mesh.gateway.http import cookies
 from mesh.gateway.http.forwarded import Seen, TrustedProxies

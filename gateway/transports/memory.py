@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from mesh.app.socket import ConnectInfo
+from mesh.app.socket_handler import ConnectInfo
 from mesh.bus.calls import Answer
 from mesh.errors import MeshError
 from mesh.gateway.transports.admission import RefusedError, admit

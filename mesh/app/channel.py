@@ -5,15 +5,13 @@ Source: Phoenix.Channel. A Channel opens no connections: it sends everything thr
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from mesh.app.assigns import Assign, Assigns, assign
 from mesh.app.channel_context import ChannelContext
 from mesh.app.replies import NO_PAYLOAD, Reply, SocketRef, given
+from mesh.app.socket import Socket
 from mesh.errors import ChannelError, UnhandledEventError
-
-if TYPE_CHECKING:
-    from mesh.app.socket import Socket
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 SlowConsumer = Literal["close", "drop_oldest", "latest_only", "pause_publisher"]
@@ -140,7 +138,7 @@ class Channel:
         check_level(cls, "log_join")
         check_level(cls, "log_handle_in")
 
-    def __init__(self, context: ChannelContext, socket: "Socket", topic: str, join_ref: Any = None) -> None:
+    def __init__(self, context: ChannelContext, socket: Socket, topic: str, join_ref: Any = None) -> None:
         self._context = context
         self.socket = socket
         self.topic = topic

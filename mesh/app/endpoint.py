@@ -13,7 +13,7 @@ from mesh.app.channel import SENT, Channel, Sent
 from mesh.app.mount import CheckOrigin, Mount
 from mesh.app.presence import Presence
 from mesh.app.pubsub import MAX_QUEUED, PubSub, Subscription
-from mesh.app.socket import SocketHandler
+from mesh.app.socket_handler import SocketHandler
 from mesh.errors import ApplicationError, ChannelError, RouteError
 from mesh.protocol.messages import DISCONNECT
 

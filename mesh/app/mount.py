@@ -8,7 +8,7 @@ from typing import Any
 
 from mesh.app.channel import Channel
 from mesh.app.routes import RouteTable
-from mesh.app.socket import SocketHandler
+from mesh.app.socket_handler import SocketHandler
 from mesh.errors import ApplicationError
 
 CheckOrigin = bool | str | Sequence[str] | Callable[[str], bool]

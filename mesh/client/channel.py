@@ -5,7 +5,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from mesh.app.replies import NO_PAYLOAD, given
 from mesh.client import events
@@ -13,9 +13,6 @@ from mesh.client.channel_state import ChannelState
 from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
 from mesh.telemetry import get_logger
-
-if TYPE_CHECKING:
-    from mesh.client.driver import Driver
 
 log = get_logger(__name__)
 
@@ -28,6 +25,24 @@ class Event(NamedTuple):
 
     event: str
     payload: Any
+
+
+class ChannelDriver(Protocol):
+    """What a channel may ask of the client that it belongs to."""
+
+    def join(self, channel: "ClientChannel") -> None:
+        """Begin to join `channel`, whose methods are told the result."""
+
+    async def push(
+        self, channel: "ClientChannel", event: str, payload: Any, timeout_seconds: float | None
+    ) -> Any:
+        """As `ClientChannel.push`."""
+
+    async def cast(self, channel: "ClientChannel", event: str, payload: Any) -> None:
+        """As `ClientChannel.cast`."""
+
+    def feed(self, event: events.Event) -> None:
+        """Let the session decide about an event, and carry out what it decides."""
 
 
 class ClientChannel:
@@ -50,7 +65,7 @@ class ClientChannel:
     """
 
     def __init__(
-        self, driver: "Driver", topic: str, params: Any, timeout_seconds: float, max_queued: int
+        self, driver: "ChannelDriver", topic: str, params: Any, timeout_seconds: float, max_queued: int
     ) -> None:
         self.topic = topic
         self.response: Any = None

@@ -8,7 +8,7 @@ from mesh.telemetry.filters import DEFAULT_FILTER, ParameterFilter
 from mesh.telemetry.similar import SimilarLines
 
 LINES_PER_SECOND = 50
-_ROOTS = ("mesh", "gateway", "nodes")
+_ROOT = "mesh"
 
 
 def configure_logging(
@@ -52,5 +52,5 @@ def configure_logging(
 
 def _ours() -> list[logging.Logger]:
     existing = logging.root.manager.loggerDict
-    ours = [name for name in existing if name.partition(".")[0] in _ROOTS]
-    return [logging.getLogger(name) for name in {*_ROOTS, *ours}]
+    ours = [name for name in existing if name.partition(".")[0] == _ROOT]
+    return [logging.getLogger(name) for name in {_ROOT, *ours}]

@@ -20,7 +20,7 @@ from mesh.app.endpoint import Endpoint
 from mesh.app.mount import Mount
 from mesh.app.pubsub import PubSub
 from mesh.app.replies import Reply
-from mesh.app.socket import ConnectInfo, SocketHandler
+from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.bus.contract import Handlers
 from mesh.errors import ApplicationError, MeshError, TopicError
 from mesh.protocol import payloads

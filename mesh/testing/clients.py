@@ -1,12 +1,14 @@
 """What a test holds of one client: TestSocket, and TestChannel for each topic it joined."""
 
+from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from mesh.app import topics
 from mesh.app.channel import Channel
+from mesh.app.endpoint import Endpoint
 from mesh.app.mount import Mount
 from mesh.app.replies import NO_PAYLOAD, given
 from mesh.errors import ApplicationError, MeshError
@@ -15,10 +17,9 @@ from mesh.protocol import payloads
 from mesh.testing.failures import cause, ended, fail
 from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import THE_TEST
-from mesh.testing.memory_gateway import Received
+from mesh.testing.memory_gateway import MemoryGateway, Received
 
-if TYPE_CHECKING:
-    from mesh.testing.channel_case import ChannelCase
+Result = TypeVar("Result")
 
 CLOSE_SECONDS = 5.0
 KILL_SECONDS = 1.0
@@ -31,6 +32,37 @@ class JoinRefused(MeshError):  # noqa: N818
     def __init__(self, topic: str, reply: Any) -> None:
         super().__init__(f"{topic!r} was refused with {reply!r}")
         self.reply = reply
+
+
+class Case(Protocol):
+    """What a client needs of its ChannelCase: the gateway, and the event loop in which all of it runs."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The application."""
+
+    @property
+    def gateway(self) -> MemoryGateway:
+        """The gateway of all clients."""
+
+    @property
+    def numbers(self) -> "count[int]":
+        """The numbers of channels."""
+
+    def subscribe(self, topic: str) -> None:
+        """Record the broadcasts of `topic`."""
+
+    def do(self, what: Callable[[], Any]) -> None:
+        """Call something in the event loop, and run what it started."""
+
+    def settle(self, timeout_seconds: float | None) -> None:
+        """Run what can run; then, while callbacks wait for time or input, that long at most."""
+
+    def wait(self, found: Callable[[], Result | None], timeout_seconds: float | None) -> Result | None:
+        """Run on until `found` returns a value, for at most that long."""
+
+    def busy(self) -> bool:
+        """Return whether a callback or a message is still under way."""
 
 
 class TestSocket:
@@ -46,7 +78,7 @@ class TestSocket:
 
     def __init__(
         self,
-        case: "ChannelCase",
+        case: Case,
         mount: Mount,
         id: str | None,
         assigns: bytes,

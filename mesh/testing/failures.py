@@ -1,19 +1,27 @@
 """What an assertion says when it has not found what it wanted: what came instead, and who crashed."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
-from mesh.testing.memory_gateway import Received
-
-if TYPE_CHECKING:
-    from mesh.testing.channel_case import ChannelCase
+from mesh.testing.memory_gateway import MemoryGateway, Received
 
 SHOWN = 50
 """Messages shown, the last ones."""
 
 
+class FailedCase(Protocol):
+    """What explains a failure: the channels of a case, and whether one of them is still at work."""
+
+    @property
+    def gateway(self) -> MemoryGateway:
+        """The gateway of all clients."""
+
+    def busy(self) -> bool:
+        """Return whether a callback or a message is still under way."""
+
+
 def fail(
-    sentence: str, kind: str, seen: Iterable[Any], case: "ChannelCase", received: Received | None = None
+    sentence: str, kind: str, seen: Iterable[Any], case: FailedCase, received: Received | None = None
 ) -> NoReturn:
     """Raise AssertionError; the error that crashed the channel is its cause."""
     came = [f"  {kind} so far: {each!r}" for each in seen]

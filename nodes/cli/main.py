@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_command(name: str) -> None:
-    """Run one command with the process's own arguments: what `python -m mesh gateway` does."""
+    """Run one command with the process's own arguments: what `scripts/run_gateway.py` does."""
     ownership.take()
     main([name, *sys.argv[1:]])
 

@@ -11,7 +11,7 @@ from mesh.errors import ApplicationError
 
 _CAMEL = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
 _PACKAGE = re.compile(r"[a-z][a-z0-9_]*\Z")
-RESERVED = frozenset({"mesh", "gateway", "nodes", "tests", *sys.stdlib_module_names})
+RESERVED = frozenset({"mesh", "tests", *sys.stdlib_module_names})
 
 Files = dict[Path, tuple[str, dict[str, str]]]
 """By path: (template, its values)."""

@@ -14,7 +14,8 @@ from mesh.nodes import banner
 from mesh.nodes.runtime import ownership
 from mesh.nodes.runtime.signals import signals
 from mesh.settings import LogSettings
-from mesh.telemetry import configure_logging, get_logger, output, records, streams
+from mesh.telemetry import get_logger, output, records, streams
+from mesh.telemetry.configuration import configure_logging
 
 log = get_logger(__name__)
 

@@ -2,8 +2,7 @@
 
 from tornado.web import RequestHandler
 
-from mesh import Channel, Endpoint, Mount, SessionCookie, SocketHandler, on, refuse
-from mesh.app import session_cookies
+from mesh import Channel, Endpoint, Mount, SessionCookie, SocketHandler, on, refuse, session_cookies
 from mesh.errors import TokenError
 
 SECRET = "the secret of the web application"

@@ -12,7 +12,7 @@ from mesh.app import session_cookies
 from mesh.app.channel import Channel
 from mesh.app.mount import Mount, SessionCookie
 from mesh.app.routes import Route, RouteTable
-from mesh.app.socket import ConnectInfo, SocketHandler
+from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.errors import (
     DecodeError,
 )

@@ -211,6 +211,6 @@ def _is_node(pid):
     """Whether it is alive and one of ours: the kernel may have given the number to another."""
     try:
         os.kill(pid, 0)
-        return b"nodes" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"mesh" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (ProcessLookupError, FileNotFoundError):
         return False

@@ -7,7 +7,7 @@ from typing import Any
 
 from mesh.app.endpoint import Endpoint
 from mesh.app.mount import Mount
-from mesh.app.socket import ConnectInfo
+from mesh.app.socket_handler import ConnectInfo
 from mesh.gateway.http.paths import without_empty
 from mesh.gateway.hub import Hub
 from mesh.gateway.transports.admission import RefusedError, admit

@@ -10,7 +10,8 @@ from mesh.telemetry.bounded_text import MAX_FIELD_CHARACTERS
 LINES = """
 import logging
 import structlog
-from mesh.telemetry import configure_logging, get_logger, log_to_logging
+from mesh.telemetry import get_logger, log_to_logging
+from mesh.telemetry.configuration import configure_logging
 
 START
 
@@ -28,7 +29,7 @@ FIELDS = [
     {LONG: LONG}, {LONG}, frozenset([LONG]), Strange(), [Strange()] * 10, Broken(), 10**4_000,
     {"params": [10**4_000] * 1_000}, ValueError(LONG), [[[LONG]]],
 ]
-log = get_logger("gateway.test")
+log = get_logger("mesh.test")
 for number, field in enumerate(FIELDS):
     log.warning("strange field", number=number, field=field)
 log.info("ordinary", topic="room:1", ref=7, ratio=0.5, socket_id=None, last=2**64)

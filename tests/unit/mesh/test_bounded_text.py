@@ -70,7 +70,7 @@ def test_short_fields_stay_as_they_are():
 
 
 def test_every_line_of_ours_is_bounded(log_lines):
-    log = telemetry.get_logger("gateway.test")
+    log = telemetry.get_logger("mesh.test")
     for write in (log.debug, log.info, log.warning, log.error):
         write("handled", topic=LONG, push=LONG, params={"text": [LONG] * 100})
     assert len(log_lines) == 4
@@ -124,7 +124,7 @@ def test_what_a_terminal_would_carry_out_is_shown(format):
             logging.basicConfig(level=logging.DEBUG, format="%(message)s")
         configure_logging("debug", sys.argv[1], "n")
         evil = "\\x1b[2J\\x9b0m\\x07\\r\\x00\\x85\\u2028"
-        log = get_logger("gateway.x")
+        log = get_logger("mesh.x")
         log.warning("a", topic=evil, params={evil: [evil]}, huge=10**10_000, data=evil.encode())
         logging.getLogger("tornado.general").warning("b %s", evil)
         try:
@@ -148,5 +148,5 @@ def test_a_handler_of_the_application_that_raises_costs_its_line(monkeypatch):
     monkeypatch.setattr(logs, "_sink", fail)
     monkeypatch.setattr(logs, "_gate", None)
     before = counters.value("log_lines_lost")
-    logs.Logger("gateway.x").error("something")
+    logs.Logger("mesh.x").error("something")
     assert counters.value("log_lines_lost") == before + 1

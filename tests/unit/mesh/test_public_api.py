@@ -10,7 +10,7 @@ def test_the_public_names_are_these():
     assert sorted(mesh.__all__) == [
         "Broadcast", "Channel", "ConnectInfo", "Endpoint", "MeshError", "Mount", "Presence", "RateLimit", "RemoteChannel",
         "Reply", "Route", "SessionCookie", "Socket", "SocketHandler", "SocketRef", "TIMEOUT", "connect", "error", "ok", "on",
-        "refuse",
+        "refuse", "session_cookies", "tokens",
     ]  # fmt: skip
     assert all(hasattr(mesh, name) for name in mesh.__all__)
 

@@ -22,7 +22,8 @@ def test_only_documented_names_can_be_counted():
 
 LOG = """
 import logging
-from mesh.telemetry import configure_logging, get_logger
+from mesh.telemetry import get_logger
+from mesh.telemetry.configuration import configure_logging
 configure_logging("info", FORMAT, "gateway")
 get_logger("x").debug("not shown")
 get_logger("x").info("slow client closed", socket_id="users:7")

@@ -6,7 +6,7 @@ import pytest
 
 from mesh import Channel, SocketHandler
 from mesh.app.mount import Mount
-from mesh.app.socket import ConnectInfo
+from mesh.app.socket_handler import ConnectInfo
 from mesh.gateway.transports.admission import RefusedError, admit
 
 
