@@ -4,9 +4,9 @@ This is the hot path. A broadcast is encoded once for each encoding in use among
 each route, if they joined by several), and the same bytes are put into every member's outbox. Channels for
 which each broadcast must be examined are kept apart (topic_members.py).
 
-A payload is checked once before it is delivered (mesh/protocol/payloads.py, `flaw`), because any program on the bus
-can publish: JSON is parsed without creating Python objects, msgpack is decoded and discarded. The clients
-receive the publisher's own bytes.
+A payload is checked once before it is delivered (mesh/protocol/payloads.py, `flaw`), because any program on
+the bus can publish: JSON is parsed without creating Python objects, msgpack is decoded and discarded. The
+clients receive the publisher's own bytes.
 """
 
 from collections.abc import Callable, Iterator

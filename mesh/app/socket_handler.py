@@ -1,4 +1,4 @@
-"""SocketHandler: the application's class that authenticates a client, and what it is told about the request.
+"""SocketHandler: the application's class that authenticates a client, and what it learns of the request.
 
 Source: Phoenix.Socket. `connect` and `id` run in the gateway, before the WebSocket upgrade. The assigns are
 copied into every channel at join, so they may contain only values that msgpack can represent.

@@ -27,7 +27,7 @@ DISCONNECT = "disconnect"
 
 
 MAX_EVENT_BYTES = 4_096
-"""As for topics. V2's binary frames carry at most 255 bytes of either (mesh/protocol/serializers/binary.py)."""
+"""As for topics. V2's binary frames carry at most 255 bytes of either (serializers/binary.py)."""
 MAX_REF_BYTES = 255
 """As in V2's binary frames. The join_ref of a channel is kept as long as the channel exists."""
 
