@@ -1,8 +1,7 @@
 """Carries out what sessions decide; connects the sessions with the fan-out, the links and the bus.
 
-Transports call `connect`, `received` and `disconnected`; the links and the bus call the methods whose names
-begin with `on_`. Each input is passed to the session concerned, and the actions that it returns are carried
-out here. Broadcasts and commands pass through gateway/ordering first.
+Transports call `connect`, `received` and `disconnected`; links and bus call the methods that begin with
+`on_`. Each input goes to its session. Broadcasts and commands pass through gateway/ordering first.
 """
 
 from collections.abc import Callable
@@ -106,10 +105,8 @@ class Hub:
         self.on_command = self._ordering.on_command
         self.links = link(self)
         self._publisher_pauses = PublisherPauses(self.links.tell_all, settings)
-        self._subscribing = SubscribingJoins(
-            bus, settings.bus_wait_seconds, settings.max_joins_waiting,
-            self._subscribed, self.on_unplaceable,
-        )  # fmt: skip
+        wait, limit = settings.bus_wait_seconds, settings.max_joins_waiting
+        self._subscribing = SubscribingJoins(bus, wait, limit, self._subscribed, self.on_unplaceable)
 
     def close(self) -> None:
         """Stop the timers; the links must be closed and the clients gone."""
@@ -244,8 +241,6 @@ class Hub:
         else:
             self._advance(channel, Event.WORKER_LOST)
 
-    # Joins on their way to a worker
-
     def _subscribed(self, channel: GatewayChannel) -> None:
         self._advance(channel, Event.SUBSCRIBED)
 
@@ -257,8 +252,7 @@ class Hub:
         if self.join_guard.holds(client.mount, channel):
             self.links.forget(channel)  # it now waits for its turn, not for a worker
             return
-        key = client.id or f"{id(client):x}"
-        worker = self.links.place(client.mount, channel, key)
+        worker = self.links.place(client.mount, channel, client.id or f"{id(client):x}")
         if worker is None:
             self.join_guard.forget(channel)  # it gets another turn when there is a worker
             return

@@ -1,34 +1,26 @@
 """One client's channels: every protocol decision of a gateway, without I/O.
 
 **Events in, actions out.** The hub passes on each message of the client and each command of a worker, and
-carries out the actions returned, in order. A session knows no socket, no other client and no time: each
-limit on time is kept by the hub's collaborators, which report its end as an event such as
-`Event.UNAVAILABLE`. What happens to a channel changes its phase by the table in channels/phases.py; the
-steps that the table names are the functions at the end of this file.
+carries out the actions returned, in order. A session knows no socket, no other client and no time: a
+time-out arrives as an event. Events change a channel's phase by the table in channels/phases.py; the steps
+that the table names are functions of this file.
 
 **What is decided for a message of the client**, in this order: whether it can be decoded and its refs are
-short enough (else the connection is closed), whether a rate limit refuses it, and then by topic and phase:
-
-- heartbeat: answered here.
-- a topic without a channel: `phx_join` starts one if a route matches, `phx_leave` is answered "ok",
-  anything else is answered "unmatched topic". None of these reaches a worker except as the JOIN of the new
-  channel.
-- a channel that is not JOINED: the message is held. In Phoenix, a join blocks the socket's process, so
-  everything after it is handled after its reply; holding the messages of this one topic has the same effect
-  for the topic and lets other topics proceed.
-- a channel that is JOINED: a second `phx_join` replaces it. A message with the `join_ref` of an earlier
-  join is ignored. Everything else is forwarded to the worker.
+short enough (else the connection is closed), whether a rate limit refuses it, and then by topic and phase.
+A heartbeat is answered here. A topic without a channel: `phx_join` starts one if a route matches,
+`phx_leave` is answered "ok", anything else "unmatched topic". A channel that is not JOINED: the message is
+held, which has the effect for this topic that Phoenix has by blocking the socket's process. A channel that
+is JOINED: a second `phx_join` replaces it, a message of an earlier join is ignored, others are forwarded.
 
 **What must precede what.** Held messages are handled in the order received, after the reply to the join and
-after the broadcasts held for the channel (`Deliver` comes before `_release`); if there is another join
-among them, those behind it wait for that join. The end of a replaced channel is sent after the reply to the
-join that replaced it. Commands of a worker reach this file in an order that gateway/ordering has already
-established; `join_ref` tells the client, and `GatewayChannel.number` tells the links, which join of a topic
-a message belongs to.
+after the broadcasts held for the channel (`Deliver` comes before `_release`), up to the next join among
+them. The end of a replaced channel is sent after the reply to the join that replaced it. Commands of a
+worker reach this file in an order that gateway/ordering has established; `join_ref` tells the client, and
+`GatewayChannel.number` tells the links, which join of a topic a message belongs to.
 
-**What is limited.** The number of channels by `gateway.max_channels_per_socket`. The bytes held for all
-channels together by `gateway.max_pending_bytes`: above it, `Pause` stops reading from the client until
-enough joins are answered (`Resume`), so nothing is dropped.
+**What is limited.** The channels by `gateway.max_channels_per_socket`; the bytes held for all of them by
+`gateway.max_pending_bytes`: above it, `Pause` stops reading from the client until `Resume`, and nothing is
+dropped.
 
 Source: Phoenix.Socket.__in__ and handle_in, Phoenix.Channel.Server.
 """
@@ -53,13 +45,7 @@ from mesh.gateway.channels.actions import (
     Send,
     SubscribeThenJoin,
 )
-from mesh.gateway.channels.answers import (
-    CHANNEL_CRASH,
-    JOIN_CRASHED,
-    TOO_LONG,
-    TOO_MANY,
-    UNMATCHED,
-)
+from mesh.gateway.channels.answers import CHANNEL_CRASH, JOIN_CRASHED, TOO_LONG, TOO_MANY, UNMATCHED
 from mesh.gateway.channels.gateway_channel import GatewayChannel, Pending
 from mesh.gateway.channels.matching import find_route, same_ref
 from mesh.gateway.channels.message_sizes import SMALL, event_is_too_long, ref_problem, waiting_size
@@ -67,16 +53,7 @@ from mesh.gateway.channels.phases import Event, Phase, Step
 from mesh.gateway.channels.worker_payloads import UNSENDABLE, check_payload, unsendable
 from mesh.gateway.flow.rate_limits import RateLimits
 from mesh.link import commands
-from mesh.protocol.messages import (
-    CLOSE,
-    ERROR,
-    HEARTBEAT,
-    HEARTBEAT_TOPIC,
-    JOIN,
-    JSON,
-    LEAVE,
-    Message,
-)
+from mesh.protocol.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, JOIN, JSON, LEAVE, Message
 from mesh.protocol.payloads import EMPTY
 from mesh.protocol.serializers.base import Serializer
 from mesh.telemetry import counters, get_logger, shorten
@@ -96,7 +73,7 @@ class Session:
         next_number: returns the number of a new channel.
         max_channels: the limit of joined and joining channels.
         max_pending_bytes: the limit of bytes that wait for pending joins; above it, reading pauses.
-        limits: its rate limits, if any.
+        limits: its rate limits.
     """
 
     __slots__ = (
@@ -145,7 +122,7 @@ class Session:
         return self._handle(message)
 
     def _check_envelope(self, message: Message) -> list[Action]:
-        """Return the actions that refuse a message because of its refs or event; none if they are valid."""
+        """Return the actions that refuse invalid refs or events; none if they are valid."""
         problem = ref_problem(message)
         if problem is not None:
             counters.count("frames_malformed")
@@ -160,7 +137,11 @@ class Session:
             return self._reply(None, message.ref, topic, "ok", EMPTY)
         channel = self.channels.get(topic) if isinstance(topic, str) else None
         if channel is None:
-            return self._handle_not_joined(message)
+            if message.event == JOIN:
+                return self._join(message)
+            if message.event == LEAVE:
+                return self._reply(message.join_ref, message.ref, topic, "ok", EMPTY)
+            return self._unmatched(message)
         if channel.phase is not JOINED:
             return self._hold(channel, message)
         if message.event == JOIN:
@@ -173,13 +154,6 @@ class Session:
             return [Forward(channel, commands.Leave(channel.number, message.ref))]
         push = commands.Push(channel.number, message.ref, message.event, message.codec, message.data)
         return [Forward(channel, push)]
-
-    def _handle_not_joined(self, message: Message) -> list[Action]:
-        if message.event == JOIN:
-            return self._join(message)
-        if message.event == LEAVE:
-            return self._reply(message.join_ref, message.ref, message.topic, "ok", EMPTY)
-        return self._unmatched(message)
 
     def _join(self, message: Message) -> list[Action]:
         route = find_route(self._routes, message.topic)
@@ -213,9 +187,7 @@ class Session:
         over: list[GatewayChannel] = []
         for channel in self.channels.values():
             old = channel.pending.replaces if channel.pending is not None else None
-            if old is not None and old.phase is not Phase.ENDED:
-                over.append(old)
-            over.append(channel)
+            over += [channel] if old is None or old.phase is Phase.ENDED else [old, channel]
         for channel in over:
             if channel.phase is Phase.MOVING:
                 log.warning("channel lost: its client disconnected during its move", topic=channel.topic)
@@ -233,9 +205,8 @@ class Session:
 
         Args:
             channel: one of this session's channels.
-            event: what has happened to the channel.
-            codec: the codec of `data`.
-            data: the response to the channel's join, if this event refuses it.
+            event: what has happened to it.
+            codec, data: the response to its join, if this event refuses it.
 
         Raises:
             PhaseError: if the event cannot happen in the channel's phase.
@@ -321,6 +292,10 @@ class Session:
             del self.channels[channel.topic]
         return [Drop(channel)]
 
+    def _count_not_moved(self, _channel: GatewayChannel) -> list[Action]:
+        counters.count("channels_not_moved")
+        return []
+
     def _release(self, released: GatewayChannel) -> list[Action]:
         """Handle the messages held while the channel was pending, up to the next join among them."""
         actions: list[Action] = []
@@ -342,8 +317,6 @@ class Session:
             actions.append(Resume())
         return actions
 
-    # Replies that the gateway itself gives
-
     def _unmatched(self, message: Message) -> list[Action]:
         if message.event == JOIN and telemetry.attached("topic_unmatched"):
             telemetry.emit("topic_unmatched", {}, {"topic": message.topic})
@@ -358,11 +331,6 @@ def _pending(channel: GatewayChannel) -> Pending:
     return channel.pending
 
 
-def _count_not_moved(_session: Session, _channel: GatewayChannel) -> list[Action]:
-    counters.count("channels_not_moved")
-    return []
-
-
 _STEPS: Mapping[Step, Callable[[Session, GatewayChannel], list[Action]]] = {
     Step.SUBSCRIBE: Session._subscribe,
     Step.PLACE: Session._place,
@@ -375,7 +343,7 @@ _STEPS: Mapping[Step, Callable[[Session, GatewayChannel], list[Action]]] = {
     ],
     Step.SAY_CLOSED: lambda session, channel: session._say_end(channel, CLOSE, EMPTY),
     Step.SAY_ERROR: lambda session, channel: session._say_end(channel, ERROR, CHANNEL_CRASH),
-    Step.COUNT_NOT_MOVED: _count_not_moved,
+    Step.COUNT_NOT_MOVED: Session._count_not_moved,
     Step.DROP: Session._drop,
     Step.RELEASE: Session._release,
 }

@@ -9,12 +9,7 @@ from mesh.gateway.channels.answers import INVALID_REPLY
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.phases import Event
 from mesh.gateway.channels.session import Session
-from mesh.gateway.channels.worker_payloads import (
-    UNSENDABLE,
-    check_message,
-    check_payload,
-    unsendable,
-)
+from mesh.gateway.channels.worker_payloads import UNSENDABLE, check_message, check_payload, unsendable
 from mesh.link import commands
 from mesh.protocol.messages import JSON
 

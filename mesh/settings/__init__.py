@@ -6,24 +6,21 @@ defaults.
 """
 
 from mesh.settings.api import ApiSettings
+from mesh.settings.bus import BusSettings, LinkSettings
+from mesh.settings.gateway import GatewaySettings, LimitSettings
 from mesh.settings.loading import Explained, build, environment, explain, load
 from mesh.settings.log import LogSettings
 from mesh.settings.presence import PresenceSettings
 from mesh.settings.secret import Secret
 from mesh.settings.sections import (
     AdminSettings,
-    BusSettings,
     DrainSettings,
     GarbageSettings,
-    GatewaySettings,
-    LimitSettings,
-    LinkSettings,
-    LongPollSettings,
     SecuritySettings,
     WorkerSettings,
-    ZeroMQSettings,
 )
 from mesh.settings.settings import Settings
+from mesh.settings.transports import LongPollSettings, ZeroMQSettings
 
 __all__ = [
     "AdminSettings",

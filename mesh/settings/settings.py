@@ -4,21 +4,18 @@ import msgspec
 from msgspec import field
 
 from mesh.settings.api import ApiSettings
+from mesh.settings.bus import BusSettings, LinkSettings
+from mesh.settings.gateway import GatewaySettings, LimitSettings
 from mesh.settings.log import LogSettings
 from mesh.settings.presence import PresenceSettings
 from mesh.settings.sections import (
     AdminSettings,
-    BusSettings,
     DrainSettings,
     GarbageSettings,
-    GatewaySettings,
-    LimitSettings,
-    LinkSettings,
-    LongPollSettings,
     SecuritySettings,
     WorkerSettings,
-    ZeroMQSettings,
 )
+from mesh.settings.transports import LongPollSettings, ZeroMQSettings
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

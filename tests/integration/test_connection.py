@@ -9,14 +9,7 @@ import pytest
 import mesh
 from mesh import Broadcast
 from mesh.bus.delivery import subscribed
-from mesh.errors import (
-    ChannelError,
-    NodeError,
-    PayloadError,
-    SettingsError,
-    TopicError,
-    UnreachableError,
-)
+from mesh.errors import ChannelError, NodeError, PayloadError, SettingsError, TopicError, UnreachableError
 from tests.integration.connections import following, run
 from tests.support.proxy import bus, free_address
 from tests.support.until import PATIENCE, until

@@ -12,9 +12,7 @@ import mesh
 from mesh.bus import delivery
 from mesh.bus.delivery import subscribed
 from mesh.bus.zeromq.proxy_connection_phases import Event
-from mesh.errors import (
-    UnreachableError,
-)
+from mesh.errors import UnreachableError
 from mesh.protocol.messages import BINARY
 from mesh.telemetry import counters
 from tests.integration.connections import following

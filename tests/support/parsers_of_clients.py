@@ -13,9 +13,7 @@ from mesh.app.channel import Channel
 from mesh.app.mount import Mount, SessionCookie
 from mesh.app.routes import Route, RouteTable
 from mesh.app.socket_handler import ConnectInfo, SocketHandler
-from mesh.errors import (
-    DecodeError,
-)
+from mesh.errors import DecodeError
 from mesh.gateway.channels.actions import Forward
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.phases import Event

@@ -9,9 +9,7 @@ from mesh import addresses
 from mesh.app import tokens, topics
 from mesh.bus import frames
 from mesh.client import wire
-from mesh.errors import (
-    EncodeError,
-)
+from mesh.errors import EncodeError
 from mesh.gateway.http.forwarded import TrustedProxies
 from mesh.gateway.http.origin import OriginCheck
 from mesh.gateway.http.upgrade_request import Headers

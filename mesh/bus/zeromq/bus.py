@@ -20,7 +20,7 @@ from mesh.bus.zeromq.publisher import Publisher
 from mesh.bus.zeromq.subscriber import Subscriber
 from mesh.protocol.messages import Sender
 from mesh.settings import BusSettings
-from mesh.settings.sections import MAX_PROXIES
+from mesh.settings.bus import MAX_PROXIES
 from mesh.telemetry import get_logger, stats
 from mesh.zeromq import sockets
 

@@ -5,13 +5,7 @@ import gc
 
 import pytest
 
-from mesh.client import (
-    ChannelClosed,
-    Client,
-    JoinRefused,
-    PushError,
-    PushTimeout,
-)
+from mesh.client import ChannelClosed, Client, JoinRefused, PushError, PushTimeout
 from mesh.errors import ChannelError, PayloadError
 from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run

@@ -10,14 +10,7 @@ import ssl
 import pytest
 import zmq
 
-from mesh.client import (
-    ChannelClosed,
-    Client,
-    ClientError,
-    ConnectError,
-    ConnectRefused,
-    events,
-)
+from mesh.client import ChannelClosed, Client, ClientError, ConnectError, ConnectRefused, events
 from mesh.errors import SettingsError
 from tests.support import relay
 from tests.support.processes import serve

@@ -65,4 +65,4 @@ def test_an_application_may_have_packages_with_the_names_of_our_directories(dire
     (directory / name).parent.mkdir(exist_ok=True)
     (directory / name).write_text("")
     (directory / "app_four.py").write_text(GOOD)
-    assert load("app_four").sockets
+    assert isinstance(load("app_four"), Endpoint)

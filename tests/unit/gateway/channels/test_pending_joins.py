@@ -4,15 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.gateway.channels.actions import (
-    Deliver,
-    Drop,
-    Forward,
-    Pause,
-    Resume,
-    Send,
-    SubscribeThenJoin,
-)
+from mesh.gateway.channels.actions import Deliver, Drop, Forward, Pause, Resume, Send, SubscribeThenJoin
 from mesh.gateway.channels.answers import UNAVAILABLE
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.phases import Event

@@ -2,12 +2,7 @@
 
 import time
 
-from mesh.gateway.joins.refused_topics import (
-    CALM_SECONDS,
-    FORGET_SECONDS,
-    MAX_TOPICS,
-    RefusedTopics,
-)
+from mesh.gateway.joins.refused_topics import CALM_SECONDS, FORGET_SECONDS, MAX_TOPICS, RefusedTopics
 from mesh.gateway.joins.suspects import ALONE_SECONDS, Suspects
 
 TOPIC = ("/socket", "room:1")

@@ -4,15 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mesh.client.actions import (
-    Changed,
-    Connect,
-    Deliver,
-    Failed,
-    Replied,
-    Send,
-    SendJoin,
-)
+from mesh.client.actions import Changed, Connect, Deliver, Failed, Replied, Send, SendJoin
 from mesh.client.channel_state import ChannelState, PushState
 from mesh.client.events import Closed, Join, Leave, Opened, Push, Received, Start, Stop
 from tests.unit.mesh.client.timeline import Timeline

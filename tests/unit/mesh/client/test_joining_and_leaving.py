@@ -2,16 +2,7 @@
 
 import pytest
 
-from mesh.client.actions import (
-    Changed,
-    Disconnect,
-    Failed,
-    Joined,
-    JoinTimedOut,
-    Refused,
-    Send,
-    SendJoin,
-)
+from mesh.client.actions import Changed, Disconnect, Failed, Joined, JoinTimedOut, Refused, Send, SendJoin
 from mesh.client.channel_state import ChannelState, PushState
 from mesh.client.events import Closed, Join, Leave, Opened, Push, Received, Start, Stop
 from tests.unit.mesh.client.timeline import Timeline, kinds, states

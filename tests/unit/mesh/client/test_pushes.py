@@ -2,12 +2,7 @@
 
 import pytest
 
-from mesh.client.actions import (
-    Deliver,
-    Failed,
-    Replied,
-    Send,
-)
+from mesh.client.actions import Deliver, Failed, Replied, Send
 from mesh.client.channel_state import ChannelState, PushState
 from mesh.client.events import Closed, Forget, Join, Opened, Push, Received
 from tests.unit.mesh.client.timeline import Timeline, kinds, refs

@@ -2,12 +2,7 @@
 
 import pytest
 
-from mesh.client.actions import (
-    Changed,
-    Connect,
-    Disconnect,
-    Send,
-)
+from mesh.client.actions import Changed, Connect, Disconnect, Send
 from mesh.client.events import Closed, Opened, Start
 from mesh.client.options import Options, step
 from mesh.errors import SettingsError

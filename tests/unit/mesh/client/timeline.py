@@ -1,10 +1,6 @@
 """A client session with a clock of its own, and readers of its actions."""
 
-from mesh.client.actions import (
-    Changed,
-    Send,
-    SendJoin,
-)
+from mesh.client.actions import Changed, Send, SendJoin
 from mesh.client.channel_state import ChannelState
 from mesh.client.events import Join, Opened, Received, Start, Tick
 from mesh.client.options import Options
