@@ -119,8 +119,16 @@ def test_from_anywhere_one_can_skip_a_channel_name_a_node_and_subscribe():
     [
         (lambda endpoint: endpoint.broadcast_from("me", "room:1", "e", {}), ChannelError, "'me'"),
         (lambda endpoint: endpoint.direct_broadcast("", "room:1", "e", {}), TopicError, "not a node id"),
-        (lambda endpoint: endpoint.direct_broadcast("a\x00b", "room:1", "e", {}), TopicError, "not a node id"),
-        (lambda endpoint: endpoint.direct_broadcast("\ud800", "room:1", "e", {}), TopicError, "not a node id"),
+        (
+            lambda endpoint: endpoint.direct_broadcast("a\x00b", "room:1", "e", {}),
+            TopicError,
+            "not a node id",
+        ),
+        (
+            lambda endpoint: endpoint.direct_broadcast("\ud800", "room:1", "e", {}),
+            TopicError,
+            "not a node id",
+        ),
         (lambda endpoint: endpoint.direct_broadcast("n", "$room", "e", {}), TopicError, "reserved"),
         (lambda endpoint: endpoint.subscribe("a*b"), TopicError, "not at its end"),
         (lambda endpoint: endpoint.subscribe("$nodes"), TopicError, "reserved"),
