@@ -206,7 +206,8 @@ class Session:
         Args:
             channel: one of this session's channels.
             event: what has happened to it.
-            codec, data: the response to its join, if this event refuses it.
+            codec: the codec of `data`.
+            data: the response to its join, if this event refuses it.
 
         Raises:
             PhaseError: if the event cannot happen in the channel's phase.

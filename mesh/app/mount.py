@@ -88,7 +88,10 @@ class Mount:
             )
         for each in subprotocols:
             if isinstance(subprotocols, str) or not isinstance(each, str) or not _TOKEN.match(each):
-                raise ApplicationError(f"{handler.__name__}: {subprotocols!r} is no list of sub-protocols")
+                raise ApplicationError(
+                    f"{handler.__name__}: subprotocols is {subprotocols!r}; want a list of tokens"
+                    " (RFC 9110 §5.6.2)"
+                )
         self.path = ""
         self.pattern = re.compile("")
         self.handler = handler

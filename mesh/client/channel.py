@@ -101,7 +101,7 @@ class ClientChannel:
             ChannelClosed: if the channel was left or joined before, or the client is closed.
         """
         if self._used:
-            raise ChannelClosed(f"{self.topic!r} was joined before; make another with client.channel")
+            raise ChannelClosed(f"{self.topic!r} was already joined; make another one with client.channel")
         self._used = True
         loop = asyncio.get_running_loop()
         first = self._first = loop.create_future()
@@ -161,7 +161,7 @@ class ClientChannel:
         """
         if inspect.iscoroutinefunction(callback):
             raise ChannelError(
-                f"the callback of {event!r} is a coroutine function; where you must wait, use `async for`"
+                f"the callback of {event!r} is a coroutine function; to wait in a handler, use `async for`"
             )
         callbacks = self._callbacks.setdefault(event, [])
         callbacks.append(callback)

@@ -275,7 +275,7 @@ class Driver:
         try:
             message = wire.decode(self._format, frame)
         except DecodeError as error:
-            log.warning("a message of the server cannot be read", address=self._address, reason=str(error))
+            log.warning("a server's message cannot be decoded", address=self._address, reason=str(error))
             return
         self.feed(message)
 

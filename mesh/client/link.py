@@ -129,7 +129,7 @@ class Link:
                     self._less.clear()
                     await self._less.wait()
         except TimeoutError:
-            log.warning("closed before all was sent", unsent_bytes=self._unsent_bytes)
+            log.warning("connection closed before all was sent", unsent_bytes=self._unsent_bytes)
 
     def hang_up(self, code: int, reason: str) -> None:
         """End the connection; the owner is told nothing more."""

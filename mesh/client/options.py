@@ -30,7 +30,7 @@ class Options:
         for name in ("reconnect_seconds", "rejoin_seconds"):
             steps = getattr(self, name)
             if not steps or any(not step >= 0 for step in steps):
-                raise SettingsError(f"{name} is {steps!r}; want one or more waits of at least 0 seconds")
+                raise SettingsError(f"{name} is {steps!r}; want one or more delays of at least 0 seconds")
 
 
 def step(steps: tuple[float, ...], tries: int) -> float:

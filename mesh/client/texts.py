@@ -51,7 +51,7 @@ def _pairs(params: Texts, parent: str) -> list[tuple[str, str]]:
 
 def _inner(values: dict[Any, Any], name: str, depth: int) -> Texts:
     if depth >= MAX_DEPTH:
-        raise SettingsError(f"params are nested more than {MAX_DEPTH} deep; a gateway reads no more")
+        raise SettingsError(f"params are nested more than {MAX_DEPTH} levels deep, which gateways reject")
     found: Texts = {}
     for key, value in values.items():
         text = "null" if key is None else _text(key, f"a key of {name}")
@@ -82,8 +82,8 @@ def _text(value: Any, name: str) -> str:
         return value.isoformat()
     if isinstance(value, os.PathLike):
         return str(value)
-    way_out = "decode them, or encode them as base64" if isinstance(value, bytes) else "make a text of it"
-    raise SettingsError(f"{name} is of type {type(value).__name__}, which is no text: {way_out}")
+    way_out = "decode them, or encode them as base64" if isinstance(value, bytes) else "convert it to text"
+    raise SettingsError(f"{name} is of type {type(value).__name__}, which has no string form: {way_out}")
 
 
 def _number(value: float) -> str:

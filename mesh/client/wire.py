@@ -66,14 +66,14 @@ def decode(format: Format, frame: Frame) -> Received:
     if format == "json" and frame.binary:
         return _from_binary(frame.data)
     if frame.binary is not (format == "msgpack"):
-        raise DecodeError("a text message; with format=msgpack the server sends binary ones")
+        raise DecodeError("a text message; with format=msgpack the server sends binary messages")
     read = _decode_msgpack if format == "msgpack" else _decode_json
     try:
         elements = read(frame.data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise DecodeError(f"not a V2 message: {error}") from None
     if len(elements) < 5:
-        raise DecodeError(f"a V2 message has five elements, this one {len(elements)}")
+        raise DecodeError(f"a V2 message has five elements; this one has {len(elements)}")
     return Received(*elements[:5])
 
 

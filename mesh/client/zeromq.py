@@ -90,7 +90,7 @@ class ZeroMQConnector:
         return connection
 
     async def aclose(self) -> None:
-        """End the context, after up to GOODBYE_MS milliseconds to send what is queued."""
+        """Terminate the context, after up to GOODBYE_MS milliseconds to send what is queued."""
         context, self._context = self._context, None
         if context is not None:
             await asyncio.shield(asyncio.to_thread(context.term))
@@ -201,12 +201,12 @@ class ZeroMQConnection:
     def _failed(self, frames: list[bytes]) -> None:
         event = parse_monitor_message(frames)["event"]
         if event & _HANDSHAKE_FAILURES:
-            reason = "the handshake failed (does the gateway want other CURVE keys?)"
+            reason = "the handshake failed (does the gateway require other CURVE keys?)"
         elif event == zmq.EVENT_CLOSED:
-            reason = "nobody listens there"
+            reason = "nothing listens at this address"
         else:
             self._drain.read_now()  # read what arrived before the end
-            reason = "the connection was cut"
+            reason = "the connection was lost"
         if self._end is None:
             self._end = ConnectionEnded(CUT, reason)
         self._arrived.set()

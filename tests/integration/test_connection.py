@@ -160,7 +160,7 @@ def test_invalid_arguments_raise():
             with pytest.raises(ChannelError, match="at least 1"):
                 pubsub.subscribe("room:1", max_queued=0)
             async with pubsub.subscribe("room:1") as broadcasts:
-                with pytest.raises(ChannelError, match="open already"):
+                with pytest.raises(ChannelError, match="is already open"):
                     await broadcasts.__aenter__()
 
     run(scenario)

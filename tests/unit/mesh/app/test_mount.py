@@ -24,9 +24,9 @@ def test_one_mount_may_stand_at_several_paths():
     ("options", "words"),
     [
         ({"websocket": False}, "without any transport"),
-        ({"subprotocols": "chat"}, "no list of sub-protocols"),
-        ({"subprotocols": ["with space"]}, "no list of sub-protocols"),
-        ({"subprotocols": [1]}, "no list of sub-protocols"),
+        ({"subprotocols": "chat"}, "want a list of tokens"),
+        ({"subprotocols": ["with space"]}, "want a list of tokens"),
+        ({"subprotocols": [1]}, "want a list of tokens"),
         (
             {"check_origin": False, "session": SessionCookie("s", lambda _: None, check_csrf=False)},
             "check_origin and check_csrf are both off",

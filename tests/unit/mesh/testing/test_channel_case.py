@@ -81,11 +81,11 @@ def test_a_failed_assertion_shows_what_was_received_instead(channel_case, room):
         assert all(word in str(caught.value) for word in words), str(caught.value)
     for n in range(60):
         room.push("shout", {"n": n})
-    with pytest.raises(AssertionError, match="and 11 pushes before") as caught:
+    with pytest.raises(AssertionError, match="and 11 earlier pushes") as caught:
         room.assert_push("never", timeout_seconds=0)
     assert "{'n': 59}" in str(caught.value)
     room.push("slow", {"seconds": 30})
-    with pytest.raises(AssertionError, match="still waiting; give timeout_seconds"):
+    with pytest.raises(AssertionError, match="still waiting; pass timeout_seconds"):
         room.assert_push("never", timeout_seconds=0.01)
     room.push("unknown")
 
@@ -143,7 +143,7 @@ def test_a_payload_its_serializer_cannot_carry_is_not_received():
         room.assert_push("picture", b"\x00")
     for room in (old, polling):
         room.refute_push("picture")
-        with pytest.raises(AssertionError, match="'picture' came too, but this client cannot receive it"):
+        with pytest.raises(AssertionError, match="'picture' was sent, but this client cannot receive it"):
             room.assert_push("picture")
     case.broadcast("room:1", "long" * 100, b"\x00")
     new.assert_push("long" * 100)

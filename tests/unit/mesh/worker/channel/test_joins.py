@@ -32,7 +32,7 @@ def test_a_join_that_takes_too_long_is_refused_and_cancelled(data, seconds):
         refused = await worker.wait(commands.Refused)
         assert (refused.channel, refused.data) == (1, b'{"reason":"join crashed"}')
         assert Patient.heard[-1][0] == "terminate"
-        assert "over 1 s, worker.join_timeout_seconds" in Patient.heard[-1][1]
+        assert "over 1 s (worker.join_timeout_seconds)" in Patient.heard[-1][1]
         assert (await worker.wait(commands.Joined)).channel == 2
 
     check()

@@ -27,7 +27,7 @@ def test_a_state_that_cannot_be_carried_names_the_class(state):
 def test_a_state_over_the_bound_names_size_and_bound():
     size = len(pack("Room", STATE, 1_000))
     assert pack("Room", STATE, size)
-    with pytest.raises(ChannelError, match=rf"Room\.snapshot makes {size} bytes; .* allows {size - 1}:"):
+    with pytest.raises(ChannelError, match=rf"Room\.snapshot has {size} bytes; .* allows {size - 1}:"):
         pack("Room", STATE, size - 1)
 
 
