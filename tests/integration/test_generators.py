@@ -11,7 +11,7 @@ from mesh.errors import MeshError
 from mesh.nodes.cli.main import application
 from mesh.nodes.generators.render import check_package, snake
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
