@@ -16,7 +16,7 @@ def test_control_characters_are_escaped_in_every_log_format(format):
             logging.basicConfig(level=logging.DEBUG, format="%(message)s")
         configure_logging("debug", sys.argv[1], "n")
         evil = "\\x1b[2J\\x9b0m\\x07\\r\\x00\\x85\\u2028"
-        log = get_logger("gateway.x")
+        log = get_logger("mesh.x")
         log.warning("a", topic=evil, params={evil: [evil]}, huge=10**10_000, data=evil.encode())
         logging.getLogger("tornado.general").warning("b %s", evil)
         try:
