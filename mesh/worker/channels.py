@@ -33,9 +33,7 @@ from mesh.worker.topic_members import LocalMembers
 log = get_logger(__name__)
 
 NO_ROUTE = {"reason": "unmatched topic"}
-
-Servers = dict[int, ChannelServer]
-"""The channels of one link, by number."""
+Servers = dict[int, ChannelServer]  # the channels of one link, by number
 
 
 class Channels:
