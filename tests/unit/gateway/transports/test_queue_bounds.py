@@ -22,7 +22,8 @@ class Hub:
     def __init__(self):
         self.received_messages, self.gone = [], []
 
-    def connect(self, client, mount): ...
+    def connect(self, mount, id, assigns, encoding, transport, outbox):
+        return SimpleNamespace(mount=mount, id=id, transport=transport, outbox=outbox)
 
     def received(self, client, data, binary):
         self.received_messages.append(data)
