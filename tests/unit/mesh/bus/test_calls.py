@@ -172,7 +172,7 @@ def test_a_call_to_a_node_that_is_gone_fails_at_once():
     async def scenario():
         asker, counter = pair(Net(), is_gone=lambda node: node == "b")
         began = asyncio.get_running_loop().time()
-        with pytest.raises(NodeGoneError, match="b is gone"):
+        with pytest.raises(NodeGoneError, match="b has stopped"):
             await asker.call("b", "count", b"x", 12)
         assert asyncio.get_running_loop().time() == began
         assert counter.asked == []
