@@ -1,5 +1,7 @@
 """What a meta may contain, and the copies of metas that applications are given."""
 
+from itertools import chain, repeat
+
 from mesh import payloads
 from mesh.errors import DecodeError, PayloadError
 from mesh.messages import MSGPACK
@@ -8,6 +10,7 @@ from mesh.tracker import messages
 from mesh.tracker.state import Meta
 
 MAX_META_BYTES = 10_000
+_NESTED = frozenset({dict, list})
 
 
 def checked(meta: Meta) -> Meta:
@@ -37,12 +40,19 @@ def copied(meta: Meta) -> Meta:
     at any depth.
     """
     copy = meta.copy()
-    for key, value in meta.items():
-        if type(value) in (dict, list):
-            copy[key] = payloads.decode(MSGPACK, messages.encode(value))
+    if not _NESTED.isdisjoint(map(type, meta.values())):
+        for key, value in meta.items():
+            if type(value) in _NESTED:
+                copy[key] = payloads.decode(MSGPACK, messages.encode(value))
     return copy
 
 
 def copied_keys(keys: dict[str, list[Meta]]) -> dict[str, list[Meta]]:
-    """Key → copies of its metas."""
-    return {key: [copied(meta) for meta in metas] for key, metas in keys.items()}
+    """Key → copies of its metas.
+
+    Every join of a topic usually lists it, so this loops in C: it asks of all metas at once whether any
+    nests, and if none does no Python code runs for a member, instead of 66 bytecodes.
+    """
+    values = chain.from_iterable(map(dict.values, chain.from_iterable(keys.values())))
+    copy = dict.copy if _NESTED.isdisjoint(map(type, values)) else copied
+    return dict(zip(keys, map(list, map(map, repeat(copy), keys.values())), strict=True))
