@@ -1,28 +1,24 @@
 """All channels of a worker, by link and number: commands of the links come in, commands for them go out."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import Context
 from typing import Any
 
-from mesh import contexts, payloads
 from mesh.bus.contract import Bus
 from mesh.channel import Channel, RemoteChannel
 from mesh.debug import ChannelInfo
 from mesh.endpoint import Endpoint
-from mesh.errors import WireError
 from mesh.link import commands
 from mesh.pubsub import PubSub
 from mesh.routes import Route
 from mesh.settings import WorkerSettings
-from mesh.socket import Socket
 from mesh.telemetry import counters, get_logger
-from mesh.worker.channel.assigns import joined_assigns
 from mesh.worker.channel.mailbox import MailboxLimits
+from mesh.worker.channel.opening import open_channel
 from mesh.worker.channel.server import ChannelServer
 from mesh.worker.handoff.coordinator import HandoffCoordinator, MovableServer
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
-from mesh.worker.handoff.state import TrackedPresence
 from mesh.worker.presence.registry import PresenceRegistry, no_presences
 from mesh.worker.presence.server import LocalBroadcast
 from mesh.worker.push_pauses import PushPauses
@@ -30,8 +26,6 @@ from mesh.worker.runners import Runners
 from mesh.worker.topic_members import LocalMembers
 
 log = get_logger("mesh.channels")
-
-NO_ROUTE = {"reason": "unmatched topic"}
 
 Servers = dict[int, ChannelServer]
 """The channels of one link, by number."""
@@ -206,37 +200,11 @@ class Channels:
         if join.channel in servers:
             self.malformed(link, join.channel)
             return
-        route = self._route(join)
-        if route is None:
-            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
-            return
-        try:
-            assigns = joined_assigns(join, route.assigns)
-        except (WireError, TypeError):
-            log.error("join with unreadable assigns refused", topic=join.topic)
-            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
-            return
-        socket = Socket(join.socket_id, assigns, join.transport, join.serializer)
-        context = contexts.fresh()
-        server = context.run(self._make, link, join, route.channel, socket, context)
-        if server is not None:
-            servers[join.channel] = server
-
-    def _make(
-        self, link: bytes, join: commands.Join, channel: type[Channel], socket: Socket, context: Context
-    ) -> ChannelServer | None:
-        try:
-            return ChannelServer(self, link, join, channel, socket, context)
-        except Exception as error:
-            log.error("channel could not be made", topic=join.topic, exc_info=error)
-            crashed = payloads.encode({"reason": "join crashed"})
-            self.send(link, commands.Refused(join.channel, *crashed))
-            return None
-
-    def _route(self, join: commands.Join) -> Route[type[Channel]] | None:
-        mount = self.endpoint.mounts.get(join.mount)
-        route = mount.routes.find(join.topic) if mount is not None else None
-        return None if route is None or issubclass(route.channel, RemoteChannel) else route
+        opened = open_channel(self, self.endpoint, link, join)
+        if type(opened) is commands.Refused:
+            self.send(link, opened)
+        else:
+            servers[join.channel] = opened
 
     def server(self, link: bytes, number: int) -> ChannelServer | None:
         """The channel of that number on a link, while it lives."""
@@ -265,15 +233,12 @@ class Channels:
 
     def remove(self, server: MovableServer) -> None:
         """The channel has ended, or has moved: no command and no broadcast is for it any longer."""
-        self.handoffs.over(server)
+        if self.handoffs.begun:
+            self.handoffs.over(server)
         servers, number = self._by_link.get(server.context.link), server.context.number
         if servers is not None and servers.get(number) is server:
             del servers[number]
         self.members.remove(server)
-
-    def untrack(self, owner: Hashable) -> None:
-        """End all presences of a channel that has ended."""
-        self.presences.untrack_all(owner)
 
     # For channels that move
 
@@ -290,14 +255,6 @@ class Channels:
         """What the route of a topic assigns."""
         route = self.endpoint.mounts[mount].routes.find(topic)
         return route.assigns if route is not None else {}
-
-    def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
-        """The presences of a channel that moves."""
-        return self.presences.tracked(owner)
-
-    def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
-        """Track the presences of a channel that came from another worker."""
-        self.presences.move_in(owner, tracked)
 
     def move_out(self, server: MovableServer) -> None:
         """A channel has moved: its presences stay until another worker tracks them."""

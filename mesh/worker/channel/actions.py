@@ -48,8 +48,7 @@ class Living(Served, MovableServer, Protocol):
 
 
 def _queue_last(server: Living, ending: Ending) -> None:
-    server.mailbox.put_back()
-    server.mailbox.post(ending.mail)
+    server.mailbox.post_last(ending.mail)
 
 
 def _queue_again(server: Living, ending: Ending) -> None:
@@ -88,7 +87,7 @@ def _release(server: Living, _: Ending) -> None:
 
 def _release_for_good(server: Living, _: Ending) -> None:
     server.context.unsubscribe_all()
-    server.worker.untrack(server.context)
+    server.worker.presences.untrack_all(server.context)
     # Whoever still holds the server keeps nothing alive that callbacks put into context variables.
     server.execution_context = Context()
 
@@ -141,7 +140,10 @@ ACTIONS: dict[Action, Callable[[Living, Ending], None]] = {
 """All but TERMINATE, which the server awaits where it stands."""
 
 STEPS = {
-    actions: tuple(ACTIONS[each] for each in actions if each is not Action.TERMINATE)
+    actions: (
+        tuple(ACTIONS[each] for each in actions if each is not Action.TERMINATE),
+        Action.TERMINATE in actions,
+    )
     for _, actions in TABLE.values()
 }
-"""The functions for each sequence of actions in the table."""
+"""For each sequence of actions in the table: their functions, and whether `terminate` is due then."""

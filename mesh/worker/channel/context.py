@@ -222,7 +222,7 @@ class WorkerContext:
 
     def unsubscribe_all(self) -> None:
         """End all subscriptions."""
-        for topic in self.subscriptions:
+        for topic in tuple(self._subscriptions or ()):
             self.unsubscribe(topic)
 
     def release(self) -> None:

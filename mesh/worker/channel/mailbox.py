@@ -135,16 +135,17 @@ class Mailbox:
         first: the first mail. The owner takes it without being woken.
 
     Attributes:
+        queue: what waits, the oldest first; written here only.
         busy: whether the owner is at work, or was woken.
         reading_paused: whether the gateway was asked not to read from the client.
     """
 
-    __slots__ = ("_aside", "_bytes", "_limits", "_owner", "_queue", "busy", "reading_paused")
+    __slots__ = ("_aside", "_bytes", "_limits", "_owner", "busy", "queue", "reading_paused")
 
     def __init__(self, owner: MailboxOwner, limits: MailboxLimits, first: Any) -> None:
         self._owner: MailboxOwner = owner
         self._limits = limits
-        self._queue: deque[Any] = deque((first,))
+        self.queue: deque[Any] = deque((first,))
         self._bytes = 0
         # Pushes that came while none may be handled; None: they may.
         self._aside: deque[commands.Push] | None = None
@@ -154,7 +155,7 @@ class Mailbox:
     @property
     def waiting(self) -> int:
         """How many messages wait."""
-        return len(self._queue) + (len(self._aside) if self._aside else 0)
+        return len(self.queue) + (len(self._aside) if self._aside else 0)
 
     @property
     def waiting_bytes(self) -> int:
@@ -164,15 +165,15 @@ class Mailbox:
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._queue is _CLOSED
+        return self.queue is _CLOSED
 
     def count(self, *kinds: type[Any]) -> int:
         """How many messages of these types wait."""
-        return sum(type(mail) in kinds for mail in self._queue)
+        return sum(type(mail) in kinds for mail in self.queue)
 
     def post(self, mail: Any) -> None:
         """Queue mail. Over the bound the channel ends, and nothing else does. Dropped once it is closed."""
-        queue = self._queue
+        queue = self.queue
         if len(queue) >= self._limits.max_messages:
             self._owner.overflow("worker.max_mailbox_messages", self._limits.max_messages)
             return
@@ -186,19 +187,22 @@ class Mailbox:
         self._bytes = size = self._bytes + len(mail.data)
         self.post(mail)
         limits = self._limits
-        if size > limits.pause_bytes or len(self._queue) > limits.pause_messages or self._aside is not None:
+        if size > limits.pause_bytes or len(self.queue) > limits.pause_messages or self._aside is not None:
             self._check_limits()
+
+    def post_last(self, mail: Any) -> None:
+        """As `post`, for the client's last message: the pushes that were set aside came before it."""
+        if self._aside is not None:
+            self.put_back()
+        self.post(mail)
 
     def requeue(self, mail: Any) -> None:
         """Queue again, behind all else, what was taken just now."""
-        self._queue.append(mail)
+        self.queue.append(mail)
 
     def take(self) -> Any:
-        """The next mail, SET_ASIDE for a push that must wait, or None if nothing waits."""
-        queue = self._queue
-        if not queue:
-            return None
-        mail = queue.popleft()
+        """The next mail in `queue`, which has some; SET_ASIDE for a push that must wait."""
+        mail = self.queue.popleft()
         if type(mail) in SIZED:
             if self._aside is not None and type(mail) is commands.Push:
                 self._aside.append(mail)
@@ -208,7 +212,7 @@ class Mailbox:
 
     def rest(self) -> bool:
         """The owner has handled some mail; returns whether there is more, for which it must go on."""
-        self.busy = bool(self._queue)
+        self.busy = bool(self.queue)
         return self.busy
 
     def set_pushes_aside(self) -> None:
@@ -220,14 +224,14 @@ class Mailbox:
         """Hand out pushes again, those that were set aside first."""
         aside, self._aside = self._aside, None
         if aside:
-            self._queue.extendleft(reversed(aside))
+            self.queue.extendleft(reversed(aside))
             if not self.busy:
                 self.busy = True
                 self._owner.wake()
 
     def close(self) -> None:
         """Drop what waits and all that comes."""
-        self._queue = _CLOSED
+        self.queue = _CLOSED
         self._aside = None
         self._bytes = 0
         self._owner = _NOBODY
