@@ -201,7 +201,7 @@ class Channels:
             self.malformed(link, join.channel)
             return
         opened = open_channel(self, self.endpoint, link, join)
-        if type(opened) is commands.Refused:
+        if isinstance(opened, commands.Refused):
             self.send(link, opened)
         else:
             servers[join.channel] = opened
@@ -235,7 +235,8 @@ class Channels:
         """The channel has ended, or has moved: no command and no broadcast is for it any longer."""
         if self.handoffs.begun:
             self.handoffs.over(server)
-        servers, number = self._by_link.get(server.context.link), server.context.number
+        context = server.context
+        servers, number = self._by_link.get(context.link), context.number
         if servers is not None and servers.get(number) is server:
             del servers[number]
         self.members.remove(server)

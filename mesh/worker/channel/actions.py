@@ -81,12 +81,14 @@ def _say(server: Living, ending: Ending) -> None:
 
 
 def _release(server: Living, _: Ending) -> None:
+    server.mailbox.close()
     server.worker.remove(server)
     server.context.release()
 
 
 def _release_for_good(server: Living, _: Ending) -> None:
-    server.context.unsubscribe_all()
+    if server.context.subscriptions:
+        server.context.unsubscribe_all()
     server.worker.presences.untrack_all(server.context)
     # Whoever still holds the server keeps nothing alive that callbacks put into context variables.
     server.execution_context = Context()

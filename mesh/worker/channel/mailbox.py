@@ -8,11 +8,13 @@ ends. While a topic is paused its channels' pushes are set aside, all other mail
 from collections import deque
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from mesh.link import commands
 from mesh.settings import WorkerSettings
 
 
-class InterceptedBroadcast(NamedTuple):
+class InterceptedBroadcast(msgspec.Struct, frozen=True):
     """A broadcast on the channel's topic whose event it intercepts, for `handle_out`."""
 
     event: str
@@ -20,7 +22,7 @@ class InterceptedBroadcast(NamedTuple):
     data: bytes
 
 
-class SubscribedBroadcast(NamedTuple):
+class SubscribedBroadcast(msgspec.Struct, frozen=True):
     """A broadcast on another topic, to which the channel subscribed, for `handle_info`."""
 
     topic: str
@@ -29,19 +31,19 @@ class SubscribedBroadcast(NamedTuple):
     data: bytes
 
 
-class InfoMessage(NamedTuple):
+class InfoMessage(msgspec.Struct, frozen=True):
     """What the channel sent itself, for `handle_info`."""
 
     message: Any
 
 
-class ClientGone(NamedTuple):
+class ClientGone(msgspec.Struct, frozen=True):
     """The client is gone: its last message."""
 
     reason: str
 
 
-class StopRequested(NamedTuple):
+class StopRequested(msgspec.Struct, frozen=True):
     """`stop` was called while no callback ran."""
 
     reason: str

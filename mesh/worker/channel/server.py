@@ -43,6 +43,7 @@ MAILS_PER_RUN = 8
 MAILS_PER_EMPTYING_RUN = 256
 """Of one that moves as soon as its mailbox is empty: more than come meanwhile."""
 NOTHING = Ending()
+LEFT = Ending("left", commands.Closed)
 STATUS = {
     Phase.JOINING: "joining",
     Phase.RESTORING: "joining",
@@ -287,7 +288,7 @@ class ChannelServer:
         context.send_command(
             commands.Reply(context.number, context.after(), leave.ref, "ok", 0, payloads.EMPTY)
         )
-        return self.end(Event.LEFT, Ending("left", commands.Closed))
+        return self.end(Event.LEFT, LEFT)
 
     def _handle_client_gone(self, gone: ClientGone) -> Coroutine[Any, Any, None]:
         return self.end(Event.LEFT, Ending(gone.reason))

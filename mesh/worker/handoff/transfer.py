@@ -70,7 +70,7 @@ async def hand_over(server: Transferred) -> None:
 def _move_out(server: Transferred, snapshot: Any, seen: dict[str, int]) -> None:
     worker, context, channel = server.worker, server.context, server.channel
     name, tracked = type(channel).__name__, worker.presences.tracked(context)
-    state = HandoffState(snapshot, context.subscriptions, tracked, seen)
+    state = HandoffState(snapshot, tuple(context.subscriptions or ()), tracked, seen)
     data = pack(name, state, worker.settings.max_snapshot_bytes)
     assigns = pack_assigns(name, channel.assigns, worker.assigns_of(server.mount, context.topic))
     _count_dropped(server)
