@@ -108,7 +108,7 @@ class Subscription:
         self._news = asyncio.Event()
         self._entered = False
         self._ended = False
-        self._behind = False
+        self._dropped_in_a_row = 0  # since the queue was last empty
 
     async def __aenter__(self) -> Self:
         """Subscribe; return when the subscription is in force."""
@@ -171,15 +171,15 @@ class Subscription:
     def _drop(self) -> None:
         self.dropped += 1
         counters.count("subscription_broadcasts_dropped")
-        if not self._behind:
-            self._behind = True
+        self._dropped_in_a_row += 1
+        if self._dropped_in_a_row == 1:
             log.warning("a subscription is not read in time", pattern=self.pattern, limit=self._max_queued)
 
     def _take(self) -> Broadcast | None:
         topic, header, data = self._queue.popleft()
         self._bytes -= len(data)
         if not self._queue:
-            self._behind = False
+            self._dropped_in_a_row = 0
         try:
             if header.event in CONTROL:
                 raise DecodeError(f"event {header.event!r} is reserved by the protocol")

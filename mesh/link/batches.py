@@ -78,7 +78,7 @@ class Batches:
 
     __slots__ = (
         "_blocked_since", "_bounds", "_bytes", "_commands", "_context", "_encoded", "_encoded_bytes",
-        "_on_behind", "_overflow", "_placeholder", "_scheduled", "_send", "behind", "closed", "count",
+        "_next_flush", "_on_behind", "_overflow", "_placeholder", "_send", "behind", "closed", "count",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +102,7 @@ class Batches:
         self._encoded_bytes = 0
         self._bytes = 0
         self._blocked_since: float | None = None
-        self._scheduled = False
+        self._next_flush: asyncio.Handle | None = None
         self._context = contexts.fresh()  # not that of the caller, which may be a channel's
 
     @property
@@ -121,13 +121,12 @@ class Batches:
             self._encode()
             if not self.behind and self.waiting_bytes > self._bounds.pause_bytes:
                 self._tell(True)  # at once: callbacks could produce much more before the next flush
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush, context=self._context)
+        if self._next_flush is None:
+            self._next_flush = asyncio.get_running_loop().call_soon(self.flush, context=self._context)
 
     def flush(self) -> None:
         """Send all waiting commands, in order."""
-        self._scheduled = False
+        self._next_flush = None
         if self.closed:
             return
         encoded = self._encoded
@@ -160,8 +159,7 @@ class Batches:
             self._tell(True)
         elif self.behind and self.waiting_bytes <= mark // 2:
             self._tell(False)
-        self._scheduled = True
-        loop.call_later(RETRY_SECONDS, self.flush)
+        self._next_flush = loop.call_later(RETRY_SECONDS, self.flush)
 
     def _tell(self, behind: bool) -> None:
         self.behind = behind

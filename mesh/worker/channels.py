@@ -1,29 +1,23 @@
 """All channels of a worker, by link and number: handles the commands of links, and sends theirs."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import Context
 from typing import Any
 
-from mesh import contexts
-from mesh.app.channel import Channel, RemoteChannel
 from mesh.app.endpoint import Endpoint
 from mesh.app.pubsub import PubSub
-from mesh.app.routes import Route
-from mesh.app.socket import Socket
 from mesh.bus.contract import Bus
 from mesh.debug import ChannelInfo
-from mesh.errors import WireError
 from mesh.link import commands
 from mesh.protocol import payloads
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters, get_logger
-from mesh.worker.channel.assigns import joined_assigns
 from mesh.worker.channel.mailbox import MailboxLimits
+from mesh.worker.channel.opening import open_channel
 from mesh.worker.channel.server import ChannelServer
 from mesh.worker.handoff.coordinator import HandoffCoordinator, MovableServer
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
-from mesh.worker.handoff.state import TrackedPresence
 from mesh.worker.presence.registry import PresenceRegistry, no_presences
 from mesh.worker.presence.server import LocalBroadcast
 from mesh.worker.push_pauses import PushPauses
@@ -32,8 +26,8 @@ from mesh.worker.topic_members import LocalMembers
 
 log = get_logger(__name__)
 
-NO_ROUTE = {"reason": "unmatched topic"}
-Servers = dict[int, ChannelServer]  # the channels of one link, by number
+Servers = dict[int, ChannelServer]
+"""The channels of one link, by number."""
 
 
 class Channels:
@@ -205,37 +199,11 @@ class Channels:
         if join.channel in servers:
             self.malformed(link, join.channel)
             return
-        route = self._route(join)
-        if route is None:
-            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
-            return
-        try:
-            assigns = joined_assigns(join, route.assigns)
-        except (WireError, TypeError):
-            log.error("join with unreadable assigns refused", topic=join.topic)
-            self.send(link, commands.Refused(join.channel, *payloads.encode(NO_ROUTE)))
-            return
-        socket = Socket(join.socket_id, assigns, join.transport, join.serializer)
-        context = contexts.fresh()
-        server = context.run(self._make, link, join, route.channel, socket, context)
-        if server is not None:
-            servers[join.channel] = server
-
-    def _make(
-        self, link: bytes, join: commands.Join, channel: type[Channel], socket: Socket, context: Context
-    ) -> ChannelServer | None:
-        try:
-            return ChannelServer(self, link, join, channel, socket, context)
-        except Exception as error:
-            log.error("channel could not be made", topic=join.topic, exc_info=error)
-            crashed = payloads.encode({"reason": "join crashed"})
-            self.send(link, commands.Refused(join.channel, *crashed))
-            return None
-
-    def _route(self, join: commands.Join) -> Route[type[Channel]] | None:
-        mount = self.endpoint.mounts.get(join.mount)
-        route = mount.routes.find(join.topic) if mount is not None else None
-        return None if route is None or issubclass(route.channel, RemoteChannel) else route
+        opened = open_channel(self, self.endpoint, link, join)
+        if isinstance(opened, commands.Refused):
+            self.send(link, opened)
+        else:
+            servers[join.channel] = opened
 
     def server(self, link: bytes, number: int) -> ChannelServer | None:
         """Return the live channel with that number on a link, or None."""
@@ -264,15 +232,13 @@ class Channels:
 
     def remove(self, server: MovableServer) -> None:
         """Remove a channel that has ended or moved: it receives no commands and broadcasts any longer."""
-        self.handoffs.over(server)
-        servers, number = self._by_link.get(server.context.link), server.context.number
+        if self.handoffs.begun:
+            self.handoffs.over(server)
+        context = server.context
+        servers, number = self._by_link.get(context.link), context.number
         if servers is not None and servers.get(number) is server:
             del servers[number]
         self.members.remove(server)
-
-    def untrack(self, owner: Hashable) -> None:
-        """End all presences of a channel that has ended."""
-        self.presences.untrack_all(owner)
 
     # Moving channels
 
@@ -289,14 +255,6 @@ class Channels:
         """Return the assigns of the route for a topic."""
         route = self.endpoint.mounts[mount].routes.find(topic)
         return route.assigns if route is not None else {}
-
-    def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
-        """Return the presences of a channel that moves."""
-        return self.presences.tracked(owner)
-
-    def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
-        """Track the presences of a channel that came from another worker."""
-        self.presences.move_in(owner, tracked)
 
     def move_out(self, server: MovableServer) -> None:
         """Keep the presences of a channel that has moved until another worker tracks them."""

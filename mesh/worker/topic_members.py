@@ -130,7 +130,8 @@ class LocalMembers:
 
     def remove(self, member: Member) -> None:
         """Remove a channel that has ended."""
-        topic, link = member.context.local_topic, member.context.link
+        context = member.context
+        topic, link = context.local_topic, context.link
         if topic is None or topic.members.pop(member, self) is self:
             return
         carried, since = topic.links[link]
@@ -138,7 +139,7 @@ class LocalMembers:
             topic.links[link] = carried - 1, since
         else:
             del topic.links[link]
-        name = member.context.topic
+        name = context.topic
         if not topic.members and self._topics.get(name) is topic:
             del self._topics[name]
 

@@ -50,7 +50,7 @@ class SocketReader:
         self._handle = handle
         self._descriptor = int(socket.getsockopt(zmq.FD))
         self._loop = asyncio.get_running_loop()
-        self._scheduled = False
+        self._next_turn: asyncio.Handle | None = None
         self._closed = False
         self._context = contexts.fresh()  # not that of the caller, which may be a channel's
 
@@ -70,9 +70,8 @@ class SocketReader:
 
         A failed attempt also processes the socket's events and may have consumed the edge.
         """
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._ready, context=self._context)
+        if self._next_turn is None:
+            self._next_turn = self._loop.call_soon(self._ready, context=self._context)
 
     def read_now(self) -> None:
         """Read everything that has arrived, at once: before closing a socket whose peer is gone."""
@@ -81,11 +80,11 @@ class SocketReader:
             self._ready()
 
     def _readable(self) -> None:
-        if not self._scheduled:  # otherwise a read is scheduled, or this turn's share is used up
+        if self._next_turn is None:  # otherwise a read is scheduled, or this turn's share is used up
             self._ready()
 
     def _ready(self) -> None:
-        self._scheduled = False
+        self._next_turn = None
         if self._closed:
             return
         socket, handle = self._socket, self._handle

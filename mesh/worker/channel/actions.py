@@ -50,8 +50,7 @@ class Living(Served, MovableServer, Protocol):
 
 
 def _queue_last(server: Living, ending: Ending) -> None:
-    server.mailbox.put_back()
-    server.mailbox.post(ending.mail)
+    server.mailbox.post_last(ending.mail)
 
 
 def _queue_again(server: Living, ending: Ending) -> None:
@@ -88,13 +87,15 @@ def _release(server: Living, _: Ending) -> None:
     if server.kill_timer is not None:
         server.kill_timer.cancel()
         server.kill_timer = None  # it refers to the server
+    server.mailbox.close()
     server.worker.remove(server)
     server.context.release()
 
 
 def _release_for_good(server: Living, _: Ending) -> None:
-    server.context.unsubscribe_all()
-    server.worker.untrack(server.context)
+    if server.context.subscriptions:
+        server.context.unsubscribe_all()
+    server.worker.presences.untrack_all(server.context)
     # Objects in context variables are freed even if someone still holds the server.
     server.execution_context = Context()
 
@@ -147,7 +148,10 @@ ACTIONS: dict[Action, Callable[[Living, Ending], None]] = {
 """All actions except TERMINATE, which the server awaits itself."""
 
 STEPS = {
-    actions: tuple(ACTIONS[each] for each in actions if each is not Action.TERMINATE)
+    actions: (
+        tuple(ACTIONS[each] for each in actions if each is not Action.TERMINATE),
+        Action.TERMINATE in actions,
+    )
     for _, actions in TABLE.values()
 }
-"""The functions for each sequence of actions in the table."""
+"""For each sequence of actions in the table: their functions, and whether `terminate` is due then."""

@@ -20,6 +20,8 @@ def joined_assigns(join: commands.Join, route: Mapping[str, Any]) -> dict[str, A
         WireError: if the assigns in the join cannot be decoded.
     """
     assigns = decode_assigns(join.assigns)
+    if not route:
+        return assigns
     given: dict[str, Any] = _copied(dict(route))
     return given | assigns if join.moved else assigns | given
 

@@ -6,6 +6,9 @@ from mesh.app.channel import Channel
 from mesh.app.replies import Reply
 from mesh.errors import ChannelError
 
+_NO_PAYLOAD = Reply()
+"""What most joins answer: one for all, because nobody changes it."""
+
 
 def join_reply(channel: Channel, result: Any) -> Reply:
     """Return the reply to a join; its status says whether the join is accepted.
@@ -14,7 +17,7 @@ def join_reply(channel: Channel, result: Any) -> Reply:
         ChannelError: if `join` must not return this.
     """
     if result is None:
-        return Reply()
+        return _NO_PAYLOAD
     if isinstance(result, Reply) and result.status in ("ok", "error"):
         return result
     if isinstance(result, dict):

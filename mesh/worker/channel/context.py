@@ -49,12 +49,13 @@ class WorkerContext:
         push_ref: the ref of the push being handled; NO_PUSH if there is none.
         stop_reason: the reason of a `stop` that takes effect after the running callback.
         silence_seconds: the silence after which TIMEOUT is due, starting when the running callback ends.
+        subscriptions: the other topics that the channel subscribed to; None if it never did.
     """
 
     __slots__ = (
-        "_codec", "_last_sent", "_life", "_name", "_silence", "_socket", "_subscriptions", "_timers",
-        "_worker", "link", "local_topic", "mailbox", "muted", "number", "push_ref", "silence_seconds",
-        "stop_reason", "topic",
+        "_codec", "_last_sent", "_life", "_name", "_silence", "_socket", "_timers", "_worker", "link",
+        "local_topic", "mailbox", "muted", "number", "push_ref", "silence_seconds", "stop_reason",
+        "subscriptions", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -84,7 +85,7 @@ class WorkerContext:
         self.push_ref: Any = NO_PUSH
         self._silence: asyncio.TimerHandle | None = None
         self._timers: set[asyncio.TimerHandle] | None = None
-        self._subscriptions: set[str] | None = None
+        self.subscriptions: set[str] | None = None
 
     def push(self, event: str, payload: Any) -> None:
         """Send an event to this client."""
@@ -194,23 +195,18 @@ class WorkerContext:
         """Pass broadcasts on `topic` to `handle_info`."""
         self.require_live("subscribe")
         future = self._worker.members.subscribe(self, topic)
-        if self._subscriptions is None:
-            self._subscriptions = set()
-        self._subscriptions.add(topic)
+        if self.subscriptions is None:
+            self.subscriptions = set()
+        self.subscriptions.add(topic)
         return future
 
     def unsubscribe(self, topic: str) -> None:
         """Undo `subscribe`."""
-        if self._subscriptions and topic in self._subscriptions:
-            self._subscriptions.discard(topic)
+        if self.subscriptions and topic in self.subscriptions:
+            self.subscriptions.discard(topic)
             self._worker.members.unsubscribe(self, topic)
 
     # The channel's subscriptions and presences in the worker
-
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        """The topics that the channel subscribed to."""
-        return tuple(self._subscriptions or ())
 
     def require_live(self, verb: str) -> None:
         """Raise ChannelError if the channel has ended or moved: additions would never be removed."""
@@ -222,7 +218,7 @@ class WorkerContext:
 
     def unsubscribe_all(self) -> None:
         """End all subscriptions."""
-        for topic in self.subscriptions:
+        for topic in tuple(self.subscriptions or ()):
             self.unsubscribe(topic)
 
     def release(self) -> None:
@@ -232,7 +228,7 @@ class WorkerContext:
         if self._timers:
             for timer in self._timers:
                 timer.cancel()
-        if self._subscriptions:
+        if self.subscriptions:
             self.unsubscribe_all()
 
     # Sending
@@ -248,6 +244,8 @@ class WorkerContext:
 
     def encode_reply(self, status: str, payload: Any) -> tuple[int, bytes]:
         """(codec, bytes) of a reply. Raises PayloadError for what this client cannot receive."""
+        if not payload and type(payload) is dict and self._codec == JSON:  # most joins, many pushes
+            return JSON, payloads.EMPTY
         codec, data = payloads.encode(payload, self._codec)
         if codec == BINARY:
             self._require_binary(self.topic, status)

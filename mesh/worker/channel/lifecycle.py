@@ -30,7 +30,9 @@ Nothing else is allowed: the server (server.py) treats a PhaseError as a crash o
 """
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from mesh.link import commands
 from mesh.phases import Phases, Table
@@ -98,13 +100,13 @@ class Action(Enum):
     CANCEL_CALLBACK = "cancel the callback that runs"
     KILL_LATER = "kill the channel if it has not ended within worker.kill_seconds"
     SAY = "tell the client how the channel ends"
-    RELEASE = "end its timers and subscriptions; no broadcast and no command finds it any longer"
+    RELEASE = "close its mailbox, end its timers and subscriptions; nothing finds it any longer"
     TERMINATE = "run terminate"
     TERMINATE_IN_TASK = "run terminate in a task, once the callback that runs has ended"
     RELEASE_FOR_GOOD = "end also what terminate has subscribed to, and all its presences"
 
 
-class Ending(NamedTuple):
+class Ending(msgspec.Struct, frozen=True):
     """The end of a channel, as its actions need to know it.
 
     Attributes:
@@ -137,7 +139,7 @@ _LEFT = {
 }
 
 _KILL = Phase.KILLED, (Action.CLOSE_MAILBOX, Action.CANCEL_CALLBACK, Action.TERMINATE_IN_TASK)
-_END = Phase.TERMINATING, (Action.CLOSE_MAILBOX, Action.SAY, Action.RELEASE, Action.TERMINATE)
+_END = Phase.TERMINATING, (Action.RELEASE, Action.SAY, Action.TERMINATE)
 
 TABLE: Table[Phase, Event, Action] = {
     # The client's last message
@@ -181,7 +183,7 @@ TABLE: Table[Phase, Event, Action] = {
         for phase in (Phase.JOINED, Phase.MOVING, Phase.EMPTYING)
     },
     (Phase.LEAVING, Event.HANDED_OVER): (Phase.LEAVING, ()),
-    (Phase.SNAPSHOTTING, Event.MOVED_OUT): (Phase.MOVED, (Action.CLOSE_MAILBOX, Action.RELEASE)),
+    (Phase.SNAPSHOTTING, Event.MOVED_OUT): (Phase.MOVED, (Action.RELEASE,)),
     (Phase.MOVED, Event.TAKEN_BACK): (Phase.TERMINATING, (Action.MUTE, Action.TERMINATE_IN_TASK)),
     # The end
     (Phase.KILLED, Event.CALLBACK_ENDED): (Phase.TERMINATING, (Action.RELEASE, Action.TERMINATE)),

@@ -9,11 +9,13 @@ handled.
 from collections import deque
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from mesh.link import commands
 from mesh.settings import WorkerSettings
 
 
-class InterceptedBroadcast(NamedTuple):
+class InterceptedBroadcast(msgspec.Struct, frozen=True):
     """A broadcast on the channel's topic whose event it intercepts, for `handle_out`."""
 
     event: str
@@ -21,7 +23,7 @@ class InterceptedBroadcast(NamedTuple):
     data: bytes
 
 
-class SubscribedBroadcast(NamedTuple):
+class SubscribedBroadcast(msgspec.Struct, frozen=True):
     """A broadcast on another topic, to which the channel subscribed, for `handle_info`."""
 
     topic: str
@@ -30,19 +32,19 @@ class SubscribedBroadcast(NamedTuple):
     data: bytes
 
 
-class InfoMessage(NamedTuple):
+class InfoMessage(msgspec.Struct, frozen=True):
     """A message that the channel sent to itself, for `handle_info`."""
 
     message: Any
 
 
-class ClientGone(NamedTuple):
+class ClientGone(msgspec.Struct, frozen=True):
     """The client is gone: its last message."""
 
     reason: str
 
 
-class StopRequested(NamedTuple):
+class StopRequested(msgspec.Struct, frozen=True):
     """`stop` was called while no callback ran."""
 
     reason: str
@@ -136,16 +138,17 @@ class Mailbox:
         first: the first mail; the owner takes it without being woken.
 
     Attributes:
+        queue: the waiting mail, oldest first; only the mailbox changes it.
         busy: whether the owner handles mail, or was woken to do so.
         reading_paused: whether the gateway was asked not to read from the client.
     """
 
-    __slots__ = ("_aside", "_bytes", "_limits", "_owner", "_queue", "busy", "reading_paused")
+    __slots__ = ("_aside", "_bytes", "_limits", "_owner", "busy", "queue", "reading_paused")
 
     def __init__(self, owner: MailboxOwner, limits: MailboxLimits, first: Any) -> None:
         self._owner: MailboxOwner = owner
         self._limits = limits
-        self._queue: deque[Any] = deque((first,))
+        self.queue: deque[Any] = deque((first,))
         self._bytes = 0
         # Pushes that arrived while pushes are paused; None if they are not.
         self._aside: deque[commands.Push] | None = None
@@ -155,7 +158,7 @@ class Mailbox:
     @property
     def waiting(self) -> int:
         """The number of messages that wait."""
-        return len(self._queue) + (len(self._aside) if self._aside else 0)
+        return len(self.queue) + (len(self._aside) if self._aside else 0)
 
     @property
     def waiting_bytes(self) -> int:
@@ -165,15 +168,15 @@ class Mailbox:
     @property
     def closed(self) -> bool:
         """Whether the mailbox was closed."""
-        return self._queue is _CLOSED
+        return self.queue is _CLOSED
 
     def count(self, *kinds: type[Any]) -> int:
         """Return how many messages of these types wait."""
-        return sum(type(mail) in kinds for mail in self._queue)
+        return sum(type(mail) in kinds for mail in self.queue)
 
     def post(self, mail: Any) -> None:
         """Queue mail; drop it if the mailbox is closed. Above a hard limit the channel ends."""
-        queue = self._queue
+        queue = self.queue
         if len(queue) >= self._limits.max_messages:
             self._owner.overflow("worker.max_mailbox_messages", self._limits.max_messages)
             return
@@ -187,19 +190,22 @@ class Mailbox:
         self._bytes = size = self._bytes + len(mail.data)
         self.post(mail)
         limits = self._limits
-        if size > limits.pause_bytes or len(self._queue) > limits.pause_messages or self._aside is not None:
+        if size > limits.pause_bytes or len(self.queue) > limits.pause_messages or self._aside is not None:
             self._check_limits()
+
+    def post_last(self, mail: Any) -> None:
+        """As `post`, for the client's last message: the pushes that were set aside came before it."""
+        if self._aside is not None:
+            self.put_back()
+        self.post(mail)
 
     def requeue(self, mail: Any) -> None:
         """Queue mail again, after all other mail."""
-        self._queue.append(mail)
+        self.queue.append(mail)
 
     def take(self) -> Any:
-        """Return the next mail, SET_ASIDE for a push that must wait, or None if nothing waits."""
-        queue = self._queue
-        if not queue:
-            return None
-        mail = queue.popleft()
+        """Return the next mail of `queue`, which must not be empty; SET_ASIDE for a push that must wait."""
+        mail = self.queue.popleft()
         if type(mail) in SIZED:
             if self._aside is not None and type(mail) is commands.Push:
                 self._aside.append(mail)
@@ -209,7 +215,7 @@ class Mailbox:
 
     def rest(self) -> bool:
         """The owner has handled some mail; return whether there is more, so that it must continue."""
-        self.busy = bool(self._queue)
+        self.busy = bool(self.queue)
         return self.busy
 
     def set_pushes_aside(self) -> None:
@@ -221,14 +227,14 @@ class Mailbox:
         """Hand out pushes again, beginning with those that were set aside."""
         aside, self._aside = self._aside, None
         if aside:
-            self._queue.extendleft(reversed(aside))
+            self.queue.extendleft(reversed(aside))
             if not self.busy:
                 self.busy = True
                 self._owner.wake()
 
     def close(self) -> None:
         """Drop all waiting and all future mail."""
-        self._queue = _CLOSED
+        self.queue = _CLOSED
         self._aside = None
         self._bytes = 0
         self._owner = _NOBODY

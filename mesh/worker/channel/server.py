@@ -7,6 +7,7 @@ Source: Phoenix.Channel.Server.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from contextvars import Context
 from time import perf_counter
 from typing import Any
@@ -22,7 +23,7 @@ from mesh.worker.channel import callbacks, lifecycle
 from mesh.worker.channel.actions import STEPS, terminate
 from mesh.worker.channel.callback_results import join_reply
 from mesh.worker.channel.context import WorkerContext
-from mesh.worker.channel.lifecycle import OVER, Action, Ending, Event, Phase
+from mesh.worker.channel.lifecycle import OVER, Ending, Event, Phase
 from mesh.worker.channel.mailbox import (
     ClientGone,
     InfoMessage,
@@ -42,6 +43,7 @@ MAILS_PER_RUN = 8
 MAILS_PER_EMPTYING_RUN = 256
 """The same for a channel that moves as soon as its mailbox is empty: more than arrive in the meantime."""
 NOTHING = Ending()
+LEFT = Ending("left", commands.Closed)
 STATUS = {
     Phase.JOINING: "joining",
     Phase.RESTORING: "joining",
@@ -184,9 +186,9 @@ class ChannelServer:
         most = 1 if runners.slow else MAILS_PER_RUN
         try:
             for _ in range(MAILS_PER_EMPTYING_RUN if self.life.phase is Phase.EMPTYING else most):
-                mail = mailbox.take()
-                if mail is None:
+                if not mailbox.queue:
                     break
+                mail = mailbox.take()
                 if context.silence_seconds is not None:
                     context.end_silence()
                 await HANDLERS[type(mail)](self, mail)
@@ -280,15 +282,17 @@ class ChannelServer:
 
     # Ending
 
-    async def _handle_leave(self, leave: commands.Leave) -> None:
+    # These two return what `end` returns, for `run` to await: no coroutine around another.
+
+    def _handle_leave(self, leave: commands.Leave) -> Coroutine[Any, Any, None]:
         context = self.context
         context.send_command(
             commands.Reply(context.number, context.after(), leave.ref, "ok", 0, payloads.EMPTY)
         )
-        await self.end(Event.LEFT, Ending("left", commands.Closed))
+        return self.end(Event.LEFT, LEFT)
 
-    async def _handle_client_gone(self, gone: ClientGone) -> None:
-        await self.end(Event.LEFT, Ending(gone.reason))
+    def _handle_client_gone(self, gone: ClientGone) -> Coroutine[Any, Any, None]:
+        return self.end(Event.LEFT, Ending(gone.reason))
 
     async def _handle_stop(self, stop: StopRequested) -> None:
         await self._stop(stop.reason)
@@ -316,10 +320,10 @@ class ChannelServer:
 
     def change(self, event: Event, ending: Ending = NOTHING) -> bool:
         """Enter the next phase and carry out its actions; return whether `terminate` must be called."""
-        due = self.life.handle(event)
-        for carry_out in STEPS[due]:
+        steps, terminates = STEPS[self.life.handle(event)]
+        for carry_out in steps:
             carry_out(self, ending)
-        return Action.TERMINATE in due
+        return terminates
 
 
 HANDLERS: dict[type[Any], Any] = {

@@ -33,8 +33,25 @@ class ContextWorker(Protocol):
         """Queue a command for the gateway at a link; return the number of commands sent there."""
 
 
+class Presences(Protocol):
+    """What is asked of the presences of all channels. PresenceRegistry implements it."""
+
+    def untrack_all(self, owner: Hashable) -> None:
+        """End the presences of a channel that has ended."""
+
+    def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
+        """The presences of a channel."""
+
+    def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
+        """Track the presences of a channel that was handed over."""
+
+
 class ServerWorker(ContextWorker, Protocol):
     """What a channel's server needs from its worker."""
+
+    @property
+    def presences(self) -> Presences:
+        """Of its channels."""
 
     @property
     def settings(self) -> WorkerSettings:
@@ -64,17 +81,8 @@ class ServerWorker(ContextWorker, Protocol):
     def remove(self, server: MovableServer) -> None:
         """Remove a channel that has ended or moved."""
 
-    def untrack(self, owner: Hashable) -> None:
-        """End the presences of a channel that has ended."""
-
     def assigns_of(self, mount: str, topic: str) -> Mapping[str, Any]:
         """Return the assigns of the route for a topic."""
-
-    def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
-        """Return the presences of a channel."""
-
-    def move_in(self, owner: Hashable, tracked: tuple[TrackedPresence, ...]) -> None:
-        """Track the presences of a channel that was handed over."""
 
     def move_out(self, server: MovableServer) -> None:
         """Keep the presences of a channel that has moved until another worker tracks them."""

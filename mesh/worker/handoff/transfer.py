@@ -39,7 +39,7 @@ async def restore(server: Transferred, join: commands.Join) -> None:
     for broadcast in worker.members.missed(server, state.seen):
         server.mailbox.post_sized(broadcast)
     await asyncio.gather(*map(context.subscribe, state.subscriptions))
-    worker.move_in(context, state.tracked)
+    worker.presences.move_in(context, state.tracked)
     result = channel.restore(state.snapshot)
     if result is not None and hasattr(result, "__await__"):
         result = await result
@@ -69,8 +69,8 @@ async def hand_over(server: Transferred) -> None:
 
 def _move_out(server: Transferred, snapshot: Any, seen: dict[str, int]) -> None:
     worker, context, channel = server.worker, server.context, server.channel
-    name, tracked = type(channel).__name__, worker.tracked(context)
-    state = HandoffState(snapshot, context.subscriptions, tracked, seen)
+    name, tracked = type(channel).__name__, worker.presences.tracked(context)
+    state = HandoffState(snapshot, tuple(context.subscriptions or ()), tracked, seen)
     data = pack(name, state, worker.settings.max_snapshot_bytes)
     assigns = pack_assigns(name, channel.assigns, worker.assigns_of(server.mount, context.topic))
     _count_dropped(server)

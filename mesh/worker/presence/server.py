@@ -103,8 +103,9 @@ class PresenceServer:
 
     def untrack_all(self, owner: Hashable) -> None:
         """Stop tracking everything that `owner` tracks."""
-        for ref in self._moved_out.pop(owner, ()):
-            self._followed.pop(ref, None)
+        if self._moved_out:
+            for ref in self._moved_out.pop(owner, ()):
+                self._followed.pop(ref, None)
         self.tracker.untrack_all(owner)
 
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
