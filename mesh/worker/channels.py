@@ -5,12 +5,13 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import Context
 from typing import Any
 
+from mesh.app.channel import Channel, RemoteChannel
 from mesh.app.endpoint import Endpoint
 from mesh.app.pubsub import PubSub
+from mesh.app.routes import Route
 from mesh.bus.contract import Bus
 from mesh.debug import ChannelInfo
 from mesh.link import commands
-from mesh.protocol import payloads
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters, get_logger
 from mesh.worker.channel.mailbox import MailboxLimits

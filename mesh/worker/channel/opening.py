@@ -4,17 +4,17 @@ Channels (mesh/worker/channels.py) calls it once for each JOIN. The server runs 
 """
 
 from mesh import contexts, payloads
-from mesh.channel import RemoteChannel
-from mesh.endpoint import Endpoint
+from mesh.app.channel import RemoteChannel
+from mesh.app.endpoint import Endpoint
+from mesh.app.socket import Socket
 from mesh.errors import WireError
 from mesh.link import commands
-from mesh.socket import Socket
 from mesh.telemetry import get_logger
 from mesh.worker.channel.assigns import joined_assigns
 from mesh.worker.channel.server import JOIN_CRASHED, ChannelServer
 from mesh.worker.channel.worker import ServerWorker
 
-log = get_logger("mesh.channels")
+log = get_logger(__name__)
 
 NO_ROUTE = {"reason": "unmatched topic"}
 

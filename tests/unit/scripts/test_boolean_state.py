@@ -83,7 +83,7 @@ def pairs(target, value, annotation):
         yield target.attr, value, annotation
 
 
-@pytest.mark.parametrize("package", ["mesh", "gateway"])
+@pytest.mark.parametrize("package", ["mesh", "gateway", "nodes"])
 def test_no_class_has_more_than_two_booleans_of_state(package):
     found = [
         f"{path.relative_to(ROOT)}:{line}: {name} has {len(state)} booleans of state"
