@@ -21,12 +21,7 @@ if [ "${1:-}" = unit ]; then
   # Left out: the files of tests/unit that start programs or compare durations. The whole suite has them.
   exec .venv/bin/python -m pytest -q -n "$processes" --hypothesis-profile=quick tests/unit tests/contract \
     --ignore=tests/unit/gateway/test_growth.py \
-    --ignore=tests/unit/nodes/test_cli.py \
-    --ignore=tests/unit/nodes/test_generators.py \
-    --ignore=tests/unit/nodes/test_pytest_plugin.py \
-    --ignore=tests/unit/nodes/cluster/test_supervisor.py \
     --ignore=tests/unit/nodes/cluster/test_readiness.py \
-    --ignore=tests/unit/test_fuzz_parsers.py \
     "$@"
 fi
 

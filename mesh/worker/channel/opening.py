@@ -3,12 +3,13 @@
 Channels (mesh/worker/channels.py) calls it once for each JOIN. The server runs `join` later, in its turn.
 """
 
-from mesh import contexts, payloads
+from mesh import contexts
 from mesh.app.channel import RemoteChannel
 from mesh.app.endpoint import Endpoint
 from mesh.app.socket import Socket
 from mesh.errors import WireError
 from mesh.link import commands
+from mesh.protocol import payloads
 from mesh.telemetry import get_logger
 from mesh.worker.channel.assigns import joined_assigns
 from mesh.worker.channel.server import JOIN_CRASHED, ChannelServer
