@@ -1,18 +1,11 @@
 """One client's connection and channels: every protocol decision, without I/O.
 
-**How it is used.** `mesh.client.driver` passes events (events.py) to `handle`, with the time, and carries
-out the actions returned (actions.py), in order. When `deadline` is reached it passes a Tick. Nothing here
-waits, reads a clock or opens a connection, so a test compares lists of actions.
-
-**The connection** is opened again, after increasing delays, until Stop. Heartbeats show that the server
-answers; a connection on which one is not answered in time is closed.
-
-**A channel** is in one of phoenix.js's states: closed, joining, joined, errored, leaving. After the end of
-its connection, or a crash, it is errored and rejoins: at once on a new connection, otherwise after a delay.
-A message is for a channel if it has its topic and the join_ref of its last join, or none; messages of
-earlier joins are dropped.
-
-**Pushes** wait while their channel is joining or errored, and are sent in order once it is joined.
+`mesh.client.driver` passes events (events.py) with the time to `handle` and carries out the actions returned
+(actions.py), in order; when `deadline` is reached it passes a Tick. The connection is opened again, after
+increasing delays, until Stop; one on which a heartbeat is not answered in time is closed. A channel is in
+one of phoenix.js's states; after the end of its connection, or a crash, it is errored and rejoins: at once
+on a new connection, otherwise after a delay. A message is for a channel if it has its topic and the join_ref
+of its last join, or none. Pushes wait while their channel is joining or errored.
 
 Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js. There are two differences: a push whose
 channel or connection ends before its reply fails at once (PushLost) instead of after its time-out, and a
