@@ -1,15 +1,12 @@
 """One client's connection and channels: every protocol decision, without I/O.
 
-`mesh.client.driver` passes events (events.py) with the time to `handle` and carries out the actions returned
-(actions.py), in order; when `deadline` is reached it passes a Tick. The connection is opened again, after
-increasing delays, until Stop; one on which a heartbeat is not answered in time is closed. A channel is in
-one of phoenix.js's states; after the end of its connection, or a crash, it is errored and rejoins: at once
-on a new connection, otherwise after a delay. A message is for a channel if it has its topic and the join_ref
-of its last join, or none. Pushes wait while their channel is joining or errored.
-
-Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js. There are two differences: a push whose
-channel or connection ends before its reply fails at once (PushLost) instead of after its time-out, and a
-first join that fails closes its channel instead of being repeated.
+`mesh.client.driver` passes events (events.py) and the time to `handle` and carries out the actions returned
+(actions.py), in order; at `deadline` it passes a Tick. A connection that ends is opened again, after
+increasing delays, until Stop; one on which a heartbeat is not answered in time is closed. A channel whose
+connection has ended, or that has crashed, is errored and rejoins. A message is for a channel if it has its
+topic and the join_ref of its last join, or none. Pushes wait while their channel joins or is errored.
+Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js, with two differences: a push whose channel
+ends before its reply fails at once (PushLost), and a first join that fails closes its channel.
 """
 
 from collections.abc import Callable
