@@ -3,8 +3,7 @@
 `mesh.client.driver` passes events (events.py) and the time to `handle` and carries out the actions returned
 (actions.py), in order; at `deadline` it passes a Tick. A connection that ends is opened again, after
 increasing delays, until Stop; one on which a heartbeat is not answered in time is closed. A channel whose
-connection has ended, or that has crashed, is errored and rejoins. A message is for a channel if it has its
-topic and the join_ref of its last join, or none. Pushes wait while their channel joins or is errored.
+connection has ended, or that has crashed, is errored and rejoins; pushes wait meanwhile.
 Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js, with two differences: a push whose channel
 ends before its reply fails at once (PushLost), and a first join that fails closes its channel.
 """
