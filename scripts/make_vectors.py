@@ -201,7 +201,7 @@ def bus() -> Iterator[Vector]:
 def link() -> Iterator[Vector]:
     """Return every command, batches of several commands, and batches that end a link."""
     meta = {"phx_ref": "a", "status": "here"}
-    luggage = pack([{"count": 3}, ["news:1"], [["presence", "room:1", "u7", meta]], {"n": 41}])
+    state = pack([{"count": 3}, ["news:1"], [["presence", "room:1", "u7", meta]], {"n": 41}])
     to_worker: list[commands.ToWorker] = [
         commands.Hello(1, "g", 1),
         commands.Hello(3, "g", 2),
@@ -227,7 +227,7 @@ def link() -> Iterator[Vector]:
             "v2_json",
             pack({"u": 7}),
             MSGPACK,
-            luggage,
+            state,
             True,
         ),
         commands.TopicPaused("room:1"),
@@ -245,7 +245,7 @@ def link() -> Iterator[Vector]:
         commands.Broadcast("room:1", 42, "presence_diff", JSON, b"{}"),
         commands.Incompatible(2, 3),
         commands.Moving(1),
-        commands.Moved(1, 42, pack({"u": 7}), luggage),
+        commands.Moved(1, 42, pack({"u": 7}), state),
         commands.PushesPaused(1),
         commands.PushesResumed(1),
     ]

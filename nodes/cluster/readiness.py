@@ -107,9 +107,9 @@ def missing(
         if each.kind == "gateway" and each.node not in answered and None not in answered:
             where = f" at {', '.join(each.urls)}" if each.urls else ""
             wrong.append(f"{each.node}{where} is not listed with --gateway")
-        deaf = [proxy for proxy in proxies if proxy not in (each.proxies or ())]
-        if deaf:
-            wrong.append(f"{each.node} is not connected to {', '.join(deaf)}")
+        unconnected = [proxy for proxy in proxies if proxy not in (each.proxies or ())]
+        if unconnected:
+            wrong.append(f"{each.node} is not connected to {', '.join(unconnected)}")
     return wrong
 
 

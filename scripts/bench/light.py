@@ -20,7 +20,7 @@ DRAIN_SECONDS = 10.0
 TOPIC = "bench:light"
 
 
-class Tally:
+class MessageCount:
     """Checks the deliveries: every member must get every sequence number once, in order."""
 
     def __init__(self, members: int) -> None:
@@ -46,7 +46,7 @@ class Tally:
 
 
 Publish = Callable[[dict[str, Any]], Awaitable[None]]
-Members = Callable[[Run, int, Tally, AsyncExitStack], Awaitable[Publish]]
+Members = Callable[[Run, int, MessageCount, AsyncExitStack], Awaitable[Publish]]
 
 
 def fixed(members: Members, count: int, per_second: float, size: int = 100) -> Callable[[Run], Report]:
@@ -55,7 +55,7 @@ def fixed(members: Members, count: int, per_second: float, size: int = 100) -> C
 
 
 async def _measure(members: Members, run: Run, count: int, per_second: float, size: int) -> Report:
-    tally = Tally(count)
+    tally = MessageCount(count)
     async with AsyncExitStack() as stack:
         publish = await members(run, count, tally, stack)
         sent = await _publish(publish, 0, int(WARM_SECONDS * per_second) + 1, per_second, size)
@@ -86,7 +86,7 @@ async def _publish(publish: Publish, sent: int, number: int, per_second: float, 
     return sent + number
 
 
-async def _arrived(tally: Tally, number: int) -> None:
+async def _arrived(tally: MessageCount, number: int) -> None:
     end = time.monotonic() + DRAIN_SECONDS
     while tally.received < number and time.monotonic() < end:
         await asyncio.sleep(0.01)
@@ -95,7 +95,7 @@ async def _arrived(tally: Tally, number: int) -> None:
 def over(scheme: str, format: str = "json") -> Members:
     """Return what connects members by ws, wss or zeromq."""
 
-    async def join(run: Run, count: int, tally: Tally, stack: AsyncExitStack) -> Publish:
+    async def join(run: Run, count: int, tally: MessageCount, stack: AsyncExitStack) -> Publish:
         channels = []
         for number in range(count):
             client = await stack.enter_async_context(_client(run, scheme, format, number))
@@ -115,7 +115,7 @@ def _client(run: Run, scheme: str, format: str, number: int) -> Client:
     return Client(f"{scheme}://{host}/socket", format=format, ssl=trust)  # type: ignore[arg-type]
 
 
-async def by_longpoll(run: Run, count: int, tally: Tally, stack: AsyncExitStack) -> Publish:
+async def by_longpoll(run: Run, count: int, tally: MessageCount, stack: AsyncExitStack) -> Publish:
     """Connect members by long-poll."""
     sessions = []
     for number in range(count):
