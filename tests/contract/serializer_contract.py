@@ -163,6 +163,13 @@ class SerializerContract:
                 with pytest.raises(EncodeError):
                     encode()
 
+    def test_a_field_beside_bytes_is_limited_as_promised(self, serializer):
+        limit = serializer.max_binary_field_bytes
+        if limit is not None:
+            assert serializer.encode_push("1", "t" * limit, "e", BINARY, b"").binary
+            with pytest.raises(EncodeError):
+                serializer.encode_push("1", "t" * (limit + 1), "e", BINARY, b"")
+
     def test_a_codec_it_does_not_know_is_an_encode_error(self, serializer):
         for codec in (MSGPACK, 9):
             for encode in every_frame(serializer, codec, b"\x80"):

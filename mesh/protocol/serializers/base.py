@@ -29,6 +29,10 @@ class Serializer(Protocol):
     name: str
     carries_binary: bool
     """Whether payloads of codec BINARY can be expressed."""
+    max_binary_field_bytes: int | None
+    """The limit of a topic, event or status beside a BINARY payload; None for no limit."""
+    codec: int
+    """The codec in which clients receive payloads other than bytes: JSON or MSGPACK."""
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode one message of a client. Raises DecodeError for anything else."""

@@ -35,6 +35,8 @@ class V1JSON:
 
     name = "v1_json"
     carries_binary = False
+    max_binary_field_bytes = None
+    codec = JSON
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode one JSON object, regardless of the opcode."""

@@ -24,6 +24,8 @@ class V2JSON:
 
     name = "v2_json"
     carries_binary = True
+    max_binary_field_bytes = binary_frames.FIELD_BYTES
+    codec = JSON
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode a text frame as JSON, and a binary frame as a binary push."""

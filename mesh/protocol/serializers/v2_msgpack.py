@@ -24,6 +24,8 @@ class V2Msgpack:
 
     name = "v2_msgpack"
     carries_binary = True
+    max_binary_field_bytes = None
+    codec = MSGPACK
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode a binary frame as a msgpack array."""

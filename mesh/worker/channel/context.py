@@ -15,14 +15,15 @@ from mesh.app.socket import Socket
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.protocol import payloads
-from mesh.protocol.messages import BINARY, JSON, MSGPACK, Sender, check_event, check_name
-from mesh.protocol.serializers import binary as binary_frames
+from mesh.protocol.messages import BINARY, JSON, Sender, check_event, check_name
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.telemetry import stats
 from mesh.worker.channel.lifecycle import Life, Phase
 from mesh.worker.channel.mailbox import InfoMessage, Mailbox, StopRequested
 from mesh.worker.channel.worker import ContextWorker
 from mesh.worker.topic_members import LocalTopic
 
+DEFAULT = BY_NAME["v2_json"]
 NO_PUSH = object()
 """Replaces the ref while no push is handled; None is the ref of a push that wants no reply."""
 
@@ -53,9 +54,9 @@ class WorkerContext:
     """
 
     __slots__ = (
-        "_codec", "_last_sent", "_life", "_name", "_silence", "_socket", "_timers", "_worker", "link",
-        "local_topic", "mailbox", "muted", "number", "push_ref", "silence_seconds", "stop_reason",
-        "subscriptions", "topic",
+        "_codec", "_last_sent", "_life", "_name", "_serializer", "_silence", "_socket", "_timers",
+        "_worker", "link", "local_topic", "mailbox", "muted", "number", "push_ref", "silence_seconds",
+        "stop_reason", "subscriptions", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -76,7 +77,8 @@ class WorkerContext:
         self.topic = join.topic
         self._socket = socket
         self._name = name
-        self._codec = MSGPACK if join.serializer == "v2_msgpack" else JSON
+        self._serializer = BY_NAME.get(join.serializer, DEFAULT)  # a gateway may know others
+        self._codec = self._serializer.codec
         self.local_topic: LocalTopic | None = None
         self.muted = False
         self.stop_reason: str | None = None
@@ -258,16 +260,19 @@ class WorkerContext:
 
     def _require_binary(self, *fields: str) -> None:
         """Raise if the client's protocol cannot carry bytes: as in Phoenix, the channel crashes."""
-        socket = self._socket
-        if socket.serializer == "v1_json":
-            raise PayloadError("a V1 client cannot receive bytes; it must connect with vsn 2.0.0")
-        if socket.transport == "longpoll":
+        serializer = self._serializer
+        if not serializer.carries_binary:
+            raise PayloadError(
+                f"a client with the serializer {serializer.name} cannot receive bytes; it must connect with"
+                " vsn 2.0.0"
+            )
+        if self._socket.transport == "longpoll":
             raise PayloadError("a long-poll client cannot receive bytes; it must connect by WebSocket")
-        if socket.serializer != "v2_json":
+        limit = serializer.max_binary_field_bytes
+        if limit is None:
             return
         for field in fields:
-            if len(field.encode()) > binary_frames.FIELD_BYTES:
+            if len(field.encode()) > limit:
                 raise PayloadError(
-                    f"{field[:32]!r}… has more than {binary_frames.FIELD_BYTES} bytes and does not fit into"
-                    " a binary frame"
+                    f"{field[:32]!r}… has more than {limit} bytes and does not fit into a binary frame"
                 )

@@ -72,7 +72,7 @@ class Gateway:
         self.bus, self.connected = SilentBus(), []
         hub = SimpleNamespace(
             socket_ids=SocketIds(self.bus),
-            connect=lambda client, mount: self.connected.append(client),
+            connect=self.connect,
             disconnected=lambda *_: None,
         )
         settings = Settings(
@@ -85,6 +85,10 @@ class Gateway:
             context=self.context,
         )
         self.clients = Recording(services, f"ipc://{path}/clients")
+
+    def connect(self, mount, id, assigns, encoding, transport, outbox):
+        self.connected.append(SimpleNamespace(mount=mount, id=id, transport=transport, outbox=outbox))
+        return self.connected[-1]
 
     def hear(self, identity, kind, data=b""):
         self.clients.received([identity, kind, data])
