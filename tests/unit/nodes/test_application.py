@@ -40,7 +40,7 @@ def test_an_endpoint_is_found_by_name_and_by_default(directory):
         ("x = 1\ndef (:\n", "app_two", ["SyntaxError", "app_two.py:2"]),
         ("import json\njson.loads('{')\n", "app_two", ["JSONDecodeError", "app_two.py:2"]),
         (GOOD + "Endpoint({'x': 1})\n", "app_two", ["'x'", "app_two.py:5"]),
-        ("import sys\nsys.exit(0)\n", "app_two", ["ends the process", "app_two.py:2"]),
+        ("import sys\nsys.exit(0)\n", "app_two", ["exits the process", "app_two.py:2"]),
     ],
 )
 def test_what_cannot_be_loaded_is_one_sentence(directory, source, spec, words):

@@ -109,7 +109,7 @@ def test_a_cancellation_within_terminate_does_not_prevent_cleanup(act, answer):
     @scenario()
     async def test(worker):
         untracked = []
-        worker.channels.untrack = untracked.append
+        worker.channels.presences.untrack_all = untracked.append
         worker.join(1, "fragile:1")
         await worker.wait(commands.Joined)
         act(worker)

@@ -82,7 +82,7 @@ async def test_a_push_to_one_channel_cannot_be_answered_by_another(worker):
     worker.join(topic="patient:1")
     worker.push("reply_elsewhere")
     await worker.wait(commands.Crashed)
-    assert "one of 'room:other'" in Patient.heard[-1][1]
+    assert "belongs to channel 'room:other'" in Patient.heard[-1][1]
 
 
 @scenario()
