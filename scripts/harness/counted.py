@@ -6,6 +6,7 @@ SIGUSR1 starts counting, SIGUSR2 prints the count so far. It runs the code of th
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -42,6 +43,5 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, show)
-    from mesh.nodes.cli import main
-
-    main()
+    package = "mesh.nodes.cli" if os.path.exists("mesh/__main__.py") else "nodes.cli"  # of older checkouts
+    import_module(package).main()

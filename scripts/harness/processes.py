@@ -33,7 +33,7 @@ class Process:
         log: the file for everything that it prints.
         settings: environment variables in addition to ours; no settings file is read.
         checkout: the checkout whose code runs, in its own virtual environment if it has one.
-        program: another Python program, instead of `mesh`.
+        program: another Python program, instead of the `mesh` command.
         output: a descriptor for everything that it prints, instead of the log.
     """
 
@@ -43,15 +43,16 @@ class Process:
         log: Path,
         settings: Mapping[str, str],
         checkout: Path = ROOT,
-        program: Sequence[str] = ("-m", "mesh"),
+        program: Sequence[str] = (),
         output: int | None = None,
     ) -> None:
         self.log = log
         own = checkout / ".venv/bin/python"
         python = str(own) if own.exists() and checkout != ROOT else sys.executable
+        command = "mesh" if (checkout / "mesh" / "__main__.py").exists() else "nodes"  # of older checkouts
         with log.open("wb") as file:
             self._popen = subprocess.Popen(
-                [python, *program, *arguments],
+                [python, *(program or ("-m", command)), *arguments],
                 cwd=checkout,
                 env={**os.environ, "PYTHONPATH": str(checkout), "MESH_CONFIG": os.devnull, **settings},
                 stdout=file if output is None else output,

@@ -9,4 +9,5 @@ import sys
 OPTIONS = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={os.devnull}"]
 
 if __name__ == "__main__":
-    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", "mesh", *sys.argv[1:]])
+    command = "mesh" if os.path.exists("mesh/__main__.py") else "nodes"  # of older checkouts
+    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", command, *sys.argv[1:]])
