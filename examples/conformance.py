@@ -1,6 +1,6 @@
-"""Every verb of the API on a few channels: what clients and load generators are run against.
+"""Uses every call of the channel API on a few channels, for tests of clients and for load generators.
 
-mesh serve examples.conformance:endpoint --port 4000
+Run: mesh serve examples.conformance:endpoint --port 4000
 """
 
 import json
@@ -92,7 +92,7 @@ class UserSocket(SocketHandler):
 
 
 class BroadcastHandler(RequestHandler):
-    """`POST /broadcast?topic=T&event=E` with a JSON object."""
+    """`POST /broadcast?topic=T&event=E` with a JSON object broadcasts it."""
 
     def post(self):
         try:

@@ -1,22 +1,22 @@
-"""A gateway that stops sends its clients away in batches, so that the others are not overrun.
+"""Closes the clients of a stopping gateway in batches, so that they do not all reconnect at the same time.
 
-Source: Phoenix.Socket.PoolDrainer. Connections are counted, not channels, and those without channels go
-as well.
+Source: Phoenix.Socket.PoolDrainer. Batches count connections, not channels, and include connections without
+channels.
 """
 
 import asyncio
 
-from gateway.hub import Hub
 from mesh import telemetry
 from mesh.errors import CloseCode
+from mesh.gateway.hub import Hub
 from mesh.settings import DrainSettings
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.drain")
+log = get_logger(__name__)
 
 
 async def drain(hub: Hub, settings: DrainSettings) -> None:
-    """Close every client with 1012; its channels end with the reason "draining"."""
+    """Close every client with 1012 (service restart); its channels end with the reason "draining"."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.shutdown_seconds
     total, done, index = len(hub.clients), 0, 0

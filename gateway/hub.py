@@ -1,57 +1,57 @@
-"""Carries out what sessions decide: the only file that holds session, fanout, workers and bus together.
+"""Carries out what sessions decide; connects the sessions with the fan-out, the links and the bus.
 
-Between a worker's command and its session stands the order guarantee (docs/protocol.md §3): a command that
-must follow a broadcast waits until that broadcast has passed, a bounded time at most.
+Transports call `connect`, `received` and `disconnected`; links and bus call the methods that begin with
+`on_`. Each input goes to its session. Broadcasts and commands pass through gateway/ordering first.
 """
 
-import time
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from gateway.actions import (
-    Action,
-    Activate,
-    Close,
-    Drains,
-    Drop,
-    Forward,
-    Pause,
-    Place,
-    Resume,
-    Send,
-    Start,
-)
-from gateway.broadcast_order import BroadcastOrder
-from gateway.channel_state import ChannelState
-from gateway.client import Client
-from gateway.fanout import Fanout
-from gateway.heard_topics import HeardTopics
-from gateway.join_guard import JoinGuard
-from gateway.ledger import CLIENT_GONE
-from gateway.limits import socket_limits
-from gateway.lost_workers import LostWorkers
-from gateway.order import Order
-from gateway.reading import JOIN, Reading, Reason
-from gateway.session import JOIN_CRASHED, Session
-from gateway.slow_topics import SlowTopics
-from gateway.socket_ids import SocketIds
-from gateway.subscribing import Subscribing
-from gateway.transports.base import GONE
-from gateway.worker_commands import COMMANDS, named
-from gateway.workers import Workers
-from mesh import payloads, telemetry
+from mesh import telemetry
+from mesh.app.mount import Mount
+from mesh.bus.contract import Bus
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.debug import SocketInfo
-from mesh.errors import CloseCode
+from mesh.errors import CloseCode, PhaseError
+from mesh.gateway.channels.actions import (
+    Action,
+    Close,
+    Deliver,
+    Drop,
+    Forward,
+    MarkDraining,
+    Pause,
+    PlaceOnWorker,
+    Resume,
+    Send,
+    SubscribeThenJoin,
+)
+from mesh.gateway.channels.answers import UNAVAILABLE
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Event, Phase
+from mesh.gateway.channels.worker_commands import COMMANDS
+from mesh.gateway.client import Client
+from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
+from mesh.gateway.fanout.fanout import Fanout
+from mesh.gateway.fanout.subscribed_topics import SubscribedTopics
+from mesh.gateway.flow.publisher_pauses import PublisherPauses
+from mesh.gateway.flow.read_pauses import JOIN, ReadPauses, Reason
+from mesh.gateway.joins.join_guard import JoinGuard
+from mesh.gateway.joins.lost_workers import LostWorkers
+from mesh.gateway.joins.pending import SubscribingJoins
+from mesh.gateway.joins.worker_links import WorkerLinks
+from mesh.gateway.ordering.ordering import Ordering
+from mesh.gateway.socket_ids import SocketIds
+from mesh.gateway.transports.base import GONE, Encoding, OutboxContract, Transport
 from mesh.link import commands
 from mesh.link.malformed import Malformed
-from mesh.messages import DISCONNECT, JSON
-from mesh.mount import Mount
-from mesh.pubsub import BusAdapter
+from mesh.protocol import payloads
+from mesh.protocol.messages import DISCONNECT, JSON
 from mesh.settings import GatewaySettings, LimitSettings
 from mesh.telemetry import counters, get_logger, stats
 
-log = get_logger("gateway.hub")
+log = get_logger(__name__)
 
 
 class Hub:
@@ -59,134 +59,128 @@ class Hub:
 
     Args:
         gateway: this gateway's id.
-        bus: where topics are subscribed.
-        workers: where channels run.
-        settings: of the gateway.
+        bus: the bus on which topics are subscribed.
+        link: makes the links to the workers; called with this hub, which handles their events.
+        settings: the settings of the gateway.
         hold_seconds: how long a command may wait for the broadcast before it.
-        guard: of joins that end workers.
+        tell_gateways: tells the other gateways about a topic whose joins crash workers.
+        limits: the rate limits of sockets.
 
     Attributes:
-        clients: all of them.
-        fanout: delivers broadcasts, and counts what becomes of them.
+        clients: all clients; the values are not used.
+        links: the links to the workers.
+        fanout: delivers broadcasts and counts their outcomes.
         socket_ids: the clients by id.
-        reading: which of them are not read from, and why.
-        topics: what is heard of them on the bus.
+        read_pauses: the clients that are not being read, and why.
+        join_guard: delays and refuses joins that may crash workers.
+        on_broadcast: handles (topic, header, payload) of a broadcast from the bus.
+        on_command: handles (worker, command) from a link.
     """
 
     def __init__(
         self,
         gateway: str,
-        bus: BusAdapter,
-        workers: Workers,
+        bus: Bus,
+        link: Callable[["Hub"], WorkerLinks],
         settings: GatewaySettings,
         hold_seconds: float,
+        tell_gateways: Callable[[bytes], object],
         limits: LimitSettings | None = None,
-        guard: JoinGuard | None = None,
     ) -> None:
         self.clients: dict[Client, None] = {}
         self.fanout = Fanout(gateway)
         self.socket_ids = SocketIds(bus)
-        self.reading = Reading()
+        self.read_pauses = ReadPauses()
         self._gateway = gateway
-        self.topics = HeardTopics(bus)
-        self._workers = workers
+        self.join_guard = JoinGuard(self, settings.max_topic_rest_seconds, tell_gateways)
         self._settings = settings
         self._limits = limits or LimitSettings()
         self._numbers = count(1)
-        self._channels: dict[int, ChannelState] = {}
+        self._channels: dict[int, GatewayChannel] = {}
+        self._topics = SubscribedTopics(bus)
         self._lost = LostWorkers(self._channels, self._channel_lost)
-        self._slow = SlowTopics(workers.tell_all, settings)
-        self._order = Order(self._in_order, hold_seconds, bus.delivered, lambda: bus.unread)
-        self._broadcast_order = BroadcastOrder(self.fanout, self._channels, workers.received)
-        self._subscribing = Subscribing(
-            bus, settings.bus_wait_seconds, settings.max_joins_waiting, self._place, self._unplaceable
-        )
-        self._guard = guard or JoinGuard(settings.max_topic_rest_seconds)
-        self._guard.on_placeable = self._place
-        self._guard.on_refused = self._join_crashed
-        workers.on_command = self._command
-        workers.on_malformed = self._malformed
-        workers.on_linked = self._worker_linked
-        workers.on_lost = self._worker_lost
-        workers.on_behind = self._worker_behind
-        workers.on_placeable = self._place
-        workers.on_unplaceable = self._unplaceable
+        received = self._commands_received
+        self._ordering = Ordering(gateway, self, self.fanout, self._channels, bus, received, hold_seconds)
+        self.on_broadcast = self._ordering.on_broadcast
+        self.on_command = self._ordering.on_command
+        self.links = link(self)
+        self._publisher_pauses = PublisherPauses(self.links.tell_all, settings)
+        wait, limit = settings.bus_wait_seconds, settings.max_joins_waiting
+        self._subscribing = SubscribingJoins(bus, wait, limit, self._subscribed, self.on_unplaceable)
+
+    def close(self) -> None:
+        """Stop the timers; the links must be closed and the clients gone."""
+        self.join_guard.close()
+        self._topics.close()
 
     # Clients
 
-    def connect(self, client: Client, mount: Mount) -> None:
-        """Take in a client."""
-        settings, limits = self._settings, socket_limits(self._limits, mount.routes, time.monotonic)
-        client.session = Session(
-            client.encoding.serializer, mount.routes, client, self._numbers.__next__,
-            settings.max_channels_per_socket, settings.max_pending_bytes, limits,
+    def connect(
+        self, mount: Mount, id: str | None, assigns: bytes, encoding: Encoding, transport: Transport,
+        outbox: OutboxContract,
+    ) -> Client:  # fmt: skip
+        """Add an admitted client, and return it."""
+        client = Client(
+            mount, id, assigns, encoding, transport, outbox,
+            self._numbers.__next__, self._settings, self._limits,
         )  # fmt: skip
         self.clients[client] = None
         stats.connections += 1
         self.socket_ids.add(client)
+        return client
 
     def counts(self) -> tuple[dict[str, float], int, int]:
-        """(clients by transport, channels, topics)."""
+        """Return (clients by transport, number of channels, number of topics)."""
         clients: dict[str, float] = {"websocket": 0, "longpoll": 0, "zeromq": 0}
         for client in self.clients:
             clients[client.transport.name] = clients.get(client.transport.name, 0) + 1
         return clients, len(self._channels), len(self.fanout)
 
     def unsent_bytes(self) -> int:
-        """What waits for all clients together."""
+        """Return the bytes that wait for all clients together."""
         return sum(client.outbox.unsent_bytes for client in self.clients)
 
     def received(self, client: Client, data: bytes, binary: bool) -> None:
-        """A message of a client."""
+        """Handle a message of a client."""
         stats.messages_in += 1
         self._carry_out(client, client.session.received(data, binary))
 
     def disconnected(self, client: Client, reason: str) -> None:
-        """A client is gone; its channels end with this reason."""
+        """Remove a client that is gone; its channels end with this reason."""
         if self.clients.pop(client, self) is self:
             return
         self.socket_ids.remove(client)
-        self.reading.forget(client)
-        self._slow.forget(client)
+        self.read_pauses.forget(client)
+        self._publisher_pauses.forget(client)
         if telemetry.attached("socket_disconnected"):
             metadata = {"transport": client.transport.name, "socket_id": client.id, "reason": reason}
             telemetry.emit("socket_disconnected", {}, metadata)
         by_worker: dict[str, list[int]] = {}
-        for channel in list(client.session.channels.values()):
-            old = channel.joining.replaces if channel.joining is not None else None
-            for each in (channel, old) if old is not None else (channel,):
-                if each.worker is None and each.moved is not None:
-                    counters.count("channels_not_moved")
-                    log.warning("the client of a channel that moves is gone", topic=each.topic)
-                if each.worker is not None:
-                    by_worker.setdefault(each.worker, []).append(each.number)
-                self._drop(each, CLIENT_GONE)
-        client.session.close()
-        client.transport = GONE  # no circle is left: its memory is free without a garbage collection
+        for channel in client.session.close():
+            if channel.worker is not None:
+                by_worker.setdefault(channel.worker, []).append(channel.number)
+            self._drop(channel, CLIENT_GONE)
+        client.transport = GONE  # breaks the reference cycle, so its memory is freed without a collection
         for worker, numbers in by_worker.items():
-            self._workers.send(worker, commands.SocketDown(numbers, reason))
+            self.links.send(worker, commands.SocketDown(numbers, reason))
 
     def sockets(self) -> list[SocketInfo]:
-        """Every client there is, with its channels."""
+        """Return every client, with its channels."""
         return [client.info() for client in self.clients]
 
     # The bus
 
-    def broadcast(self, topic: str, header: Header, data: bytes) -> None:
-        """A broadcast from the bus."""
-        sender = header.sender
-        if sender is not None and sender.gateway == self._gateway and not sender.skip:
-            self._broadcast_order.keep(header.origin, sender)
-        self._deliver(topic, header, data)
-        if self._workers.linked(header.origin):
-            self._order.passed(header.origin, topic, header.sequence)
-
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
-        """To this gateway's clients only. Raises PayloadError for what is neither an object nor bytes."""
-        codec, data = payloads.encode_object(payload)
-        self._deliver(topic, Header(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
+        """Broadcast to this gateway's clients only.
 
-    def _deliver(self, topic: str, header: Header, data: bytes) -> None:
+        Raises:
+            PayloadError: if the payload is neither an object nor bytes.
+        """
+        codec, data = payloads.encode_object(payload)
+        self.deliver(topic, Header(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
+
+    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+        """Deliver a broadcast to the topic's members; `disconnect` to a socket id closes its clients."""
         self.fanout.deliver(topic, header, data)
         if header.event == DISCONNECT:
             for client in self.socket_ids.clients(topic):
@@ -195,79 +189,100 @@ class Hub:
 
     # The workers
 
-    def _command(self, worker: str, command: Any) -> None:
-        if worker in self._broadcast_order.waiting:
-            # What the channel broadcast before it sent this command goes out before it.
-            self._broadcast_order.catch_up(worker, self._workers.received(worker) - 1)
-        handler = COMMANDS[type(command)]
-        if handler is None:
-            if type(command) is commands.Broadcast:
-                self._order.follow(worker, command.topic, command.after, command)
-            return
-        channel = self._channels.get(command.channel)
-        if channel is None or channel.worker != worker:
-            return  # ended here already
-        after = getattr(command, "after", 0)
-        if after > channel.since:
-            self._order.follow(worker, channel.topic, after, command)
-        else:
-            self._carry_out(channel.client, handler(channel.client.session, channel, command))
-        if worker in self._broadcast_order.waiting:
-            self._broadcast_order.catch_up(worker, self._workers.received(worker))
+    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
+        """Deliver a broadcast from a link to those members whose channels the worker runs."""
+        self.fanout.deliver_local(worker, broadcast)
 
-    def _in_order(self, worker: str, command: Any) -> None:
-        """A command that had to follow a broadcast."""
-        if type(command) is commands.Broadcast:
-            self.fanout.deliver_local(worker, command)
-            return
-        channel = self._channels.get(command.channel)
-        if channel is not None and channel.worker == worker:
-            handler = COMMANDS[type(command)]
-            self._carry_out(channel.client, handler(channel.client.session, channel, command))
+    def carry(self, channel: GatewayChannel, command: Any) -> None:
+        """Carry out a command for a channel. An exception ends that channel only (mesh/link/dealer.py)."""
+        client = channel.client
+        self._carry_out(client, COMMANDS[type(command)](client.session, channel, command))
 
-    def _worker_behind(self, worker: str, much: bool) -> None:
-        """Much waits for a worker: who has a channel there is not read from until that is no longer so."""
+    def _commands_received(self, worker: str) -> int:
+        return self.links.received(worker)
+
+    def on_behind(self, worker: str, much: bool) -> None:
+        """Stop reading from the clients of a worker that is behind; resume when it has caught up."""
         if not much:
-            self.reading.resume_all(("link", worker))
+            self.read_pauses.resume_all(("link", worker))
             return
-        log.warning("worker is behind: its clients are not read from", worker=worker)
+        log.warning("worker is behind: reading from its clients is paused", worker=worker)
         for client in {each.client for each in self._channels.values() if each.worker == worker}:
-            self.reading.pause(client, ("link", worker))
+            self.read_pauses.pause(client, ("link", worker))
 
-    def _worker_linked(self, worker: str) -> None:
-        for topic in self._slow:
-            self._workers.tell(worker, commands.TopicPaused(topic))
+    def on_linked(self, worker: str) -> None:
+        """Tell a worker whose link is up which topics are paused."""
+        for topic in self._publisher_pauses:
+            self.links.tell(worker, commands.TopicPaused(topic))
 
-    def _malformed(self, worker: str, command: Malformed) -> None:
-        """A command that cannot be read: the channels that it names end, in the worker too."""
-        for channel in named(command, worker, self._channels, self.fanout):
-            self._workers.send(worker, commands.SocketDown([channel.number], "malformed command"))
-            self._carry_out(channel.client, channel.client.session.crashed(channel))
+    def on_malformed(self, worker: str, command: Malformed) -> None:
+        """End the channels that a malformed command names, in the worker as well."""
+        if command.topic is not None:
+            named = self.fanout.channels(command.topic)
+        else:
+            named = [self._channels[number] for number in command.channels if number in self._channels]
+        for channel in named:
+            if channel.worker == worker:
+                self.links.send(worker, commands.SocketDown([channel.number], "malformed command"))
+                self._advance(channel, Event.CRASHED)
 
-    def _worker_lost(self, worker: str, died: bool = False) -> None:
-        self.reading.resume_all(("link", worker))
-        self._order.forget(worker)
-        self._broadcast_order.forget(worker)
+    def on_lost(self, worker: str, died: bool) -> None:
+        """Handle the loss of a worker; `died` if it did not stop in order."""
+        self.read_pauses.resume_all(("link", worker))
+        self._ordering.worker_lost(worker)
         self._lost.add(worker, died)
 
-    def _channel_lost(self, channel: ChannelState, died: bool) -> None:
-        if channel.joining is not None:
-            self.fanout.forget_order(channel)
-        client, under_way = channel.client, not channel.joined or channel.moved is not None
-        if died and under_way and self._guard.died(client.mount, channel):
-            self._join_crashed(channel)
+    def _channel_lost(self, channel: GatewayChannel, died: bool) -> None:
+        if channel.pending is not None:
+            self._ordering.channel_lost(channel)
+        under_way = channel.phase is Phase.JOINING or channel.phase is Phase.RESUMING
+        if died and under_way and self.join_guard.died(channel.client.mount, channel):
+            self._advance(channel, Event.TOPIC_REFUSED)
         else:
-            self._carry_out(client, client.session.lost(channel))
+            self._advance(channel, Event.WORKER_LOST)
 
-    def _unplaceable(self, channel: ChannelState) -> None:
-        if channel.number in self._channels:
-            self._carry_out(channel.client, channel.client.session.unavailable(channel))
+    def _subscribed(self, channel: GatewayChannel) -> None:
+        self._advance(channel, Event.SUBSCRIBED)
 
-    def _join_crashed(self, channel: ChannelState) -> None:
-        if channel.number in self._channels:
-            self._carry_out(channel.client, channel.client.session.refused(channel, JSON, JOIN_CRASHED))
+    def on_placeable(self, channel: GatewayChannel) -> None:
+        """Send a waiting channel's JOIN to a worker, if there is one and the join guard allows it."""
+        if channel.phase is not Phase.PLACING and channel.phase is not Phase.MOVING:
+            return
+        client = channel.client
+        if self.join_guard.holds(client.mount, channel):
+            self.links.forget(channel)  # it now waits for its turn, not for a worker
+            return
+        worker = self.links.place(client.mount, channel, client.id or f"{id(client):x}")
+        if worker is None:
+            self.join_guard.forget(channel)  # it gets another turn when there is a worker
+            return
+        channel.placed(worker)
+        self.links.send(worker, client.join(channel))
+        if self.links.behind(worker):
+            self.read_pauses.pause(client, ("link", worker))
+
+    def on_unplaceable(self, channel: GatewayChannel) -> None:
+        """Refuse a join for which the bus or a worker was not available in time."""
+        if channel.phase is not Phase.ENDED:
+            self._advance(channel, Event.UNAVAILABLE, JSON, UNAVAILABLE)
+
+    def on_topic_refused(self, channel: GatewayChannel) -> None:
+        """Refuse a join whose topic has crashed workers."""
+        if channel.phase is not Phase.ENDED:
+            self._advance(channel, Event.TOPIC_REFUSED)
 
     # Actions
+
+    def _advance(self, channel: GatewayChannel, event: Event, *answer: Any) -> None:
+        """Pass an event of a channel to its session, and carry out the resulting actions."""
+        session = channel.client.session
+        try:
+            actions = session.advance(channel, event, *answer)
+        except PhaseError as error:
+            counters.count("handlers_failed")
+            log.error("channel ended by a defect of the gateway", topic=channel.topic, problem=str(error))
+            actions = session.advance(channel, Event.CRASHED) if channel.phase is not Phase.ENDED else []
+        self._carry_out(channel.client, actions)
 
     def _carry_out(self, client: Client, actions: list[Action]) -> None:
         for action in actions:
@@ -279,54 +294,36 @@ class Hub:
     def _forward(self, client: Client, action: Forward) -> None:
         worker = action.channel.worker
         if worker is not None:
-            self._workers.send(worker, action.command)
+            self.links.send(worker, action.command)
 
-    def _start(self, client: Client, action: Start) -> None:
-        """Subscribe first, then join: what the channel broadcasts from its first moment on arrives."""
+    def _subscribe_then_join(self, client: Client, action: SubscribeThenJoin) -> None:
+        """Subscribe before the JOIN is sent, so that no broadcast of the channel is missed."""
         channel = action.channel
         self._channels[channel.number] = channel
         if self.fanout.hold(channel):
-            self.topics.hear(channel.topic)
+            self._topics.subscribe(channel.topic)
         self._subscribing.wait(channel)
 
-    def _place_action(self, client: Client, action: Place) -> None:
-        self.reading.resume(client, ("channel", action.channel.number))  # it was the old worker's wish
-        self._place(action.channel)
+    def _place(self, client: Client, action: PlaceOnWorker) -> None:
+        self.read_pauses.resume(client, ("channel", action.channel.number))  # requested by its old worker
+        self.on_placeable(action.channel)
 
-    def _place(self, channel: ChannelState) -> None:
-        client = channel.client
-        if channel.joining is None or channel.number not in self._channels or channel.worker is not None:
-            return
-        if self._guard.holds(client.mount, channel):
-            self._workers.forget(channel)  # it waits for its turn, no longer for a worker
-            return
-        key = client.id or f"{id(client):x}"
-        worker = self._workers.place(client.mount, channel, key)
-        if worker is None:
-            self._guard.forget(channel)  # its turn comes when there is one
-            return
-        channel.worker = worker
-        self._workers.send(worker, client.join(channel))
-        if self._workers.behind(worker):
-            self.reading.pause(client, ("link", worker))
-
-    def _activate(self, client: Client, action: Activate) -> None:
+    def _deliver(self, client: Client, action: Deliver) -> None:
         channel = action.channel
-        self._guard.answered(client.mount, channel)
-        self.fanout.hold(channel)  # if it moved: it may intercept other events there
-        self._slow.activated(client, channel)
-        self.fanout.release(channel, self._workers.received(channel.worker or ""))
+        self.join_guard.answered(client.mount, channel)
+        self._publisher_pauses.joined(client, channel)
+        self._ordering.joined(channel)
 
-    def _drop(self, channel: ChannelState, reason: str | None = None) -> None:
+    def _drop(self, channel: GatewayChannel, reason: str | None = None) -> None:
         if self._channels.pop(channel.number, None) is None:
             return
-        self._workers.forget(channel)
-        self._guard.forget(channel)
+        self.links.forget(channel)
+        self.join_guard.forget(channel)
         self._subscribing.forget(channel)
-        self._slow.dropped(channel)
-        self.reading.resume(channel.client, ("channel", channel.number))
+        self._publisher_pauses.dropped(channel)
+        self.read_pauses.resume(channel.client, ("channel", channel.number))
         if self.fanout.drop(channel, reason):
-            self.topics.give_up(channel.topic)
+            self._topics.unsubscribe(channel.topic)
 
     def _close(self, client: Client, action: Close) -> None:
         log.info("connection closed", code=int(action.code), reason=action.reason, socket_id=client.id)
@@ -334,19 +331,19 @@ class Hub:
         self.disconnected(client, "closed")
 
 
-def _reason(channel: ChannelState | None) -> Reason:
+def _reason(channel: GatewayChannel | None) -> Reason:
     return JOIN if channel is None else ("channel", channel.number)
 
 
 _ACTIONS: dict[type[Any], Any] = {
     Send: Hub._send,
     Forward: Hub._forward,
-    Start: Hub._start,
-    Place: Hub._place_action,
-    Drains: lambda hub, _client, action: hub._workers.drains(action.worker),
-    Activate: Hub._activate,
+    SubscribeThenJoin: Hub._subscribe_then_join,
+    PlaceOnWorker: Hub._place,
+    MarkDraining: lambda hub, _client, action: hub.links.mark_draining(action.worker),
+    Deliver: Hub._deliver,
     Drop: lambda hub, _client, action: hub._drop(action.channel),
     Close: Hub._close,
-    Pause: lambda hub, client, action: hub.reading.pause(client, _reason(action.channel)),
-    Resume: lambda hub, client, action: hub.reading.resume(client, _reason(action.channel)),
+    Pause: lambda hub, client, action: hub.read_pauses.pause(client, _reason(action.channel)),
+    Resume: lambda hub, client, action: hub.read_pauses.resume(client, _reason(action.channel)),
 }

@@ -1,55 +1,57 @@
-"""The ids of sockets, which are topics as in Phoenix: `disconnect` broadcast to one closes its sockets."""
+"""Socket ids, which are topics as in Phoenix: a broadcast of `disconnect` to an id closes its sockets."""
 
 import asyncio
 
-from gateway.client import Client
-from mesh import topics
-from mesh.bus.barrier import subscribed
-from mesh.pubsub import BusAdapter
+from mesh.app import topics
+from mesh.bus.contract import Bus
+from mesh.bus.delivery import subscribed
+from mesh.gateway.client import Client
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.hub")
+log = get_logger(__name__)
 
 WAIT_SECONDS = 2.0
+"""How long a connection waits for the subscription of its id."""
 
 
 class SocketIds:
-    """Which clients of a gateway have which id; each client is one subscription of its id.
+    """The clients of a gateway by id; each client holds one subscription of its id.
 
     Args:
-        bus: where the ids are subscribed.
+        bus: the bus on which the ids are subscribed.
     """
 
-    def __init__(self, bus: BusAdapter) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._clients: dict[str, dict[Client, None]] = {}
 
     async def subscribe(self, socket_id: str) -> None:
-        """Before a client with this id is taken in: no `disconnect` for it is missed after this.
+        """Subscribe to an id before its client is admitted, so that no later `disconnect` is missed.
 
-        Returns as well when the bus does not answer in time: better to let the client in.
+        If the bus does not confirm the subscription in time, returns all the same: admitting the client is
+        preferred to refusing it.
         """
         self._bus.subscribe(topics.exact(socket_id))
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await subscribed(self._bus)
         except TimeoutError:
-            log.warning("id topic not subscribed in time", socket_id=socket_id)
-        except asyncio.CancelledError:  # the client will not be taken in
+            log.warning("the bus did not confirm the subscription of a socket id", socket_id=socket_id)
+        except asyncio.CancelledError:  # the client will not be admitted
             self.unsubscribe(socket_id)
             raise
 
     def unsubscribe(self, socket_id: str) -> None:
-        """Undo one `subscribe`."""
+        """End one subscription made by `subscribe`."""
         self._bus.unsubscribe(topics.exact(socket_id))
 
     def add(self, client: Client) -> None:
-        """A client is taken in, its id subscribed for it."""
+        """Add an admitted client, whose id has been subscribed for it."""
         if client.id is not None:
             self._clients.setdefault(client.id, {})[client] = None
 
     def remove(self, client: Client) -> None:
-        """It is gone."""
+        """Remove a client that is gone, and end its subscription."""
         if client.id is None:
             return
         same = self._clients[client.id]
@@ -59,5 +61,5 @@ class SocketIds:
         self.unsubscribe(client.id)
 
     def clients(self, topic: str) -> list[Client]:
-        """Those whose id it is."""
+        """Return the clients whose id is this topic."""
         return list(self._clients.get(topic, ()))

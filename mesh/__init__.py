@@ -1,19 +1,22 @@
 """Phoenix Channels for Python, on a ZeroMQ mesh: the public API on one page."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mesh.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, on
-from mesh.endpoint import Endpoint
+from mesh.app.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, on
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount, SessionCookie
+from mesh.app.presence import Presence
+from mesh.app.replies import Reply, SocketRef, error, ok, refuse
+from mesh.app.routes import Route
+from mesh.app.socket import Socket
+from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.errors import MeshError
-from mesh.messages import Broadcast
-from mesh.mount import Mount, SessionCookie
-from mesh.presence import Presence
-from mesh.replies import Reply, SocketRef, error, ok, refuse
-from mesh.routes import Route
-from mesh.socket import ConnectInfo, Socket, SocketHandler
+from mesh.protocol.messages import Broadcast
 
 if TYPE_CHECKING:
-    from mesh.connection import connect
+    from mesh.app import session_cookies, tokens
+    from mesh.pubsub_connection import connect
 
 __all__ = [
     "TIMEOUT",
@@ -37,13 +40,15 @@ __all__ = [
     "ok",
     "on",
     "refuse",
+    "session_cookies",
+    "tokens",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """`mesh.connect` brings ZeroMQ with it, which applications must be importable without."""
+    """Import on first use: `connect` needs ZeroMQ, `tokens` and `session_cookies` need itsdangerous."""
     if name == "connect":
-        from mesh.connection import connect
-
-        return connect
+        return import_module("mesh.pubsub_connection").connect
+    if name in ("session_cookies", "tokens"):
+        return import_module(f"mesh.app.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""ZeroMQ addresses: checked before a socket sees them, and kept on this machine.
+"""ZeroMQ addresses: checked before sockets use them, and restricted to this machine unless there are keys.
 
-A proxy's address names its publishers' side; the subscribers' side is the next TCP port, or the same
-path or name with ".sub".
+A proxy's address is the one for publishers; the address for subscribers is the next TCP port, or the same
+path or name with ".sub" appended.
 """
 
 import re
@@ -10,18 +10,18 @@ from ipaddress import ip_address
 from mesh.errors import SettingsError
 
 IPC_PATH_BYTES = 107
-"""sockaddr_un holds no more."""
+"""The longest path in sockaddr_un."""
 
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9.*_-]+):(\*|[0-9]{1,5})\Z")
-_ALL = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104  (compared with, not bound to)
+_ALL = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104  (only compared, never bound)
 _WANTED = "want tcp://HOST:PORT or ipc://PATH"
 
 
 def check_address(address: str, setting: str) -> str:
-    """Return `address` if ZeroMQ can use it.
+    """Return `address` if it is a valid ZeroMQ address.
 
     Raises:
-        SettingsError: naming `setting` and the value, if it cannot.
+        SettingsError: if it is not; the message contains `setting` and the value.
     """
     if address.startswith("inproc://") and len(address) > len("inproc://"):
         return address
@@ -29,7 +29,7 @@ def check_address(address: str, setting: str) -> str:
         size = len(address[len("ipc://") :].encode("utf-8", "surrogateescape"))
         if size > IPC_PATH_BYTES - len(".sub"):
             raise SettingsError(
-                f"{setting}: the path in {address!r} is {size} bytes; a socket's path has at most"
+                f"{setting}: the path in {address!r} has {size} bytes; a socket's path has at most"
                 f" {IPC_PATH_BYTES - len('.sub')}"
             )
         return address
@@ -42,12 +42,12 @@ def check_address(address: str, setting: str) -> str:
 
 
 def publish_address(proxy: str) -> str:
-    """Where publishers connect to a proxy."""
+    """Return the address that publishers connect to."""
     return proxy
 
 
 def subscribe_address(proxy: str) -> str:
-    """Where subscribers connect to a proxy."""
+    """Return the address that subscribers connect to."""
     if not proxy.startswith("tcp://"):
         return proxy + ".sub"
     head, _, port = proxy.rpartition(":")
@@ -55,7 +55,7 @@ def subscribe_address(proxy: str) -> str:
 
 
 def is_local(address: str) -> bool:
-    """Whether an address cannot be reached from another machine."""
+    """Return whether an address cannot be reached from another machine."""
     if not address.startswith("tcp://"):
         return True
     host = address[len("tcp://") :].rpartition(":")[0].strip("[]")
@@ -68,18 +68,18 @@ def is_local(address: str) -> bool:
 
 
 def needs_keys(address: str, setting: str) -> SettingsError:
-    """What to say when an address is beyond this machine and there are no CURVE keys."""
+    """Return the error for an address on or for other machines if there are no CURVE keys."""
     return SettingsError(
-        f"{setting}: {address!r} is beyond this machine, which needs CURVE keys; make them with `mesh keys"
+        f"{setting}: {address!r} is beyond this machine and requires CURVE keys; make them with `mesh keys"
         " generate` and set MESH_SECURITY__NODE_KEY, or use tcp://127.0.0.1:PORT or ipc://PATH"
     )
 
 
 def reachable(address: str, host: str | None) -> str:
-    """The address that others connect to, of a listener that is bound to `address`.
+    """Return the address that other nodes connect to, of a listener bound to `address`.
 
     Raises:
-        SettingsError: if it listens on all addresses and `host` does not say which to name.
+        SettingsError: if it listens on all addresses and `host` is None.
     """
     if not address.startswith("tcp://"):
         return address
@@ -88,7 +88,7 @@ def reachable(address: str, host: str | None) -> str:
         return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
     if bound in _ALL:
         raise SettingsError(
-            f"MESH_LINK__BIND: {address!r} listens on all addresses, so gateways cannot be told one;"
-            " set MESH_LINK__ADVERTISE_HOST to this machine's name or address, or bind to that"
+            f"MESH_LINK__BIND: {address!r} listens on all addresses, so there is no address to announce;"
+            " set MESH_LINK__ADVERTISE_HOST to this machine's name or address, or bind to one address"
         )
     return address

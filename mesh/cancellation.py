@@ -1,12 +1,12 @@
-"""Whether a cancellation is meant for us."""
+"""Distinguishes a cancellation of the current task from one of something that it awaits."""
 
 import asyncio
 
 
 def is_end(error: BaseException) -> bool:
-    """Whether the current task is being cancelled by this error; else it is one like any other.
+    """Return whether this error cancels the current task; if not, it is like any other exception.
 
-    Something that the application's code awaits may be cancelled, and nobody wants an end of our task.
+    What the application's code awaits may be cancelled without the current task being cancelled.
     """
     if not isinstance(error, asyncio.CancelledError):
         return not isinstance(error, Exception)

@@ -1,9 +1,10 @@
 """Execution contexts (`contextvars.Context`): which context variables a piece of code sees. Pure.
 
-The application's code runs in contexts of its own: one for each channel, one for each `connect`
-(docs/channels.md, "Context variables"). All of them start as copies of the base, which holds what the
-application had set when its node started, e.g. at import. The node's own timers and tasks get such copies
-too: asyncio gives a timer or a task the context of the code that makes it, which may be a channel's.
+The application's code runs in contexts of its own: one for each channel, and one for each `connect`
+(docs/channels.md, "Context variables"). All of them start as copies of the base context, which contains
+what the application had set when its node started, for example at import. The node's own timers and tasks
+also get such copies, because asyncio gives a timer or task the context of the code that creates it, which
+may be a channel's.
 """
 
 import types
@@ -17,24 +18,24 @@ _base = Context()
 
 
 def take_base() -> None:
-    """Let contexts made from now on start with what is set here; nodes call it before they listen."""
+    """Make the current context the base of new contexts; nodes call this before they listen."""
     global _base
     _base = copy_context()
 
 
 def fresh() -> Context:
-    """A new context. Copying one costs the same, 50 ns, whatever it holds."""
+    """Return a new context. Copying takes 50 ns, regardless of its size."""
     return _base.copy()
 
 
 def call(context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call in `context`; if the result must be awaited, that happens in the same context."""
+    """Call a function in `context`; if the result is awaitable, it is awaited in the same context."""
     result = context.run(function, *arguments)
     return within(context, result) if isinstance(result, Awaitable) else result
 
 
 async def within(context: Context, awaitable: Awaitable[Result]) -> Result:
-    """Await in `context`, but in the current task: its cancellation and time-outs hold."""
+    """Await in `context`, but in the current task, so that its cancellation and time-outs apply."""
     coroutine = _awaited(awaitable)
     try:
         future = context.run(coroutine.send, None)
@@ -48,7 +49,7 @@ async def within(context: Context, awaitable: Awaitable[Result]) -> Result:
 def go_on(
     context: Context, coroutine: Coroutine[Any, Any, Result], future: Any
 ) -> Generator[Any, Any, Result]:
-    """Await the rest of a coroutine that has just suspended for the first time, on `future`."""
+    """Await the rest of a coroutine that has been suspended for the first time, on `future`."""
     run = context.run
     try:
         while True:

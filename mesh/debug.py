@@ -1,6 +1,7 @@
-"""What lives on a node, as lists for a person to read. Source: Phoenix.Debug.
+"""What is live on a node, as lists for a person to read. Source: Phoenix.Debug.
 
-`GatewayNode.hub.sockets()` and `WorkerNode.channels.live()` return them, in the loop of the node.
+`GatewayNode.hub.sockets()` and `WorkerNode.channels.live()` return them; call these in the node's event
+loop.
 """
 
 from typing import NamedTuple
@@ -10,9 +11,9 @@ class SocketInfo(NamedTuple):
     """One client of a gateway.
 
     Attributes:
-        mount: path of its socket mount.
-        id: what its handler's `id` returned.
-        transport: "websocket" or "longpoll".
+        mount: the path of its socket mount.
+        id: the result of its handler's `id`.
+        transport: "websocket", "longpoll" or "zeromq".
         serializer: "v2_json", "v2_msgpack" or "v1_json".
         channels: topic → "joining" or "joined".
     """
@@ -28,12 +29,12 @@ class ChannelInfo(NamedTuple):
     """One channel of a worker.
 
     Attributes:
-        topic: what was joined.
+        topic: the topic that was joined.
         status: "joining", "joined" or "leaving".
-        channel: name of its class.
-        socket_id: whose channel it is.
-        gateway: id of the gateway that holds its client.
-        waiting: messages in its mailbox.
+        channel: the name of its class.
+        socket_id: the id of its socket.
+        gateway: the id of the gateway that its client is connected to.
+        waiting: the number of messages in its mailbox.
     """
 
     topic: str

@@ -1,38 +1,39 @@
-"""Every error that Channelmesh raises on purpose, and the close codes it sends.
+"""Every error that Channelmesh raises deliberately, and the close codes that it sends.
 
 MeshError
-├── SettingsError            a setting is unusable (whose fault: the operator)
-├── ApplicationError         the application object cannot be loaded or is declared wrongly
-│   ├── RouteError           an unusable, doubled or shadowed route
-│   └── ChannelError         a Channel was declared or used wrongly
+├── SettingsError            a setting is invalid (fault of the operator)
+├── ApplicationError         the application cannot be loaded, or is declared incorrectly
+│   ├── RouteError           an invalid, duplicate or shadowed route
+│   └── ChannelError         a Channel is declared or used incorrectly
 │       ├── NotJoinedError   push, broadcast or reply before join has returned
-│       ├── PayloadError     a payload that this client's serializer cannot carry
-│       ├── AlreadyTrackedError   Presence.track of what is tracked already
-│       ├── NotTrackedError  Presence.update of what is not tracked
-│       └── UnhandledEventError   no handler takes this event: the channel crashes, as in Phoenix
-├── TokenError               a token that does not verify (whose fault: the client)
-│   ├── MissingTokenError    none was given
+│       ├── PayloadError     a payload that cannot be encoded for this client
+│       ├── AlreadyTrackedError   Presence.track of a key that is already tracked
+│       ├── NotTrackedError  Presence.update of a key that is not tracked
+│       └── UnhandledEventError   no handler for this event: the channel crashes, as in Phoenix
+├── TokenError               a token that cannot be verified (fault of the client)
+│   ├── MissingTokenError    there is no token
 │   ├── InvalidTokenError    it is forged, damaged, or for another purpose
-│   └── ExpiredTokenError    it is too old
-├── TopicError               a topic that cannot be used
-├── RemoteProtocolError      a peer sent bytes that break a protocol (whose fault: the peer)
-│   ├── DecodeError          a client's message its serializer cannot read
-│   ├── WebSocketError       a client's bytes break RFC 6455; carries the close code
-│   └── WireError            bytes on the bus or a link that are not of our protocol
-├── NodeGoneError            a node that was asked something is gone; also a TimeoutError
+│   └── ExpiredTokenError    it has expired
+├── TopicError               an invalid topic
+├── RemoteProtocolError      a peer violated a protocol (fault of the peer)
+│   ├── DecodeError          a message that the client's serializer cannot decode
+│   ├── WebSocketError       a client violated RFC 6455; contains the close code
+│   └── WireError            invalid bytes on the bus or on a link
+├── NodeGoneError            the node that was called has stopped; also a TimeoutError
 ├── EncodeError              a message that a serializer cannot express
-├── ClientError              what a program asked of `mesh.client` did not succeed
+├── ClientError              an operation of `mesh.client` failed
 │   ├── ConnectError         the server cannot be reached, or the connection was lost
-│   ├── ConnectRefused       the server does not let this client in; carries status and reason
-│   ├── JoinRefused          the channel refused the join; carries its response
+│   ├── ConnectRefused       the server refused the connection; has status and reason
+│   ├── JoinRefused          the channel refused the join; has its response
 │   ├── JoinTimeout          the join was not answered in time
-│   ├── PushError            the channel replied with another status than ok; carries its response
+│   ├── PushError            the channel replied with a status other than ok; has its response
 │   ├── PushTimeout          a push was not answered in time
-│   ├── PushLost             channel or connection ended before the reply: handled or not, nobody knows
-│   ├── ChannelClosed        the channel is left or closed
-│   └── BufferFull           more waits to be sent than may wait
-├── NodeError                a node cannot start or go on (an occupied port, a lost proxy)
-└── UnreachableError         the bus does not answer: what was to be published may not have been
+│   ├── PushLost             channel or connection ended before the reply: whether it was handled is unknown
+│   ├── ChannelClosed        the channel was left or closed
+│   └── BufferFull           too many pushes wait to be sent
+├── PhaseError               an event that a phase table does not allow (fault of Channelmesh)
+├── NodeError                a node cannot start or continue (a port in use, a lost proxy)
+└── UnreachableError         the bus does not answer: what was to be published may be lost
 """
 
 from enum import IntEnum
@@ -44,35 +45,35 @@ class MeshError(Exception):
 
 
 class SettingsError(MeshError):
-    """A setting has an unusable value; the message names the setting, the value and the way out."""
+    """A setting has an invalid value; the message contains the setting, the value and the solution."""
 
 
 class ApplicationError(MeshError):
-    """The application cannot be loaded or is declared wrongly."""
+    """The application cannot be loaded, or is declared incorrectly."""
 
 
 class RouteError(ApplicationError):
-    """A channel route that is unusable, doubled, or shadowed by an earlier one."""
+    """A channel route that is invalid, a duplicate, or shadowed by an earlier one."""
 
 
 class ChannelError(ApplicationError):
-    """A Channel class or instance was declared or used wrongly."""
+    """A Channel class or instance is declared or used incorrectly."""
 
 
 class NotJoinedError(ChannelError):
-    """push, broadcast and reply need a joined channel: use `after_join`, not `join`."""
+    """push, broadcast and reply require a joined channel: use `after_join` instead of `join`."""
 
 
 class PayloadError(ChannelError):
-    """The payload cannot be sent: neither an object nor bytes, or not expressible for this client."""
+    """The payload cannot be sent: neither an object nor bytes, or not encodable for this client."""
 
 
 class UnhandledEventError(ChannelError):
-    """No handler takes the event. As in Phoenix the channel crashes and the client rejoins."""
+    """There is no handler for the event. As in Phoenix, the channel crashes and the client rejoins."""
 
 
 class AlreadyTrackedError(ChannelError):
-    """This channel tracks this key on this topic already: use `Presence.update`."""
+    """This channel already tracks this key on this topic: use `Presence.update`."""
 
 
 class NotTrackedError(ChannelError):
@@ -80,11 +81,11 @@ class NotTrackedError(ChannelError):
 
 
 class TokenError(MeshError):
-    """A token does not verify; `refuse()` the client that brought it."""
+    """A token cannot be verified; `refuse()` the client that sent it."""
 
 
 class MissingTokenError(TokenError):
-    """No token was given."""
+    """There is no token."""
 
 
 class InvalidTokenError(TokenError):
@@ -92,15 +93,15 @@ class InvalidTokenError(TokenError):
 
 
 class ExpiredTokenError(TokenError):
-    """The token is too old: the client needs a new one."""
+    """The token has expired: the client needs a new one."""
 
 
 class TopicError(MeshError):
-    """The topic cannot be used: reserved (`$…`), containing NUL, or not a string."""
+    """The topic is invalid: reserved (`$…`), containing NUL, or not a string."""
 
 
 class RemoteProtocolError(MeshError):
-    """A peer broke a protocol."""
+    """A peer violated a protocol."""
 
 
 class DecodeError(RemoteProtocolError):
@@ -108,7 +109,7 @@ class DecodeError(RemoteProtocolError):
 
 
 class WebSocketError(RemoteProtocolError):
-    """A client broke RFC 6455; `code` is the close code it is answered with."""
+    """A client violated RFC 6455; `code` is the close code that is sent to it."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -116,11 +117,11 @@ class WebSocketError(RemoteProtocolError):
 
 
 class WireError(RemoteProtocolError):
-    """A message on the bus or on a link that is not of our protocol."""
+    """A message on the bus or on a link is not valid in our protocol (docs/protocol.md)."""
 
 
 class NodeGoneError(MeshError, TimeoutError):
-    """The node that was asked is known to be gone: nobody need wait for its answer."""
+    """The node that was called is known to have stopped, so it will not answer."""
 
 
 class EncodeError(MeshError):
@@ -128,7 +129,7 @@ class EncodeError(MeshError):
 
 
 class ClientError(MeshError):
-    """What a program asked of `mesh.client` did not succeed."""
+    """An operation of `mesh.client` failed."""
 
 
 class ConnectError(ClientError):
@@ -136,12 +137,12 @@ class ConnectError(ClientError):
 
 
 class ConnectRefused(ClientError):  # noqa: N818
-    """The server does not let this client in.
+    """The server refused the connection.
 
     Attributes:
-        status: as of HTTP, also over ZeroMQ: 403 by the application or for its vsn, 404 no such socket,
-            500 the application raised, 503 too many clients.
-        reason: the server's, may be empty.
+        status: an HTTP status, also over ZeroMQ: 403 refused by the application or unsupported vsn, 404 no
+            such socket, 500 the application raised, 503 too many clients.
+        reason: the server's reason; may be empty.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -151,10 +152,10 @@ class ConnectRefused(ClientError):  # noqa: N818
 
 
 class JoinRefused(ClientError):  # noqa: N818
-    """The channel refused the join; `response` is its reason."""
+    """The channel refused the join; `response` contains its reason."""
 
     def __init__(self, topic: str, response: Any) -> None:
-        super().__init__(f"{topic!r} cannot be joined: {response!r}")
+        super().__init__(f"the join of {topic!r} was refused: {response!r}")
         self.topic = topic
         self.response = response
 
@@ -164,36 +165,40 @@ class JoinTimeout(ClientError):  # noqa: N818
 
 
 class PushError(ClientError):
-    """The channel replied with `status`, which is not ok, and `response`."""
+    """The channel replied with `response` and a `status` other than ok."""
 
     def __init__(self, topic: str, event: str, status: str, response: Any) -> None:
-        super().__init__(f"{event!r} on {topic!r} was answered {status}: {response!r}")
+        super().__init__(f"{event!r} on {topic!r} was answered with status {status}: {response!r}")
         self.status = status
         self.response = response
 
 
 class PushTimeout(ClientError):  # noqa: N818
-    """A push was not answered in time; it may be handled all the same."""
+    """A push was not answered in time; it may have been handled."""
 
 
 class PushLost(ClientError):  # noqa: N818
-    """Channel or connection ended before the reply: the push was handled or not, nobody knows."""
+    """The channel or connection ended before the reply; the push may or may not have been handled."""
 
 
 class ChannelClosed(ClientError):  # noqa: N818
-    """The channel is left or closed: join again."""
+    """The channel was left or closed: join again."""
 
 
 class BufferFull(ClientError):  # noqa: N818
-    """More waits to be sent than may wait (`max_buffered`)."""
+    """Too many pushes wait to be sent (`max_buffered`)."""
+
+
+class PhaseError(MeshError):
+    """An event that a phase table does not allow: our defect. Ends only the object concerned."""
 
 
 class NodeError(MeshError):
-    """A node cannot start or go on."""
+    """A node cannot start or continue."""
 
 
 class UnreachableError(MeshError):
-    """The bus does not answer; `lost` tells whether what was published may be lost."""
+    """The bus does not answer; `lost` is true if what was published may be lost."""
 
     def __init__(self, message: str, lost: bool = False) -> None:
         super().__init__(message)
@@ -201,21 +206,21 @@ class UnreachableError(MeshError):
 
 
 class CloseCode(IntEnum):
-    """WebSocket close codes we send (RFC 6455 §7.4.1). phoenix.js reconnects after all but 1000."""
+    """WebSocket close codes that we send (RFC 6455 §7.4.1). phoenix.js reconnects after all but 1000."""
 
     NORMAL = 1000
     GOING_AWAY = 1001
-    """A `disconnect` broadcast on the socket's id topic; the client may come back."""
+    """A `disconnect` broadcast on the socket's id; the client may reconnect."""
     PROTOCOL_ERROR = 1002
     INVALID_TEXT = 1007
-    """Text that is not UTF-8."""
+    """Text that is not valid UTF-8 (RFC 6455 §8.1)."""
     POLICY_VIOLATION = 1008
-    """A message in more frames than the limit."""
+    """A message with more frames than the limit."""
     TOO_BIG = 1009
-    """A frame or message beyond the limit."""
+    """A frame or message larger than the limit."""
     INTERNAL_ERROR = 1011
     """A message that the serializer cannot decode, as in Phoenix."""
     TRY_AGAIN_LATER = 1013
-    """A ZeroMQ client that sends more than can wait for its pending joins."""
+    """A ZeroMQ client sends more than may wait for its pending joins."""
     SERVICE_RESTART = 1012
-    """The gateway is going down; reconnect elsewhere."""
+    """The gateway is stopping; the client should reconnect elsewhere."""

@@ -1,4 +1,4 @@
-"""From `module:attribute` to the application's Endpoint, with an error a user can act on."""
+"""Loads the application's Endpoint from `module:attribute`, with errors that tell users what to do."""
 
 import importlib
 import sys
@@ -7,14 +7,12 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-import gateway
 import mesh
-import nodes
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
 
 DEFAULT_ATTRIBUTE = "endpoint"
-_OWN: tuple[ModuleType, ...] = (mesh, gateway, nodes)
+_HOME = Path(mesh.__file__).parent
 
 
 def load(spec: str) -> Endpoint:
@@ -25,33 +23,28 @@ def load(spec: str) -> Endpoint:
     """
     module_name, _, attribute = spec.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise ApplicationError(f"{spec!r} names no application; want MODULE:ATTRIBUTE, e.g. app:endpoint")
+        raise ApplicationError(
+            f"{spec!r} does not name an application; want MODULE:ATTRIBUTE, e.g. app:endpoint"
+        )
     directory = Path.cwd()
-    _check_names(directory)
+    _check_name(directory)
     if str(directory) not in sys.path:
         sys.path.insert(0, str(directory))
     return _endpoint(_import(module_name), attribute or DEFAULT_ATTRIBUTE)
 
 
-def _check_names(directory: Path) -> None:
-    """Our packages are top-level: an application's own of the same name would be mixed up with them."""
-    for own in _OWN:
-        package = directory / own.__name__
-        for path in (package, package.with_suffix(".py")):
-            if _is_python(path) and path.resolve() != _home(own) and not _is_checkout(directory):
-                raise ApplicationError(
-                    f"{path} has the name of a Channelmesh package; rename it, or start from another"
-                    " directory"
-                )
+def _check_name(directory: Path) -> None:
+    """Refuse a package or module of the application that has the name of the installed package."""
+    for path in (directory / "mesh", directory / "mesh.py"):
+        if _is_python(path) and path.resolve() != _HOME.resolve() and not _is_checkout(directory):
+            raise ApplicationError(
+                f"{path} has the name of Channelmesh's package; rename it, or start from another directory"
+            )
 
 
 def _is_python(path: Path) -> bool:
-    """A module, or a package: with or without `__init__.py`, what is in it could not be imported."""
+    """Return whether it is a module or a package; even without `__init__.py` it could not be imported."""
     return path.is_file() or any(path.glob("*.py"))
-
-
-def _home(package: ModuleType) -> Path:
-    return Path(package.__file__ or "").resolve().parent
 
 
 def _is_checkout(directory: Path) -> bool:
@@ -65,10 +58,10 @@ def _import(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or name
         if name == missing or name.startswith(missing + "."):
-            raise ApplicationError(f"no module {missing!r} in {Path.cwd()} or on the path") from None
+            raise ApplicationError(f"no module {missing!r} in {Path.cwd()} or on sys.path") from None
         raise ApplicationError(f"{name} needs the module {missing!r}, which is not installed") from None
     except SystemExit as error:
-        raise ApplicationError(f"{name} ends the process when it is imported ({_where(error)})") from None
+        raise ApplicationError(f"{name} exits the process when it is imported ({_where(error)})") from None
     except Exception as error:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ApplicationError(
@@ -77,7 +70,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _where(error: BaseException) -> str:
-    """The application's own line: not the one in a library that it called wrongly."""
+    """Return the last line of the application's own code, not of a library that it called."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -88,8 +81,7 @@ def _where(error: BaseException) -> str:
 def _is_application(filename: str) -> bool:
     path = Path(filename)
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    ours = [_home(own) for own in _OWN]
-    return path.is_absolute() and not any(path.is_relative_to(each) for each in (*libraries, *ours))
+    return path.is_absolute() and not any(path.is_relative_to(each) for each in (*libraries, _HOME))
 
 
 def _endpoint(module: ModuleType, attribute: str) -> Endpoint:

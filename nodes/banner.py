@@ -1,6 +1,6 @@
-"""What a node says beside its log: at the start what it is and its addresses, and why it cannot run.
+"""What a node prints besides its log: its kind and addresses at the start, and why it cannot run.
 
-With log.format json or logfmt these are records too.
+With log.format json or logfmt, these are records too.
 """
 
 import sys
@@ -8,15 +8,15 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from mesh.nodes.own_version import own_version
 from mesh.telemetry import output, records
-from nodes.versions import own_version
 
 _format = "console"
 _node = "mesh"
 
 
 def configure(format: str, node: str) -> None:
-    """Speak in this format from now on, as this node."""
+    """Set the format and the node's name for everything printed from now on."""
     global _format, _node
     _format, _node = format, node
 
@@ -38,7 +38,7 @@ def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
             lines.append(Text.assemble((f"  {name:<12}", "dim"), (value, "cyan")))
     if sys.stderr.isatty():
         lines.append(Text("  Ctrl-C stops", "dim"))
-    # One write: what waits for the first line finds the others, and no other process prints between them.
+    # One write: a reader of the first line gets the others, and no other process prints in between.
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text("\n").join(lines))
 
 
@@ -48,7 +48,7 @@ def say(sentence: str) -> None:
 
 
 def fail(sentence: str) -> None:
-    """Print one line to stderr: why this does not work."""
+    """Print an error to stderr, as one line."""
     _print("error", sentence, "red")
 
 

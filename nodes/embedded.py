@@ -1,86 +1,66 @@
 """Gateway, worker and proxy in one process, over inproc: the same code, no broker to install."""
 
-import asyncio
 import secrets
+from contextlib import AsyncExitStack
 
-import zmq
 from msgspec.structs import replace
 
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
+from mesh.nodes import banner
+from mesh.nodes.gateway import Embedding, GatewayNode
+from mesh.nodes.metrics import Gauges
+from mesh.nodes.proxy import ProxyNode
+from mesh.nodes.runtime import lifecycle
+from mesh.nodes.worker import WorkerNode
 from mesh.settings import Settings
-from mesh.zeromq.curve import new_context
-from nodes import banner, lifecycle
-from nodes.admin import AdminServer
-from nodes.gateway import GatewayNode
-from nodes.metrics import Gauges
-from nodes.proxy import ProxyNode
-from nodes.worker import WorkerNode
 
 
 class EmbeddedNode:
-    """A whole mesh in one process.
+    """A whole mesh in one process; `start` makes it.
 
     Attributes:
-        gateway: its gateway.
+        gateway: its gateway, which has the operators' port of all of them.
         worker: its worker.
     """
 
-    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+    def __init__(self, gateway: GatewayNode, worker: WorkerNode) -> None:
+        self.gateway = gateway
+        self.worker = worker
+
+    @classmethod
+    async def start(cls, stack: AsyncExitStack, endpoint: Endpoint, settings: Settings) -> "EmbeddedNode":
+        """Start the proxy, the worker and the gateway; `stack` stops them in the reverse order.
+
+        Raises:
+            NodeError: if a port is in use.
+        """
         name = secrets.token_hex(4)
         bus = replace(settings.bus, proxies=[f"inproc://proxy-{name}"])
         link = replace(settings.link, bind=f"inproc://link-{name}")
         settings = replace(settings, bus=bus, link=link)
-        self._context: zmq.Context[zmq.Socket[bytes]] = new_context(settings.security)
-        self._proxy = ProxyNode(settings, self._context)
-        self.worker = WorkerNode(endpoint, settings, self._context)
-        self.gateway = GatewayNode(endpoint, settings, self._context)
-        self.admin: AdminServer | None = None
-
-    async def start(self) -> None:
-        """Start all three.
-
-        Raises:
-            NodeError: if a port is occupied.
-        """
-        await self._proxy.start()
-        await self.worker.start()
-        await self.gateway.start()
-        gateway = self.gateway
-        assert gateway.bus is not None
-        assert self.worker.channels is not None
-        # One event loop for all: channels must not publish faster than the gateway passes it on.
-        gateway.bus.subscriber.on_unread(self.worker.channels.runners.slow_down)
-        admin = gateway.settings.admin
-        self.admin = AdminServer(admin, gateway.id, "embedded", gateway.checks, self.gauges, gateway.routes)
-
-    async def aclose(self) -> None:
-        """Stop all three."""
-        await self.gateway.aclose()
-        if self.admin is not None:
-            self.admin.close()
-        await self.worker.aclose()
-        await asyncio.to_thread(self._context.term)
-        self._proxy.join()
+        proxy = await ProxyNode.start(stack, settings)
+        worker = await WorkerNode.start(stack, endpoint, settings, proxy.context)
+        # Channels are slowed down while the gateway, on the same event loop, is behind their broadcasts.
+        embedding = Embedding(proxy.context, worker.channels.runners.slow_down, worker.gauges)
+        gateway = await GatewayNode.start(stack, endpoint, settings, embedding)
+        return cls(gateway, worker)
 
     def gauges(self) -> Gauges:
-        """What `/metrics` asks: of the gateway, and what only the worker knows."""
-        return {**self.worker.gauges(), **self.gateway.gauges()}
+        """Return the values for `/metrics`: the gateway's, and those that only the worker has."""
+        return self.gateway.gauges()
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     """Run everything in this process until SIGINT or SIGTERM."""
 
-    def started(node: lifecycle.Node) -> None:
-        assert isinstance(node, EmbeddedNode)
-        rows = [("open", address) for address in node.gateway.addresses]
-        rows += [("zeromq", node.gateway.zeromq_address)] if node.gateway.zeromq_address else []
-        rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
+    async def start(stack: AsyncExitStack) -> EmbeddedNode:
+        return await EmbeddedNode.start(stack, endpoint, settings)
+
+    def started(node: EmbeddedNode) -> None:
+        gateway = node.gateway
+        rows = [("open", address) for address in gateway.addresses]
+        rows += [("zeromq", gateway.zeromq_address)] if gateway.zeromq_address else []
+        rows += [("admin", gateway.admin.address)] if gateway.admin.address else []
         banner.show("serve", app_spec, rows)
 
-    lifecycle.run(lambda: EmbeddedNode(endpoint, settings), started, settings)
-
-
-if __name__ == "__main__":
-    from nodes.cli import run_command
-
-    run_command("serve")
+    lifecycle.run(start, started, settings)

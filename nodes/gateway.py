@@ -1,226 +1,280 @@
-"""A gateway: clients on one side, the bus and the workers on the other."""
+"""A gateway node: connects clients with the bus and the workers."""
 
-import socket
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import zmq
 
-from gateway.drain import drain
-from gateway.http.application import handshakes, make_application
-from gateway.http.forwarded import TrustedProxies
-from gateway.http.health import Checks
-from gateway.http.publish import PublishApi
-from gateway.http.server import GatewayServer
-from gateway.hub import Hub
-from gateway.join_guard import JoinGuard
-from gateway.ledger import Tally
-from gateway.live_topics import LiveTopics
-from gateway.trace import Traces
-from gateway.transports.connection import WebSockets
-from gateway.transports.door import Door
-from gateway.transports.longpoll import LongPoll
-from gateway.transports.longpoll_sessions import LongPollSessions
-from gateway.transports.zeromq import ZeroMQClients
-from gateway.workers import Workers
-from mesh import contexts, placement, telemetry, topics
-from mesh.bus import topic_counts, traces
-from mesh.bus.announcer import Announcer
-from mesh.bus.bus import Bus
-from mesh.bus.calls import Calls
-from mesh.bus.frames import CRASHED_JOINS
-from mesh.endpoint import Endpoint
-from mesh.pubsub import PubSub
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
+from mesh.app.pubsub import PubSub
+from mesh.bus import topic_counts, trace_call
+from mesh.bus.calls import Answer, Calls, Responder
+from mesh.bus.contract import Handlers, OnMessage
+from mesh.bus.discovery.announcements import NodeHandlers
+from mesh.bus.discovery.placement import Announcement
+from mesh.bus.frames import ANNOUNCEMENT, CRASHED_JOINS, ONCE
+from mesh.gateway.drain import drain
+from mesh.gateway.fanout.delivery_stats import DeliveryStats
+from mesh.gateway.flow.outbox import Flusher
+from mesh.gateway.http.application import make_application
+from mesh.gateway.http.bodies import Bodies
+from mesh.gateway.http.health import Checks
+from mesh.gateway.http.listener import Listener
+from mesh.gateway.http.publish import PublishApi
+from mesh.gateway.http.server import GatewayServer
+from mesh.gateway.hub import Hub
+from mesh.gateway.introspection.topics import LiveTopics
+from mesh.gateway.introspection.tracing import Tracing
+from mesh.gateway.joins.worker_links import WorkerLinks
+from mesh.gateway.transports.registry import make_transports
+from mesh.gateway.transports.server import Services, TransportServer
+from mesh.nodes import banner, tls
+from mesh.nodes.admin import AdminServer, health_routes
+from mesh.nodes.listening import ClientSockets
+from mesh.nodes.mesh_node import Membership, MeshNode
+from mesh.nodes.metrics import Gauges
+from mesh.nodes.runtime import lifecycle
 from mesh.settings import Settings
-from mesh.zeromq.curve import new_context
-from nodes import banner, lifecycle, listening, tls
-from nodes.admin import AdminServer, health_routes
-from nodes.health import Prober
-from nodes.metrics import Gauges
 
 CLOSE_SECONDS = 3.0
-"""Clients that are sent their close frame have this long before the process ends."""
+"""How long clients have to receive their close before the process ends."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What a gateway has in common with the worker of the same process (nodes/embedded.py).
+
+    Attributes:
+        context: the ZeroMQ context of all nodes.
+        on_unread: called when the gateway has more to read from the bus than it could handle yet, or no
+            longer.
+        gauges: the worker's values for `/metrics`.
+    """
+
+    context: zmq.Context[zmq.Socket[bytes]]
+    on_unread: Callable[[bool], None]
+    gauges: Callable[[], Gauges]
 
 
 class GatewayNode:
-    """One gateway.
+    """One gateway; `start` makes it.
+
+    Args:
+        stack: stops the gateway.
+        node: the node's bus.
+        endpoint: the application.
+        addresses: the URLs of its listeners.
+        embedding: in an embedded node, what the gateway has in common with the worker.
 
     Attributes:
-        id: of this node, new with every start.
-        addresses: of its listeners, as URLs, once it is started.
-        zeromq_address: where ZeroMQ clients connect, or empty.
+        id: the node's id, new with every start.
+        addresses: the URLs of its listeners.
+        hub: has its clients.
+        workers: its links to the workers.
+        transports: its transports, in the order in which they were started.
+        admin: the operators' port.
     """
 
     def __init__(
         self,
+        stack: AsyncExitStack,
+        node: MeshNode,
         endpoint: Endpoint,
-        settings: Settings,
-        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        addresses: list[str],
+        embedding: Embedding | None,
     ) -> None:
-        self.id = lifecycle.new_id("gateway")
-        self.addresses: list[str] = []
-        self.zeromq_address = ""
+        settings, bus = node.settings, node.bus
+        self.id = node.id
+        self.addresses = addresses
         self.endpoint = endpoint
         self.settings = settings
-        self._owns_context = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
-        self.bus: Bus | None = None
-        self.announcer: Announcer | None = None
-        self.workers: Workers | None = None
-        self.hub: Hub | None = None
-        self.prober: Prober | None = None
-        self.admin: AdminServer | None = None
-        self._websockets: WebSockets | None = None
-        self._longpoll: LongPoll | None = None
-        self._zeromq: ZeroMQClients | None = None
-        self._guard: JoinGuard | None = None
-        self._calls: Calls | None = None
-        self._traces: Traces | None = None
-        self._server: GatewayServer | None = None
-        self._door: Door | None = None
+        self.bus = bus
+        self._node = node
+        self._embedding = embedding
+        announcement = Announcement(node=node.id, kind="gateway", urls=tuple(addresses))
+        self._membership = Membership(stack, node, announcement)
+        self.hub = Hub(
+            node.id,
+            bus,
+            self._make_links,
+            settings.gateway,
+            settings.link.hold_seconds,
+            lambda data: bus.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
+            settings.limits,
+        )
+        self.workers = self.hub.links
+        self._flusher = Flusher()
+        self._traces = Tracing(self.hub.fanout, self._flusher.flush)
+        self._calls = Calls(bus, self._membership.announcer.departures.is_gone)
+        self._responder = Responder(bus, self._answer_to)
+        self._bodies = Bodies(settings.gateway.max_body_bytes, settings.gateway.max_bodies_bytes)
+        self._api = PublishApi(bus, settings.api) if settings.api.keys else None
+        self.transports: list[TransportServer] = []
+        kind = "gateway" if embedding is None else "embedded"
+        self.admin = AdminServer(settings.admin, node.id, kind, self.checks, self.gauges, self.routes)
 
-    async def start(self) -> None:
+    @classmethod
+    async def start(
+        cls,
+        stack: AsyncExitStack,
+        endpoint: Endpoint,
+        settings: Settings,
+        embedding: Embedding | None = None,
+    ) -> "GatewayNode":
         """Connect to the bus, then listen.
 
+        Args:
+            stack: stops the gateway.
+            endpoint: the application.
+            settings: all settings.
+            embedding: in an embedded node, what the gateway has in common with the worker.
+
         Raises:
-            NodeError: if a port is occupied.
+            NodeError: if a port is in use.
         """
-        settings = self.settings
-        contexts.take_base()
-        self.endpoint.configure(lifecycle.secret(settings))
+        context = embedding.context if embedding is not None else None
+        node = MeshNode(stack, "gateway", endpoint, settings, context)
         certificate = tls.context(settings.gateway)
-        shared, own = self._bind()
-        self.bus = bus = Bus(self._context, self.id, settings.bus)
-        self.announcer = announcer = Announcer(
-            bus.publisher,
-            bus.subscriber,
-            placement.Announcement(node=self.id, kind="gateway", urls=tuple(self.addresses)),
-            settings.bus.announce_seconds,
-            settings.bus.node_down_seconds,
-        )
-        self.workers = Workers(
-            self._context,
+        sockets = ClientSockets(stack, settings.gateway)
+        gateway = cls(stack, node, endpoint, sockets.urls, embedding)
+        gateway._start(stack)
+        gateway._accept(stack, sockets, certificate)
+        node.tell("node_started")
+        return gateway
+
+    def _make_links(self, hub: Hub) -> WorkerLinks:
+        settings = self.settings
+        return WorkerLinks(
+            hub,
+            self._node.context,
             self.id,
-            announcer,
+            self._membership.announcer,
             settings.link,
             settings.gateway.worker_wait_seconds,
             settings.gateway.max_joins_waiting,
             settings.bus.node_down_seconds,
         )
-        self._guard = guard = JoinGuard(
-            settings.gateway.max_topic_rest_seconds,
-            lambda data: bus.publisher.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
+
+    def _start(self, stack: AsyncExitStack) -> None:
+        """Start all but the clients' side. The stack undoes it from the last line to the first."""
+        if not self._node.embedded:  # in an embedded node, the worker does this
+            self.endpoint.bind(PubSub(self.bus, self.hub.local_broadcast))
+            stack.callback(self.endpoint.bind, None)
+        stack.callback(self.hub.close)
+        self.admin.start()
+        stack.callback(self.admin.close)
+        stack.callback(self._traces.close)
+        stack.callback(self._responder.close)
+        stack.callback(self._calls.close)
+        stack.callback(self.workers.close)
+        self.bus.subscribe(topics.exact(topics.JOINS))
+        self._membership.start(stack, self._node_handlers(), self._handlers())
+
+    def _node_handlers(self) -> NodeHandlers:
+        return NodeHandlers(
+            up=self.workers.announced,
+            down=self.workers.gone,
+            lost=None,
+            accused=self._membership.announcer.announce,
+            gone=self._calls.gone,
         )
-        bus.subscribe(topics.exact(topics.JOINS))
-        bus.subscriber.on_other[CRASHED_JOINS] = guard.told
-        self.hub = Hub(
-            self.id, bus, self.workers, settings.gateway, settings.link.hold_seconds, settings.limits, guard
+
+    def _handlers(self) -> Handlers:
+        announcer = self._membership.announcer
+        messages: dict[int, OnMessage] = {
+            **self._calls.handlers,
+            **self._responder.handlers,
+            ANNOUNCEMENT: announcer.on_announcement,
+            CRASHED_JOINS: self.hub.join_guard.told,
+        }
+        if self._api is not None:
+            messages[ONCE] = self._api.used_elsewhere
+        return Handlers(
+            broadcast=self.hub.on_broadcast,
+            messages=messages,
+            published=None,
+            unread=self._embedding.on_unread if self._embedding is not None else None,
+            paths_changed=announcer.paths_changed,
         )
-        bus.subscriber.on_broadcast = self.hub.broadcast
-        if self._owns_context:  # embedded, the worker binds it
-            self.endpoint.bind(PubSub(bus, self.hub.local_broadcast))
-        self._calls = calls = Calls(bus, self.id)
-        calls.is_gone = announcer.gone.is_gone
-        announcer.gone.on_gone = calls.gone
-        announcer.on_accused = announcer.announce
-        calls.answers[topic_counts.TOPICS] = LiveTopics(self.hub.fanout).answer
-        self._websockets = WebSockets(self.hub, settings.gateway)
-        self._traces = Traces(self.hub.fanout, self._websockets.flusher.flush)
-        calls.answers[traces.TRACE] = self._traces.answer
-        bus.start()
-        bus.when_subscribed(announcer.start)  # not before the answers can be heard
-        sessions = LongPollSessions(self.hub, settings.gateway, settings.longpoll)
-        self._longpoll = LongPoll(sessions, calls, self.id, lifecycle.secret(settings))
-        self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
-        bus.when_subscribed(self.prober.start)
-        api = PublishApi(bus, settings.api) if settings.api.keys else None
+
+    def _services(self) -> Services:
+        return Services(
+            self.id,
+            self.hub,
+            self.endpoint,
+            self.settings,
+            self._node.secret,
+            self._calls,
+            self._node.context,
+            self._flusher,
+            self._bodies,
+        )
+
+    def _answer_to(self, call: str) -> Answer | None:
+        """Return what answers a call of this name; the transports have calls of their own."""
+        if call == topic_counts.TOPICS:
+            return LiveTopics(self.hub.fanout).answer
+        if call == trace_call.TRACE:
+            return self._traces.answer
+        for transport in self.transports:
+            answer = transport.answers().get(call)
+            if answer is not None:
+                return answer
+        return None
+
+    # The clients' side
+
+    def _accept(
+        self, stack: AsyncExitStack, sockets: ClientSockets, certificate: ssl.SSLContext | None
+    ) -> None:
+        """Accept clients, over the transports and from these listening sockets."""
+        gateway = self.settings.gateway
+        stack.push_async_callback(self._close_transports)
+        for transport in make_transports(self._services()):
+            self.transports.append(transport)
         application = make_application(
             self.endpoint,
-            self._websockets,
-            self._longpoll,
-            settings.gateway,
-            api,
+            [route for transport in self.transports for route in transport.routes()],
+            self._bodies,
+            self._api,
             health_routes(self.id, "gateway", self.checks),
         )
-        if self._owns_context:
-            self.admin = AdminServer(
-                settings.admin, self.id, "gateway", self.checks, self.gauges, self.routes
-            )
-        if settings.zeromq.bind is not None:
-            self._zeromq = ZeroMQClients(
-                self._context,
-                self.hub,
-                self.endpoint,
-                settings.gateway,
-                settings.zeromq,
-                settings.zeromq.bind,
-            )
-            self._zeromq.start()
-            self.zeromq_address = self._zeromq.address
-        self._server = GatewayServer(application, settings=settings.gateway, ssl_options=certificate)
-        self._door = Door(
-            self._server,
-            self._websockets,
-            handshakes(self.endpoint, "websocket", settings.gateway),
-            settings.gateway.handshake_timeout_seconds,
-            certificate,
-            TrustedProxies(settings.gateway.trusted_proxies),
-        )
-        self._door.add_sockets(shared, proxied=settings.gateway.proxy_protocol == "required")
-        self._door.add_sockets(own)
-        self._tell("node_started")
+        server = GatewayServer(application, settings=gateway, ssl_options=certificate)
+        shortcuts = [each.shortcut for each in self.transports if each.shortcut is not None]
+        listener = Listener(server, shortcuts, gateway, certificate)
+        stack.push_async_callback(self._close_clients, listener, server)
+        for transport in self.transports:
+            transport.start()
+        listener.add_sockets(sockets.shared, proxied=gateway.proxy_protocol == "required")
+        listener.add_sockets(sockets.own)
 
-    def _tell(self, event: str) -> None:
-        telemetry.emit(event, {}, {"node": self.id, "kind": "gateway"})
+    async def _close_clients(self, listener: Listener, server: GatewayServer) -> None:
+        """Stop listening, answer the requests under way, and close all clients with 1012."""
+        self._membership.prober.drain()
+        listener.close()
+        server.stop()
+        for transport in self.transports:
+            transport.stop_accepting()
+        await drain(self.hub, self.settings.drain)
+        await server.finish(CLOSE_SECONDS)
+        await drain(self.hub, self.settings.drain)  # WebSockets requested over TLS just before the stop
 
-    async def aclose(self) -> None:
-        """Listen no more, send all clients away with 1012, end the links, say goodbye."""
-        if self.prober is not None:
-            self.prober.draining = True
-        if self._door is not None:
-            self._door.close()
-        if self._server is not None:
-            self._server.stop()
-        if self._longpoll is not None:
-            self._longpoll.draining = True
-        if self.hub is not None:
-            await drain(self.hub, self.settings.drain)
-        if self._server is not None:
-            await self._server.finish(CLOSE_SECONDS)
-        if self.hub is not None:
-            await drain(self.hub, self.settings.drain)  # who asked over TLS for a WebSocket just before
-        if self._websockets is not None:
-            await self._websockets.aclose(CLOSE_SECONDS)
-        if self._longpoll is not None:
-            self._longpoll.close()
-        if self._zeromq is not None:
-            self._zeromq.close()
-        if self.announcer is not None:
-            self.announcer.close()
-        if self.workers is not None:
-            self.workers.close()
-        if self._guard is not None:
-            self._guard.close()
-        if self._calls is not None:
-            self._calls.close()
-        if self._traces is not None:
-            self._traces.close()
-        if self.admin is not None:
-            self.admin.close()
-        if self.prober is not None:
-            self.prober.close()
-        if self.hub is not None:
-            self.hub.topics.close()
-        if self.bus is not None:
-            self.bus.close()
-        if self._owns_context:
-            self.endpoint.bind(None)
-            self._context.term()
-        self._tell("node_stopped")
+    async def _close_transports(self) -> None:
+        for transport in self.transports:
+            await transport.aclose(CLOSE_SECONDS)
+
+    # What it tells
+
+    @property
+    def zeromq_address(self) -> str:
+        """The address for ZeroMQ clients; empty if there is none."""
+        return {each.name: each.address for each in self.transports}.get("zeromq", "")
 
     def checks(self) -> Checks:
-        """What `/readyz` asks: the bus, a worker for every route, and whether their broadcasts come."""
-        assert self.prober is not None
-        assert self.workers is not None
+        """Return the checks of `/readyz`: the bus, a worker for every route, broadcasts of all workers."""
         missing = [
             route.pattern
             for path, mount in self.endpoint.mounts.items()
@@ -230,63 +284,40 @@ class GatewayNode:
         unheard = self.workers.unheard()
         problem = f"no worker for {', '.join(missing)}" if missing else None
         silent = f"linked, but not heard on the bus: {', '.join(unheard)}" if unheard else None
-        return {**self.prober.checks(), "workers": problem, "broadcasts": silent}
+        return {**self._membership.prober.checks(), "workers": problem, "broadcasts": silent}
 
     def gauges(self) -> Gauges:
-        """What `/metrics` asks."""
-        assert self.hub is not None
-        assert self.bus is not None
-        assert self.workers is not None
-        assert self.prober is not None
+        """Return the values for `/metrics`; in an embedded node also those that only the worker has."""
         clients, channels, topics = self.hub.counts()
         return {
+            **(self._embedding.gauges() if self._embedding is not None else {}),
             "open_connections": clients,
             "open_channels": channels,
             "topics": topics,
             "unsent_bytes": self.hub.unsent_bytes(),
-            "readers_paused": self.hub.reading.counts(),
+            "readers_paused": self.hub.read_pauses.counts(),
             "link_queue_bytes": self.workers.waiting_bytes,
             "links": self.workers.links,
-            "bus_connected": int(self.bus.publisher.connected),
-            "bus_backlog_messages": self.bus.publisher.backlog,
-            "loop_lag_seconds": self.prober.lag_seconds,
+            **self._membership.gauges(),
         }
 
-    def routes(self) -> Mapping[str, Tally]:
-        """What became of broadcasts, by route; what has not left yet is sent or waits."""
-        assert self.hub is not None
-        if self._websockets is not None:
-            self._websockets.flusher.flush()
+    def routes(self) -> Mapping[str, DeliveryStats]:
+        """Return the delivery statistics of broadcasts, by route, after flushing all outboxes."""
+        self._flusher.flush()
         return self.hub.fanout.routes
-
-    def _bind(self) -> tuple[list[socket.socket], list[socket.socket]]:
-        """(listeners of the port, those of this gateway's own)."""
-        gateway = self.settings.gateway
-        shared = listening.listen(gateway.host, gateway.port, reuse_port=gateway.reuse_port)
-        own: list[socket.socket] = []
-        if gateway.own_port is not None:
-            own = listening.listen(gateway.host, gateway.own_port, reuse_port=gateway.reuse_port)
-        ports = dict.fromkeys(each.getsockname()[1] for each in shared + own)
-        scheme = "https" if gateway.tls_certificate is not None else "http"
-        self.addresses = [listening.url(scheme, host, port) for port in ports for host in gateway.host]
-        return shared, own
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     """Run a gateway until SIGINT or SIGTERM."""
 
-    def started(node: lifecycle.Node) -> None:
-        assert isinstance(node, GatewayNode)
+    async def start(stack: AsyncExitStack) -> GatewayNode:
+        return await GatewayNode.start(stack, endpoint, settings)
+
+    def started(node: GatewayNode) -> None:
         rows = [("listening", address) for address in node.addresses]
         rows += [("zeromq", node.zeromq_address)] if node.zeromq_address else []
         rows += [("proxy", address) for address in settings.bus.proxies]
-        rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
+        rows += [("admin", node.admin.address)] if node.admin.address else []
         banner.show("gateway", app_spec, rows)
 
-    lifecycle.run(lambda: GatewayNode(endpoint, settings), started, settings)
-
-
-if __name__ == "__main__":
-    from nodes.cli import run_command
-
-    run_command("gateway")
+    lifecycle.run(start, started, settings)

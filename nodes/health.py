@@ -1,28 +1,27 @@
-"""Whether a node can do its work: health means delivery.
+"""Checks whether a node is ready, which means that the bus delivers.
 
-A probe makes the round trip through the proxy every second; a node is ready only while it comes back.
+A probe makes a round trip through the proxy every second; a node is ready only while probes come back.
 """
 
 import asyncio
 
-from gateway.http.health import Checks
-from mesh.bus.announcer import Announcer
-from mesh.bus.bus import Bus
+from mesh.bus.contract import Bus
+from mesh.bus.discovery.announcements import Announcer
+from mesh.gateway.http.health import Checks
 
 PROBE_SECONDS = 1.0
 
 
 class Prober:
-    """Probes the bus, and the event loop while it is at it.
+    """Probes the bus, and measures the event loop's lag.
 
     Attributes:
-        lag_seconds: how late the last probe was started: what callbacks waited for the event loop.
-        draining: the node stops, and wants no more work.
+        lag_seconds: how late the last probe was started, because the event loop was busy.
     """
 
     def __init__(self, bus: Bus, announcer: Announcer, ready_seconds: float) -> None:
         self.lag_seconds = 0.0
-        self.draining = False
+        self._draining = False
         self._bus = bus
         self._announcer = announcer
         self._ready_seconds = ready_seconds
@@ -35,26 +34,30 @@ class Prober:
         """Probe now, and every second."""
         self._probe(self._loop.time())
 
+    def drain(self) -> None:
+        """From now on `checks` says that the node stops and accepts no more work."""
+        self._draining = True
+
     def close(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         if self._timer is not None:
             self._timer.cancel()
 
     def checks(self) -> Checks:
-        """What is wrong with the bus, and whether the node is draining."""
+        """Return what is wrong with the bus, and whether the node is draining."""
         return {
             "bus": self._bus_problem(),
             "proxies": self._missed(),
-            "draining": "this node stops" if self.draining else None,
+            "draining": "this node is stopping" if self._draining else None,
         }
 
     def _bus_problem(self) -> str | None:
         if self._echoed is None:
-            return "nothing has come back through the proxy yet"
+            return "no probe has come back through the proxy yet"
         silent = self._loop.time() - self._echoed
-        # A probe is under way for up to a second when all is well.
+        # The last probe is up to a second old even when all is well.
         if silent > self._ready_seconds + PROBE_SECONDS:
-            return f"nothing has come back through the proxy for {silent:.1f} seconds"
+            return f"no probe has come back through the proxy for {silent:.1f} seconds"
         return None
 
     def _missed(self) -> str | None:
@@ -62,7 +65,7 @@ class Prober:
         if not missed:
             return None
         nodes = (f"{node} through {', '.join(sorted(missed[node]))}" for node in sorted(missed))
-        return f"nodes publish through proxies that this node does not hear: {'; '.join(nodes)}"
+        return f"nodes publish through proxies to which this node is not connected: {'; '.join(nodes)}"
 
     def _probe(self, due: float) -> None:
         now = self._loop.time()

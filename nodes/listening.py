@@ -1,18 +1,48 @@
-"""Sockets that listen for HTTP: one host or several, IPv4 and IPv6, all on one port."""
+"""Listening sockets for HTTP: one or more hosts, IPv4 and IPv6, all on one port."""
 
 import errno
 import socket
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from mesh.errors import NodeError
+from mesh.settings import GatewaySettings
 
 BACKLOG = 4_096
 DRAWS = 20
-"""A port that the kernel chose for the first host may be taken at another one."""
+"""Attempts with port 0: the port that the kernel chose for the first host may be in use on another."""
 
 _ALL = ("0.0.0.0", "::")  # noqa: S104  (the users' choice)
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+class ClientSockets:
+    """The listening sockets of a gateway.
+
+    Args:
+        stack: closes them, unless something else has closed them before.
+        gateway: the gateway's settings.
+
+    Attributes:
+        shared: the sockets of `gateway.port`.
+        own: the sockets of `gateway.own_port`, if it is set.
+        urls: the URLs of all of them.
+
+    Raises:
+        NodeError: if a host cannot be listened on.
+    """
+
+    def __init__(self, stack: AsyncExitStack, gateway: GatewaySettings) -> None:
+        self.shared = listen(gateway.host, gateway.port, reuse_port=gateway.reuse_port)
+        stack.callback(_close, self.shared)
+        self.own: list[socket.socket] = []
+        if gateway.own_port is not None:
+            self.own = listen(gateway.host, gateway.own_port, reuse_port=gateway.reuse_port)
+            stack.callback(_close, self.own)
+        scheme = "https" if gateway.tls_certificate is not None else "http"
+        ports = dict.fromkeys(each.getsockname()[1] for each in self.shared + self.own)
+        self.urls = [url(scheme, host, port) for port in ports for host in gateway.host]
 
 
 def listen(
@@ -21,10 +51,10 @@ def listen(
     """Listen on all these hosts; `::` includes IPv4 unless an IPv4 host is given too.
 
     Args:
-        hosts: addresses or names; of a name, all addresses.
+        hosts: addresses or names; a name stands for all its addresses.
         port: 0 lets the kernel choose one for all.
         reuse_port: share it with other processes (SO_REUSEPORT).
-        setting: how to choose another port, for the error.
+        setting: the option or setting for another port, named in errors.
 
     Raises:
         NodeError: if a host cannot be listened on.
@@ -42,7 +72,7 @@ def listen(
 def bind(
     hosts: Sequence[str], port: int, *, reuse_port: bool = False, setting: str = "--port"
 ) -> list[socket.socket]:
-    """As `listen`, without listening yet."""
+    """As `listen`, but without listening yet."""
     for draw in range(1, DRAWS + 1):
         try:
             return _bind_all(hosts, port, reuse_port, setting)
@@ -53,7 +83,7 @@ def bind(
 
 
 class _Taken(Exception):  # noqa: N818
-    """A port is taken; the kernel may choose another."""
+    """A port is in use; the kernel may choose another."""
 
     def __init__(self, refusal: NodeError) -> None:
         super().__init__(str(refusal))
@@ -68,13 +98,13 @@ def _bind_all(hosts: Sequence[str], port: int, reuse_port: bool, setting: str) -
     absent: list[tuple[str, OSError]] = []
     for host, (family, address) in dict.fromkeys(found):
         if address[0] not in _ALL and _ALL[family == socket.AF_INET6] in wildcards:
-            continue  # taken in already
+            continue  # included in the wildcard address
         at = (address[0], port, *address[2:])
         try:
             made = _bind(family, at, reuse_port, dual=socket.AF_INET not in families)
         except OSError as error:
             if error.errno in _NOT_HERE and host not in _ALL:
-                absent.append((host, error))  # of a name's addresses, others may be here
+                absent.append((host, error))  # other addresses of the name may be local
                 continue
             _close(bound)
             refusal = _refusal(host, port, error, setting)
@@ -131,10 +161,10 @@ def _refusal(host: str, port: int, error: Exception, setting: str) -> NodeError:
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands in a URL."""
+    """Return a host as it is written in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
 def url(scheme: str, host: str, port: int) -> str:
-    """`http://[::]:4000`."""
+    """Return a URL such as `http://[::]:4000`."""
     return f"{scheme}://{bracketed(host)}:{port}"

@@ -1,4 +1,4 @@
-"""What a node exports to Prometheus, read when it is asked for: nothing is counted twice or kept here."""
+"""The metrics that a node exports to Prometheus, read at each scrape; no counts are kept here."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -6,21 +6,21 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.ledger import DROPPED, FILTERED, Tally
+from mesh.gateway.fanout.delivery_stats import DROPPED, FILTERED, DeliveryStats
 from mesh.telemetry import COUNTERS, counters, stats
 from mesh.telemetry.counters import Histogram
 
 TOTALS: Mapping[str, str] = {
     "connections": "clients accepted by this gateway",
-    "messages_in": "messages of clients, heartbeats included",
+    "messages_in": "messages received from clients, heartbeats included",
     "deliveries": "broadcasts put into clients' outboxes",
     "pushes": "events handled by channels",
     "replies": "replies sent by channels",
     "channel_pushes": "pushes sent by channels",
     "broadcasts": "broadcasts published by this node",
-    "loop_stalls": "times that callbacks held up the event loop for more than 20 ms",
-    "bus_received": "broadcasts that came over the bus, each once",
-    "broadcasts_unneeded": "those that came for a topic of which nobody here is a member",
+    "loop_stalls": "turns of the event loop that callbacks blocked for more than 20 ms",
+    "bus_received": "broadcasts received from the bus, without duplicates",
+    "broadcasts_unneeded": "broadcasts received from the bus for topics without members here",
 }
 """Attributes of `stats` that are exported as mesh_<name>_total."""
 
@@ -28,53 +28,53 @@ GAUGES: Mapping[str, str] = {
     "open_connections": "clients connected now, by transport",
     "open_channels": "channels joined or joining now",
     "topics": "topics with members on this node",
-    "unsent_bytes": "what waits for clients that read too slowly, all together",
-    "mailbox_messages": "messages that wait for channels, all together",
-    "mailbox_bytes": "pushes and broadcasts that wait for channels, all together",
-    "topics_held": "topics whose pushes wait here for a slow client of some gateway",
-    "readers_paused": "clients that are not read from now, by reason: join, channel, link",
-    "link_queue_bytes": "what waits for the other sides of the links, all together",
+    "unsent_bytes": "bytes queued for clients that read too slowly, in total",
+    "mailbox_messages": "messages queued for channels, in total",
+    "mailbox_bytes": "bytes of pushes and broadcasts queued for channels, in total",
+    "topics_held": "topics whose pushes wait in this worker because a gateway has a slow client",
+    "readers_paused": "clients whose messages are not being read, by reason: join, channel, link",
+    "link_queue_bytes": "bytes queued for the peers of the links, in total",
     "links": "links to workers (in a gateway) or of gateways (in a worker) that are up",
-    "bus_connected": "whether the proxy has this node's publisher: 1 or 0",
-    "bus_backlog_messages": "broadcasts kept while the proxy is away",
+    "bus_connected": "whether this node's publisher is connected to the proxy: 1 or 0",
+    "bus_backlog_messages": "broadcasts queued while no proxy is available",
     "loop_lag_seconds": "how late the event loop was at the last probe",
-    "loop_stall_cpu_seconds": "the most that the node itself ran of such a time: the rest it waited",
-    "loop_stall_seconds": "the longest that callbacks held up the event loop since the last scrape",
-    "ready": "whether /readyz says 200: 1 or 0",
+    "loop_stall_cpu_seconds": "the most CPU time used in one turn of the event loop since the last scrape",
+    "loop_stall_seconds": "the longest turn of the event loop since the last scrape",
+    "ready": "whether /readyz answers 200: 1 or 0",
 }
-"""What a node's `gauges` may say, exported as mesh_<name>."""
+"""The values that a node's `gauges` may return, exported as mesh_<name>."""
 
 FATES: Mapping[str, str] = {
     "fanout_messages_total": "broadcasts to topics with members on this gateway, by route",
-    "fanout_expected_total": "those members, summed over these broadcasts",
-    "fanout_total": "what became of it for each member, by route, result and reason",
-    "fanout_waiting": "broadcasts that wait for a member now, by route and reason",
+    "fanout_expected_total": "members at the time of each broadcast, summed over all broadcasts, by route",
+    "fanout_total": "outcomes of each broadcast for each member, by route, result and reason",
+    "fanout_waiting": "broadcasts queued for members now, by route and reason",
 }
-"""Of a gateway, exported as mesh_<name>: expected = what became of it + what waits (gateway/ledger.py)."""
+"""A gateway's metrics, exported as mesh_<name>; gateway/fanout/delivery_stats.py says how they add up."""
 
 HISTOGRAMS: Mapping[str, str] = {
-    "join_seconds": "from a join's arrival in the worker to its answer",
-    "handle_in_seconds": "of the handler of a client's event",
-    "loop_turn_seconds": "how long the turns of the event loop took",
+    "join_seconds": "time from a join's arrival in the worker to its answer",
+    "handle_in_seconds": "duration of the handlers of clients' events",
+    "loop_turn_seconds": "duration of the turns of the event loop",
 }
 
 Gauges = Mapping[str, float | Mapping[str, float]]
-"""name → value, or label → value."""
+"""By name: a value, or values by label."""
 LABELS: Mapping[str, str] = {"open_connections": "transport", "readers_paused": "reason"}
 
-Routes = Callable[[], Mapping[str, Tally]]
-"""route → what became of the broadcasts to its topics."""
+Routes = Callable[[], Mapping[str, DeliveryStats]]
+"""Returns the delivery statistics of each route."""
 
 
 class NodeCollector(Collector):
-    """Reads a node's counts. `gauges` and `routes`, which a gateway has, are asked at each scrape."""
+    """Reads a node's metrics. `gauges`, and a gateway's `routes`, are called at each scrape."""
 
     def __init__(self, gauges: Callable[[], Gauges], routes: Routes | None = None) -> None:
         self._gauges = gauges
         self._routes = routes
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric."""
+        """Yield every metric."""
         for name, meaning in TOTALS.items():
             yield CounterMetricFamily(f"mesh_{name}", meaning, value=getattr(stats, name))
         joins = CounterMetricFamily(
@@ -94,13 +94,13 @@ class NodeCollector(Collector):
 
 
 def registry(gauges: Callable[[], Gauges], routes: Routes | None = None) -> CollectorRegistry:
-    """A registry of one node."""
+    """Return a registry with the metrics of one node."""
     made = CollectorRegistry()
     made.register(NodeCollector(gauges, routes))
     return made
 
 
-def _fates(routes: Mapping[str, Tally]) -> Iterable[Metric]:
+def _fates(routes: Mapping[str, DeliveryStats]) -> Iterable[Metric]:
     texts = iter(FATES.values())
     messages = CounterMetricFamily("mesh_fanout_messages", next(texts), labels=["route"])
     expected = CounterMetricFamily("mesh_fanout_expected", next(texts), labels=["route"])

@@ -1,77 +1,78 @@
-"""A proxy: relays every broadcast from publishers to subscribers, in libzmq's own loop. Stateless."""
+"""A proxy node: relays every broadcast from publishers to subscribers, in libzmq's loop. Stateless."""
 
 import asyncio
 import threading
+from contextlib import AsyncExitStack, ExitStack
 
 import zmq
 
 from mesh.addresses import publish_address, subscribe_address
 from mesh.errors import SettingsError
+from mesh.nodes import banner
+from mesh.nodes.runtime import lifecycle
 from mesh.settings import Settings
 from mesh.telemetry import get_logger
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import BUS, new_context
-from nodes import banner, lifecycle
 
-log = get_logger("nodes.proxy")
+log = get_logger(__name__)
 
 
 class ProxyNode:
-    """`zmq.proxy` in a thread of its own; it ends with its context.
+    """A proxy that runs; `start` makes it.
 
-    Args:
-        settings: `bus.proxies` names the one address that this proxy serves.
-        context: embedded, the context whose inproc addresses it serves; it ends when that does.
+    Attributes:
+        address: the address that it serves.
+        context: the context of its sockets. In an embedded node all nodes use it, for inproc addresses.
     """
 
-    def __init__(self, settings: Settings, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
-        self.settings = settings
-        if len(settings.bus.proxies) > 1:
-            raise SettingsError(
-                f"MESH_BUS__PROXIES names {len(settings.bus.proxies)} proxies; say with --bind which of"
-                " them this one is"
-            )
-        (self.address,) = settings.bus.proxies
-        self._owns_context = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
-        self._thread: threading.Thread | None = None
+    def __init__(self, address: str, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self.address = address
+        self.context = context
 
-    async def start(self) -> None:
-        """Bind both sides and relay.
+    @classmethod
+    async def start(cls, stack: AsyncExitStack, settings: Settings) -> "ProxyNode":
+        """Bind both sides, and run `zmq.proxy` in a thread of its own.
+
+        Args:
+            stack: stops the proxy.
+            settings: `bus.proxies` names the one address that this proxy serves.
 
         Raises:
-            NodeError: if an address is occupied.
-            SettingsError: if an address is beyond this machine and there are no keys.
+            NodeError: if an address is in use.
+            SettingsError: if there are several addresses, or if one is reachable from other machines and
+                there are no keys.
         """
-        bus = self.settings.bus
-        frontend = sockets.proxy_frontend(self._context, bus)
-        backend = sockets.proxy_backend(self._context, bus)
-        try:
-            sockets.bind(frontend, publish_address(self.address), BUS)
-            sockets.bind(backend, subscribe_address(self.address), BUS)
-        except Exception:
-            frontend.close()
-            backend.close()
-            raise
-        self._thread = threading.Thread(target=_relay, args=(frontend, backend), name="proxy", daemon=True)
-        self._thread.start()
+        address = _address(settings)
+        context: zmq.Context[zmq.Socket[bytes]] = new_context(settings.security)
+        stack.push_async_callback(asyncio.to_thread, context.term)
+        with ExitStack() as bound:
+            frontend = bound.enter_context(sockets.proxy_frontend(context, settings.bus))
+            backend = bound.enter_context(sockets.proxy_backend(context, settings.bus))
+            sockets.bind(frontend, publish_address(address), BUS)
+            sockets.bind(backend, subscribe_address(address), BUS)
+            bound.pop_all()
+        relay = threading.Thread(target=_relay, args=(frontend, backend), name="proxy", daemon=True)
+        relay.start()
+        stack.push_async_callback(_end, context, relay)
+        return cls(address, context)
 
-    async def aclose(self) -> None:
-        """Stop relaying. With a context of one's own: at once; else when that context ends."""
-        if self._owns_context:
-            await asyncio.to_thread(self._context.term)
 
-    def join(self) -> None:
-        """Wait until the relay has ended."""
-        if self._thread is not None:
-            self._thread.join()
+def _address(settings: Settings) -> str:
+    proxies = settings.bus.proxies
+    if len(proxies) > 1:
+        raise SettingsError(
+            f"MESH_BUS__PROXIES names {len(proxies)} proxies; choose the one to serve with --bind"
+        )
+    (address,) = proxies
+    return address
 
 
 def _relay(frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
     try:
         zmq.proxy(frontend, backend)
     except zmq.ContextTerminated:
-        pass  # this is how it is told to stop
+        pass  # the way in which it is stopped
     except zmq.ZMQError as error:
         log.error("the relay failed", reason=str(error))
     finally:
@@ -79,21 +80,23 @@ def _relay(frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
         backend.close(linger=0)
 
 
+async def _end(context: zmq.Context[zmq.Socket[bytes]], relay: threading.Thread) -> None:
+    """Stop relaying, and wait for the thread. All other sockets of the context are closed already."""
+    await asyncio.to_thread(context.term)
+    relay.join()
+
+
 def run(settings: Settings) -> None:
     """Run a proxy until SIGINT or SIGTERM."""
 
-    def started(node: lifecycle.Node) -> None:
-        assert isinstance(node, ProxyNode)
+    async def start(stack: AsyncExitStack) -> ProxyNode:
+        return await ProxyNode.start(stack, settings)
+
+    def started(node: ProxyNode) -> None:
         rows = [
             ("publishers", publish_address(node.address)),
             ("subscribers", subscribe_address(node.address)),
         ]
         banner.show("proxy", "", rows)
 
-    lifecycle.run(lambda: ProxyNode(settings), started, settings)
-
-
-if __name__ == "__main__":
-    from nodes.cli import run_command
-
-    run_command("proxy")
+    lifecycle.run(start, started, settings)

@@ -1,6 +1,6 @@
 """The pytest plugin: a fixture `channel_case`, for the endpoint of your fixture `mesh_endpoint`.
 
-It is loaded in every test run where Channelmesh is installed, so it imports nothing before it is used.
+It is loaded in every test run where Channelmesh is installed, so it imports Channelmesh only when used.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from mesh.endpoint import Endpoint
+    from mesh.app.endpoint import Endpoint
     from mesh.testing import ChannelCase
 
 

@@ -1,4 +1,4 @@
-"""TLS of the clients' port."""
+"""TLS for the clients' port."""
 
 import ssl
 
@@ -7,10 +7,10 @@ from mesh.settings import GatewaySettings
 
 
 def context(gateway: GatewaySettings) -> ssl.SSLContext | None:
-    """What listens with the settings' certificate; None without one.
+    """Return the TLS context with the settings' certificate; None without one.
 
     Raises:
-        SettingsError: if certificate or key cannot be used.
+        SettingsError: if the certificate or the key cannot be used.
     """
     if gateway.tls_certificate is None:
         if gateway.tls_key is not None:

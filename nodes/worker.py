@@ -1,213 +1,211 @@
-"""A worker: runs the channels that the gateways' clients join."""
+"""A worker node: runs the channels that the gateways' clients join."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import zmq
 
-from mesh import contexts, placement, telemetry, topics
-from mesh.bus.announcer import Announcer
-from mesh.bus.barrier import subscribed
-from mesh.bus.bus import Bus
-from mesh.bus.frames import TRACKER
-from mesh.endpoint import Endpoint
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
+from mesh.app.pubsub import PubSub
+from mesh.bus.contract import Handlers
+from mesh.bus.delivery import subscribed
+from mesh.bus.discovery.announcements import NodeHandlers
+from mesh.bus.discovery.placement import Announcement
+from mesh.bus.frames import ANNOUNCEMENT, TRACKER
 from mesh.errors import SettingsError
+from mesh.link.handlers import RouterHandlers
 from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.link.silence import Silence
-from mesh.pubsub import PubSub
-from mesh.runtime.background import BackgroundTasks
-from mesh.runtime.channels import Channels
-from mesh.runtime.presences import Presences
-from mesh.settings import Settings
+from mesh.nodes import banner
+from mesh.nodes.admin import AdminServer
+from mesh.nodes.mesh_node import Membership, MeshNode
+from mesh.nodes.metrics import Gauges
+from mesh.nodes.runtime import lifecycle
+from mesh.nodes.runtime.private_directory import PrivateDirectory
+from mesh.settings import LinkSettings, Settings
 from mesh.telemetry import get_logger
-from mesh.zeromq.curve import new_context
-from nodes import banner, lifecycle
-from nodes.admin import AdminServer
-from nodes.health import Prober
-from nodes.metrics import Gauges
-from nodes.private_directory import PrivateDirectory
+from mesh.worker.background import BackgroundTasks
+from mesh.worker.channels import Channels
+from mesh.worker.presence.registry import PresenceRegistry
+from mesh.worker.presence.server import LocalBroadcast
 
-log = get_logger("nodes.worker")
+log = get_logger(__name__)
 
 SOCKET = "link"
 CONFIRM_SECONDS = 0.5
 FOLLOWED_SECONDS = 1.0
-"""For another worker to track the presences of channels that moved there."""
+"""The time for other workers to track the presences of channels that moved to them."""
 
 
 class WorkerNode:
-    """One worker.
+    """One worker; `start` makes it.
+
+    Args:
+        stack: stops the worker.
+        node: the node's bus.
+        router: the worker's end of its links, which is bound.
+        endpoint: the application.
 
     Attributes:
-        id: of this node, new with every start.
-        link_address: where gateways connect, once it is started.
+        id: the node's id, new with every start.
+        link_address: the address for gateways.
+        channels: those that it runs.
+        presences: of its channels.
+        admin: the operators' port; in an embedded node it is the gateway's that listens.
     """
 
-    def __init__(
-        self,
+    def __init__(self, stack: AsyncExitStack, node: MeshNode, router: Router, endpoint: Endpoint) -> None:
+        settings = node.settings
+        self.id = node.id
+        self.link_address = router.address
+        self.endpoint = endpoint
+        self.settings = settings
+        self._node = node
+        self.bus = node.bus
+        self.router = router
+        self.channels = Channels(
+            endpoint, self.bus, router.send, settings.worker, router.version, self._make_presences
+        )
+        self.presences = self.channels.presences
+        self.background = BackgroundTasks(endpoint.background, settings.worker.kill_seconds)
+        self._silence = Silence(settings.bus.node_down_seconds, router.gateway_silent)
+        announcement = Announcement(
+            node=node.id,
+            kind="worker",
+            link=router.address,
+            routes=tuple(self.channels.routes()),
+            key=router.key,
+            machine=machine() if router.address.startswith("ipc://") else None,
+        )
+        self._membership = Membership(stack, node, announcement)
+        self.admin = AdminServer(
+            settings.admin, node.id, "worker", self._membership.prober.checks, self.gauges
+        )
+
+    @classmethod
+    async def start(
+        cls,
+        stack: AsyncExitStack,
         endpoint: Endpoint,
         settings: Settings,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
-    ) -> None:
-        self.id = lifecycle.new_id("worker")
-        self.link_address = ""
-        self.endpoint = endpoint
-        self.settings = settings
-        self._owns_context = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or new_context(settings.security)
-        self.bus: Bus | None = None
-        self.router: Router | None = None
-        self.announcer: Announcer | None = None
-        self.channels: Channels | None = None
-        self.presences: Presences | None = None
-        self._silence: Silence | None = None
-        self.prober: Prober | None = None
-        self.admin: AdminServer | None = None
-        self._directory: PrivateDirectory | None = None
-        self.background = BackgroundTasks(endpoint.background, settings.worker.kill_seconds)
-
-    async def start(self) -> None:
+    ) -> "WorkerNode":
         """Listen for gateways, subscribe, and only then announce.
 
+        Args:
+            stack: stops the worker.
+            endpoint: the application.
+            settings: all settings.
+            context: in an embedded node, the context that its nodes share; by default a new one.
+
         Raises:
-            NodeError: if the link's address is occupied.
+            NodeError: if the link's address is in use.
         """
-        settings = self.settings
-        contexts.take_base()
-        self.endpoint.configure(lifecycle.secret(settings))
-        self.router = router = Router(self._context, self.id, settings.link, self._bind())
-        self.link_address = router.address
-        self.bus = bus = Bus(self._context, self.id, settings.bus)
-        self.channels = channels = Channels(
-            self.endpoint, bus, router.send, settings.worker, router.version
-        )
-        router.on_up = channels.gateway_up
-        router.on_malformed = channels.malformed
-        router.on_down = channels.gateway_down
-        router.on_gone = self._gateway_gone
-        router.on_command = channels.handle
-        router.on_behind = channels.hold_link
-        self.presences = channels.presences = presences = Presences(
-            self.endpoint.presences,
-            self.id,
-            bus.publisher.publish_kind,
-            settings.presence,
-            channels.members.local_broadcast,
-        )
-        bus.subscriber.on_broadcast = channels.members.broadcast
-        bus.subscriber.on_other[TRACKER] = presences.handle
-        bus.publisher.on_broadcast = channels.members.published
+        address = _link_address(stack, settings.link)
+        node = MeshNode(stack, "worker", endpoint, settings, context)
+        router = Router(node.context, node.id, settings.link, address)
+        stack.callback(router.close)
+        worker = cls(stack, node, router, endpoint)
+        worker._start(stack)
+        return worker
+
+    def _start(self, stack: AsyncExitStack) -> None:
+        """Start what the constructor made. The stack undoes it from the last line to the first."""
+        bus, channels, presences = self.bus, self.channels, self.presences
+        stack.callback(channels.links_closed)
         self.endpoint.bind(PubSub(bus, channels.members.local_broadcast))
+        stack.callback(self.endpoint.bind, None)
+        if not self._node.embedded:
+            self.admin.start()
+            stack.callback(self.admin.close)
+        stack.push_async_callback(self._end_channels)
         for pattern in channels.intercepted_patterns():
             bus.subscribe(topics.prefix(pattern))
-        for topic in (topics.of_node(self.id), *presences.topics()):
+        for topic in presences.topics():
             bus.subscribe(topics.exact(topic))
-        self.announcer = announcer = Announcer(
-            bus.publisher,
-            bus.subscriber,
-            placement.Announcement(
-                node=self.id,
-                kind="worker",
-                link=router.address,
-                routes=tuple(channels.routes()),
-                key=router.key,
-                machine=machine() if router.address.startswith("ipc://") else None,
-            ),
-            settings.bus.announce_seconds,
-            settings.bus.node_down_seconds,
-        )
-        announcer.on_lost = presences.lost
-        announcer.on_accused = presences.answer
-        announcer.on_down = self._node_down
-        self._silence = silence = Silence(settings.bus.node_down_seconds, router.gateway_silent)
-        announcer.on_up = lambda announcement: silence.heard(announcement.node)
-        bus.start()
-        router.start()
         bus.when_subscribed(presences.start)
-        bus.when_subscribed(announcer.start)
-        self.prober = Prober(bus, announcer, settings.admin.ready_seconds)
-        bus.when_subscribed(self.prober.start)
-        if self._owns_context:
-            self.admin = AdminServer(settings.admin, self.id, "worker", self.prober.checks, self.gauges)
+        stack.push_async_callback(self.background.aclose)
+        stack.callback(self._silence.close)
+        self._membership.start(stack, self._node_handlers(), self._handlers())
+        self.router.start(self._router_handlers())
         bus.when_subscribed(self.background.start)
-        self._tell("node_started")
+        stack.callback(self._membership.prober.drain)
+        self._node.tell("node_started")
+
+    def _node_handlers(self) -> NodeHandlers:
+        return NodeHandlers(
+            up=self._node_up,
+            down=self._node_down,
+            lost=self.presences.lost,
+            accused=self.presences.answer,
+            gone=None,
+        )
+
+    def _handlers(self) -> Handlers:
+        members, announcer = self.channels.members, self._membership.announcer
+        return Handlers(
+            broadcast=members.broadcast,
+            messages={ANNOUNCEMENT: announcer.on_announcement, TRACKER: self.presences.handle},
+            published=members.published,
+            unread=None,
+            paths_changed=announcer.paths_changed,
+        )
+
+    def _router_handlers(self) -> RouterHandlers:
+        channels = self.channels
+        return RouterHandlers(
+            on_up=channels.gateway_up,
+            on_command=channels.handle,
+            on_malformed=channels.malformed,
+            on_down=channels.gateway_down,
+            on_gone=self._gateway_gone,
+            on_behind=channels.pause_link,
+        )
+
+    def _make_presences(self, local_broadcast: LocalBroadcast) -> PresenceRegistry:
+        publish, settings = self.bus.publish_kind, self.settings.presence
+        return PresenceRegistry.of(self.endpoint.presences, self.id, publish, settings, local_broadcast)
+
+    # Other nodes
 
     def _gateway_gone(self, gateway: str) -> None:
-        """A link has ended by itself: gateways that wait for an answer of this one want to know."""
-        assert self.bus is not None
-        self.bus.publisher.gone(gateway)
-        if self.announcer is not None and self.announcer.placement.get(gateway) is not None:
-            self.announcer.report_lost(gateway, "gateway")
+        """Report a gateway whose link ended unexpectedly, so that nobody waits for its answer."""
+        announcer = self._membership.announcer
+        self.bus.paths.node_gone(gateway)
+        if announcer.placement.get(gateway) is not None:
+            announcer.report_lost(gateway, "gateway")
 
-    def _node_down(self, announcement: placement.Announcement) -> None:
-        """One that said goodbye still tells itself who leaves, and who only moves."""
-        if self.presences is not None and announcement.state != "down":
-            self.presences.lost(announcement.node)
-        if self._silence is not None and announcement.kind == "gateway" and announcement.state != "down":
+    def _node_up(self, announcement: Announcement) -> None:
+        self._silence.heard(announcement.node)
+
+    def _node_down(self, announcement: Announcement) -> None:
+        """Mark a silent node as lost. A node that announced its end reports its presences itself."""
+        if announcement.state == "down":
+            return
+        self.presences.lost(announcement.node)
+        if announcement.kind == "gateway":
             self._silence.watch(announcement.node)
 
-    def _tell(self, event: str) -> None:
-        telemetry.emit(event, {}, {"node": self.id, "kind": "worker"})
+    # The end
 
-    async def aclose(self) -> None:
-        """Say goodbye, give away the channels that can move, end the others, end the links.
+    async def _end_channels(self) -> None:
+        """Move the channels that can move, and end the others, whose clients rejoin on other workers.
 
-        The clients of those that end join elsewhere.
+        The end of this node is announced already, and the links are still open.
         """
-        if self.prober is not None:
-            self.prober.draining = True
-        if self.announcer is not None:
-            self.announcer.close()
-        if self._silence is not None:
-            self._silence.close()
-        await self.background.aclose()
-        if self.presences is not None:
-            self.presences.tell()
-            await self._last_broadcasts()
-        if self.channels is not None:
-            await self.channels.move_away(self.settings.drain.shutdown_seconds)
-            await self.channels.aclose()
-        if self.presences is not None:
-            await self.presences.followed(FOLLOWED_SECONDS)
-            self.presences.close()
+        self.presences.tell()
         await self._last_broadcasts()
-        if self.router is not None:
-            self.router.close()
-        if self.channels is not None:
-            self.channels.links_closed()
-        if self.admin is not None:
-            self.admin.close()
-        if self.prober is not None:
-            self.prober.close()
-        if self.bus is not None:
-            self.bus.close()
-        self.endpoint.bind(None)
-        if self._owns_context:
-            self._context.term()
-        if self._directory is not None:
-            self._directory.close()
-        self._tell("node_stopped")
-
-    def _bind(self) -> str:
-        """Where to listen for gateways.
-
-        Raises:
-            SettingsError, NodeError: if there is no such place.
-        """
-        link = self.settings.link
-        if link.bind is not None:
-            return link.bind
-        if link.advertise_host is not None:
-            raise SettingsError(
-                f"MESH_LINK__ADVERTISE_HOST: {link.advertise_host!r} is a host for gateways to connect to,"
-                " but the worker listens on a socket of this machine; set MESH_LINK__BIND=tcp://HOST:* too"
-            )
-        self._directory = PrivateDirectory()
-        return f"ipc://{self._directory.path / SOCKET}"
+        await self.channels.move_away(self.settings.drain.shutdown_seconds)
+        await self.channels.aclose()
+        await self.presences.followed(FOLLOWED_SECONDS)
+        self.presences.close()
+        await self._last_broadcasts()
 
     async def _last_broadcasts(self) -> None:
-        """What was broadcast last must not be overtaken by the end of the links."""
-        if self.bus is None or not self.bus.publisher.connected:
+        """Wait until the bus has the last broadcasts, so that the links' end does not overtake them."""
+        if not self.bus.status().connected:
             return
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
@@ -216,11 +214,7 @@ class WorkerNode:
             log.warning("the bus did not confirm the last broadcasts", seconds=CONFIRM_SECONDS)
 
     def gauges(self) -> Gauges:
-        """What `/metrics` asks."""
-        assert self.channels is not None
-        assert self.router is not None
-        assert self.bus is not None
-        assert self.prober is not None
+        """Return the values for `/metrics`."""
         channels, topics_here = self.channels.counts()
         return {
             "open_channels": channels,
@@ -228,28 +222,38 @@ class WorkerNode:
             "mailbox_messages": self.channels.waiting(),
             "mailbox_bytes": self.channels.waiting_bytes(),
             "link_queue_bytes": self.router.waiting_bytes,
-            "topics_held": len(self.channels.holds),
+            "topics_held": len(self.channels.push_pauses),
             "links": self.router.links,
-            "bus_connected": int(self.bus.publisher.connected),
-            "bus_backlog_messages": self.bus.publisher.backlog,
-            "loop_lag_seconds": self.prober.lag_seconds,
+            **self._membership.gauges(),
         }
+
+
+def _link_address(stack: AsyncExitStack, link: LinkSettings) -> str:
+    """Return the address on which to listen for gateways; by default in a private directory.
+
+    Raises:
+        SettingsError, NodeError: if there is none.
+    """
+    if link.bind is not None:
+        return link.bind
+    if link.advertise_host is not None:
+        raise SettingsError(
+            f"MESH_LINK__ADVERTISE_HOST: {link.advertise_host!r} is a host for gateways to connect to,"
+            " but the worker listens on a socket of this machine; set MESH_LINK__BIND=tcp://HOST:* too"
+        )
+    return f"ipc://{stack.enter_context(PrivateDirectory()) / SOCKET}"
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     """Run a worker until SIGINT or SIGTERM."""
 
-    def started(node: lifecycle.Node) -> None:
-        assert isinstance(node, WorkerNode)
+    async def start(stack: AsyncExitStack) -> WorkerNode:
+        return await WorkerNode.start(stack, endpoint, settings)
+
+    def started(node: WorkerNode) -> None:
         rows = [("link", node.link_address)]
         rows += [("proxy", address) for address in settings.bus.proxies]
-        rows += [("admin", node.admin.address)] if node.admin and node.admin.address else []
+        rows += [("admin", node.admin.address)] if node.admin.address else []
         banner.show("worker", app_spec, rows)
 
-    lifecycle.run(lambda: WorkerNode(endpoint, settings), started, settings)
-
-
-if __name__ == "__main__":
-    from nodes.cli import run_command
-
-    run_command("worker")
+    lifecycle.run(start, started, settings)

@@ -33,7 +33,7 @@ def main() -> None:
     rows = [row for row in ROWS if not options.rows or any(part in row.name for part in options.rows)]
     targets = targets_of(options)
     if not rows:
-        sys.exit(f"no row contains {' or '.join(options.rows)}; there are:\n" + names(ROWS))
+        sys.exit(f"no row's name contains {' or '.join(options.rows)}; the rows are:\n" + names(ROWS))
     results = run_all(rows, targets, options)
     print("\nMedians:")
     print("\n".join(report.summary(rows, targets, results)))
@@ -46,25 +46,35 @@ def main() -> None:
     if options.plot:
         plot.rows(rows, targets, results, options.plot)
     if not all(result["ok"] for result in results):
-        sys.exit("something was lost, doubled, reordered or refused")
+        sys.exit("messages were lost, duplicated, reordered or refused")
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", action="append", default=[], help="whose name contains this; repeatable")
-    parser.add_argument("--servers", default=DEFAULT_SERVERS, help=f"of this project ({DEFAULT_SERVERS})")
-    parser.add_argument("--url", action="append", default=[], help="of a running peer; repeatable")
-    parser.add_argument("--pid", default="", help="its processes: PID,PID; for its CPU time and memory")
+    parser.add_argument(
+        "--rows", action="append", default=[], help="only rows whose name contains this; repeatable"
+    )
+    parser.add_argument(
+        "--servers", default=DEFAULT_SERVERS, help=f"servers of this project ({DEFAULT_SERVERS})"
+    )
+    parser.add_argument(
+        "--url", action="append", default=[], help="the URL of a running server; repeatable"
+    )
+    parser.add_argument(
+        "--pid", default="", help="its processes, PID,PID, whose CPU time and memory are measured"
+    )
     parser.add_argument("--compare", type=Path, help="another checkout, run in turn with this one")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each row, servers in turn (1)")
-    parser.add_argument("--seconds", type=float, default=8, help="of each measured window (8)")
-    parser.add_argument("--most", type=int, default=1_000_000, help="connections, for a small trial")
-    parser.add_argument("--json", type=Path, help="write all that was measured")
-    parser.add_argument("--plot", type=Path, help="write a picture; needs matplotlib")
-    parser.add_argument("--list", action="store_true", help="print the rows and end")
+    parser.add_argument("--seconds", type=float, default=8, help="length of each measured window (8)")
+    parser.add_argument(
+        "--most", type=int, default=1_000_000, help="limit of connections, for a small trial"
+    )
+    parser.add_argument("--json", type=Path, help="write all results to this file")
+    parser.add_argument("--plot", type=Path, help="write a plot to this file; needs matplotlib")
+    parser.add_argument("--list", action="store_true", help="print the rows and exit")
     options = parser.parse_args()
     if options.list:
         print(names(ROWS))
@@ -75,12 +85,12 @@ def arguments() -> argparse.Namespace:
 
 
 def names(rows: list[Row]) -> str:
-    """One a line."""
+    """Return the rows' names, one per line."""
     return "\n".join(row.name for row in rows)
 
 
 def targets_of(options: argparse.Namespace) -> list[Target]:
-    """What is to be measured, in the order of each turn."""
+    """Return the servers to measure, in the order of each round."""
     given = any(each.startswith("--servers") for each in sys.argv)
     kinds = [] if options.url and not given else options.servers.split(",")
     try:
@@ -97,16 +107,16 @@ def targets_of(options: argparse.Namespace) -> list[Target]:
 
 
 def checkout(directory: Path) -> Path:
-    """The other checkout. Raises ValueError if it is none."""
+    """Return the other checkout. Raises ValueError if the directory is not one."""
     if not (directory / "nodes/__main__.py").exists():
         raise ValueError(
-            f"--compare {directory}: no checkout of this project (it has no nodes/__main__.py)"
+            f"--compare {directory} is not a checkout of this project (nodes/__main__.py is missing)"
         )
     return directory.resolve()
 
 
 def run_all(rows: list[Row], targets: list[Target], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every row, `--repeat` times, the servers in turn: what drifts in the machine meets them all."""
+    """Run every row `--repeat` times, alternating the servers, so that drift affects all of them."""
     results = []
     with tempfile.TemporaryDirectory() as directory:
         wsload = generator.compile_generator(Path(directory))
@@ -121,7 +131,7 @@ def run_all(rows: list[Row], targets: list[Target], options: argparse.Namespace)
 
 
 def measure(row: Row, target: Target, wsload: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One row, on a server that is started for it alone."""
+    """Run one row on a server started for it alone."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         settings = row.settings(directory) if callable(row.settings) else row.settings

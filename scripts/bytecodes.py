@@ -4,12 +4,12 @@
     python scripts/bytecodes.py --compare ../before --repeat 5
     python scripts/bytecodes.py --compare ../before --repeat 3 --instructions
 
-Unlike CPU time, this depends neither on the machine nor on what else runs there, so it shows small
-differences between two checkouts. Bytecodes do not show what C code takes: JSON, ZeroMQ. Instructions do;
-they are counted by valgrind (callgrind), which must be installed, and leave out the kernel.
-Checkouts are counted in turn; what an idle server executes in the same time is taken off. Under valgrind
-that share is large, and other work on the machine makes it a rough estimate: trust a ratio only where the
-lowest and the highest count of one checkout agree.
+Unlike CPU time, these counts depend neither on the machine nor on other work on it, so they show small
+differences between two checkouts. Bytecodes do not include the cost of C code such as JSON and ZeroMQ.
+Instructions do, except in the kernel; they are counted by valgrind (callgrind), which must be installed.
+Checkouts are counted alternately, and what an idle server executes in the same time is subtracted. Under
+valgrind that share is large, and other work on the machine makes it a rough estimate: trust a ratio only if
+the lowest and the highest count of one checkout agree.
 """
 
 import argparse
@@ -44,10 +44,10 @@ Work = Callable[[int], Awaitable[None]]
 
 
 class Counter(Protocol):
-    """What a server has executed since `begin`."""
+    """Counts what a server has executed since `begin`."""
 
     def begin(self) -> None:
-        """Count from now on: the server is much slower then."""
+        """Start counting, which makes the server much slower."""
 
     def read(self) -> int:
         """The count so far."""
@@ -103,7 +103,7 @@ class Bytecodes:
 
 
 async def works(port: int) -> dict[str, tuple[Work, int]]:
-    """By name: does something as often as it is told; and how often that should be."""
+    """Return the kinds of work by name: a function that repeats it, and the number of repetitions."""
     members = [await WebSocket.connect(port) for _ in range(MEMBERS)]
     for member in members:
         await member.join("room:members")
@@ -148,7 +148,7 @@ async def works(port: int) -> dict[str, tuple[Work, int]]:
 async def count(
     kind: type[Bytecodes] | type[Instructions], checkout: Path, directory: Path
 ) -> dict[str, float]:
-    """The counts for each kind of work, once."""
+    """Return the counts for each kind of work, measured once."""
     arguments = ["serve", APP, "--port=0"]
     program = [str(kind.program)]
     with Process(arguments, directory / "serve.log", SETTINGS, checkout, program) as process:
@@ -174,8 +174,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--compare", type=Path, help="another checkout, counted in turn with this one")
-    parser.add_argument("--repeat", type=int, default=3, help="how often (3)")
+    parser.add_argument("--compare", type=Path, help="another checkout, counted alternately with this one")
+    parser.add_argument("--repeat", type=int, default=3, help="number of repetitions (3)")
     parser.add_argument("--instructions", action="store_true", help="count machine instructions")
     options = parser.parse_args()
     if options.instructions and shutil.which("callgrind_control") is None:

@@ -1,15 +1,15 @@
-"""Kills and freezes the nodes of a cluster under load, and counts what was lost: nothing.
+"""Kills and freezes the nodes of a cluster under load; no message may be lost.
 
     python scripts/chaos.py [--seconds 60] [--seed 1] [--proxies 2] [--plot chaos.png] [--json chaos.json]
 
-Starts `mesh cluster`, programs that publish numbers to topics over the bus, a client that pushes numbers
-and has each acknowledged, and clients at every gateway that read them. Then, by a schedule made from the
-seed, it kills (SIGKILL), freezes (SIGSTOP, SIGCONT) and restarts (SIGTERM) nodes of every kind, one at a
-time, and has all of them restarted one by one (SIGHUP to the cluster). At the end it says what was sent
-while readers were joined, and what was lost, doubled or out of order; exit code 1 if anything was
-(scripts/chaos/judging.py says what a reader is owed).
+It starts `mesh cluster`, programs that publish numbers to topics over the bus, a client that pushes numbers
+and waits for each acknowledgement, and readers at every gateway. Then it follows a schedule made from the
+seed: it kills (SIGKILL), freezes (SIGSTOP, SIGCONT) and restarts (SIGTERM) nodes of every kind, one at a
+time, and performs rolling restarts of the cluster (SIGHUP). At the end it reports the messages sent while
+readers were joined, and those lost, duplicated or out of order. The exit code is 1 if there were any;
+scripts/chaos/judging.py defines which messages a reader must receive.
 
-The second table tells the same by what was being done to the cluster when a message was published.
+The second table shows the same by the fault that was active when a message was published.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SETTINGS = {"MESH_DRAIN__INTERVAL_SECONDS": "0"}
 
 
 async def run(options: argparse.Namespace, directory: Path) -> History:
-    """The whole experiment."""
+    """Run the whole experiment."""
     history = History()
     counts = {kind: getattr(options, kind) for kind in KINDS}
     with Cluster(APP, directory, counts, SETTINGS) as cluster:
@@ -54,23 +54,25 @@ async def run(options: argparse.Namespace, directory: Path) -> History:
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=60, help="faults are inflicted for so long")
-    parser.add_argument("--seed", type=int, default=1, help="of the schedule")
+    parser.add_argument("--seconds", type=float, default=60, help="how long faults are inflicted (60)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the schedule (1)")
     parser.add_argument("--gateways", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--proxies", type=int, default=2)
     parser.add_argument("--topics", type=int, default=12)
-    parser.add_argument("--rate", type=float, default=200, help="messages a second, of each publisher")
+    parser.add_argument(
+        "--rate", type=float, default=200, help="messages per second of each publisher (200)"
+    )
     parser.add_argument(
         "--faults", nargs="+", choices=list(FAULTS), default=["kill", "freeze", "restart", "roll"]
     )
-    parser.add_argument("--json", type=Path, help="write the result there")
-    parser.add_argument("--plot", type=Path, help="write a plot there (needs matplotlib)")
-    parser.add_argument("--log", type=Path, help="keep the cluster's log there")
+    parser.add_argument("--json", type=Path, help="write the result to this file")
+    parser.add_argument("--plot", type=Path, help="write a plot to this file; needs matplotlib")
+    parser.add_argument("--log", type=Path, help="keep the cluster's log in this file")
     options = parser.parse_args()
     if options.plot is not None:
         picture.check()
@@ -78,7 +80,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run it, print what came of it."""
+    """Run the experiment and print its result."""
     options = arguments()
     print(f"seed {options.seed}")
     with tempfile.TemporaryDirectory() as name:
@@ -95,7 +97,7 @@ def main() -> None:
     if options.plot is not None:
         plot(options.plot, history, verdicts, result)
     if any(each.count(fate) for each in verdicts for fate in ("lost", "doubled", "misordered")):
-        sys.exit("something was lost, doubled or misordered")
+        sys.exit("messages were lost, duplicated or out of order")
 
 
 if __name__ == "__main__":

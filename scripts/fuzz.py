@@ -1,13 +1,13 @@
-"""Throws mutated messages at every port of a running mesh, and asks bystanders what they noticed: nothing.
+"""Sends mutated messages to every port of a running mesh, and checks that bystanders notice nothing.
 
     python scripts/fuzz.py [--messages 2000000] [--seed 1] [--json FILE] [--logs DIRECTORY]
 
-Starts a proxy, a worker and a gateway over TCP. In turn it sends what a client over WebSocket, long-poll
-or ZeroMQ, an operator, a node on the bus, a gateway on a link and a stranger without any protocol might
-send, broken or odd (scripts/harness/attacks.py). Meanwhile bystanders, over WebSocket in JSON and msgpack
-and over ZeroMQ, push and hear broadcasts; each answer must come within seconds. At the end every node must
-be alive, must not have grown without bound, must hold no connection but the bystanders', and must not have
-logged an error of its own.
+It starts a proxy, a worker and a gateway over TCP. By turns it sends malformed and unusual messages as a
+client over WebSocket, long-poll or ZeroMQ, an operator, a node on the bus, a gateway on a link, and a peer
+that speaks no protocol at all (scripts/harness/attacks.py). Meanwhile bystanders over WebSocket (JSON and
+msgpack) and ZeroMQ push and receive broadcasts; each reply must arrive within seconds. At the end every
+node must be alive, must not have grown without bound, must hold no connections except the bystanders', and
+must not have logged an internal error.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from mesh.client import Client
 
 SETTLE_SECONDS = 120.0
 MAX_GROWTH_KILOBYTES = 150_000
-"""Duplicates of a busy origin are remembered by their numbers, and what may be sent again is kept."""
+"""Nodes legitimately grow by the remembered sequence numbers and the buffers of messages to resend."""
 PROGRESS_SECONDS = 10.0
 TOPIC = "room:by"
 SETTINGS = {"MESH_LONGPOLL__WINDOW_SECONDS": "2", "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "5"}
@@ -57,7 +57,7 @@ class Fuzz:
         self._began = self._shown = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
-        """Throw everything; returns the result."""
+        """Send everything; return the result."""
         self._before = {name: self._nodes.kilobytes(name) for name in self._nodes.processes}
         async with contextlib.AsyncExitStack() as stack:
             for client in self._clients():
@@ -69,7 +69,7 @@ class Fuzz:
                 await self._throw(attacks)
                 context.destroy(0)
             await self._settle()
-            noticed = list(self._noticed)  # what comes now is our own hanging up
+            noticed = list(self._noticed)  # later entries are caused by our own disconnection
         return await self._result(attacks, noticed)
 
     def _clients(self) -> list[Client]:
@@ -88,7 +88,7 @@ class Fuzz:
         self._bystanders.append(Bystander(name, room))
 
     async def _throw(self, attacks: Attacks) -> None:
-        """Batches of all kinds; the bystanders ask meanwhile, once in each."""
+        """Send batches of all kinds; the bystanders push once during each."""
         total = 0
         while total < self._options.messages and not self._noticed:
             batch = asyncio.create_task(asyncio.to_thread(attacks.throw))
@@ -114,7 +114,7 @@ class Fuzz:
         )
 
     async def _settle(self) -> None:
-        """Until nobody is connected but the bystanders."""
+        """Wait until only the bystanders are connected."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             metrics = await self._nodes.metrics("gateway")
@@ -122,7 +122,7 @@ class Fuzz:
             if set(found.values()) == {len(self._bystanders)}:
                 return
             if time.monotonic() > deadline:
-                self._noticed.append(f"still there, beside {len(self._bystanders)} bystanders: {found}")
+                self._noticed.append(f"still open, besides {len(self._bystanders)} bystanders: {found}")
                 return
             await asyncio.sleep(0.2)
 
@@ -160,7 +160,7 @@ class Fuzz:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print it."""
+    """Print the result."""
     thrown = sum(result["thrown"].values())
     print(f"{thrown} messages in {result['seconds']:.0f} s, seed {result['seed']}")
     for name, count in sorted(result["thrown"].items()):
@@ -180,17 +180,19 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Run it, print what came of it."""
+    """Run it and print the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=int, default=2_000_000, help="to throw, of all kinds together")
+    parser.add_argument(
+        "--messages", type=int, default=2_000_000, help="number of messages of all kinds together (2000000)"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the result there")
+    parser.add_argument("--json", type=Path, help="write the result to this file")
     parser.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    logging.disable(logging.WARNING)  # bystanders say so when what the bus carries is no JSON
+    logging.disable(logging.WARNING)  # bystanders warn about broadcasts that are not JSON
     with (
         tempfile.TemporaryDirectory() as name,
         running(options.logs or Path(name), False, SETTINGS) as nodes,

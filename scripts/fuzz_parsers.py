@@ -1,13 +1,14 @@
-"""Searches for bytes that break a parser, guided by what code they reach (atheris, libFuzzer).
+"""Searches for bytes that break a parser, guided by code coverage (atheris, libFuzzer).
 
     pip install 'channelmesh[fuzz]'
     python scripts/fuzz_parsers.py --seconds 300
     python scripts/fuzz_parsers.py --parser "bus message" --runs 1000000 --corpus corpus/
 
-Goes through tests/support/parsers.py, or the parsers named, each in a process of its own and with an equal
-share of the time. What a parser raises but may not, what takes longer than 5 seconds or more than 1 GB,
-ends its run: the bytes are printed, and kept under --corpus. The exit code says whether there were any.
---together takes one process for all, which is quicker for short runs; the first byte chooses the parser.
+It runs every parser of tests/support/parsers.py, or those named, each in its own process and with an equal
+share of the time. An exception that a parser must not raise, more than 30 seconds, or more than 1 GB ends
+its run; the input is printed, and saved under --corpus. The exit code is 1 if there was any such input.
+--together runs all parsers in one process, which is faster for short runs; the first byte selects the
+parser.
 """
 
 import argparse
@@ -19,26 +20,28 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 MISSING = (
-    "fuzz_parsers.py wants atheris, which has wheels for CPython 3.11 to 3.14 on x86-64 Linux:"
+    "fuzz_parsers.py needs atheris, which has wheels for CPython 3.11 to 3.14 on x86-64 Linux:"
     " pip install 'channelmesh[fuzz]'"
 )
 MAX_BYTES = 4_096
 TOGETHER = "all together"
-MODULES = ["mesh", "gateway"]
+MODULES = ["mesh"]
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, help="for all parsers together")
+    parser.add_argument("--seconds", type=float, help="time for all parsers together")
     parser.add_argument("--runs", type=int, help="inputs for each parser, instead of --seconds")
-    parser.add_argument("--parser", action="append", help="only this one; may be repeated")
-    parser.add_argument("--corpus", type=Path, help="keep what reaches new code, and what breaks, there")
+    parser.add_argument("--parser", action="append", help="only this parser; repeatable")
+    parser.add_argument(
+        "--corpus", type=Path, help="save inputs that reach new code or break a parser in this directory"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--together", action="store_true", help="one process for all parsers")
-    parser.add_argument("--list", action="store_true", help="print the parsers' names")
+    parser.add_argument("--list", action="store_true", help="print the parsers' names and exit")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -73,7 +76,7 @@ def child(options: argparse.Namespace) -> None:
 
 
 def fuzz(name: str, options: argparse.Namespace, seconds: float | None, corpus: Path) -> bool:
-    """One parser in a process of its own; returns whether nothing broke it."""
+    """Fuzz one parser in its own process; return whether nothing broke it."""
     command = [
         sys.executable,
         __file__,
@@ -97,7 +100,7 @@ def fuzz(name: str, options: argparse.Namespace, seconds: float | None, corpus: 
 
 
 def main() -> None:
-    """Run it, say what came of it."""
+    """Run it and print the result."""
     options = arguments()
     try:
         import atheris  # noqa: F401
@@ -111,7 +114,7 @@ def main() -> None:
     unknown = [name for name in names if name not in BY_PARSER]
     if unknown or options.list:
         print("\n".join(BY_PARSER))
-        sys.exit(f"no parser {unknown[0]!r}; there are those above" if unknown else 0)
+        sys.exit(f"there is no parser {unknown[0]!r}; want one of those above" if unknown else 0)
     if options.runs is None and options.seconds is None:
         options.seconds = 300.0
     if options.together:

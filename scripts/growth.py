@@ -4,7 +4,7 @@
     python scripts/growth.py --parts subscribers,bus --seconds 3 --most 1000
 
 Everything runs on a cluster of one gateway, one worker and one proxy, except the part "bus", which starts
-one, two and four gateways on a proxy over TCP and asks the kernel how many bytes each of them got.
+one, two and four gateways with a proxy over TCP, and reads from the kernel how many bytes each received.
 """
 
 import argparse
@@ -29,12 +29,12 @@ TOPICS = (1, 100, 10_000, 100_000)
 CONNECTIONS = (1_000, 5_000, 10_000, 19_900)
 GATEWAYS = (1, 2, 4)
 PROXY_LOADS = ((1, 5_000), (16, 5_000), (1, 100_000))
-"""Nodes that a broadcast is sent on to, and broadcasts a second."""
+"""(the number of nodes that a broadcast is relayed to, broadcasts per second)."""
 PARTS = ("subscribers", "topics", "connections", "bus", "proxy")
 
 
 def main() -> None:
-    """Run the parts, print a table, write what was asked for."""
+    """Run the parts, print a table, and write the files asked for."""
     options = arguments()
     results: dict[str, list[Report]] = {}
     with tempfile.TemporaryDirectory() as directory:
@@ -51,31 +51,31 @@ def main() -> None:
     if options.plot:
         plot.growth(results, options.plot)
     if not all(each["ok"] for rows in results.values() for each in rows):
-        sys.exit("something was lost, doubled, reordered or refused")
+        sys.exit("messages were lost, duplicated, reordered or refused")
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
-    parser.add_argument("--seconds", type=float, default=8, help="of each measured window (8)")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"the parts to run, of {','.join(PARTS)}")
+    parser.add_argument("--seconds", type=float, default=8, help="length of each measured window (8)")
     parser.add_argument("--most", type=int, default=100_000, help="leave out steps above this number")
-    parser.add_argument("--json", type=Path, help="write all that was measured, and the constants")
-    parser.add_argument("--constants", type=Path, help="update this file with what was fitted")
-    parser.add_argument("--plot", type=Path, help="write a picture; needs matplotlib")
+    parser.add_argument("--json", type=Path, help="write all results and the constants to this file")
+    parser.add_argument("--constants", type=Path, help="update this file with the fitted constants")
+    parser.add_argument("--plot", type=Path, help="write a plot to this file; needs matplotlib")
     options = parser.parse_args()
     unknown = set(options.parts.split(",")) - set(PARTS)
     if unknown:
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; want {', '.join(PARTS)}")
     if options.plot:
         picture.check()
     return options
 
 
 def subscribers(wsload: Path, options: argparse.Namespace) -> list[Report]:
-    """Cost per delivery by the number of members of one topic, always 60,000 deliveries a second."""
+    """Measure the cost per delivery by the members of one topic, at 60,000 deliveries per second."""
     rows = []
     for number in _up_to(SUBSCRIBERS, options):
         rate = DELIVERIES_PER_SECOND / number
@@ -85,7 +85,7 @@ def subscribers(wsload: Path, options: argparse.Namespace) -> list[Report]:
 
 
 def topics(wsload: Path, options: argparse.Namespace) -> list[Report]:
-    """Cost per broadcast to one of so many topics, each with one member."""
+    """Measure the cost per broadcast by the number of topics, each with one member."""
     return [
         _row(
             wsload,
@@ -99,7 +99,7 @@ def topics(wsload: Path, options: argparse.Namespace) -> list[Report]:
 
 
 def connections(wsload: Path, options: argparse.Namespace) -> list[Report]:
-    """Cost per connect and join, and memory, by the number of connections held."""
+    """Measure the cost per connect and join, and the memory, by the number of connections."""
     rows = []
     for number in _up_to(CONNECTIONS, options):
         work = f"hold -n {number} --per-topic 10 --src 4 --settle 2 --hb 30 -s {options.seconds}"
@@ -108,12 +108,12 @@ def connections(wsload: Path, options: argparse.Namespace) -> list[Report]:
 
 
 def bus(wsload: Path, options: argparse.Namespace) -> list[Report]:
-    """How many times the bus carries a broadcast, by the number of gateways."""
+    """Measure how many times the bus carries a broadcast, by the number of gateways."""
     return [_say(bus_growth.measure(wsload, number)) for number in _up_to(GATEWAYS, options)]
 
 
 def proxy(wsload: Path, options: argparse.Namespace) -> list[Report]:
-    """Cost of a broadcast to the proxy, by the number of nodes that it is sent on to."""
+    """Measure the proxy's cost per broadcast, by the number of nodes that it is relayed to."""
     return [
         _row(wsload, options, {"gateways": number, "rate": rate}, bus_load.through_the_proxy(rate, number))
         for number, rate in PROXY_LOADS
@@ -144,7 +144,7 @@ def _row(
     work: Callable[[Run], Report],
     settings: Any = None,
 ) -> Report:
-    """One step, on a cluster of its own."""
+    """Run one step on its own cluster."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with local("cluster1").open(directory, settings or {}) as server:

@@ -2,14 +2,14 @@
 
     python scripts/hostile.py [--only joins] [--scale 1] [--json FILE] [--logs DIRECTORY]
 
-Starts a proxy, a worker and a gateway over TCP, and a bystander: a client that pushes and hears its own
-broadcasts all the time. For each input it prints what the attacker saw, the CPU time and the peak memory
-that the input cost each node, and the longest time that the bystander waited. Then it starts clusters
-whose output takes nothing (a full disk, a pipe whose reader has gone, a pipe that nobody reads) and kills a
+It starts a proxy, a worker and a gateway over TCP, and a bystander, which continuously pushes and receives
+its own broadcasts. For each input it prints what the attacker observed, the CPU time and the peak memory
+that the input cost each node, and the longest time that the bystander waited. Then it starts clusters whose
+output cannot be written (a full disk, a pipe whose reader is gone, a pipe that nobody reads), and kills a
 worker of each.
 
 The exit code is 1 if a node ended, grew by more than MAX_GROWTH_KILOBYTES, used more than MAX_CPU_SECONDS
-or logged an error of its own, or if an attacker saw what must not be.
+or logged an internal error, or if an attacker observed something that must not happen.
 """
 
 import argparse
@@ -35,14 +35,14 @@ APP = "scripts.hostile.app:endpoint"
 SETTINGS = {"MESH_LOG__LEVEL": "warning"}
 MAX_GROWTH_KILOBYTES = 60_000
 MAX_CPU_SECONDS = 60.0
-"""High enough for a busy machine: linear work stays far below, quadratic work does not."""
+"""High enough for a busy machine: linear work stays far below it, quadratic work does not."""
 ANSWER_SECONDS = 120.0
-"""Of the bystander: an input that makes it wait is measured, not given up."""
+"""The bystander's time-out: long, because an input that makes it wait must be measured."""
 
 
 @contextlib.contextmanager
 def mesh(directory: Path) -> Iterator[Nodes]:
-    """Nodes that are ready, which a gateway is not without a worker for each route."""
+    """Run nodes that are ready; a gateway is ready only if there is a worker for each route."""
     directory.mkdir(exist_ok=True)
     nodes = Nodes(directory, False, SETTINGS, APP)
     with contextlib.ExitStack() as stack:
@@ -54,7 +54,7 @@ def mesh(directory: Path) -> Iterator[Nodes]:
 
 
 async def attack(nodes: Nodes, names: list[str], scale: float) -> list[dict[str, Any]]:
-    """Every input, with a bystander; returns what each of them cost."""
+    """Run every input with a bystander; return what each of them cost."""
     results = []
     for name in names:
         async with Client(f"ws://127.0.0.1:{nodes.port}/socket") as client:
@@ -68,7 +68,7 @@ async def attack(nodes: Nodes, names: list[str], scale: float) -> list[dict[str,
 async def one(
     nodes: Nodes, name: str, hostile: Input, bystander: Bystander, scale: float
 ) -> dict[str, Any]:
-    """One input, watched."""
+    """Run and measure one input."""
     pids = {kind: process.pid for kind, process in nodes.processes.items()}
     async with watched(pids, bystander) as cost:
         seen = await hostile(nodes, scale)
@@ -80,12 +80,12 @@ async def one(
     wrong += [
         f"{kind} used {cpu} s of CPU" for kind, cpu in cost.cpu_seconds.items() if cpu > MAX_CPU_SECONDS
     ]
-    wrong += [f"{kind} logged an error of its own" for kind in pids if nodes.faults(kind)]
+    wrong += [f"{kind} logged an internal error" for kind in pids if nodes.faults(kind)]
     return {"input": name, "seen": seen.said, **dataclasses.asdict(cost), "wrong": wrong}
 
 
 def silence(names: list[str], directory: Path) -> list[dict[str, Any]]:
-    """Every output that takes nothing."""
+    """Run a cluster with each output that cannot be written."""
     results = []
     for number, name in enumerate(names):
         seen = killed_worker(name, directory / f"cluster-{number}")
@@ -100,21 +100,23 @@ def show(result: dict[str, Any]) -> None:
     for kind, seconds in result.get("cpu_seconds", {}).items():
         print(f"    {kind:8} {seconds:6.2f} s of CPU, peak memory +{result['grown_kilobytes'][kind]} kB")
     if "worst_ms" in result:
-        print(f"    bystander waited {result['worst_ms']:.0f} ms at most ({result['asked']} times asked)")
+        print(f"    bystander waited {result['worst_ms']:.0f} ms at most ({result['asked']} pushes)")
     for wrong in result["wrong"]:
         print(f"    WRONG: {wrong}")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Run all, or those that are asked for."""
+    """Run all inputs and outputs, or those selected."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     known = [*INPUTS, *OUTPUTS]
     parser.add_argument("--only", action="append", choices=known, default=[], help="repeatable")
-    parser.add_argument("--scale", type=float, default=1.0, help="of counts and sizes, for a short trial")
-    parser.add_argument("--json", type=Path, help="write the result there")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor for counts and sizes, for a short trial (1.0)"
+    )
+    parser.add_argument("--json", type=Path, help="write the result to this file")
     parser.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
     options = parser.parse_args()
     names = options.only or known

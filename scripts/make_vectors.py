@@ -1,9 +1,9 @@
-"""Writes tests/vectors/*.json from what this code sends. Run it when a wire has changed on purpose.
+"""Writes tests/vectors/*.json from what this code sends. Run it after an intended change of a wire format.
 
     python scripts/make_vectors.py
 
-The tests compare the code with the files, and another language with them: read the diff before you
-commit it.
+The tests compare the code with these files, and so can implementations in other languages. Review the diff
+before you commit it.
 """
 
 import json
@@ -13,14 +13,15 @@ from typing import Any
 
 import msgspec
 
-from mesh import placement, topics
+from mesh.app import topics
 from mesh.bus import frames
+from mesh.bus.discovery import placement
+from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import Header
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, Sender
-from mesh.placement import Announcement
-from mesh.serializers.registry import BY_NAME
-from mesh.versions import Versions
+from mesh.protocol.messages import BINARY, JSON, Sender
+from mesh.protocol.serializers.registry import BY_NAME
+from mesh.protocol.versions import Versions
 
 DIRECTORY = Path(__file__).parents[1] / "tests" / "vectors"
 MSGPACK = 2
@@ -29,7 +30,7 @@ Vector = dict[str, Any]
 
 
 def readable(value: Any) -> Any:
-    """As JSON: bytes become {"hex": …}."""
+    """Convert a value for JSON: bytes become {"hex": …}."""
     if isinstance(value, bytes):
         return {"hex": value.hex()}
     if isinstance(value, (list, tuple)):
@@ -40,7 +41,7 @@ def readable(value: Any) -> Any:
 
 
 def client() -> Iterator[Vector]:
-    """Messages of clients and to clients, in every serializer."""
+    """Return messages from and to clients, in every serializer."""
     v1, v2, packed = (BY_NAME[name] for name in ("v1_json", "v2_json", "v2_msgpack"))
     to_gateway = [
         ("v2 join", v2, False, b'["1","1","room:1","phx_join",{"a":1}]'),
@@ -111,14 +112,14 @@ def client() -> Iterator[Vector]:
 
 
 def payload(codec: int, data: bytes) -> Any:
-    """What a client sent, as JSON."""
+    """Return a client's message for JSON."""
     if codec == BINARY:
         return {"hex": data.hex()}
     return readable(msgspec.json.decode(data) if codec == JSON else msgspec.msgpack.decode(data))
 
 
 def bus() -> Iterator[Vector]:
-    """Messages of every kind, and headers that are dropped."""
+    """Return bus messages of every kind, and headers that are dropped."""
     sender = Sender("gateway-1", 7, True, 3)
     delta = [0, 2, [[1, "room:1", "ana", {"phx_ref": "r", "n": 1}]], [], False]
     announced = Announcement(
@@ -198,9 +199,9 @@ def bus() -> Iterator[Vector]:
 
 
 def link() -> Iterator[Vector]:
-    """Every command, batches of several, and what ends a link."""
+    """Return every command, batches of several commands, and batches that end a link."""
     meta = {"phx_ref": "a", "status": "here"}
-    luggage = pack([{"count": 3}, ["news:1"], [["presence", "room:1", "u7", meta]], {"n": 41}])
+    state = pack([{"count": 3}, ["news:1"], [["presence", "room:1", "u7", meta]], {"n": 41}])
     to_worker: list[commands.ToWorker] = [
         commands.Hello(1, "g", 1),
         commands.Hello(3, "g", 2),
@@ -226,7 +227,7 @@ def link() -> Iterator[Vector]:
             "v2_json",
             pack({"u": 7}),
             MSGPACK,
-            luggage,
+            state,
             True,
         ),
         commands.TopicPaused("room:1"),
@@ -244,7 +245,7 @@ def link() -> Iterator[Vector]:
         commands.Broadcast("room:1", 42, "presence_diff", JSON, b"{}"),
         commands.Incompatible(2, 3),
         commands.Moving(1),
-        commands.Moved(1, 42, pack({"u": 7}), luggage),
+        commands.Moved(1, 42, pack({"u": 7}), state),
         commands.PushesPaused(1),
         commands.PushesResumed(1),
     ]
@@ -283,12 +284,12 @@ def link() -> Iterator[Vector]:
             "id": f"malformed: {name}",
             "direction": direction,
             "hex": data.hex(),
-            "error": "a worker drops the batch, a gateway ends the link",
+            "error": "a command that names a channel ends that channel, anything else ends the link",
         }
 
 
 def placing() -> Iterator[Vector]:
-    """Which of some workers a topic belongs to."""
+    """Return the worker that each topic is placed on, among several workers."""
     workers = [f"worker-{number:016x}" for number in (1, 2, 3, 0xFFFF)]
     for key in ("room:1", "room:2", "room:lobby", "räume:1", "", "x" * 300):
         for among in (workers[:1], workers[:2], workers):

@@ -1,6 +1,6 @@
 """Starts a worker: the same as `mesh worker`."""
 
-from nodes.cli import run_command
+from mesh.nodes.cli import run_command
 
 if __name__ == "__main__":
     run_command("worker")

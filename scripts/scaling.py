@@ -17,15 +17,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--constants", type=Path, default=model.MEASURED, help="what growth.py --json wrote"
+        "--constants", type=Path, default=model.MEASURED, help="a file written by growth.py --json"
     )
-    parser.add_argument("--machines", type=int, help="predict this many instead of the tables")
+    parser.add_argument(
+        "--machines", type=int, help="predict for this number of machines, instead of printing the tables"
+    )
     parser.add_argument("--connections", type=int, default=1_000_000)
     parser.add_argument(
-        "--broadcasts", type=float, default=1_000, help="a second, in the whole mesh (1000)"
+        "--broadcasts", type=float, default=1_000, help="broadcasts per second in the whole mesh (1000)"
     )
-    parser.add_argument("--members", type=int, default=100, help="of a topic (100)")
-    parser.add_argument("--joins", type=float, default=1_000, help="connects and joins a second (1000)")
+    parser.add_argument("--members", type=int, default=100, help="members of a topic (100)")
+    parser.add_argument("--joins", type=float, default=1_000, help="connects and joins per second (1000)")
     parser.add_argument("--proxies", type=int, default=2)
     options = parser.parse_args()
     constants = model.read(options.constants)

@@ -1,12 +1,13 @@
-"""Clients come and go by the thousand: fast, slow, hostile. Afterwards nothing of them must be left.
+"""Runs thousands of fast, slow and hostile clients, after which a mesh must have nothing left of them.
 
     python scripts/soak.py --cycles 100000 --kinds presence
     python scripts/soak.py --seconds 600 [--embedded] [--json FILE] [--plot FILE]
 
-Starts a proxy, a worker and a gateway (or, embedded, one process), and lets clients live their whole
-lives (scripts/harness/crowd.py). An observer is there all the time. When all others are gone, connections,
-channels, topics, mailboxes, unsent bytes and presences must be the observer's alone, all connections and
-joins accounted for, and memory flat since the first fifth of the run. The exit code says whether they are.
+It starts a proxy, a worker and a gateway (or, embedded, one process), and runs clients from their
+connection to their end (scripts/harness/crowd.py), while an observer stays connected. When all others are
+gone, the connections, channels, topics, mailboxes, unsent bytes and presences must be the observer's alone,
+all connections and joins must be accounted for, and memory must have been flat since the first fifth of the
+run. The exit code is 1 if any of this fails.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from mesh.client import Client, ClientChannel
 from mesh.client.presence import Presence
 
 SETTINGS = {
-    "MESH_GATEWAY__MAX_UNSENT_BYTES": "300000",  # clients that do not read are found out soon
+    "MESH_GATEWAY__MAX_UNSENT_BYTES": "300000",  # clients that do not read are closed early
     "MESH_GATEWAY__HANDSHAKE_TIMEOUT_SECONDS": "5",
     "MESH_LONGPOLL__WINDOW_SECONDS": "2",
 }
@@ -39,7 +40,7 @@ FLAT = {True: "yes", False: "NO", None: f"(judged from {memory.LONG_RUN} cycles 
 
 
 class Observer:
-    """Is there from the first to the last, on every shared topic, and keeps its lists by diffs alone."""
+    """A client on every shared topic during the run, which keeps its presence lists by diffs alone."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -47,7 +48,7 @@ class Observer:
         self._present: dict[str, Presence] = {}
 
     async def come(self) -> None:
-        """Join all shared topics, anew if it has joined them before."""
+        """Join all shared topics; rejoin those that it has joined before."""
         for room in self._rooms.values():
             await room.leave()
         for topic in SHARED:
@@ -59,7 +60,7 @@ class Observer:
                 await asyncio.sleep(0.05)
 
     def strangers(self) -> list[str]:
-        """Who is on the lists, apart from the observer itself."""
+        """Return who is on the presence lists, except for the observer itself."""
         found = []
         for topic, present in self._present.items():
             found += [f"presence: {key} on {topic}" for key in present.state if key != OBSERVER]
@@ -82,7 +83,7 @@ class Soak:
         self._weights = [WEIGHTS.get(kind, 1) for kind in self._kinds]
 
     async def run(self) -> None:
-        """Everything, up to the last look."""
+        """Run the soak test, up to the final checks."""
         self._began = time.monotonic()
         address = f"ws://127.0.0.1:{self._nodes.port}/socket"
         async with Client(address, params={"user_id": OBSERVER}) as client:
@@ -93,7 +94,7 @@ class Soak:
             await asyncio.gather(*(self._come_and_go(lives) for _ in range(self._options.clients)))
             self._sample()
             await self._settle(observer)
-            await observer.come()  # and what the server says to a newcomer
+            await observer.come()  # rejoin, to check the state that the server sends
             self.wrong += observer.strangers()[:10]
             await self._account()
         await self._until_gauges(connections=0, channels=0)
@@ -101,7 +102,7 @@ class Soak:
         self._check_nodes()
 
     def _lives(self) -> Iterator[str]:
-        """The kind of each client to come."""
+        """Yield the kind of each further client."""
         chance = self.crowd.chance
         while not self._over():
             yield chance.choices(self._kinds, self._weights)[0]
@@ -142,7 +143,7 @@ class Soak:
             self.wrong += observer.strangers()[:10]
 
     async def _until_gauges(self, connections: int, channels: int) -> None:
-        """Wait until the nodes hold nothing else; what they hold after that time is wrong."""
+        """Wait until the nodes hold nothing else; yield what they still hold after the time-out."""
         want = {"open_connections": connections, "open_channels": channels, "topics": channels}
         want |= {"unsent_bytes": 0, "mailbox_messages": 0, "bus_backlog_messages": 0}
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -161,31 +162,31 @@ class Soak:
                     yield f"{node}: {name} is {metrics[name]:g}, not {value}"
 
     async def _account(self) -> None:
-        """What the nodes counted is what the clients know, apart from those that did not wait to see."""
+        """Compare the nodes' counts with the clients', except for clients that disconnected early."""
         crowd = self.crowd
         opened = (await self._nodes.metrics(self._nodes.clients_node))["connections_total"] - 1
         if not crowd.connections <= opened <= crowd.connections + crowd.unknown:
             self.wrong.append(
-                f"connections: {opened:g}, clients know of {crowd.connections} and {crowd.unknown} perhaps"
+                f"connections: {opened:g}, clients opened {crowd.connections}, perhaps {crowd.unknown} more"
             )
         joined = (await self._nodes.metrics(self._nodes.channels_node))["joins_total"]
         joined -= 2 * len(SHARED)  # the observer's
         if joined < crowd.joins or (joined > crowd.joins and not crowd.unknown_joins):
-            self.wrong.append(f"joins: {joined:g}, clients know of {crowd.joins}")
+            self.wrong.append(f"joins: {joined:g}, clients counted {crowd.joins}")
 
     def _check_nodes(self) -> None:
         for name in self._nodes.processes:
             if not self._nodes.processes[name].alive():
                 self.wrong.append(f"{name} has ended")
             if self._nodes.faults(name):
-                self.wrong.append(f"{name} logged {self._nodes.faults(name)} errors of its own")
+                self.wrong.append(f"{name} logged {self._nodes.faults(name)} internal errors")
             if memory.verdict(self.samples, name).flat is False:
                 self.wrong.append(f"the memory of {name} grows")
 
     # The result
 
     def result(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+        """Return the whole result, for JSON."""
         verdicts = {name: memory.verdict(self.samples, name)._asdict() for name in self._nodes.processes}
         return {
             "seed": self._options.seed,
@@ -212,7 +213,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def plot(path: Path, result: dict[str, Any]) -> None:
-    """Memory of each node over the cycles."""
+    """Plot the memory of each node over the cycles."""
     figure, axes = picture.pyplot().subplots(figsize=(10, 4))
     samples = result["samples"]
     for name in result["memory"]:
@@ -224,18 +225,18 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cycles", type=int, default=10_000, help="clients that come and go")
-    parser.add_argument("--seconds", type=float, help="instead of --cycles")
-    parser.add_argument("--clients", type=int, default=64, help="there at a time")
+    parser.add_argument("--cycles", type=int, default=10_000, help="number of clients (10000)")
+    parser.add_argument("--seconds", type=float, help="duration, instead of --cycles")
+    parser.add_argument("--clients", type=int, default=64, help="number of clients at a time (64)")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), help="only these kinds of clients")
     parser.add_argument("--embedded", action="store_true", help="one process instead of three")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the result there")
-    parser.add_argument("--plot", type=Path, help="write a plot there (needs matplotlib)")
+    parser.add_argument("--json", type=Path, help="write the result to this file")
+    parser.add_argument("--plot", type=Path, help="write a plot to this file; needs matplotlib")
     parser.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
     options = parser.parse_args()
     if options.plot is not None:
@@ -244,7 +245,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run it, print what came of it."""
+    """Run it and print the result."""
     options = arguments()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as name:

@@ -1,12 +1,31 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs the whole suite; arguments go to pytest (`-n 0`: in one process).
+# scripts/test.sh             installs what the tests need and runs the whole suite
+# scripts/test.sh ARGUMENT…   the same, with arguments for pytest (`-n 0`: in one process)
+# scripts/test.sh unit        unit tests and contract suites only, for use after every small change: nothing is
+#                             installed if there is a virtual environment, and random tests try ten examples each.
+#                             More arguments go to pytest: `scripts/test.sh unit -k join`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [ ! -x .venv/bin/python ]; then
-  python3 -m venv .venv
+processes=$(nproc) # more would starve the nodes under test on a slow machine
+processes=$((processes < 8 ? processes : 8))
+
+install_package() {
+  [ -x .venv/bin/python ] || python3 -m venv .venv
+  .venv/bin/pip install --quiet --editable '.[test]'
+}
+
+if [ "${1:-}" = unit ]; then
+  shift
+  [ -x .venv/bin/pytest ] || install_package
+  # Left out: the files of tests/unit that start programs or compare durations. The whole suite has them.
+  exec .venv/bin/python -m pytest -q -n "$processes" --hypothesis-profile=quick tests/unit tests/contract \
+    --ignore=tests/unit/gateway/test_growth.py \
+    --ignore=tests/unit/nodes/cluster/test_readiness.py \
+    "$@"
 fi
-.venv/bin/pip install --quiet --editable '.[test]'
+
+install_package
 
 need_apt=()
 command -v node >/dev/null && command -v npm >/dev/null || need_apt+=(nodejs npm)
@@ -32,9 +51,8 @@ npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
 unset PYTHONDONTWRITEBYTECODE
 .venv/bin/python -m compileall -q mesh gateway nodes scripts tests
 
-processes=$(nproc) # more would starve the nodes under test on a slow machine
 status=0
-.venv/bin/python -m pytest -n $((processes < 8 ? processes : 8)) "$@" || status=$?
+.venv/bin/python -m pytest -n "$processes" "$@" || status=$?
 if [ $status = 1 ]; then # tests failed; 2 and above: it was interrupted, or could not run
   echo "The tests that failed run once more, one after the other: what fails then does not fail for want of CPU time."
   status=0

@@ -1,20 +1,44 @@
 """What all tests share, and which of them may run beside each other (`pytest -n 3`)."""
 
-import contextlib
-
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support.processes import cluster
+from tests.support.pool import Clusters, Servers
 
 APART = ("test_bench.py", "test_chaos.py", "test_rolling_by_hand.py", "test_soak.py")
 """Files whose tests share nothing."""
+
+TOGETHER = {
+    "the conformance application": (
+        "clients/test_c_client_deaths.py",
+        "clients/test_node_client.py",
+        "clients/test_phoenix_js.py",
+        "cluster/test_bus_cli.py",
+        "cluster/test_client.py",
+        "cluster/test_client_cli.py",
+        "cluster/test_deaths.py",
+        "cluster/test_longpoll.py",
+        "cluster/test_mesh.py",
+    ),
+    "two proxies": (
+        "clients/test_protocol_by_the_book.py",
+        "cluster/test_longpoll_faults.py",
+        "cluster/test_proxies.py",
+    ),
+    "one browser": (
+        "clients/test_browser.py",
+        "clients/test_c_chat.py",
+        "clients/test_python_client.py",
+    ),
+}
+"""Files that share clusters, or a browser, and therefore run in one process, one after the other."""
 
 settings.register_profile(
     "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", settings.get_profile("same"), derandomize=False, max_examples=2000)
+settings.register_profile("quick", settings.get_profile("same"), max_examples=10)
 settings.load_profile("same")  # by default a run depends neither on chance nor on how busy the machine is
 
 
@@ -23,7 +47,9 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
-        return nodeid if file.endswith(APART) else file
+        if file.endswith(APART):
+            return nodeid
+        return next((name for name, files in TOGETHER.items() if file.endswith(files)), file)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,20 +58,15 @@ def pytest_xdist_make_scheduler(config, log):
     return ByFile(config, log)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clusters(tmp_path_factory):
-    """`clusters(app, **env)`: one for all tests of a file that ask so; whole, whatever the last one did to it."""
-    started = {}
-    with contextlib.ExitStack() as stack:
+    """Clusters that the tests of this process share: tests.support.pool.Clusters."""
+    with Clusters(tmp_path_factory) as shared:
+        yield shared
 
-        def whole(app, **env):
-            kind = (app, *env.items())
-            if kind in started:
-                started[kind].wait_whole()
-            else:
-                directory = tmp_path_factory.mktemp("cluster")
-                env = {"MESH_ADMIN__PORT": "0", **env}
-                started[kind] = stack.enter_context(cluster(directory, app, env=env))
-            return started[kind]
 
-        yield whole
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """Embedded servers that the tests of this process share: tests.support.pool.Servers."""
+    with Servers(tmp_path_factory) as shared:
+        yield shared

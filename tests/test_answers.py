@@ -5,9 +5,9 @@ import re
 from http import HTTPStatus
 from pathlib import Path
 
-from gateway.transports.connection import LIMITS
-from gateway.transports.zeromq import UNKNOWN
 from mesh.errors import CloseCode
+from mesh.gateway.transports.websocket.connection import LIMITS
+from mesh.gateway.transports.zeromq.messages import UNKNOWN
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/protocol.md").read_text()
@@ -36,7 +36,7 @@ def statuses_in(path):
 
 
 def test_the_statuses_are_those_of_the_code():
-    files = [*(ROOT / "gateway/http").glob("*.py"), *(ROOT / "gateway/transports").glob("*.py")]
+    files = [*(ROOT / "gateway/http").glob("*.py"), *(ROOT / "gateway/transports").rglob("*.py")]
     answered = {status for path in files for status in statuses_in(path)}
     assert {400, 403, 404, 408, 413, 414, 431, 500, 501, 503, 505} <= answered
     cells = re.findall(

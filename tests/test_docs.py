@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from mesh import settings
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
+from mesh.nodes import metrics
+from mesh.nodes.cli.main import COMMANDS
 from mesh.telemetry import COUNTERS, EVENTS
-from nodes import metrics
-from nodes.cli.main import COMMANDS
 from tests.support.processes import node, serve
 from tests.support.proxy import free_address
 from tests.support.until import LONG, PATIENCE
@@ -103,7 +103,7 @@ def test_clients_speak_with_the_chat(tmp_path):
             printed.append(done.stdout.splitlines())
     assert printed[0][-1] == "ana hello"
     assert "here: ana" in printed[0]
-    reason = "a message is a text of 1 to 2000 characters, not 0"
+    reason = "a message must have 1 to 2000 characters, not 0"
     assert printed[1] == ["joining ", "joined ", reason, "leaving left", "closed left"]
 
 
@@ -166,7 +166,7 @@ def test_links_between_pages_lead_somewhere():
 
 def test_the_package_says_what_it_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    code = "import sys, json, nodes.cli.nodes, nodes.embedded, nodes.cluster, nodes.reload; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    code = "import sys, json, mesh.nodes.cli.nodes, mesh.nodes.embedded, mesh.nodes.cluster.local_cluster, mesh.nodes.cluster.reload; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     names = {

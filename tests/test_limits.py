@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from mesh.nodes import metrics
 from mesh.settings import Settings
 from mesh.telemetry import COUNTERS
-from nodes import metrics
 
 ROOT = Path(__file__).parents[1]
 BACKPRESSURE = "tests/cluster/test_backpressure.py"
 BATCHES = "tests/unit/mesh/link/test_batches.py"
 CALLS = "tests/unit/mesh/bus/test_calls.py"
-CHANNEL_SERVER = "tests/unit/mesh/runtime/test_channel_server.py"
 CONNECTION = "tests/integration/test_connection.py"
-HTTP = "tests/integration/test_http.py"
-LONGPOLL_MESSAGES = "tests/unit/gateway/test_longpoll_messages.py"
-QUEUES = "tests/unit/gateway/test_queue_bounds.py"
-SESSION = "tests/unit/gateway/test_session.py"
+LONGPOLL_MESSAGES = "tests/unit/gateway/transports/longpoll/test_messages.py"
+QUEUES = "tests/unit/gateway/transports/test_queue_bounds.py"
+SESSION = "tests/unit/gateway/channels/test_session.py"
 WIRE = "tests/integration/test_wire.py"
 
 PROBES = {
@@ -27,33 +25,33 @@ PROBES = {
         f"{BACKPRESSURE}::test_a_flood_at_a_slow_channel_waits_in_its_client_and_hurts_nobody",
     ],
     "read, not handled: one `recv`, one message": [
-        "tests/unit/gateway/test_frames.py::test_an_oversized_frame_is_refused_by_its_header_alone",
-        f"{WIRE}::test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices",
+        "tests/unit/gateway/transports/websocket/test_frames.py::test_an_oversized_frame_is_refused_by_its_header_alone",
+        "tests/integration/test_websocket_frames.py::test_an_invalid_message_closes_its_connection_with_the_right_code_and_no_other",
     ],
     "line and headers of an HTTP request": [
-        f"{HTTP}::test_a_head_over_the_limit_is_answered",
-        f"{HTTP}::test_odd_headers_never_give_500",
+        "tests/integration/http/test_requests.py::test_a_head_over_the_limit_is_answered",
+        "tests/integration/http/test_requests.py::test_odd_headers_never_give_500",
     ],
     "an HTTP request that has begun": [
-        f"{HTTP}::test_a_request_that_does_not_go_on_is_answered_408",
-        f"{HTTP}::test_a_request_that_trickles_in_is_answered_408",
+        "tests/integration/http/test_timeouts.py::test_a_request_that_stalls_is_answered_408",
+        "tests/integration/http/test_timeouts.py::test_a_request_that_trickles_in_is_answered_408",
     ],
     "body of an HTTP request": [
-        f"{HTTP}::test_bodies_are_bounded_all_together_and_each",
+        "tests/integration/http/test_bodies.py::test_bodies_are_bounded_in_total_and_each",
         "tests/integration/test_publish.py::test_a_body_beyond_the_limit_is_refused",
     ],
     "bodies of all HTTP requests, until they are answered": [
-        f"{HTTP}::test_bodies_are_bounded_all_together_and_each",
-        f"{HTTP}::test_many_bodies_that_no_route_wants_cost_no_memory",
+        "tests/integration/http/test_bodies.py::test_bodies_are_bounded_in_total_and_each",
+        "tests/integration/http/test_bodies.py::test_bodies_that_no_route_takes_use_no_memory",
     ],
     "frames of one message, which may be empty": [
-        "tests/unit/gateway/test_frames.py::test_fragments_cost_only_their_bytes",
-        "tests/unit/gateway/test_frames.py::test_a_message_has_a_bounded_number_of_frames",
-        f"{WIRE}::test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices",
+        "tests/unit/gateway/transports/websocket/test_frames.py::test_fragments_cost_only_their_bytes",
+        "tests/unit/gateway/transports/websocket/test_frames.py::test_a_message_has_a_bounded_number_of_frames",
+        "tests/integration/test_websocket_frames.py::test_an_invalid_message_closes_its_connection_with_the_right_code_and_no_other",
     ],
     "what stands beside the payload of a client's message": [
         f"{SESSION}::test_a_ref_that_is_too_long_ends_the_connection",
-        f"{SESSION}::test_an_event_that_is_too_long_is_not_kept_for_a_pending_join",
+        "tests/unit/gateway/channels/test_pending_joins.py::test_an_event_that_is_too_long_is_not_held_for_a_pending_join",
         f"{SESSION}::test_a_join_without_route_is_answered_with_join_ref_null",
     ],
     "lines of a long-poll POST": [
@@ -61,23 +59,23 @@ PROBES = {
         f"{LONGPOLL_MESSAGES}::test_a_body_of_very_many_lines_costs_no_more_memory_than_itself",
     ],
     "messages behind a pending join": [
-        f"{SESSION}::test_events_count_among_what_waits_for_a_join",
-        f"{SESSION}::test_reading_pauses_over_the_bound_of_what_waits_and_resumes_after_the_join",
+        "tests/unit/gateway/channels/test_pending_joins.py::test_held_events_count_toward_the_pending_bytes",
+        "tests/unit/gateway/channels/test_pending_joins.py::test_reading_pauses_while_too_much_is_held_for_a_join",
         "tests/integration/test_channels.py::test_a_flood_while_a_join_is_pending_is_read_after_it",
     ],
     "mailbox of a channel, mark": [
-        f"{CHANNEL_SERVER}::test_a_full_mailbox_pauses_its_client_until_half_of_it_is_left",
-        f"{CHANNEL_SERVER}::test_so_do_few_large_messages",
+        "tests/unit/mesh/worker/channel/test_mailbox_limits.py::test_a_full_mailbox_pauses_its_client_until_half_of_it_is_left",
+        "tests/unit/mesh/worker/channel/test_mailbox_limits.py::test_large_messages_pause_the_client_by_their_bytes",
     ],
     "mailbox of a channel, bound: also what it sends itself, and intercepted broadcasts": [
-        f"{CHANNEL_SERVER}::test_a_full_mailbox_ends_its_channel_only",
-        f"{CHANNEL_SERVER}::test_a_channel_that_floods_itself_ends_and_the_worker_goes_on",
-        f"{CHANNEL_SERVER}::test_more_bytes_than_may_wait_end_the_channel",
+        "tests/unit/mesh/worker/channel/test_mailbox_limits.py::test_an_overflowing_mailbox_ends_only_its_channel",
+        "tests/unit/mesh/worker/channel/test_mailbox_limits.py::test_a_channel_that_floods_itself_ends_and_others_continue",
+        "tests/unit/mesh/worker/channel/test_mailbox_limits.py::test_a_mailbox_over_its_byte_limit_ends_the_channel",
     ],
     "gateway → worker, mark": [f"{BACKPRESSURE}::test_a_busy_worker_pauses_those_who_push_to_it"],
     "worker → gateway, mark": [
         f"{BACKPRESSURE}::test_a_worker_makes_no_more_for_a_gateway_that_does_not_take_it",
-        f"{CHANNEL_SERVER}::test_the_channels_of_a_slow_gateway_handle_no_pushes",
+        "tests/unit/mesh/worker/channel/test_push_pauses.py::test_the_channels_of_a_slow_gateway_handle_no_pushes",
     ],
     "either way, bound": [f"{BATCHES}::test_a_peer_too_far_behind_is_given_up"],
     "ZeroMQ's queues of a link": [
@@ -90,19 +88,19 @@ PROBES = {
         f"{BACKPRESSURE}::test_a_reader_that_never_reads_again_is_closed_and_publishers_go_on",
     ],
     "unsent bytes of a client": [
-        f"{WIRE}::test_a_client_that_does_not_read_is_closed_and_others_get_everything",
+        f"{WIRE}::test_a_client_that_does_not_read_is_closed_and_others_receive_every_message",
         "tests/integration/test_slow_consumers.py::test_a_client_that_falls_behind_a_ticker_misses_the_oldest",
         "tests/integration/test_longpoll.py::test_a_client_that_does_not_poll_is_ended_when_too_much_waits",
         "tests/integration/test_zeromq.py::test_a_client_that_does_not_read_is_closed_and_the_others_go_on",
     ],
     "broadcasts held for a pending join": [
-        "tests/unit/gateway/test_fanout.py::test_a_client_for_whose_join_too_much_is_held_is_closed",
+        "tests/unit/gateway/fanout/test_fanout.py::test_a_client_for_whose_join_too_much_is_held_is_closed",
     ],
     "joins that wait for a worker": [
-        "tests/unit/gateway/test_subscribing.py::test_a_long_silence_costs_a_bounded_number_of_joins",
+        "tests/unit/gateway/joins/test_subscribing_joins.py::test_a_long_silence_costs_a_bounded_number_of_joins",
     ],
-    "topics left alone because their joins end workers": [
-        "tests/unit/gateway/test_crashed_joins.py::test_what_is_remembered_is_bounded",
+    "topics refused because their joins end workers": [
+        "tests/unit/gateway/joins/test_refused_topics.py::test_what_is_remembered_is_bounded",
     ],
     "workers and gateways whose links failed": [
         "tests/unit/mesh/link/test_backoff.py::test_what_is_remembered_is_bounded",
@@ -121,12 +119,14 @@ PROBES = {
         f"{CALLS}::test_the_bytes_of_answers_are_bounded_and_calls_without_theirs_stay_known",
         f"{CALLS}::test_who_had_to_forget_early_does_not_say_that_a_call_never_came",
     ],
-    "a node's backlog of the bus": [f"{CONNECTION}::test_a_backlog_that_is_full_is_told"],
+    "a node's backlog of the bus": [
+        "tests/integration/test_connection_outages.py::test_a_full_backlog_raises_unreachable_error"
+    ],
     "proxy → node, ZeroMQ's queue at each end": [
         f"{BACKPRESSURE}::test_a_gateway_frozen_under_a_flood_is_cut_off_and_its_clients_are_told",
     ],
     "a subscription of a program or a task": [
-        f"{CONNECTION}::test_what_is_not_read_in_time_is_dropped_and_counted",
+        f"{CONNECTION}::test_a_full_subscription_drops_and_counts_the_oldest_broadcasts",
     ],
 }
 

@@ -1,9 +1,9 @@
-/* Channelmesh over plain ZeroMQ. The header says what it does, docs/protocol.md (section 1.2) what is on the wire.
+/* Channelmesh over plain ZeroMQ. The header documents the API, docs/protocol.md (section 1.2) the wire format.
  *
- * Order of this file: JSON; messages; sending; channels and pushes; the connection; time; the public functions.
- * Callbacks run only from cm_poll (and cm_client_free), may call anything but these two, and so may change
- * all that is looked at here: a channel is freed only by reap(), at the end of a turn; a connection that was
- * replaced is recognised by `session`.
+ * Order of this file: JSON; messages; sending; pushes; channels; the connection; time; the public functions.
+ * Callbacks run only from cm_poll and cm_client_free. They may call every function but these two, so any state
+ * may have changed when a callback returns: a channel is freed only by reap(), at the end of a turn, and a
+ * connection that was replaced is recognised by `session`.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -24,20 +24,20 @@
 #error "channelmesh needs libzmq 4.3 or newer"
 #endif
 
-/* The gateway takes payloads nested 512 levels deep (mesh/serializers/envelope.py); what comes from it may be
- * wrapped in a few more. */
+/* The gateway accepts payloads nested up to 512 levels (mesh/protocol/serializers/envelope.py); its own messages may add
+ * a few levels. */
 #define SEND_LEVELS 512
 #define MAX_LEVELS 1024
 #define LINGER_MS 500
-/* A connection that broke is over, and the next has a new socket. Not -1: then libzmq ends the socket's pipe as
- * soon as the connection breaks, with all that was received and not read yet. */
+/* ZeroMQ must not reconnect: each connection has its own socket. Not -1: libzmq would then discard all messages
+ * that were received but not read when the connection ended. */
 #define NEVER_MS (24 * 3600 * 1000)
-/* TCP finds out whether the gateway is there, and the channels' heartbeats whether it is awake. Not ZeroMQ's
- * heartbeats: with them libzmq 4.3.5 aborts the process when a connection ends while its queue of received
- * messages is full (its issue 4364). */
+/* TCP keep-alive detects a gateway that is gone, and the channels' heartbeats one that is frozen. ZeroMQ's own
+ * heartbeats are not used: with them, libzmq 4.3.5 aborts the process when a connection ends while its queue of
+ * received messages is full (its issue 4364). */
 #define KEEPALIVE_SECONDS 5
 #define KEEPALIVE_PROBES 2
-/* Messages read in one turn: others in the caller's loop get theirs. */
+/* Messages read in one turn, so that the caller's event loop can handle other events. */
 #define BATCH 1000
 #define FIELD_BYTES 255
 #define NO_REF 0u
@@ -590,10 +590,10 @@ static const char *read_text(char *data, size_t size, message *m)
         return "a text message that is not JSON";
     skip_space(&s);
     if (!take(&s, '['))
-        return "a text message that is no array";
+        return "a text message that is not an array";
     for (int i = 0; i < 5; i++)
         if ((i && !(skip_space(&s), take(&s, ','))) || !take_value(&s, &parts[i]))
-            return "a text message with less than five elements";
+            return "a text message with fewer than five elements";
     m->join_ref = json_ref(parts[0]);
     m->ref = json_ref(parts[1]);
     m->reply = parts[3].data[0] == '"' && says(parts[3], "phx_reply", 9);
@@ -611,11 +611,11 @@ static const char *read_text(char *data, size_t size, message *m)
         m->payload = (cm_payload){start, payload.size, 0};
     }
     if (parts[2].data[0] != '"' || !(m->topic = in_place(data, parts[2])))
-        return "a message whose topic is no string";
+        return "a message whose topic is not a string";
     if (parts[3].data[0] != '"' || !(m->event = in_place(data, parts[3])))
-        return "a message whose event is no string";
+        return "a message whose event is not a string";
     if (m->reply && !(m->status = in_place(data, status)))
-        return "a reply whose status is no string";
+        return "a reply whose status is not a string";
     m->topic_size = strlen(m->topic);
     return NULL;
 }
@@ -674,7 +674,7 @@ static const char *read_binary(char *data, size_t size, message *m)
     m->topic = read_field(data + at, sizes[first], 2);
     m->event = read_field(data + at + sizes[first], sizes[first + 1], 1);
     if (!m->topic || !m->event)
-        return "a binary message whose topic or event is no text";
+        return "a binary message whose topic or event is not UTF-8";
     if (m->reply) {
         m->status = m->event;
         m->event = "phx_reply";
@@ -725,10 +725,10 @@ struct cm_client {
 
     enum cm_state state;
     void *dealer, *monitor;
-    unsigned long session; /* rises with each connection begun or ended */
-    const char *broken;    /* what the monitor says */
-    int64_t due;           /* CONNECTING: give up; WAITING: try; OPEN: say that we live */
-    int64_t asked;         /* a sign of life was sent, unanswered since; 0: not */
+    unsigned long session; /* incremented whenever a connection begins or ends */
+    const char *broken;    /* the reason that the monitor reported, if any */
+    int64_t due;           /* CONNECTING: time-out; WAITING: next attempt; OPEN: next heartbeat */
+    int64_t asked;         /* when the unanswered heartbeat was sent; 0: there is none */
     int64_t interval;
     int tries;
 
@@ -736,7 +736,7 @@ struct cm_client {
     int to_reap;
     push *first_push, *last_push;
     size_t pushes;
-    int64_t push_deadline; /* of none is earlier; 0: of none at all */
+    int64_t push_deadline; /* not later than the deadline of any push; 0: no push has one */
     frame *outbox, **outbox_end;
     size_t buffered_bytes; /* outbox, and pushes that wait for a join */
     uint64_t last_ref;
@@ -793,7 +793,7 @@ static char *quoted(const char *text, int *status)
 
 /* ==== Sending ========================================================================================= */
 
-/* Hand over to ZeroMQ: 1 sent, 0 it takes nothing now, -1 failed. */
+/* Pass a message to ZeroMQ. Returns 1 if sent, 0 if the queue is full, -1 on failure. */
 static int zmq_take(cm_client *c, char kind, const char *data, size_t size)
 {
     if (zmq_send(c->dealer, &kind, 1, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
@@ -806,8 +806,8 @@ static int zmq_failed(cm_client *c, const char *what)
     return fail(c, CM_EZMQ, "%s: %s", what, zmq_strerror(zmq_errno()));
 }
 
-/* Send a message, or keep it for later, behind what is kept already. What the protocol itself needs is kept
- * beyond the bound too: it is small, and of one channel each. */
+/* Send a message, or queue it behind those already queued. Messages of the protocol itself may exceed the limit,
+ * because they are small and there are few per channel. */
 static int send_frame(cm_client *c, char kind, const char *data, size_t size, int bounded)
 {
     frame *kept;
@@ -817,7 +817,7 @@ static int send_frame(cm_client *c, char kind, const char *data, size_t size, in
             return sent > 0 ? CM_OK : zmq_failed(c, "cannot send");
     }
     if (bounded && c->buffered_bytes + size > c->options.max_buffered_bytes)
-        return fail(c, CM_EFULL, "%zu bytes wait to be sent (max_buffered_bytes is %zu); push less, or later",
+        return fail(c, CM_EFULL, "%zu bytes wait to be sent (max_buffered_bytes is %zu); push less, or try later",
                     c->buffered_bytes, c->options.max_buffered_bytes);
     kept = malloc(sizeof *kept + size);
     if (!kept)
@@ -855,7 +855,7 @@ static void flush_outbox(cm_client *c)
     }
 }
 
-/* One message of a channel in V2 text; NULL payload is {}. */
+/* Encode a message of a channel as V2 text; a NULL payload is {}. */
 static int send_text(cm_channel *channel, uint64_t ref, const char *event, const char *payload, size_t size,
                      int bounded)
 {
@@ -881,7 +881,7 @@ static int send_text(cm_channel *channel, uint64_t ref, const char *event, const
     return status;
 }
 
-/* The same in V2 binary: 00, four sizes, join_ref ref topic event, data. */
+/* The same as V2 binary: 00, four sizes, join_ref, ref, topic, event, data. */
 static int send_binary(cm_channel *channel, uint64_t ref, const char *event, const char *data, size_t size,
                        int bounded)
 {
@@ -940,7 +940,7 @@ static void answer_push(push *p, const cm_reply *reply)
     free(p);
 }
 
-/* Take the pushes that `chosen` chooses out of the list first: their callbacks may push. */
+/* Remove the pushes selected by `chosen` from the list before calling their callbacks, which may push. */
 static void answer_pushes(cm_client *c, int (*chosen)(const push *, const void *), const void *argument,
                           enum cm_reply_kind kind)
 {
@@ -984,7 +984,7 @@ static int send_push(push *p, int bounded)
     return status;
 }
 
-/* After a join: what waited, in its order. It was within the bounds when it was accepted. */
+/* Send the pushes that waited for the join, in order. They were within the limits when they were accepted. */
 static void send_waiting(cm_channel *channel)
 {
     cm_client *c = channel->client;
@@ -1014,7 +1014,7 @@ static int add_push(cm_channel *channel, const char *event, const char *data, si
     int now = channel->state == CM_JOINED && c->state == CM_OPEN, status;
     push *p;
     if (c->pushes >= c->options.max_pushes)
-        return fail(c, CM_EFULL, "%zu pushes wait (max_pushes is %zu); push when replies have come", c->pushes,
+        return fail(c, CM_EFULL, "%zu pushes wait (max_pushes is %zu); push again when replies have arrived", c->pushes,
                     c->options.max_pushes);
     if (!now && c->buffered_bytes + event_size + size > c->options.max_buffered_bytes)
         return fail(c, CM_EFULL, "%zu bytes wait for a join or to be sent (max_buffered_bytes is %zu)",
@@ -1040,7 +1040,7 @@ static int add_push(cm_channel *channel, const char *event, const char *data, si
             free(p);
             return status;
         }
-        small = realloc(p, sizeof *p); /* only the reply is waited for */
+        small = realloc(p, sizeof *p); /* only the reply is needed from now on */
         p = small ? small : p;
     } else {
         c->buffered_bytes += event_size + size;
@@ -1080,7 +1080,7 @@ static int send_leave(cm_channel *channel, uint64_t ref)
     return send_text(channel, ref, "phx_leave", "{}", 2, 0);
 }
 
-/* What is in flight for this join is void; the next one comes by itself, now or after reconnecting. */
+/* Invalidate everything in flight for this join; the channel rejoins automatically, now or after reconnecting. */
 static void set_errored(cm_channel *channel)
 {
     cm_client *c = channel->client;
@@ -1114,7 +1114,7 @@ static void tell_error(cm_channel *channel, const char *reason)
         channel->handlers.on_error(channel, reason, channel->user);
 }
 
-/* Call on_close of the closed channels and free them; they are out of the list before. */
+/* Remove the closed channels from the list, then call their on_close and free them. */
 static void reap(cm_client *c)
 {
     while (c->to_reap) {
@@ -1277,14 +1277,14 @@ static int watch(cm_client *c)
     return set_int(c->monitor, ZMQ_LINGER, 0) || zmq_connect(c->monitor, name);
 }
 
-/* A new socket, and the question whether we may come in. */
+/* Make a new socket, and send the request to open a connection. */
 static int attempt(cm_client *c)
 {
     int status = CM_OK;
     drop_socket(c, 0);
     c->dealer = zmq_socket(c->context, ZMQ_DEALER);
     if (!c->dealer || set_options(c) || watch(c))
-        status = zmq_failed(c, "cannot make a socket");
+        status = zmq_failed(c, "cannot create a socket");
     else if (zmq_connect(c->dealer, c->address))
         status = fail(c, zmq_errno() == EINVAL || zmq_errno() == EPROTONOSUPPORT ? CM_EADDRESS : CM_EZMQ,
                       "'%.120s': %s (want tcp://HOST:PORT or ipc://PATH)", c->address, zmq_strerror(zmq_errno()));
@@ -1299,7 +1299,7 @@ static int attempt(cm_client *c)
     return CM_OK;
 }
 
-/* The connection, or the attempt, is over: tell, and try again. */
+/* Handle the end of the connection or of an attempt: report it, and schedule the next attempt. */
 static void lost(cm_client *c, enum cm_end_kind kind, int code, const char *reason)
 {
     cm_end end = {kind, code, reason, 0};
@@ -1325,7 +1325,7 @@ static void lost(cm_client *c, enum cm_end_kind kind, int code, const char *reas
         c->options.on_end(c, &end, c->options.user);
 }
 
-/* For a number of the gateway's; 0 if it is none. */
+/* Convert a number from the gateway to an int; 0 if it is out of range. */
 static int small_number(const char *data, size_t size, const char *key)
 {
     double value;
@@ -1371,7 +1371,7 @@ static void dropped(cm_client *c, const char *why)
         c->options.on_dropped(c, why, c->options.user);
 }
 
-/* `data` is ours to change, and a NUL follows it. */
+/* `data` may be modified, and a NUL follows it. */
 static void handle_message(cm_client *c, char kind, char *data, size_t size)
 {
     message m = {NO_REF, NO_REF, NULL, NULL, 0, 0, NULL, {NULL, 0, 0}};
@@ -1399,7 +1399,7 @@ static void handle_message(cm_client *c, char kind, char *data, size_t size)
     }
 }
 
-/* One frame into memory of its own; whether more follow, -1: nothing there. */
+/* Receive one frame into allocated memory. Returns whether more frames follow; -1 if there is none. */
 static int receive_frame(cm_client *c, char **data, size_t *size)
 {
     zmq_msg_t part;
@@ -1449,7 +1449,7 @@ static int receive_message(cm_client *c)
     if (more == 0 && whole) {
         char nothing = 0;
         if (sizes[0] != 1 || count > 2)
-            dropped(c, "a message that has not one letter and one content");
+            dropped(c, "a message that does not consist of a one-letter kind and a content");
         else
             handle_message(c, frames[0][0], count == 2 ? frames[1] : &nothing, sizes[1]);
     }
@@ -1462,7 +1462,7 @@ static void receive(cm_client *c)
 {
     unsigned long session = c->session;
     int left = BATCH;
-    /* All of it, once the connection has ended: nothing new comes, and the last words say why. */
+    /* Once the connection has ended, read everything: nothing more arrives, and the last message gives the reason. */
     while (c->dealer && c->session == session && (c->broken || left--))
         if (!receive_message(c))
             return;
@@ -1473,10 +1473,10 @@ static const char *meaning(unsigned event)
     switch (event) {
     case ZMQ_EVENT_DISCONNECTED: return "the connection broke";
     case ZMQ_EVENT_CLOSED:
-    case ZMQ_EVENT_CONNECT_RETRIED: return "nobody listens there";
-    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return "the handshake failed; has the gateway another key?";
+    case ZMQ_EVENT_CONNECT_RETRIED: return "nothing listens at this address";
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return "the handshake failed; does the gateway have another key?";
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-        return "the handshake failed; no ZeroMQ, or CURVE on one side only?";
+        return "the handshake failed; is the peer not ZeroMQ, or is CURVE enabled on one side only?";
     default: return "the handshake failed; the gateway does not accept this key";
     }
 }
@@ -1488,7 +1488,7 @@ static void read_monitor(cm_client *c)
         uint16_t event;
         memcpy(&event, head, sizeof event);
         zmq_recv(c->monitor, head, sizeof head, ZMQ_DONTWAIT); /* the address */
-        /* The first says it best: a failed handshake is followed by a disconnect. */
+        /* The first event is the most specific: a failed handshake is followed by a disconnect. */
         if (!c->broken)
             c->broken = meaning(event);
     }
@@ -1532,7 +1532,7 @@ static void check_channel(cm_channel *channel)
     switch (channel->state) {
     case CM_JOINING:
         if (channel->join_ref != NO_REF)
-            send_leave(channel, ++channel->client->last_ref); /* the server may still be at it */
+            send_leave(channel, ++channel->client->last_ref); /* the server may still be handling the join */
         set_errored(channel);
         tell_join(channel, &reply);
         return;
@@ -1563,7 +1563,7 @@ static int64_t earlier(int64_t a, int64_t b)
     return !a || (b && b < a) ? b : a;
 }
 
-/* Whether a socket has work for us now. Asking for its events also takes the edge off its descriptor. */
+/* Whether a socket has work for us now. Reading ZMQ_EVENTS also re-arms its edge-triggered descriptor. */
 static int is_ready(void *socket, int wanted)
 {
     int events = 0;
@@ -1616,7 +1616,8 @@ int cm_poll(cm_client *c, int timeout_ms)
     if (wait < 0 || (timeout_ms >= 0 && timeout_ms < wait))
         wait = timeout_ms;
     if (wait < 0 && !c->dealer)
-        return fail(c, CM_ESTATE, "not connected, nothing to wait for; call cm_connect first");
+        return fail(c, CM_ESTATE, "the client is not connected, so there is nothing to wait for; "
+                                   "call cm_connect first");
     if (c->dealer) {
         items[count].socket = c->dealer;
         items[count++].events = (short)(ZMQ_POLLIN | (c->outbox ? ZMQ_POLLOUT : 0));
@@ -1645,17 +1646,17 @@ const char *cm_strerror(int status)
 {
     switch (status) {
     case CM_OK: return "no error";
-    case CM_EINVAL: return "an argument is missing or out of its range";
+    case CM_EINVAL: return "an argument is missing or out of range";
     case CM_ENOMEM: return "no memory";
-    case CM_ESTATE: return "not now: connected already, or called from within a callback";
+    case CM_ESTATE: return "not allowed in this state: already connected, or called from within a callback";
     case CM_EADDRESS: return "not a ZeroMQ address: want tcp://HOST:PORT or ipc://PATH";
     case CM_EKEY: return "not a CURVE key of 40 characters of Z85, or half of a key pair";
     case CM_ENOCURVE: return "this libzmq was built without CURVE";
     case CM_EEXIST: return "this client has a channel on that topic: leave it first";
-    case CM_ECLOSED: return "the channel was left or closed: join anew";
-    case CM_EFULL: return "too much waits already: push less, or later";
+    case CM_ECLOSED: return "the channel was left or closed: join again";
+    case CM_EFULL: return "too much is waiting already: push less, or try later";
     case CM_ETOOBIG: return "longer than its limit";
-    case CM_EJSON: return "not JSON, or not an object where one is wanted";
+    case CM_EJSON: return "not JSON, or not an object where an object is required";
     case CM_EUTF8: return "not UTF-8";
     case CM_ENOTFOUND: return "no such key, or no more elements";
     case CM_ETYPE: return "the value has another type";
@@ -1694,7 +1695,7 @@ void cm_options_init(cm_options *o)
     o->max_pushes = 10000;
 }
 
-/* JSON that the gateway will take. */
+/* Check JSON that is to be sent. */
 static int check_json(cm_client *c, const char *what, const char *json, int object)
 {
     size_t wrong, start = strspn(json, " \t\r\n");
@@ -1702,11 +1703,11 @@ static int check_json(cm_client *c, const char *what, const char *json, int obje
         return fail(c, CM_EJSON, "%s is not JSON, or nests deeper than %d levels, or has a number beyond a double: "
                                  "byte %zu of '%.60s'", what, SEND_LEVELS, wrong, json);
     if (object && json[start] != '{')
-        return fail(c, CM_EJSON, "%s is no JSON object: '%.60s'", what, json);
+        return fail(c, CM_EJSON, "%s is not a JSON object: '%.60s'", what, json);
     return CM_OK;
 }
 
-/* `{"path":…,"params":{…,"vsn":"2.0.0"}}`: ours is the last vsn, and so the one that counts. */
+/* `{"path":…,"params":{…,"vsn":"2.0.0"}}`: our vsn is the last one, which takes precedence. */
 static int set_opening(cm_client *c, const char *params)
 {
     static const char format[] = "{\"path\":%s,\"params\":{%.*s%s\"vsn\":\"2.0.0\"}}";
@@ -1748,16 +1749,16 @@ static int set_keys(cm_client *c, const cm_options *o)
 {
     int status;
     if (!o->public_key != !o->secret_key)
-        return fail(c, CM_EKEY, "public_key and secret_key: both or neither");
+        return fail(c, CM_EKEY, "public_key and secret_key: set both or neither");
     if (!o->server_key)
-        return o->public_key ? fail(c, CM_EKEY, "a key pair without server_key encrypts nothing") : CM_OK;
+        return o->public_key ? fail(c, CM_EKEY, "public_key and secret_key have no effect without server_key") : CM_OK;
     if (!zmq_has("curve"))
         return fail(c, CM_ENOCURVE, "%s", cm_strerror(CM_ENOCURVE));
     status = set_key(c, "server_key", o->server_key, c->server_key);
     if (status != CM_OK)
         return status;
     if (!o->public_key)
-        return zmq_curve_keypair(c->public_key, c->secret_key) ? zmq_failed(c, "cannot make keys") : CM_OK;
+        return zmq_curve_keypair(c->public_key, c->secret_key) ? zmq_failed(c, "cannot generate keys") : CM_OK;
     status = set_key(c, "public_key", o->public_key, c->public_key);
     return status != CM_OK ? status : set_key(c, "secret_key", o->secret_key, c->secret_key);
 }
@@ -1771,7 +1772,7 @@ static int set_up(cm_client *c, const cm_options *o)
         return fail(c, CM_EINVAL, "timeout_ms %d and heartbeat_ms %d must be at least 1 (call cm_options_init first)",
                     o->timeout_ms, o->heartbeat_ms);
     if (!o->max_send_bytes || !o->max_receive_bytes || !o->max_buffered_bytes || !o->max_pushes)
-        return fail(c, CM_EINVAL, "no bound can be 0 (call cm_options_init first)");
+        return fail(c, CM_EINVAL, "the limits max_… must not be 0 (call cm_options_init first)");
     c->address = copy_text(o->address);
     if (!c->address)
         return no_memory(c);
@@ -1788,7 +1789,7 @@ static int set_up(cm_client *c, const cm_options *o)
         c->context = zmq_ctx_new();
         c->owns_context = 1;
     }
-    return c->context ? CM_OK : zmq_failed(c, "cannot make a ZeroMQ context");
+    return c->context ? CM_OK : zmq_failed(c, "cannot create a ZeroMQ context");
 }
 
 static void free_client(cm_client *c)
@@ -1865,7 +1866,7 @@ int cm_connect(cm_client *c)
         return CM_EINVAL;
     if (c->state != CM_DISCONNECTED || c->ending)
         return fail(c, CM_ESTATE, c->ending ? "the client is being freed"
-                                            : "connected, or about to be: cm_disconnect first");
+                                            : "the client is connected or connecting: call cm_disconnect first");
     c->tries = 0;
     return attempt(c);
 }
@@ -1889,7 +1890,7 @@ int cm_disconnect(cm_client *c)
     return CM_OK;
 }
 
-/* Of `text` as a JSON string. */
+/* The size of `text` as a JSON string. */
 static size_t quoted_size(const char *text)
 {
     size_t size = 2;
@@ -1898,7 +1899,7 @@ static size_t quoted_size(const char *text)
     return size;
 }
 
-/* Whether a message with that payload can be sent at all. */
+/* Check that a message with this payload does not exceed max_send_bytes. */
 static int check_size(cm_client *c, const char *topic_json, const char *event, size_t size)
 {
     size_t whole = size + strlen(topic_json) + quoted_size(event) + 64;
@@ -2002,7 +2003,7 @@ static int check_push(cm_channel *channel, const char *event, int timeout_ms)
     if (timeout_ms < 0)
         return fail(c, CM_EINVAL, "timeout_ms is %d; want 1 or more, or 0 for the client's", timeout_ms);
     if (!event || !*event || !strncmp(event, "phx_", 4))
-        return fail(c, CM_EINVAL, "'%.60s' cannot be pushed: an event must not be empty, phx_ is the protocol's",
+        return fail(c, CM_EINVAL, "'%.60s' cannot be pushed: an event must not be empty or begin with phx_",
                     event ? event : "");
     if (!is_utf8(event))
         return fail(c, CM_EUTF8, "event: %s", cm_strerror(CM_EUTF8));
@@ -2037,8 +2038,9 @@ int cm_push_binary(cm_channel *channel, const char *event, const void *data, siz
     if (status != CM_OK)
         return status;
     if (channel->topic_size > FIELD_BYTES || strlen(event) > FIELD_BYTES)
-        return fail(channel->client, CM_ETOOBIG, "a topic of %zu and an event of %zu bytes; with bytes as payload "
-                                                 "each has %d at most", channel->topic_size, strlen(event), FIELD_BYTES);
+        return fail(channel->client, CM_ETOOBIG, "a topic of %zu and an event of %zu bytes; with a binary "
+                                                 "payload, each may have at most %d",
+                    channel->topic_size, strlen(event), FIELD_BYTES);
     return add_push(channel, event, data, size, 1, timeout_ms, on_reply, user);
 }
 

@@ -3,8 +3,8 @@
  *     MESH_ZEROMQ__BIND=tcp://127.0.0.1:4010 mesh serve examples.chat:endpoint --port 4000
  *     ./chat tcp://127.0.0.1:4010 Ana kitchen
  *
- * Prints who says what, who joins and who leaves, and sends each line of stdin. It shows channelmesh in an event
- * loop of one's own: poll(2) on stdin and on the client's descriptors.
+ * It prints the messages, and who joins and leaves, and sends each line of stdin. It shows how to use channelmesh
+ * in your own event loop: poll(2) on stdin and on the client's descriptors.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_BYTES 8000 /* the chat takes 2000 characters */
+#define LINE_BYTES 8000 /* the chat accepts 2000 characters */
 #define NAME_BYTES 200
 
-/* One connection of somebody in the room: a user with two windows is there twice. */
+/* One connection of a user in the room; a user with two windows is listed twice. */
 struct presence {
     struct presence *next;
     int seen;
@@ -39,7 +39,7 @@ struct chat {
     int skipping;
 };
 
-/* What others wrote must not steer this terminal: control characters, C1 in UTF-8 included, become '?'. */
+/* Text of other users must not control this terminal: control characters, including C1 in UTF-8, become '?'. */
 static void print_text(const char *text)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
@@ -89,7 +89,7 @@ static void add(struct chat *chat, const char *user, const char *ref, const char
     chat->here = each;
 }
 
-/* Take out those with this ref, or, without one, those that were not seen. */
+/* Remove the entries with this ref or, without a ref, those that were not seen. */
 static void drop(struct chat *chat, const char *ref)
 {
     struct presence **link = &chat->here;
@@ -106,7 +106,7 @@ static void drop(struct chat *chat, const char *ref)
     }
 }
 
-/* {"Ana": {"metas": [{"phx_ref": "…"}, …]}, …}: add them, with a verb to tell it, or take them out. */
+/* Add the presences {"Ana": {"metas": [{"phx_ref": "…"}, …]}, …} and print them with a verb, or remove them. */
 static void each_presence(struct chat *chat, cm_text users, const char *verb)
 {
     cm_text key, value, metas, name, meta;
@@ -153,7 +153,7 @@ static void presence_diff(struct chat *chat, const cm_payload *payload)
 static void on_join(cm_channel *channel, const cm_reply *reply, void *user)
 {
     struct chat *chat = user;
-    char reason[300] = "it cannot be joined now";
+    char reason[300] = "the room cannot be joined at the moment";
     if (reply->kind == CM_REPLY_OK) {
         print_line("* joined ", cm_channel_topic(channel), "");
     } else if (reply->kind == CM_REPLY_ERROR) {
@@ -186,7 +186,7 @@ static void on_event(cm_channel *channel, const char *event, const cm_payload *p
 static void on_error(cm_channel *channel, const char *reason, void *user)
 {
     (void)channel, (void)user;
-    print_line("* out of the room: ", reason, "; joining again");
+    print_line("* the channel ended: ", reason, "; rejoining");
 }
 
 static void on_close(cm_channel *channel, void *user)
@@ -209,16 +209,16 @@ static void on_end(cm_client *client, const cm_end *end, void *user)
     struct chat *chat = user;
     (void)client;
     if (!chat->offline)
-        print_line("* no connection: ", end->reason, end->kind == CM_END_REFUSED ? "" : "; trying again");
+        print_line("* no connection: ", end->reason, end->kind == CM_END_REFUSED ? "" : "; reconnecting");
     chat->offline = 1;
-    if (end->kind == CM_END_REFUSED && end->code < 500) /* the same again would be refused again */
+    if (end->kind == CM_END_REFUSED && end->code < 500) /* the same request would be refused again */
         chat->over = chat->failed = 1;
 }
 
 static void on_sent(cm_channel *channel, const cm_reply *reply, void *user)
 {
     struct chat *chat = user;
-    char reason[300] = "no answer; try again when you are connected";
+    char reason[300] = "no reply; try again when you are connected";
     (void)channel;
     chat->unanswered--;
     if (reply->kind == CM_REPLY_OK)
@@ -258,7 +258,7 @@ static void end_line(struct chat *chat)
     chat->skipping = 0;
 }
 
-/* Read what is there; whether more can come. */
+/* Read the available input; return whether more can follow. */
 static int read_lines(struct chat *chat)
 {
     char chunk[4096];

@@ -7,68 +7,68 @@ export type Unsubscribe = () => void
 export interface SocketOptions {
   /** Sent with every connection as query parameters; a function is called each time. */
   params?: Params
-  /** Sent with every connection apart from the address, which is logged; a function is called each time. */
+  /** Sent with every connection, but not in the URL, which may be logged; a function is called each time. */
   authToken?: string | (() => string)
   /** A class like WebSocket; by default the browser's. */
   transport?: new (url: string, protocols?: string[]) => any
-  /** Between heartbeats, and for the answer to one. Default 30000. */
+  /** The time between heartbeats, and the time-out of the reply to one. Default 30000. */
   heartbeatIntervalMs?: number
-  /** For the reply to a join or a push. Default 10000. */
+  /** The time-out of the reply to a join or a push. Default 10000. */
   timeoutMs?: number
-  /** Milliseconds before the n-th try (from 1) to connect again; up to half is added or taken at random. */
+  /** Milliseconds before the n-th attempt (from 1) to reconnect; varied at random by up to half. */
   reconnectAfterMs?: (tries: number) => number
-  /** Milliseconds before the n-th try (from 1) to join again. */
+  /** Milliseconds before the n-th attempt (from 1) to rejoin. */
   rejoinAfterMs?: (tries: number) => number
-  /** Instead of JSON and Phoenix's binary frames, e.g. msgpack. */
+  /** Replaces JSON and Phoenix's binary frames, e.g. with msgpack. */
   encode?: (message: Message) => string | ArrayBuffer | ArrayBufferView
   decode?: (data: any) => Message
   /** Called with "open" and the URL, "push" and "receive" and a message, "close" and the event. */
   logger?: ((kind: "open" | "push" | "receive" | "close", data: any) => void) | null
 }
 
-/** One connection, which carries any number of channels and comes back by itself. */
+/** One connection, which carries any number of channels and reconnects automatically. */
 export class Socket {
   /** `endpoint` is the path or URL of the socket's mount, e.g. "/socket". */
   constructor(endpoint: string, options?: SocketOptions)
-  /** "connecting" also between two tries; "closed" until `connect` is called. */
+  /** "connecting" also between two attempts; "closed" until `connect` is called. */
   readonly state: "connecting" | "open" | "closed"
   readonly url: string
   connect(): void
-  /** Disconnect and stay so until `connect` is called again. */
+  /** Disconnect, and do not reconnect until `connect` is called again. */
   disconnect(code?: number, reason?: string): void
-  /** Milliseconds to the server and back; rejects when the connection ends, or is not open now. */
+  /** Measure the round trip to the server, in milliseconds. Rejects if the connection is not open, or ends. */
   ping(): Promise<number>
   channel(topic: string, params?: JoinParams): Channel
   onOpen(callback: () => void): Unsubscribe
   onClose(callback: (event: { code: number; reason: string }) => void): Unsubscribe
-  /** The connection's error events, and frames that cannot be read. */
+  /** The connection's error events, and errors of frames that cannot be decoded. */
   onError(callback: (event: any) => void): Unsubscribe
-  /** Each message that comes, behind its channel. */
+  /** Each message received, after its channel has handled it. */
   onMessage(callback: (message: Message) => void): Unsubscribe
 }
 
-/** One topic. Made by `socket.channel`. */
+/** A channel on one topic, made by `socket.channel`. */
 export interface Channel {
   readonly topic: string
   readonly state: "closed" | "joining" | "joined" | "errored" | "leaving"
   /**
-   * Join and stay joined until `leave`. Resolves with the reply of the first join, or rejects with a ChannelError
-   * when that was refused or has not come in time, for want of a connection too; it goes on trying all the same.
-   * Set up `on` before: events may follow at once.
+   * Join, and stay joined until `leave`. Resolves with the reply to the first join. Rejects with a ChannelError if the
+   * join is refused, or if there is no reply in time, for example without a connection; even then, the channel keeps
+   * trying to join. Call `on` before: events may follow the reply at once.
    */
   join(timeoutMs?: number): Promise<any>
   on(event: string, callback: (payload: any) => void): Unsubscribe
-  /** The reply of each join, of those after a crash or a lost connection too. */
+  /** The reply to each successful join, including rejoins after a crash or a lost connection. */
   onJoin(callback: (response: any) => void): Unsubscribe
-  /** A join was refused; the channel asks again until `leave`. */
+  /** A join was refused; the channel tries again until `leave`. */
   onRefused(callback: (error: ChannelError) => void): Unsubscribe
-  /** Closed for good. */
+  /** The channel is closed for good. */
   onClose(callback: () => void): Unsubscribe
-  /** Crashed, or lost its connection; it comes back by itself. */
+  /** The channel has crashed or lost its connection; it rejoins automatically. */
   onError(callback: (reason: object) => void): Unsubscribe
-  /** Send, once joined, and wait for the reply; rejects with a ChannelError for other statuses than ok. */
+  /** Send an event, once joined, and wait for its reply; rejects with a ChannelError for any status but ok. */
   push(event: string, payload?: Payload, timeoutMs?: number): Promise<any>
-  /** Send, once joined, what gets no reply; throws if the channel was closed. */
+  /** Send an event that gets no reply, once joined; throws if the channel is closed. */
   cast(event: string, payload?: Payload): void
   leave(timeoutMs?: number): Promise<void>
 }

@@ -7,12 +7,12 @@
 
 const RECONNECT_MS = [10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000]
 const REJOIN_MS = [1000, 2000, 5000, 10000]
-const STAY_AWAY = 1000 // a server's close with this code is meant for good, as for phoenix.js
+const STAY_AWAY = 1000 // after a close with this code, the client does not reconnect, like phoenix.js
 const TOKEN_PREFIX = "base64url.bearer.phx."
 
 const backOff = (steps) => (tries) => steps[Math.min(tries, steps.length) - 1]
 
-/** A reply of a status other than ok, a time-out, or a channel that was closed meanwhile. */
+/** A reply with a status other than ok, a time-out, or the end of the channel before the reply. */
 export class ChannelError extends Error {
   constructor(topic, status, response = {}) {
     super(`${topic}: ${status} ${JSON.stringify(response)}`)
@@ -23,7 +23,7 @@ export class ChannelError extends Error {
   }
 }
 
-/** Callbacks that can be taken back; one that throws is reported and disturbs nobody else. */
+/** Callbacks that can be removed; an exception in one is reported and does not affect the others. */
 class Listeners {
   #all = new Set()
 
@@ -44,7 +44,7 @@ class Listeners {
   }
 }
 
-/** One connection, which carries any number of channels and comes back by itself. */
+/** One connection, which carries any number of channels and reconnects automatically. */
 export class Socket {
   #endpoint
   #options
@@ -76,13 +76,13 @@ export class Socket {
     this.#followPage()
   }
 
-  /** "open", "connecting" (also between two tries), or "closed" until `connect` is called. */
+  /** "open", "connecting" (also between two attempts), or "closed" until `connect` is called. */
   get state() {
     if (this.#websocket?.readyState === 1) return "open"
     return this.#wanted ? "connecting" : "closed"
   }
 
-  /** Where it connects to, parameters included. */
+  /** The URL that it connects to, including the parameters. */
   get url() {
     const base = new URL(this.#endpoint, globalThis.location?.href)
     base.protocol = base.protocol.replace("http", "ws")
@@ -97,26 +97,26 @@ export class Socket {
     if (this.#websocket === null) this.#open()
   }
 
-  /** Disconnect and stay so until `connect` is called again. */
+  /** Disconnect, and do not reconnect until `connect` is called again. */
   disconnect(code = 1000, reason = "") {
     this.#wanted = false
     clearTimeout(this.#reconnectTimer)
     this.#giveUp(code, reason)
   }
 
-  /** Milliseconds to the server and back; rejects when the connection ends, or is not open now. */
+  /** Measure the round trip to the server, in milliseconds. Rejects if the connection is not open, or ends. */
   ping() {
-    if (this.state !== "open") return Promise.reject(new Error("no connection to ping"))
+    if (this.state !== "open") return Promise.reject(new Error("cannot ping: the socket is not connected"))
     const ref = this._nextRef()
     const since = performance.now()
     const pinging = promise()
-    pinging.promise.catch(() => {}) // whoever does not wait for it need not handle its failure
+    pinging.promise.catch(() => {}) // a caller that does not await it need not handle its rejection
     this.#pings.set(ref, { ...pinging, answered: () => pinging.resolve(performance.now() - since) })
     this._send([null, ref, "phoenix", "heartbeat", {}])
     return pinging.promise
   }
 
-  /** A channel on `topic`; `params` (or what the function returns) go with every join. */
+  /** Make a channel for `topic`; `params` (or the result of that function) are sent with every join. */
   channel(topic, params = {}) {
     const channel = new Channel(this, topic, params)
     this.#channels.add(channel)
@@ -135,7 +135,7 @@ export class Socket {
     return this.#listeners.error.add(callback)
   }
 
-  /** Call back with each message that comes, [join_ref, ref, topic, event, payload], behind its channel. */
+  /** Call back with each message received, [join_ref, ref, topic, event, payload], after its channel has handled it. */
   onMessage(callback) {
     return this.#listeners.message.add(callback)
   }
@@ -150,7 +150,7 @@ export class Socket {
     return String(++this.#ref)
   }
 
-  /** Send now; what comes too late for a closing connection is lost with it. */
+  /** Send now; a message for a connection that is closing is lost. */
   _send(message) {
     if (this.state !== "open") return
     this.#log("push", message)
@@ -176,11 +176,11 @@ export class Socket {
   #transport() {
     const { transport, authToken } = this.#options
     if (!authToken) return new transport(this.url)
-    // btoa takes no other characters; what a server made is of these.
+    // btoa accepts only characters up to U+00FF, which is sufficient for tokens made by the server.
     return new transport(this.url, ["phoenix", TOKEN_PREFIX + btoa(valueOf(authToken)).replace(/=/g, "")])
   }
 
-  /** A page that is shown again does not wait for its next try; one that is put away closes, so that it can be kept. */
+  /** Reconnect at once when the page becomes visible; close when it is hidden, so that the browser can cache it. */
   #followPage() {
     const { addEventListener: listen, document: page } = globalThis
     if (!listen || !page) return
@@ -221,11 +221,11 @@ export class Socket {
 
   #reconnectLater() {
     const wait = this.#options.reconnectAfterMs(++this.#tries)
-    // A server's restart must not bring all clients back in the same millisecond.
+    // After a restart of the server, its clients must not all reconnect in the same millisecond.
     this.#reconnectTimer = setTimeout(() => this.#open(), wait * (0.5 + Math.random()))
   }
 
-  /** Close without waiting for the other end, which may never answer; the next connection can start at once. */
+  /** Close without waiting for the server, which may never answer, so that the next connection can start at once. */
   #giveUp(code, reason) {
     const websocket = this.#websocket
     websocket?.close(code, reason)
@@ -262,7 +262,7 @@ export class Socket {
   }
 }
 
-/** One topic. Made by `socket.channel(topic, params)`. */
+/** A channel on one topic, made by `socket.channel(topic, params)`. */
 class Channel {
   #socket
   #params
@@ -287,34 +287,34 @@ class Channel {
 
   /**
    * Join, and stay joined through crashes and reconnects until `leave`.
-   * Resolves with the reply of the first join, or rejects with a ChannelError when that was refused or has not come
-   * in time, for want of a connection too; it goes on trying all the same.
-   * Set up `on` before: events may follow at once.
+   * Resolves with the reply to the first join. Rejects with a ChannelError if the join is refused, or if there is no
+   * reply in time, for example without a connection; even then, the channel keeps trying to join.
+   * Call `on` before: events may follow the reply at once.
    */
   join(timeoutMs = this.#socket._options.timeoutMs) {
-    if (this.#joining) throw new Error(`${this.topic} was joined already; make another channel`)
+    if (this.#joining) throw new Error(`${this.topic} has already been joined; make another channel`)
     this.#joinTimeoutMs = timeoutMs
     const joining = (this.#joining = promise())
     this.#sendJoin()
     const late = () => joining.reject(new ChannelError(this.topic, "timeout"))
     const timer = setTimeout(late, timeoutMs)
     const settled = () => clearTimeout(timer)
-    joining.promise.then(settled, settled) // whoever does not wait for the first join need not handle its failure
+    joining.promise.then(settled, settled) // a caller that does not await the join need not handle its rejection
     return joining.promise
   }
 
-  /** Call back for each `event`; returns a function that ends it. */
+  /** Call back for each `event`; returns a function that removes the callback. */
   on(event, callback) {
     if (!this.#events.has(event)) this.#events.set(event, new Listeners())
     return this.#events.get(event).add(callback)
   }
 
-  /** Call back with the reply of each join, of those after a crash or a lost connection too. */
+  /** Call back with the reply to each successful join, including rejoins after a crash or a lost connection. */
   onJoin(callback) {
     return this.#listeners.join.add(callback)
   }
 
-  /** Call back with a ChannelError when a join was refused; the channel asks again until `leave`. */
+  /** Call back with a ChannelError when a join was refused; the channel tries again until `leave`. */
   onRefused(callback) {
     return this.#listeners.refused.add(callback)
   }
@@ -324,12 +324,12 @@ class Channel {
     return this.#listeners.close.add(callback)
   }
 
-  /** Call back when the channel crashed or lost its connection; it comes back by itself. */
+  /** Call back when the channel has crashed or lost its connection; it rejoins automatically. */
   onError(callback) {
     return this.#listeners.error.add(callback)
   }
 
-  /** Send an event and wait for its reply: resolves with an ok's response, rejects with a ChannelError. */
+  /** Send an event and wait for its reply. Resolves with the response of an ok, otherwise rejects with a ChannelError. */
   async push(event, payload = {}, timeoutMs = this.#socket._options.timeoutMs) {
     const ref = this.#socket._nextRef()
     this.#sendWhenJoined([ref, event, payload])
@@ -343,7 +343,7 @@ class Channel {
     this.#sendWhenJoined([this.#socket._nextRef(), event, payload])
   }
 
-  /** Leave for good; resolves when the server has said so, or the connection is gone. */
+  /** Leave, and do not rejoin; resolves when the server has confirmed it, or the connection has ended. */
   leave(timeoutMs = this.#socket._options.timeoutMs) {
     this.#leaving ??= this.#leave(timeoutMs)
     return this.#leaving
@@ -386,12 +386,12 @@ class Channel {
     this.#socket._send([ref, ref, this.topic, "phx_join", valueOf(this.#params)])
   }
 
-  // Called in the same tick as the reply comes: what the server sends behind it may be in the same read.
+  // Called in the same tick in which the reply is read, because the events that follow it may be in the same read.
   #joinAnswered(ref, { status, response }) {
-    if (ref !== this.#joinRef || this.state !== "joining") return // left, crashed or disconnected meanwhile
+    if (ref !== this.#joinRef || this.state !== "joining") return // left, crashed or disconnected in the meantime
     if (status === "ok") return this.#joined(response)
     if (status === "timeout") {
-      // The server may still be at it: tell it that this attempt is over.
+      // The server may still be handling the join: end this attempt there as well.
       this.#socket._send([ref, this.#socket._nextRef(), this.topic, "phx_leave", {}])
     }
     this.state = "errored"
@@ -454,11 +454,11 @@ class Channel {
     if (this.state === "joined") return this.#socket._send(message)
     if (this.#joining === null) throw new Error(`join ${this.topic} before pushing to it`)
     if (this.state === "closed" || this.state === "leaving") throw new ChannelError(this.topic, "closed")
-    this.#socket._options.encode(message) // what cannot be encoded fails here, with its caller
+    this.#socket._options.encode(message) // throws to the caller if the message cannot be encoded
     this.#buffer.push([ref, event, payload])
   }
 
-  /** Call `settle` with the reply to `ref`, or with what came instead of one. */
+  /** Call `settle` with the reply to `ref`, or with the reason why there is none. */
   #expect(ref, timeoutMs, settle) {
     const answered = (reply) => {
       clearTimeout(timer)
@@ -470,7 +470,7 @@ class Channel {
     this.#pending.set(ref, answered)
   }
 
-  /** No reply will come any more to what has been sent; what is buffered goes out after the rejoin. */
+  /** Settle the pushes that were sent, which can get no reply any more; buffered ones are sent after the rejoin. */
   #fail(status) {
     const buffered = new Set(this.#buffer.map(([ref]) => ref))
     const sent = [...this.#pending].filter(([ref]) => !buffered.has(ref))
@@ -478,7 +478,7 @@ class Channel {
   }
 }
 
-// The wire: text frames are JSON, binary frames carry binary payloads.
+// The wire format: text frames are JSON, binary frames carry binary payloads.
 
 const PUSH = 0
 const REPLY = 1
@@ -491,7 +491,7 @@ export function encode([joinRef, ref, topic, event, payload]) {
   if (data === null) return JSON.stringify([joinRef, ref, topic, event, payload])
   const fields = [joinRef ?? "", ref ?? "", topic, event].map((field) => new TextEncoder().encode(field))
   const long = fields.find((field) => field.length > FIELD_BYTES)
-  if (long) throw new RangeError(`a field of ${long.length} bytes; with a binary payload ${FIELD_BYTES} are possible`)
+  if (long) throw new RangeError(`a field of ${long.length} bytes; with a binary payload, at most ${FIELD_BYTES} can be sent`)
   const parts = [Uint8Array.of(PUSH, ...fields.map((field) => field.length)), ...fields, data]
   const frame = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
   let offset = 0
@@ -502,7 +502,7 @@ export function encode([joinRef, ref, topic, event, payload]) {
   return frame.buffer
 }
 
-/** [join_ref, ref, topic, event, payload] of what a WebSocket received. */
+/** Decode a received text or ArrayBuffer into [join_ref, ref, topic, event, payload]. */
 export function decode(data) {
   return typeof data === "string" ? JSON.parse(data) : decodeBinary(new Uint8Array(data))
 }
@@ -510,7 +510,7 @@ export function decode(data) {
 function decodeBinary(bytes) {
   const kind = bytes[0]
   const count = { [PUSH]: 3, [REPLY]: 4, [BROADCAST]: 2 }[kind]
-  if (count === undefined) throw new RangeError(`a binary frame of kind ${kind}; 0, 1 and 2 are known`)
+  if (count === undefined) throw new RangeError(`a binary frame of kind ${kind}; want 0, 1 or 2`)
   let offset = 1 + count
   const fields = Array.from({ length: count }, (_, index) => {
     const field = bytes.subarray(offset, (offset += bytes[1 + index]))
@@ -528,7 +528,7 @@ function binary(payload) {
   return null
 }
 
-/** Parameters as a query string carries them: `{ a: { b: 1 } }` is `a[b]=1`, as phoenix.js writes it. */
+/** Flatten parameters for a query string: `{ a: { b: 1 } }` becomes `a[b]=1`, as in phoenix.js. */
 function* flat(params, parent) {
   for (const [key, value] of Object.entries(params)) {
     const name = parent === undefined ? key : `${parent}[${key}]`
@@ -539,7 +539,7 @@ function* flat(params, parent) {
 
 const valueOf = (value) => (typeof value === "function" ? value() : value)
 
-/** As if it had been thrown out of an event handler. */
+/** Report an error as if an event handler had thrown it. */
 function report(error) {
   if (globalThis.reportError) return globalThis.reportError(error)
   setTimeout(() => { throw error })

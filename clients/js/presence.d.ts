@@ -12,11 +12,11 @@ export interface OnePresence {
 }
 
 export interface PresenceOptions {
-  /** If the server names its events otherwise. */
+  /** The names of the server's events, if they are not Phoenix's. */
   events?: { state: string; diff: string }
 }
 
-/** Who is on a channel's topic. Set it up before `channel.join()`. */
+/** Who is present on a channel's topic. Make it before `channel.join()`. */
 export class Presence {
   constructor(channel: Channel, options?: PresenceOptions)
   readonly state: ReadonlyMap<string, OnePresence>

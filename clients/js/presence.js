@@ -1,10 +1,10 @@
 /**
- * Who is on a channel's topic, kept current from the server's `presence_state` and `presence_diff`.
+ * Who is present on a channel's topic, kept current by the server's `presence_state` and `presence_diff`.
  *
- * What phoenix.js's Presence does, with a Map for the state, so that any string may be a key.
+ * It works like phoenix.js's Presence, with a Map for the state, so that any string may be a key.
  */
 
-/** Set it up before `channel.join()`: the server's first diff may come with the reply. */
+/** Make it before `channel.join()`: the server's first diff may arrive with the reply. */
 export class Presence {
   #state = new Map()
   #pending = []
@@ -15,32 +15,32 @@ export class Presence {
     channel.on(events.state, (state) => this.#replace(new Map(Object.entries(state))))
     channel.on(events.diff, (diff) => this.#diff(diff))
     channel.onError(() => {
-      this.#synced = false // until the state comes after the rejoin, diffs wait
-      this.#pending = [] // that state is newer than what waited for the one of the earlier join
+      this.#synced = false // diffs wait until the state arrives after the rejoin
+      this.#pending = [] // that state is newer than the diffs that waited for the earlier one
     })
   }
 
-  /** key → { metas: [...] }, and what the server's `fetch` added. */
+  /** For each key, { metas: [...] } and whatever the server's `fetch` added. */
   get state() {
     return this.#state
   }
 
-  /** What `choose` makes of each key and its presence, oldest first. */
+  /** Return the results of `choose` for each key and its presence, the oldest first. */
   list(choose = (_key, presence) => presence) {
     return [...this.#state].map(([key, presence]) => choose(key, presence))
   }
 
-  /** Call back after each change; a later call replaces it, as for the other two. */
+  /** Call back after each change; a later call replaces the callback, as for the other two. */
   onSync(callback) {
     this.#on.sync = callback
   }
 
-  /** Call back with (key, presence before or undefined, what came) when a meta comes. */
+  /** Call back with (key, previous presence or undefined, new presence) when metas are added. */
   onJoin(callback) {
     this.#on.join = callback
   }
 
-  /** Call back with (key, presence now, perhaps without metas, what went) when a meta goes. */
+  /** Call back with (key, current presence, which may have no metas, left presence) when metas are removed. */
   onLeave(callback) {
     this.#on.leave = callback
   }
@@ -72,7 +72,7 @@ export class Presence {
     this.#merge(new Map(Object.entries(joins)), new Map(Object.entries(leaves)))
   }
 
-  // Joins before leaves: an update is both, and must not take the key away in between.
+  // Joins before leaves: an update consists of both, and must not remove the key in between.
   #merge(joins, leaves) {
     for (const [key, joined] of joins) {
       const before = this.#state.get(key)
@@ -91,7 +91,7 @@ export class Presence {
   }
 }
 
-/** A meta is known by its phx_ref alone. */
+/** A meta is identified by its phx_ref alone. */
 function without(metas, others = []) {
   const refs = new Set(others.map(({ phx_ref }) => phx_ref))
   return metas.filter(({ phx_ref }) => !refs.has(phx_ref))

@@ -1,26 +1,26 @@
 /**
- * What a URL says about a gateway's ZeroMQ port: where it is, which socket is meant, its parameters.
+ * Parses the URL of a socket over ZeroMQ into the gateway's address, the path of the socket's mount, and parameters.
  *
- * tcp://HOST:PORT/socket?…, ipc://PATH:/socket?… (as nginx writes it), or zeromq:/socket?… where the address is known
- * otherwise. phoenix.js and our own Socket put `/websocket` behind the socket's path; that is taken off.
+ * Forms: tcp://HOST:PORT/socket?…, ipc://PATH:/socket?… (as in nginx), and zeromq:/socket?… if the address is given
+ * separately. phoenix.js and our own Socket append `/websocket` to the path of the mount, which is removed.
  */
 
 const FORM = "tcp://HOST:PORT or ipc://PATH"
 const MAX_DEPTH = 32
 
-/** {address, path, params} of a URL; `address`, if given, counts instead of the URL's. Throws a SyntaxError. */
+/** Return {address, path, params} of a URL; `address`, if given, replaces the URL's. Throws a SyntaxError. */
 export function locate(url, address) {
   const [whole, query = ""] = split(String(url), "?")
   const [scheme, where] = split(whole, ":")
   if (address !== undefined) return { address: checked(address), ...opening(where ?? "", query) }
   const parts = { tcp: tcpParts, ipc: ipcParts }[scheme]?.(where)
   if (!parts) {
-    throw new SyntaxError(`'${url}' says no ZeroMQ address; want tcp://HOST:PORT/MOUNT, ipc://PATH:/MOUNT, or the option address`)
+    throw new SyntaxError(`'${url}' contains no ZeroMQ address; want tcp://HOST:PORT/MOUNT, ipc://PATH:/MOUNT, or the option address`)
   }
   return { address: checked(parts[0]), ...opening(parts[1], query) }
 }
 
-/** The address itself, if ZeroMQ can connect to one of that form. Throws a SyntaxError. */
+/** Return the address if it has a valid form. Throws a SyntaxError. */
 export function checked(address) {
   const port = /^tcp:\/\/[^/\s]+:(\d{1,5})$/.exec(address)?.[1]
   if ((port && Number(port) > 0 && Number(port) < 65536) || /^ipc:\/\/[^\0]+$/.test(address)) return address
@@ -42,10 +42,10 @@ function ipcParts(where) {
   return where.startsWith("//") && at > 2 && [`ipc:${decodeURI(where.slice(0, at))}`, where.slice(at + 1)]
 }
 
-/** As the gateway reads a WebSocket's query string: `a[b]=c` nests, `a[]=1` is a list; values are strings. */
+/** Decode a query string as the gateway does: `a[b]=c` nests, `a[]=1` is a list; values are strings. */
 export function decodeQuery(query) {
   const root = []
-  const levels = new Map() // by their text: `x[a]` is the level that `x[a][b]` and `x[a][c]` share
+  const levels = new Map() // by their text: `x[a][b]` and `x[a][c]` share the level `x[a]`
   for (const pair of query.split("&").filter(Boolean)) {
     const [name, value = ""] = split(pair, "=")
     insert(root, levels, keysOf(unquote(name)), unquote(value))
@@ -62,7 +62,7 @@ function keysOf(name) {
   return keys
 }
 
-/** Write a value at its level; a level that is new is written into the one above. */
+/** Append a value to its level, and each new level to its parent. */
 function insert(root, levels, keys, value) {
   let below = value
   for (let depth = keys.length - 1; depth > 0; depth--) {
@@ -77,7 +77,7 @@ function insert(root, levels, keys, value) {
   root.push([keys[0], below])
 }
 
-/** The last of names that contradict each other decides, as in Plug: `x[]=1&x[y]=2` is a map. */
+/** If names conflict, the last one wins, as in Plug: `x[]=1&x[y]=2` is a map. */
 function valueOf(below) {
   if (!Array.isArray(below)) return below
   if (below.at(-1)[0] !== "") return mapOf(below.filter(([key]) => key !== ""))

@@ -12,37 +12,37 @@ export interface ConnectionOptions {
   /** The client's own keys; a fresh pair for each connection by default. */
   publicKey?: string
   secretKey?: string
-  /** For the gateway's answer to the opening. Default 10000. */
+  /** The time-out of the gateway's answer when the connection is opened. Default 10000. */
   openTimeoutMs?: number
-  /** Of what ZeroMQ has not taken; beyond that the connection is closed with 1013. Default 16000000. */
+  /** The limit of bytes that ZeroMQ has not accepted; above it the connection is closed with 1013. Default 16000000. */
   maxBufferedBytes?: number
-  /** Of one message from the gateway; a longer one ends the connection. Default 64000000. */
+  /** The limit of one message from the gateway; a longer one ends the connection. Default 64000000. */
   maxMessageBytes?: number
 }
 
 export interface TransportOptions extends ConnectionOptions {
-  /** Of the gateway, instead of the URL's: tcp://HOST:PORT or ipc://PATH. The URL is then zeromq:/MOUNT. */
+  /** The gateway's address, instead of the URL's: tcp://HOST:PORT or ipc://PATH. The URL is then zeromq:/MOUNT. */
   address?: string
 }
 
 export interface SocketOptions extends Omit<AnySocketOptions, "transport" | "authToken">, ConnectionOptions {
-  /** Of the socket's mount. Default "/socket". */
+  /** The path of the socket's mount. Default "/socket". */
   path?: string
 }
 
-/** One connection to the gateway at `address`, tcp://HOST:PORT or ipc://PATH; it comes back by itself. */
+/** One connection to the gateway at `address`, tcp://HOST:PORT or ipc://PATH; it reconnects automatically. */
 export class Socket extends AnySocket {
   constructor(address: string, options?: SocketOptions)
   onError(callback: (event: TransportError | Error) => void): () => void
 }
 
 /**
- * A Socket that is open. Rejects with a RefusedError when the gateway says no, and with a ConnectionError when none has
- * answered within `timeoutMs` (10 s). Once open, it comes back by itself.
+ * Resolve with a Socket that is open. Rejects with a RefusedError if the gateway refuses the client, and with a
+ * ConnectionError if no gateway has answered within `timeoutMs` (10 s). Once open, it reconnects automatically.
  */
 export function connect(address: string, options?: SocketOptions): Promise<Socket>
 
-/** A transport class with these options: `new Socket(url, { transport: zeromqTransport({ … }) })`. */
+/** Return a transport class with these options: `new Socket(url, { transport: zeromqTransport({ … }) })`. */
 export function zeromqTransport(options?: TransportOptions): new (url: string, protocols?: string[]) => ZeroMQTransport
 
 export interface TransportError extends Event {
@@ -56,7 +56,7 @@ export interface TransportClose extends Event {
   readonly wasClean: boolean
 }
 
-/** A connection that looks like a WebSocket. URL: tcp://HOST:PORT/MOUNT?…, ipc://PATH:/MOUNT?…, or zeromq:/MOUNT?…. */
+/** A connection with the interface of a WebSocket. URL: tcp://HOST:PORT/MOUNT?…, ipc://PATH:/MOUNT?…, or zeromq:/MOUNT?…. */
 export class ZeroMQTransport extends EventTarget {
   static readonly CONNECTING: 0
   static readonly OPEN: 1
@@ -76,7 +76,7 @@ export class ZeroMQTransport extends EventTarget {
   close(code?: number, reason?: string): void
 }
 
-/** The gateway does not let this client in. */
+/** The gateway has refused this client. */
 export class RefusedError extends Error {
   constructor(status: number, reason: string)
   /** 400, 403, 404, 500 or 503. */
@@ -84,7 +84,7 @@ export class RefusedError extends Error {
   readonly reason: string
 }
 
-/** No connection, or none any more. */
+/** There is no connection, or it has ended. */
 export class ConnectionError extends Error {
   constructor(message: string)
 }

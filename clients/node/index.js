@@ -1,8 +1,8 @@
 /**
  * Channels in Node over plain ZeroMQ: `connect` to a gateway, `channel`, `await join()`, `await push()`.
  *
- * Socket and Channel are those of the browser client (clients/js), with ZeroMQ beneath; zeromqTransport puts it beneath
- * phoenix.js as well.
+ * Socket and Channel are those of the browser client (clients/js), over ZeroMQ; zeromqTransport does the same for
+ * phoenix.js.
  */
 import { ChannelError, Socket as AnySocket } from "./channelmesh.js"
 import { Presence } from "./presence.js"
@@ -10,12 +10,12 @@ import { ConnectionError, RefusedError, ZeroMQTransport, zeromqTransport } from 
 
 export { ChannelError, ConnectionError, Presence, RefusedError, ZeroMQTransport, zeromqTransport }
 
-/** One connection to the gateway at `address`, tcp://HOST:PORT or ipc://PATH; it comes back by itself. */
+/** One connection to the gateway at `address`, tcp://HOST:PORT or ipc://PATH; it reconnects automatically. */
 export class Socket extends AnySocket {
   constructor(address, options = {}) {
     const { path = "/socket", serverKey, publicKey, secretKey, openTimeoutMs, maxBufferedBytes, maxMessageBytes, ...rest } = options
-    if (!String(path).startsWith("/")) throw new TypeError(`path '${path}' must be that of a socket, e.g. /socket`)
-    if (rest.authToken) throw new TypeError("authToken does not travel over ZeroMQ; put the token into params")
+    if (!String(path).startsWith("/")) throw new TypeError(`path '${path}' does not begin with /; want the path of a socket's mount, e.g. /socket`)
+    if (rest.authToken) throw new TypeError("authToken is not supported over ZeroMQ; send the token in params")
     const transport = zeromqTransport({
       address: String(address), serverKey, publicKey, secretKey, openTimeoutMs, maxBufferedBytes, maxMessageBytes,
     })
@@ -24,8 +24,9 @@ export class Socket extends AnySocket {
 }
 
 /**
- * A Socket that is open. Rejects with a RefusedError when the gateway says no, and with a ConnectionError when none has
- * answered within `timeoutMs` (10 s); until then it tries again and again. Once open, it comes back by itself.
+ * Resolve with a Socket that is open. Rejects with a RefusedError if the gateway refuses the client, and with a
+ * ConnectionError if no gateway has answered within `timeoutMs` (10 s), during which it keeps trying. Once open, the
+ * socket reconnects automatically.
  */
 export function connect(address, options = {}) {
   const socket = new Socket(address, options)

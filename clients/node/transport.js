@@ -1,8 +1,8 @@
 /**
- * A connection over plain ZeroMQ that looks like a WebSocket, for phoenix.js's `transport` and for our own Socket.
+ * A connection over plain ZeroMQ with the interface of a WebSocket, for phoenix.js's `transport` and our own Socket.
  *
- * One DEALER for each connection, as one WebSocket: ZeroMQ does not reconnect beneath it, for a gateway that comes back
- * knows nobody; whoever holds the transport makes a new one. The wire: docs/protocol.md §1.2.
+ * Each connection has one DEALER. ZeroMQ must not reconnect it, because a restarted gateway does not know its clients;
+ * the user of the transport makes a new one instead. The wire format is in docs/protocol.md §1.2.
  */
 import { Dealer, curveKeyPair } from "zeromq"
 import { checked, locate } from "./address.js"
@@ -18,13 +18,13 @@ const LOST = 1006
 const INVALID_TEXT = 1007
 const TRY_AGAIN_LATER = 1013
 
-const LINGER_MS = 500 // what was sent before the end has this long to leave
+const LINGER_MS = 500 // the time for sending what was queued before the close
 const NEVER_MS = 2 ** 31 - 1
 const KEEPALIVE_SECONDS = 5
-const PROBES = 3 // signs of life in one idle time-out: two of them may be lost or late
+const PROBES = 3 // heartbeats in one idle time-out, of which two may be lost or late
 const LONGEST_REASON = 123 // bytes, as in a WebSocket's close
 
-/** The gateway does not let this client in. `status`: 400, 403, 404, 500 or 503, as docs/protocol.md §1.2 says. */
+/** The gateway has refused this client. `status`: 400, 403, 404, 500 or 503, as docs/protocol.md §1.2 says. */
 export class RefusedError extends Error {
   constructor(status, reason) {
     super(`refused: ${status} ${reason}`)
@@ -34,7 +34,7 @@ export class RefusedError extends Error {
   }
 }
 
-/** No connection, or none any more. */
+/** There is no connection, or it has ended. */
 export class ConnectionError extends Error {
   constructor(message) {
     super(message)
@@ -42,7 +42,7 @@ export class ConnectionError extends Error {
   }
 }
 
-/** A transport class with these options, for `new Socket(url, { transport: zeromqTransport({ … }) })`. */
+/** Return a transport class with these options, for `new Socket(url, { transport: zeromqTransport({ … }) })`. */
 export function zeromqTransport(options = {}) {
   const settled = settle(options)
   return class extends ZeroMQTransport {
@@ -65,7 +65,7 @@ export class ZeroMQTransport extends EventTarget {
   onclose = null
   /** Always an ArrayBuffer. */
   binaryType = "arraybuffer"
-  /** Bytes that ZeroMQ has not taken yet. */
+  /** Bytes that ZeroMQ has not accepted yet. */
   bufferedAmount = 0
   readyState = CONNECTING
 
@@ -79,7 +79,7 @@ export class ZeroMQTransport extends EventTarget {
 
   constructor(url, protocols, options = {}) {
     super()
-    if (protocols?.length) throw new TypeError("authToken does not travel over ZeroMQ; put the token into params")
+    if (protocols?.length) throw new TypeError("authToken is not supported over ZeroMQ; send the token in params")
     this.#options = settle(options)
     const { address, path, params } = locate(url, this.#options.address)
     this.url = String(url)
@@ -92,7 +92,7 @@ export class ZeroMQTransport extends EventTarget {
     try {
       this.#dealer.connect(address)
     } catch (error) {
-      this.#dealer.close() // else it would keep the process alive
+      this.#dealer.close() // otherwise it would keep the process alive
       throw new SyntaxError(`cannot connect to '${address}': ${error.message}`, { cause: error })
     }
     this.#push("O", JSON.stringify({ path, params }))
@@ -102,23 +102,23 @@ export class ZeroMQTransport extends EventTarget {
     this.#timers.push(setTimeout(late, openTimeoutMs))
   }
 
-  /** Send text or bytes. Throws before `open`; does nothing after the end, as a WebSocket. */
+  /** Send text or bytes. Like a WebSocket, it throws before `open` and does nothing after the end. */
   send(data) {
-    if (this.readyState === CONNECTING) throw new DOMException("not open yet", "InvalidStateError")
+    if (this.readyState === CONNECTING) throw new DOMException("the connection is not open yet", "InvalidStateError")
     if (this.readyState !== OPEN) return
     if (typeof data === "string") this.#push("T", data)
     else if (data instanceof ArrayBuffer) this.#push("B", new Uint8Array(data))
     else if (ArrayBuffer.isView(data)) this.#push("B", new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-    else throw new TypeError(`text or bytes can be sent, not ${Object.prototype.toString.call(data)}`)
+    else throw new TypeError(`only text or bytes can be sent, not ${Object.prototype.toString.call(data)}`)
   }
 
-  /** Tell the gateway, behind what was sent before. `close` follows at once: there is nothing to wait for. */
+  /** Close the connection after everything sent before. The `close` event follows without an answer of the gateway. */
   close(code = NORMAL, reason = "") {
     if (code !== NORMAL && !(code >= 3000 && code <= 4999)) {
-      throw new DOMException(`a client closes with 1000 or 3000 to 4999, not ${code}`, "InvalidAccessError")
+      throw new DOMException(`a client may close with the code 1000 or 3000 to 4999, not ${code} (RFC 6455 §7.4)`, "InvalidAccessError")
     }
     if (Buffer.byteLength(reason) > LONGEST_REASON) {
-      throw new DOMException(`a reason has at most ${LONGEST_REASON} bytes`, "SyntaxError")
+      throw new DOMException(`a close reason may have at most ${LONGEST_REASON} bytes (RFC 6455 §5.5)`, "SyntaxError")
     }
     if (this.readyState >= CLOSING) return
     const wasOpen = this.readyState === OPEN
@@ -139,7 +139,7 @@ export class ZeroMQTransport extends EventTarget {
     const curve = serverKey && { curveServerKey: serverKey, curvePublicKey: pair.publicKey, curveSecretKey: pair.secretKey }
     return {
       linger: LINGER_MS,
-      reconnectInterval: NEVER_MS, // -1 would throw away what has arrived but was not read when the connection ended
+      reconnectInterval: NEVER_MS, // -1 would discard messages that have arrived but were not read when the connection ended
       handshakeInterval: 5000,
       // Not ZeroMQ's heartbeats: with them libzmq 4.3.5 aborts the process when a connection ends while its queue
       // of received messages is full (its issue 4364). TCP finds out whether the gateway is there.
@@ -160,11 +160,11 @@ export class ZeroMQTransport extends EventTarget {
     events.on("connect:retry", because("no connection"))
     events.on("disconnect", because("the connection ended"))
     for (const kind of ["auth", "protocol", "other"]) {
-      events.on(`handshake:error:${kind}`, because("no ZeroMQ handshake, perhaps for want of the right serverKey"))
+      events.on(`handshake:error:${kind}`, because("the ZeroMQ handshake failed; is serverKey the gateway's key?"))
     }
   }
 
-  /** The connection is gone, but what came before may still have to be read. */
+  /** Handle the loss of the connection, once everything that arrived before has been read. */
   #cut(message) {
     const look = (before) => {
       if (before !== this.#received) setImmediate(look, this.#received)
@@ -177,7 +177,7 @@ export class ZeroMQTransport extends EventTarget {
     try {
       while (this.readyState !== CLOSED) this.#message(await this.#dealer.receive())
     } catch (error) {
-      this.#lost(`cannot receive: ${error.message}`) // nothing, if it is because the socket was closed
+      this.#lost(`cannot receive: ${error.message}`) // no effect if the socket was closed by us
     }
   }
 
@@ -250,7 +250,7 @@ export class ZeroMQTransport extends EventTarget {
     if (!this.#writing) this.#write()
   }
 
-  /** A socket takes the next message when it has taken the last. */
+  /** Send the queue; the socket accepts one message after another. */
   async #write() {
     this.#writing = true
     try {
@@ -270,14 +270,14 @@ export class ZeroMQTransport extends EventTarget {
   }
 
   #broken(what) {
-    this.#fail(PROTOCOL_ERROR, `not what a gateway says: ${what}`)
+    this.#fail(PROTOCOL_ERROR, `the gateway broke the protocol: ${what}`)
   }
 
   #lost(message) {
     this.#end(LOST, message, new ConnectionError(message))
   }
 
-  /** End it ourselves, and let the gateway know. */
+  /** End the connection, and inform the gateway. */
   #fail(code, message) {
     if (this.readyState === CLOSED) return
     if (!this.#writing) this.#dealer.send(["C", ""]).catch(() => {})
@@ -308,19 +308,19 @@ const DEFAULTS = { openTimeoutMs: 10_000, maxBufferedBytes: 16_000_000, maxMessa
 const KEYS = ["serverKey", "publicKey", "secretKey"]
 const KNOWN = ["address", ...KEYS, ...Object.keys(DEFAULTS)]
 
-/** The options, complete and checked. Throws a TypeError that says what is wrong. */
+/** Return the options with defaults, checked. Throws a TypeError that names what is wrong. */
 function settle(options) {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   for (const name of Object.keys(given)) {
-    if (!KNOWN.includes(name)) throw new TypeError(`no option '${name}'; there are ${KNOWN.join(", ")}`)
+    if (!KNOWN.includes(name)) throw new TypeError(`there is no option '${name}'; want one of ${KNOWN.join(", ")}`)
   }
   for (const name of KEYS.filter((key) => key in given)) {
     if (!/^[0-9a-zA-Z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/.test(given[name])) {
-      throw new TypeError(`${name} must be a CURVE key, 40 characters of Z85`) // which may be secret: not shown
+      throw new TypeError(`${name} must be a CURVE key, 40 characters of Z85`) // not shown, because it may be secret
     }
   }
-  if (("publicKey" in given) !== ("secretKey" in given)) throw new TypeError("publicKey and secretKey go together")
-  if ("publicKey" in given && !("serverKey" in given)) throw new TypeError("keys of a client need the gateway's: serverKey")
+  if (("publicKey" in given) !== ("secretKey" in given)) throw new TypeError("publicKey and secretKey must be given together")
+  if ("publicKey" in given && !("serverKey" in given)) throw new TypeError("publicKey and secretKey need the gateway's key as well: set serverKey")
   for (const name of Object.keys(DEFAULTS).filter((key) => key in given)) {
     const value = given[name]
     if (!(Number.isInteger(value) && value > 0 && value <= NEVER_MS)) {
@@ -331,7 +331,7 @@ function settle(options) {
   return { ...DEFAULTS, ...given }
 }
 
-/** The object in that JSON; null for anything else. */
+/** Return the object in this JSON; null for anything else. */
 function object(data) {
   try {
     const value = JSON.parse(data)

@@ -1,4 +1,4 @@
-"""A chat: rooms, who is there, who is typing. mesh serve examples.chat:endpoint --port 4000"""
+"""A chat with rooms, presence and typing indicators. Run: mesh serve examples.chat:endpoint --port 4000"""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ class RoomChannel(Channel):
     def join(self, topic, payload):
         size = len(topic.removeprefix("room:"))
         if not 0 < size <= MAX_ROOM:
-            return refuse(f"a room's name has 1 to {MAX_ROOM} characters, not {size}")
+            return refuse(f"a room's name must have 1 to {MAX_ROOM} characters, not {size}")
 
     def after_join(self, payload):
         people.track(self, self.assigns["user"], {"tab": self.assigns["tab"]})
@@ -28,7 +28,7 @@ class RoomChannel(Channel):
         body = payload.get("body") if isinstance(payload, dict) else None
         text = body.strip() if isinstance(body, str) else ""
         if not 0 < len(text) <= MAX_BODY:
-            return error({"reason": f"a message is a text of 1 to {MAX_BODY} characters, not {len(text)}"})
+            return error({"reason": f"a message must have 1 to {MAX_BODY} characters, not {len(text)}"})
         self.broadcast("new_msg", {**self.me(), "body": text})
         return {}
 

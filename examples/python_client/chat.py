@@ -1,6 +1,6 @@
 """Chat with the browser page from a terminal: python examples/python_client/chat.py --user Ana
 
-Prints what is said and who is there, and sends the lines of stdin.
+Prints the messages and who is present, and sends the lines of stdin.
 """
 
 import argparse
@@ -11,10 +11,10 @@ from mesh.client import Client, ClientChannel, ClientError, PushError
 
 
 async def chat(address: str, user: str, room: str) -> None:
-    """Be `user` in `room` until the end of stdin."""
+    """Chat as `user` in `room` until the end of stdin."""
     async with Client(address, params={"user": user, "tab": "terminal"}) as client:
-        client.on_close(lambda code, reason: print("* no connection; it comes back by itself"))
-        client.on_open(lambda: print("* connected again"))
+        client.on_close(lambda code, reason: print("* connection lost; reconnecting"))
+        client.on_open(lambda: print("* reconnected"))
         channel = await client.join(f"room:{room}")
         presence = channel.presence()
         presence.on_sync(lambda: print("* here:", ", ".join(presence.state)))
@@ -24,7 +24,7 @@ async def chat(address: str, user: str, room: str) -> None:
 
 
 async def send_lines(channel: ClientChannel) -> None:
-    """Until the end of stdin."""
+    """Send the lines of stdin until its end."""
     lines = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(lines)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
@@ -37,7 +37,7 @@ async def send_lines(channel: ClientChannel) -> None:
 
 
 async def send(channel: ClientChannel, body: str) -> None:
-    """Say something."""
+    """Send one message, and print why if that fails."""
     try:
         await channel.push("new_msg", {"body": body})
     except PushError as error:
@@ -49,7 +49,10 @@ async def send(channel: ClientChannel, body: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Chat from a terminal.")
     parser.add_argument(
-        "address", nargs="?", default="ws://localhost:4000/socket", help="or tcp://…, ipc://…"
+        "address",
+        nargs="?",
+        default="ws://localhost:4000/socket",
+        help="a socket's URL, or a ZeroMQ address: tcp://… or ipc://…",
     )
     parser.add_argument("--user", required=True)
     parser.add_argument("--room", default="lobby")

@@ -1,1 +1,1 @@
-"""The gateway's HTTP side: mounts, origin check, static files."""
+"""The gateway's HTTP server: mounts, origin check, publishing API, static files."""

@@ -3,56 +3,40 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Matcher
 from tornado.web import Application, RequestHandler
 
-from gateway.http import paths, publish
-from gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
-from gateway.http.forwarded import TrustedProxies
-from gateway.http.head import HeadError
-from gateway.http.methods import AllowHeader, remember
-from gateway.http.origin import OriginCheck
-from gateway.http.own_contexts import OwnContexts
-from gateway.http.publish import PublishApi
-from gateway.http.server import Connection, has_body
-from gateway.http.static import StaticHandler
-from gateway.transports.connection import WebSockets
-from gateway.transports.handshake import Handshake, malformed_header
-from gateway.transports.longpoll import LongPoll, LongPollHandler
-from gateway.transports.websocket import WebSocketHandler
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
-from mesh.mount import path_pattern
-from mesh.settings import GatewaySettings
+from mesh.gateway.http import paths, publish
+from mesh.gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
+from mesh.gateway.http.head import HeadError
+from mesh.gateway.http.methods import AllowHeader, remember
+from mesh.gateway.http.own_contexts import OwnContexts
+from mesh.gateway.http.publish import PublishApi
+from mesh.gateway.http.server import Connection, has_body
+from mesh.gateway.http.static import StaticHandler
+
+Routes = Sequence[tuple[Any, ...]]
+"""(pattern that matches the whole path, handler, the handler's arguments)."""
 
 
 def make_application(
     endpoint: Endpoint,
-    websockets: WebSockets,
-    longpoll: LongPoll,
-    settings: GatewaySettings,
+    transports: Routes,
+    bodies: Bodies,
     api: PublishApi | None = None,
-    own: Sequence[tuple[Any, ...]] = (),
+    own: Routes = (),
 ) -> Application:
-    """Routes, in this order: sockets, publishing API, the application's, our `own`, static files; then 404.
+    """Make the application. Order of routes: transports, publishing API, application, own, static files.
 
     Raises:
         ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
     """
-    handlers: list[tuple[Any, ...]] = []
-    bodies = Bodies(settings.max_body_bytes, settings.max_bodies_bytes)
-    given: dict[str, Any]
-    for handshake in handshakes(endpoint, "websocket", settings):
-        given = {"websockets": websockets, "handshake": handshake}
-        pattern = path_pattern(handshake.mount.path) + "/websocket"
-        handlers.append((PathSegments(pattern), WebSocketHandler, given))
-    for handshake in handshakes(endpoint, "longpoll", settings):
-        given = {"longpoll": longpoll, "handshake": handshake, "bodies": bodies}
-        pattern = path_pattern(handshake.mount.path) + "/longpoll"
-        handlers.append((PathSegments(pattern), LongPollHandler, given))
+    handlers = _by_segments(transports)
     if api is not None:
         handlers += _by_segments(publish.routes(api, endpoint, bodies))
     handlers += endpoint.http
@@ -64,7 +48,7 @@ def make_application(
 
 
 class GatewayApplication(OwnContexts):
-    """Reads a request's body only where its route wants one."""
+    """A Tornado application that reads a body only for a route that accepts one."""
 
     def __init__(self, bodies: Bodies, handlers: list[tuple[Any, ...]], **settings: Any) -> None:
         super().__init__(handlers, **settings)
@@ -79,7 +63,7 @@ class GatewayApplication(OwnContexts):
         path_args: list[bytes] | None = None,
         path_kwargs: dict[str, bytes] | None = None,
     ) -> HTTPMessageDelegate:
-        """Who gets the request, and with it its body."""
+        """Return the delegate that receives the request and its body."""
         connection, method = request.connection, str(request.method)
         remember(request, target_class)
         inner = super().get_handler_delegate(request, target_class, target_kwargs, path_args, path_kwargs)
@@ -89,7 +73,7 @@ class GatewayApplication(OwnContexts):
             error = HeadError(413, f"this path takes no body with {method}")
             refused = handles(target_class, method) and method in ("GET", "HEAD", "OPTIONS")
             return Unread(inner, connection, error if refused else None)
-        if inner.stream_request_body:  # it bounds what it keeps by itself
+        if inner.stream_request_body:  # the handler limits what it keeps
             if not hasattr(target_class, "BODIES"):
                 connection.set_max_body_size(self.bodies.max_bytes)
             return inner
@@ -105,11 +89,11 @@ class GatewayApplication(OwnContexts):
 
 
 class PathSegments(Matcher):
-    """Matches as Plug does: segment by segment, without the empty ones, escapes decoded.
+    """Matches paths as Plug does: empty segments are ignored, escapes are decoded.
 
     Args:
-        pattern: of the whole path; its groups are the handler's arguments.
-        decode: whether to decode them.
+        pattern: a pattern of the whole path, whose groups are the handler's arguments.
+        decode: whether to decode the escapes in the arguments.
     """
 
     def __init__(self, pattern: str, decode: bool = True) -> None:
@@ -117,7 +101,7 @@ class PathSegments(Matcher):
         self._decode = decode
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        """The handler's arguments, or None."""
+        """Return the handler's arguments, or None if the path does not match."""
         match = self._pattern.fullmatch(paths.normal(request.path))
         if match is None:
             return None
@@ -129,21 +113,8 @@ class PathSegments(Matcher):
         return {"path_args": [], "path_kwargs": arguments}
 
 
-def _by_segments(routes: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _by_segments(routes: Routes) -> list[tuple[Any, ...]]:
     return [(PathSegments(pattern), *rest) for pattern, *rest in routes]
-
-
-def handshakes(
-    endpoint: Endpoint, transport: Literal["websocket", "longpoll"], settings: GatewaySettings
-) -> list[Handshake]:
-    """Of the mounts that can be reached by a transport, in the order in which they were declared."""
-    found = []
-    trusted = TrustedProxies(settings.trusted_proxies, malformed_header)
-    for mount in endpoint.mounts.values():
-        if getattr(mount, transport):
-            rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
-            found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host), trusted))
-    return found
 
 
 def _static(prefix: str, directory: Path) -> tuple[Any, ...]:

@@ -1,7 +1,8 @@
-"""The bodies of HTTP requests: read only where a route wants one, bounded each and all together.
+"""Request bodies: read only where a route accepts one, with a limit for each and for all together.
 
-What is refused is refused before its body is read, so no `100 Continue` is sent for it. What its sender
-sends all the same is dropped (gateway/http/server.py). The bytes count until their request is answered.
+A body that is too large by its Content-Length is refused before it is read, so no `100 Continue` is sent
+for it; what the client sends anyway is dropped (gateway/http/server.py). Bytes count until their request is
+answered.
 """
 
 import asyncio
@@ -10,28 +11,28 @@ from typing import Any
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
 from tornado.web import Application, RequestHandler
 
-from gateway.http.head import HeadError
-from gateway.http.server import Connection, phrase
+from mesh.gateway.http.head import HeadError
+from mesh.gateway.http.server import Connection, phrase
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.http")
+log = get_logger(__name__)
 
 FULL = "too many requests are being read; try again soon (gateway.max_bodies_bytes)"
 
 
 class BodyError(HeadError):
-    """A body that is refused: 413 if it is too large itself, 503 if all bodies together are."""
+    """A body is refused, with 413 if it is too large itself, 503 if all bodies together are."""
 
 
 class Bodies:
     """All bodies that a gateway holds.
 
     Args:
-        max_bytes: of one.
-        max_total_bytes: of all together.
+        max_bytes: the limit of one body.
+        max_total_bytes: the limit of all bodies together.
 
     Attributes:
-        bytes: that are held now.
+        bytes: the bytes held now.
     """
 
     def __init__(self, max_bytes: int, max_total_bytes: int) -> None:
@@ -40,7 +41,7 @@ class Bodies:
         self.bytes = 0
 
     def begin(self, headers: HTTPHeaders, limit: int | None = None, setting: str = "") -> "Body":
-        """A body is about to be read, with a limit of its own or that of all. Raises BodyError."""
+        """Begin to read a body, with its own limit or the default one. Raises BodyError."""
         body = Body(self, limit or self.max_bytes, setting or "gateway.max_body_bytes")
         length = headers.get("Content-Length", "")
         body.check(int(length) if length.isascii() and length.isdecimal() else 0)
@@ -60,7 +61,7 @@ class Body:
         self._size = 0
 
     def check(self, more: int) -> None:
-        """Raises BodyError if this number of further bytes exceeds a bound."""
+        """Raise BodyError if `more` further bytes would exceed a limit."""
         size = self._size + more
         if size > self._limit:
             counters.count("http_bodies_refused")
@@ -71,41 +72,42 @@ class Body:
             raise BodyError(503, FULL, {"Retry-After": "1"})
 
     def add(self, chunk: bytes) -> None:
-        """A piece of it. Raises BodyError."""
+        """Add a chunk. Raises BodyError."""
         self.check(len(chunk))
         self._data += chunk
         self._size += len(chunk)
         self._bodies.bytes += len(chunk)
 
     def take(self) -> bytes:
-        """All of it; its bytes still count until `release`."""
+        """Return the whole body; its bytes count until `release`."""
         data, self._data = bytes(self._data), bytearray()
         return data
 
     def release(self) -> None:
-        """Its bytes no longer count."""
+        """Stop counting its bytes."""
         self._bodies.bytes -= self._size
         self._size = 0
         self._data = bytearray()
 
 
 def takes_body(handler: type[RequestHandler], method: str) -> bool:
-    """Whether a route wants the body of a request.
+    """Return whether a handler accepts a body with this method.
 
-    Our own handlers say so in `BODIES`; an application's does if it handles the method.
+    Our own handlers list such methods in `BODIES`; an application's handler accepts a body with every
+    method that it implements.
     """
     ours: tuple[str, ...] | None = getattr(handler, "BODIES", None)
     return handles(handler, method) if ours is None else method in ours
 
 
 def handles(handler: type[RequestHandler], method: str) -> bool:
-    """Whether a handler has a method."""
+    """Return whether a handler implements a method."""
     own = getattr(handler, method.lower(), None) if method in RequestHandler.SUPPORTED_METHODS else None
     return own is not None and own is not getattr(RequestHandler, method.lower())
 
 
 def refuse(connection: Connection, error: HeadError) -> "asyncio.Future[None]":
-    """Answer a request whose body is not read; done when the answer is written."""
+    """Answer a request whose body is not read; the future is done when the answer is written."""
     text = error.sentence.encode()
     headers = HTTPHeaders({"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))})
     for name, value in error.headers.items():
@@ -118,7 +120,7 @@ def refuse(connection: Connection, error: HeadError) -> "asyncio.Future[None]":
 
 
 class Unread(HTTPMessageDelegate):
-    """A request whose route wants no body: answered as if it had none."""
+    """A request whose route accepts no body: it is answered as if it had none."""
 
     def __init__(self, inner: HTTPMessageDelegate, connection: Connection, error: HeadError | None) -> None:
         self._inner = inner
@@ -134,17 +136,17 @@ class Unread(HTTPMessageDelegate):
         return self._connection.answered
 
     def data_received(self, chunk: bytes) -> None:
-        """A piece of the body, which is dropped."""
+        """Drop a chunk of the body."""
 
     def finish(self) -> None:
-        """The body is over; the request has been answered before."""
+        """The body has ended; the request is already answered."""
 
     def on_connection_close(self) -> None:
-        """The client is gone; nothing was kept."""
+        """The client is gone; there is nothing to release."""
 
 
 class Read(HTTPMessageDelegate):
-    """A request for a handler of the application, which gets the whole body."""
+    """A request for one of the application's handlers, which receives the whole body."""
 
     def __init__(
         self,
@@ -167,7 +169,7 @@ class Read(HTTPMessageDelegate):
         self._body: Body | None = None
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> "asyncio.Future[None] | None":
-        """Refuse a body that announces itself as too large, before any of it is read."""
+        """Refuse a body that is too large by its Content-Length, before any of it is read."""
         del start_line
         try:
             self._body = self._bodies.begin(headers)
@@ -176,7 +178,7 @@ class Read(HTTPMessageDelegate):
         return None
 
     def data_received(self, chunk: bytes) -> "asyncio.Future[None] | None":
-        """A piece of the body."""
+        """Add a chunk of the body."""
         if self._body is None:
             return None
         try:
@@ -209,7 +211,7 @@ class Read(HTTPMessageDelegate):
         task.add_done_callback(done)
 
     def on_connection_close(self) -> None:
-        """The client is gone before the body was complete."""
+        """The client disconnected before the body was complete."""
         if self._body is not None:
             self._body.release()
             self._body = None

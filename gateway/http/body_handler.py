@@ -1,26 +1,26 @@
-"""A handler of ours that takes a body. It is read in pieces, so that a refused body is never kept."""
+"""The base of our own handlers that accept a body. It is streamed, so a refused body is never kept."""
 
 from tornado.web import RequestHandler
 
-from gateway.http.bodies import Bodies, Body, BodyError
+from mesh.gateway.http.bodies import Bodies, Body, BodyError
 
 
 class BodyHandler(RequestHandler):
-    """Subclasses are decorated with `stream_request_body`, so nothing parses their bodies as forms."""
+    """Decorate subclasses with `stream_request_body`, so that no body is parsed as a form."""
 
     BODIES = ("POST",)
 
     _body: Body | None = None
 
     def begin_body(self, bodies: Bodies, limit: int | None = None, setting: str = "") -> None:
-        """Before the body is read, from `prepare`: it may be too large already."""
+        """Begin the body; call this in `prepare`. A body that is too large by its headers is refused."""
         try:
             self._body = bodies.begin(self.request.headers, limit, setting)
         except BodyError as error:
             self.refuse_body(error)
 
     def data_received(self, chunk: bytes) -> None:
-        """A piece of the body."""
+        """Add a chunk of the body."""
         if self._body is None or self._finished:
             return
         try:
@@ -29,7 +29,7 @@ class BodyHandler(RequestHandler):
             self.refuse_body(error)
 
     def refuse_body(self, error: BodyError) -> None:
-        """Answer; the rest of the body is dropped."""
+        """Answer with the error; the rest of the body is dropped."""
         self.set_status(error.status)
         for name, value in error.headers.items():
             self.set_header(name, value)
@@ -37,11 +37,11 @@ class BodyHandler(RequestHandler):
         self.finish(error.sentence)
 
     def take_body(self) -> bytes:
-        """All of it; it counts until the request is answered."""
+        """Return the whole body; its bytes count until the request is answered."""
         return self._body.take() if self._body is not None else b""
 
     def on_finish(self) -> None:
-        """The request is answered."""
+        """The request is answered: release the body."""
         self._release()
 
     def on_connection_close(self) -> None:

@@ -1,6 +1,6 @@
-"""The chunked transfer coding: bytes as they come in, content out. Pure.
+"""A parser of the chunked transfer coding: bytes in, content out. Pure.
 
-Extensions and trailer fields are read and ignored, as RFC 9112 §7.1 wants; Tornado refuses both.
+Extensions and trailer fields are read and ignored, as RFC 9112 §7.1 requires; Tornado refuses both.
 """
 
 import re
@@ -8,7 +8,7 @@ import re
 from mesh.errors import RemoteProtocolError
 
 MAX_LINE_BYTES = 4_096
-"""Of a chunk's size and its extensions."""
+"""The limit of the line with a chunk's size and extensions."""
 MAX_TRAILER_BYTES = 8_192
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
@@ -16,18 +16,18 @@ _TRAILERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*
 
 
 class ChunkedBody:
-    """One body."""
+    """The parser of one body."""
 
     def __init__(self) -> None:
         self._rest = b""
-        self._left: int | None = None  # of the chunk that is being read, with the line end behind it
+        self._left: int | None = None  # bytes left of the current chunk, including its CRLF
         self._last = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """(content, what came behind the body if that is complete).
+        """Return (content, the bytes after the body, or None while the body is incomplete).
 
         Raises:
-            RemoteProtocolError: for what is no chunked body; nothing more may be fed.
+            RemoteProtocolError: if the body is malformed; nothing more may be fed.
         """
         data = self._rest + data
         content: list[bytes] = []
@@ -50,10 +50,12 @@ class ChunkedBody:
         match = _SIZE.match(data, at)
         if match is None:
             if data.find(b"\n", at) >= 0 or len(data) - at > MAX_LINE_BYTES:
-                raise RemoteProtocolError("a chunk without a size, or with too long an extension")
+                raise RemoteProtocolError(
+                    "a chunk without a size, or with an extension that is too long (RFC 9112 §7.1)"
+                )
             return None
         if match.end() - at > MAX_LINE_BYTES:
-            raise RemoteProtocolError("a chunk with too long an extension")
+            raise RemoteProtocolError("a chunk with an extension that is too long (RFC 9112 §7.1.1)")
         size = int(match[1], 16)
         self._last = size == 0
         self._left = size + 2
@@ -70,7 +72,7 @@ class ChunkedBody:
         if len(data) - at < 2:
             return at
         if data[at : at + 2] != b"\r\n":
-            raise RemoteProtocolError("a chunk that is longer than its size")
+            raise RemoteProtocolError("a chunk that is longer than its size (RFC 9112 §7.1)")
         self._left = None
         return at + 2
 
@@ -80,5 +82,5 @@ class ChunkedBody:
         if match is not None and match.end() <= MAX_TRAILER_BYTES:
             return rest[match.end() :]
         if match is not None or len(rest) > MAX_TRAILER_BYTES or b"\r\n\r\n" in rest or rest[:1] == b"\n":
-            raise RemoteProtocolError("malformed trailer fields, or too many")
+            raise RemoteProtocolError("malformed trailer fields, or too many (RFC 9112 §7.1.2)")
         return None

@@ -1,26 +1,26 @@
-"""The Cookie header, of which only one cookie is wanted: the session's.
+"""Finds the session cookie in Cookie headers.
 
-Several cookies may have that name, set for other paths or domains by other applications of the same host.
+Several cookies may have its name, set for other paths or domains by other applications on the same host.
 User agents send the one with the longest path first (RFC 6265 §5.4); the signature shows which is ours.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
-from gateway.http.params import decode_header
+from mesh.gateway.http.params import decode_header
 
 MAX_CANDIDATES = 16
-"""Different cookies of one name that are looked at: each costs a signature check."""
+"""The most cookies of one name that are tried; each costs a signature check."""
 
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7]{2})|(.))")
 
 
 def candidates(headers: Iterable[str], name: str) -> Iterator[str]:
-    """The values of the cookies of this name, each once, in the order in which they were sent.
+    """Yield the distinct values of the cookies with this name, in the order in which they were sent.
 
     Args:
         headers: the values of all Cookie headers of a request.
-        name: of the cookie.
+        name: the cookie's name.
     """
     seen: set[str] = set()
     for header in headers:
@@ -38,7 +38,7 @@ def candidates(headers: Iterable[str], name: str) -> Iterator[str]:
 
 
 def _unquote(value: str) -> str:
-    """Without double quotes around it; escapes within them are those of Python's http.cookies."""
+    """Remove enclosing double quotes, and decode the escapes that Python's http.cookies writes."""
     if len(value) < 2 or value[0] != '"' or value[-1] != '"':
         return value
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)) if match[1] else match[2], value[1:-1])

@@ -1,14 +1,14 @@
-"""Time-outs of connections that have to say something."""
+"""Time-outs for connections that are expected to send something."""
 
 import asyncio
 from collections.abc import Callable
 
 GRACE_SECONDS = 0.1
-"""After this process stood still, what clients sent in time is read in turns that follow the timer's."""
+"""After a stall of this process, what clients sent in time is read only after the timer has fired."""
 
 
 class Deadline:
-    """Calls a function after a time-out, GRACE_SECONDS late, so that what came in time is read first.
+    """Calls a function after some seconds, plus a grace period for reading what arrived before.
 
     `asyncio.timeout` would win against bytes that become readable in the same turn of the event loop.
     """
@@ -19,12 +19,12 @@ class Deadline:
         self._timer = self._loop.call_later(seconds, self._grace)
 
     def restart(self, seconds: float) -> None:
-        """Begin the time-out again, with this length."""
+        """Start again: call the function after this many seconds from now."""
         self.cancel()
         self._timer = self._loop.call_later(seconds, self._grace)
 
     def cancel(self) -> None:
-        """Call it no more."""
+        """Do not call the function."""
         self._timer.cancel()
 
     def _grace(self) -> None:

@@ -1,8 +1,8 @@
-"""Who is behind a proxy that speaks HTTP, and how they reached it: RFC 7239 and X-Forwarded-*. Pure.
+"""Finds the client behind HTTP proxies, and the URL it used: RFC 7239 and X-Forwarded-*. Pure.
 
-Only proxies in `gateway.trusted_proxies` are believed. Each adds at the right end of a list, so lists are
-read from there, as far as the addresses in them are trusted. If there is any X-Forwarded-* header,
-`Forwarded` is not read: proxies that set the one kind pass on what a client wrote in the other.
+Only proxies in `gateway.trusted_proxies` are trusted. Each appends to the right end of a list, so lists are
+read from the right, for as long as the addresses are trusted. If there is any X-Forwarded-* header,
+`Forwarded` is ignored, because proxies that set one kind pass on what a client wrote in the other.
 """
 
 import re
@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Protocol
 
-from gateway.http.proxy_protocol import plain
+from mesh.gateway.http import host as hosts
+from mesh.gateway.http.host import Host
+from mesh.gateway.http.proxy_protocol import plain
 
 MAX_HOPS = 32
-"""Read of one list, from its right end."""
+"""The most entries of one list that are read, from its right end."""
 
 Peer = tuple[str, int]
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?")
 _NODE = re.compile(
     r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:([0-9]{1,5})|_[0-9A-Za-z._-]+))?"
 )
@@ -30,10 +31,10 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class Headers(Protocol):
-    """Of Tornado's requests and of our own."""
+    """A request's headers, Tornado's or our own."""
 
     def get_list(self, name: str) -> list[str]:
-        """All values of a header."""
+        """Return all values of a header."""
 
 
 class Seen(NamedTuple):
@@ -42,8 +43,8 @@ class Seen(NamedTuple):
     Attributes:
         scheme: "http" or "https".
         host: with the port, as in a Host header.
-        peer: the client.
-        source: where scheme and host come from, for people.
+        peer: the client's address and port.
+        source: where scheme and host come from, for log lines.
     """
 
     scheme: str
@@ -53,11 +54,11 @@ class Seen(NamedTuple):
 
 
 class TrustedProxies:
-    """`gateway.trusted_proxies`.
+    """The proxies that may name the client: `gateway.trusted_proxies`.
 
     Args:
-        networks: of the proxies.
-        malformed: is told the name and the value of a header that was ignored because it cannot be read.
+        networks: the proxies' networks.
+        malformed: called with the name and value of a header that is ignored because it is malformed.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class TrustedProxies:
         return bool(self._networks)
 
     def trusts(self, address: str) -> bool:
-        """Whether an IP address is in one of the networks."""
+        """Return whether an IP address is in one of the networks."""
         try:
             parsed = ip_address(plain(ip_address(address)))
         except ValueError:
@@ -80,13 +81,13 @@ class TrustedProxies:
         return any(parsed in each for each in self._networks if each.version == parsed.version)
 
     def see(self, headers: Headers, scheme: str, host: str, peer: Peer | None) -> Seen:
-        """The request as the first trusted proxy got it.
+        """Return the request as the first trusted proxy received it.
 
         Args:
-            headers: of the request.
-            scheme: by which it came to us.
+            headers: the request's headers.
+            scheme: the scheme by which the request reached this gateway.
             host: its Host header.
-            peer: whose connection it is, an address without IPv4 inside IPv6.
+            peer: the other end of the connection; an IPv4 address is not written as an IPv6 one.
         """
         own = Seen(scheme, host, peer, "the request itself")
         given = [name for name in _X if headers.get_list(name)]
@@ -113,7 +114,7 @@ class TrustedProxies:
             peer = found
         if hops:
             used.append("x-forwarded-for")
-        at = max(hops, 1)  # each proxy added one to every list that it adds to
+        at = max(hops, 1)  # each proxy appends one entry to each list that it sets
         protos = [each.lower() for each in _items(headers, "x-forwarded-proto")]
         if protos:
             proto = _SCHEMES.get(protos[-min(at, len(protos))])
@@ -122,24 +123,24 @@ class TrustedProxies:
             else:
                 scheme = proto
                 used.append("x-forwarded-proto")
-        hosts, ports = _items(headers, "x-forwarded-host"), _items(headers, "x-forwarded-port")
+        named, ports = _items(headers, "x-forwarded-host"), _items(headers, "x-forwarded-port")
         port = ports[-min(at, len(ports))] if ports else None
         if port is not None and not _is_port(port):
             self._malformed("x-forwarded-port", port)
             port = None
-        match = None
-        if hosts:
-            match = _host(hosts[-min(at, len(hosts))])
-            if match is None:
-                self._malformed("x-forwarded-host", hosts[-1])
-                match = None
+        given = None
+        if named:
+            text = named[-min(at, len(named))]
+            given = _host(text)
+            if given is None:
+                self._malformed("x-forwarded-host", named[-1])
             else:
                 used.append("x-forwarded-host")
-                host = match[0]
-        if port is not None and (match is None or match[2] is None):
-            own_host = _HOST.fullmatch(host)
-            if own_host is not None:
-                host = own_host[1] + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
+                host = text
+        if port is not None and (given is None or given.port is None):
+            asked = hosts.parse(host)
+            if asked is not None and asked.regular:
+                host = asked.name + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
                 used.append("x-forwarded-port")
         return Seen(scheme, host, peer, f"{', '.join(used) or 'the request itself'}{_by(own.peer)}")
 
@@ -168,7 +169,7 @@ class TrustedProxies:
         return Seen(scheme, host, peer, f"forwarded{_by(own.peer)}")
 
     def _peer(self, node: str) -> Peer | None:
-        """An address with or without a port; None for a client that is hidden, or none."""
+        """Parse an address with or without a port; None if it is hidden or malformed."""
         match = _NODE.fullmatch(node)
         if match is not None and _is_port(match[3] or "1"):
             found = _address(match[1] or match[2], match[3])
@@ -188,23 +189,22 @@ def _by(peer: Peer | None) -> str:
 
 
 def _items(headers: Headers, name: str) -> list[str]:
-    """Of a list that may be spread over several lines; its right end only."""
+    """Return the last MAX_HOPS entries of a list, which may be spread over several header lines."""
     joined = ",".join(headers.get_list(name))
     found = joined.rsplit(",", MAX_HOPS)[-MAX_HOPS:]
     return [each for each in (item.strip(" \t") for item in found) if each]
 
 
-def _host(text: str) -> re.Match[str] | None:
-    """A Host header as (name, port), if it is one."""
-    match = _HOST.fullmatch(text)
-    if match is None or not _is_port(match[2] or "1"):
+def _host(text: str) -> Host | None:
+    """Parse a regular host, with a valid port if it has one; None for anything else."""
+    found = hosts.parse(text)
+    if found is None or not found.regular or not _is_port("1" if found.port is None else found.port):
         return None
-    in_brackets = match[1].startswith("[")
-    return None if in_brackets and not _address(match[1][1:-1], None) else match
+    return found
 
 
 def _bare_ipv6(node: str) -> Peer | None:
-    """X-Forwarded-For has IPv6 addresses without brackets as well."""
+    """Parse an IPv6 address without brackets, as X-Forwarded-For may contain it."""
     return _address(node, None) if _BARE_IPV6.fullmatch(node) else None
 
 
@@ -220,7 +220,7 @@ def _is_port(text: str) -> bool:
 
 
 def _elements(text: str) -> list[dict[str, str]] | None:
-    """Those of a Forwarded header, names in lower case; None if it is malformed."""
+    """Parse the elements of a Forwarded header, with lower-case names; None if it is malformed."""
     found: list[dict[str, str]] = []
     element: dict[str, str] = {}
     at = 0

@@ -1,25 +1,23 @@
-"""The head of an HTTP request: what may be in it, and in which forms its target may come. Pure.
+"""Checks the head of an HTTP request, and puts its target into origin form. Pure.
 
-Looked at before Tornado parses it, so that each refusal has its own status and says why, and every form of
-request target is taken. Source: RFC 9112 §3.2, RFC 9110 §9.1 and §15.5.
+This happens before Tornado parses the head, so that each refusal has its own status and reason, and every
+form of request target is accepted. Source: RFC 9112 §3.2, RFC 9110 §9.1 and §15.5.
 """
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv6Address
 
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http import host
 
 MAX_HEADERS = 200
-"""Header lines of one request; browsers send about 20, proxies add a few."""
+"""The most header lines of one request; browsers send about 20, proxies add a few."""
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r?")
 _ABSOLUTE = re.compile(rb"(?:https?|wss?)://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
 _METHOD_BEGIN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST_LINE = re.compile(rb"^host[ \t]*:([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
-# RFC 9110 §7.2, RFC 3986 §3.2.2; `_` and `%` occur in names of containers.
-_HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|[0-9A-Za-z._~!$&'()*+;=%-]*)(?::[0-9]{0,5})?")
 _EXPECT_LINE = re.compile(rb"^expect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE)
 _HEAD_END = re.compile(rb"\n\r?\n")
 
@@ -35,10 +33,10 @@ class HeadError(RemoteProtocolError):
 
 
 class HeadReader:
-    """Finds the end of a head in bytes as they come, each looked at once.
+    """Finds the end of a head in incoming bytes, and examines each byte once.
 
     Args:
-        max_bytes: bound of the head.
+        max_bytes: the limit of the head.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -49,19 +47,19 @@ class HeadReader:
 
     @property
     def asks_for_head(self) -> bool:
-        """Whether the answer has no content: the method is HEAD."""
+        """Whether the method is HEAD, so that the answer must have no content."""
         return self._buffer.startswith(b"HEAD ")
 
     @property
     def begun(self) -> bool:
-        """Whether anything of a request has come."""
+        """Whether any part of a request has arrived."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """(the head as Tornado reads it, what came behind it) once the head is complete.
+        """Return (the head for Tornado, the bytes after it), or None while the head is incomplete.
 
         Raises:
-            HeadError: for a head that is refused, as early as that is known.
+            HeadError: as soon as it is clear that the head is refused.
         """
         buffer = self._buffer
         buffer += data if buffer else data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request
@@ -79,7 +77,7 @@ class HeadReader:
         return check(bytes(buffer[:end])), bytes(buffer[end:])
 
     def _check_line(self) -> None:
-        """Refuse what cannot become HTTP/1, without waiting for more."""
+        """Refuse bytes that cannot become an HTTP/1 request, without waiting for more."""
         if not _METHOD_BEGIN.match(self._buffer):
             raise HeadError(400, "this is not an HTTP/1.1 request")
         line, newline, _ = self._buffer.partition(b"\n")
@@ -95,10 +93,10 @@ class HeadReader:
 
 
 def check(head: bytes) -> bytes:
-    """A complete head, its target in origin form.
+    """Return a complete head with its target in origin form.
 
     Raises:
-        HeadError: for one that is refused; for `OPTIONS *` with its answer.
+        HeadError: if the head is refused, and for `OPTIONS *`, with its answer.
     """
     line, _, rest = head.partition(b"\n")
     method, target, minor = _parse_line(line)
@@ -107,10 +105,10 @@ def check(head: bytes) -> bytes:
         raise HeadError(431, f"{lines} header lines; at most {MAX_HEADERS} are read")
     hosts = _HOST_LINE.findall(rest)
     if len(hosts) > 1 or (not hosts and minor):
-        raise HeadError(400, f"{len(hosts) or 'no'} Host headers; want one")
+        raise HeadError(400, f"{len(hosts) or 'no'} Host headers; want exactly one (RFC 9112 §3.2)")
     if hosts:
         _check_host(hosts[0].strip(b" \t\r"))
-    if _EXPECT_LINE.search(rest):  # Tornado compares case, and answers HTTP/1.0 as well
+    if _EXPECT_LINE.search(rest):  # Tornado compares case, and would answer HTTP/1.0 too
         rest = _EXPECT_LINE.sub(b"Expect: 100-continue\r\n" if minor else b"", rest)
         head = line + b"\n" + rest
     if target.startswith(b"/"):
@@ -120,8 +118,8 @@ def check(head: bytes) -> bytes:
         raise HeadError(204, "", {"Allow": "GET, HEAD, POST, OPTIONS"})
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
-        raise HeadError(400, "the request target is neither a path nor a URL")
-    # RFC 9112 §3.2.2: the host of the URL counts, whatever the Host header says.
+        raise HeadError(400, "the request target is neither a path nor a URL (RFC 9112 §3.2)")
+    # RFC 9112 §3.2.2: the host in the URL takes precedence over the Host header.
     path = match[2] or b"/"
     target = path if path.startswith(b"/") else b"/" + path
     _check_path(target)
@@ -131,29 +129,25 @@ def check(head: bytes) -> bytes:
 
 
 def _parse_line(line: bytes) -> tuple[bytes, bytes, int]:
-    """(method, target, minor version)."""
+    """Return (method, target, minor version)."""
     match = _LINE.fullmatch(line)
     if match is None:
-        raise HeadError(400, "malformed request line; want 'METHOD target HTTP/1.1'")
+        raise HeadError(400, "malformed request line; want 'METHOD target HTTP/1.1' (RFC 9112 §3)")
     method, target, major, minor = match.groups()
     if major != b"1":
-        raise HeadError(505, "this server speaks HTTP/1.1")
+        raise HeadError(505, "this server supports HTTP/1.0 and HTTP/1.1 only")
     if method == b"CONNECT":
-        raise HeadError(501, "this server is no proxy: it does not implement CONNECT")
+        raise HeadError(501, "this server is not a proxy and does not implement CONNECT")
     return method, target, int(minor)
 
 
-def _check_host(host: bytes) -> None:
-    match = _HOST.fullmatch(host)
-    if match is not None and match[1] is not None:
-        try:
-            IPv6Address(match[1].decode())
-        except ValueError:
-            match = None
-    if match is None:
-        raise HeadError(400, "the host is neither a name nor an address")
+def _check_host(text: bytes) -> None:
+    if host.parse(text.decode("latin-1")) is None:
+        raise HeadError(400, "the host is neither a name nor an address (RFC 9110 §7.2)")
 
 
 def _check_path(target: bytes) -> None:
     if b"%" in target and _BAD_ESCAPE.search(target.partition(b"?")[0]):
-        raise HeadError(400, "a % in the address does not begin an escape such as %20")
+        raise HeadError(
+            400, "a % in the request target does not begin an escape such as %20 (RFC 3986 §2.1)"
+        )

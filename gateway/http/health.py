@@ -1,4 +1,4 @@
-"""What operators and load balancers ask a node: /healthz, /readyz, /metrics."""
+"""The handlers for operators and load balancers: /healthz, /readyz, /metrics."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from tornado.web import RequestHandler
 
 Checks = dict[str, str | None]
-"""name of a check → what is wrong, or None."""
+"""By name of the check: what is wrong, or None."""
 
 
 class HealthHandler(RequestHandler):
@@ -16,11 +16,11 @@ class HealthHandler(RequestHandler):
     BODIES = ()
 
     def initialize(self, node: str, kind: str) -> None:
-        """Tornado hands over who this is."""
+        """Called by Tornado with the arguments of the route."""
         self._who = {"node": node, "kind": kind}
 
     def get(self) -> None:
-        """Alive."""
+        """Answer 200, with the node's id and kind."""
         self.finish({"status": "ok", **self._who})
 
     head = get
@@ -32,12 +32,12 @@ class ReadyHandler(RequestHandler):
     BODIES = ()
 
     def initialize(self, node: str, checks: Callable[[], Checks]) -> None:
-        """Tornado hands over who this is, and what to ask."""
+        """Called by Tornado with the arguments of the route."""
         self._node = node
         self._checks = checks
 
     def get(self) -> None:
-        """Ready, or why not."""
+        """Answer whether the node is ready, and which checks fail."""
         checks = self._checks()
         wrong = {name: problem for name, problem in checks.items() if problem is not None}
         self.set_status(503 if wrong else 200)
@@ -53,10 +53,10 @@ class MetricsHandler(RequestHandler):
     BODIES = ()
 
     def initialize(self, registry: CollectorRegistry) -> None:
-        """Tornado hands over what to collect."""
+        """Called by Tornado with the arguments of the route."""
         self._registry = registry
 
     def get(self) -> None:
-        """All metrics, as text."""
+        """Answer with all metrics, in Prometheus's text format."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(self._registry))

@@ -1,15 +1,15 @@
-"""Every 405 names the methods of its path (RFC 9110 §15.5.6), in the application's own handlers as well."""
+"""Adds `Allow` to every 405 (RFC 9110 §15.5.6), including those of the application's own handlers."""
 
 from typing import Any
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform, RequestHandler
 
-from gateway.http.bodies import handles
+from mesh.gateway.http.bodies import handles
 
 
 def remember(request: HTTPServerRequest, handler: type[RequestHandler]) -> None:
-    """Note which handler a request goes to."""
+    """Note the handler of a request, for AllowHeader."""
     noted: Any = request
     noted.handler_class = handler
 

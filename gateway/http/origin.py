@@ -1,12 +1,12 @@
-"""Whether a page of this Origin may connect. Source: Phoenix.Socket.Transport.check_origin.
+"""Checks whether a page of an Origin may connect. Source: Phoenix.Socket.Transport.check_origin.
 
-A request without Origin passes always: it does not come from a browser's page.
+A request without an Origin header always passes, because it does not come from a web page.
 """
 
 from urllib.parse import SplitResult, urlsplit
 
+from mesh.app.mount import CheckOrigin
 from mesh.errors import SettingsError
-from mesh.mount import CheckOrigin
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -17,13 +17,13 @@ class OriginCheck:
 
     Args:
         rule: as `Endpoint.check_origin`.
-        url_host: the host that `True` compares with; for a loopback host all its names are equal.
+        url_host: the host that the rule `True` compares with; all names of the loopback host are equal.
 
     Attributes:
-        rule: as it was given.
+        rule: the rule given.
 
     Raises:
-        SettingsError: for a rule that is none.
+        SettingsError: if the rule is invalid.
     """
 
     def __init__(self, rule: CheckOrigin, url_host: str) -> None:
@@ -35,14 +35,14 @@ class OriginCheck:
             self._patterns = [_pattern(each) for each in rule]
 
     def allows(self, origin: str | None, scheme: str, host: str) -> bool:
-        """Whether `origin` may connect to a request of this scheme and Host header."""
+        """Return whether `origin` may connect with a request of this scheme and Host header."""
         if origin is None or self.rule is False:
             return True
         if callable(self.rule):
             return bool(self.rule(origin))
         try:
             parsed = urlsplit(origin)
-            parsed.port  # noqa: B018  (raises for a port that is no number)
+            parsed.port  # noqa: B018  (raises for an invalid port)
             own = _parts(urlsplit(f"{scheme}://{host}")) if self.rule == "conn" else None
         except ValueError:
             return False
@@ -55,7 +55,7 @@ class OriginCheck:
         return any(_matches(parsed, pattern) for pattern in self._patterns)
 
     def wanted(self, scheme: str, host: str, source: str) -> dict[str, object]:
-        """For the log: what a refused origin was compared with, and which settings change that."""
+        """Return log fields: what a refused origin was compared with, and which settings change that."""
         if self.rule is True:
             return {
                 "allowed": f"host {self._url_host}",
@@ -87,7 +87,7 @@ def _pattern(text: object) -> SplitResult:
         parsed = urlsplit(text)
         parsed.port  # noqa: B018
     except ValueError:
-        raise SettingsError(f"check_origin {text!r} has a port that is no number") from None
+        raise SettingsError(f"check_origin {text!r} has a port that is not a number") from None
     if not parsed.netloc:
         raise SettingsError(f"check_origin {text!r}: want 'https://example.com' or '//example.com'")
     return parsed
@@ -101,7 +101,7 @@ def _matches(origin: SplitResult, pattern: SplitResult) -> bool:
     scheme, host, port = _parts(origin)
     if pattern.scheme and pattern.scheme != scheme:
         return False
-    # As in Phoenix, whose URI parser fills it in: a pattern with a scheme means that scheme's port.
+    # As in Phoenix, whose URI parser fills in the port: a scheme in a pattern implies its default port.
     wanted_port = pattern.port or _DEFAULT_PORTS.get(pattern.scheme)
     if wanted_port and wanted_port != port:
         return False

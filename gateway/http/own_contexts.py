@@ -1,8 +1,8 @@
-"""Gives each HTTP request an execution context of its own (mesh/contexts.py).
+"""Gives each HTTP request its own execution context (mesh/contexts.py).
 
-Tornado makes a handler, and feeds it a streamed body, in the task that reads the connection: what an
-application's handler sets there would be seen by all later requests of the connection, and behind a proxy
-those are other users'.
+Tornado creates handlers, and feeds them streamed bodies, in the task that reads the connection. What an
+application's handler sets there would be visible to all later requests on the connection, which behind a
+proxy are other users'.
 """
 
 from collections.abc import Awaitable
@@ -22,17 +22,17 @@ from mesh import contexts
 
 
 class OwnContexts(Application):
-    """A Tornado application each of whose requests has its own."""
+    """A Tornado application in which each request has its own context."""
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        """As Tornado's, in the request's context."""
+        """Find the handler as Tornado does, in a new context for the request."""
         context = contexts.fresh()
         delegate = context.run(super().find_handler, request, **kwargs)
         return _InContext(context, cast(HTTPMessageDelegate, delegate))
 
 
 class _InContext(HTTPMessageDelegate):
-    """One request on its way to its handler."""
+    """Passes one request to its handler, in the request's context."""
 
     def __init__(self, context: Context, delegate: HTTPMessageDelegate) -> None:
         self._run = context.run

@@ -1,8 +1,8 @@
-"""Query strings as Plug decodes them: `a[b]=c` nests a map, `a[]=1` a list.
+"""Decodes query strings as Plug does: `a[b]=c` nests a map, `a[]=1` a list.
 
 Source: Plug.Conn.Query. phoenix.js writes nested objects as `a[b]=c`, and arrays as `a[0]=x`, which
-arrive as a map with the indices for keys. Where names contradict each other (`x=1&x[y]=2`), Plug decides by
-the last one, level by level; so do we.
+arrive as a map keyed by index. Where names conflict (`x=1&x[y]=2`), the last one wins at each level, as in
+Plug.
 """
 
 import re
@@ -19,17 +19,17 @@ _BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 
 
 class _Level(list[tuple[str | None, Any]]):
-    """What was written at one level, in order: (key, text or the level below); the key of `[]` is None."""
+    """The entries of one level, in order: (key, text or nested level); the key of `[]` is None."""
 
     __slots__ = ()
 
 
 def decode_query(query: str) -> dict[str, Any]:
-    """The parameters of a query string, as it stands in the request: one character for each byte.
+    """Return the parameters of a query string, given as in the request: one character for each byte.
 
     Raises:
-        RemoteProtocolError: for an incomplete percent escape, for bytes that are not UTF-8, and beyond
-            1,000 parameters or 32 levels. What it says shows no values: it is logged.
+        RemoteProtocolError: for an incomplete percent escape, for bytes that are not UTF-8, and for more
+            than 1,000 parameters or 32 levels. Its message is logged, so it shows no values.
     """
     if not query:
         return {}
@@ -45,12 +45,12 @@ def decode_query(query: str) -> dict[str, Any]:
 
 
 def decode_path_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Parameters in the path, as they stand in the request. Raises RemoteProtocolError."""
+    """Decode the parameters of a path, given as in the request. Raises RemoteProtocolError."""
     return {name: _unquote(value, plus=False) for name, value in params.items()}
 
 
 def decode_header(value: str) -> str:
-    """A header's value, given as one character for each byte: UTF-8, or else ISO 8859-1 (RFC 9110 §5.5)."""
+    """Decode a header's value, one character for each byte, as UTF-8, else ISO 8859-1 (RFC 9110 §5.5)."""
     if value.isascii():
         return value
     try:
@@ -67,22 +67,22 @@ def _unquote(text: str, *, plus: bool) -> str:
     broken = _BROKEN_ESCAPE.search(text)
     if broken is not None:
         raise RemoteProtocolError(
-            f"{broken[0]!r} in the address is no escape; want % and two hexadecimal digits"
+            f"{broken[0]!r} in the address is not an escape; want % and two hexadecimal digits"
         )
     try:
         return unquote_to_bytes(text.encode("latin-1")).decode()
     except UnicodeError:
-        raise RemoteProtocolError("something in the address is not UTF-8") from None
+        raise RemoteProtocolError("text in the address is not UTF-8") from None
 
 
 def _insert(root: _Level, levels: dict[str, _Level], name: str, value: str) -> None:
-    """Write a value at its level; a level that is new is written into the one above."""
+    """Append a value to its level, and each new level to its parent."""
     keys = _keys(name)
     if keys is None:
         root.append((name, value))
         return
     below: Any = value
-    # As in Plug a level is known by its text: `x[a]` is the level that `x[a][b]` and `x[a][c]` share.
+    # As in Plug, a level is identified by its text: `x[a][b]` and `x[a][c]` share the level `x[a]`.
     for depth in range(len(keys) - 1, 0, -1):
         text = keys[0] + "".join(f"[{key}]" for key in keys[1:depth])
         known = levels.get(text)
@@ -95,7 +95,7 @@ def _insert(root: _Level, levels: dict[str, _Level], name: str, value: str) -> N
 
 
 def _keys(name: str) -> list[str] | None:
-    """`a[b][]` → a, b and the empty key; None for a name without levels."""
+    """Split `a[b][]` into a, b and the empty key; None for a name without levels."""
     head, bracket, rest = name.partition("[")
     if not bracket or not head or not rest.endswith("]"):
         return None

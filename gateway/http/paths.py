@@ -1,4 +1,4 @@
-"""Paths as Plug reads them: empty segments do not count, and escapes are decoded in each segment. Pure.
+"""Reads paths as Plug does: empty segments are ignored, and escapes are decoded in each segment. Pure.
 
 Source: Plug.Router.Utils, Plug.Static.
 """
@@ -7,9 +7,9 @@ import re
 from urllib.parse import unquote_to_bytes
 
 MAX_NAME_BYTES = 255
-"""Of a file, on all common file systems."""
+"""The limit of a file's name on all common file systems."""
 WELL_KNOWN = ".well-known"
-"""RFC 8615: the one name with a leading dot that is meant to be served."""
+"""The only name with a leading dot that is meant to be served (RFC 8615)."""
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _NOT_ASCII = re.compile(r"[\x80-\xff]")
@@ -17,15 +17,15 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 
 def without_empty(path: str) -> str:
-    """`//a//b/` → `/a/b`."""
+    """Remove empty segments: `//a//b/` becomes `/a/b`."""
     return "/" + "/".join(segment for segment in path.split("/") if segment)
 
 
 def normal(path: str) -> str:
-    """`//a%2Db/%2f/` → `/a-b/%2F`: no empty segments, no needless escapes (RFC 3986 §6.2.2).
+    """Remove empty segments and needless escapes: `//a%2Db/%2f/` becomes `/a-b/%2F` (RFC 3986 §6.2.2).
 
     Args:
-        path: its bytes read as Latin-1, as Tornado does; what comes out is ASCII.
+        path: the bytes of the path decoded as Latin-1, as Tornado does. The result is ASCII.
     """
     joined = without_empty(path)
     if not joined.isascii():
@@ -39,15 +39,15 @@ def _shortest(escape: re.Match[str]) -> str:
 
 
 def unescape(text: str) -> bytes:
-    """The bytes of a part of a normal path."""
+    """Decode a part of a normal path into bytes."""
     return unquote_to_bytes(text)
 
 
 def file_of(path: str, well_known: bool) -> str | None:
-    """The relative name of the file that a path below a static prefix asks for, if it may be served.
+    """Return the relative file name for a path below a static prefix, or None if it must not be served.
 
     Args:
-        path: normal, still escaped.
+        path: a normal path, with its escapes.
         well_known: whether `.well-known` may come first; no other name may begin with a dot.
     """
     names: list[str] = []

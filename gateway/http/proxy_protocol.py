@@ -1,7 +1,7 @@
-"""The PROXY protocol: who is behind a load balancer that passes bytes on. Pure.
+"""The PROXY protocol, by which a TCP load balancer names the client. Pure.
 
-Source: HAProxy's proxy-protocol.txt. Version 1 is a line of text, version 2 a binary header. What names no
-client (UNKNOWN, LOCAL, Unix sockets) leaves the connection's own address in place.
+Source: HAProxy's proxy-protocol.txt. Version 1 is a line of text, version 2 a binary header. If the header
+names no client (UNKNOWN, LOCAL, Unix sockets), the connection's own address is used.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from mesh.errors import RemoteProtocolError
 
 MAX_LINE_BYTES = 107
-"""Of version 1, its end included."""
+"""The limit of a version 1 header, including CRLF."""
 MAX_BYTES = 4_096
-"""Of version 2. Addresses take 36 bytes at most; the rest is for additional fields, which are skipped."""
+"""The limit of a version 2 header. IP addresses take at most 36 bytes; other fields are skipped."""
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _LINE = re.compile(
@@ -25,10 +25,10 @@ _NAMES_NOBODY = frozenset({_UNSPECIFIED, _UNIX, 0x12, 0x22, 0x32})
 
 
 class Header(NamedTuple):
-    """One that has been read.
+    """A parsed header.
 
     Attributes:
-        size: its bytes; what follows is the connection's own.
+        size: its length in bytes; what follows belongs to the connection.
         source: the client's address and port, or None if it names none.
     """
 
@@ -37,16 +37,16 @@ class Header(NamedTuple):
 
 
 def read(data: bytes) -> Header | None:
-    """The header that `data` begins with; None if it is not complete yet.
+    """Return the header at the start of `data`; None while it is incomplete.
 
     Raises:
-        RemoteProtocolError: as soon as it is clear that there is none.
+        RemoteProtocolError: as soon as it is clear that there is no valid header.
     """
     if data[:12] == _SIGNATURE[: len(data)]:
         return _version_2(data) if len(data) >= 16 else None
     if data[:6] == b"PROXY "[: len(data)]:
         return _version_1(data)
-    raise RemoteProtocolError(f"no PROXY header; it begins with {data[:16]!r}")
+    raise RemoteProtocolError(f"no PROXY header: the connection begins with {data[:16]!r}")
 
 
 def _version_1(data: bytes) -> Header | None:
@@ -94,13 +94,13 @@ def _version_2(data: bytes) -> Header | None:
 
 
 def plain(address: IPv4Address | IPv6Address) -> str:
-    """As text; an IPv4 address within an IPv6 one is shown as itself."""
+    """Return an address as text; an IPv4-mapped IPv6 address becomes the IPv4 address."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
 
 
 def plain_peer(peer: object) -> tuple[str, int] | None:
-    """What the kernel says of a connection's other end, as (address, port)."""
+    """Return a socket's peer name as (address, port); None if it is not an IP address."""
     if not isinstance(peer, tuple):
         return None
     host = str(peer[0])

@@ -1,7 +1,7 @@
-"""Publishing over HTTP, for programs that speak no ZeroMQ: off unless `api.keys` is set.
+"""The HTTP publishing API, for programs that do not use ZeroMQ; off unless `api.keys` is set.
 
-`POST /api/broadcast`, `/api/broadcast_batch` and `/api/disconnect` answer once the proxy has the messages.
-A refusal is `{"error": "a sentence"}`. Nothing here is for browsers: whoever holds a key may
+`POST /api/broadcast`, `/api/broadcast_batch` and `/api/disconnect` are answered when the proxy has the
+messages. A refusal is `{"error": "a sentence"}`. The API is not for browsers: whoever holds a key may
 publish anything.
 """
 
@@ -13,122 +13,122 @@ from typing import Any
 import msgspec
 from tornado.web import stream_request_body
 
-from gateway.http import once
-from gateway.http.bodies import Bodies, BodyError
-from gateway.http.body_handler import BodyHandler
-from gateway.http.once import OnceKeys
-from gateway.http.params import decode_query
-from gateway.http.requests import ACTIONS, Ready, RequestError
-from mesh import topics
-from mesh.bus.bus import Bus
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
+from mesh.bus.contract import Bus
 from mesh.bus.delivery import deliver
 from mesh.bus.frames import ONCE, Header
-from mesh.endpoint import Endpoint
 from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
+from mesh.gateway.http import idempotency
+from mesh.gateway.http.bodies import Bodies, BodyError
+from mesh.gateway.http.body_handler import BodyHandler
+from mesh.gateway.http.idempotency import IdempotencyKeys
+from mesh.gateway.http.params import decode_query
+from mesh.gateway.http.requests import ACTIONS, Ready, RequestError
 from mesh.settings import ApiSettings
 from mesh.telemetry import Complaints, counters, get_logger
 
-log = get_logger("gateway.api")
+log = get_logger(__name__)
 _malformed = Complaints(log, "idempotency key dropped")
 
 
 class PublishApi:
-    """What the requests to publish have in common.
+    """Checks keys and publishes, for all requests of a gateway.
 
     Args:
-        bus: the gateway's.
-        settings: with at least one key.
+        bus: the gateway's bus.
+        settings: must contain at least one key.
     """
 
     def __init__(self, bus: Bus, settings: ApiSettings) -> None:
         self.settings = settings
         self._bus = bus
         self._keys = [each.get_secret_value().encode() for each in settings.keys]
-        self._once = OnceKeys(settings.idempotency_seconds, settings.max_idempotency_keys)
+        self._used_keys = IdempotencyKeys(settings.idempotency_seconds, settings.max_idempotency_keys)
         self._loop = asyncio.get_running_loop()
-        bus.subscriber.on_other[ONCE] = self._used_elsewhere
         bus.subscribe(topics.exact(topics.ONCE))
 
     def key_of(self, authorization: str) -> bytes | None:
-        """The API key in an Authorization header, if it is one of ours."""
+        """Return the API key in an Authorization header, or None if it is not one of the settings'."""
         scheme, _, given = authorization.partition(" ")
         candidate = given.strip().encode() if scheme.lower() == "bearer" else b""
         found = None
-        for key in self._keys:  # all of them, so that the time tells nothing
+        for key in self._keys:  # compare with all of them, so that the time reveals nothing
             if hmac.compare_digest(key, candidate):
                 found = key
         return found
 
-    async def publish(self, action: str, body: bytes, once_key: str | None) -> tuple[int, bool]:
-        """Carry out a request; returns how many messages, and whether an earlier request published them.
+    async def publish(self, action: str, body: bytes, idempotency_key: str | None) -> tuple[int, bool]:
+        """Publish; return the number of messages, and whether an earlier request had published them.
 
         Raises:
-            RequestError: for a request that cannot be carried out; nothing was published.
-            UnreachableError: if the bus did not confirm.
+            RequestError: if the request is invalid; nothing was published.
+            UnreachableError: if the bus did not confirm in time.
         """
         ready = ACTIONS[action](body, self.settings.max_batch_messages)
-        fingerprint = once.digest(action.encode(), body)
+        fingerprint = idempotency.digest(action.encode(), body)
         repeated = False
 
         def publish() -> None:
             nonlocal repeated
-            repeated = once_key is not None and self._is_repeated(once_key, fingerprint)
+            repeated = idempotency_key is not None and self._is_repeated(idempotency_key, fingerprint)
             if not repeated:
-                self._publish(ready, once_key, fingerprint)
+                self._publish(ready, idempotency_key, fingerprint)
 
         try:
             await deliver(self._bus, publish, self.settings.timeout_seconds)
         except UnreachableError as error:
-            if error.lost and once_key is not None:
-                self._tell(once_key, fingerprint, 0)  # to be published again
+            if error.lost and idempotency_key is not None:
+                self._tell(idempotency_key, fingerprint, 0)  # so that a repetition publishes
             raise
         return len(ready), repeated
 
     def _is_repeated(self, key: str, fingerprint: bytes) -> bool:
-        used = self._once.find(key, self._loop.time())
+        used = self._used_keys.find(key, self._loop.time())
         if used is None or not used.published:
             return False
         if used.fingerprint != fingerprint:
             raise RequestError(409, "this Idempotency-Key was used for another request; take a new one")
         return True
 
-    def _publish(self, ready: list[Ready], once_key: str | None, fingerprint: bytes) -> None:
+    def _publish(self, ready: list[Ready], idempotency_key: str | None, fingerprint: bytes) -> None:
         for each in ready:
             self._bus.publish(each.topic, each.event, each.codec, each.data, None)
         counters.count("api_messages_published", len(ready))
-        if once_key is not None:
-            self._tell(once_key, fingerprint, len(ready))
+        if idempotency_key is not None:
+            self._tell(idempotency_key, fingerprint, len(ready))
 
     def _tell(self, key: str, fingerprint: bytes, published: int) -> None:
         """Remember a key here and at the other gateways."""
-        self._once.remember(key, fingerprint, published, self._loop.time())
-        data = once.encode(fingerprint, published)
-        self._bus.publisher.publish_kind(ONCE, topics.ONCE, key, data=data)
+        self._used_keys.remember(key, fingerprint, published, self._loop.time())
+        data = idempotency.encode(fingerprint, published)
+        self._bus.publish_kind(ONCE, topics.ONCE, key, data=data)
 
-    def _used_elsewhere(self, header: Header, data: bytes) -> None:
+    def used_elsewhere(self, header: Header, data: bytes) -> None:
+        """Note an Idempotency-Key that another gateway has used (a bus message of kind ONCE)."""
         if header.origin == self._bus.node:
             return
         try:
-            fingerprint, published = once.decode(data)
+            fingerprint, published = idempotency.decode(data)
         except WireError as error:
             _malformed.about(header.origin, "bus_messages_malformed", str(error))
             return
-        self._once.remember(header.event, fingerprint, published, self._loop.time())
+        self._used_keys.remember(header.event, fingerprint, published, self._loop.time())
 
 
 @stream_request_body
 class PublishHandler(BodyHandler):
-    """One request to publish. The body is read in pieces, so that what is refused is never kept."""
+    """Handles one publishing request. The body is streamed, so a refused body is never kept."""
 
     def initialize(self, api: PublishApi, action: str, bodies: Bodies) -> None:
-        """Tornado hands over what was given with the route."""
+        """Called by Tornado with the arguments of the route."""
         self._api = api
         self._action = action
         self._bodies = bodies
         self._key = b""
 
     def prepare(self) -> None:
-        """Before the body is read."""
+        """Check the key and the query before the body is read."""
         if self.request.method != "POST":
             return
         headers, limit = self.request.headers, self._api.settings.max_body_bytes
@@ -145,13 +145,13 @@ class PublishHandler(BodyHandler):
         self.begin_body(self._bodies, limit, "api.max_body_bytes")
 
     def refuse_body(self, error: BodyError) -> None:
-        """Answer as JSON."""
+        """Answer with the error as JSON."""
         for name, value in error.headers.items():
             self.set_header(name, value)
         self._refuse(RequestError(error.status, error.sentence))
 
     async def post(self) -> None:
-        """All has been read."""
+        """Publish, once the body has been read."""
         try:
             await self._publish()
         except RequestError as problem:
@@ -162,22 +162,22 @@ class PublishHandler(BodyHandler):
 
     async def _publish(self) -> None:
         body = self.take_body()
-        published, repeated = await self._api.publish(self._action, body, self._once_key())
+        published, repeated = await self._api.publish(self._action, body, self._idempotency_key())
         if repeated:
             self.set_header("Idempotency-Replayed", "true")
         self._answer(200, {"published": published})
 
-    def _once_key(self) -> str | None:
-        """What stands for this Idempotency-Key of this API key on the bus."""
+    def _idempotency_key(self) -> str | None:
+        """Return what identifies this Idempotency-Key of this API key on the bus."""
         given = self.request.headers.get("Idempotency-Key")
         if given is None:
             return None
-        if not 0 < len(given) <= once.MAX_KEY_CHARACTERS:
+        if not 0 < len(given) <= idempotency.MAX_KEY_CHARACTERS:
             raise RequestError(
                 400,
-                f"Idempotency-Key of {len(given)} characters; want 1 to {once.MAX_KEY_CHARACTERS}",
+                f"Idempotency-Key of {len(given)} characters; want 1 to {idempotency.MAX_KEY_CHARACTERS}",
             )
-        return once.digest(self._key, given.encode()).hex()
+        return idempotency.digest(self._key, given.encode()).hex()
 
     def _refuse(self, problem: RequestError) -> None:
         counters.count("api_requests_refused")
@@ -193,7 +193,7 @@ class PublishHandler(BodyHandler):
         self.finish(msgspec.json.encode(body))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """What Tornado refuses, e.g. GET."""
+        """Answer as JSON what Tornado refuses, such as GET."""
         want = ""
         if status_code == 405:
             self.set_header("Allow", "POST")
@@ -202,10 +202,10 @@ class PublishHandler(BodyHandler):
 
 
 def routes(api: PublishApi, endpoint: Endpoint, bodies: Bodies) -> list[tuple[Any, ...]]:
-    """For Tornado's application.
+    """Return the API's routes, for Tornado's application.
 
     Raises:
-        ApplicationError: if the application has a handler of its own at one of these paths.
+        ApplicationError: if the application has its own handler for one of these paths.
     """
     made: list[tuple[Any, ...]] = []
     for action in ACTIONS:
@@ -221,7 +221,7 @@ def routes(api: PublishApi, endpoint: Endpoint, bodies: Bodies) -> list[tuple[An
 
 
 def _query_problem(query: str) -> RequestError | None:
-    """The API takes no parameters there; what cannot be read is refused as everywhere."""
+    """Return an error if the query is malformed. The API has no query parameters."""
     try:
         decode_query(query)
     except RemoteProtocolError as error:

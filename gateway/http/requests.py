@@ -1,4 +1,4 @@
-"""What may stand in a request to publish: from its bytes to messages ready for the bus, or a sentence.
+"""Turns the body of a publishing request into messages ready for the bus, or an error.
 
 All messages of a request are checked before any is published.
 """
@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mesh import payloads, topics
+from mesh.app import topics
 from mesh.errors import MeshError, RemoteProtocolError
-from mesh.messages import DISCONNECT, check_event
+from mesh.protocol import payloads
+from mesh.protocol.messages import DISCONNECT, check_event
 from mesh.telemetry import shorten
 
 
@@ -23,7 +24,7 @@ class RequestError(RemoteProtocolError):
 
 
 class Ready(NamedTuple):
-    """A message that can be published."""
+    """A checked message, ready to be published."""
 
     topic: str
     event: str
@@ -51,13 +52,13 @@ _disconnect = msgspec.json.Decoder(_Disconnect).decode
 
 
 def broadcast(body: bytes, max_messages: int) -> list[Ready]:
-    """`{"topic", "event", "payload"}`. Raises RequestError."""
+    """Parse `{"topic", "event", "payload"}`. Raises RequestError."""
     del max_messages
     return [_ready(body, "")]
 
 
 def broadcast_batch(body: bytes, max_messages: int) -> list[Ready]:
-    """`{"messages": [{"topic", "event", "payload"}, …]}`. Raises RequestError."""
+    """Parse `{"messages": [{"topic", "event", "payload"}, …]}`. Raises RequestError."""
     messages = _read(_batch, body, "").messages
     if not messages:
         raise RequestError(400, "messages is empty")
@@ -67,7 +68,7 @@ def broadcast_batch(body: bytes, max_messages: int) -> list[Ready]:
 
 
 def disconnect(body: bytes, max_messages: int) -> list[Ready]:
-    """`{"socket_id"}`. Raises RequestError."""
+    """Parse `{"socket_id"}`. Raises RequestError."""
     del max_messages
     message = _Message(_read(_disconnect, body, "").socket_id, DISCONNECT, {})
     return [_check(message, "", "socket_id")]
@@ -79,7 +80,7 @@ ACTIONS: dict[str, Action] = {
     "broadcast_batch": broadcast_batch,
     "disconnect": disconnect,
 }
-"""By the last part of the request's path."""
+"""By the last segment of the request's path."""
 
 
 def _ready(data: bytes, where: str) -> Ready:
@@ -108,5 +109,5 @@ def _read(decode: Callable[[bytes], Any], data: bytes, where: str) -> Any:
 
 
 def _sentence(reason: str) -> str:
-    """Msgspec's words, without the `$` for the root of what was read."""
+    """Return msgspec's message without `$`, its name for the root value."""
     return reason.replace(" - at `$.", " - at `").replace("`", "'")

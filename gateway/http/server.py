@@ -1,8 +1,10 @@
-"""The HTTP server of a gateway: Tornado's, with limits that are answered and time-outs of their own.
+"""The HTTP server of a gateway: Tornado's, with a response for each exceeded limit and separate time-outs.
 
-Tornado hangs up on what is too long or too slow, and knows one time-out for a request and for the silence
-between two. Here a head is read first (gateway/http/head.py) and then handed to Tornado. What a client
-sends after its answer was written is dropped for a while: hanging up at once could destroy the answer.
+Tornado closes the connection of a request that is too long or too slow, and has a single time-out for
+requests and for idle connections. So this server reads and checks the head of each request first
+(gateway/http/head.py), and then passes it to Tornado. After the response, what the client still sends is
+read and dropped for a while, because closing a connection with unread data resets it, and the client could
+lose the response (RFC 9112 §9.6).
 """
 
 import asyncio
@@ -27,36 +29,36 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.web import Application
 
-from gateway.http.chunks import ChunkedBody
-from gateway.http.deadline import Deadline
-from gateway.http.head import HeadError, HeadReader
 from mesh.errors import RemoteProtocolError
+from mesh.gateway.http.chunks import ChunkedBody
+from mesh.gateway.http.deadline import Deadline
+from mesh.gateway.http.head import HeadError, HeadReader
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.http")
+log = get_logger(__name__)
 
 READ_BYTES = 65_536
 LINGER_SECONDS = 5.0
-"""For this long, what a refused client still sends is read and dropped, so that it gets the answer."""
+"""How long data from a refused client is read and dropped, so that the client receives the response."""
 LINGER_BYTES = 16_000_000
 NO_LIMIT = 2**62
-"""Bodies are bounded in gateway/http/bodies.py, where the answer says why."""
+"""Bodies are limited in gateway/http/bodies.py instead, whose responses state the reason."""
 TOO_SLOW = HeadError(408, "the request took too long (gateway.handshake_timeout_seconds)")
 
 
 def has_body(headers: HTTPHeaders) -> bool:
-    """Whether a request announces a body."""
+    """Return whether a request announces a body."""
     return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0") != ""
 
 
 def phrase(status: int) -> str:
-    """The reason phrase of a status."""
+    """Return the reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 
 def answer(error: HeadError, head: bool = False) -> bytes:
-    """The response to a request that is not read further; `head`: to a HEAD, without its content."""
+    """Return the response to a request that is not read further; for a HEAD request, without content."""
     body = error.sentence.encode()
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
@@ -85,21 +87,21 @@ class GatewayServer(HTTPServer):
         )
 
     def handle_stream(self, stream: IOStream, address: Any, answered: bool = False) -> None:
-        """A connection; `answered` if it had a request already, so it may be idle for longer."""
+        """Serve a connection. If it has `answered` a request before, it may be idle for longer."""
         context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
         connection = ServerConnection(stream, self.conn_params, context, self._settings, answered)
         self._connections.add(connection)
         connection.start_serving(self)
 
     def stop(self) -> None:
-        """From now on each answer is the last one of its connection, and says so (RFC 9112 §9.6)."""
+        """Make each response the last one on its connection, with `Connection: close` (RFC 9112 §9.6)."""
         super().stop()
         self.conn_params.no_keep_alive = True
 
     async def finish(self, timeout_seconds: float) -> None:
-        """After `stop`: answer the requests that have come, and close all connections.
+        """After `stop`, answer the requests that have arrived, and close all connections.
 
-        Idle ones are closed at once, the others when they are answered or after the time-out.
+        Idle connections are closed at once, the others once they are answered or after the time-out.
         """
         for connection in list(self._connections):
             connection.close_if_idle()
@@ -115,7 +117,7 @@ class GatewayServer(HTTPServer):
 
 
 class ServerConnection(HTTP1ServerConnection):
-    """One connection: a request after the other."""
+    """One connection, which serves one request after another."""
 
     def __init__(
         self,
@@ -137,7 +139,7 @@ class ServerConnection(HTTP1ServerConnection):
         return self._serving_future
 
     def close_if_idle(self) -> None:
-        """Close the connection unless some of a request has come, read or not."""
+        """Close the connection unless part of a request has arrived, whether it has been read or not."""
         if self._request is not None and self.stream.reading() and not self._request.begun:
             self._close_if_silent()
 
@@ -153,7 +155,7 @@ class ServerConnection(HTTP1ServerConnection):
         except (StreamClosedError, iostream.UnsatisfiableReadError, asyncio.CancelledError):
             pass
         except Exception as error:
-            log.error("an HTTP connection ended by an error", exc_info=error)
+            log.error("an HTTP connection failed", exc_info=error)
             self.stream.close()
         finally:
             delegate.on_close(self)
@@ -170,7 +172,7 @@ class ServerConnection(HTTP1ServerConnection):
 
 
 class Connection(HTTP1Connection):
-    """One request of a connection, and its answer."""
+    """One request on a connection, and its response."""
 
     def __init__(
         self,
@@ -189,7 +191,7 @@ class Connection(HTTP1Connection):
 
     @property
     def answered(self) -> "asyncio.Future[None]":
-        """Done when the answer is written, or the connection has ended."""
+        """Done when the response is written, or the connection has ended."""
         return self._finish_future
 
     @property
@@ -200,7 +202,7 @@ class Connection(HTTP1Connection):
     # The head
 
     async def read_head(self, idle_seconds: float) -> bool:
-        """Wait for a request and look at its head, which Tornado reads then; False if there is none."""
+        """Wait for a request and check its head, which Tornado then parses; return False if none came."""
         reader = self._head
         seconds = self._settings.handshake_timeout_seconds
         try:
@@ -245,7 +247,7 @@ class Connection(HTTP1Connection):
         self.stream.close()
 
     def _shut_down(self) -> None:
-        """Close the sending half; TLS has none."""
+        """Shut down the sending side, which is not possible with TLS."""
         if not isinstance(self.stream, SSLIOStream) and not self.stream.closed():
             try:
                 self.stream.socket.shutdown(socket.SHUT_WR)
@@ -255,7 +257,7 @@ class Connection(HTTP1Connection):
     # The body
 
     async def read_response(self, delegate: HTTPMessageDelegate) -> bool:
-        """One request, to the end of its answer; returns whether another may follow."""
+        """Serve one request until its response is written; return whether another may follow."""
         self._timer = Deadline(self._settings.handshake_timeout_seconds, self._too_slow)
         try:
             goes_on = await super().read_response(delegate)
@@ -288,7 +290,7 @@ class Connection(HTTP1Connection):
                 raise HTTPInputError("chunked body too large")
             if content:
                 await self._deliver_body(delegate, content)
-            await asyncio.sleep(0)  # what has been read already must not keep others waiting
+            await asyncio.sleep(0)  # data that is already buffered must not delay other connections
         unread(self.stream, rest)
 
     async def _deliver_body(self, delegate: HTTPMessageDelegate, data: bytes) -> None:
@@ -306,7 +308,7 @@ class Connection(HTTP1Connection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Any:
-        """As in Tornado; says that the connection ends if the body is unread or the server stops."""
+        """As in Tornado, with `Connection: close` if the body is unread or the server is stopping."""
         request = self._request_headers
         if self.params.no_keep_alive:
             self._disconnect_on_finish = True
@@ -315,7 +317,7 @@ class Connection(HTTP1Connection):
         return super().write_headers(start_line, headers, chunk)
 
     def _finish_request(self, future: "asyncio.Future[None] | None") -> None:
-        """The answer is written. A body that is not read yet is dropped for a while before we hang up."""
+        """Handle the end of the response: an unread body is dropped for a while before the close."""
         unread = self._disconnect_on_finish and not self._read_finished
         if not unread or self.stream is None or self.stream.closed():
             super()._finish_request(future)
@@ -331,7 +333,7 @@ class Connection(HTTP1Connection):
 
 
 def readable(stream: IOStream) -> bool:
-    """Whether bytes have come, or the end, that nobody has read."""
+    """Return whether unread bytes, or the end of the stream, have arrived."""
     if stream.closed():
         return False
     poll = select.poll()
@@ -340,6 +342,6 @@ def readable(stream: IOStream) -> bool:
 
 
 def unread(stream: IOStream, data: bytes) -> None:
-    """Give bytes back to a stream: they are read next."""
+    """Put bytes back into a stream, to be read next."""
     stream._read_buffer[:0] = data
     stream._read_buffer_size += len(data)

@@ -1,39 +1,39 @@
-"""Static files. Whatever may not be served is answered 404, so that nobody learns what is there."""
+"""Static files. What must not be served is answered 404, which does not reveal whether it exists."""
 
 import os
 from typing import Any
 
 from tornado.web import HTTPError, StaticFileHandler
 
-from gateway.http.paths import file_of, normal
+from mesh.gateway.http.paths import file_of, normal
 
 
 class StaticHandler(StaticFileHandler):
-    """Files below one directory: no names that begin with a dot, nothing that links lead to outside."""
+    """Serves files below one directory, except names with a leading dot and links that lead outside it."""
 
     BODIES = ()
 
     def initialize(self, path: str, **given: Any) -> None:  # type: ignore[override]
-        """Tornado hands over what the application gave with the route."""
+        """Called by Tornado with the arguments of the route."""
         self._well_known = given.pop("well_known", False)
         super().initialize(path, **given)
 
     async def get(self, path: str, include_body: bool = True) -> None:
-        """The file; `path` is still escaped."""
-        # Tornado makes the address of a directory's index from it.
+        """Answer with the file; `path` still has its escapes."""
+        # Tornado makes the redirect to a directory's index from it.
         self.request.path = normal(self.request.path) + "/" * self.request.path.endswith("/")
         name = file_of(path or "", self._well_known)
         if name is None:
             raise HTTPError(404)
         try:
             await super().get(name, include_body)
-        except HTTPError as error:  # 403: not in the directory, or no file
+        except HTTPError as error:  # 403: outside the directory, or not a file
             raise HTTPError(404 if error.status_code == 403 else error.status_code) from None
-        except (OSError, ValueError):  # not readable, or gone meanwhile
+        except (OSError, ValueError):  # unreadable, or removed in the meantime
             raise HTTPError(404) from None
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """As Tornado's; a file that cannot be read, or lies outside of the directory, is not there."""
+        """As Tornado's, with 404 for a file that is unreadable or outside the directory."""
         valid = super().validate_absolute_path(root, absolute_path)
         if valid is None:
             return None

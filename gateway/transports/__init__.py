@@ -1,1 +1,1 @@
-"""How clients reach a gateway."""
+"""The transports by which clients reach a gateway."""

@@ -1,7 +1,7 @@
-"""Whether a socket handler takes a client in, by whichever transport it came: vsn, `connect`, `id`.
+"""Admits clients on every transport: checks vsn, then asks the socket handler's `connect` and `id`.
 
-The application's code runs in an execution context of its own for each connection (mesh/contexts.py); what
-it raises is logged in the same context, so that an error reporter finds there what `connect` has set.
+For each connection, the application's code runs in its own execution context (mesh/contexts.py). Exceptions
+are logged in the same context, so that an error reporter finds there what `connect` has set.
 Source: Phoenix.Socket.__connect__.
 """
 
@@ -13,22 +13,23 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mesh import cancellation, contexts, telemetry, topics
+from mesh import cancellation, contexts, telemetry
+from mesh.app import topics
+from mesh.app.mount import Mount
+from mesh.app.replies import Reply
+from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.errors import MeshError, RemoteProtocolError, TopicError
-from mesh.mount import Mount
-from mesh.replies import Reply
-from mesh.serializers.base import Serializer
-from mesh.serializers.registry import DEFAULT_VSN, negotiate
-from mesh.socket import ConnectInfo, SocketHandler
+from mesh.protocol.serializers.base import Serializer
+from mesh.protocol.serializers.registry import DEFAULT_VSN, negotiate
 from mesh.telemetry import get_logger
 
-log = get_logger("gateway.handshake")
+log = get_logger(__name__)
 
 MAX_ASSIGNS_BYTES = 100_000
 
 
 class RefusedError(MeshError):
-    """The client is not taken in: HTTP status, and a sentence for the status 400."""
+    """The client is refused, with an HTTP status and, for status 400, a sentence."""
 
     def __init__(self, status: int, sentence: str = "") -> None:
         super().__init__(sentence)
@@ -40,10 +41,10 @@ class Admitted(NamedTuple):
     """A client that may connect.
 
     Attributes:
-        serializer: for its vsn and format.
-        socket_id: what the handler's `id` returned.
-        assigns: the handler's, as msgpack.
-        subprotocol: to be answered, if any.
+        serializer: the serializer for its vsn and format.
+        socket_id: the result of the handler's `id`.
+        assigns: the handler's assigns, encoded as msgpack.
+        subprotocol: the sub-protocol to answer with, if any.
     """
 
     serializer: Serializer
@@ -55,7 +56,7 @@ class Admitted(NamedTuple):
 async def admit(
     mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
 ) -> Admitted:
-    """Ask the mount's handler, in a context of its own. Raises RefusedError."""
+    """Ask the mount's handler, in its own context. Raises RefusedError."""
     answer = in_own_context(ask, mount, info, params, subprotocol)
     return await answer if isinstance(answer, Awaitable) else answer
 
@@ -63,10 +64,10 @@ async def admit(
 def in_own_context(
     asking: Callable[..., Admitted | Awaitable[Admitted]], *arguments: Any
 ) -> Admitted | Awaitable[Admitted]:
-    """Call `asking` in a context of its own; what is to be awaited runs there as well.
+    """Call `asking` in its own context; an awaitable that it returns runs there as well.
 
     Raises:
-        RefusedError: also, with status 500 as in Phoenix, for what the application's code raises.
+        RefusedError: as `asking` raises it, or with status 500, as in Phoenix, for any other exception.
     """
     context = contexts.fresh()
     try:
@@ -97,9 +98,9 @@ def _crashed(context: Context, error: BaseException) -> RefusedError:
 def ask(
     mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
 ) -> Admitted | Awaitable[Admitted]:
-    """As `admit`, in the current context; what the application's own code raises goes through.
+    """As `admit`, in the current context; exceptions of the application's code propagate.
 
-    The answer is there at once unless the handler's `connect` has to be awaited.
+    Returns the result itself unless the handler's `connect` must be awaited.
     """
     try:
         serializer = negotiate(params.get("vsn", DEFAULT_VSN), params.get("format"))
@@ -112,7 +113,7 @@ def ask(
 
 
 class _Asked(NamedTuple):
-    """A handler, and what it was asked with."""
+    """A handler, and the arguments of its admission."""
 
     handler: SocketHandler
     transport: str
@@ -142,7 +143,7 @@ def _judge(asked: _Asked, result: Any) -> Admitted:
 
 
 def _accepts(handler: SocketHandler, result: Any) -> bool:
-    """Whether the application accepts. An exception in its `connect` is a 500, as in Phoenix."""
+    """Return whether the result of `connect` accepts the client."""
     if result is False or (isinstance(result, Reply) and result.status == "error"):
         return False
     if result is not None and result is not True:

@@ -1,4 +1,4 @@
-"""Who may connect: what every transport over HTTP asks before a client is taken in.
+"""The checks of every transport over HTTP before it accepts a client.
 
 In Phoenix's order: origin, auth token, sub-protocols, connect info, vsn, the application's `connect`, `id`.
 Source: Phoenix.Socket.Transport.
@@ -13,20 +13,22 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from gateway.http import cookies
-from gateway.http.forwarded import Seen, TrustedProxies
-from gateway.http.origin import OriginCheck
-from gateway.http.params import decode_header, decode_path_params, decode_query
-from gateway.http.paths import normal
-from gateway.http.proxy_protocol import plain_peer
-from gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
-from gateway.transports.upgrade_request import UpgradeRequest
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount, SessionCookie, path_pattern
+from mesh.app.socket_handler import ConnectInfo
 from mesh.errors import RemoteProtocolError
-from mesh.mount import Mount, SessionCookie, path_pattern
-from mesh.socket import ConnectInfo
+from mesh.gateway.http import cookies
+from mesh.gateway.http.forwarded import Seen, TrustedProxies
+from mesh.gateway.http.origin import OriginCheck
+from mesh.gateway.http.params import decode_header, decode_path_params, decode_query
+from mesh.gateway.http.paths import normal
+from mesh.gateway.http.proxy_protocol import plain_peer
+from mesh.gateway.http.upgrade_request import UpgradeRequest
+from mesh.gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
+from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("gateway.handshake")
+log = get_logger(__name__)
 
 BEARER = "base64url.bearer.phx."
 TRACE_HEADERS = ("traceparent", "tracestate")
@@ -35,7 +37,14 @@ Request = HTTPServerRequest | UpgradeRequest
 
 
 class Handshake:
-    """The checks of one mount and transport."""
+    """The checks of one mount and transport.
+
+    Args:
+        mount: the mount that the client connects to.
+        transport: the transport's name, which is the last segment of the path.
+        origin: checks which pages may connect.
+        trusted: the proxies that may name the client.
+    """
 
     def __init__(
         self,
@@ -51,14 +60,14 @@ class Handshake:
         self._path = re.compile(path_pattern(mount.path) + "/" + transport)
 
     def see(self, request: Request, peer: Any) -> Seen:
-        """The request as its client sent it, with what trusted proxies say."""
+        """Return the request as its client sent it, according to trusted proxies."""
         plain = plain_peer(peer)
         if not self._trusted and self._origin.rule != "conn":
             return Seen(request.protocol, request.host, plain, "")
         return self._trusted.see(request.headers, request.protocol, request.host, plain)
 
     def check_origin(self, request: Request, seen: Seen | None = None) -> None:
-        """Raises RefusedError for a page of another site."""
+        """Raise RefusedError for a page whose origin is not allowed."""
         origin = request.headers.get("origin")
         if origin is None:
             return
@@ -73,7 +82,7 @@ class Handshake:
             raise RefusedError(403)
 
     def params(self, request: Request) -> dict[str, Any]:
-        """The parameters in the query and the path. Raises RefusedError for what cannot be read."""
+        """Return the parameters of the query and the path. Raises RefusedError if they are malformed."""
         match = self._path.fullmatch(normal(request.path))
         try:
             params = decode_query(request.query)
@@ -82,12 +91,12 @@ class Handshake:
             raise RefusedError(400, str(error)) from None
 
     async def admit(self, request: HTTPServerRequest) -> Admitted:
-        """Ask everything. Raises RefusedError."""
+        """Run all checks. Raises RefusedError."""
         answer = self.ask(request, request.connection.context.address)  # type: ignore[union-attr]
         return await answer if isinstance(answer, Awaitable) else answer
 
     def ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
-        """As `admit`; the answer is there at once unless the handler's `connect` has to be awaited."""
+        """As `admit`; returns the result itself unless the handler's `connect` must be awaited."""
         return in_own_context(self._ask, request, peer)
 
     def _ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
@@ -100,12 +109,12 @@ class Handshake:
         return ask(self.mount, info, params, subprotocol)
 
     def _auth_token(self, request: Request) -> tuple[str | None, list[str]]:
-        """(phoenix.js's authToken, the sub-protocols offered beside it)."""
+        """Return (phoenix.js's authToken or None, the other sub-protocols offered)."""
         header = ",".join(request.headers.get_list("sec-websocket-protocol"))
         offers = [each.strip() for each in header.split(",") if each.strip()]
         if not self.mount.auth_token:
             return None, offers
-        if self._transport == "longpoll":
+        if self._transport != "websocket":  # scripts can set headers on all other requests
             header_token = request.headers.get("x-phoenix-authtoken")
             return None if header_token is None else decode_header(header_token), offers
         bearers = [each for each in offers if each.startswith(BEARER)]
@@ -141,7 +150,7 @@ class Handshake:
         )
 
     def _session(self, request: Request, params: dict[str, Any]) -> Mapping[str, Any] | None:
-        """Without the right CSRF token there is no session, and the connection goes on."""
+        """Return the session, or None without the right CSRF token; the client may still connect."""
         wanted = self.mount.session
         if wanted is None:
             return None
@@ -154,19 +163,34 @@ class Handshake:
         return None
 
 
+def handshakes(endpoint: Endpoint, transport: str, settings: GatewaySettings) -> list[Handshake]:
+    """Return the handshakes of the mounts that offer a transport, in the order of declaration.
+
+    A mount has an option for each transport that needs one (`websocket`, `longpoll`); it always offers the
+    others.
+    """
+    found = []
+    trusted = TrustedProxies(settings.trusted_proxies, malformed_header)
+    for mount in endpoint.mounts.values():
+        if getattr(mount, transport, True):
+            rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
+            found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host), trusted))
+    return found
+
+
 def malformed_header(header: str, value: str) -> None:
-    """A trusted proxy sent a header that cannot be read; it is ignored."""
+    """Count and log a malformed header of a trusted proxy, which is ignored."""
     counters.count("forwarded_headers_malformed")
     log.warning("header of a proxy ignored, because it is malformed", header=header, value=value)
 
 
 def undecoded(_handler: RequestHandler, value: bytes, name: str | None = None) -> str:
-    """Instead of Tornado's `decode_argument`: path variables are read by the handshake, from the path."""
+    """Replaces Tornado's `decode_argument`, because the handshake reads the path variables itself."""
     return value.decode("latin-1")
 
 
 def _load(wanted: SessionCookie, cookie: str) -> Mapping[str, Any] | None:
-    """A cookie on which `load` raises may be another application's: it holds no session of ours."""
+    """Load a session; None if `load` raises, because the cookie may be another application's."""
     try:
         return wanted.load(cookie)
     except Exception as error:
@@ -182,7 +206,7 @@ def _csrf_is_right(own: object, params: dict[str, Any]) -> bool:
 
 
 def _decode_bearer(bearer: str) -> str:
-    """phoenix.js sends `btoa(token)` without `=`: standard base64, whatever the prefix says."""
+    """Decode the token. phoenix.js sends `btoa(token)` without `=`: standard base64, despite the prefix."""
     text = bearer.removeprefix(BEARER).replace("-", "+").replace("_", "/")
     try:
         return b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")

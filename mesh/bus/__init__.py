@@ -1,1 +1,1 @@
-"""The bus: the XPUB/XSUB broadcast plane, as publishers and subscribers see it."""
+"""The bus: how the nodes of a mesh exchange messages. Its contract is contract.py."""

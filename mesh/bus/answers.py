@@ -1,7 +1,7 @@
-"""Which calls of other nodes this node has carried out, and what it answered. Pure.
+"""Remembers which calls of other nodes this node has carried out, and the answers. Pure.
 
-A call may be repeated when it, or its answer, seems to be lost. Then the answer must be the same one, and
-the call must not be carried out a second time. Both are kept for a bounded time and in bounded number.
+A caller repeats a call when the call or its answer may have been lost. The call must then not be carried
+out a second time, and the answer must be the same. Both are kept for a limited time and in limited number.
 """
 
 from collections import OrderedDict
@@ -9,22 +9,22 @@ from collections import OrderedDict
 KEPT_SECONDS = 30.0
 """An answer is kept for this long. Callers stop repeating a call well before that."""
 MAX_CALLS = 50_000
-"""Calls that are remembered."""
+"""The most calls that are remembered."""
 MAX_BYTES = 16_000_000
-"""Bytes of all answers that are kept."""
+"""The most bytes of answers that are kept."""
 
 Key = tuple[str, int]
-"""The calling node's id, and the number it gave the call."""
+"""The id of the calling node, and the number that it gave the call."""
 
 
 class Call:
-    """One call, under way or answered.
+    """One call, in progress or answered.
 
     Attributes:
-        name: of the call.
-        began: when, in seconds.
-        answer: None while it is under way, and when the answer was too much to keep.
-        repeated: whether it was a repetition that was carried out.
+        name: the name of the call.
+        began: when it began, in seconds.
+        answer: None while the call is in progress, and if the answer was too large to keep.
+        repeated: whether a repetition of the call was carried out, not the original.
     """
 
     __slots__ = ("answer", "began", "name", "repeated")
@@ -57,15 +57,15 @@ class Answers:
         return len(self._calls)
 
     def get(self, key: Key) -> Call | None:
-        """The call, if it is remembered."""
+        """Return the call, or None if it is not remembered."""
         return self._calls.get(key)
 
     def never_came(self, key: Key, now: float) -> bool:
-        """Whether the call has certainly not been carried out here."""
+        """Return whether the call has certainly not been carried out here."""
         return key not in self._calls and now - self._forgot_early > self._kept_seconds
 
     def begin(self, key: Key, name: str, now: float, repeated: bool = False) -> None:
-        """The call is carried out from now on."""
+        """Record that a call is being carried out."""
         self._forget(key)
         self._calls[key] = Call(name, now, repeated)
         while self._calls:
@@ -77,7 +77,7 @@ class Answers:
             self._forget(oldest)
 
     def done(self, key: Key, answer: bytes) -> None:
-        """The call has been answered."""
+        """Record the answer to a call."""
         call = self._calls.get(key)
         if call is None or call.answer is not None:
             return

@@ -1,9 +1,10 @@
-"""Questions to one node and their answers, over the bus.
+"""Calls: requests to one node and their answers, over the bus.
 
-For what must reach a certain node and is rare: a long-poll request that came to another gateway. When a
-proxy is lost, calls and answers are sent again as broadcasts are (mesh/bus/publisher.py). What is lost in
-another way is found out by a reminder, "call.again": the node that was asked repeats its answer, or says
-that it never had the call; then it gets it again. It carries out each call once (mesh/bus/answers.py).
+They are used for rare requests that only one node can answer, such as a long-poll request that arrived at
+another gateway than the one that holds its session. When a proxy is lost, calls and answers are sent again
+as broadcasts are. Against other losses the caller sends reminders, "call.again": the called node repeats
+its answer, or reports that it never received the call, which is then sent again. A call is carried out only
+once (mesh/bus/answers.py). `Calls` is the calling side, `Responder` the answering side.
 """
 
 import asyncio
@@ -12,31 +13,32 @@ from itertools import count
 
 import msgspec
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.answers import Answers
-from mesh.bus.bus import Bus
+from mesh.bus.contract import Bus, OnMessage
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import ANSWER, CALL, Header
 from mesh.errors import NodeGoneError, WireError
 from mesh.telemetry import Complaints, counters, get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 _malformed = Complaints(log, "call dropped")
 
 AGAIN = "call.again"
 FIRST_REMINDER_SECONDS = 1.0
 LAST_REMINDER_SECONDS = 8.0
-"""The pause before a reminder doubles each time; after one of this length there are no more."""
+"""The pause before a reminder doubles each time; the reminder after a pause of this length is the last."""
 
 Answer = Callable[[bytes], Awaitable[bytes]]
+"""Answers a call. It must not raise: if it does, the error is logged and the caller times out."""
 
 _encode = msgspec.msgpack.Encoder().encode
-decode = decoder(tuple[int, bytes], "a question and not an answer")
-"""Reads the number of a question, and what is asked or answered. Raises WireError for anything else."""
-_decode_repeated = decoder(tuple[str, bytes], "a repeated question")
+decode = decoder(tuple[int, bytes], "a numbered call or answer")
+"""Reads the number of a call, and the data of the call or answer. Raises WireError for anything else."""
+_decode_repeated = decoder(tuple[str, bytes], "a repeated call")
 
 _numbers = count(1)
-"""Of all calls of this process: no two calls of one node have the same number."""
+"""Shared by all calls of this process, so that no two calls of one node have the same number."""
 
 
 class _Asked:
@@ -52,45 +54,43 @@ class _Asked:
         self.timer: asyncio.TimerHandle | None = None
 
     def fail(self) -> None:
-        """Its node is gone."""
+        """End the wait: the called node has stopped."""
         if not self.answer.done():
-            self.answer.set_exception(NodeGoneError(f"{self.node} is gone; it cannot answer {self.name}"))
-            self.answer.exception()  # the caller may have been cancelled
+            self.answer.set_exception(NodeGoneError(f"{self.node} has stopped: no answer to {self.name}"))
+            self.answer.exception()  # marks it as retrieved: the caller may have been cancelled
 
 
 class Calls:
-    """One node's questions and answers.
+    """The calls of one node.
 
-    Attributes:
-        answers: by name of the question: what answers it. It must not raise; if it does, the asker's
-            time runs out.
-        is_gone: tells whether a node is known to be gone. Nobody waits for its answer.
+    Args:
+        bus: the node's bus.
+        is_gone: returns whether a node is known to have stopped; calls to it fail at once. None: unknown.
     """
 
-    def __init__(self, bus: Bus, node: str) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.is_gone: Callable[[str], bool] = lambda _: False
+    def __init__(self, bus: Bus, is_gone: Callable[[str], bool] | None) -> None:
         self._bus = bus
+        self._is_gone = is_gone
         self._asked: dict[int, _Asked] = {}
-        self._answers = Answers()
-        self._tasks: set[asyncio.Task[None]] = set()
-        bus.subscribe(topics.exact(topics.of_node(node)))
-        bus.subscriber.on_other[CALL] = self._called
-        bus.subscriber.on_other[ANSWER] = self._answered
+
+    @property
+    def handlers(self) -> dict[int, OnMessage]:
+        """The handlers that the node's bus must be started with, by kind of message."""
+        return {ANSWER: self.on_answer}
 
     async def call(self, node: str, name: str, data: bytes, timeout_seconds: float) -> bytes:
-        """Ask `node`.
+        """Call `node` and return its answer.
 
         Raises:
-            NodeGoneError: a TimeoutError, as soon as the node is known to be gone.
+            NodeGoneError: a TimeoutError, as soon as the node is known to have stopped.
             TimeoutError: if it does not answer in time.
         """
-        if self.is_gone(node):
-            raise NodeGoneError(f"{node} is gone; it cannot answer {name}")
+        if self._is_gone is not None and self._is_gone(node):
+            raise NodeGoneError(f"{node} has stopped: no answer to {name}")
         number = next(_numbers)
         asked = self._asked[number] = _Asked(node, name, data)
         try:
-            self._say(CALL, node, name, number, data)
+            _say(self._bus, CALL, node, name, number, data)
             self._remind_later(number, asked, FIRST_REMINDER_SECONDS)
             async with asyncio.timeout(timeout_seconds):
                 return await asked.answer
@@ -100,88 +100,106 @@ class Calls:
                 asked.timer.cancel()
 
     def tell(self, node: str, name: str, data: bytes) -> None:
-        """As `call`, without waiting for the answer."""
-        self._say(CALL, node, name, 0, data)
+        """As `call`, but without an answer."""
+        _say(self._bus, CALL, node, name, 0, data)
 
     def gone(self, node: str) -> None:
-        """The node is gone: it will not answer any more."""
+        """Fail all calls to a node that has stopped."""
         for asked in self._asked.values():
             if asked.node == node:
                 asked.fail()
 
     def close(self) -> None:
-        """Answer no more."""
-        for task in self._tasks:
-            task.cancel()
+        """Cancel all calls."""
         for asked in self._asked.values():
             asked.answer.cancel()
-
-    def _say(self, kind: int, node: str, name: str, number: int, data: bytes) -> None:
-        self._bus.publisher.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
-
-    # Asking
 
     def _remind_later(self, number: int, asked: _Asked, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         asked.timer = loop.call_later(seconds, self._remind, number, asked, seconds)
 
     def _remind(self, number: int, asked: _Asked, seconds: float) -> None:
-        if self.is_gone(asked.node):
+        if self._is_gone is not None and self._is_gone(asked.node):
             return asked.fail()
-        self._say(CALL, asked.node, AGAIN, number, b"")
+        _say(self._bus, CALL, asked.node, AGAIN, number, b"")
         if seconds < LAST_REMINDER_SECONDS:
             self._remind_later(number, asked, 2 * seconds)
 
-    def _answered(self, header: Header, data: bytes) -> None:
-        read = self._read(header, data)
+    def on_answer(self, header: Header, data: bytes) -> None:
+        """Handle an ANSWER."""
+        read = _read(header, data)
         asked = self._asked.get(read[0]) if read is not None else None
         if read is None or asked is None or asked.answer.done():
             return
-        if header.event == AGAIN:  # it never had the call
+        if header.event == AGAIN:  # it never received the call
             counters.count("bus_calls_repeated")
-            self._say(CALL, asked.node, AGAIN, read[0], _encode((asked.name, asked.data)))
+            _say(self._bus, CALL, asked.node, AGAIN, read[0], _encode((asked.name, asked.data)))
         else:
             asked.answer.set_result(read[1])
 
-    # Answering
 
-    def _called(self, header: Header, data: bytes) -> None:
-        read = self._read(header, data)
+class Responder:
+    """Answers the calls of other nodes.
+
+    Args:
+        bus: the node's bus.
+        find: returns the function that answers calls of a name; None for an unknown name, which is ignored.
+    """
+
+    def __init__(self, bus: Bus, find: Callable[[str], Answer | None]) -> None:
+        self._bus = bus
+        self._find = find
+        self._carried_out = Answers()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def handlers(self) -> dict[int, OnMessage]:
+        """The handlers that the node's bus must be started with, by kind of message."""
+        return {CALL: self.on_call}
+
+    def close(self) -> None:
+        """Cancel all answers."""
+        for task in self._tasks:
+            task.cancel()
+
+    def on_call(self, header: Header, data: bytes) -> None:
+        """Handle a CALL."""
+        read = _read(header, data)
         if read is None:
             return
         number, asked = read
         if header.event == AGAIN:
             self._called_again(header, number, asked)
             return
-        before = self._answers.get((header.origin, number))
-        if before is None or not before.repeated:  # else it comes behind its own repetition
+        before = self._carried_out.get((header.origin, number))
+        if before is None or not before.repeated:  # otherwise the original arrives after its repetition
             self._carry_out(header.origin, header.event, number, asked)
 
     def _called_again(self, header: Header, number: int, asked: bytes) -> None:
         key = header.origin, number
-        before = self._answers.get(key)
+        before = self._carried_out.get(key)
         if before is not None:
             if before.answer is not None:
                 counters.count("bus_calls_repeated")
-                self._say(ANSWER, header.origin, before.name, number, before.answer)
-        elif self._answers.never_came(key, asyncio.get_running_loop().time()):
+                _say(self._bus, ANSWER, header.origin, before.name, number, before.answer)
+        elif self._carried_out.never_came(key, asyncio.get_running_loop().time()):
             if not asked:
-                self._say(ANSWER, header.origin, AGAIN, number, b"")
+                _say(self._bus, ANSWER, header.origin, AGAIN, number, b"")
                 return
             try:
                 name, question = _decode_repeated(asked)
             except WireError as error:
-                self._malformed(header, error)
+                _malformed_call(header, error)
                 return
             self._carry_out(header.origin, name, number, question, repeated=True)
 
     def _carry_out(self, node: str, name: str, number: int, asked: bytes, repeated: bool = False) -> None:
-        answer = self.answers.get(name)
+        answer = self._find(name)
         if answer is None:
             return
         loop = asyncio.get_running_loop()
         if number:
-            self._answers.begin((node, number), name, loop.time(), repeated)
+            self._carried_out.begin((node, number), name, loop.time(), repeated)
         task = loop.create_task(self._answer(node, name, number, answer(asked)), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -194,15 +212,21 @@ class Calls:
             log.error("handling a message failed", call=name, origin=node, exc_info=error)
             return
         if number:
-            self._answers.done((node, number), data)
-            self._say(ANSWER, node, name, number, data)
+            self._carried_out.done((node, number), data)
+            _say(self._bus, ANSWER, node, name, number, data)
 
-    def _read(self, header: Header, data: bytes) -> tuple[int, bytes] | None:
-        try:
-            return decode(data)
-        except WireError as error:
-            self._malformed(header, error)
-            return None
 
-    def _malformed(self, header: Header, error: WireError) -> None:
-        _malformed.about(header.origin, "bus_messages_malformed", str(error), call=header.event)
+def _say(bus: Bus, kind: int, node: str, name: str, number: int, data: bytes) -> None:
+    bus.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
+
+
+def _read(header: Header, data: bytes) -> tuple[int, bytes] | None:
+    try:
+        return decode(data)
+    except WireError as error:
+        _malformed_call(header, error)
+        return None
+
+
+def _malformed_call(header: Header, error: WireError) -> None:
+    _malformed.about(header.origin, "bus_messages_malformed", str(error), call=header.event)

@@ -1,4 +1,4 @@
-"""What a gateway tells the others of a topic whose joins have ended workers: kind 10 on `$joins`. Pure."""
+"""What gateways tell each other about topics whose joins have ended workers: kind 10 on `$joins`. Pure."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ import msgspec
 from mesh.bus.decoding import decoder
 
 
-class LeftAlone(NamedTuple):
-    """A topic that is left alone.
+class RefusedTopic(NamedTuple):
+    """A topic whose joins are refused for a while.
 
     Attributes:
-        mount: path of the socket mount.
-        topic: that was joined.
-        times: how often it has been left alone, this time included; each doubles the wait.
+        mount: the path of the socket mount.
+        topic: the topic of the joins.
+        times: how often its joins have been suspended, including this time; the time doubles with each.
     """
 
     mount: str
@@ -22,5 +22,5 @@ class LeftAlone(NamedTuple):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = decoder(LeftAlone, "a topic that is left alone")
-"""Raises WireError."""
+decode = decoder(RefusedTopic, "a topic whose joins are suspended")
+"""Reads the payload. Raises WireError for anything else."""

@@ -1,4 +1,4 @@
-"""Reads what other nodes have packed with msgpack."""
+"""Decoders for msgpack data of other nodes."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ Kind = TypeVar("Kind")
 
 
 def decoder(kind: type[Kind], what: str) -> Callable[[bytes], Kind]:
-    """A function that reads a payload as `kind`; for anything else it raises WireError: "not `what`: …"."""
+    """Return a function that decodes a payload as `kind`, or raises WireError("not `what`: …")."""
     read = msgspec.msgpack.Decoder(kind).decode
 
     def decode(data: bytes) -> Kind:

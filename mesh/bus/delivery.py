@@ -1,54 +1,70 @@
-"""Publishing that waits until a proxy has it: for those who would otherwise exit, or answer, too early.
+"""Waiting for the bus: until subscriptions are in force, or servers have accepted what was published.
 
-A probe is published behind the messages and comes back through the proxy (mesh/bus/confirmations.py): the
-proxy takes what one connection sends in order, so by then it has taken the messages. If it dies or freezes
-instead, they go through another, or through the same when it is back.
+The latter is for callers that would otherwise exit or answer too early: a script, or a request of the
+publishing API. If a server fails meanwhile, the messages are sent through another one, or through the same
+one when it returns (guarantee 4 of mesh/bus/contract.py).
 """
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
-from mesh.bus.barrier import subscribed
-from mesh.bus.bus import Bus
-from mesh.bus.confirmations import DOUBT_SECONDS
+from mesh import contexts
+from mesh.bus.contract import Bus
 from mesh.errors import UnreachableError
 
+SETTLE_SECONDS = 0.25
+"""Once one server has answered, the others have this long to answer as well."""
 LOOK_SECONDS = 0.01
-"""Between two looks whether a proxy is there."""
+"""The interval at which `reach` checks whether a server is available."""
+
+
+def subscribed(bus: Bus) -> "asyncio.Future[None]":
+    """Return a future, done once all subscriptions made so far are in force. Cancel it to give up."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    withdraw = bus.when_subscribed(partial(_resolve, done))
+    done.add_done_callback(lambda _: withdraw(), context=contexts.fresh())
+    return done
+
+
+def _resolve(done: "asyncio.Future[None]") -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: float) -> None:
-    """Call `publish` once a proxy is there; return when proxies have what it published.
+    """Call `publish` once a server is available; return when servers have accepted the messages.
 
     Raises:
-        UnreachableError: saying whether anything was published.
+        UnreachableError: if that takes too long; it says whether anything was published.
     """
-    publisher = bus.publisher
-    if not publisher.connected:
+    before = bus.status()
+    if not before.connected:
         try:
             await confirm(bus, timeout_seconds)
         except UnreachableError as error:
             raise UnreachableError(f"nothing was published: {error}") from None
-    dropped, first = publisher.dropped, publisher.sequence + 1
+        before = bus.status()
+    first = bus.sequence + 1
     publish()
-    last = publisher.sequence
-    if publisher.dropped > dropped:
+    last = bus.sequence
+    if bus.status().dropped > before.dropped:
         raise UnreachableError(
             "the bus is overloaded: its backlog is full and messages were dropped", lost=True
         )
     try:
         async with asyncio.timeout(timeout_seconds):
-            if last < first:  # published by an earlier call, which may wait yet
+            if last < first:  # published by an earlier call, which may still wait
                 await subscribed(bus)
-            await bus.confirmations.wait(first, last)
+            await bus.confirmed(first, last)
     except TimeoutError:
         raise UnreachableError(
-            f"the bus did not confirm within {timeout_seconds:g} s; the message may be delivered yet"
+            f"the bus did not confirm the message within {timeout_seconds:g} s; it may still be delivered"
         ) from None
 
 
 async def confirm(bus: Bus, timeout_seconds: float) -> None:
-    """Return once a proxy is there and has every subscription made so far.
+    """Return once a server is available and every subscription made so far is in force.
 
     Raises:
         UnreachableError: if that takes longer than `timeout_seconds`.
@@ -58,18 +74,18 @@ async def confirm(bus: Bus, timeout_seconds: float) -> None:
             await subscribed(bus)
     except TimeoutError:
         raise UnreachableError(
-            f"no proxy answered at {', '.join(bus.proxies)} within {timeout_seconds:g} s; is it running"
-            " (`mesh proxy`), and is this its address (MESH_BUS__PROXIES)?"
+            f"no proxy answered at {', '.join(bus.status().addresses)} within {timeout_seconds:g} s; is it"
+            " running (`mesh proxy`), and is its address correct (MESH_BUS__PROXIES)?"
         ) from None
 
 
 async def reach(bus: Bus, timeout_seconds: float) -> None:
-    """Return once a proxy answers, and the others do or had DOUBT_SECONDS for it. Raises as `confirm`."""
+    """Return once a server answers, and all do or SETTLE_SECONDS have passed. Raises as `confirm`."""
     confirmed = asyncio.ensure_future(confirm(bus, timeout_seconds))
     try:
         while not confirmed.done():
-            connected = bus.publisher.connected
-            await asyncio.wait({confirmed}, timeout=DOUBT_SECONDS if connected else LOOK_SECONDS)
+            connected = bus.status().connected
+            await asyncio.wait({confirmed}, timeout=SETTLE_SECONDS if connected else LOOK_SECONDS)
             if connected:
                 return
         await confirmed

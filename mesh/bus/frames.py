@@ -1,57 +1,58 @@
 """The three frames of a bus message: topic and NUL, msgpack header, payload.
 
 The header is the array `[version, kind, origin, sequence, event, codec, sender]`; `sender` is nil or
-`[gateway, channel, skip, behind]`, the channel that made the broadcast. The payload is in the third frame,
-already encoded, so that a gateway forwards it without decoding it.
+`[gateway, channel, skip, behind]`, the channel that made the broadcast. The payload is in a frame of its
+own, already encoded: a gateway checks that it is well-formed, and then forwards these bytes to its clients.
 """
 
 import msgspec
 
-from mesh import topics
+from mesh.app import topics
 from mesh.errors import WireError
-from mesh.messages import Sender
-from mesh.versions import Versions
+from mesh.protocol.messages import Sender
+from mesh.protocol.versions import Versions
 
 VERSION = 1
-"""Of this layout, the only one so far. Announcements keep it for ever, so that any node reads them."""
+"""The version of this layout, the only one so far. Announcements keep this version for ever, so that every
+node can read them."""
 READ = Versions(1, 1)
-"""Versions of headers that this node reads."""
+"""The versions of headers that this node reads."""
 
 BROADCAST = 1
 ANNOUNCEMENT = 2
 PROBE = 3
 TRACKER = 4
-"""Who is where: between the replicas of a Tracker (mesh/tracker/messages.py); `event` is its name."""
+"""Presences, between the replicas of a Tracker (mesh/tracker/messages.py); `event` is its name."""
 CALL = 5
-"""A question to one node (mesh/bus/calls.py); `event` is the question's name."""
+"""A request to one node (mesh/bus/calls.py); `event` is the name of the call."""
 ANSWER = 6
 """The answer to a CALL."""
 DIRECT = 7
-"""A broadcast for one node only; its payload is preceded by its topic (`encode_direct`)."""
+"""A broadcast to one node only; its payload is preceded by its topic (`encode_direct`)."""
 ONCE = 8
-"""An Idempotency-Key that a gateway has used, for the others; `event` is the key's digest."""
+"""An Idempotency-Key that a gateway has accepted, for the other gateways; `event` is the key's digest."""
 
 MOVE = 9
-"""From here on some topics of this origin come through another proxy (mesh/bus/moves.py)."""
+"""From this number on, some topics of the origin use another proxy (mesh/bus/zeromq/failover.py)."""
 
 KEPT = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
-"""Kinds of messages that must not be lost; the others are repeated anyway."""
+"""The kinds of messages that are sent again after a failure; the others need not be."""
 CRASHED_JOINS = 10
-"""Joins of a topic have ended workers: gateways leave it alone (mesh/bus/crashed_joins.py)."""
+"""A topic whose joins have ended workers and are suspended in all gateways (mesh/bus/crashed_joins.py)."""
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
     """The second frame.
 
     Attributes:
-        version: of this layout; others are not read.
+        version: the version of this layout; messages of other versions are dropped.
         kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT, ONCE, MOVE or
-            CRASHED_JOINS; others are ignored.
-        origin: id of the node that published it.
-        sequence: the origin's number of the message, rising by one with each it publishes.
-        event: the broadcast's event.
-        codec: of the payload.
-        sender: the channel that made it, if one did.
+            CRASHED_JOINS; other kinds are ignored.
+        origin: the id of the node that published the message.
+        sequence: the number of the message, counted by its origin.
+        event: the event of the broadcast.
+        codec: the codec of the payload.
+        sender: the channel that made the broadcast, or None.
     """
 
     version: int
@@ -64,10 +65,10 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Received(Header, array_like=True, frozen=True):
-    """A header that has come.
+    """A received header.
 
     Attributes:
-        age: milliseconds since it was first published, if it is sent again; else None.
+        age: milliseconds since the message was first published, if it was sent again; otherwise None.
     """
 
     age: int | None = None
@@ -78,7 +79,7 @@ _decode = msgspec.msgpack.Decoder(Received).decode
 
 
 def decode_header(frame: bytes) -> Received:
-    """Read a second frame.
+    """Decode a second frame.
 
     Raises:
         WireError: if it is not a header, or of another version.
@@ -93,21 +94,21 @@ def decode_header(frame: bytes) -> Received:
 
 
 def encode_again(frame: bytes, age: int) -> bytes:
-    """The second frame of a message that is sent again, from the first one's."""
+    """Return the second frame of a message that is sent again, made from its original second frame."""
     header = _decode(frame)
     return encode_header(msgspec.structs.replace(header, age=age))
 
 
 def encode_direct(topic: str, data: bytes) -> bytes:
-    """The third frame of a DIRECT: the first names the node, so the topic stands before the payload."""
+    """Return the third frame of a DIRECT, topic and payload, because the first frame names the node."""
     return topics.exact(topic) + data
 
 
 def decode_direct(frame: bytes) -> tuple[str, bytes]:
-    """(topic, payload) of a DIRECT's third frame.
+    """Return (topic, payload) of a DIRECT's third frame.
 
     Raises:
-        WireError: if it names no topic.
+        WireError: if it contains no topic.
     """
     topic, end, data = frame.partition(topics.TERMINATOR)
     if not end:

@@ -1,50 +1,47 @@
-"""Broadcasts for those who wait for them in a loop: background tasks of a worker, scripts.
+"""Broadcasts for code that reads them in a loop: background tasks of a worker, and scripts.
 
-Each Subscription has a bounded queue of what has come, still encoded: what is never read costs no decoding.
+Each Subscription has a bounded queue of encoded broadcasts. A broadcast is decoded when it is read.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Self
 
-from mesh import payloads, topics
+from mesh.app import topics
+from mesh.bus import delivery
+from mesh.bus.contract import Bus
 from mesh.bus.frames import Header
 from mesh.errors import ChannelError, DecodeError, NodeError
-from mesh.messages import CONTROL, Broadcast
+from mesh.protocol import payloads
+from mesh.protocol.messages import CONTROL, Broadcast
 from mesh.telemetry import Complaints, counters, get_logger
 
-log = get_logger("mesh.bus")
+log = get_logger(__name__)
 _malformed = Complaints(log, "broadcast dropped")
 
 MAX_QUEUED_BYTES = 64_000_000
-"""Of payloads in one subscription, however few they are."""
+"""The most payload bytes that wait in one subscription, regardless of their number."""
 
 
 class Subscriptions:
     """All subscriptions of one node.
 
     Args:
-        subscribe: receives from the bus what starts with some bytes.
-        unsubscribe: undoes it.
-        confirm: returns when all that was subscribed is in force.
+        bus: the bus, which calls `deliver` with each broadcast.
+        timeout_seconds: how long entering a subscription may take before it raises UnreachableError; None:
+            it waits.
     """
 
-    def __init__(
-        self,
-        subscribe: Callable[[bytes], None],
-        unsubscribe: Callable[[bytes], None],
-        confirm: Callable[[], Awaitable[None]],
-    ) -> None:
-        self.confirm = confirm
-        self._subscribe = subscribe
-        self._unsubscribe = unsubscribe
+    def __init__(self, bus: Bus, timeout_seconds: float | None = None) -> None:
+        self._bus = bus
+        self._timeout_seconds = timeout_seconds
         self._closed = False
         self._exact: dict[str, dict[Subscription, None]] = {}
         self._prefixes: dict[str, dict[Subscription, None]] = {}
 
     def deliver(self, topic: str, header: Header, data: bytes) -> None:
-        """A broadcast from the bus."""
+        """Deliver a broadcast of the bus to the subscriptions that match its topic."""
         for subscription in self._exact.get(topic, ()):
             subscription.put(topic, header, data)
         for prefix, subscriptions in self._prefixes.items():
@@ -53,7 +50,7 @@ class Subscriptions:
                     subscription.put(topic, header, data)
 
     def add(self, subscription: "Subscription") -> None:
-        """Deliver to it from now on.
+        """Deliver broadcasts to this subscription from now on.
 
         Raises:
             NodeError: after `close`.
@@ -62,19 +59,26 @@ class Subscriptions:
             raise NodeError(f"cannot subscribe to {subscription.pattern!r}: the node has stopped")
         group, key = self._group(subscription.pattern)
         group.setdefault(key, {})[subscription] = None
-        self._subscribe(topics.prefix(subscription.pattern))
+        self._bus.subscribe(topics.prefix(subscription.pattern))
 
     def remove(self, subscription: "Subscription") -> None:
-        """Deliver to it no longer."""
+        """Stop delivering broadcasts to this subscription."""
         group, key = self._group(subscription.pattern)
         if group.get(key, {}).pop(subscription, self) is self:
             return
         if not group[key]:
             del group[key]
-        self._unsubscribe(topics.prefix(subscription.pattern))
+        self._bus.unsubscribe(topics.prefix(subscription.pattern))
+
+    async def confirm(self) -> None:
+        """Return when all subscriptions made so far are in force."""
+        if self._timeout_seconds is None:
+            await delivery.subscribed(self._bus)
+        else:
+            await delivery.confirm(self._bus, self._timeout_seconds)
 
     def close(self) -> None:
-        """The node stops: every loop over a subscription ends."""
+        """End every loop over a subscription: the node stops."""
         self._closed = True
         for group in (self._exact, self._prefixes):
             for subscriptions in group.values():
@@ -87,11 +91,11 @@ class Subscriptions:
 
 
 class Subscription:
-    """One of them. Implements mesh.pubsub.Subscription.
+    """The broadcasts on one topic or pattern. Implements mesh.pubsub.Subscription.
 
     Attributes:
-        pattern: a topic, or the start of topics followed by `*`.
-        dropped: broadcasts that did not fit into the queue.
+        pattern: a topic, or a prefix followed by `*`.
+        dropped: the number of broadcasts that did not fit into the queue.
     """
 
     def __init__(self, subscriptions: Subscriptions, pattern: str, max_queued: int) -> None:
@@ -104,12 +108,12 @@ class Subscription:
         self._news = asyncio.Event()
         self._entered = False
         self._ended = False
-        self._behind = False
+        self._dropped_in_a_row = 0  # since the queue was last empty
 
     async def __aenter__(self) -> Self:
-        """Subscribe; returns when the subscription is in force."""
+        """Subscribe; return when the subscription is in force."""
         if self._entered:
-            raise ChannelError(f"the subscription to {self.pattern!r} is open already; make another one")
+            raise ChannelError(f"the subscription to {self.pattern!r} is already open; make another one")
         self._subscriptions.add(self)
         self._entered = True
         self._ended = False
@@ -121,11 +125,11 @@ class Subscription:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Unsubscribe; what is still queued is forgotten."""
+        """Unsubscribe, and discard queued broadcasts."""
         self._leave()
 
     async def __aiter__(self) -> AsyncIterator[Broadcast]:
-        """Each broadcast; ends when the node stops."""
+        """Yield each broadcast; end when the node stops."""
         ours = not self._entered
         if ours:
             await self.__aenter__()
@@ -144,7 +148,7 @@ class Subscription:
                 self._leave()
 
     def put(self, topic: str, header: Header, data: bytes) -> None:
-        """Queue a broadcast; over the bounds the oldest goes."""
+        """Queue a broadcast; drop the oldest if the queue exceeds its bounds."""
         self._queue.append((topic, header, data))
         self._bytes += len(data)
         while len(self._queue) > self._max_queued or self._bytes > MAX_QUEUED_BYTES:
@@ -153,7 +157,7 @@ class Subscription:
         self._news.set()
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """End the loop after the queued broadcasts."""
         self._ended = True
         self._news.set()
 
@@ -167,18 +171,18 @@ class Subscription:
     def _drop(self) -> None:
         self.dropped += 1
         counters.count("subscription_broadcasts_dropped")
-        if not self._behind:
-            self._behind = True
+        self._dropped_in_a_row += 1
+        if self._dropped_in_a_row == 1:
             log.warning("a subscription is not read in time", pattern=self.pattern, limit=self._max_queued)
 
     def _take(self) -> Broadcast | None:
         topic, header, data = self._queue.popleft()
         self._bytes -= len(data)
         if not self._queue:
-            self._behind = False
+            self._dropped_in_a_row = 0
         try:
             if header.event in CONTROL:
-                raise DecodeError(f"event {header.event!r} belongs to the protocol")
+                raise DecodeError(f"event {header.event!r} is reserved by the protocol")
             return Broadcast(topic, header.event, payloads.decode(header.codec, data))
         except DecodeError as error:
             fields = {"topic": topic, "broadcast": header.event}

@@ -1,4 +1,4 @@
-"""What the call `gateway.topics` asks and how a gateway answers (docs/protocol.md §2.4)."""
+"""The question of the call `gateway.topics` and a gateway's answer (docs/protocol.md §2.4)."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ from mesh.bus.decoding import decoder
 
 TOPICS = "gateway.topics"
 MAX_TOPICS = 1_000
-"""In one answer: with topics of the greatest length a quarter of what a bus message may be."""
+"""The most topics in one answer: if all have the maximum length, a quarter of the largest bus message."""
 
 
 class Question(msgspec.Struct, array_like=True):
-    """Topics that start with `prefix`, or only the topic of that name; those `limit` with most channels."""
+    """Topics that start with `prefix`, or only that one if `exact`; the `limit` with most channels."""
 
     prefix: str
     exact: bool
@@ -23,8 +23,8 @@ class TopicCounts(msgspec.Struct, array_like=True):
     """A gateway's answer.
 
     Attributes:
-        counts: (topic, number of channels joined to it), most first.
-        total: how many topics there are; more than `counts` has if it was cut.
+        counts: (topic, number of joined channels), in descending order of that number.
+        total: the number of topics; greater than the length of `counts` if that was truncated.
     """
 
     counts: list[tuple[str, int]]

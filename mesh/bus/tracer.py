@@ -1,4 +1,4 @@
-"""Asks all gateways what becomes of some messages: the asking side of `gateway.trace`."""
+"""Asks all gateways what happens to some messages: the calling side of `gateway.trace`."""
 
 import asyncio
 import secrets
@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mesh.bus import traces
-from mesh.bus.bus import Bus
+from mesh.app.pubsub import PubSub
+from mesh.bus import trace_call
 from mesh.bus.calls import Calls
-from mesh.bus.traces import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
+from mesh.bus.contract import Bus
+from mesh.bus.trace_call import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
 from mesh.errors import WireError
-from mesh.pubsub import PubSub
 
 ASK_SECONDS = 0.2
 Deliver = Callable[[Callable[[], object]], Awaitable[None]]
@@ -21,10 +21,10 @@ class Tracer:
     """One trace.
 
     Args:
-        bus: where to publish.
-        calls: to the gateways.
-        gateways: their ids.
-        answer_seconds: each has for an answer; beyond it the others are believed alone.
+        bus: the bus on which to publish.
+        calls: sends the questions to the gateways.
+        gateways: the ids of the gateways.
+        answer_seconds: how long each gateway may take to answer; after that its answer is left out.
     """
 
     def __init__(self, bus: Bus, calls: Calls, gateways: list[str], answer_seconds: float) -> None:
@@ -41,11 +41,11 @@ class Tracer:
         """Watch, publish or wait, and ask until nothing waits any more or the time is over.
 
         Args:
-            topic: what to follow.
-            seconds: at most.
-            count: of messages.
-            publish: (event, payload), so often; None to wait for others' messages.
-            deliver: publishes and returns when a proxy has it.
+            topic: the topic to watch.
+            seconds: the longest time to watch.
+            count: the number of messages.
+            publish: (event, payload) to publish `count` times; None to wait for messages of others.
+            deliver: publishes a message and returns when a proxy has accepted it.
         """
         question = Question(self._name, topic, "", seconds + 2 * self._answer_seconds, MAX_MESSAGES)
         if publish is not None:
@@ -74,7 +74,7 @@ class Tracer:
         def publish() -> None:
             at = time.time()
             sequence = PubSub(self._bus).broadcast(topic, event, payload)
-            done.append(Published(self._bus.node, sequence, at, self._bus.publisher.proxy_of(topic)))
+            done.append(Published(self._bus.node, sequence, at, self._bus.paths.of_topic(topic)))
 
         await deliver(publish)
         return done[0]
@@ -86,8 +86,8 @@ class Tracer:
         if gateway in self._silent:
             return GatewaySeen(gateway, None)
         try:
-            data = await self._calls.call(gateway, TRACE, traces.encode(question), self._answer_seconds)
-            return GatewaySeen(gateway, traces.decode_seen(data))
+            data = await self._calls.call(gateway, TRACE, trace_call.encode(question), self._answer_seconds)
+            return GatewaySeen(gateway, trace_call.decode_seen(data))
         except (TimeoutError, WireError):
             self._silent.add(gateway)
             return GatewaySeen(gateway, None)

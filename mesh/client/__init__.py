@@ -1,4 +1,4 @@
-"""A client of Channelmesh, or of Phoenix: over WebSocket, or over plain ZeroMQ.
+"""A client for Channelmesh, over WebSocket or plain ZeroMQ, and for Phoenix, over WebSocket.
 
 async with Client("ws://localhost:4000/socket", params={"token": token}) as client:
     room = await client.join("room:lobby", {"name": "ana"})

@@ -1,4 +1,4 @@
-"""What a client's session decides: carried out by `mesh.client.driver`, in order."""
+"""The actions that a client's session returns; `mesh.client.driver` carries them out, in order."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -8,7 +8,7 @@ Why = Literal["timeout", "lost", "closed", "full"]
 
 
 class Connect(NamedTuple):
-    """Open a connection, instead of any before."""
+    """Open a connection, which replaces any earlier one."""
 
 
 class Disconnect(NamedTuple):
@@ -29,14 +29,14 @@ class Send(NamedTuple):
 
 
 class SendJoin(NamedTuple):
-    """Send a channel's join, with its parameters as they are now."""
+    """Send a channel's join, with its current parameters."""
 
     channel: ChannelState
     ref: str
 
 
 class Deliver(NamedTuple):
-    """A push or broadcast for the application."""
+    """Deliver a push or broadcast to the application."""
 
     channel: ChannelState
     event: str
@@ -44,7 +44,7 @@ class Deliver(NamedTuple):
 
 
 class Replied(NamedTuple):
-    """The reply to a push."""
+    """A push got its reply."""
 
     push: PushState
     status: str
@@ -52,7 +52,7 @@ class Replied(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A push gets no reply."""
+    """A push will get no reply."""
 
     push: PushState
     why: Why
@@ -79,7 +79,7 @@ class JoinTimedOut(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """A channel's state is another."""
+    """A channel's state has changed."""
 
     channel: ChannelState
     state: State

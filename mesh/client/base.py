@@ -11,11 +11,11 @@ await connector.aclose()
 from typing import Any, Protocol
 
 from mesh.errors import ConnectError
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 
 
 class ConnectionEnded(ConnectError):  # noqa: N818
-    """The connection is over; `code` is as of WebSocket, 1006 if it was cut."""
+    """The connection has ended; `code` is a WebSocket close code, 1006 if there was no close."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"the connection was closed: {code} {reason}".rstrip())
@@ -31,25 +31,25 @@ class Connection(Protocol):
     """One open connection."""
 
     async def send(self, frame: Frame) -> None:
-        """Returns when it has left this process, or nearly so. Raises ConnectionEnded."""
+        """Send a message; return when the kernel or ZeroMQ has it. Raises ConnectionEnded."""
 
     async def recv(self) -> Frame:
-        """The next message. Raises ConnectionEnded."""
+        """Return the next message. Raises ConnectionEnded."""
 
     async def close(self, code: int, reason: str) -> None:
-        """Say goodbye, and free everything; returns within a second or so."""
+        """Close the connection and release its resources, within about a second."""
 
 
 class Connector(Protocol):
     """Opens connections to one server."""
 
     async def connect(self, params: dict[str, Any]) -> Connection:
-        """Open one; cancelled, it leaves nothing behind.
+        """Open a connection. A cancelled call leaves no resources behind.
 
         Raises:
-            ConnectRefused: if the server answers and says no.
+            ConnectRefused: if the server refuses this client.
             ConnectError: if it does not answer.
         """
 
     async def aclose(self) -> None:
-        """Free what connections share."""
+        """Release what the connections share."""

@@ -1,56 +1,71 @@
-"""One channel, from its client's side: what `Client.join` gives."""
+"""The client's side of a channel: what `Client.join` returns."""
 
 import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
+from mesh.app.replies import NO_PAYLOAD, given
 from mesh.client import events
 from mesh.client.channel_state import ChannelState
 from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
-from mesh.replies import NO_PAYLOAD, given
 from mesh.telemetry import get_logger
 
-if TYPE_CHECKING:
-    from mesh.client.driver import Driver
-
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 Callback = Callable[[Any], object]
 OnState = Callable[[str, str], object]
 
 
 class Event(NamedTuple):
-    """A push or broadcast of the server."""
+    """A push or broadcast from the server."""
 
     event: str
     payload: Any
 
 
+class ChannelDriver(Protocol):
+    """What a channel may ask of the client that it belongs to."""
+
+    def join(self, channel: "ClientChannel") -> None:
+        """Begin to join `channel`, whose methods are told the result."""
+
+    async def push(
+        self, channel: "ClientChannel", event: str, payload: Any, timeout_seconds: float | None
+    ) -> Any:
+        """As `ClientChannel.push`."""
+
+    async def cast(self, channel: "ClientChannel", event: str, payload: Any) -> None:
+        """As `ClientChannel.cast`."""
+
+    def feed(self, event: events.Event) -> None:
+        """Let the session decide about an event, and carry out what it decides."""
+
+
 class ClientChannel:
-    """One topic.
+    """The client's side of a channel.
 
         room = await client.join("room:lobby", {"name": "ana"})
         reply = await room.push("new_msg", {"body": "hi"})
         async for event, payload in room:
             print(event, payload)
 
-    Callbacks are called in copies of the context (`contextvars`) in which the channel was made.
+    Callbacks run in copies of the context (`contextvars`) in which the channel was made.
 
-    Events with a callback (`on`) go to that; all others wait for the loop, `max_queued` at most: then the
-    oldest is dropped, counted in `dropped`, and logged.
+    Events with a callback (`on`) go to that callback. All others wait for the loop, at most `max_queued` of
+    them; beyond that the oldest is dropped, counted in `dropped`, and logged.
 
     Attributes:
-        topic: joined.
-        response: to the last join.
-        dropped: events that were not read in time.
+        topic: the channel's topic.
+        response: the response to the last successful join.
+        dropped: the number of events that were dropped because they were not read in time.
     """
 
     def __init__(
-        self, driver: "Driver", topic: str, params: Any, timeout_seconds: float, max_queued: int
+        self, driver: "ChannelDriver", topic: str, params: Any, timeout_seconds: float, max_queued: int
     ) -> None:
         self.topic = topic
         self.response: Any = None
@@ -71,22 +86,22 @@ class ClientChannel:
 
     @property
     def state(self) -> str:
-        """`joining`, `joined`, `errored` (it will be joined again by itself), `leaving` or `closed`."""
+        """`joining`, `joined`, `errored` (it will rejoin automatically), `leaving` or `closed`."""
         return self._core.state
 
     async def join(self) -> Any:
-        """Join; returns the response. Once only; callbacks set up before see everything.
+        """Join the channel and return the response. Call it once, after setting up callbacks.
 
-        From now on the channel is joined again by itself, after a crash and on a new connection, until it
-        is left or closed. If this first join fails, the channel is closed.
+        From now on the channel rejoins automatically, after a crash and on a new connection, until it is
+        left or closed. If this first join fails, the channel is closed.
 
         Raises:
-            JoinRefused: with the response.
+            JoinRefused: if the server refuses; it has the response.
             JoinTimeout: if no answer came in time.
-            ChannelClosed: if it was left, or joined before, or the client is closed.
+            ChannelClosed: if the channel was left or joined before, or the client is closed.
         """
         if self._used:
-            raise ChannelClosed(f"{self.topic!r} was joined before; make another with client.channel")
+            raise ChannelClosed(f"{self.topic!r} was already joined; make another one with client.channel")
         self._used = True
         loop = asyncio.get_running_loop()
         first = self._first = loop.create_future()
@@ -101,52 +116,52 @@ class ClientChannel:
     async def push(
         self, event: str, payload: Any = NO_PAYLOAD, timeout_seconds: float | None = None
     ) -> Any:
-        """Send an event and return the response of its reply, which must be ok.
+        """Send an event and return the response of its `ok` reply.
 
-        While the channel is not joined it waits, and the time starts anew when it is sent.
+        While the channel is not joined, the push waits; its time-out starts again when it is sent.
 
         Args:
-            event: of the push.
+            event: the event's name.
             payload: any JSON value, or bytes; `{}` if left out.
-            timeout_seconds: for the reply; by default the client's.
+            timeout_seconds: how long to wait for the reply; by default the client's time-out.
 
         Raises:
-            PushError: for a reply with another status; it has `status` and `response`.
+            PushError: if the reply has another status; it has `status` and `response`.
             PushTimeout: if no reply came in time, e.g. because the channel sends none: use `cast`.
-            PushLost: if channel or connection ended before the reply.
+            PushLost: if the channel or the connection ended before the reply.
             ChannelClosed: if the channel is left or closed.
-            BufferFull: if too many wait for the channel to be joined.
-            PayloadError: if the payload is neither.
+            BufferFull: if too many pushes wait for the channel to be joined.
+            PayloadError: if the payload is neither JSON nor bytes.
         """
         return await self._driver.push(self, event, given(payload), timeout_seconds)
 
     async def cast(self, event: str, payload: Any = NO_PAYLOAD) -> None:
-        """Send an event that gets no reply; returns when it is on its way, or waits to be sent.
+        """Send an event without waiting for a reply; return when it is queued.
 
         Raises:
             ChannelClosed: if the channel is left or closed.
-            BufferFull: if too many wait for the channel to be joined.
+            BufferFull: if too many pushes wait for the channel to be joined.
             PayloadError: if the payload is neither JSON nor bytes.
         """
         await self._driver.cast(self, event, given(payload))
 
     async def leave(self) -> None:
-        """Leave; returns when the server has answered, or after the time-out. The loop ends."""
+        """Leave; return when the server has answered, or after the time-out. The loop ends."""
         self._driver.feed(events.Leave(self._core))
         if self._over is not None:
             await asyncio.shield(self._over)
 
     def on(self, event: str, callback: Callback) -> Callable[[], None]:
-        """Call `callback(payload)` for each such event, in order; returns what takes it back.
+        """Call `callback(payload)` for each such event, in order; return a function that removes it.
 
-        What came before and nobody has read is given to it at once. An exception in it is logged.
+        Earlier events that have not been read are passed to it at once. Its exceptions are logged.
 
         Raises:
-            ChannelError: for a coroutine function: in the loop, `async for`, one may wait.
+            ChannelError: if it is a coroutine function; where you must wait, use `async for`.
         """
         if inspect.iscoroutinefunction(callback):
             raise ChannelError(
-                f"the callback of {event!r} is a coroutine function; where you must wait, use `async for`"
+                f"the callback of {event!r} is a coroutine function; to wait in a handler, use `async for`"
             )
         callbacks = self._callbacks.setdefault(event, [])
         callbacks.append(callback)
@@ -165,7 +180,7 @@ class ClientChannel:
         return off
 
     def on_state(self, callback: OnState) -> Callable[[], None]:
-        """Call `callback(state, reason)` whenever `state` changes; returns what takes it back."""
+        """Call `callback(state, reason)` whenever `state` changes; return a function that removes it."""
         self._state_callbacks.append(callback)
         return lambda: self._state_callbacks.remove(callback) if callback in self._state_callbacks else None
 
@@ -176,12 +191,12 @@ class ClientChannel:
         on_join: OnJoin | None = None,
         on_leave: OnLeave | None = None,
     ) -> Presence:
-        """Who is there: kept current as long as the channel lives.
+        """Return who is present, kept current while the channel exists.
 
         Args:
-            state: the event that says who is there.
-            diff: the event that says who came and went.
-            on_join: as `Presence.on_join`; given here it also hears of those who are there already.
+            state: the event with all presences.
+            diff: the event with joins and leaves.
+            on_join: as `Presence.on_join`; given here, it is also called for those already present.
             on_leave: as `Presence.on_leave`.
         """
         made = Presence()
@@ -211,7 +226,7 @@ class ClientChannel:
         return self._queue.popleft()
 
     async def __aenter__(self) -> Self:
-        """Join, unless it is; `leave` at the end."""
+        """Join if that has not been done; the block's end leaves."""
         if not self._used:
             await self.join()
         return self
@@ -219,7 +234,7 @@ class ClientChannel:
     async def __aexit__(self, *exception: object) -> None:
         await self.leave()
 
-    # From the driver
+    # Called by the driver
 
     def _join_params(self) -> Any:
         return self._context.copy().run(self._params) if callable(self._params) else self._params
@@ -233,7 +248,7 @@ class ClientChannel:
         if len(self._queue) >= self._max_queued:
             self._queue.popleft()
             self.dropped += 1
-            # Without a loop nobody misses them. The 1st, 2nd, 4th, 8th … is logged.
+            # Logged only if a loop reads events, and only the 1st, 2nd, 4th, 8th … one.
             if self._read and not self.dropped & (self.dropped - 1):
                 log.warning("events not read in time are dropped", topic=self.topic, dropped=self.dropped)
         self._queue.append(Event(event, payload))
@@ -266,5 +281,5 @@ class ClientChannel:
         context = self._context.copy()
         try:
             context.run(callback, *arguments)
-        except Exception as error:  # whatever it is, the other callbacks are not to blame
+        except Exception as error:  # of any kind; the other callbacks still run
             context.run(log.error, "a callback raised", topic=self.topic, callback=event, exc_info=error)

@@ -1,4 +1,4 @@
-"""What a client knows of one channel and of one push; `mesh.client.session` decides what they become."""
+"""The state of a client's channels and pushes; `mesh.client.session` decides how it changes."""
 
 from typing import Any, Literal
 
@@ -6,13 +6,13 @@ State = Literal["closed", "joining", "joined", "errored", "leaving"]
 
 
 class ChannelState:
-    """One channel.
+    """The state of one channel.
 
     Attributes:
-        topic: of the channel.
-        state: as in phoenix.js: closed, joining, joined, errored (it will be joined again), leaving.
-        join_ref: of the last join that was sent.
-        timeout: for joins, in seconds.
+        topic: the channel's topic.
+        state: as in phoenix.js: closed, joining, joined, errored (it will rejoin), leaving.
+        join_ref: the ref of the last join that was sent.
+        timeout: the time-out of joins and leaves, in seconds.
     """
 
     __slots__ = (
@@ -35,21 +35,21 @@ class ChannelState:
         self.leave_by: float | None = None
 
     def forget(self, push: "PushState") -> None:
-        """Nobody waits for this push any longer."""
+        """Remove a push that no caller waits for any longer."""
         push.due = None
         self.buffer.pop(push, None)
         if push.ref is not None:
             self.sent.pop(push.ref, None)
 
     def take_sent(self) -> list["PushState"]:
-        """The pushes that wait for their replies, which will not come."""
+        """Remove and return the pushes that wait for replies, because none will come."""
         lost, self.sent = list(self.sent.values()), {}
         for push in lost:
             push.due = None
         return lost
 
     def take_all(self) -> list["PushState"]:
-        """The same, and those that were not sent yet."""
+        """As `take_sent`, and also the pushes that were not sent yet."""
         waiting, self.buffer = list(self.buffer), {}
         for push in waiting:
             push.due = None
@@ -57,7 +57,7 @@ class ChannelState:
 
 
 class PushState:
-    """One push; with `wants_reply` False nobody waits for the reply."""
+    """The state of one push; if `wants_reply` is False, no caller waits for the reply."""
 
     __slots__ = ("channel", "due", "event", "payload", "ref", "timeout", "wants_reply")
 

@@ -1,4 +1,4 @@
-"""`Client`: one connection that carries any number of channels and comes back by itself."""
+"""`Client`: one connection with any number of channels, which reconnects automatically."""
 
 import ssl as ssl_module
 from collections.abc import Callable, Mapping
@@ -11,45 +11,47 @@ from mesh.client.driver import Driver
 from mesh.client.options import Options
 from mesh.client.params import value_of
 from mesh.errors import SettingsError
-from mesh.messages import check_name
+from mesh.protocol.messages import check_name
 from mesh.telemetry import log_to_logging
 
 MAX_MESSAGE_BYTES = 16_000_000
 
 
 class Client:
-    """A client of Channelmesh, or of Phoenix.
+    """A client for Channelmesh or Phoenix.
 
         async with Client("ws://localhost:4000/socket", params={"token": token}) as client:
             room = await client.join("room:lobby")
 
-    Entering connects. From then on a lost connection is opened again, and its channels are joined again,
-    until the block ends.
+    Entering the block connects. Until the block ends, a lost connection is opened again and its channels
+    rejoin.
 
     Args:
         address: `ws://` or `wss://` with the mount's path, or a gateway's `zeromq.bind`: `tcp://`, `ipc://`.
-        path: of the mount, over ZeroMQ.
-        params: for the application's `connect`; or a function, perhaps a coroutine function, which is asked
-            for each connection.
-        format: `"json"`, or `"msgpack"` (not to Phoenix).
-        auth_token: or a function as for `params`; sent as phoenix.js does, to mounts with `auth_token`.
-            Not over ZeroMQ.
-        headers: of the WebSocket's request.
-        ssl: for `wss://`, by default the system's certificates.
+        path: the mount's path, for ZeroMQ.
+        params: the parameters for the application's `connect`, or a function or coroutine function that
+            returns them for each connection.
+        format: `"json"`, or `"msgpack"` (not with Phoenix).
+        auth_token: the token, or a function as for `params`; sent as phoenix.js does, to mounts with
+            `auth_token`. Not over ZeroMQ.
+        headers: the headers of the WebSocket request.
+        ssl: the TLS context for `wss://`; by default one with the system's certificates.
         server_key: the gateway's CURVE key, 40 characters of Z85.
-        public_key: this client's own CURVE key pair, by default a new one.
-        secret_key: the other half.
-        timeout_seconds: for the answer to a join, a push, a leave.
-        connect_timeout_seconds: for a connection to open.
-        heartbeat_seconds: between heartbeats; one unanswered for as long ends the connection.
-        reconnect_seconds: before each try to connect again; the last is repeated. By default phoenix.js's.
-        rejoin_seconds: before each try to join again after a crash or a refusal; the last is repeated.
-        max_queued: events that wait to be read in one channel.
-        max_buffered: pushes that wait for one channel to be joined.
-        wait_for_server: enter even if the server cannot be reached yet, as soon as it can.
+        public_key: the public half of this client's own CURVE key pair; by default a new pair.
+        secret_key: the secret half.
+        timeout_seconds: how long to wait for the answer to a join, a push or a leave.
+        connect_timeout_seconds: how long to wait for a connection to open.
+        heartbeat_seconds: the interval of heartbeats; one unanswered for that long ends the connection.
+        reconnect_seconds: the delay before each attempt to reconnect; the last is repeated. The default is
+            that of phoenix.js.
+        rejoin_seconds: the delay before each attempt to rejoin after a crash or a refusal; the last is
+            repeated.
+        max_queued: the most events that wait to be read in one channel.
+        max_buffered: the most pushes that wait for one channel to be joined.
+        wait_for_server: whether entering waits for a server that cannot be reached yet.
 
     Raises:
-        SettingsError: for an address, a key or an option that cannot be used.
+        SettingsError: for an invalid address, key or option.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Client:
     ) -> None:
         if format not in ("json", "msgpack"):
             raise SettingsError(f"format {format!r} is unknown; want 'json' or 'msgpack'")
-        self.address = address.partition("?")[0]  # what follows may be secret
+        self.address = address.partition("?")[0]  # the query may contain secrets
         self._options = Options(
             timeout_seconds=timeout_seconds,
             heartbeat_seconds=heartbeat_seconds,
@@ -105,7 +107,7 @@ class Client:
         """Connect.
 
         Raises:
-            ConnectRefused: if the server does not let this client in.
+            ConnectRefused: if the server refuses this client.
             ConnectError: if it cannot be reached (see `wait_for_server`), or the client was used before.
         """
         log_to_logging()
@@ -116,7 +118,7 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all channels and the connection; what was sent before has ten seconds to leave first."""
+        """Close all channels and the connection, after up to 10 seconds to send what is queued."""
         await self._driver.aclose()
 
     @property
@@ -125,33 +127,33 @@ class Client:
         return self._driver.connected
 
     def on_open(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call back whenever a connection has opened; returns what takes it back."""
+        """Call `callback()` whenever a connection has opened; return a function that removes it."""
         return self._driver.hooks.add("open", callback)
 
     def on_close(self, callback: Callable[[int, str], object]) -> Callable[[], None]:
-        """Call `callback(code, reason)` whenever an open connection has ended; 1006 if it was cut."""
+        """Call `callback(code, reason)` when an open connection has ended; 1006 means without a close."""
         return self._driver.hooks.add("close", callback)
 
     def on_error(self, callback: Callable[[Exception], object]) -> Callable[[], None]:
-        """Call `callback(error)` whenever a try to connect or to join again fails; it goes on trying."""
+        """Call `callback(error)` whenever an attempt to connect or rejoin fails; it will be repeated."""
         return self._driver.hooks.add("error", callback)
 
     # Channels
 
     def channel(self, topic: str, params: Any = None, *, max_queued: int | None = None) -> ClientChannel:
-        """A channel that is not joined yet: to set up callbacks before `join`.
+        """Return a channel that is not joined yet, so that callbacks can be set up before `join`.
 
         Args:
-            topic: of the channel.
-            params: for the channel's `join`; or a function, which is asked at every join.
-            max_queued: events that wait to be read; by default the client's.
+            topic: the channel's topic.
+            params: the parameters for the channel's `join`, or a function that returns them for each join.
+            max_queued: the most events that wait to be read; by default the client's limit.
         """
         check_name(topic, "topic")
         queued = self._max_queued if max_queued is None else max_queued
         return ClientChannel(self._driver, topic, params, self._options.timeout_seconds, queued)
 
     async def join(self, topic: str, params: Any = None, *, max_queued: int | None = None) -> ClientChannel:
-        """Join a channel; `channel` says what the arguments mean, `ClientChannel.join` what it raises."""
+        """Join a channel. See `channel` for the arguments and `ClientChannel.join` for the exceptions."""
         channel = self.channel(topic, params, max_queued=max_queued)
         await channel.join()
         return channel

@@ -1,4 +1,4 @@
-"""Which transport an address asks for."""
+"""Chooses the transport for an address."""
 
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,10 +29,10 @@ def make_connector(
     timeout_seconds: float,
     max_message_bytes: int,
 ) -> Connector:
-    """The connector of an address.
+    """Return the connector for an address.
 
     Raises:
-        SettingsError: if the address cannot be used, or an option not with it.
+        SettingsError: if the address is invalid, or an option does not apply to it.
     """
     scheme, separator, _ = address.partition("://")
     if separator and scheme in ("ws", "wss"):
@@ -52,7 +52,7 @@ def make_connector(
 
 
 async def _no_token() -> None:
-    """Without an auth_token."""
+    """Return no token."""
 
 
 def _check_url(address: str) -> None:
@@ -68,7 +68,7 @@ def _check_url(address: str) -> None:
 def _require_none(where: str, **options: object) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise SettingsError(f"{', '.join(given)}: there is no such thing {where}")
+        raise SettingsError(f"{', '.join(given)}: not available {where}")
 
 
 def _curve(server_key: str | None, public_key: str | None, secret_key: str | None) -> ClientCurve | None:
@@ -76,7 +76,7 @@ def _curve(server_key: str | None, public_key: str | None, secret_key: str | Non
         _require_none("without a server_key", public_key=public_key, secret_key=secret_key)
         return None
     if (public_key is None) is not (secret_key is None):
-        raise SettingsError("public_key and secret_key are a pair: give both, or none for a new pair")
+        raise SettingsError("public_key and secret_key are a pair: give both, or neither for a new pair")
     if public_key is None or secret_key is None:
         public, secret = zmq.curve_keypair()
     else:

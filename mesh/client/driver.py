@@ -1,4 +1,4 @@
-"""Carries out what `mesh.client.session` decides: the only file that holds session, link and channels."""
+"""Carries out what `mesh.client.session` decides. Only this file holds session, link and channels."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,26 +16,26 @@ from mesh.client.params import connect_params
 from mesh.client.pushes import Pushes
 from mesh.client.session import Session
 from mesh.errors import ChannelClosed, ConnectError, DecodeError, JoinRefused, JoinTimeout, MeshError
-from mesh.messages import JOIN
-from mesh.serializers.base import Frame
+from mesh.protocol.messages import JOIN
+from mesh.protocol.serializers.base import Frame
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 FLUSH_SECONDS = 10.0
-"""What was sent before the client is closed has this long to leave."""
+"""How long closing the client waits for queued messages to be sent."""
 
 
 class Driver:
-    """What a `Client` does behind its methods.
+    """Implements the methods of `Client`.
 
     Args:
-        address: of the server, for the log.
-        connector: opens connections to it.
-        options: of the session.
-        format: what messages are made of.
-        params: for the application's `connect`, or a function that returns them.
-        wait_for_server: whether a first connection that cannot be opened is tried again.
+        address: the server's address, for log lines.
+        connector: opens connections to the server.
+        options: the session's options.
+        format: the format of messages.
+        params: the parameters for the application's `connect`, or a function that returns them.
+        wait_for_server: whether to try again if the first connection cannot be opened.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Driver:
         if self._first is not None:
             raise ConnectError("this client was used before; make another one")
         self._loop = asyncio.get_running_loop()
-        # A later push or leave may come from another task: none of what follows runs in its context.
+        # Later pushes and leaves may come from other tasks; what they start must not run in their contexts.
         self._context = self.hooks.context = copy_context()
         self._first = self._loop.create_future()
         self.feed(events.Start())
@@ -80,7 +80,7 @@ class Driver:
             raise
 
     async def aclose(self) -> None:
-        """Close all channels and the connection; what was sent before leaves first."""
+        """Close all channels and the connection, after sending what is queued."""
         if self._over:
             return
         if self._link is not None:
@@ -89,7 +89,7 @@ class Driver:
         self.feed(events.Stop())
         if self._timer is not None:
             self._timer.cancel()
-        # Cancelled or not, everything has been ended.
+        # Everything is ended even if this call is cancelled.
         await asyncio.shield(asyncio.ensure_future(self._finish()))
 
     async def _finish(self) -> None:
@@ -105,7 +105,7 @@ class Driver:
     # For channels
 
     def join(self, channel: ClientChannel) -> None:
-        """Begin to join it; what comes of it is told to the channel."""
+        """Begin to join a channel, which is told the result."""
         self._require_open(channel.topic)
         self._channels[channel._core] = channel
         self.feed(events.Join(channel._core))
@@ -152,14 +152,14 @@ class Driver:
             raise ChannelClosed(f"{topic!r}: the client is not open; use it in `async with Client(…)`")
 
     async def _room(self) -> None:
-        """Wait until the server has read enough of what was sent."""
+        """Wait while too much is unsent."""
         if self._link is not None:
             await self._link.room()
 
     # Events in, actions out
 
     def feed(self, event: events.Event) -> None:
-        """Something happened; nothing follows from it before `start`."""
+        """Handle an event and carry out the session's actions; no effect before `start`."""
         if self._first is None:
             return
         for action in self._session.handle(event, self._loop.time()):
@@ -202,7 +202,7 @@ class Driver:
             params = self._channels[core]._join_params()
             message = actions.Send(ref, ref, core.topic, JOIN, {} if params is None else params)
             self._send(message)
-        except Exception as error:  # of the application's function, whatever it is
+        except Exception as error:  # of any kind, raised by the application's function
             self._not_joined(core, error, "the parameters of a join cannot be sent; trying again")
 
     def _deliver(self, action: actions.Deliver) -> None:
@@ -243,17 +243,17 @@ class Driver:
             del self._channels[action.channel]
         channel._changed(action.state, action.reason)
 
-    # From the link
+    # Called by the link
 
     def opened(self) -> None:
-        """It is open."""
+        """The connection is open."""
         self.feed(events.Opened())
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
         self.hooks.tell("open")
 
     def not_opened(self, error: Exception) -> None:
-        """It could not be opened."""
+        """The connection could not be opened."""
         first = self._first
         unreachable = isinstance(error, ConnectError)
         if first is not None and not first.done() and not (unreachable and self._wait_for_server):
@@ -264,18 +264,18 @@ class Driver:
         self.feed(events.Closed(str(error)))
 
     def ended(self, ended: ConnectionEnded) -> None:
-        """It is over."""
+        """The connection has ended."""
         log.info("connection closed", address=self._address, code=ended.code, reason=ended.reason)
         self._link = None
         self.feed(events.Closed(str(ended)))
         self.hooks.tell("close", ended.code, ended.reason)
 
     def received(self, frame: Frame) -> None:
-        """A message came."""
+        """A message has arrived."""
         try:
             message = wire.decode(self._format, frame)
         except DecodeError as error:
-            log.warning("a message of the server cannot be read", address=self._address, reason=str(error))
+            log.warning("a server's message cannot be decoded", address=self._address, reason=str(error))
             return
         self.feed(message)
 

@@ -1,4 +1,4 @@
-"""What happens to a client: fed to its session, which answers with actions."""
+"""The events of a client, which its session turns into actions."""
 
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ class Opened(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """It ended, or could not be opened."""
+    """The connection ended, or could not be opened."""
 
     reason: str
 
 
 class Received(NamedTuple):
-    """A message came."""
+    """A message has arrived."""
 
     join_ref: Any
     ref: Any
@@ -48,13 +48,13 @@ class Push(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """Nobody waits for this push any longer; unsent, it is not sent."""
+    """No caller waits for this push any longer; if it is unsent, it is not sent."""
 
     push: PushState
 
 
 class Stop(NamedTuple):
-    """Close everything, for good."""
+    """Close the connection and all channels permanently."""
 
 
 class Tick(NamedTuple):

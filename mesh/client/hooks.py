@@ -1,4 +1,4 @@
-"""What an application wants to be told of a connection: `Client.on_open`, `on_close`, `on_error`."""
+"""An application's callbacks for a connection: `Client.on_open`, `on_close`, `on_error`."""
 
 from collections.abc import Callable
 from contextvars import Context
@@ -6,16 +6,16 @@ from typing import Any, Literal
 
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 Name = Literal["open", "close", "error"]
 
 
 class Hooks:
-    """Callbacks; an exception in one is logged.
+    """The callbacks of one client; their exceptions are logged.
 
     Attributes:
-        context: of the code that opened the client; each call runs in a copy.
+        context: the context of the code that opened the client; each call runs in a copy.
     """
 
     def __init__(self) -> None:
@@ -23,16 +23,16 @@ class Hooks:
         self._callbacks: dict[Name, list[Callable[..., object]]] = {"open": [], "close": [], "error": []}
 
     def add(self, name: Name, callback: Callable[..., object]) -> Callable[[], None]:
-        """Call back from now on; returns what takes it back."""
+        """Add a callback; return a function that removes it."""
         callbacks = self._callbacks[name]
         callbacks.append(callback)
         return lambda: callbacks.remove(callback) if callback in callbacks else None
 
     def tell(self, name: Name, *arguments: Any) -> None:
-        """Call all back."""
+        """Call all callbacks of this name."""
         for callback in list(self._callbacks[name]):
             context = self.context.copy()
             try:
                 context.run(callback, *arguments)
-            except Exception as error:  # whatever it is, the client is not to blame
+            except Exception as error:  # of any kind; the client continues
                 context.run(log.error, "a callback raised", callback=f"on_{name}", exc_info=error)

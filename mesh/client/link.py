@@ -1,4 +1,4 @@
-"""One connection of a client, from the try to open it to its end: a task of its own."""
+"""One connection of a client, from the attempt to open it to its end, in its own task."""
 
 import asyncio
 from collections import deque
@@ -7,42 +7,42 @@ from contextvars import Context
 from typing import Protocol
 
 from mesh.client.base import Connection, ConnectionEnded
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 MAX_UNSENT_BYTES = 1_000_000
-"""Above that `push` and `cast` wait until the server has read some."""
+"""Above this, `push` and `cast` wait until some of it is sent."""
 
 
 class Owner(Protocol):
-    """Hears what becomes of a link, until it hangs up."""
+    """Is told what happens to a link, until it calls `hang_up`."""
 
     def opened(self) -> None:
-        """It is open."""
+        """The connection is open."""
 
     def not_opened(self, error: Exception) -> None:
-        """It could not be opened: the last that is heard of it."""
+        """The connection could not be opened. This is the last call."""
 
     def received(self, frame: Frame) -> None:
-        """A message came."""
+        """A message has arrived."""
 
     def ended(self, ended: ConnectionEnded) -> None:
-        """It is over: the last that is heard of it."""
+        """The connection has ended. This is the last call."""
 
 
 class Link:
     """One connection.
 
     Args:
-        owner: hears of it.
-        connect: opens it.
-        context: it runs in this one.
+        owner: is told what happens.
+        connect: opens the connection.
+        context: the context of the link's task.
 
     Attributes:
-        opened: whether it ever was open.
-        task: runs it.
+        opened: whether the connection was ever open.
+        task: the task that runs the link.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Link:
         self.task = loop.create_task(self._run(), name="mesh.client connection", context=context)
 
     async def _run(self) -> None:
-        """Open it, carry messages, close it."""
+        """Open the connection, transfer messages, close it."""
         try:
             connection = await self._connect()
-        except Exception as error:  # also of the application's functions, whatever it is
+        except Exception as error:  # of any kind, including those of the application's functions
             if not self._over:
                 self._over = True
                 self._owner.not_opened(error)
@@ -110,7 +110,7 @@ class Link:
             await self._more.wait()
 
     def send(self, frame: Frame) -> None:
-        """Send soon."""
+        """Queue a message."""
         self._outbox.append(frame)
         self._unsent_bytes += len(frame.data)
         self._more.set()
@@ -122,17 +122,17 @@ class Link:
             await self._less.wait()
 
     async def flush(self, seconds: float) -> None:
-        """Wait until all is sent, so long at most."""
+        """Wait until everything is sent, at most this many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 while self._outbox and self.opened and not self._over:
                     self._less.clear()
                     await self._less.wait()
         except TimeoutError:
-            log.warning("closed before all was sent", unsent_bytes=self._unsent_bytes)
+            log.warning("connection closed before all was sent", unsent_bytes=self._unsent_bytes)
 
     def hang_up(self, code: int, reason: str) -> None:
-        """End it; nothing more is heard of it."""
+        """End the connection; the owner is told nothing more."""
         self._over = True
         self._goodbye = (code, reason)
         self._less.set()

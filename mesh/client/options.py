@@ -1,4 +1,4 @@
-"""How long a client waits, how often it tries again, how much may wait."""
+"""A client's time-outs, retry delays and limits."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ class Options:
     """Times in seconds; the defaults are those of phoenix.js.
 
     Attributes:
-        timeout_seconds: for the answer to a join, a push or a leave.
-        heartbeat_seconds: between heartbeats; one without an answer for as long ends the connection.
-        reconnect_seconds: before each try to connect again; the last is repeated.
-        rejoin_seconds: before each try to join again; the last is repeated.
-        max_buffered: pushes that wait for one channel to be joined.
+        timeout_seconds: how long to wait for the answer to a join, a push or a leave.
+        heartbeat_seconds: the interval of heartbeats; one unanswered for that long ends the connection.
+        reconnect_seconds: the delay before each attempt to reconnect; the last is repeated.
+        rejoin_seconds: the delay before each attempt to rejoin; the last is repeated.
+        max_buffered: the most pushes that wait for one channel to be joined.
     """
 
     timeout_seconds: float = 10.0
@@ -30,9 +30,9 @@ class Options:
         for name in ("reconnect_seconds", "rejoin_seconds"):
             steps = getattr(self, name)
             if not steps or any(not step >= 0 for step in steps):
-                raise SettingsError(f"{name} is {steps!r}; want one or more waits of at least 0 seconds")
+                raise SettingsError(f"{name} is {steps!r}; want one or more delays of at least 0 seconds")
 
 
 def step(steps: tuple[float, ...], tries: int) -> float:
-    """How long to wait before the try of that number, from 1."""
+    """Return the delay before an attempt; `tries` counts from 1."""
     return steps[min(tries, len(steps)) - 1]

@@ -1,4 +1,4 @@
-"""The parameters of a connection: what the application gives, and what the protocol adds."""
+"""The parameters of a connection: the application's, and those that the protocol adds."""
 
 import inspect
 from typing import Any
@@ -11,10 +11,10 @@ VSN = "2.0.0"
 
 
 async def connect_params(given: Any, format: Format) -> dict[str, Any]:
-    """For the next connection; `given` is a dict, None, or a function that returns one of them.
+    """Return the parameters of the next connection; `given` is a dict, None, or a function returning one.
 
     Raises:
-        SettingsError: if it is anything else, or holds what cannot be sent as text.
+        SettingsError: if it is anything else, or contains what cannot be sent as text.
     """
     params = await value_of(given)
     if params is None:
@@ -26,6 +26,6 @@ async def connect_params(given: Any, format: Format) -> dict[str, Any]:
 
 
 async def value_of(given: Any) -> Any:
-    """A value, or what a function or a coroutine function returns."""
+    """Return a value, or the result of a function or coroutine function."""
     value = given() if callable(given) else given
     return await value if inspect.isawaitable(value) else value

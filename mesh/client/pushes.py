@@ -1,4 +1,4 @@
-"""Pushes whose callers wait: each gets the response of its reply, or an error."""
+"""The pushes whose callers wait: each gets the response of its reply, or an error."""
 
 import asyncio
 from typing import Any
@@ -8,17 +8,17 @@ from mesh.client.channel_state import PushState
 from mesh.errors import BufferFull, ChannelClosed, ClientError, PushError, PushLost, PushTimeout
 from mesh.telemetry import get_logger
 
-log = get_logger("mesh.client")
+log = get_logger(__name__)
 
 
 class Pushes:
-    """Those of one client.
+    """The waiting pushes of one client.
 
     Args:
-        max_buffered: of its options, for an error.
+        max_buffered: the client's option, for an error message.
 
     Attributes:
-        waiting: who waits for what.
+        waiting: the future of each push.
     """
 
     def __init__(self, max_buffered: int) -> None:
@@ -26,16 +26,16 @@ class Pushes:
         self._max_buffered = max_buffered
 
     def add(self, push: PushState) -> asyncio.Future[Any]:
-        """What becomes of it; `remove` it afterwards."""
+        """Return a future of a push's result; `remove` the push afterwards."""
         waiting = self.waiting[push] = asyncio.get_running_loop().create_future()
         return waiting
 
     def remove(self, push: PushState) -> None:
-        """Nobody waits any longer."""
+        """Remove a push that no caller waits for any longer."""
         self.waiting.pop(push, None)
 
     def replied(self, action: actions.Replied) -> None:
-        """A reply came."""
+        """Set the result of a push that got its reply."""
         push, status, response = action
         waiting = self.waiting.get(push)
         if waiting is None or waiting.done():
@@ -46,7 +46,7 @@ class Pushes:
             waiting.set_exception(PushError(push.channel.topic, push.event, status, response))
 
     def failed(self, action: actions.Failed) -> None:
-        """No reply will come."""
+        """Set the error of a push that will get no reply; log it if no caller waits."""
         push, why = action
         waiting = self.waiting.get(push)
         if waiting is None:

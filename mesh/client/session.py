@@ -1,9 +1,11 @@
 """One client's connection and channels: every protocol decision, without I/O.
 
-`mesh.client.driver` feeds what happens, with the time, and carries out the actions returned, in order;
-it feeds a Tick when `deadline` is reached. Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js.
-Two things differ: a push whose channel or connection ended before its reply fails at once (PushLost)
-instead of by its time-out, and a first join that fails closes its channel instead of being tried again.
+`mesh.client.driver` passes events (events.py) and the time to `handle` and carries out the actions returned
+(actions.py), in order; at `deadline` it passes a Tick. A connection that ends is opened again, after
+increasing delays, until Stop; one on which a heartbeat is not answered in time is closed. A channel whose
+connection has ended, or that has crashed, is errored and rejoins; pushes wait meanwhile.
+Source: phoenix.js 1.8 socket.js, channel.js, push.js, timer.js, with two differences: a push whose channel
+ends before its reply fails at once (PushLost), and a first join that fails closes its channel.
 """
 
 from collections.abc import Callable
@@ -28,11 +30,11 @@ from mesh.client.actions import (
 from mesh.client.channel_state import ChannelState, PushState
 from mesh.client.options import Options, step
 from mesh.client.timers import Timers
-from mesh.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, LEAVE, REPLY
+from mesh.protocol.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, LEAVE, REPLY
 
 
 class Session:
-    """What one client knows.
+    """The protocol state of one client.
 
     Attributes:
         connected: whether the connection is open.
@@ -53,12 +55,12 @@ class Session:
         self._arm = self._timers.arm
 
     def handle(self, event: events.Event, now: float) -> list[Action]:
-        """What follows from `event`, which happened at `now`, in seconds of any clock."""
+        """Return the actions for `event`, which happened at `now`, in seconds of any clock."""
         return _HANDLERS[type(event)](self, event, now)
 
     @property
     def deadline(self) -> float | None:
-        """When the next Tick is due."""
+        """When the next Tick is due, or None."""
         return self._timers.next
 
     def _tick(self, _event: events.Tick, now: float) -> list[Action]:
@@ -168,7 +170,7 @@ class Session:
         return Send(channel.join_ref, self._ref(), channel.topic, LEAVE, {})
 
     def _error(self, channel: ChannelState, reason: str, now: float) -> list[Action]:
-        """The channel crashed, or its connection ended: it will be joined again."""
+        """Handle a crash of the channel or the end of its connection: it will rejoin."""
         if channel.state in ("closed", "errored"):
             return []
         if channel.state == "leaving":
@@ -252,7 +254,7 @@ class Session:
             return []
         actions: list[Action] = []
         for channel in list(self._channels.get(message.topic, ())):
-            # phoenix.js: isMember. What carries an older join_ref is for a channel that is gone.
+            # phoenix.js: isMember. A message with another join_ref is for a channel that has ended.
             if message.join_ref is None or message.join_ref == channel.join_ref:
                 handle = _MESSAGES.get(message.event, Session._delivered)
                 actions += handle(self, channel, message, now)

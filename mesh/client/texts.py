@@ -1,7 +1,7 @@
-"""Parameters of a connection as texts, as phoenix.js writes them into a query string. Pure.
+"""Converts a connection's parameters to strings, as phoenix.js writes them into a query string. Pure.
 
-Source: phoenix.js, Ajax.serialize, and how JavaScript writes a boolean and a number. The server gets the
-same from every client and over every transport: texts, in dicts. A list is a dict with positions as keys.
+Source: phoenix.js, Ajax.serialize, and how JavaScript writes booleans and numbers. So the server receives
+the same from every client and transport: strings in nested dicts. A list becomes a dict keyed by position.
 """
 
 import os
@@ -16,25 +16,25 @@ from mesh.errors import SettingsError
 
 _WORDS = {True: "true", False: "false"}
 _UNESCAPED = "!*'()"
-"""What encodeURIComponent leaves as it is, beside letters, digits and -_.~"""
+"""Characters that encodeURIComponent leaves unescaped, besides letters, digits and -_.~"""
 MAX_DEPTH = 32
-"""As deep as a gateway reads a query string."""
+"""The depth to which a gateway reads a query string."""
 
 Texts = dict[str, Any]
-"""Of texts, and of such dicts."""
+"""Its values are strings, or dicts of the same kind."""
 
 
 def texts(params: dict[Any, Any]) -> Texts:
-    """`params` with texts for all values; what is None, or an empty dict or list, is left out.
+    """Return `params` with all values as strings; None, empty dicts and empty lists are left out.
 
     Raises:
-        SettingsError: for bytes, and for anything else that is no text.
+        SettingsError: for bytes and other values that have no string form, and beyond 32 levels.
     """
     return _inner(params, "params", 0)
 
 
 def query(params: dict[Any, Any]) -> str:
-    """`params` as a query string: `{"a": {"b": 1}}` is `a[b]=1`, with the brackets escaped."""
+    """Return `params` as a query string: `{"a": {"b": 1}}` becomes `a[b]=1`, with escaped brackets."""
     return "&".join(
         f"{quote(name, safe=_UNESCAPED)}={quote(text, safe=_UNESCAPED)}"
         for name, text in _pairs(texts(params), "")
@@ -51,7 +51,7 @@ def _pairs(params: Texts, parent: str) -> list[tuple[str, str]]:
 
 def _inner(values: dict[Any, Any], name: str, depth: int) -> Texts:
     if depth >= MAX_DEPTH:
-        raise SettingsError(f"params are nested more than {MAX_DEPTH} deep; a gateway reads no more")
+        raise SettingsError(f"params are nested more than {MAX_DEPTH} levels deep, which gateways reject")
     found: Texts = {}
     for key, value in values.items():
         text = "null" if key is None else _text(key, f"a key of {name}")
@@ -82,12 +82,12 @@ def _text(value: Any, name: str) -> str:
         return value.isoformat()
     if isinstance(value, os.PathLike):
         return str(value)
-    way_out = "decode them, or encode them as base64" if isinstance(value, bytes) else "make a text of it"
-    raise SettingsError(f"{name} is of type {type(value).__name__}, which is no text: {way_out}")
+    way_out = "decode them, or encode them as base64" if isinstance(value, bytes) else "convert it to text"
+    raise SettingsError(f"{name} is of type {type(value).__name__}, which has no string form: {way_out}")
 
 
 def _number(value: float) -> str:
-    """Source: ECMA-262, Number::toString."""
+    """Write a number as JavaScript does. Source: ECMA-262, Number::toString."""
     if value != value:
         return "NaN"
     if value in (float("inf"), float("-inf")):
@@ -97,7 +97,7 @@ def _number(value: float) -> str:
     if digits == (0,):
         return "0"
     figures = "".join(map(str, digits))
-    point = len(figures) + exponent  # where it stands, from the left
+    point = len(figures) + exponent  # its position, from the left
     if len(figures) <= point <= 21:
         text = figures + "0" * (point - len(figures))
     elif 0 < point <= 21:

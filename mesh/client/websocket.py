@@ -1,4 +1,4 @@
-"""A client's connection over WebSocket, by Tornado: the only file of `mesh` that knows it."""
+"""A client's connection over WebSocket, with Tornado, which no other file of `mesh` imports."""
 
 import asyncio
 import base64
@@ -15,25 +15,25 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, W
 from mesh.client.base import CUT, ConnectionEnded
 from mesh.client.texts import query
 from mesh.errors import ConnectError, ConnectRefused
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 
 BEARER = "base64url.bearer.phx."
 CLOSE_SECONDS = 1.0
-"""The server has this long to answer our close."""
+"""How long to wait for the server's answer to our close."""
 TIMED_OUT = 599
-"""What Tornado calls the status of a server that did not answer in time."""
+"""Tornado's status for a server that did not answer in time."""
 
 
 class WebSocketConnector:
     """Opens WebSockets to one mount.
 
     Args:
-        address: of the mount, e.g. `ws://localhost:4000/socket`.
-        headers: of the request.
-        ssl: for `wss://`; by default the system's certificates.
-        auth_token: asked for each connection; sent as a sub-protocol, as phoenix.js does.
-        timeout_seconds: for the connection to open.
-        max_message_bytes: a longer message of the server closes the connection.
+        address: the mount's address, e.g. `ws://localhost:4000/socket`.
+        headers: the headers of the request.
+        ssl: the TLS context for `wss://`; by default one with the system's certificates.
+        auth_token: returns the token for each connection; it is sent as a sub-protocol, as phoenix.js does.
+        timeout_seconds: how long to wait for the connection to open.
+        max_message_bytes: a longer message from the server closes the connection.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class WebSocketConnector:
         max_message_bytes: int,
     ) -> None:
         self._address = address
-        self._where = address.partition("?")[0]  # what follows may be secret
+        self._where = address.partition("?")[0]  # the query may contain secrets
         self._headers = dict(headers)
         self._ssl = ssl or (ssl_module.create_default_context() if address.startswith("wss:") else None)
         self._auth_token = auth_token
@@ -54,7 +54,7 @@ class WebSocketConnector:
         self._max_message_bytes = max_message_bytes
 
     async def connect(self, params: dict[str, Any]) -> "WebSocketConnection":
-        """Open one."""
+        """Open a WebSocket. Raises ConnectRefused, ConnectError."""
         token = await self._auth_token()
         protocols = None if token is None else ["phoenix", bearer(token)]
         request = HTTPRequest(
@@ -68,7 +68,7 @@ class WebSocketConnector:
             decompress_response=False,
             allow_nonstandard_methods=False,
         )
-        # Not `websocket_connect`: it would go on connecting after a cancellation, out of reach.
+        # Not `websocket_connect`: after a cancellation it would continue to connect, out of our control.
         before = asyncio.all_tasks()
         websocket = WebSocketClientConnection(
             request, max_message_size=self._max_message_bytes, subprotocols=protocols
@@ -90,7 +90,7 @@ class WebSocketConnector:
             raise
 
     async def aclose(self) -> None:
-        """Nothing is shared."""
+        """No effect: connections share nothing."""
 
 
 class WebSocketConnection:
@@ -104,7 +104,7 @@ class WebSocketConnection:
         self._stream = protocol.stream
 
     async def send(self, frame: Frame) -> None:
-        """Returns when the kernel has it."""
+        """Send a message; return when the kernel has it. Raises ConnectionEnded."""
         try:
             await self._websocket.write_message(
                 frame.data if frame.binary else frame.data.decode(), binary=frame.binary
@@ -113,7 +113,7 @@ class WebSocketConnection:
             raise self._ended() from None
 
     async def recv(self) -> Frame:
-        """The next message."""
+        """Return the next message. Raises ConnectionEnded."""
         message = await self._websocket.read_message()
         if message is None:
             raise self._ended()
@@ -122,7 +122,7 @@ class WebSocketConnection:
         return Frame(message, True)
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a close frame, and wait a moment for the answer."""
+        """Send a close frame, and wait up to a second for the answer."""
         self._websocket.close(code, reason)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -138,12 +138,12 @@ class WebSocketConnection:
 
 
 def bearer(token: str) -> str:
-    """The sub-protocol that carries a token. Source: phoenix.js, btoa without padding."""
+    """Return the sub-protocol that carries a token. Source: phoenix.js, btoa without padding."""
     return BEARER + base64.b64encode(token.encode()).decode().replace("=", "")
 
 
 def url_of(address: str, params: dict[str, Any]) -> str:
-    """Where to connect: `/websocket` and the parameters are appended; nested ones as `a[b]=c`."""
+    """Return the address with `/websocket` and the parameters appended; nested ones as `a[b]=c`."""
     parts = urlsplit(address)
     path = parts.path.rstrip("/")
     if not path.endswith("/websocket"):
@@ -158,7 +158,7 @@ def _reason(error: HTTPClientError) -> str:
 
 
 def _abort(websocket: WebSocketClientConnection) -> None:
-    """Nobody wants it any longer; it may be connecting, asking, or open by now."""
+    """Close a cancelled connection, which may be connecting, in its handshake, or open."""
     websocket.close()
     stream = getattr(websocket, "stream", None)
     if stream is not None:

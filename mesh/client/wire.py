@@ -1,16 +1,16 @@
-"""The client's side of V2: five elements ⇄ what a transport carries, as JSON or as msgpack."""
+"""The client's side of the V2 protocol: messages of five elements, as JSON or msgpack."""
 
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from mesh import payloads
 from mesh.client.actions import Send
 from mesh.client.events import Received
 from mesh.errors import DecodeError
-from mesh.messages import BINARY, JSON, MSGPACK, REPLY, check_name
-from mesh.serializers import binary as binary_frames
-from mesh.serializers.base import Frame
+from mesh.protocol import payloads
+from mesh.protocol.messages import BINARY, JSON, MSGPACK, REPLY, check_name
+from mesh.protocol.serializers import binary as binary_frames
+from mesh.protocol.serializers.base import Frame
 
 Format = Literal["json", "msgpack"]
 
@@ -21,19 +21,19 @@ _decode_msgpack = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class Prepared(NamedTuple):
-    """A payload that can be sent."""
+    """An encoded payload."""
 
     codec: int
     data: bytes
 
 
 def prepare(format: Format, topic: str, event: str, payload: Any) -> Prepared:
-    """Encode a payload as it is now, for a message that is perhaps sent later.
+    """Encode a payload now, for a message that may be sent later.
 
     Raises:
-        ChannelError: for an event that is not text.
-        PayloadError: for a payload that is neither JSON nor bytes, or beyond 8,000,000 bytes.
-        EncodeError: for bytes with a topic or an event of more than 255 bytes.
+        ChannelError: if the event is not text.
+        PayloadError: if the payload is neither JSON nor bytes, or has more than 8,000,000 bytes.
+        EncodeError: if the payload is bytes, and the topic or event has more than 255 bytes.
     """
     check_name(event, "event")
     codec, data = payloads.encode(payload, MSGPACK if format == "msgpack" else JSON)
@@ -43,7 +43,7 @@ def prepare(format: Format, topic: str, event: str, payload: Any) -> Prepared:
 
 
 def encode(format: Format, message: Send) -> Frame:
-    """A message for the server, whose payload may be prepared. Raises as `prepare`."""
+    """Encode a message for the server; its payload may already be prepared. Raises as `prepare`."""
     join_ref, ref, topic, event, payload = message
     if not isinstance(payload, Prepared):
         payload = prepare(format, topic, event, payload)
@@ -58,22 +58,22 @@ def encode(format: Format, message: Send) -> Frame:
 
 
 def decode(format: Format, frame: Frame) -> Received:
-    """A message of the server.
+    """Decode a message from the server.
 
     Raises:
-        DecodeError: for anything else.
+        DecodeError: if it is malformed.
     """
     if format == "json" and frame.binary:
         return _from_binary(frame.data)
     if frame.binary is not (format == "msgpack"):
-        raise DecodeError("a text message; with format=msgpack the server sends binary ones")
+        raise DecodeError("a text message; with format=msgpack the server sends binary messages")
     read = _decode_msgpack if format == "msgpack" else _decode_json
     try:
         elements = read(frame.data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise DecodeError(f"not a V2 message: {error}") from None
     if len(elements) < 5:
-        raise DecodeError(f"a V2 message has five elements, this one {len(elements)}")
+        raise DecodeError(f"a V2 message has five elements; this one has {len(elements)}")
     return Received(*elements[:5])
 
 

@@ -11,11 +11,11 @@ from zmq.utils.monitor import parse_monitor_message
 
 from mesh.client.base import CUT, ConnectionEnded
 from mesh.errors import ConnectError, ConnectRefused, NodeError
-from mesh.serializers.base import Frame
+from mesh.protocol.serializers.base import Frame
 from mesh.zeromq import sockets
-from mesh.zeromq.drain import Drain
+from mesh.zeromq.name_resolution import resolve
 from mesh.zeromq.randomness import seed
-from mesh.zeromq.resolve import resolve
+from mesh.zeromq.socket_reader import SocketReader
 
 OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
 UNKNOWN = 4000
@@ -33,18 +33,18 @@ _HANDSHAKE_FAILURES = _FAILURES & ~(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
 _encode = msgspec.json.Encoder().encode
 
 GOODBYE_MS = 5_000
-"""A gateway that is busy takes what was sent before the end; one that is gone is not waited for."""
+"""How long a busy gateway may take to accept what was sent; one that is gone is not waited for."""
 
 
 class ZeroMQConnector:
     """Opens connections to one gateway.
 
     Args:
-        address: `zeromq.bind` of the gateway, e.g. `tcp://127.0.0.1:5560`.
-        path: of the socket's mount there.
-        curve: keys, if the gateway wants CURVE.
-        timeout_seconds: for the gateway to answer.
-        max_message_bytes: a longer message of the gateway ends the connection.
+        address: the gateway's `zeromq.bind`, e.g. `tcp://127.0.0.1:5560`.
+        path: the path of the socket's mount.
+        curve: the keys, if the gateway uses CURVE.
+        timeout_seconds: how long to wait for the gateway's answer.
+        max_message_bytes: a longer message from the gateway ends the connection.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class ZeroMQConnector:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
 
     async def connect(self, params: dict[str, Any]) -> "ZeroMQConnection":
-        """Open one."""
+        """Open a connection. Raises ConnectRefused, ConnectError."""
         if self._context is None:
             seed()
             self._context = zmq.Context()
-        try:  # at each connect: another gateway may have the name by now
+        try:  # each time: the name may refer to another gateway by now
             address = random.choice(await resolve(self._address, self._timeout_seconds))  # noqa: S311
         except NodeError as error:
             raise ConnectError(f"{self._address} cannot be reached: {error}") from None
@@ -90,14 +90,14 @@ class ZeroMQConnector:
         return connection
 
     async def aclose(self) -> None:
-        """End the context; what was sent before has GOODBYE_MS to leave."""
+        """Terminate the context, after up to GOODBYE_MS milliseconds to send what is queued."""
         context, self._context = self._context, None
         if context is not None:
             await asyncio.shield(asyncio.to_thread(context.term))
 
 
 class ZeroMQConnection:
-    """One DEALER, which is never connected again."""
+    """One DEALER, which never reconnects."""
 
     def __init__(
         self,
@@ -112,8 +112,8 @@ class ZeroMQConnection:
         self._freed = False
         self._socket = sockets.client_dealer(context, max_message_bytes, curve)
         self._monitor = sockets.monitor(self._socket, _FAILURES)
-        self._drain = Drain(self._socket, self._received)
-        self._monitor_drain = Drain(self._monitor, self._failed)
+        self._drain = SocketReader(self._socket, self._received)
+        self._monitor_drain = SocketReader(self._monitor, self._failed)
         try:
             sockets.connect_client(self._socket, address)
         except BaseException:
@@ -123,7 +123,7 @@ class ZeroMQConnection:
         self._monitor_drain.start()
 
     async def open(self, path: str, params: dict[str, Any]) -> None:
-        """Ask to be let in. Raises ConnectRefused, ConnectionEnded."""
+        """Ask to be admitted. Raises ConnectRefused, ConnectionEnded."""
         await self._say(OPEN, _encode({"path": path, "params": params}))
         while True:
             kind, data = await self._next()
@@ -136,11 +136,11 @@ class ZeroMQConnection:
                 raise _closed(content)
 
     async def send(self, frame: Frame) -> None:
-        """Returns when ZeroMQ has it."""
+        """Send a message; return when ZeroMQ has it. Raises ConnectionEnded."""
         await self._say(BINARY if frame.binary else TEXT, frame.data)
 
     async def recv(self) -> Frame:
-        """The next message."""
+        """Return the next message. Raises ConnectionEnded."""
         while True:
             kind, data = await self._next()
             if kind in (TEXT, BINARY):
@@ -149,18 +149,18 @@ class ZeroMQConnection:
                 raise _closed(_content(data))
 
     async def close(self, code: int, reason: str) -> None:
-        """Say goodbye."""
+        """Tell the gateway, and release the sockets."""
         del code, reason
         if not self._freed and self._end is None:
             try:
                 self._socket.send_multipart((CLOSE, b""), zmq.NOBLOCK)
             except zmq.ZMQError:
-                pass  # then the gateway learns it from the connection's end
+                pass  # the gateway notices the end of the connection
             return self.free(GOODBYE_MS)
         self.free()
 
     def free(self, linger_ms: int = sockets.LINGER_MS) -> None:
-        """Close the sockets; what was sent has so long to leave."""
+        """Close the sockets; ZeroMQ still sends what is queued, for up to `linger_ms` milliseconds."""
         if self._freed:
             return
         self._freed = True
@@ -177,7 +177,7 @@ class ZeroMQConnection:
             try:
                 self._socket.send_multipart((kind, data), zmq.NOBLOCK)
             except zmq.Again:
-                # The gateway does not read; the heartbeats find out whether it is there.
+                # The gateway does not read; the heartbeats show whether it is still there.
                 self._drain.look_again()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -201,12 +201,12 @@ class ZeroMQConnection:
     def _failed(self, frames: list[bytes]) -> None:
         event = parse_monitor_message(frames)["event"]
         if event & _HANDSHAKE_FAILURES:
-            reason = "the handshake failed (does the gateway want other CURVE keys?)"
+            reason = "the handshake failed (does the gateway require other CURVE keys?)"
         elif event == zmq.EVENT_CLOSED:
-            reason = "nobody listens there"
+            reason = "nothing listens at this address"
         else:
-            self._drain.read_now()  # what came before the end
-            reason = "the connection was cut"
+            self._drain.read_now()  # read what arrived before the end
+            reason = "the connection was lost"
         if self._end is None:
             self._end = ConnectionEnded(CUT, reason)
         self._arrived.set()

@@ -1,1 +1,1 @@
-"""One gateway ⇄ one worker: DEALER to ROUTER, batches of small commands."""
+"""The links between gateways and workers: DEALER and ROUTER (ZeroMQ RFC 28), batches of commands."""

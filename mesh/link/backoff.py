@@ -1,32 +1,33 @@
-"""Decides when a peer whose link has ended is tried again. Pure: time and randomness are arguments.
+"""Decides when to reconnect to a peer whose link has ended. Pure: time and randomness are arguments.
 
-Each failure doubles the wait, up to a bound; it is forgotten once a link has been sound for a while. Both
-sides use it: a gateway for the workers that it links to, a worker for the gateways that it welcomes.
+Each failure doubles the delay, up to a bound; failures are forgotten once a link has been stable for a
+while. Both sides use it: a gateway for the workers that it connects to, a worker for the gateways that it
+accepts.
 """
 
 from enum import Enum
 
 FIRST_SECONDS = 0.25
 MAX_UNREACHABLE_SECONDS = 2.0
-"""Between tries of a peer that cannot be reached: a network that is back should be noticed soon."""
+"""The longest delay if a peer cannot be reached: the return of a network should be noticed soon."""
 MAX_BROKEN_SECONDS = 60.0
-"""Between tries of a peer that breaks the protocol: it will most likely do so again."""
+"""The longest delay if a peer breaks the protocol: it will probably do so again."""
 SOUND_SECONDS = 30.0
-"""A link that was up for so long counts as sound: earlier failures are forgotten."""
+"""A link that has been up for this long counts as stable: earlier failures are forgotten."""
 FLAPS = 3
-"""A peer whose link ended that often without having been sound is avoided, however it ended."""
+"""After this many ends of links that were not stable, a peer is avoided, however its links ended."""
 FORGET_SECONDS = 600.0
-"""After the wait, if the peer has not come back: most come back under another id."""
+"""How long a peer is remembered after the delay, in case it returns: most return with another id."""
 MAX_PEERS = 10_000
-"""Remembered; then the one that failed longest ago is forgotten."""
+"""The most peers that are remembered; beyond it the one that failed longest ago is forgotten."""
 
 
 class End(Enum):
-    """How a link came to its end."""
+    """The cause of a link's end."""
 
     CONNECTION = "the connection ended"
     PROTOCOL = "the protocol was broken"
-    SILENCE = "the peer says nothing"
+    SILENCE = "the peer does not answer"
     BEHIND = "the peer was too far behind"
 
 
@@ -40,20 +41,20 @@ class _Peer:
 
 
 class Backoff:
-    """What is remembered of peers whose links have ended."""
+    """The failures of peers."""
 
     def __init__(self) -> None:
         self._peers: dict[str, _Peer] = {}
 
     def failed(self, peer: str, end: End, up_seconds: float, now: float, chance: float) -> bool:
-        """A link has ended, or did not come about; returns whether that is news.
+        """Record that a link has ended or could not be established; return whether that should be logged.
 
         Args:
-            peer: its id.
-            end: how it ended.
-            up_seconds: how long it had been up; 0 if it never was.
-            now: in seconds of any one clock.
-            chance: a random number from 0 to 1: peers are not to be tried all at once.
+            peer: the id of the peer.
+            end: why the link ended.
+            up_seconds: how long the link had been up; 0 if it never was.
+            now: the time, in seconds of any one clock.
+            chance: a random number from 0 to 1, so that not all peers are tried at the same time.
         """
         known = self._peers.pop(peer, None)
         if known is None or up_seconds >= SOUND_SECONDS:
@@ -68,7 +69,7 @@ class Backoff:
         return known.failures == 1
 
     def _make_room(self, now: float) -> None:
-        """In the order of their failures: forget those of long ago, and the oldest of too many."""
+        """Forget the peers whose failures are long ago, and the oldest ones if there are too many."""
         while self._peers:
             oldest, known = next(iter(self._peers.items()))
             if len(self._peers) < MAX_PEERS and now - known.until < FORGET_SECONDS:
@@ -76,21 +77,21 @@ class Backoff:
             del self._peers[oldest]
 
     def waits(self, peer: str, now: float) -> float:
-        """How many seconds a peer is not to be tried yet; 0: it may be."""
+        """Return for how many seconds a peer must not be tried yet; 0 if it may be tried."""
         known = self._peers.get(peer)
         return max(0.0, known.until - now) if known is not None else 0.0
 
     def avoids(self, peer: str) -> bool:
-        """Whether channels are better off elsewhere, although a link is up."""
+        """Return whether channels should be placed elsewhere, although the link is up."""
         known = self._peers.get(peer)
         return known is not None and known.avoided
 
     def sound(self, peer: str, up_seconds: float) -> bool:
-        """Whether its link has just proved sound after more than one failure; then they are forgotten."""
+        """Return whether a link has just become stable after repeated failures, and forget these."""
         if up_seconds < SOUND_SECONDS or peer not in self._peers:
             return False
         return self._peers.pop(peer).failures > 1
 
     def __bool__(self) -> bool:
-        """Whether anything is remembered."""
+        """Return whether any failures are remembered."""
         return bool(self._peers)

@@ -1,8 +1,9 @@
-"""Gathers the commands of one event-loop tick into one ZeroMQ message.
+"""Collects the commands of one event-loop tick into one ZeroMQ message.
 
-A full queue on the way keeps the commands here, in order. Over a mark in bytes the owner is told, so that
-it makes no more of them (docs/operations.md, "Limits"), and again at half of it. A peer that is too far
-behind, or takes nothing for too long, is given up: it would only serve stale channels.
+While ZeroMQ's queue is full, commands wait here, in order. When they exceed a number of bytes, the owner is
+informed, so that it stops producing more (docs/operations.md, "Limits"), and again when half of it is left.
+If a peer falls too far behind, or accepts nothing for too long, its link is ended: it would only serve
+channels that are out of date.
 """
 
 import asyncio
@@ -15,22 +16,23 @@ from mesh.link.commands import encode_batch
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 
-log = get_logger("mesh.link")
+log = get_logger(__name__)
 
 BATCH_BYTES = 1_000_000
-"""Bytes after which a batch leaves before the tick ends: far below MAXMSGSIZE."""
+"""A batch of this many bytes is sent before the tick ends: far below MAXMSGSIZE."""
 COMMAND_BYTES = 64
-"""What a command counts beside its payload."""
+"""The assumed size of a command without its payload."""
 BATCH_COMMANDS = 1_024
-"""A batch also leaves after so many commands, and from then on its encoded size counts. Events, topics and
-refs may be much longer than COMMAND_BYTES, but measuring them would slow down every command."""
+"""A batch of this many commands is also sent before the tick ends, and then its encoded size counts:
+events, topics and refs may be longer than COMMAND_BYTES, but measuring them would slow down every
+command."""
 RETRY_SECONDS = 0.002
 BATCHES_PER_TURN = 16
-"""Read before the event loop gets a turn: a peer is told to wait before much more has come."""
+"""The most batches read in one turn of the event loop: peers can then be told to pause in time."""
 
 
 class Bounds(NamedTuple):
-    """How far behind a peer may be."""
+    """The limits of what may wait for a peer."""
 
     max_batches: int
     max_bytes: int
@@ -38,18 +40,18 @@ class Bounds(NamedTuple):
     max_seconds: float
 
     def problem(self, batches: int, size: int, seconds: float) -> str | None:
-        """Why a peer must be given up that has taken nothing for so long, and for which so much waits."""
+        """Return why the link must end, if nothing was accepted for `seconds`; None if it need not."""
         if batches > self.max_batches:
             return f"{batches} batches wait (link.high_water_mark)"
         if size > self.max_bytes:
             return f"{size} bytes wait (link.max_queued_bytes)"
         if seconds > self.max_seconds:
-            return f"nothing taken for {seconds:.1f} s (link.heartbeat_timeout_seconds)"
+            return f"nothing accepted for {seconds:.1f} s (link.heartbeat_timeout_seconds)"
         return None
 
 
 def bounds(settings: LinkSettings) -> Bounds:
-    """As set."""
+    """Return the limits from the settings."""
     return Bounds(
         settings.high_water_mark,
         settings.max_queued_bytes,
@@ -59,24 +61,24 @@ def bounds(settings: LinkSettings) -> Bounds:
 
 
 class Batches:
-    """Commands on their way to one peer.
+    """The commands that are to be sent to one peer.
 
     Args:
-        send: sends one batch; False if it cannot be sent now.
-        overflow: called with the reason when the peer is too far behind.
-        bounds: of what waits.
-        placeholder: sent instead of a command that cannot be encoded.
-        on_behind: called with whether more waits than `bounds.pause_bytes`, when that changes.
+        send: sends one batch; returns False if that is not possible now.
+        overflow: called with the reason when the link must be ended.
+        bounds: the limits of what may wait.
+        placeholder: sent in place of a command that cannot be encoded.
+        on_behind: called with `behind` when it changes.
 
     Attributes:
-        behind: whether more waits than that, or did and has not fallen to half of it yet.
-        closed: whether the link is over and nothing more is sent.
-        count: commands added so far.
+        behind: whether more than `bounds.pause_bytes` wait, or did and more than half of it is left.
+        closed: whether the link has ended, so that nothing more is sent.
+        count: the number of commands added so far.
     """
 
     __slots__ = (
         "_blocked_since", "_bounds", "_bytes", "_commands", "_context", "_encoded", "_encoded_bytes",
-        "_on_behind", "_overflow", "_placeholder", "_scheduled", "_send", "behind", "closed", "count",
+        "_next_flush", "_on_behind", "_overflow", "_placeholder", "_send", "behind", "closed", "count",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +87,7 @@ class Batches:
         overflow: Callable[[str], None],
         bounds: Bounds,
         placeholder: Any = None,
-        on_behind: Callable[[bool], None] = lambda _: None,
+        on_behind: Callable[[bool], None] | None = None,
     ) -> None:
         self.behind = False
         self.closed = False
@@ -100,16 +102,16 @@ class Batches:
         self._encoded_bytes = 0
         self._bytes = 0
         self._blocked_since: float | None = None
-        self._scheduled = False
-        self._context = contexts.fresh()  # not the caller's, which may be a channel's
+        self._next_flush: asyncio.Handle | None = None
+        self._context = contexts.fresh()  # not that of the caller, which may be a channel's
 
     @property
     def waiting_bytes(self) -> int:
-        """What ZeroMQ has not taken yet."""
+        """The bytes that ZeroMQ has not accepted yet."""
         return self._encoded_bytes + self._bytes
 
     def add(self, command: Any) -> None:
-        """Send `command` with this tick's batch."""
+        """Add a command to the batch of this tick."""
         self.count += 1
         self._commands.append(command)
         self._bytes += (
@@ -118,14 +120,13 @@ class Batches:
         if self._bytes > BATCH_BYTES or len(self._commands) >= BATCH_COMMANDS:
             self._encode()
             if not self.behind and self.waiting_bytes > self._bounds.pause_bytes:
-                self._tell(True)  # now: before the next flush the same callbacks could make much more
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush, context=self._context)
+                self._tell(True)  # at once: callbacks could produce much more before the next flush
+        if self._next_flush is None:
+            self._next_flush = asyncio.get_running_loop().call_soon(self.flush, context=self._context)
 
     def flush(self) -> None:
-        """Send what there is, in order."""
-        self._scheduled = False
+        """Send all waiting commands, in order."""
+        self._next_flush = None
         if self.closed:
             return
         encoded = self._encoded
@@ -137,12 +138,12 @@ class Batches:
             self._encoded_bytes -= len(encoded.popleft())
             self._blocked_since = None
             if not encoded:
-                self._encode()  # what gathered while the way was blocked
+                self._encode()  # commands that were added while the queue was full
         if self.behind and not self.closed:
             self._tell(False)
 
     def _blocked(self) -> None:
-        """Try again soon, unless the peer is too far behind."""
+        """Try again soon, or end the link if the peer is too far behind."""
         if self.closed:
             return
         loop = asyncio.get_running_loop()
@@ -158,15 +159,15 @@ class Batches:
             self._tell(True)
         elif self.behind and self.waiting_bytes <= mark // 2:
             self._tell(False)
-        self._scheduled = True
-        loop.call_later(RETRY_SECONDS, self.flush)
+        self._next_flush = loop.call_later(RETRY_SECONDS, self.flush)
 
     def _tell(self, behind: bool) -> None:
         self.behind = behind
-        self._on_behind(behind)
+        if self._on_behind is not None:
+            self._on_behind(behind)
 
     def _encode(self) -> None:
-        """Make a batch. While others wait only a full one: fewer and larger ones leave the sooner."""
+        """Encode a batch. While others wait, encode only full ones: fewer batches are sent faster."""
         if self._encoded and self._bytes <= BATCH_BYTES and len(self._commands) < BATCH_COMMANDS:
             return
         commands, self._commands = self._commands, []
@@ -175,7 +176,7 @@ class Batches:
             return
         try:
             batches = [encode_batch(commands)]
-        except Exception:  # a command that cannot be encoded must cost no other its batch
+        except Exception:  # a command that cannot be encoded must not affect the others of its batch
             batches = [self._encode_alone(command) for command in commands]
         self._encoded += batches
         self._encoded_bytes += sum(map(len, batches))
@@ -186,5 +187,5 @@ class Batches:
         except Exception as error:
             counters.count("link_commands_unencodable")
             log.error("link command dropped", command=type(command).__name__, exc_info=error)
-            # The peer counts what comes: something must stand in its place.
+            # The peer counts the commands: a placeholder keeps the count correct.
             return encode_batch([] if self._placeholder is None else [self._placeholder])

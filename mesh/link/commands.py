@@ -1,10 +1,9 @@
 """The commands of a link, and batches of them.
 
-One ZeroMQ message is one batch: a msgpack array of commands; a command is an array whose first
-element is its number. `channel` is the gateway's number of a channel, unique on its link.
-`after` is the bus sequence number of the last broadcast the worker made that this client must see
-first; the gateway holds the command until that number has passed (docs/protocol.md §3); 0 waits for
-nothing.
+One ZeroMQ message is one batch: a msgpack array of commands. A command is an array whose first element is
+its type. `channel` is the number that the gateway gave a channel, unique on its link. `after` is the bus
+sequence number of the last broadcast by the worker that this client must receive first; the gateway holds
+the command until it has handled that broadcast (docs/protocol.md §3). With 0 the command is not held.
 """
 
 from typing import Annotated, Any, Union
@@ -12,30 +11,30 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from mesh.errors import WireError
-from mesh.versions import Versions
+from mesh.protocol.versions import Versions
 
 SPOKEN = Versions(1, 2)
-"""Of the link protocol."""
+"""The versions of the link protocol that this side speaks."""
 
 MOVES = 2
-"""The version of a link over which channels move."""
+"""The link version from which on channels can move to another worker."""
 
 ENDED = 0
-"""The version of a Welcome by which a worker ends a link; it is none that a link can have."""
+"""The version in a Welcome by which a worker ends a link; no link can have this version."""
 
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""A node's number of a message: it starts at 0, so no node gets beyond that."""
+"""A sequence number of the bus, or 0. No node reaches the bound, and a double can represent it."""
 Codec = Annotated[int, msgspec.Meta(ge=0, le=2)]
-"""One of mesh.messages: JSON, BINARY, MSGPACK."""
+"""A codec of mesh.messages: JSON, BINARY, MSGPACK."""
 
 
 class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
     """Gateway → worker: the first command on a link.
 
     Attributes:
-        version: the newest that the gateway speaks.
-        gateway: its id.
-        oldest: that it speaks; None: that one only.
+        version: the newest version that the gateway speaks.
+        gateway: the id of the gateway.
+        oldest: the oldest version that it speaks; None: only the newest.
     """
 
     version: int
@@ -44,14 +43,14 @@ class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
 
     @property
     def versions(self) -> Versions:
-        """Those that the gateway speaks."""
+        """The versions that the gateway speaks."""
         return Versions(self.version if self.oldest is None else self.oldest, self.version)
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """Worker → gateway: the answer; from now on the link carries channels, in this version.
+    """Worker → gateway: accepts the link, which carries channels from now on, in this version.
 
-    With version ENDED, at any time: the worker has ended the link.
+    With version ENDED, at any time, the worker has ended the link.
     """
 
     version: int
@@ -61,7 +60,7 @@ class Welcome(msgspec.Struct, array_like=True, tag=1, frozen=True):
 class Join(msgspec.Struct, array_like=True, tag=2, frozen=True):
     """Gateway → worker: start a channel. `assigns` is msgpack.
 
-    With `moved` (version 2) the channel is joined already: `assigns` and `data` are those of its Moved.
+    With `moved` (version 2) the channel is already joined; `assigns` and `data` are those of its Moved.
     """
 
     channel: int
@@ -78,7 +77,7 @@ class Join(msgspec.Struct, array_like=True, tag=2, frozen=True):
 
 
 class Push(msgspec.Struct, array_like=True, tag=3, frozen=True):
-    """Gateway → worker: an event of the client."""
+    """Gateway → worker: an event from the client."""
 
     channel: int
     ref: Any
@@ -88,14 +87,14 @@ class Push(msgspec.Struct, array_like=True, tag=3, frozen=True):
 
 
 class Leave(msgspec.Struct, array_like=True, tag=4, frozen=True):
-    """Gateway → worker: the client left. Answered by a Reply to `ref`, then Closed."""
+    """Gateway → worker: the client leaves. Answered by a Reply to `ref`, then Closed."""
 
     channel: int
     ref: Any
 
 
 class Replace(msgspec.Struct, array_like=True, tag=5, frozen=True):
-    """Gateway → worker: the client joined the topic anew. Ends the channel; answered by Closed."""
+    """Gateway → worker: the client joins the topic again. Ends the channel; answered by Closed."""
 
     channel: int
 
@@ -110,8 +109,8 @@ class SocketDown(msgspec.Struct, array_like=True, tag=6, frozen=True):
 class Joined(msgspec.Struct, array_like=True, tag=7, frozen=True):
     """Worker → gateway: the join was accepted.
 
-    `intercepts` are the events this channel takes through `handle_out`. Broadcasts of this worker up
-    to number `since` were made before the join returned, and are not for this channel.
+    `intercepts` are the events that this channel handles in `handle_out`. Broadcasts by this worker up to
+    number `since` were made before the join returned and must not be delivered to the channel.
     """
 
     channel: int
@@ -122,7 +121,7 @@ class Joined(msgspec.Struct, array_like=True, tag=7, frozen=True):
 
 
 class Refused(msgspec.Struct, array_like=True, tag=8, frozen=True):
-    """Worker → gateway: the join was refused, or crashed."""
+    """Worker → gateway: the join was refused, or `join` crashed."""
 
     channel: int
     codec: Codec
@@ -130,7 +129,7 @@ class Refused(msgspec.Struct, array_like=True, tag=8, frozen=True):
 
 
 class Reply(msgspec.Struct, array_like=True, tag=9, frozen=True):
-    """Worker → gateway: the answer to a push or a leave."""
+    """Worker → gateway: the reply to a push or a leave."""
 
     channel: int
     after: Sequence
@@ -151,25 +150,25 @@ class Pushed(msgspec.Struct, array_like=True, tag=10, frozen=True):
 
 
 class Closed(msgspec.Struct, array_like=True, tag=11, frozen=True):
-    """Worker → gateway: the channel ended as it should."""
+    """Worker → gateway: the channel has ended normally."""
 
     channel: int
     after: Sequence
 
 
 class Crashed(msgspec.Struct, array_like=True, tag=12, frozen=True):
-    """Worker → gateway: the channel ended by an error."""
+    """Worker → gateway: the channel has ended by an error."""
 
     channel: int
     after: Sequence
 
 
 class Ping(msgspec.Struct, array_like=True, tag=13, frozen=True):
-    """Worker → gateway: are you there? Sending it fails if not; never answered."""
+    """Worker → gateway: sending it fails if the gateway is gone. Never answered."""
 
 
 class Broadcast(msgspec.Struct, array_like=True, tag=14, frozen=True):
-    """Worker → gateway: to the channels on `topic` that this worker runs (and to no others)."""
+    """Worker → gateway: a broadcast to the channels on `topic` that this worker runs, and no others."""
 
     topic: str
     after: Sequence
@@ -179,16 +178,16 @@ class Broadcast(msgspec.Struct, array_like=True, tag=14, frozen=True):
 
 
 class Incompatible(msgspec.Struct, array_like=True, tag=15, frozen=True):
-    """Worker → gateway: the answer to a Hello in whose versions it does not speak; it speaks these."""
+    """Worker → gateway: the answer to a Hello without a common version; contains the worker's versions."""
 
     oldest: int
     newest: int
 
 
 class Moved(msgspec.Struct, array_like=True, tag=16, frozen=True):
-    """Worker → gateway: the channel's state, for another worker; this one no longer runs it.
+    """Worker → gateway: the channel's state, for another worker; this one no longer runs the channel.
 
-    `assigns` is a msgpack map; `data` is read by workers only (mesh/runtime/luggage.py).
+    `assigns` is a msgpack map; only workers read `data` (mesh/worker/handoff/state.py).
     """
 
     channel: int
@@ -198,43 +197,43 @@ class Moved(msgspec.Struct, array_like=True, tag=16, frozen=True):
 
 
 class PushesPaused(msgspec.Struct, array_like=True, tag=17, frozen=True):
-    """Worker → gateway, version 2: much waits in this channel's mailbox; read no more from its client."""
+    """Worker → gateway, version 2: much waits in this channel's mailbox; stop reading from its client."""
 
     channel: int
 
 
 class PushesResumed(msgspec.Struct, array_like=True, tag=18, frozen=True):
-    """Worker → gateway, version 2: read from the channel's client again."""
+    """Worker → gateway, version 2: continue reading from the channel's client."""
 
     channel: int
 
 
 class TopicPaused(msgspec.Struct, array_like=True, tag=19, frozen=True):
-    """Gateway → worker, version 2: a client is behind; handle no pushes of channels on this topic."""
+    """Gateway → worker, version 2: a client is behind; do not handle pushes of channels on this topic."""
 
     topic: str
 
 
 class TopicResumed(msgspec.Struct, array_like=True, tag=20, frozen=True):
-    """Gateway → worker, version 2: nobody here is behind any longer."""
+    """Gateway → worker, version 2: no client of this gateway is behind any longer."""
 
     topic: str
 
 
 class Moving(msgspec.Struct, array_like=True, tag=21, frozen=True):
-    """Worker → gateway: this worker stops, the channel can move. Answered by Handover."""
+    """Worker → gateway: this worker stops and the channel can move. Answered by Handover."""
 
     channel: int
 
 
 class Handover(msgspec.Struct, array_like=True, tag=22, frozen=True):
-    """Gateway → worker: the last command for this channel. Answered by Moved, or by its end."""
+    """Gateway → worker: the last command for this channel. Answered by Moved or by the channel's end."""
 
     channel: int
 
 
 BACK_PRESSURE = 2
-"""The version of a link from which on pushes and topics are paused."""
+"""The link version from which on pushes and topics can be paused."""
 
 ToWorker = Union[Hello, Join, Push, Leave, Replace, SocketDown, Handover, TopicPaused, TopicResumed]
 ToGateway = Union[
@@ -250,7 +249,7 @@ decode_one_to_gateway = msgspec.msgpack.Decoder(ToGateway).decode
 
 
 def decode_to_worker(batch: bytes) -> list[ToWorker]:
-    """Read a gateway's batch. Raises WireError for anything else."""
+    """Decode a gateway's batch. Raises WireError for anything else."""
     try:
         return _decode_to_worker(batch)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -258,7 +257,7 @@ def decode_to_worker(batch: bytes) -> list[ToWorker]:
 
 
 def decode_to_gateway(batch: bytes) -> list[ToGateway]:
-    """Read a worker's batch. Raises WireError for anything else."""
+    """Decode a worker's batch. Raises WireError for anything else."""
     try:
         return _decode_to_gateway(batch)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -1,7 +1,9 @@
-"""The gateway's end of one link: a DEALER to one worker, and the news of its death.
+"""The gateway's end of one link: a DEALER (ZeroMQ RFC 28) to one worker, which detects the worker's death.
 
-A worker's end shows at once as a disconnect on the socket's monitor; a frozen worker shows by
-ZeroMQ's heartbeats, which end the connection, or by its silence. A link that ended is not taken up again.
+When a worker process dies, its connection ends and the socket's monitor reports this at once. A frozen
+worker is detected by ZeroMQ's heartbeats (ZMTP 3.1, ZeroMQ RFC 37), which end the connection, or because it
+is silent on both link and bus. phases.py describes the phases of a link, and why a link that ended is never
+resumed.
 """
 
 import asyncio
@@ -9,23 +11,28 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh.errors import MeshError, NodeError, WireError
+from mesh.errors import MeshError, PhaseError, WireError
 from mesh.link import commands
 from mesh.link.backoff import End
 from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
+from mesh.link.handlers import DealerHandlers
 from mesh.link.malformed import Malformed, Unknown, read_to_gateway
+from mesh.link.phases import TABLE, Action, Event, Phase
+from mesh.phases import Phases
+from mesh.protocol.versions import Versions
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
-from mesh.versions import Versions
 from mesh.zeromq import sockets
-from mesh.zeromq.drain import Drain
-from mesh.zeromq.resolve import Answer, look_up, without_name
+from mesh.zeromq.name_resolution import Answer, look_up, without_name
+from mesh.zeromq.socket_reader import SocketReader
 
-log = get_logger("mesh.link")
+log = get_logger(__name__)
+
+_ENDED = Phase.ENDED
 
 PING_SECONDS = 1.0
 PING = commands.encode_batch([])
-"""A batch without commands says that we are there: every worker understands it."""
+"""A batch without commands shows that this gateway is alive: every worker accepts it."""
 
 _EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -42,24 +49,23 @@ class Dealer:
     """A link to one worker.
 
     Args:
-        gateway: this gateway's id.
-        worker: the worker's id, as announced.
-        address: where it listens.
-        key: its public CURVE key, in Z85, if it announced one.
-        on_up: called when the worker has welcomed us.
-        on_command: called with (worker, command).
-        on_malformed: called with (worker, command) for what names whom it concerns, but cannot be read.
-        on_down: called with (worker, how, why), once, when the link has ended by itself.
-        on_behind: called with (worker, whether much waits for it) when that changes.
-        on_incompatible: called with the worker when it speaks other versions; the link is closed.
+        context: the ZeroMQ context of the socket.
+        settings: the settings of links.
+        gateway: the id of this gateway.
+        worker: the id of the worker, as announced.
+        address: the address on which the worker listens.
+        key: the worker's public CURVE key, in Z85, if it announced one.
+        handlers: called when something happens on the link.
 
     Attributes:
-        up: whether the worker has welcomed us.
-        was_up: whether it ever has, also after the end.
-        received: commands that came on this link, Welcome included.
-        version: of the link protocol that both speak; 0 until the worker has welcomed us.
-        heard_at: when the last message came, in event-loop time; first, when we began to connect.
-        up_since: when it welcomed us.
+        received: the number of commands received on this link, including Welcome.
+        version: the common version of the link protocol; 0 until Welcome is received.
+        heard_at: when the last message was received, in event-loop time; initially, when the link was
+            created.
+
+    Raises:
+        MeshError: if the address or the key cannot be used.
+        ZMQError: if no socket can be created, e.g. because too many files are open.
     """
 
     def __init__(
@@ -70,96 +76,139 @@ class Dealer:
         worker: str,
         address: str,
         key: str | None,
-        *,
-        on_up: Callable[[str], None],
-        on_command: Callable[[str, commands.ToGateway], None],
-        on_malformed: Callable[[str, Malformed], None],
-        on_down: Callable[[str, End, str], None],
-        on_incompatible: Callable[[str], None],
-        on_behind: Callable[[str, bool], None] = lambda *_: None,
+        handlers: DealerHandlers,
     ) -> None:
         self.worker = worker
-        self.up = self.was_up = False
         self.received = 0
         self.version = 0
+        self._handlers = handlers
+        self._on_command = handlers.on_command
         self._loop = asyncio.get_running_loop()
-        self.heard_at = self.up_since = self._loop.time()
-        self._on_up = on_up
-        self._on_command = on_command
-        self._on_malformed = on_malformed
-        self._on_down = on_down
-        self._on_incompatible = on_incompatible
-        self._closed = False
+        self.heard_at = self._loop.time()
+        self._up_since: float | None = None
+        self._ended: tuple[End, str] = (End.CONNECTION, "")
+        known = without_name(address)
+        self._address, self._key = known or address, key
+        self._phases = Phases(TABLE, Phase.GREETING if known is not None else Phase.RESOLVING)
         self._socket = sockets.link_dealer(context, settings)
         try:
             self._monitor = sockets.monitor(self._socket, _EVENTS)
         except zmq.ZMQError:
             self._socket.close(0)
             raise
-        self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
-        self._monitor_drain = Drain(self._monitor, self._event)
+        self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
+        self._monitor_reader = SocketReader(self._monitor, self._event)
         self._batches = Batches(
             self._send,
             self._too_far_behind,
             bounds(settings),
-            on_behind=lambda much: on_behind(worker, much),
+            on_behind=lambda much: handlers.on_behind(worker, much),
         )
-        self._drain.start()
-        self._monitor_drain.start()
+        self._reader.start()
+        self._monitor_reader.start()
         self._timer = self._loop.call_later(settings.hello_timeout_seconds, self._not_welcome)
-        try:
-            known = without_name(address)
-            if known is None:
-                look_up(address, lambda answer: self._looked_up(answer, key))
-            else:
-                self._connect(known, key)
-        except (MeshError, zmq.ZMQError):
-            self.close()
-            raise
+        if known is None:
+            look_up(address, self._looked_up)
+        else:
+            try:
+                self._connect()
+            except (MeshError, zmq.ZMQError):
+                self.close()
+                raise
         self.send(commands.Hello(commands.SPOKEN.newest, gateway, commands.SPOKEN.oldest))
 
-    def _connect(self, address: str, key: str | None) -> None:
-        sockets.connect(self._socket, address, key.encode() if key else None)
+    def _connect(self) -> None:
+        sockets.connect(self._socket, self._address, self._key.encode() if self._key else None)
 
-    def _looked_up(self, answer: Answer, key: str | None) -> None:
-        """The worker announced a name; libzmq must not look it up, because its threads would wait."""
-        if self._closed:
+    def _looked_up(self, answer: Answer) -> None:
+        """The worker announced a name: it is resolved here, because libzmq would block its own threads."""
+        if self.phase is not Phase.RESOLVING:
             return
+        if isinstance(answer, OSError):
+            reason = f"its name cannot be resolved: {answer.strerror or answer}"
+            self._fail(End.CONNECTION, reason)
+            return
+        self._address = answer[0]
         try:
-            if isinstance(answer, OSError):
-                raise NodeError(f"its name cannot be looked up: {answer.strerror or answer}")
-            self._connect(answer[0], key)
+            self._handle(Event.RESOLVED)
         except (MeshError, zmq.ZMQError) as error:
-            self._down(End.CONNECTION, str(error))
+            self._fail(End.CONNECTION, str(error))
 
-    def send(self, command: commands.ToWorker) -> None:
-        """Send a command with this tick's batch."""
-        self._batches.add(command)
+    @property
+    def phase(self) -> Phase:
+        """The phase of the link."""
+        return self._phases.phase
+
+    @property
+    def up(self) -> bool:
+        """Whether Welcome was received, and the link has not ended."""
+        return self._phases.phase is Phase.UP
+
+    @property
+    def was_up(self) -> bool:
+        """Whether Welcome was ever received, even if the link has ended."""
+        return self._up_since is not None
+
+    @property
+    def up_seconds(self) -> float:
+        """For how many seconds the link has been up; 0 if it never was."""
+        return self._loop.time() - self._up_since if self._up_since is not None else 0.0
 
     @property
     def behind(self) -> bool:
-        """Whether much waits for the worker."""
+        """Whether too much waits for the worker."""
         return self._batches.behind
 
     @property
     def waiting_bytes(self) -> int:
-        """What ZeroMQ has not taken yet."""
+        """The bytes that ZeroMQ has not accepted yet."""
         return self._batches.waiting_bytes
 
+    def send(self, command: commands.ToWorker) -> None:
+        """Send a command with the batch of this tick."""
+        self._batches.add(command)
+
+    def end_if_silent(self, seconds: float) -> None:
+        """End the link if nothing was received on it for longer than `seconds`."""
+        self._reader.read_now()
+        if self._loop.time() - self.heard_at > seconds:
+            self._fail(End.SILENCE, f"silent for {seconds:g} s on both the link and the bus")
+
     def close(self) -> None:
-        """Send what there is and end the link."""
-        if self._closed:
+        """Send waiting commands and end the link."""
+        if self.phase is not Phase.ENDED:
+            self._handle(Event.CLOSE)
+
+    # Phases
+
+    def _handle(self, event: Event) -> None:
+        try:
+            actions = self._phases.handle(event)
+        except PhaseError as error:  # a defect of ours must not affect other links
+            log.error("a link is given up", worker=self.worker, reason=str(error))
+            self._fail(End.PROTOCOL, str(error))
             return
-        self._batches.flush()
-        self._closed = True
-        self.up = False
+        for action in actions:
+            _ACTIONS[action](self)
+
+    def _release(self) -> None:
         self._batches.closed = True
         self._timer.cancel()
-        self._drain.close()
-        self._monitor_drain.close()
+        self._reader.close()
+        self._monitor_reader.close()
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
+
+    def _fail(self, end: End, reason: str) -> None:
+        """The link has ended by itself."""
+        if end is not End.PROTOCOL and self.phase is not Phase.ENDED:
+            self._reader.read_now()  # what the worker sent before the end
+        if self.phase is not Phase.ENDED:
+            self._ended = end, reason
+            self._handle(Event.FAILED)
+
+    # The socket
 
     def _send(self, batch: bytes) -> bool:
         try:
@@ -169,21 +218,10 @@ class Dealer:
         else:
             return True
         finally:
-            self._drain.look_again()
-
-    def end_if_silent(self, seconds: float) -> None:
-        """End the link if nothing has come over it for so long."""
-        self._drain.read_now()
-        if not self._closed and self._loop.time() - self.heard_at > seconds:
-            self._down(End.SILENCE, f"nothing came for {seconds:g} s, neither on the link nor on the bus")
-
-    @property
-    def up_seconds(self) -> float:
-        """How long the link has been up; 0 if it never was."""
-        return self._loop.time() - self.up_since if self.was_up else 0.0
+            self._reader.look_again()
 
     def _ping(self) -> None:
-        self._send(PING)  # if the queue is full, what is in it says the same
+        self._send(PING)  # if the queue is full, the batches in it serve the same purpose
         self._timer = self._loop.call_later(PING_SECONDS, self._ping)
 
     def _message(self, frames: list[bytes]) -> None:
@@ -193,22 +231,22 @@ class Dealer:
                 raise WireError(f"link message of {len(frames)} frames; want 1")
             received = read_to_gateway(frames[0])
         except WireError as error:
-            self._broken(str(error))  # what else it has sent can no longer be counted
+            self._broken(str(error))  # the count of received commands would be wrong from now on
             return
-        unreadable = None
+        unreadable, phases = None, self._phases
         for command in received:
-            if self._closed:
+            if phases.phase is _ENDED:
                 return
             self.received += 1
             own = _OWN.get(type(command))
             if own is None:
                 try:
                     self._on_command(self.worker, command)  # type: ignore[arg-type]
-                except Exception as error:  # the commands behind it are not to blame
+                except Exception as error:  # must not affect the commands after it
                     self._failed(command, error)
             else:
                 unreadable = own(self, command) or unreadable
-        if unreadable is not None and not self._closed:
+        if unreadable is not None and phases.phase is not _ENDED:
             self._broken(unreadable)
 
     def _failed(self, command: object, error: Exception) -> None:
@@ -216,13 +254,13 @@ class Dealer:
         log.error("handling a command failed", worker=self.worker, exc_info=error)
         channel = getattr(command, "channel", None)
         if channel is not None:
-            self._on_malformed(self.worker, Malformed((channel,), None, repr(error)))
+            self._handlers.on_malformed(self.worker, Malformed((channel,), None, repr(error)))
 
     def _malformed(self, command: Malformed) -> str | None:
         if not command.attributed:
             return command.reason
         counters.count("link_commands_malformed")
-        self._on_malformed(self.worker, command)
+        self._handlers.on_malformed(self.worker, command)
         return None
 
     def _unknown(self, _command: Unknown) -> None:
@@ -230,62 +268,52 @@ class Dealer:
 
     def _welcome(self, welcome: commands.Welcome) -> None:
         if welcome.version == commands.ENDED:
-            self._down(End.PROTOCOL, "the worker has ended the link")
+            self._fail(End.PROTOCOL, "the worker has ended the link")
             return
         if self.up and (welcome.version, welcome.worker) == (self.version, self.worker):
-            counters.count("link_commands_malformed")  # once is enough, twice changes nothing
+            counters.count("link_commands_malformed")  # a second Welcome has no effect
             return
         spoken = commands.SPOKEN.oldest <= welcome.version <= commands.SPOKEN.newest
         if self.up or not spoken or welcome.worker != self.worker:
             said = f"Welcome of version {welcome.version} by {welcome.worker[:64]!r}"
-            wanted = f"want one, of version {commands.SPOKEN}, by the worker that was announced"
+            wanted = f"want version {commands.SPOKEN}, by the announced worker (docs/protocol.md §3)"
             self._broken(f"{said}; {wanted}")
             return
         self._timer.cancel()
-        self.up = self.was_up = True
-        self.up_since = self._loop.time()
+        self._up_since = self._loop.time()
         self.version = welcome.version
         log.debug("linked to worker", worker=self.worker)
         self._ping()
-        self._on_up(self.worker)
+        self._handle(Event.WELCOMED)
 
     def _incompatible(self, command: commands.Incompatible) -> None:
         theirs = Versions(command.oldest, command.newest)
         counters.count("links_incompatible")
         log.error(
-            "worker speaks other versions of the link: upgrade one of the two; no channel goes there",
+            "worker speaks other versions of the link: upgrade one of the two; no channel is placed there",
             worker=self.worker,
             theirs=str(theirs),
             ours=str(commands.SPOKEN),
         )
-        self.close()
-        self._on_incompatible(self.worker)
+        self._handle(Event.REJECTED)
 
     def _event(self, frames: list[bytes]) -> None:
         event = int.from_bytes(frames[0][:2], "little")
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._batches.flush()
         else:
-            self._down(End.CONNECTION, "the connection ended" if self.was_up else "no connection")
+            self._fail(End.CONNECTION, "the connection ended" if self.was_up else "no connection")
 
     def _too_far_behind(self, reason: str) -> None:
         counters.count("links_given_up")
-        self._down(End.BEHIND, reason)
+        self._fail(End.BEHIND, reason)
 
     def _not_welcome(self) -> None:
-        self._down(End.SILENCE, "it does not answer Hello (link.hello_timeout_seconds)")
+        self._fail(End.SILENCE, "it does not answer Hello (link.hello_timeout_seconds)")
 
     def _broken(self, reason: str) -> None:
         counters.count("link_messages_malformed")
-        self._down(End.PROTOCOL, reason)
-
-    def _down(self, end: End, reason: str) -> None:
-        if not self._closed and end is not End.PROTOCOL:
-            self._drain.read_now()  # what the worker said before it went
-        if not self._closed:
-            self._batches.closed = True  # nothing can be delivered any more
-            self.close()
-            self._on_down(self.worker, end, reason)
+        self._fail(End.PROTOCOL, reason)
 
 
 _OWN: dict[type, Callable[..., str | None]] = {
@@ -294,4 +322,13 @@ _OWN: dict[type, Callable[..., str | None]] = {
     Malformed: Dealer._malformed,
     Unknown: Dealer._unknown,
 }
-"""Commands that concern the link itself."""
+"""The commands that concern the link itself."""
+
+_ACTIONS: dict[Action, Callable[[Dealer], None]] = {
+    Action.CONNECT: Dealer._connect,
+    Action.FLUSH: lambda dealer: dealer._batches.flush(),
+    Action.RELEASE: Dealer._release,
+    Action.REPORT_UP: lambda dealer: dealer._handlers.on_up(dealer.worker),
+    Action.REPORT_DOWN: lambda dealer: dealer._handlers.on_down(dealer.worker, *dealer._ended),
+    Action.REPORT_INCOMPATIBLE: lambda dealer: dealer._handlers.on_incompatible(dealer.worker),
+}

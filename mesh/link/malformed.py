@@ -1,7 +1,8 @@
-"""Reads batches of which a command is malformed: that command costs only what it names. Pure.
+"""Decodes batches that contain malformed commands, so that each affects only what it names. Pure.
 
-A batch is decoded in one go. Only if that fails it is taken apart, and each command is decoded by itself:
-one that names a channel costs that channel, one that names nothing costs the link (docs/protocol.md §3.4).
+A batch is normally decoded as a whole. Only if that fails it is split, and each command is decoded
+separately: a malformed command that names a channel ends that channel, one that names nothing ends the link
+(docs/protocol.md §3.4).
 """
 
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from mesh.errors import WireError
 from mesh.link import commands
 
 MAX_COMMANDS = 100_000
-"""Of a batch that is taken apart. Ours have 1,024 at the most (mesh/link/batches.py)."""
+"""The most commands of a batch that is split. Our own batches have at most 1,024 (mesh/link/batches.py)."""
 MAX_VALUES = 250_000
-"""Of a batch that are looked at one by one, for what a command names or where it ends."""
+"""The most msgpack values of a batch that are examined to find what its commands name."""
 
 _SOCKET_DOWN, _BROADCAST = 6, 14
 _OF_A_CHANNEL = frozenset({2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 16, 17, 18, 21, 22})
@@ -26,12 +27,12 @@ _any = msgspec.msgpack.Decoder().decode
 
 
 class Malformed(NamedTuple):
-    """A command that cannot be carried out.
+    """A command that cannot be decoded.
 
     Attributes:
         channels: the numbers of the channels that it names.
-        topic: that it names instead of a channel.
-        reason: what is wrong with it.
+        topic: the topic that it names instead of a channel.
+        reason: why it cannot be decoded.
     """
 
     channels: tuple[int, ...]
@@ -40,12 +41,12 @@ class Malformed(NamedTuple):
 
     @property
     def attributed(self) -> bool:
-        """Whether it names whom it concerns."""
+        """Whether it names a channel or topic."""
         return bool(self.channels) or self.topic is not None
 
 
 class Unknown(NamedTuple):
-    """A command of a number that this side does not know; it is ignored."""
+    """A command of a type that this side does not know; it is ignored."""
 
     number: int
 
@@ -55,7 +56,7 @@ Workers = commands.ToWorker | Malformed | Unknown
 
 
 def read_to_gateway(batch: bytes) -> list[Gateways]:
-    """Read a worker's batch. Raises WireError for what is no array of commands."""
+    """Decode a worker's batch. Raises WireError for anything that is not an array of commands."""
     try:
         return commands.decode_to_gateway(batch)  # type: ignore[return-value]
     except WireError as error:
@@ -63,7 +64,7 @@ def read_to_gateway(batch: bytes) -> list[Gateways]:
 
 
 def read_to_worker(batch: bytes) -> list[Workers]:
-    """Read a gateway's batch. Raises WireError for what is no array of commands."""
+    """Decode a gateway's batch. Raises WireError for anything that is not an array of commands."""
     try:
         return commands.decode_to_worker(batch)  # type: ignore[return-value]
     except WireError as error:
@@ -92,7 +93,7 @@ def _command(piece: bytes, decode: Callable[[bytes], Any], budget: list[int]) ->
 
 def _blame(piece: bytes, reason: str, budget: list[int]) -> Malformed | Unknown:
     number, named = _head(piece, budget)
-    if type(number) is not int:  # it may be a list, which no set can be asked for
+    if type(number) is not int:  # it may be a list, which is not hashable
         return Malformed((), None, reason)
     if number not in _NUMBERS:
         return Unknown(number)
@@ -106,7 +107,7 @@ def _blame(piece: bytes, reason: str, budget: list[int]) -> Malformed | Unknown:
 
 
 def _head(piece: bytes, budget: list[int]) -> tuple[Any, Any]:
-    """A command's number, and its first element; None for what is not there or cannot be read."""
+    """Return a command's type and its first element; None for each that is missing or cannot be decoded."""
     values: list[Any] = [None, None]
     try:
         length, start = _array(piece)
@@ -119,7 +120,7 @@ def _head(piece: bytes, budget: list[int]) -> tuple[Any, Any]:
     return values[0], values[1]
 
 
-# Without recursion, for what nests deeper than msgspec follows
+# Iterative, because values may nest deeper than msgspec can follow
 
 _SIMPLE: list[tuple[int, int] | None] = [
     *[(1, 0)] * 0x80,  # small integers
@@ -133,16 +134,16 @@ _SIMPLE: list[tuple[int, int] | None] = [
     *[None] * 7,  # str, array and map, below
     *[(1, 0)] * 0x20,  # small negative integers
 ]  # fmt: skip
-"""By the first byte: (size of the value, without those within it; how many are within it)."""
+"""By the first byte: (size of the value without the values in it, number of values in it)."""
 _SIZED = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1),
           0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}  # fmt: skip
-"""Of bin, ext and str: (bytes of the length, bytes between length and content)."""
+"""Of bin, ext and str: (size of the length field, bytes between length and content)."""
 _NESTED = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-"""Of array and map: (bytes of the length, values for each entry)."""
+"""Of array and map: (size of the length field, values per entry)."""
 
 
 def _split(batch: bytes, problem: WireError) -> list[bytes]:
-    """The commands of a batch."""
+    """Return the commands of a batch."""
     try:
         length, start = _array(batch)
         budget, pieces = [MAX_VALUES], []
@@ -158,7 +159,7 @@ def _split(batch: bytes, problem: WireError) -> list[bytes]:
 
 
 def _array(data: bytes) -> tuple[int, int]:
-    """The length of the array that starts here, and where its first value starts."""
+    """Return the length of the array at the start, and the position of its first value."""
     first = data[0] if data else 0xC1
     if 0x90 <= first <= 0x9F:
         return first & 0x0F, 1
@@ -169,23 +170,23 @@ def _array(data: bytes) -> tuple[int, int]:
 
 
 def _end(data: bytes, start: int, budget: list[int]) -> int:
-    """Where the value ends that starts here; takes the values that it consists of from the budget."""
+    """Return the position after the value at `start`; subtract the number of its values from the budget."""
     missing, left, length = 1, budget[0], len(data)
     while missing:
         if start >= length or not left:
-            raise WireError("cut off, or of too many values")
+            raise WireError("truncated, or too many values")
         left -= 1
         size, values = _SIMPLE[data[start]] or _value(data, start)
         start += size
         missing += values - 1
     if start > length:
-        raise WireError("cut off")
+        raise WireError("truncated")
     budget[0] = left
     return start
 
 
 def _value(data: bytes, start: int) -> tuple[int, int]:
-    """As in _SIMPLE, of a value that says its length in bytes of their own."""
+    """As in _SIMPLE, for a value with a length field."""
     first = data[start]
     if first in _NESTED:
         size, each = _NESTED[first]

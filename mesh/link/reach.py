@@ -1,8 +1,9 @@
-"""Whether a gateway can reach the socket that a worker announces.
+"""Determines whether a gateway can reach the socket that a worker announces.
 
-An `ipc://` address is a path on the worker's machine. On another machine the same path is another file or
-none; on the same machine another user may not open it, and another container may not see it. A worker
-therefore announces its machine as well, and a gateway looks before it connects.
+An `ipc://` address is a path on the worker's machine. On another machine the path does not exist or refers
+to another file; on the same machine another user may not be allowed to open it, and another container may
+not see it. Therefore a worker also announces its machine, and a gateway checks the address before it
+connects.
 """
 
 import errno
@@ -18,7 +19,7 @@ _TCP = "set MESH_LINK__BIND=tcp://… on the worker (with keys, `mesh keys`, if 
 
 @functools.cache
 def machine() -> str:
-    """What tells this machine, until it starts again, from others; says nothing else about it."""
+    """Return an id of this machine, valid until it is restarted, that reveals nothing else about it."""
     try:
         known = _BOOT_ID.read_bytes()
     except OSError:  # not Linux
@@ -27,16 +28,16 @@ def machine() -> str:
 
 
 def why_unreachable(address: str, announced_machine: str | None) -> str | None:
-    """Why the socket at `address` cannot be connected to from here, and the way out; None if it may be.
+    """Return why `address` cannot be connected to from here, and what to do; None if it can.
 
     Args:
-        address: of a worker's link.
-        announced_machine: the worker's; None if it does not say, as workers in other languages need not.
+        address: the address of a worker's link.
+        announced_machine: the worker's machine; None if not announced, as by workers in other languages.
     """
     if not address.startswith("ipc://") or address.startswith("ipc://@"):
         return None
     if announced_machine not in (None, machine()):
-        return f"{address} can be reached on the worker's own machine only, which is another one; {_TCP}"
+        return f"{address} can be reached only on the worker's machine, which is not this one; {_TCP}"
     return _why_not_here(address, address.removeprefix("ipc://"))
 
 
@@ -44,10 +45,10 @@ def _why_not_here(address: str, path: str) -> str | None:
     try:
         os.stat(path)
         permitted = os.access(path, os.W_OK)
-    except (OSError, ValueError) as error:  # ValueError: no path at all, e.g. with a NUL
+    except (OSError, ValueError) as error:  # ValueError: not a path, e.g. with a NUL
         if getattr(error, "errno", None) not in (errno.EACCES, errno.EPERM):
             seen = "does not exist here: the worker has ended, or runs in another container"
-            return f"{address} {seen}; there share its directory, or {_TCP}"
+            return f"{address} {seen}; in that case share its directory, or {_TCP}"
         permitted = False
     if permitted:
         return None

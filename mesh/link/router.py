@@ -1,11 +1,13 @@
-"""The worker's end of its links: one ROUTER for all gateways.
+"""The worker's end of its links: one ROUTER (ZeroMQ RFC 28) for all gateways.
 
-ROUTER does not tell when a peer goes. The socket's monitor does, without saying which; so then every
-gateway gets a Ping, and sending it to the dead one fails. The monitor may be quicker than the socket
-itself, so there are several Pings, and one every second in any case.
+**Dead gateways.** A ROUTER does not report that a peer is gone. The socket's monitor does, but not which
+peer. So after each disconnection every gateway is sent a Ping, and sending it to a gateway that is gone
+fails (ROUTER_MANDATORY). The monitor may report before the ROUTER has noticed, so several Pings are sent,
+and in any case one each second.
 
-A worker that was frozen for longer than the gateways' patience must not carry out what they sent before
-they gave it up: on waking it first finds out, by Pings, which links are still there.
+**Waking from a freeze.** A worker that was frozen for longer than gateways wait must not carry out what
+they sent before they gave it up: their channels run elsewhere by now. When it wakes, it holds what arrives,
+sends Pings, and continues with the links that still exist.
 """
 
 import asyncio
@@ -15,60 +17,51 @@ from collections.abc import Callable
 import zmq
 
 from mesh.addresses import reachable
-from mesh.errors import WireError
+from mesh.errors import PhaseError, WireError
 from mesh.link import commands
 from mesh.link.backoff import Backoff, End
 from mesh.link.batches import BATCHES_PER_TURN, Batches, bounds
+from mesh.link.gateway_link import GatewayLink
+from mesh.link.handlers import RouterHandlers
 from mesh.link.malformed import Malformed, Unknown, read_to_worker
+from mesh.link.phases import Action, Event, Phase
+from mesh.protocol.versions import common
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
-from mesh.versions import common
 from mesh.zeromq import sockets
 from mesh.zeromq.curve import LINKS, keys_of
-from mesh.zeromq.drain import Drain
+from mesh.zeromq.socket_reader import SocketReader
 
-log = get_logger("mesh.link")
+log = get_logger(__name__)
 _chance = random.SystemRandom().random
 
 PING_SECONDS = 1.0
 PINGS_AFTER_DISCONNECT_SECONDS = (0.0, 0.01, 0.1)
 WAKING_SECONDS = 0.25
-"""For libzmq to notice which connections have ended meanwhile."""
+"""How long libzmq may take after a freeze to notice which connections have ended in the meantime."""
 
 
 class Router:
-    """Takes commands of all gateways.
+    """A worker's links to all gateways.
 
     Args:
-        bind: where to listen.
+        context: the ZeroMQ context of the socket.
+        worker: the id of this worker.
+        settings: the settings of links.
+        bind: the address to listen on.
 
     Attributes:
-        address: where gateways connect.
-        key: the public CURVE key that they have to expect there, in Z85, if there is one.
-        on_up: called with (link, gateway id) when a gateway says hello.
-        on_command: called with (link, command).
-        on_malformed: called with (link, channel) for a command that names one, but cannot be read.
-        on_down: called with the link when a gateway is gone.
-        on_gone: called with that gateway's id.
-        on_behind: called with (link, whether much waits for its gateway) when that changes.
+        address: the address that gateways connect to.
+        key: the public CURVE key of this listener, in Z85, if there is one.
     """
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], worker: str, settings: LinkSettings, bind: str
     ) -> None:
-        self.on_up: Callable[[bytes, str], None] = lambda *_: None
-        self.on_command: Callable[[bytes, commands.ToWorker], None] = lambda *_: None
-        self.on_malformed: Callable[[bytes, int], None] = lambda *_: None
-        self.on_down: Callable[[bytes], None] = lambda _: None
-        self.on_gone: Callable[[str], None] = lambda _: None
-        self.on_behind: Callable[[bytes, bool], None] = lambda *_: None
+        self._handlers: RouterHandlers
         self._worker = worker
         self._bounds = bounds(settings)
-        self._links: dict[bytes, Batches] = {}
-        self._gateways: dict[bytes, str] = {}
-        self._versions: dict[bytes, int] = {}
-        self._heard: dict[bytes, float] = {}
-        self._up_since: dict[bytes, float] = {}
+        self._links: dict[bytes, GatewayLink] = {}
         self._backoff = Backoff()
         self._said: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -76,57 +69,59 @@ class Router:
         self._awake = asyncio.get_running_loop().time()
         self._waking: asyncio.TimerHandle | None = None
         self._held: list[list[bytes]] = []
-        reachable(bind, settings.advertise_host)  # before there is a socket to close again
+        reachable(bind, settings.advertise_host)  # raises before a socket is opened
         self._socket = sockets.link_router(context, settings)
         bound, self._monitor = sockets.bound(self._socket, bind, LINKS)
         self.address = reachable(bound, settings.advertise_host)
         keys = keys_of(self._socket)
         self.key = keys.public.decode() if keys is not None else None
-        self._drain = Drain(self._socket, self._message, BATCHES_PER_TURN)
-        self._monitor_drain = Drain(self._monitor, self._disconnected)
+        self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
+        self._monitor_reader = SocketReader(self._monitor, self._disconnected)
 
     @property
     def links(self) -> int:
-        """How many gateways are linked."""
+        """The number of linked gateways."""
         return len(self._links)
 
     @property
     def waiting_bytes(self) -> int:
-        """What ZeroMQ has not taken yet, of all links."""
-        return sum(batches.waiting_bytes for batches in self._links.values())
+        """The bytes that ZeroMQ has not accepted yet, of all links."""
+        return sum(each.batches.waiting_bytes for each in self._links.values())
 
     def version(self, link: bytes) -> int:
-        """Of a link; 0 if it is gone."""
-        return self._versions.get(link, 0)
+        """Return the version of a link; 0 if it has ended."""
+        known = self._links.get(link)
+        return known.version if known is not None else 0
 
-    def start(self) -> None:
-        """Begin to read."""
-        self._drain.start()
-        self._monitor_drain.start()
+    def start(self, handlers: RouterHandlers) -> None:
+        """Begin to read, and call `handlers` from now on."""
+        self._handlers = handlers
+        self._reader.start()
+        self._monitor_reader.start()
         self._ping_again()
 
     def send(self, link: bytes, command: commands.ToGateway) -> int:
-        """Queue a command for one gateway; returns how many were sent on its link, Welcome included.
+        """Queue a command for one gateway; return the number of commands sent on its link, including
+        Welcome.
 
-        For a gateway that is gone it is dropped.
+        If the gateway is gone, the command is dropped.
         """
-        batches = self._links.get(link)
-        if batches is None:
+        known = self._links.get(link)
+        if known is None:
             return 0
+        batches = known.batches
         batches.add(command)
         return batches.count
 
     def close(self) -> None:
-        """Send what there is and stop."""
-        for batches in list(self._links.values()):
-            batches.flush()
-            batches.closed = True
-        self._links.clear()
+        """Send waiting commands and stop."""
+        for link in list(self._links):
+            self._handle(link, Event.CLOSE)
         for timer in (self._timer, self._waking):
             if timer is not None:
                 timer.cancel()
-        self._drain.close()
-        self._monitor_drain.close()
+        self._reader.close()
+        self._monitor_reader.close()
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
@@ -138,7 +133,7 @@ class Router:
             self._batch(frames)
 
     def _was_frozen(self) -> bool:
-        """Whether this process stood still for so long that gateways may have given it up."""
+        """Return whether this process was frozen for longer than gateways wait for it."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now - self._awake > self._patience and self._waking is None:
@@ -149,9 +144,9 @@ class Router:
         return self._waking is not None
 
     def _woken(self) -> None:
-        for batches in list(self._links.values()):
-            batches.add(commands.Ping())
-            batches.flush()
+        for known in list(self._links.values()):
+            known.batches.add(commands.Ping())
+            known.batches.flush()
         self._waking = None
         held, self._held = self._held, []
         for frames in held:
@@ -159,9 +154,9 @@ class Router:
 
     def _batch(self, frames: list[bytes]) -> None:
         link = frames[0]
-        known = link in self._links
-        if known:
-            self._heard[link] = asyncio.get_running_loop().time()
+        known = self._links.get(link)
+        if known is not None:
+            known.heard_at = asyncio.get_running_loop().time()
         try:
             if len(frames) != 2:
                 raise WireError(f"link message of {len(frames)} frames; want 2")
@@ -185,16 +180,16 @@ class Router:
 
     def _carry_out(self, link: bytes, command: commands.ToWorker) -> None:
         try:
-            self.on_command(link, command)
-        except Exception as error:  # the commands behind it are not to blame
+            self._handlers.on_command(link, command)
+        except Exception as error:  # must not affect the commands after it
             counters.count("handlers_failed")
-            log.error("handling a command failed", gateway=self._gateways.get(link), exc_info=error)
+            log.error("handling a command failed", gateway=self._gateway(link), exc_info=error)
             channel = getattr(command, "channel", None)
             if channel is not None:
-                self.on_malformed(link, channel)
+                self._handlers.on_malformed(link, channel)
 
     def _malformed(self, link: bytes, command: Malformed | Unknown) -> str | None:
-        """End the channels that it names; returns why the link must end, if it names none."""
+        """End the channels that the command names; return why the link must end, if it names none."""
         if type(command) is Malformed and not command.attributed:
             return command.reason
         counters.count("link_commands_malformed")
@@ -202,17 +197,18 @@ class Router:
             reason = command.reason
             self._say("gateway sends a malformed command: its channel crashes", link, reason=reason)
             for channel in command.channels:
-                self.on_malformed(link, channel)
+                self._handlers.on_malformed(link, channel)
         return None
 
     def _broken(self, link: bytes, reason: str) -> None:
-        """What a peer says cannot be read: its link ends, and its gateway is told, as far as it reads."""
+        """A message of a peer cannot be decoded: end its link and inform the gateway, if possible."""
         counters.count("link_messages_malformed")
-        if link not in self._links:
-            self._say("link message of a stranger dropped", link, reason=reason)
+        known = self._links.get(link)
+        if known is None:
+            self._say("link message dropped: its sender has not said Hello", link, reason=reason)
             return
-        gateway, now = self._gateways[link], asyncio.get_running_loop().time()
-        if self._backoff.failed(gateway, End.PROTOCOL, now - self._up_since[link], now, _chance()):
+        gateway, now = known.gateway, asyncio.get_running_loop().time()
+        if self._backoff.failed(gateway, End.PROTOCOL, now - known.up_since, now, _chance()):
             log.error("gateway breaks the link protocol: the link ends", gateway=gateway, reason=reason)
         self._end(link)
 
@@ -221,21 +217,21 @@ class Router:
         self._lost(link)
 
     def _say(self, event: str, link: bytes, **fields: object) -> None:
-        """Log it once for each gateway, and once for all strangers."""
-        gateway = self._gateways.get(link, "")
+        """Log this once for each gateway, and once for all peers that have not sent Hello."""
+        gateway = self._gateway(link)
         if gateway not in self._said:
-            live = {"", gateway, *self._gateways.values()}
+            live = {"", gateway, *(each.gateway for each in self._links.values())}
             self._said = (self._said | {gateway}) & live
             log.error(event, gateway=gateway, **fields)
 
     def gateway_silent(self, gateway: str, seconds: float) -> bool:
-        """End the links of a gateway over which nothing has come for so long; whether any is left."""
-        self._drain.read_now()
+        """End a gateway's links that were silent for longer than `seconds`; return whether any is left."""
+        self._reader.read_now()
         since = asyncio.get_running_loop().time() - seconds
-        links = [link for link, each in self._gateways.items() if each == gateway]
-        silent = [link for link in links if self._heard[link] < since]
+        links = [link for link, each in self._links.items() if each.gateway == gateway]
+        silent = [link for link in links if self._links[link].heard_at < since]
         for link in silent:
-            log.warning("gateway says nothing, neither on the link nor on the bus", gateway=gateway)
+            log.warning("gateway is silent on both the link and the bus", gateway=gateway)
             self._end(link)
         return len(silent) < len(links)
 
@@ -250,17 +246,15 @@ class Router:
         if self._backoff and self._backoff.waits(hello.gateway, now):
             self._send(link, commands.encode_batch([commands.Welcome(commands.ENDED, self._worker)]))
             return
-        self._links[link] = Batches(
+        batches = Batches(
             lambda batch: self._send(link, batch),
             lambda reason: self._too_far_behind(link, reason),
             self._bounds,
             commands.Ping(),
-            lambda much: self.on_behind(link, much),
+            lambda much: self._handlers.on_behind(link, much),
         )
-        self._versions[link] = version
-        self._gateways[link] = hello.gateway
-        self._heard[link] = self._up_since[link] = now
-        self.on_up(link, hello.gateway)
+        self._links[link] = GatewayLink(hello.gateway, version, now, batches)
+        self._handle(link, Event.WELCOMED)
         self.send(link, commands.Welcome(version, self._worker))
         log.debug("gateway linked", gateway=hello.gateway)
 
@@ -289,7 +283,7 @@ class Router:
         else:
             return True
         finally:
-            self._drain.look_again()
+            self._reader.look_again()
 
     def _disconnected(self, _frames: list[bytes]) -> None:
         loop = asyncio.get_running_loop()
@@ -302,22 +296,48 @@ class Router:
         self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping_again)
 
     def _ping(self) -> None:
-        for batches in list(self._links.values()):
-            batches.add(commands.Ping())
+        for known in list(self._links.values()):
+            known.batches.add(commands.Ping())
 
     def _too_far_behind(self, link: bytes, reason: str) -> None:
         counters.count("links_given_up")
-        gateway = self._gateways.get(link, "")
+        gateway = self._gateway(link)
         log.error("gateway is too far behind: the link is given up", gateway=gateway, reason=reason)
         self._lost(link)
 
     def _lost(self, link: bytes) -> None:
-        for each in (self._versions, self._heard, self._up_since):
-            each.pop(link, None)
-        batches = self._links.pop(link, None)
-        if batches is not None:
-            batches.closed = True
-            gateway = self._gateways.pop(link, "")
-            log.warning("gateway is gone", gateway=gateway)
-            self.on_down(link)
-            self.on_gone(gateway)
+        self._handle(link, Event.FAILED)
+
+    def _handle(self, link: bytes, event: Event) -> None:
+        known = self._links.get(link)
+        if known is None or known.phases.phase is Phase.ENDED:  # it is being closed
+            return
+        try:
+            actions = known.phases.handle(event)
+        except PhaseError as error:  # a defect of ours must not affect other links
+            log.error("a link is given up", gateway=known.gateway, reason=str(error))
+            actions = known.phases.handle(Event.FAILED)
+        for action in actions:
+            _ACTIONS[action](self, link, known)
+
+    def _release(self, link: bytes, known: GatewayLink) -> None:
+        known.batches.closed = True
+        self._links.pop(link, None)
+
+    def _report_down(self, link: bytes, known: GatewayLink) -> None:
+        log.warning("gateway is gone", gateway=known.gateway)
+        self._handlers.on_down(link)
+        self._handlers.on_gone(known.gateway)
+
+    def _gateway(self, link: bytes) -> str:
+        known = self._links.get(link)
+        return known.gateway if known is not None else ""
+
+
+_ACTIONS: dict[Action, Callable[[Router, bytes, GatewayLink], None]] = {
+    Action.FLUSH: lambda router, link, known: known.batches.flush(),
+    Action.RELEASE: Router._release,
+    Action.REPORT_UP: lambda router, link, known: router._handlers.on_up(link, known.gateway),
+    Action.REPORT_DOWN: Router._report_down,
+}
+"""CONNECT and REPORT_INCOMPATIBLE are used only by gateways."""

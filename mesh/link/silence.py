@@ -1,22 +1,23 @@
-"""Watches linked nodes of which nothing comes on the bus, for as long as that is so.
+"""Watches linked nodes that are silent on the bus, as long as they are.
 
-Silence on the bus alone says little, since the proxy may be gone. Silence on the link as well says enough.
+Silence on the bus alone proves little, because the proxy may be the cause. A node that is silent on its
+link as well is dead or unusable.
 """
 
 import asyncio
 from collections.abc import Callable
 
 CHECKS = 4
-"""How often we look within the time that a node may be silent."""
+"""How often the links are checked within the time that a node may be silent."""
 
 
 class Silence:
     """The nodes that are silent on the bus.
 
     Args:
-        seconds: that a node may be silent on its link, too.
-        check: called with (node, seconds) again and again: it ends a link that has been silent so long,
-            and says whether there still is one.
+        seconds: how long a node may be silent on its link as well.
+        check: called repeatedly with (node, seconds): it ends links that have been silent for that long,
+            and returns whether any is left.
     """
 
     def __init__(self, seconds: float, check: Callable[[str, float], bool]) -> None:
@@ -27,13 +28,13 @@ class Silence:
         self._due = 0.0
 
     def watch(self, node: str) -> None:
-        """A node has fallen silent on the bus."""
+        """Watch a node that has fallen silent on the bus."""
         self._nodes[node] = None
         if self._timer is None:
             self._later()
 
     def heard(self, node: str) -> None:
-        """A node is heard again, or is gone."""
+        """Stop watching a node that announces itself again, or is gone."""
         self._nodes.pop(node, None)
 
     def close(self) -> None:
@@ -50,7 +51,7 @@ class Silence:
     def _tick(self) -> None:
         self._timer = None
         late = asyncio.get_running_loop().time() - self._due
-        if late < self._seconds / CHECKS:  # else we were frozen, and others had no chance to be heard
+        if late < self._seconds / CHECKS:  # otherwise this process was frozen
             for node in list(self._nodes):
                 if not self._check(node, self._seconds):
                     self.heard(node)

@@ -1,4 +1,4 @@
-"""Settings of publishing over HTTP."""
+"""Settings of the HTTP publishing API."""
 
 import re
 from typing import Annotated
@@ -18,8 +18,8 @@ def _check_keys(keys: list[Secret]) -> list[Secret]:
     for number, key in enumerate(keys, 1):
         if not _API_KEY.match(key.get_secret_value()):
             raise ValueError(
-                f"key {number} is not usable; want {MIN_KEY_CHARACTERS} to 256 printable ASCII"
-                " characters without blanks and commas, e.g. of `openssl rand -hex 32`"
+                f"key {number} is invalid; want {MIN_KEY_CHARACTERS} to 256 printable ASCII"
+                " characters without spaces and commas, e.g. the output of `openssl rand -hex 32`"
             )
     return keys
 
@@ -35,15 +35,34 @@ class ApiSettings(Section, frozen=True):
 
     keys: Annotated[
         Annotated[list[Secret], Split(split), Check(_check_keys)],
-        Meta(description="any of which lets a program publish; without one the API is off"),
+        Meta(
+            description="keys of which a program must present one to publish; if none is set, the API "
+            "is disabled"
+        ),
     ] = field(default_factory=list)
     path: Annotated[
-        str, Check(_check_path), Meta(description="before /broadcast, /broadcast_batch and /disconnect")
+        str,
+        Check(_check_path),
+        Meta(description="path prefix of /broadcast, /broadcast_batch and /disconnect"),
     ] = "/api"
-    timeout_seconds: Annotated[Seconds, Meta(description="for the bus to confirm, then 503")] = 5.0
-    max_body_bytes: Annotated[int, Meta(ge=1, le=64_000_000, description="of one request")] = 2_000_000
-    max_batch_messages: Annotated[int, Meta(ge=1, description="in one broadcast_batch")] = 1_000
-    idempotency_seconds: Annotated[Seconds, Meta(description="an Idempotency-Key is remembered")] = 600.0
-    max_idempotency_keys: Annotated[int, Meta(ge=1, description="remembered, then the oldest goes")] = (
-        100_000
+    timeout_seconds: Annotated[
+        Seconds,
+        Meta(description="longest time to wait until the bus confirms a message; then the answer is 503"),
+    ] = 5.0
+    max_body_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64_000_000,
+            description="largest body of one request; a larger one is answered with 413",
+        ),
+    ] = 2_000_000
+    max_batch_messages: Annotated[int, Meta(ge=1, description="most messages in one broadcast_batch")] = (
+        1_000
     )
+    idempotency_seconds: Annotated[
+        Seconds, Meta(description="time for which an Idempotency-Key is remembered")
+    ] = 600.0
+    max_idempotency_keys: Annotated[
+        int, Meta(ge=1, description="most Idempotency-Keys remembered; beyond this the oldest is forgotten")
+    ] = 100_000

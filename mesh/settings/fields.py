@@ -1,4 +1,4 @@
-"""Every setting by its name: what it may be, and how a value of it is read."""
+"""Describes each setting: its type and limits, and how its value is read."""
 
 import types
 from collections.abc import Iterable
@@ -18,20 +18,20 @@ PREFIX = "MESH_"
 
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE = frozenset({"0", "false", "f", "no", "n", "off"})
-_NOUNS = {int: "an integer", float: "a number", bool: "true or false", list: "a list of texts"}
+_NOUNS = {int: "an integer", float: "a number", bool: "true or false", list: "a list of strings"}
 
 
 class Field(NamedTuple):
     """One setting.
 
     Attributes:
-        section: its part of the node, e.g. "gateway".
-        name: within the section.
-        annotation: as the section declares it.
-        base: the type, without None and without its parts.
-        metas: limits and description.
-        checks: of its own.
-        split: for lists.
+        section: the section's name, such as "gateway".
+        name: the setting's name within its section.
+        annotation: the annotation in the section's class.
+        base: the type, without None and without metadata.
+        metas: the limits and the description.
+        checks: the setting's own checks.
+        split: the parser of a list given as text, if it is a list.
     """
 
     section: str
@@ -44,21 +44,21 @@ class Field(NamedTuple):
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """The name of its environment variable."""
         return variable(self.section, self.name)
 
     @property
     def description(self) -> str:
-        """What it means."""
+        """The description, or an empty string if there is none."""
         return next((each.description for each in reversed(self.metas) if each.description), "")
 
     @property
     def secret(self) -> bool:
-        """Whether its value is never shown."""
+        """Whether its value must never be shown."""
         return self.base is Secret or Secret in get_args(self.base)
 
     def read(self, value: Any) -> Any:
-        """A value from the environment, a file or the application. Raises ValueError: what is wanted."""
+        """Convert and check a raw value. Raises ValueError, which says what is expected."""
         if isinstance(value, str):
             value = self._from_text(value)
         try:
@@ -79,7 +79,7 @@ class Field(NamedTuple):
         return text.strip() if self.base in (int, float) else text
 
     def wanted(self) -> str:
-        """What it may be, with its limits."""
+        """Describe the accepted values, with their limits."""
         if get_origin(self.base) is Literal:
             *most, last = map(repr, get_args(self.base))
             return f"{', '.join(most)} or {last}"
@@ -88,19 +88,19 @@ class Field(NamedTuple):
 
 
 def variable(section: str, name: str) -> str:
-    """A setting's name in the environment."""
+    """Return the name of a setting's environment variable."""
     return f"{PREFIX}{section.upper()}__{name.upper()}"
 
 
 @cache
 def sections() -> dict[str, type[Section]]:
-    """By name."""
+    """Return the class of each section, by section name."""
     return get_type_hints(Settings)
 
 
 @cache
 def fields() -> dict[tuple[str, str], Field]:
-    """All settings, by section and name."""
+    """Return all settings, by section and name."""
     found = {}
     for section, model in sections().items():
         hints = get_type_hints(model, include_extras=True)
@@ -119,7 +119,7 @@ def fields() -> dict[tuple[str, str], Field]:
 
 
 def _parts(annotation: Any) -> Iterable[Any]:
-    """The type in an annotation, and what else stands there, from the inside out."""
+    """Yield the type in an annotation and its metadata, innermost first."""
     if get_origin(annotation) is Annotated:
         inner, *rest = get_args(annotation)
         yield from _parts(inner)
@@ -155,9 +155,9 @@ def _last(metas: Iterable[Meta], name: str) -> Any:
 
 
 def _convert(kind: type[Any], value: Any) -> Any:
-    """For msgspec: a type that it does not know."""
+    """The decoder hook of msgspec, for types that it does not know."""
     if isinstance(value, kind):
         return value
     if kind in (Path, Secret) and isinstance(value, str):
         return kind(value)
-    raise ValueError("want text")
+    raise ValueError("want a string")

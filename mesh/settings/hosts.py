@@ -8,7 +8,7 @@ from mesh.settings.values import Check, Split, Texts
 
 
 def _split(text: str) -> list[Any]:
-    """`a,b`, a JSON list, or one host. `[::1]` is a host, not a list."""
+    """Split `a,b`, a JSON list, or a single host. `[::1]` is a host, not a list."""
     try:
         read = json.loads(text) if text.lstrip().startswith("[") else None
     except ValueError:
@@ -19,18 +19,18 @@ def _split(text: str) -> list[Any]:
 
 
 def _checked(hosts: list[str]) -> list[str]:
-    """Each without the brackets of a URL."""
+    """Return the hosts without URL brackets and duplicates. Raises ValueError."""
     if not hosts:
         raise ValueError("want at least one host")
     bare = [each[1:-1] if each.startswith("[") and each.endswith("]") else each for each in hosts]
     for given, host in zip(hosts, bare, strict=True):
         if not host or any(each in host for each in "[]/ \0"):
-            raise ValueError(f"{given!r} is no host; want for example '127.0.0.1', '::' or 'localhost'")
+            raise ValueError(f"{given!r} is not a host; want for example '127.0.0.1', '::' or 'localhost'")
     return list(dict.fromkeys(bare))
 
 
 Hosts = Annotated[list[str], Split(_split), Check(_checked)]
-"""One host or several to listen on."""
+"""One or more hosts to listen on."""
 
 
 def _networks(networks: list[str]) -> list[str]:
@@ -38,7 +38,7 @@ def _networks(networks: list[str]) -> list[str]:
         try:
             ip_network(each, strict=False)
         except ValueError:
-            raise ValueError(f"{each!r} is no network; want for example '10.0.0.0/8' or '::1'") from None
+            raise ValueError(f"{each!r} is not a network; want for example '10.0.0.0/8' or '::1'") from None
     return networks
 
 

@@ -1,4 +1,4 @@
-"""Reads the settings: flags, environment, file, code, defaults, in this order of precedence."""
+"""Reads the settings. Precedence, highest first: flags, environment, file, code, defaults."""
 
 import difflib
 import json
@@ -17,7 +17,7 @@ from mesh.settings.settings import Settings
 DEFAULT_FILE = Path("mesh.toml")
 
 Layers = list[tuple[str, Mapping[str, Any]]]
-"""By origin: values by section and name; the first one counts."""
+"""(origin, values by section and name), highest precedence first."""
 
 
 class Explained(NamedTuple):
@@ -38,18 +38,18 @@ def load(
     """Read the settings.
 
     Args:
-        code: what the application gave its Endpoint.
-        config: a TOML file; by default mesh.toml, or the one MESH_CONFIG names, if there is one.
-        flags: from the command line, nested; None values are left out.
+        code: the settings that the application passed to its Endpoint.
+        config: a TOML file; by default the one that MESH_CONFIG names, else mesh.toml if it exists.
+        flags: values from the command line, by section and name; None means not given.
 
     Raises:
-        SettingsError: with one line per wrong value.
+        SettingsError: with one line for each invalid value.
     """
     return _build(_given(_layers(code, config, flags)))
 
 
 def build(code: Mapping[str, Any]) -> Settings:
-    """Settings from these values alone, by section and name. Raises as `load`."""
+    """Build settings from these values alone, given by section and name. Raises as `load`."""
     return _build(_given([("code", code)]))
 
 
@@ -58,7 +58,7 @@ def explain(
     config: Path | None = None,
     flags: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Explained]:
-    """Every setting with its value, where it came from, and what it means. Raises as `load`."""
+    """Return every setting with its value, origin and description. Raises as `load`."""
     given = _given(_layers(code, config, flags))
     settings = _build(given)
     rows = []
@@ -74,7 +74,7 @@ def explain(
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Environment variables that give another process these settings."""
+    """Return the environment variables that give another process these settings."""
     variables = {}
     for field in fields().values():
         value = _value(settings, field)
@@ -98,7 +98,7 @@ def _text(value: Any) -> str:
 _DEFAULTS = Settings()
 
 Given = dict[tuple[str, str], tuple[Any, str]]
-"""By section and name: a value as it was given, and its origin."""
+"""By section and name: (the raw value, its origin)."""
 
 
 def _layers(
@@ -125,7 +125,7 @@ def _given(layers: Layers) -> Given:
             if not isinstance(names, Mapping):
                 raise SettingsError(f"{section}: {names!r} ({origin}); want a table of settings")
             if section not in sections():
-                names = {"…": names}  # one line for all of it
+                names = {"…": names}  # one line for the whole section
             given |= {(section, name): (value, origin) for name, value in names.items()}
     return given
 
@@ -153,7 +153,7 @@ def _build(given: Given) -> Settings:
 
 
 def _conflicts(settings: Settings, given: Given) -> list[str]:
-    """One line per value that does not fit another one."""
+    """Return one line for each value that conflicts with another."""
     lines = []
     for section in sections():
         for name, reason in getattr(settings, section).conflicts().items():
@@ -164,7 +164,7 @@ def _conflicts(settings: Settings, given: Given) -> list[str]:
 
 
 def _without_keys(settings: Settings) -> list[str]:
-    """One line per address to listen on that needs keys where there are none."""
+    """Return one line for each bind address that needs CURVE keys while none are configured."""
     if settings.security.node_key is not None:
         return []
     binds = {"link": settings.link.bind, "zeromq": settings.zeromq.bind}
@@ -176,10 +176,10 @@ def _without_keys(settings: Settings) -> list[str]:
 
 
 def _from_environment() -> dict[str, dict[str, Any]]:
-    """MESH_SECTION__NAME; MESH_SECTION is a JSON object. Names may be in lower case."""
+    """Read MESH_SECTION__NAME, and MESH_SECTION as a JSON object. Names may be in lower case."""
     found: dict[str, dict[str, Any]] = {}
     wrong = []
-    # A section's own variable sorts before those of its settings, which count more.
+    # A section's variable sorts before those of its settings, so the settings override it.
     for name, text in sorted(os.environ.items(), key=lambda variable: variable[0].upper()):
         section, _, setting = name.upper().removeprefix(PREFIX).lower().partition("__")
         if not name.upper().startswith(PREFIX) or section not in sections():
@@ -217,12 +217,12 @@ def _from_file(config: Path | None) -> dict[str, Any]:
 
 def _unknown(variable: str) -> str:
     close = difflib.get_close_matches(variable, [field.variable for field in fields().values()], 1)
-    hint = f"; did you mean {close[0]}?" if close else "; `mesh settings` lists all"
+    hint = f"; did you mean {close[0]}?" if close else "; `mesh settings` lists all settings"
     return f"{variable}: unknown setting{hint}"
 
 
 def _sentence(field: Field, value: Any, origin: str, reason: str) -> str:
-    """What is wrong with a value, under the name a user would set."""
+    """Return what is wrong with a value, under the name of its environment variable."""
     where = "" if origin == "environment" else f" ({origin})"
     shown = "(hidden)" if field.secret else repr(value)
     return f"{field.variable}: {shown}: {reason}{where}"

@@ -1,8 +1,8 @@
-"""A value that no log and no traceback shows."""
+"""A value that is hidden in logs and tracebacks."""
 
 
 class Secret:
-    """A text that is shown as asterisks."""
+    """A string that `str` and `repr` show as asterisks."""
 
     __slots__ = ("_text",)
 
@@ -10,7 +10,7 @@ class Secret:
         self._text = text
 
     def get_secret_value(self) -> str:
-        """The text itself."""
+        """Return the string itself."""
         return self._text
 
     def __repr__(self) -> str:

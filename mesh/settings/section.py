@@ -1,4 +1,4 @@
-"""What the models of all sections share."""
+"""The base class of the sections of settings."""
 
 import msgspec
 
@@ -7,5 +7,5 @@ class Section(msgspec.Struct, frozen=True):
     """Settings of one part of a node. Values are checked where they are read (`fields.py`)."""
 
     def conflicts(self) -> dict[str, str]:
-        """By name: what is wrong with a value beside the other ones."""
+        """Return, by setting name, why a value conflicts with others of the section."""
         return {}

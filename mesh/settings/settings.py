@@ -4,25 +4,22 @@ import msgspec
 from msgspec import field
 
 from mesh.settings.api import ApiSettings
+from mesh.settings.bus import BusSettings, LinkSettings
+from mesh.settings.gateway import GatewaySettings, LimitSettings
 from mesh.settings.log import LogSettings
 from mesh.settings.presence import PresenceSettings
 from mesh.settings.sections import (
     AdminSettings,
-    BusSettings,
     DrainSettings,
     GarbageSettings,
-    GatewaySettings,
-    LimitSettings,
-    LinkSettings,
-    LongPollSettings,
     SecuritySettings,
     WorkerSettings,
-    ZeroMQSettings,
 )
+from mesh.settings.transports import LongPollSettings, ZeroMQSettings
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a node can be told."""
+    """A node's settings, by section."""
 
     bus: BusSettings = field(default_factory=BusSettings)
     link: LinkSettings = field(default_factory=LinkSettings)

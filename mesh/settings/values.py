@@ -1,4 +1,4 @@
-"""What kinds of value a setting may have."""
+"""The types of values that settings have."""
 
 import json
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from mesh.addresses import check_address
 from mesh.errors import SettingsError
 
 MAX_SECONDS = 2_000_000
-"""23 days: ZeroMQ counts milliseconds in a C int."""
+"""23 days, because ZeroMQ stores milliseconds in a C int."""
 
 
 class Check(NamedTuple):
-    """Part of an annotation: returns the value to keep; raises ValueError, which says what is wanted."""
+    """A check in an annotation: returns the value to keep, or raises ValueError with what is expected."""
 
     function: Callable[[Any], Any]
 
 
 class Split(NamedTuple):
-    """Part of a list's annotation: makes the list of a text. Raises ValueError."""
+    """A parser in a list's annotation: turns text into the list, or raises ValueError."""
 
     function: Callable[[str], list[Any]]
 
@@ -28,7 +28,7 @@ class Split(NamedTuple):
 Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
 # 0 ms would mean "no heartbeats" to ZeroMQ.
 Heartbeat = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)]
-Keepalive = Annotated[int, Meta(ge=1, le=32_767)]  # seconds; the kernel takes no longer ones
+Keepalive = Annotated[int, Meta(ge=1, le=32_767)]  # seconds; the kernel's limit
 Rate = Annotated[float, Meta(gt=0, le=1e12)]
 HighWaterMark = Annotated[int, Meta(ge=1, le=2**31 - 1)]  # a C int
 MessageBytes = Annotated[int, Meta(le=2**63 - 1)]  # an int64
@@ -36,7 +36,7 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 
 def address(address: str) -> str:
-    """Return `address` if it is one of ZeroMQ. Raises ValueError."""
+    """Return `address` if it is a valid ZeroMQ address. Raises ValueError."""
     try:
         return check_address(address, "")
     except SettingsError as error:
@@ -47,7 +47,7 @@ Address = Annotated[str, Check(address)]
 
 
 def split(text: str) -> list[Any]:
-    """From the environment a list comes as text: `a,b`, or JSON."""
+    """Parse a list given as text: `a,b` or JSON. Raises ValueError."""
     if text.lstrip().startswith("["):
         try:
             return list(json.loads(text))

@@ -1,23 +1,10 @@
-"""What a node tells of itself: logs, counts, hooks. `telemetry.attach("channel_joined", handler)`."""
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+"""A node's telemetry: logs, counters, hooks. `telemetry.attach("channel_joined", handler)`."""
 
 from mesh.telemetry.bounded_text import shorten
 from mesh.telemetry.complaints import Complaints
 from mesh.telemetry.counters import COUNTERS, counters, stats
 from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
-from mesh.telemetry.logs import (
-    crowded,
-    enabled,
-    filtered,
-    get_logger,
-    log_to_logging,
-    milliseconds,
-)
-
-if TYPE_CHECKING:
-    from mesh.telemetry.configuration import configure_logging
+from mesh.telemetry.logs import crowded, enabled, filtered, get_logger, log_to_logging, milliseconds
 
 __all__ = [
     "COUNTERS",
@@ -25,7 +12,6 @@ __all__ = [
     "Complaints",
     "attach",
     "attached",
-    "configure_logging",
     "counters",
     "crowded",
     "detach",
@@ -38,10 +24,3 @@ __all__ = [
     "shorten",
     "stats",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import what opens threads and files only where a node needs it."""
-    if name == "configure_logging":
-        return import_module("mesh.telemetry.configuration").configure_logging
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,38 +1,38 @@
-"""Text and values of strangers, made into what a log line or an error may hold. Pure.
+"""Bounds and escapes foreign text and values for log lines and errors. Pure.
 
-A client names topics, events and parameters, a worker gives reasons: each may be as long as a message, and
-may hold escape sequences that a terminal obeys.
+A client chooses topics, events and parameters, a worker chooses reasons: each may be as long as a message,
+and may contain escape sequences that terminals execute.
 """
 
 import re
 from typing import Any
 
 MAX_CHARACTERS = 400
-"""Of one text. Topics may have 4,096 bytes, reasons that a stranger gives have no bound of their own."""
+"""The limit for one text. Topics may have 4,096 bytes; reasons from peers have no limit of their own."""
 MAX_FIELD_CHARACTERS = 4_000
-"""Of one field that holds several texts, as `params` does."""
+"""The limit for one field with several texts, such as `params`."""
 MAX_DEPTH = 20
 MAX_BITS = 128
-"""Of an integer: JSON may bring thousands of digits."""
+"""The limit for an integer: JSON may contain thousands of digits."""
 
-# C0 and C1 without tab and line feed, separators of lines, and marks that turn the direction of text.
+# C0 and C1 without tab and line feed, line separators, and characters that change the text direction.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
-    """The beginning of a text that is longer than `limit`, and how long it is."""
+    """Return the text, or its beginning and its length if it is longer than `limit`."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text)} characters)"
 
 
 def visible(text: str) -> str:
-    """A text with control characters escaped, which a terminal would obey; line ends and tabs stay."""
+    """Return the text with control characters escaped, except line feeds and tabs."""
     return text if text.isprintable() else _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def shorten_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a log line's fields, each bounded; an exception's traceback is cut when it is formatted."""
+    """Return a copy of a log line's fields with each one bounded; tracebacks are bounded when formatted."""
     return {name: value if name == "exc_info" else _bounded(value) for name, value in fields.items()}
 
 
@@ -78,7 +78,7 @@ def _text(value: Any, budget: list[int]) -> Any:
 
 
 def _first(values: Any, budget: list[int]) -> Any:
-    """As many as there is still room for; the names of a dict's values cost room too."""
+    """Return as many values as fit into the budget; the keys of a dict count too."""
     for value in values:
         if budget[0] <= 0:
             return

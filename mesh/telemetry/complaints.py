@@ -1,20 +1,20 @@
-"""Lines about those who do the same thing wrong again and again: few, and counted besides."""
+"""Log lines about peers that repeat the same mistake: few lines, but every mistake is counted."""
 
 from mesh.telemetry.counters import counters
 from mesh.telemetry.logs import Logger
 
 MAX_KNOWN = 256
-"""Those of whom we keep count apart; what the others do wrong is counted together."""
+"""The number of peers that are counted separately; the mistakes of all others are counted together."""
 NAME_CHARACTERS = 80
 OTHERS = "(others)"
 
 
 class Complaints:
-    """Writes a line about the first mistake of somebody, and about the 10th, the 100th and so on.
+    """Logs the first mistake of a peer, and the 10th, the 100th and so on.
 
     Args:
-        log: where the lines go.
-        line: what they say.
+        log: the logger.
+        line: the text of the line.
     """
 
     def __init__(self, log: Logger, line: str) -> None:
@@ -23,7 +23,7 @@ class Complaints:
         self._times: dict[str, int] = {}
 
     def about(self, who: str, counter: str, reason: str, **fields: object) -> None:
-        """Count a mistake of `who`, a node; log it if it is time for that."""
+        """Count a mistake of the node `who`; log it if a line is due."""
         counters.count(counter)
         name = who[:NAME_CHARACTERS]
         if name not in self._times and len(self._times) >= MAX_KNOWN:

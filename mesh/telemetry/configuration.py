@@ -1,4 +1,4 @@
-"""Sends the logs of a node where they belong: to our own handler, or to those of the application."""
+"""Sends the logs of a node to our own handler, or to the handlers of the application."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from mesh.telemetry.filters import DEFAULT_FILTER, ParameterFilter
 from mesh.telemetry.similar import SimilarLines
 
 LINES_PER_SECOND = 50
-_ROOTS = ("mesh", "gateway", "nodes")
+_ROOT = "mesh"
 
 
 def configure_logging(
@@ -22,17 +22,18 @@ def configure_logging(
 ) -> None:
     """Send our events and the standard library's logs to stderr, in one format.
 
-    An application that has given the root logger handlers keeps them: our events go there, as text, and
-    levels and format are the application's.
+    If the application has added handlers to the root logger, these are used instead: our events are sent to
+    them as text, and levels and format are the application's.
 
     Args:
         level: "debug", "info", "warning" or "error".
         format: "console", "json" or "logfmt".
-        node: what every line names as its node, e.g. "gateway".
+        node: the name of the node in every line, e.g. "gateway".
         filter_parameters: parameters whose names contain one of these are hidden.
-        keep_parameters: if given, all others are hidden instead.
-        lines_per_second: of one event; what is more is left out and counted; 0 for no limit.
-        configure: without it, logging and structlog stay as the application has left them.
+        keep_parameters: if given, all other parameters are hidden instead.
+        lines_per_second: the most lines of one event; further ones are left out and counted; 0 for no
+            limit.
+        configure: if False, logging and structlog are left as the application has configured them.
     """
     secrets = ParameterFilter(filter_parameters, keep_parameters)
     if not configure or handlers.application_logs():
@@ -43,7 +44,7 @@ def configure_logging(
         handlers.own(least, format, node, secrets)
         sink = handlers.to_own
     for logger in _ours():
-        logger.disabled = False  # `dictConfig` disables those that there were, if it is not told otherwise
+        logger.disabled = False  # `dictConfig` disables existing loggers by default
     gate = SimilarLines(lines_per_second, sink) if lines_per_second else None
     logs.direct(least, secrets, sink, gate)
     handlers.guard(secrets, gate)
@@ -51,5 +52,5 @@ def configure_logging(
 
 def _ours() -> list[logging.Logger]:
     existing = logging.root.manager.loggerDict
-    ours = [name for name in existing if name.partition(".")[0] in _ROOTS]
-    return [logging.getLogger(name) for name in {*_ROOTS, *ours}]
+    ours = [name for name in existing if name.partition(".")[0] == _ROOT]
+    return [logging.getLogger(name) for name in {_ROOT, *ours}]

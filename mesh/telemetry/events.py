@@ -1,4 +1,4 @@
-"""Hooks: call a function whenever something happens: Phoenix's telemetry events, and those it lacks.
+"""Hooks: call a function when something happens. They are Phoenix's telemetry events, and some more.
 
     from mesh import telemetry
 
@@ -8,9 +8,9 @@
 
     telemetry.attach("channel_handled_in", slow)
 
-Handlers run where it happens, in the event loop of a gateway or a worker: they must be quick. One that
-raises is logged and detached. A handler sees the context variables of what it is called for, e.g. of the
-channel that crashed; those that it sets itself end with the call.
+Handlers run synchronously, in the event loop of a gateway or a worker: they must be quick. A handler that
+raises is logged and detached. A handler sees the context variables of what the event is about, e.g. of the
+channel that crashed; variables that it sets itself are discarded after the call.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from typing import Any
 
 from mesh.telemetry.logs import get_logger
 
-log = get_logger("mesh.telemetry")
+log = get_logger(__name__)
 
 Handler = Callable[[str, dict[str, Any], dict[str, Any]], None]
 
@@ -36,7 +36,7 @@ EVENTS: Mapping[str, str] = {
     "topic_unmatched": "measurements: none; topic",
     "broadcast": "bytes; topic, event",
 }
-"""Every event: its measurements; its metadata."""
+"""For every event, its measurements; its metadata."""
 
 _handlers: dict[str, list[Handler]] = {}
 
@@ -45,15 +45,15 @@ def attach(event: str, handler: Handler) -> None:
     """Call `handler(event, measurements, metadata)` for each `event`.
 
     Raises:
-        ValueError: for an event that there is not.
+        ValueError: for an unknown event.
     """
     if event not in EVENTS:
-        raise ValueError(f"no event {event!r}; there are {', '.join(EVENTS)}")
+        raise ValueError(f"no event {event!r}; want one of {', '.join(EVENTS)}")
     _handlers.setdefault(event, []).append(handler)
 
 
 def detach(event: str, handler: Handler) -> None:
-    """Call it no more; nothing happens if it was not attached."""
+    """Stop calling `handler`. Has no effect if it is not attached."""
     handlers = _handlers.get(event, [])
     if handler in handlers:
         handlers.remove(handler)
@@ -62,12 +62,12 @@ def detach(event: str, handler: Handler) -> None:
 
 
 def attached(event: str) -> bool:
-    """Whether anybody wants to know: before the metadata is made."""
+    """Return whether a handler is attached; check this before creating the metadata."""
     return event in _handlers
 
 
 def emit(event: str, measurements: dict[str, Any], metadata: dict[str, Any]) -> None:
-    """Something has happened."""
+    """Call the handlers of an event."""
     for handler in tuple(_handlers.get(event, ())):
         try:
             copy_context().run(handler, event, measurements, metadata)

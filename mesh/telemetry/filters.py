@@ -1,7 +1,8 @@
-"""What may stand in a log: parameters and text without secrets. Source: Phoenix.Logger's filter_parameters.
+"""Removes secrets from parameters and text before they are logged. Source: Phoenix.Logger's
+filter_parameters.
 
-A name is secret if it contains one of the terms, without regard to case and word breaks: `api_key` also
-hides `apiKey`, `API-KEY` and `x-api-key`. Names may be nested (`user[password]`) and percent-encoded.
+A name is secret if it contains one of the terms, ignoring case and word separators: `api_key` also hides
+`apiKey`, `API-KEY` and `x-api-key`. Names may be nested (`user[password]`) and percent-encoded.
 """
 
 import re
@@ -26,12 +27,12 @@ DEFAULT_FILTER = (
 )
 HIDDEN = "[FILTERED]"
 MAX_TEXT = 20_000
-"""Characters of a text that are looked at; what is behind them is cut off."""
+"""The most characters of a text that are examined; the rest is cut off."""
 MAX_VALUES = 1_000
-"""Values of one set of parameters that are shown, at all depths together."""
+"""The most values of one set of parameters that are shown, at all levels together."""
 MAX_DEPTH = 20
 MAX_CHARACTERS = 2_000
-"""Of one text among parameters."""
+"""The limit for one text among parameters."""
 
 _NOT_A_LETTER = re.compile(r"[\W_]+")
 _ESCAPE = re.compile(r"\\u00([0-9a-fA-F]{2})")
@@ -47,7 +48,7 @@ _UNTIL_COMMA = re.compile(r"[^,}\]\n]*")
 _UNTIL_LINE_END = re.compile(r"[^\n]*")
 _BEARER = re.compile(r"""(base64url\.bearer\.phx\.)[^\s,'"&]+""")
 _SCHEME = re.compile(r"\b((?:bearer|basic)(?:\s+|\+|%(?:25)*20))[\w+/=.~%\-]{16,}", re.IGNORECASE)
-# A password may hold "@", "/" and quotes that should have been escaped; what looks like a port is none.
+# A password may contain "@", "/" and unescaped quotes; what looks like a port is not one.
 _USER_INFO = re.compile(r"""(//[^\s/:@?#'"\[]*:)(?!\d{1,5}(?:[/?#'",\s]|\Z))[^\s"]{1,200}@""")
 _USER_ONLY = re.compile(r"""(://)[^\s/:@?#'"]{16,}@""")
 _PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
@@ -58,11 +59,11 @@ _NAME_CHARACTERS = 80
 
 
 class ParameterFilter:
-    """Hides values by their names, at any depth, and in text.
+    """Hides values by their names, at any level, and in text.
 
     Args:
-        hide: names that contain one of these.
-        keep: if given, every parameter but these is hidden instead.
+        hide: a parameter is hidden if its name contains one of these.
+        keep: if given, every other parameter is hidden instead.
     """
 
     def __init__(self, hide: Sequence[str] = DEFAULT_FILTER, keep: Sequence[str] | None = None) -> None:
@@ -71,11 +72,11 @@ class ParameterFilter:
         self._is_secret = lru_cache(1_024)(self._find_term)
 
     def __call__(self, value: Any) -> Any:
-        """A bounded copy of parameters with what is secret hidden; bytes become their length."""
+        """Return a bounded copy of parameters with secrets hidden; bytes are replaced by their length."""
         return self._copy(value, [MAX_VALUES], MAX_DEPTH)
 
     def text(self, text: str) -> str:
-        """A text with the values hidden that follow a secret name: URLs, headers, reprs, tracebacks."""
+        """Return text with the values after secret names hidden: in URLs, headers, reprs, tracebacks."""
         if len(text) > MAX_TEXT:
             text = f"{text[:MAX_TEXT]}… ({len(text)} characters)"
         if "=" in text or ":" in text or "%" in text:
@@ -138,7 +139,7 @@ class ParameterFilter:
         for separator in _SEPARATOR.finditer(text):
             start = separator.start()
             if start < end:
-                continue  # within a value that is hidden
+                continue  # within a value that is already hidden
             name = _NAME_BEFORE.search(text, max(end, start - _NAME_CHARACTERS), start)
             if name is None or not self._hides(text, name, separator):
                 continue
@@ -152,7 +153,7 @@ class ParameterFilter:
     def _hides(self, text: str, name: re.Match[str], separator: re.Match[str]) -> bool:
         words = " ".join(name[0].split(" ")[-2:])
         if separator[1] == ":" and _RAISED.search(words):
-            return False  # the name of an exception, and what it says
+            return False  # the name of an exception, followed by its message
         if self._names_secret(words):
             return True
         in_query = name.start() > 0 and text[name.start() - 1] in "?&"
@@ -169,7 +170,7 @@ class ParameterFilter:
 
 
 def _letters(name: str) -> str:
-    """A name without case, word breaks and encodings."""
+    """Return a name without case, word separators and encoding."""
     for _ in range(3):
         if "%" not in name:
             break
@@ -196,7 +197,7 @@ def _value_end(text: str, start: int, colon: bool, quoted_name: bool) -> int:
 
 
 def _closed(text: str, start: int) -> int:
-    """Behind the bracket that closes the one at `start`; without one, the end of the text."""
+    """Return the position after the bracket that closes the one at `start`, or the end of the text."""
     depth = 0
     for position in range(start, len(text)):
         if text[position] in _OPENING:
@@ -209,7 +210,7 @@ def _closed(text: str, start: int) -> int:
 
 
 def _first(values: Any, budget: list[int]) -> Any:
-    """As many as there is still room for."""
+    """Return as many values as fit into the budget."""
     for value in values:
         if budget[0] <= 0:
             return

@@ -1,4 +1,4 @@
-"""Where log lines go in a node: to a handler of our own on stderr, or to those of the application."""
+"""The destination of a node's log lines: our own handler on stderr, or those of the application."""
 
 import logging
 import sys
@@ -15,9 +15,9 @@ FOREIGN = ("tornado.access", "tornado.application", "tornado.general", "asyncio"
 """Loggers of libraries that report what clients do."""
 
 FOREIGN_CHARACTERS = 1_000
-"""Of what they say, tracebacks apart: they quote requests."""
+"""The limit for their messages, without tracebacks: they quote requests."""
 
-_OURS = ("mesh", "gateway", "nodes")
+_ROOT = "mesh"
 _format_exception = logging.Formatter().formatException
 _shared: list[Any] = []
 """Processors of every line, ours or not."""
@@ -28,7 +28,7 @@ class OutputHandler(logging.Handler):
     """Queues lines for stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format and queue it; an error in that is reported, and goes no further."""
+        """Format and queue a line; an error is reported, but not raised."""
         try:
             line = self.format(record)
             output.standard(2).write(line.encode("utf-8", "backslashreplace") + b"\n")
@@ -37,10 +37,10 @@ class OutputHandler(logging.Handler):
 
 
 def application_logs() -> bool:
-    """Whether the application has given the root logger handlers.
+    """Return whether the application has added handlers to the root logger.
 
-    One that `logging.warning(…)` and its like have made, because there was none, was not chosen by anybody,
-    and one that writes nothing (`NullHandler`) does not ask for silence.
+    A handler that `logging.warning(…)` and similar calls added automatically does not count, because nobody
+    chose it, nor does `NullHandler`, which does not ask for silence.
     """
     silent = (OutputHandler, logging.NullHandler)
     chosen = [each for each in logging.root.handlers if not isinstance(each, silent)]
@@ -64,7 +64,7 @@ def own(level: int, format: str, node: str, secrets: ParameterFilter) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if format == "console" else "iso"),
         _name_node(node),
     ]
-    if not structlog.is_configured():  # by the application, whose events it is for
+    if not structlog.is_configured():  # if configured, it is for the application's own events
         structlog.configure(
             processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
             wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -87,37 +87,37 @@ def own(level: int, format: str, node: str, secrets: ParameterFilter) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Every request line would be logged twice over by Tornado; handshake failures are its warnings.
+    # Tornado would log every request a second time; its warnings are handshake failures.
     _set_level("tornado.access", logging.ERROR)
     _set_level("asyncio", max(level, logging.WARNING))
 
 
 def _set_level(name: str, level: int) -> None:
     logger = logging.getLogger(name)
-    if logger.level == logging.NOTSET:  # else the application has
+    if logger.level == logging.NOTSET:  # otherwise the application has set it
         logger.setLevel(level)
 
 
 def to_own(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
-    """Log an event of ours with our handler."""
+    """Log one of our events with our handler."""
     logger = logging.getLogger(name)
     number = getattr(logging, level.upper())
     if not logger.isEnabledFor(number):
         return
     values: Any = {"event": event, **_bound(), **fields}
-    values["event"] = event  # whatever is bound under that name
+    values["event"] = event  # overrides a bound value of the same name
     for processor in _shared:
         values = processor(logger, level, values)
     logger.log(number, values, extra={"_logger": logger, "_name": level})
 
 
 def _bound() -> dict[str, Any]:
-    """What the application has bound to the context, the names of its users for example."""
+    """Return what the application has bound to the context, for example the name of a user."""
     return shorten_fields(structlog.contextvars.get_contextvars())
 
 
 def to_application(secrets: ParameterFilter) -> Sink:
-    """What logs an event of ours with the application's handlers, as text: `event="…" field=value`."""
+    """Return a sink that logs our events with the application's handlers: `event="…" field=value`."""
 
     def log(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
         logger = logging.getLogger(name)
@@ -137,7 +137,7 @@ def to_application(secrets: ParameterFilter) -> Sink:
 
 
 class _Guard(logging.Filter):
-    """No secrets, and not too many similar lines."""
+    """Hides secrets, and leaves out lines if there are too many similar ones."""
 
     def __init__(self, secrets: ParameterFilter, gate: Gate | None) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class _Guard(logging.Filter):
         self._gate = gate
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is logged; its text becomes what may be shown of it."""
+        """Return whether the record is logged; replace its text by what may be shown of it."""
         if self._gate is not None:
             kind = (record.name, record.levelname.lower(), f"{record.module}:{record.lineno}")
             if not self._gate.admit(kind, TRACEBACK_LINES if record.exc_info else 1):
@@ -155,7 +155,7 @@ class _Guard(logging.Filter):
 
 
 def guard(secrets: ParameterFilter, gate: Gate | None) -> None:
-    """Watch the loggers of FOREIGN, no matter whose handlers write their lines."""
+    """Filter the loggers of FOREIGN, whichever handlers write their lines."""
     for name in FOREIGN:
         logger = logging.getLogger(name)
         logger.filters = [each for each in logger.filters if not isinstance(each, _Guard)]
@@ -163,10 +163,10 @@ def guard(secrets: ParameterFilter, gate: Gate | None) -> None:
 
 
 def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter, limit: int = MAX_TEXT) -> None:
-    """Make a record's text and traceback what may be shown of them."""
+    """Replace a record's text and traceback by what may be shown of them."""
     try:
         text = record.getMessage()
-    except Exception:  # the arguments do not fit: logging reports that
+    except Exception:  # the arguments do not match the format, which logging reports
         return
     record.msg, record.args = visible(shorten(secrets.text(text), limit)), ()
     if record.exc_info and record.exc_info[0] is not None:
@@ -175,9 +175,9 @@ def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter, limit: int
 
 def _hide(secrets: ParameterFilter) -> Any:
     def hide(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-        """In our own lines and those of FOREIGN; what the application logs it has chosen itself."""
+        """Hide secrets in our own lines and those of FOREIGN, but not in the application's."""
         name = event["_record"].name
-        if name in FOREIGN or name.partition(".")[0] in _OURS:
+        if name in FOREIGN or name.partition(".")[0] == _ROOT:
             for key, value in event.items():
                 if isinstance(value, str) or not isinstance(value, (int, float, dict)):
                     event[key] = value if key in ("_record", "_logger") else _shown(value, secrets)
@@ -192,7 +192,7 @@ def _shown(value: Any, secrets: ParameterFilter) -> Any:
     if isinstance(value, (list, tuple)):
         return [_shown(each, secrets) for each in value]
     if value is None or isinstance(value, (int, float, dict)):
-        return value  # a dict is of parameters, and filtered where it was given
+        return value  # a dict contains parameters, which were filtered when they were logged
     return secrets.text(repr(value))
 
 

@@ -1,6 +1,7 @@
-"""How many similar lines a log takes, so that lines which clients cause stay cheap. Pure.
+"""Limits the number of similar log lines, so that lines that clients cause remain cheap. Pure.
 
-A kind of line is an event of one logger. What is beyond the limit is counted, and told once a second.
+Lines are similar if they have the same event, level and logger. Lines beyond the limit are counted, and
+their number is reported once a second.
 """
 
 from typing import NamedTuple
@@ -13,11 +14,11 @@ Kind = tuple[str, str, str]
 
 
 class LeftOut(NamedTuple):
-    """What was left out of one kind.
+    """The lines of one kind that were left out.
 
     Attributes:
-        kind: as it was given to `admit`.
-        lines: how many.
+        kind: the kind, as it was passed to `admit`.
+        lines: the number of lines.
     """
 
     kind: Kind
@@ -25,18 +26,18 @@ class LeftOut(NamedTuple):
 
 
 class Limiter:
-    """Bounds the lines of each kind.
+    """Limits the lines of each kind.
 
     Args:
-        lines_per_second: of one kind; at least one.
+        lines_per_second: the most lines of one kind per second; at least one.
     """
 
     def __init__(self, lines_per_second: int) -> None:
         self.lines_per_second = lines_per_second
-        self._kinds: dict[Kind, list[float]] = {}  # since when, lines since then, left out
+        self._kinds: dict[Kind, list[float]] = {}  # start of the period, lines since then, lines left out
 
     def admit(self, kind: Kind, now: float, lines: int = 1) -> bool:
-        """Whether one more may be written, which takes the place of `lines`. One a second always may."""
+        """Return whether a line may be written, which counts as `lines`. One a second is always allowed."""
         seen = self._kinds.get(kind)
         if seen is None:
             if len(self._kinds) >= MAX_KINDS:
@@ -53,7 +54,7 @@ class Limiter:
         return False
 
     def full(self, kind: Kind, now: float) -> bool:
-        """Whether `admit` would say no to one; if so it counts as left out."""
+        """Return whether `admit` would refuse one line; if so, count it as left out."""
         seen = self._kinds.get(kind)
         if seen is None or now - seen[0] >= SECONDS or seen[1] < self.lines_per_second:
             return False
@@ -61,7 +62,7 @@ class Limiter:
         return True
 
     def left_out(self) -> list[LeftOut]:
-        """What was left out since this was last asked for."""
+        """Return what was left out since the last call."""
         found = []
         for kind, seen in self._kinds.items():
             if seen[2]:
@@ -70,5 +71,5 @@ class Limiter:
         return found
 
     def _forget(self) -> None:
-        """Kinds that have nothing left to tell; all of them were new once, and are written then."""
+        """Remove kinds that have nothing to report; their next line is admitted as that of a new kind."""
         self._kinds = {kind: seen for kind, seen in self._kinds.items() if seen[2]}

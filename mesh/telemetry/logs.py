@@ -1,7 +1,7 @@
-"""Loggers for events with fields, and what is decided before a line's fields are made.
+"""Loggers for events with fields, and the checks made before a line's fields are created.
 
-Where lines go is decided once, when a node has read its settings (`configuration.py`). Before, and in
-programs that are no node, they go to structlog as it is configured there.
+The destination of lines is set once, when a node has read its settings (`configuration.py`). Before that,
+and in programs that are not nodes, they go to structlog as the program has configured it.
 """
 
 import logging
@@ -15,24 +15,24 @@ from mesh.telemetry.limiter import Kind
 
 _NUMBERS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 TRACEBACK_LINES = 5
-"""A line with a traceback takes the place of this many others."""
+"""A line with a traceback counts as this many lines."""
 
 Sink = Callable[[str, str, str, dict[str, Any]], None]
 """Called with logger, level, event and fields."""
 
 
 class Gate(Protocol):
-    """Bounds how many similar lines there are."""
+    """Limits the number of similar lines."""
 
     def admit(self, kind: Kind, lines: int) -> bool:
-        """Whether a line that takes the place of `lines` is written."""
+        """Return whether a line that counts as `lines` is written."""
 
     def full(self, kind: Kind) -> bool:
-        """Whether one more is left out; if so it has been counted."""
+        """Return whether one more line is left out; if so, it has been counted."""
 
 
 def _by_structlog(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
-    import structlog  # here, because it takes longer to import than all of this package
+    import structlog  # here, because importing it takes longer than the whole package
 
     getattr(structlog.get_logger(name), level)(event, **fields)
 
@@ -44,7 +44,7 @@ _gate: Gate | None = None
 
 
 def direct(least: int, secrets: ParameterFilter, sink: Sink, gate: Gate | None) -> None:
-    """From now on, log events of this level and above with `sink`, as far as `gate` admits them."""
+    """From now on, pass events of this level and above to `sink`, if `gate` admits them."""
     global _least, _filter, _sink, _gate
     _least, _filter, _sink, _gate = least, secrets, sink, gate
 
@@ -58,22 +58,22 @@ class Logger:
         self.name = name
 
     def debug(self, event: str, **fields: Any) -> None:
-        """What explains what a node does."""
+        """Log details that explain what a node does."""
         if _least <= logging.DEBUG:
             self._write("debug", event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        """What an operator may want to know."""
+        """Log something that may interest an operator."""
         if _least <= logging.INFO:
             self._write("info", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """What should not be."""
+        """Log something that should not happen."""
         if _least <= logging.WARNING:
             self._write("warning", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        """What has failed."""
+        """Log a failure."""
         if _least <= logging.ERROR:
             self._write("error", event, fields)
 
@@ -84,39 +84,39 @@ class Logger:
                 return
         try:
             _sink(self.name, level, event, shorten_fields(fields))
-        except Exception:  # of the application's handler, say: a line is lost, what it is about goes on
+        except Exception:  # e.g. of the application's handler: losing a line must not affect the caller
             counters.count("log_lines_lost")
 
 
 def get_logger(name: str) -> Logger:
-    """A logger for events with fields."""
+    """Return a logger for events with fields."""
     return Logger(name)
 
 
 def enabled(level: str) -> bool:
-    """Whether a line of this level would be logged: before its fields are made."""
+    """Return whether a line of this level is logged; check this before creating its fields."""
     return _NUMBERS.get(level, logging.CRITICAL + 1) >= _least
 
 
 def crowded(name: str, level: str, event: str) -> bool:
-    """Whether a line is left out because there are too many like it: before its fields are made."""
+    """Return whether a line is left out as too similar; check this before creating its fields."""
     return _gate is not None and _gate.full((name, level, event))
 
 
 def filtered(params: Any) -> Any:
-    """`params` as they may stand in a log (settings log.filter_parameters, log.keep_parameters)."""
+    """Return `params` as they may be logged (settings log.filter_parameters, log.keep_parameters)."""
     return _filter(params)
 
 
 def milliseconds(seconds: float) -> float:
-    """For a log: rounded to a microsecond."""
+    """Return milliseconds for a log line, rounded to a microsecond."""
     return round(1000 * seconds, 3)
 
 
 def log_to_logging() -> None:
-    """In a program that is no node: our events go to the standard library's logs, if structlog is free.
+    """In a program that is not a node: send our events to logging, if structlog is not configured.
 
-    Without this, structlog would print them all to the program's stdout.
+    Otherwise structlog would print them all to the program's stdout.
     """
     import structlog
 

@@ -1,8 +1,9 @@
-"""What a process prints, written by a thread of its own, so that printing neither waits nor fails.
+"""Writes what a process prints in a thread of its own, so that printing neither blocks nor fails.
 
-The queue is bounded in lines and bytes. What does not fit, because nobody reads the pipe, and what cannot
-be written, because the disk is full or the reader has gone, is lost and counted. One line says so as soon
-as the output works again. A process that ends flushes for a second; one that is killed loses its queue.
+The queue is bounded in lines and bytes. Lines that do not fit, because nobody reads the pipe, and lines
+that cannot be written, because the disk is full or the reader has closed, are lost and counted. One line
+reports their number as soon as writing works again. A process that exits flushes for up to a second; one
+that is killed loses its queue.
 """
 
 import atexit
@@ -25,7 +26,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def sentence(lines: int) -> bytes:
-    """The line that says how many lines were lost; see `Writer.notice`."""
+    """Return the line that reports lost lines; see `Writer.notice`."""
     return b"%d log lines were lost\n" % lines
 
 
@@ -33,13 +34,13 @@ class Writer:
     """Writes to one file descriptor.
 
     Args:
-        descriptor: where to.
-        max_lines: that wait; beyond it lines are lost.
-        max_bytes: of the lines that wait; the same holds.
+        descriptor: the file descriptor.
+        max_lines: the most lines that may wait; further lines are lost.
+        max_bytes: the most bytes that may wait; further lines are lost.
 
     Attributes:
-        notice: makes the line that tells how many were lost.
-        lost: how many lines were lost since the start.
+        notice: creates the line that reports how many lines were lost.
+        lost: the number of lines lost since the start.
     """
 
     def __init__(self, descriptor: int, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
@@ -53,7 +54,7 @@ class Writer:
         _writers.append(self)
 
     def _reset(self) -> None:
-        # Reentrant: a signal handler may print while the thread that it interrupts prints.
+        # Reentrant: a signal handler may print while it interrupts a thread that prints.
         self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._waiting_lines = 0
@@ -63,9 +64,9 @@ class Writer:
         self._pid = os.getpid()
 
     def write(self, data: bytes) -> None:
-        """Queue text, a line or more."""
+        """Queue text of one or more lines."""
         lines = max(data.count(b"\n"), 1)
-        if self._pid != os.getpid():  # forked: no node, and no thread
+        if self._pid != os.getpid():  # forked: this process is not a node and has no writer thread
             self._write_all(data)
             return
         with self._lock:
@@ -81,7 +82,7 @@ class Writer:
             self._queue.put(data)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything is written or the time is over; returns whether it is written."""
+        """Wait until everything is written, for at most `seconds`; return whether it is."""
         if self._thread is None or self._pid != os.getpid():
             return True
         written = threading.Event()
@@ -103,10 +104,10 @@ class Writer:
             self._untold += lines
             counters.count("log_lines_lost", lines)
 
-    # In the thread
+    # In the writer thread
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # they are for the main thread
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # signals are handled in the main thread
         while True:
             batch, flushed = self._take()
             if self._tell():
@@ -117,7 +118,7 @@ class Writer:
                 each.set()
 
     def _take(self) -> tuple[bytes, list[threading.Event]]:
-        """What waits, up to a bound; nothing if a loss is to be told and nothing has come for a while."""
+        """Return what waits, up to a limit; nothing if only a loss is to be reported."""
         parts: list[bytes] = []
         flushed: list[threading.Event] = []
         size = 0
@@ -143,7 +144,7 @@ class Writer:
         return b"".join(parts), flushed
 
     def _tell(self) -> bool:
-        """Tell of what was lost, if anything; False if that cannot be written either."""
+        """Report lost lines, if any; return False if that cannot be written either."""
         with self._lock:
             untold, self._untold = self._untold, 0
         if not untold:
@@ -161,12 +162,12 @@ class Writer:
             self._lose(max(batch[-unwritten:].count(b"\n"), 1))
 
     def _write_all(self, data: bytes) -> int:
-        """Write, and wait if need be; returns how many bytes could not be written."""
+        """Write, waiting if necessary; return how many bytes could not be written."""
         view = memoryview(data)
         while view:
             try:
                 written = os.write(self.descriptor, view)
-            except BlockingIOError:  # somebody who shares it does not want to wait
+            except BlockingIOError:  # a process that shares the descriptor made it non-blocking
                 _wait_writable(self.descriptor)
                 continue
             except OSError:
@@ -190,7 +191,7 @@ before_exit: list[Callable[[], None]] = []
 
 
 def standard(descriptor: int) -> Writer:
-    """The process's writer to stdout (1) or stderr (2)."""
+    """Return the process's writer to stdout (1) or stderr (2)."""
     writer = _standard.get(descriptor)
     if writer is None:
         writer = _standard[descriptor] = Writer(descriptor)
@@ -198,7 +199,7 @@ def standard(descriptor: int) -> Writer:
 
 
 def flush(seconds: float = EXIT_SECONDS) -> None:
-    """Write all that is queued, but for no longer than that."""
+    """Write everything that is queued, for at most `seconds`."""
     for prepare in before_exit:
         prepare()
     end = time.monotonic() + seconds
@@ -207,7 +208,7 @@ def flush(seconds: float = EXIT_SECONDS) -> None:
 
 
 def _forked() -> None:
-    """The parent writes what is queued; its thread is not here."""
+    """After a fork: the parent writes what is queued, and the writer thread does not exist here."""
     for writer in _writers:
         pid = writer._pid
         writer._reset()

@@ -1,4 +1,4 @@
-"""One line of output as one record: JSON or logfmt, with the node's name as a field."""
+"""Converts one line of output into one record, JSON or logfmt, with the node's name as a field."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _logfmt = structlog.processors.LogfmtRenderer()
 
 
 def encode(format: str, fields: dict[str, Any]) -> str:
-    """A record as one line, without its end."""
+    """Return a record as one line, without the line end."""
     if format == "json":
         return json.dumps(fields, default=repr, ensure_ascii=False)
     text = _logfmt(None, "", {_key(key): value for key, value in fields.items()})
@@ -26,15 +26,15 @@ def encode(format: str, fields: dict[str, Any]) -> str:
 
 
 def record(event: str, node: str, level: str = "info", **fields: Any) -> dict[str, Any]:
-    """The fields that every record has, and others."""
+    """Return the fields of a record: those that every record has, and others."""
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return {"event": event, **fields, "level": level, "timestamp": now, "node": node}
 
 
 def adopt(format: str, line: str, node: str) -> str | None:
-    """What somebody printed, as a record of this node; None for an empty line.
+    """Return printed text as a record of this node; None for an empty line.
 
-    A line that is a record already stays as it is; it is given the node's name if it names none.
+    A line that already is a record is kept; the node's name is added if it has none.
     """
     text = _ANSI.sub("", line).strip()
     if not text:

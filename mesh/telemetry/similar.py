@@ -1,4 +1,4 @@
-"""Leaves out similar lines beyond a rate, and says once a second how many."""
+"""Leaves out similar lines beyond a rate, and reports their number once a second."""
 
 import threading
 import time
@@ -12,8 +12,8 @@ class SimilarLines:
     """The gate of a node's log.
 
     Args:
-        lines_per_second: of one kind.
-        sink: what the line that says how many were left out is logged with.
+        lines_per_second: the most lines of one kind per second.
+        sink: logs the line that reports how many were left out.
     """
 
     def __init__(self, lines_per_second: int, sink: Sink) -> None:
@@ -23,7 +23,7 @@ class SimilarLines:
         self._timer: threading.Timer | None = None
 
     def admit(self, kind: Kind, lines: int) -> bool:
-        """Whether a line that takes the place of `lines` is written."""
+        """Return whether a line that counts as `lines` is written."""
         with self._lock:
             admitted = self._limiter.admit(kind, time.monotonic(), lines)
             if not admitted:
@@ -31,7 +31,7 @@ class SimilarLines:
         return admitted
 
     def full(self, kind: Kind) -> bool:
-        """Whether one more is left out; if so it has been counted."""
+        """Return whether one more line is left out; if so, it has been counted."""
         with self._lock:
             full = self._limiter.full(kind, time.monotonic())
             if full:
@@ -39,18 +39,18 @@ class SimilarLines:
         return full
 
     def _count(self) -> None:
-        """Say so within a second, in another thread: the flood may end at once."""
+        """Report within a second, in another thread, because no further line may come."""
         counters.count("log_lines_left_out")
         if self._timer is None:
             self._timer = threading.Timer(SECONDS, self.tell)
             self._timer.daemon = True
             try:
                 self._timer.start()
-            except RuntimeError:  # no more threads: another line will try again
+            except RuntimeError:  # no more threads available: the next line tries again
                 self._timer = None
 
     def tell(self) -> None:
-        """Log how many were left out."""
+        """Log how many lines were left out."""
         with self._lock:
             self._timer = None
             found = self._limiter.left_out()

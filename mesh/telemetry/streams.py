@@ -1,7 +1,7 @@
-"""sys.stdout and sys.stderr of a node: what anybody prints goes through the writers of `output`.
+"""sys.stdout and sys.stderr of a node: everything that is printed goes through the writers of `output`.
 
-So does what the application prints, what its own log handlers write to the streams, warnings, and the
-traceback of an exception that nobody caught. In JSON or logfmt each of their lines becomes a record.
+That includes what the application prints, what its own log handlers write to these streams, warnings, and
+the traceback of an uncaught exception. With JSON or logfmt each printed line becomes a record.
 """
 
 import io
@@ -15,13 +15,13 @@ from mesh.telemetry.output import Writer
 MAX_PARTIAL_BYTES = 65_536
 
 Convert = Callable[[str], str | None]
-"""From a line that was printed to the one that is written, or None for none."""
+"""Converts a printed line to the line that is written, or to None for no line."""
 
 _raw: list["_Raw"] = []
 
 
 class _Raw(io.RawIOBase):
-    """A file that queues what is written to it."""
+    """A file whose content is queued for a writer."""
 
     def __init__(self, writer: Writer) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Raw(io.RawIOBase):
         return len(given)
 
     def end_line(self) -> None:
-        """Treat what has been printed so far as a line, although its end is missing."""
+        """Treat what has been printed so far as a complete line."""
         partial, self._partial = self._partial, b""
         if partial:
             self._convert(partial)
@@ -65,7 +65,7 @@ class _Raw(io.RawIOBase):
 
 
 def install() -> None:
-    """From now on, printing in this process neither waits for a reader nor fails."""
+    """From now on, printing in this process neither blocks nor fails."""
     if _raw:
         return
     _fill_closed()
@@ -85,7 +85,7 @@ def install() -> None:
 
 
 def convert_lines(convert: Convert | None) -> None:
-    """Write what is printed as `convert` says; None: as it is."""
+    """Convert printed lines with `convert` before they are written; None: write them unchanged."""
     for raw in _raw:
         raw.end_line()
         raw.convert = convert
@@ -102,9 +102,9 @@ def _end_lines() -> None:
 
 
 def _fill_closed() -> None:
-    """A descriptor that was closed before the start would become that of a socket, and be printed to."""
+    """Open closed standard descriptors, so that no socket gets their numbers and receives output."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free one
+            os.open(os.devnull, os.O_RDWR)  # uses the lowest free number

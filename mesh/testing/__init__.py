@@ -1,7 +1,7 @@
-"""Tests of channels without a network: `ChannelCase`, and what an assertion may match.
+"""Tests of channels without a network: `ChannelCase`, and the values that assertions compare with.
 
-Plain `def` tests: a case owns an event loop and runs it inside each call. The pytest plugin that comes with
-Channelmesh has a fixture, `channel_case`, for the endpoint that your fixture `mesh_endpoint` returns.
+Tests are plain `def` functions: a case owns an event loop and runs it inside each call. Channelmesh's
+pytest plugin has a fixture, `channel_case`, for the endpoint that your fixture `mesh_endpoint` returns.
 Source: Phoenix.ChannelTest.
 """
 

@@ -1,7 +1,7 @@
 """ChannelCase: an endpoint's sockets and channels, run in a plain test function.
 
-The channels run in the real worker code (mesh/runtime) over a bus in memory; only gateway and network are
-left out. Payloads are really encoded, so that what could not be sent fails in the test.
+The channels run in the real worker code (mesh/worker) over a bus in memory; only the gateway and the
+network are left out. Payloads are actually encoded, so a payload that could not be sent fails in the test.
 Source: Phoenix.ChannelTest.
 """
 
@@ -14,24 +14,27 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mesh import contexts, payloads, topics
-from mesh.endpoint import Endpoint
+from mesh import contexts
+from mesh.app import topics
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount
+from mesh.app.pubsub import PubSub
+from mesh.app.replies import Reply
+from mesh.app.socket_handler import ConnectInfo, SocketHandler
+from mesh.bus.contract import Handlers
 from mesh.errors import ApplicationError, MeshError, TopicError
-from mesh.messages import Broadcast
-from mesh.mount import Mount
-from mesh.pubsub import PubSub
-from mesh.replies import Reply
-from mesh.runtime.channels import Channels
-from mesh.runtime.presences import Presences
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol import payloads
+from mesh.protocol.messages import Broadcast
+from mesh.protocol.serializers.registry import BY_NAME
 from mesh.settings import build
-from mesh.socket import ConnectInfo, SocketHandler
 from mesh.testing.clients import KILL_SECONDS, TestSocket
 from mesh.testing.failures import fail
 from mesh.testing.matching import ANY, take
-from mesh.testing.memory_bus import MemoryBus
+from mesh.testing.memory_bus import ObservedBus
 from mesh.testing.memory_gateway import MemoryGateway
 from mesh.testing.stepped_loop import SteppedLoop
+from mesh.worker.channels import Channels
+from mesh.worker.presence.registry import PresenceRegistry
 
 SECRET = "the secret of channel tests"  # noqa: S105
 ASSERT_SECONDS = 0.1
@@ -40,8 +43,8 @@ CONNECT_SECONDS = 5.0
 Result = TypeVar("Result")
 
 
-class ConnectRefused(MeshError):  # noqa: N818  (what happened, not an error of the test)
-    """`connect` refused; `returned` is what it returned."""
+class ConnectRefused(MeshError):  # noqa: N818  (an outcome, not an error of the test)
+    """`connect` refused the connection; `returned` is its result."""
 
     def __init__(self, message: str, returned: Any = None) -> None:
         super().__init__(message)
@@ -49,17 +52,17 @@ class ConnectRefused(MeshError):  # noqa: N818  (what happened, not an error of 
 
 
 class ChannelCase:
-    """One test's worker.
+    """The worker of one test.
 
-    Of the settings only those in code count, `Endpoint(settings=…)`; background tasks do not run.
+    Of the settings only those in code apply, `Endpoint(settings=…)`; background tasks do not run.
 
     Args:
         endpoint: the application.
-        assert_seconds: how long an assertion waits for callbacks that wait themselves; what is ready is
-            run to its end anyway.
+        assert_seconds: how long an assertion waits for callbacks that wait for something; callbacks that
+            are ready are run to their end in any case.
 
     Raises:
-        ApplicationError: if `endpoint` is no Endpoint, or this is not a plain function.
+        ApplicationError: if `endpoint` is not an Endpoint, or this is not called in a plain function.
     """
 
     def __init__(self, endpoint: Endpoint, assert_seconds: float = ASSERT_SECONDS) -> None:
@@ -67,12 +70,12 @@ class ChannelCase:
             raise ApplicationError(f"a channel case tests an Endpoint, not {endpoint!r}")
         self.endpoint = endpoint
         self.assert_seconds = assert_seconds
-        self.bus = MemoryBus()
+        self.bus = ObservedBus()
         self.gateway = MemoryGateway()
         self.numbers = count(1)
         self._loop = SteppedLoop()
         self._channels: Channels
-        self._presences: Presences
+        self._presences: PresenceRegistry
         try:
             self._loop.call(self._start)
         except BaseException:
@@ -84,16 +87,29 @@ class ChannelCase:
         own = self.endpoint.settings
         worker = {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}
         settings = build({"worker": worker, "presence": own.get("presence", {})})
-        self._channels = channels = Channels(self.endpoint, bus, gateway.sent, settings.worker)
-        self._presences = channels.presences = Presences(
-            self.endpoint.presences,
-            bus.node,
-            bus.publish_kind,
-            settings.presence,
-            self._local_broadcast,
+        self._channels = channels = Channels(
+            self.endpoint,
+            bus,
+            gateway.sent,
+            settings.worker,
+            make_presences=lambda _: PresenceRegistry.of(
+                self.endpoint.presences,
+                bus.node,
+                bus.publish_kind,
+                settings.presence,
+                self._local_broadcast,
+            ),
         )
-        bus.on_broadcast = gateway.broadcast
-        bus.on_published = channels.members.published
+        self._presences = channels.presences
+        bus.start(
+            Handlers(
+                broadcast=gateway.broadcast,
+                messages={},
+                published=channels.members.published,
+                unread=None,
+                paths_changed=None,
+            )
+        )
         gateway.connect(channels)
         contexts.take_base()
         self.endpoint.configure(SECRET)
@@ -101,7 +117,7 @@ class ChannelCase:
         self._presences.start()
 
     def close(self) -> None:
-        """End all channels; the fixture does it."""
+        """End all channels; the fixture calls it."""
         if self._loop.closed:
             return
         try:
@@ -109,7 +125,7 @@ class ChannelCase:
             try:
                 self.settle(None)
             except AssertionError:
-                pass  # callbacks without end: they are killed next
+                pass  # callbacks that do not end: they are killed next
             self.run(self._channels.aclose())
             self._loop.call(self._presences.close)
         finally:
@@ -132,18 +148,18 @@ class ChannelCase:
         transport: str | None = None,
         serializer: str = "v2_json",
     ) -> TestSocket:
-        """Run the handler's `connect` and `id`.
+        """Call the handler's `connect` and `id`.
 
         Args:
-            params: as a client sends them: texts, and objects of texts.
-            path: of the mount; may be left out if there is only one. For a mount at "/socket/:tenant"
-                "/socket/acme", which gives `connect` the parameter.
-            info: what `connect` may know of the request.
+            params: the parameters as a client sends them: strings, and objects of strings.
+            path: the path of the mount; may be left out if there is only one. For a mount at
+                "/socket/:tenant", "/socket/acme" passes the parameter to `connect`.
+            info: what `connect` is told about the request.
             transport: "websocket" (unless `info` says otherwise), "longpoll" or "zeromq".
-            serializer: "v1_json" to see what its clients cannot receive, "v2_msgpack".
+            serializer: "v2_json", "v2_msgpack", or "v1_json", e.g. to test what its clients cannot receive.
 
         Raises:
-            ConnectRefused: if `connect` refuses, or the socket's id or assigns cannot be used.
+            ConnectRefused: if `connect` refuses, or the socket's id or assigns are invalid.
             ApplicationError: if there is no such mount, transport or serializer.
         """
         mount, path_params = self._mount(path)
@@ -172,7 +188,7 @@ class ChannelCase:
         transport: str = "websocket",
         serializer: str = "v2_json",
     ) -> TestSocket:
-        """A socket with these assigns, without running `connect`. Raises as `connect`."""
+        """Return a socket with these assigns, without calling `connect`. Raises as `connect`."""
         mount, _ = self._mount(path)
         _check_client(mount, transport, serializer)
         handler = contexts.fresh().run(mount.handler)
@@ -186,7 +202,7 @@ class ChannelCase:
             socket_id = None if id is None else topics.check(id)
             packed = msgspec.msgpack.encode(handler.assigns)
         except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
-            raise ConnectRefused(f"the socket's id or assigns cannot be used: {error}") from error
+            raise ConnectRefused(f"the socket's id or assigns are invalid: {error}") from error
         return TestSocket(self, mount, socket_id, packed, transport, serializer)
 
     def _mount(self, path: str | None) -> tuple[Mount, dict[str, str]]:
@@ -199,16 +215,16 @@ class ChannelCase:
             for mount in mounts.values():
                 if match := mount.pattern.fullmatch(path):
                     return mount, match.groupdict()
-        raise ApplicationError(f"no socket is mounted at {path!r}; give path= one of {sorted(mounts)}")
+        raise ApplicationError(f"no socket is mounted at {path!r}; pass path= one of {sorted(mounts)}")
 
     # Broadcasts
 
     def subscribe(self, topic: str) -> None:
-        """Let `assert_broadcast` hear what is broadcast on `topic` from now on."""
+        """Let `assert_broadcast` see the broadcasts on `topic` from now on."""
         self.bus.listen(topic)
 
     def broadcast(self, topic: str, event: str, payload: Any) -> None:
-        """As from somewhere else in the application."""
+        """Broadcast as from another part of the application."""
         self.do(lambda: self.endpoint.broadcast(topic, event, payload))
 
     def assert_broadcast(
@@ -219,7 +235,7 @@ class ChannelCase:
         topic: str | None = None,
         timeout_seconds: float | None = None,
     ) -> Any:
-        """Something was broadcast on a topic subscribed to; returns its payload."""
+        """Assert that this was broadcast on a topic subscribed to; return the payload."""
         heard = self.bus.heard
         wanted = _broadcast(event, payload, topic)
         found = self.wait(lambda: take(heard, wanted), timeout_seconds)
@@ -237,7 +253,7 @@ class ChannelCase:
         topic: str | None = None,
         timeout_seconds: float | None = None,
     ) -> None:
-        """Nothing like it is broadcast."""
+        """Assert that nothing like this is broadcast."""
         self.settle(timeout_seconds)
         found = take(self.bus.heard, _broadcast(event, payload, topic), leave=True)
         if found is not None:
@@ -250,34 +266,34 @@ class ChannelCase:
     # The event loop
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine of the test's own in the case's event loop."""
+        """Run one of the test's own coroutines in the case's event loop."""
         return self._loop.run(coroutine)
 
     def do(self, what: Callable[[], Any]) -> None:
-        """Call something in the event loop, and run what it started."""
+        """Call a function in the event loop, and run what it started."""
         self._loop.call(what)
         self._loop.step()
 
     def settle(self, timeout_seconds: float | None) -> None:
-        """Run what can run; then, while callbacks wait for time or input, that long at most."""
+        """Run everything that can run; if callbacks still wait, wait for them for at most this long."""
         deadline = self._deadline(timeout_seconds)
         self._loop.step()
         while self.busy() and time.monotonic() < deadline:
             self._loop.step(deadline)
 
     def wait(self, found: Callable[[], Result | None], timeout_seconds: float | None) -> Result | None:
-        """Run on until `found` finds something, or for that long."""
+        """Run until `found` returns something, for at most this long."""
         deadline = self._deadline(timeout_seconds)
         self._loop.step()
         while (result := found()) is None:
             if time.monotonic() >= deadline:
-                self._loop.step()  # a busy machine may have kept us from what was due in time
+                self._loop.step()  # on a busy machine, something that was due may not have run in time
                 return found()
             self._loop.step(deadline)
         return result
 
     def busy(self) -> bool:
-        """Whether something goes on that may still have an effect."""
+        """Whether anything is in progress that may still have an effect."""
         if self._channels.busy() or self._presences.busy:
             return True
         return any(not self._channels.runners.owns(task) for task in self._loop.tasks())
@@ -293,7 +309,7 @@ def _check_client(mount: Mount, transport: str, serializer: str) -> None:
     if serializer not in BY_NAME:
         raise ApplicationError(f"there is no serializer {serializer!r}; want one of {sorted(BY_NAME)}")
     if transport == "longpoll" and serializer == "v2_msgpack":
-        raise ApplicationError("long-poll carries no v2_msgpack; its clients speak v2_json or v1_json")
+        raise ApplicationError("long-poll cannot carry v2_msgpack; use v2_json or v1_json")
 
 
 def _broadcast(event: str, payload: Any, topic: str | None) -> Callable[[Broadcast], bool]:

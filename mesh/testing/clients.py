@@ -1,23 +1,25 @@
-"""What a test holds of one client: TestSocket, and TestChannel for each topic it joined."""
+"""A client, as a test uses it: TestSocket, and a TestChannel for each topic that it joined."""
 
+from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from mesh import payloads, topics
-from mesh.channel import Channel
+from mesh.app import topics
+from mesh.app.channel import Channel
+from mesh.app.endpoint import Endpoint
+from mesh.app.mount import Mount
+from mesh.app.replies import NO_PAYLOAD, given
 from mesh.errors import ApplicationError, MeshError
 from mesh.link import commands
-from mesh.mount import Mount
-from mesh.replies import NO_PAYLOAD, given
+from mesh.protocol import payloads
 from mesh.testing.failures import cause, ended, fail
 from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import THE_TEST
-from mesh.testing.memory_gateway import Received
+from mesh.testing.memory_gateway import MemoryGateway, Received
 
-if TYPE_CHECKING:
-    from mesh.testing.channel_case import ChannelCase
+Result = TypeVar("Result")
 
 CLOSE_SECONDS = 5.0
 KILL_SECONDS = 1.0
@@ -25,27 +27,58 @@ UNMATCHED = {"reason": "unmatched topic"}
 
 
 class JoinRefused(MeshError):  # noqa: N818
-    """`join` refused; `reply` is its reply, and the cause the error that crashed it."""
+    """The join was refused; `reply` is its reply. If `join` crashed, the error is the cause."""
 
     def __init__(self, topic: str, reply: Any) -> None:
         super().__init__(f"{topic!r} was refused with {reply!r}")
         self.reply = reply
 
 
+class Case(Protocol):
+    """What a client needs of its ChannelCase: the gateway, and the event loop in which all of it runs."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The application."""
+
+    @property
+    def gateway(self) -> MemoryGateway:
+        """The gateway of all clients."""
+
+    @property
+    def numbers(self) -> "count[int]":
+        """The numbers of channels."""
+
+    def subscribe(self, topic: str) -> None:
+        """Record the broadcasts of `topic`."""
+
+    def do(self, what: Callable[[], Any]) -> None:
+        """Call something in the event loop, and run what it started."""
+
+    def settle(self, timeout_seconds: float | None) -> None:
+        """Run what can run; then, while callbacks wait for time or input, that long at most."""
+
+    def wait(self, found: Callable[[], Result | None], timeout_seconds: float | None) -> Result | None:
+        """Run on until `found` returns a value, for at most that long."""
+
+    def busy(self) -> bool:
+        """Return whether a callback or a message is still under way."""
+
+
 class TestSocket:
     """One connected client.
 
     Attributes:
-        id: of the socket.
-        assigns: a copy of what `connect` left.
-        connected: until `disconnect`, or `endpoint.disconnect` of its id.
+        id: the id of the socket.
+        assigns: a copy of the assigns after `connect`.
+        connected: False after `disconnect`, or `endpoint.disconnect` of its id.
     """
 
     __test__ = False
 
     def __init__(
         self,
-        case: "ChannelCase",
+        case: Case,
         mount: Mount,
         id: str | None,
         assigns: bytes,
@@ -65,10 +98,10 @@ class TestSocket:
         case.gateway.clients[self] = None
 
     def join(self, topic: str, payload: Any = None) -> "TestChannel":
-        """Join; the reply is in the channel's `reply`.
+        """Join a topic; the reply is in the channel's `reply`.
 
         Raises:
-            JoinRefused: with the reply, also `{"reason": "unmatched topic"}` and `"join crashed"`.
+            JoinRefused: with the reply, including `{"reason": "unmatched topic"}` and `"join crashed"`.
             ApplicationError: if the socket is disconnected.
         """
         if not self.connected:
@@ -81,19 +114,19 @@ class TestSocket:
         return TestChannel(self, topic, {} if payload is None else payload)
 
     def subscribe_and_join(self, topic: str, payload: Any = None) -> "TestChannel":
-        """`join`, and let `assert_broadcast` hear the topic. Raises as `join`."""
+        """`join`, and let `assert_broadcast` see the topic's broadcasts. Raises as `join`."""
         self._case.subscribe(topic)
         return self.join(topic, payload)
 
     def disconnect(self, reason: str = "closed") -> None:
-        """The client is gone; its channels end with this reason, and `terminate` has run."""
+        """Disconnect the client; return when its channels have ended with this reason."""
         channels = list(self._joined.values())
         self._case.do(lambda: self.gone(reason))
         for channel in channels:
             channel._end(CLOSE_SECONDS)
 
     def gone(self, reason: str) -> None:
-        """The connection ended; called in the event loop."""
+        """The connection has ended; called in the event loop."""
         self.connected = False
         self._case.gateway.clients.pop(self, None)
         numbers = [channel.number for channel in self._joined.values()]
@@ -106,10 +139,10 @@ class TestChannel:
     """One joined channel, from its client's side.
 
     Attributes:
-        topic: joined.
-        reply: to the join.
-        channel: the Channel itself, e.g. for its `assigns`.
-        number: of the channel.
+        topic: the topic that was joined.
+        reply: the reply to the join.
+        channel: the Channel object, e.g. for its `assigns`.
+        number: the channel's number on the link.
     """
 
     __test__ = False
@@ -141,9 +174,9 @@ class TestChannel:
     # What the client does
 
     def push(self, event: str, payload: Any = NO_PAYLOAD) -> str:
-        """Send an event, with `{}` if no payload is given; returns its ref, for `assert_reply`.
+        """Send an event, with `{}` by default; return its ref, for `assert_reply`.
 
-        As in production, a channel that has ended answers with the error "unmatched topic".
+        As in production, the error reply "unmatched topic" is sent if the channel has ended.
         """
         ref = self._ref()
         codec, data = payloads.encode(given(payload))
@@ -154,7 +187,7 @@ class TestChannel:
         return ref
 
     def leave(self) -> str:
-        """Leave; returns the ref of the leave, which is answered ok."""
+        """Leave; return the ref of the leave, which is answered with ok."""
         ref = self._ref()
         self._forget()
         if self._received.end is not None:
@@ -164,14 +197,14 @@ class TestChannel:
         return ref
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """The client is gone; returns once `terminate` has run, or kills the channel after that long."""
+        """Disconnect; return once `terminate` has run, and kill the channel if that takes too long."""
         self._forget()
         if self._received.end is None:
             self._case.do(lambda: self._case.gateway.down([self.number], "closed"))
         self._end(timeout_seconds)
 
     def broadcast_from(self, event: str, payload: Any) -> None:
-        """Broadcast as the test: it reaches this and every other channel, but not `assert_broadcast`."""
+        """Broadcast from the test: it reaches this and every other channel, but not `assert_broadcast`."""
         pubsub = self._case.endpoint.pubsub
         self._case.do(lambda: pubsub.broadcast_from(THE_TEST, self.topic, event, payload))
 
@@ -180,7 +213,7 @@ class TestChannel:
     def assert_reply(
         self, ref: str, status: str = "ok", payload: Any = ANY, *, timeout_seconds: float | None = None
     ) -> Any:
-        """The push of that ref was replied to so; returns the reply's payload."""
+        """Assert that the push with this ref was replied to like this; return the payload of the reply."""
         replies = self._received.replies
 
         def wanted(reply: tuple[Any, str, Any]) -> bool:
@@ -195,14 +228,14 @@ class TestChannel:
     def refute_reply(
         self, ref: str, status: Any = ANY, payload: Any = ANY, *, timeout_seconds: float | None = None
     ) -> None:
-        """The push of that ref is not replied to so."""
+        """Assert that the push with this ref is not replied to like this."""
         self._case.settle(timeout_seconds)
         for of, how, value in self._received.replies:
             if of == ref and status == how and payload == value:
                 raise AssertionError(f"{ref!r} was replied to: {how!r} with {value!r}")
 
     def assert_push(self, event: str, payload: Any = ANY, *, timeout_seconds: float | None = None) -> Any:
-        """The client was sent this event, by a push or a broadcast; returns its payload."""
+        """Assert that the client was sent this event, by a push or broadcast; return the payload."""
         pushes = self._received.pushes
 
         def wanted(push: tuple[str, Any]) -> bool:
@@ -215,20 +248,21 @@ class TestChannel:
         return found[1]
 
     def refute_push(self, event: str, payload: Any = ANY, *, timeout_seconds: float | None = None) -> None:
-        """The client is not sent this event."""
+        """Assert that the client is not sent this event."""
         self._case.settle(timeout_seconds)
         for sent, value in self._received.pushes:
             if sent == event and payload == value:
                 raise AssertionError(f"{event!r} was pushed with {value!r}")
 
     def assert_closed(self, timeout_seconds: float | None = None) -> Any:
-        """The channel ended as it should; returns the reason that `terminate` was given."""
+        """Assert that the channel ended normally; return the reason that was passed to `terminate`."""
         return self._assert_end("closed", timeout_seconds)
 
     def assert_crashed(self, timeout_seconds: float | None = None) -> Any:
-        """The channel ended by an error, which is returned: the client gets `phx_error`.
+        """Assert that the channel ended by an error, so that its client received `phx_error`; return the
+        error.
 
-        A channel that stopped itself with a reason of its own returns that reason.
+        For a channel that stopped itself with a reason of its own, return that reason.
         """
         return self._assert_end("crashed", timeout_seconds)
 
@@ -258,7 +292,7 @@ class TestChannel:
             self._case.wait(lambda: self._received.end, CLOSE_SECONDS)
 
     def _end(self, timeout_seconds: float) -> None:
-        """Wait until `terminate` has run; kill the channel if it has not in time."""
+        """Wait until `terminate` has run; kill the channel if that takes too long."""
         received = self._received
         if self._case.wait(lambda: received.over or None, timeout_seconds):
             return

@@ -1,4 +1,4 @@
-"""What an assertion compares a payload with: a value, ANY, or Contains."""
+"""The values that an assertion compares a payload with: a value, ANY, or Contains."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 class Contains:
-    """Equals every object that has at least these fields: `Contains(body="hi")`, `Contains({"a b": ANY})`.
+    """Equals every object with at least these fields: `Contains(body="hi")`, `Contains({"a b": ANY})`.
 
     A value may itself be ANY or Contains.
     """
@@ -30,7 +30,7 @@ class Contains:
 
 
 def take(items: list[Item], wanted: Callable[[Item], bool], leave: bool = False) -> Item | None:
-    """The first item that is wanted, taken out unless it is to be left; None if there is none."""
+    """Return the first matching item, and remove it unless `leave` is set; None if there is none."""
     for index, item in enumerate(items):
         if wanted(item):
             return item if leave else items.pop(index)

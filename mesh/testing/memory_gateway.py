@@ -1,22 +1,22 @@
-"""A gateway in memory: what the worker sends over its link is kept for the assertions of a test.
+"""A gateway in memory: keeps what the worker sends over its link for the assertions of a test.
 
-It does what a gateway does for its clients (gateway/hub.py, fanout.py), without a protocol: each channel's
-client is a Received.
+It does for its clients what a gateway does (gateway/hub.py, fanout/), but without a protocol: each
+channel's client is a Received.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from mesh import payloads
+from mesh.app.channel import Channel
 from mesh.bus.frames import Header
-from mesh.channel import Channel
 from mesh.errors import EncodeError
 from mesh.link import commands
-from mesh.messages import BINARY, DISCONNECT, JSON, Sender
-from mesh.runtime.channel_server import ChannelServer
-from mesh.runtime.channels import Channels
-from mesh.serializers.base import Frame
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol import payloads
+from mesh.protocol.messages import BINARY, DISCONNECT, JSON, Sender
+from mesh.protocol.serializers.base import Frame
+from mesh.protocol.serializers.registry import BY_NAME
+from mesh.worker.channel.server import ChannelServer
+from mesh.worker.channels import Channels
 
 LINK = b"test"
 GATEWAY = "test"
@@ -24,18 +24,18 @@ JOIN_CRASHED = b'{"reason":"join crashed"}'
 
 
 class Received:
-    """What the client of one channel was sent, oldest first; assertions take out what they find.
+    """What the client of one channel was sent, oldest first; assertions remove what they find.
 
     Attributes:
-        topic: of the channel.
-        pushes: (event, payload), by push or broadcast.
-        replies: (ref, status, payload).
-        skipped: events that this client's protocol cannot carry.
-        answer: to the join.
-        end: "closed", "crashed" or "killed"; None while the client has heard of no end.
-        reason: what `terminate` was given.
+        topic: the channel's topic.
+        pushes: (event, payload) of each push or broadcast.
+        replies: (ref, status, payload) of each reply.
+        skipped: the events that this client's protocol cannot carry.
+        answer: the answer to the join.
+        end: "closed", "crashed" or "killed"; None while the client was not informed of an end.
+        reason: the argument of `terminate`.
         over: whether `terminate` has run.
-        server: the channel, also after its end.
+        server: the channel's server, even after the channel's end.
     """
 
     def __init__(self, topic: str, transport: str, serializer: str) -> None:
@@ -57,18 +57,18 @@ class Received:
         return isinstance(self.answer, commands.Joined) and self.end is None
 
     def push(self, event: str, codec: int, data: bytes) -> None:
-        """A push for the client."""
+        """Record a push to the client."""
         if self._carries(event, codec, lambda: self._encode_push(event, codec, data)):
             self.pushes.append((event, payloads.decode(codec, data)))
 
     def broadcast(self, event: str, codec: int, data: bytes) -> None:
-        """A broadcast for the client."""
+        """Record a broadcast to the client."""
         encode = self._serializer.encode_broadcast
         if self._carries(event, codec, lambda: encode(self.topic, event, codec, data)):
             self.pushes.append((event, payloads.decode(codec, data)))
 
     def reply(self, reply: commands.Reply) -> None:
-        """A reply for the client."""
+        """Record a reply to the client."""
         encode = self._serializer.encode_reply
         ref, status, codec, data = reply.ref, reply.status, reply.codec, reply.data
         if self._carries(status, codec, lambda: encode("1", ref, self.topic, status, codec, data)):
@@ -95,16 +95,16 @@ class Client(Protocol):
     id: str | None
 
     def gone(self, reason: str) -> None:
-        """Its connection is closed by the server."""
+        """The server has closed its connection."""
 
 
 class MemoryGateway:
-    """The only gateway there is.
+    """The only gateway of the worker.
 
     Attributes:
-        channels: of the worker.
+        channels: the channels of the worker.
         received: by channel number.
-        clients: those connected.
+        clients: the connected clients.
     """
 
     def __init__(self) -> None:
@@ -113,12 +113,12 @@ class MemoryGateway:
         self.clients: dict[Client, None] = {}
 
     def connect(self, channels: Channels) -> None:
-        """Say hello to the worker."""
+        """Connect to the worker."""
         self.channels = channels
         channels.gateway_up(LINK, GATEWAY)
 
     def join(self, join: commands.Join) -> Received:
-        """Send a join; the answer comes into what is returned."""
+        """Send a join; return the object that receives the answer."""
         received = Received(join.topic, join.transport, join.serializer)
         self.received[join.channel] = received
         self.command(join)
@@ -128,7 +128,7 @@ class MemoryGateway:
         return received
 
     def down(self, numbers: list[int], reason: str) -> None:
-        """The client of these channels is gone: it hears nothing any longer."""
+        """The client of these channels is gone: it receives nothing any longer."""
         self.command(commands.SocketDown(numbers, reason))
         for number in numbers:
             received = self.received[number]
@@ -141,7 +141,7 @@ class MemoryGateway:
     # From the worker
 
     def sent(self, _link: bytes, command: commands.ToGateway) -> int:
-        """The worker sent a command over the link."""
+        """Handle a command from the worker."""
         if isinstance(command, commands.Broadcast):
             self._deliver(command.topic, command.event, command.codec, command.data, None)
             return 0
@@ -155,7 +155,7 @@ class MemoryGateway:
         elif isinstance(command, commands.Pushed):
             received.push(command.event, command.codec, command.data)
         elif isinstance(command, (commands.Closed, commands.Crashed)):
-            if received.answer is None:  # and the join will never be answered
+            if received.answer is None:  # the join will never be answered
                 received.answer = commands.Refused(command.channel, JSON, JOIN_CRASHED)
             received.end = "closed" if isinstance(command, commands.Closed) else "crashed"
         return 0
@@ -163,7 +163,7 @@ class MemoryGateway:
     # From the bus
 
     def broadcast(self, topic: str, header: Header, data: bytes) -> None:
-        """A broadcast, for clients and worker."""
+        """Deliver a broadcast to clients and worker."""
         self._deliver(topic, header.event, header.codec, data, header.sender)
         self.channels.members.broadcast(topic, header, data)
         if header.event == DISCONNECT:
@@ -183,7 +183,7 @@ class MemoryGateway:
 
 
 def _watch_the_end(channel: Channel, received: Received) -> None:
-    """Learn what `terminate` is given, and when it has run: no gateway is told."""
+    """Record the argument of `terminate`, and when it has ended: a gateway is not told."""
     terminate = channel.terminate
 
     def watched(reason: Any) -> Any:

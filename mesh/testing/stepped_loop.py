@@ -1,7 +1,7 @@
-"""An event loop that a plain function runs on until nothing in it can go on.
+"""An event loop that a plain function runs until nothing in it can continue.
 
-An event loop asks its selector to wait exactly when no callback is ready: a selector that stops the loop
-instead knows that everything has run, however many turns it took, without polling.
+An event loop lets its selector wait exactly when no callback is ready. A selector that stops the loop
+instead knows, without polling, that everything has run, however many turns it took.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from mesh.errors import ApplicationError
 
 SPIN_SECONDS = 5.0
-"""Callbacks may keep each other running so long within one step."""
+"""How long callbacks may keep each other running within one step."""
 CLOSE_SECONDS = 1.0
-"""Tasks may take so long to end when the loop closes; then they are left behind."""
+"""How long tasks may take to end when the loop is closed; then they are abandoned."""
 
 Result = TypeVar("Result")
 
@@ -24,10 +24,10 @@ class IdleSelector(selectors.DefaultSelector):
     """Calls `on_idle` instead of waiting, if it is set.
 
     Attributes:
-        on_idle: None lets the loop run as any other.
-        wait_until: of the monotonic clock: wait once until then, if nothing can run now; None: do not.
-        spin_until: of the monotonic clock: `on_idle` is called then though something could still run.
-        spun: whether it was.
+        on_idle: None to run the loop as usual.
+        wait_until: a monotonic time: if nothing can run now, wait once until then; None: do not wait.
+        spin_until: a monotonic time at which `on_idle` is called even if something can still run.
+        spun: whether that has happened.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class IdleSelector(selectors.DefaultSelector):
         self.spun = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """As any selector; `timeout` is 0 while callbacks are ready."""
+        """Select as usual; `timeout` is 0 while callbacks are ready."""
         if self.on_idle is None:
             return super().select(timeout)
         if timeout is not None and timeout <= 0:
@@ -70,14 +70,14 @@ class SteppedLoop:
         return self._loop.is_closed()
 
     def tasks(self) -> set[asyncio.Task[Any]]:
-        """Those not done."""
+        """Return the tasks that are not done."""
         return asyncio.all_tasks(self._loop)
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine to its end.
 
         Raises:
-            ApplicationError: in an event loop, or after `close`.
+            ApplicationError: if called in an event loop, or after `close`.
         """
         try:
             self._check()
@@ -87,7 +87,7 @@ class SteppedLoop:
         return self._loop.run_until_complete(coroutine)
 
     def call(self, what: Callable[[], Result]) -> Result:
-        """Call something that needs a running loop. Raises as `run`."""
+        """Call a function that needs a running loop. Raises as `run`."""
 
         async def called() -> Result:
             return what()
@@ -95,9 +95,9 @@ class SteppedLoop:
         return self.run(called())
 
     def step(self, wait_until: float | None = None) -> None:
-        """Run all that can run.
+        """Run everything that can run.
 
-        If nothing can, and `wait_until` is given, wait until then at most for something that can.
+        If nothing can, and `wait_until` is given, wait until then for something that can.
 
         Raises:
             ApplicationError: as `run`.
@@ -120,7 +120,7 @@ class SteppedLoop:
             )
 
     def close(self) -> None:
-        """Cancel what still runs, and close."""
+        """Cancel all running tasks, and close the loop."""
         try:
             self.run(self._end_tasks())
             self.run(self._loop.shutdown_asyncgens())

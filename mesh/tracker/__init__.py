@@ -1,1 +1,1 @@
-"""Who is where, replicated over the bus: what Presence stands on."""
+"""Who is on which topic, replicated between workers over the bus. Presence is built on it."""

@@ -1,21 +1,22 @@
-"""What the trackers of other nodes say is there is looked at before anybody is shown it. Pure.
+"""Checks the entries that trackers of other nodes send, before clients receive them. Pure.
 
-Not every worker is ours. One entry that cannot be JSON would take `presence_state` from everybody who joins
-its topic, and `presence_diff` from all who are on it.
+A worker may be another implementation. A single entry that JSON cannot express would make `presence_state`
+fail for everybody who joins its topic, and `presence_diff` for all its members.
 """
 
-from mesh import payloads, topics
+from mesh.app import topics
+from mesh.app.presence import MAX_KEY_BYTES
 from mesh.errors import MeshError
-from mesh.presence import MAX_KEY_BYTES
-from mesh.serializers import envelope
+from mesh.protocol import payloads
+from mesh.protocol.serializers import envelope
 from mesh.tracker.state import Entry, Meta
 
 MAX_META_BYTES = 20_000
-"""Ours have half of that at the most (mesh/runtime/presence_metas.py), beside their `phx_ref`s."""
+"""Twice what our own workers allow (mesh/worker/presence/metas.py), to have room for `phx_ref`s."""
 
 
 def flaw(entry: Entry) -> str | None:
-    """Why an entry cannot be shown to anybody; None if it can."""
+    """Return why an entry cannot be sent to clients; None if it can."""
     try:
         topics.check(entry.topic)
     except MeshError as error:
@@ -26,12 +27,12 @@ def flaw(entry: Entry) -> str | None:
 
 
 def meta_flaw(meta: Meta) -> str | None:
-    """Why this is no meta; None if it is one."""
+    """Return why a value is not a usable meta; None if it is."""
     try:
         data = payloads.plain(meta)
         if len(data) > MAX_META_BYTES:
-            return f"a meta of {len(data)} bytes; at most {MAX_META_BYTES} are taken"
+            return f"a meta of {len(data)} bytes; at most {MAX_META_BYTES} are accepted"
         envelope.check_payload(data, meta)
     except MeshError as error:
-        return f"a meta that is no object of JSON values: {error}"
+        return f"a meta that is not an object of JSON values: {error}"
     return None

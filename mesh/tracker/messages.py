@@ -1,7 +1,7 @@
-"""What the replicas of a tracker tell each other, as msgpack arrays whose first element is a number.
+"""The messages between the replicas of a tracker: msgpack arrays whose first element is the kind.
 
-They travel on the bus: Gossip on the tracker's own topic, the others to one node. The sender is the
-origin in the message's header.
+They are sent over the bus: Gossip and Goodbye on the tracker's own topic, the others to one node. The
+sender is the origin in the header of the message.
 """
 
 from typing import Union
@@ -15,13 +15,14 @@ VERSION = 1
 
 
 class Gossip(msgspec.Struct, array_like=True, tag=0, frozen=True):
-    """To all: what is new, or that nothing is.
+    """To all: what this replica did since its last gossip, if anything.
 
     Attributes:
-        version: of this layout.
-        clock: the sender's; who knows less asks for the rest.
-        delta: what it did since its last gossip.
-        hello: whether the sender has just started; the others then gossip soon and tell it who is present.
+        version: the version of this layout.
+        clock: the sender's clock; a replica that knows less of it requests the rest.
+        delta: the operations since its last gossip.
+        hello: whether the sender has just started; the others then gossip soon, so that it learns who is
+            present.
     """
 
     version: int
@@ -31,7 +32,7 @@ class Gossip(msgspec.Struct, array_like=True, tag=0, frozen=True):
 
 
 class Request(msgspec.Struct, array_like=True, tag=1, frozen=True):
-    """To one: what did you do after `since`?"""
+    """To one: send what you did after `since`."""
 
     since: int
 
@@ -43,20 +44,20 @@ class Transfer(msgspec.Struct, array_like=True, tag=2, frozen=True):
 
 
 class Goodbye(msgspec.Struct, array_like=True, tag=3, frozen=True):
-    """To all: I stop; what I said is over."""
+    """To all: this replica stops, and its entries end."""
 
 
 TrackerMessage = Union[Gossip, Request, Transfer, Goodbye]
 
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
-"""What `encode` raises for values that msgpack does not have."""
+"""The exceptions of `encode` for values that msgpack cannot represent."""
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(TrackerMessage).decode
 
 
 def flaw(entry: Entry) -> str | None:
-    """Why other workers cannot be told an entry; None if they can."""
+    """Return why an entry cannot be sent to other workers; None if it can."""
     try:
         encode(entry)
     except UNENCODABLE as error:
@@ -65,7 +66,7 @@ def flaw(entry: Entry) -> str | None:
 
 
 def decode(data: bytes) -> TrackerMessage:
-    """Read a message of another replica. Raises WireError for anything else."""
+    """Decode a message of another replica. Raises WireError for anything else."""
     try:
         message: TrackerMessage = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -1,6 +1,6 @@
-"""What one tracker says, as bytes. One entry that cannot be encoded keeps no other from being told.
+"""Encodes the messages of one tracker. An entry that cannot be encoded is left out; the others are sent.
 
-Metas are checked when they are tracked (mesh/runtime/presence_metas.py); this is for what gets past that.
+Metas are already checked when they are tracked (mesh/worker/presence/metas.py); this is a second safeguard.
 """
 
 import msgspec
@@ -10,14 +10,14 @@ from mesh.tracker import messages
 from mesh.tracker.messages import Gossip, TrackerMessage, Transfer
 from mesh.tracker.state import Delta, Entry
 
-log = get_logger("mesh.tracker")
+log = get_logger(__name__)
 
 
 class Outgoing:
     """The messages of one tracker.
 
     Args:
-        name: of the tracker.
+        name: the name of the tracker.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,22 +25,22 @@ class Outgoing:
         self._left_out: set[int] = set()
 
     def encode(self, message: TrackerMessage) -> bytes:
-        """As bytes; entries that cannot be encoded are left out, each counted and logged once."""
+        """Encode a message. Entries that cannot be encoded are left out, each counted and logged once."""
         try:
             return messages.encode(message)
         except messages.UNENCODABLE:
             if not isinstance(message, Gossip | Transfer) or message.delta is None:
                 raise
-            return messages.encode(msgspec.structs.replace(message, delta=self._tellable(message.delta)))
+            return messages.encode(msgspec.structs.replace(message, delta=self._encodable(message.delta)))
 
-    def _tellable(self, delta: Delta) -> Delta:
-        return msgspec.structs.replace(delta, added=tuple(filter(self._is_tellable, delta.added)))
+    def _encodable(self, delta: Delta) -> Delta:
+        return msgspec.structs.replace(delta, added=tuple(filter(self._is_encodable, delta.added)))
 
-    def _is_tellable(self, entry: Entry) -> bool:
+    def _is_encodable(self, entry: Entry) -> bool:
         flaw = messages.flaw(entry)
         if flaw is not None and entry.clock not in self._left_out:
             self._left_out.add(entry.clock)
             counters.count("presence_diffs_unencodable")
             where = {"tracker": self._name, "topic": entry.topic[:200], "key": entry.key[:200]}
-            log.error("presence that other workers cannot be told", **where, reason=flaw[:300])
+            log.error("presence that cannot be sent to other workers", **where, reason=flaw[:300])
         return flaw is None

@@ -1,16 +1,16 @@
-"""Which replicas are up, down, or gone for good. Time is an argument.
+"""Which replicas are up, down, or permanently down. Pure: time is an argument.
 
-Source: Phoenix.Tracker.Replica. A replica that falls silent, or is reported lost, is down; it is up
-again with its next word. After a long silence it is gone for good and may be forgotten.
+Source: Phoenix.Tracker.Replica. A replica that falls silent, or is reported lost, is down; its next message
+makes it up again. After a long silence it is permanently down and may be forgotten.
 """
 
 
 class Replicas:
-    """The other replicas and when they were last heard.
+    """The other replicas, and when a message of each was last received.
 
     Args:
-        down_seconds: of silence, then a replica is down.
-        permdown_seconds: of silence, then it is gone for good.
+        down_seconds: how long a replica may be silent before it is down.
+        permdown_seconds: how long it may be silent before it is permanently down.
     """
 
     def __init__(self, down_seconds: float, permdown_seconds: float) -> None:
@@ -20,29 +20,33 @@ class Replicas:
         self._down: set[str] = set()
 
     def heard(self, replica: str, now: float) -> bool:
-        """A word of a replica; returns whether it was not up before."""
+        """Record a message of a replica; return whether it was not up before."""
         new = replica not in self._heard or replica in self._down
         self._heard[replica] = now
         self._down.discard(replica)
         return new
 
     def lost(self, replica: str) -> bool:
-        """Somebody saw it die; returns whether it was up until now."""
+        """Record that a node reported a replica as lost; return whether it was up before."""
         if not self.is_up(replica):
             return False
         self._down.add(replica)
         return True
 
     def is_up(self, replica: str) -> bool:
-        """Whether it was heard, and not lost since."""
+        """Return whether the replica is up."""
         return replica in self._heard and replica not in self._down
 
     def up(self) -> list[str]:
-        """Those that are up."""
+        """Return the replicas that are up."""
         return [replica for replica in self._heard if replica not in self._down]
 
     def expire(self, now: float) -> tuple[list[str], list[str]]:
-        """(those that are down now and were up before, those that are gone for good)."""
+        """Find the replicas that have been silent for too long.
+
+        Returns:
+            (the replicas that are down now and were up before, those that are permanently down now).
+        """
         down = [each for each in self.up() if now - self._heard[each] > self._down_seconds]
         self._down.update(down)
         gone = [each for each in self._down if now - self._heard[each] > self._permdown_seconds]
@@ -52,12 +56,12 @@ class Replicas:
         return [each for each in down if each not in gone], gone
 
     def forget(self, replica: str) -> None:
-        """It said goodbye for good."""
+        """Forget a replica that has stopped."""
         self._heard.pop(replica, None)
         self._down.discard(replica)
 
     def resume(self, now: float) -> None:
-        """This process was frozen: nobody could be heard, so nobody is blamed for the silence."""
+        """Restart all periods of silence: this process was frozen and could not receive anything."""
         for replica in self._heard:
             if replica not in self._down:
                 self._heard[replica] = now

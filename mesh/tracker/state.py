@@ -1,9 +1,10 @@
-"""The CRDT: who is on which topic, as each replica says.
+"""The CRDT of presences: who is on which topic, according to each replica. Pure.
 
-Every replica writes only its own entries, and numbers what it does: an entry is named by (replica, clock),
-its dot. What is known of a replica is its entries up to one clock, so a delta can be merged late, twice
-or in any order: what is known already changes nothing, and what would leave a gap is refused, so that
-the caller asks for what is missing. A dot that was removed never comes back.
+Every replica modifies only its own entries and numbers its operations; an entry is identified by (replica,
+clock), its *dot*. What is known of a replica is its entries up to a certain clock. So a delta can be merged
+late, twice or in any order: operations that are already known have no effect, and a delta that would leave
+a gap is rejected, so that the caller requests what is missing. A removed dot never returns.
+
 Source: Phoenix.Tracker.State (delta-state OR-set; Almeida et al., "Delta State Replicated Data Types").
 """
 
@@ -18,7 +19,7 @@ Meta = dict[str, Any]
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
-    """One presence of its replica; `clock` is its dot."""
+    """A presence; `clock` is its dot, together with its replica."""
 
     clock: int
     topic: str
@@ -27,14 +28,14 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Delta(msgspec.Struct, array_like=True, frozen=True):
-    """What a replica did from after `since` up to `clock`.
+    """The operations of a replica after `since`, up to `clock`.
 
     Attributes:
-        since: the receiver must know the replica up to here.
-        clock: it knows it up to here afterwards.
-        added: entries made in that time that still exist.
-        removed: dots removed in that time, whenever they were added.
-        full: instead of `removed`: every dot in the range that is not in `added` is gone.
+        since: the clock up to which the receiver must already know the replica.
+        clock: the clock up to which it knows the replica afterwards.
+        added: the entries added in this range that still exist.
+        removed: the dots removed in this range, whenever they were added.
+        full: if true, `removed` is empty, and every dot of this range that is not in `added` is removed.
     """
 
     since: int
@@ -45,7 +46,7 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Change(NamedTuple):
-    """An entry came (`joined`) or went."""
+    """An entry that appeared (`joined`) or disappeared."""
 
     joined: bool
     topic: str
@@ -65,18 +66,19 @@ class _Replica:
 
 
 class State:
-    """All replicas, as one of them knows them.
+    """What one replica knows of all replicas.
 
     Args:
-        replica: this one's id.
-        max_log: operations of its own remembered for deltas; who is further behind gets all entries.
+        replica: the id of this replica.
+        max_log: the number of its own operations that it remembers for deltas; a replica that is further
+            behind receives all entries.
     """
 
     def __init__(self, replica: str, max_log: int = 10_000) -> None:
         self.replica = replica
         self._own = _Replica(visible=True)
         self._replicas: dict[str, _Replica] = {replica: self._own}
-        self._log: deque[int] = deque()  # of each of the last operations: the dot it removed, or 0
+        self._log: deque[int] = deque()  # for each of the last operations, the dot that it removed, or 0
         self._max_log = max_log
         self._topics: dict[str, dict[str, dict[tuple[str, int], Meta]]] = {}
 
@@ -84,18 +86,18 @@ class State:
 
     @property
     def clock(self) -> int:
-        """How many operations this replica has made."""
+        """The number of operations of this replica."""
         return self._own.clock
 
     def add(self, topic: str, key: str, meta: Meta) -> Entry:
-        """A new entry of this replica."""
+        """Add an entry of this replica."""
         entry = Entry(self._tick(), topic, key, meta)
         self._remember(0)
         self._insert(self.replica, self._own, entry)
         return entry
 
     def remove(self, clock: int) -> Entry:
-        """End an entry of this replica. Raises KeyError if there is none."""
+        """Remove an entry of this replica. Raises KeyError if there is no such entry."""
         entry = self._own.entries[clock]
         self._tick()
         self._remember(clock)
@@ -103,15 +105,15 @@ class State:
         return entry
 
     def entry(self, clock: int) -> Entry:
-        """An entry of this replica. Raises KeyError if there is none."""
+        """Return an entry of this replica. Raises KeyError if there is no such entry."""
         return self._own.entries[clock]
 
     def own(self) -> Iterable[Entry]:
-        """This replica's entries."""
+        """Return this replica's entries."""
         return self._own.entries.values()
 
     def deltas(self, since: int, max_entries: int = 500) -> list[Delta]:
-        """What somebody who knows this replica up to `since` must merge, in this order."""
+        """Return the deltas for a replica that knows this one up to `since`, to be merged in this order."""
         if since >= self.clock:
             return []
         behind = self.clock - since
@@ -154,19 +156,19 @@ class State:
         if len(self._log) > self._max_log:
             self._log.popleft()
 
-    # The others
+    # The other replicas
 
     def known(self, replica: str) -> int:
-        """Up to which clock a replica is known; 0 for a stranger."""
+        """Return the clock up to which a replica is known; 0 if it is unknown."""
         known = self._replicas.get(replica)
         return known.clock if known is not None else 0
 
     def replicas(self) -> list[str]:
-        """Every replica of which something is known, this one included."""
+        """Return all known replicas, including this one."""
         return list(self._replicas)
 
     def merge(self, replica: str, delta: Delta) -> list[Change] | None:
-        """Take in what another replica did; None if something before it is missing."""
+        """Merge a delta of another replica; return None if an earlier delta is missing."""
         known = self._replicas.get(replica)
         if known is None:
             known = self._replicas[replica] = _Replica(visible=False)
@@ -193,7 +195,7 @@ class State:
         return [change for clock in gone for change in self._discard(replica, known, clock)]
 
     def show(self, replica: str) -> list[Change]:
-        """A replica is up: its entries count."""
+        """Make the entries of a replica visible, because it is up."""
         known = self._replicas.setdefault(replica, _Replica(visible=False))
         if known.visible:
             return []
@@ -201,7 +203,7 @@ class State:
         return [self._appear(replica, entry) for entry in known.entries.values()]
 
     def hide(self, replica: str) -> list[Change]:
-        """A replica is down: its entries do not count, but are remembered."""
+        """Make the entries of a replica invisible, because it is down; they are not forgotten."""
         known = self._replicas.get(replica)
         if known is None or not known.visible or replica == self.replica:
             return []
@@ -209,25 +211,25 @@ class State:
         return [self._disappear(replica, entry) for entry in known.entries.values()]
 
     def forget(self, replica: str) -> list[Change]:
-        """A replica will not come back."""
+        """Forget a replica that will not return."""
         changes = self.hide(replica)
         if replica != self.replica:
             self._replicas.pop(replica, None)
         return changes
 
-    # What counts
+    # The visible entries
 
     def topic(self, topic: str) -> dict[str, list[Meta]]:
-        """Everybody on `topic`: key → metas, oldest first."""
+        """Return the metas of each key on a topic, oldest first."""
         keys = self._topics.get(topic, {})
         return {key: list(metas.values()) for key, metas in keys.items()}
 
     def key(self, topic: str, key: str) -> list[Meta]:
-        """The metas of one key; empty if it is not there."""
+        """Return the metas of one key; empty if it is not present."""
         return list(self._topics.get(topic, {}).get(key, {}).values())
 
     def topics(self) -> list[str]:
-        """Topics with somebody on them."""
+        """Return the topics with at least one presence."""
         return list(self._topics)
 
     def _insert(self, replica: str, known: _Replica, entry: Entry) -> list[Change]:

@@ -1,7 +1,7 @@
-"""One replica: tells the others what it tracks, hears what they do, reports who came and who went.
+"""One replica of a tracker: gossips what it tracks, merges what others track, reports changes.
 
-Source: Phoenix.Tracker and its shard. Differences: what is tracked is told within `broadcast_seconds`
-(a tenth of a second), not with the next heartbeat; a replica that a gateway saw die is down at once.
+Source: Phoenix.Tracker and its shard. Differences: a change is gossiped within `broadcast_seconds` (0.1),
+not with the next heartbeat; a replica that a gateway reports as lost is down at once, unless it answers.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mesh import contexts, topics
+from mesh import contexts
+from mesh.app import topics
 from mesh.bus.frames import TRACKER
 from mesh.errors import AlreadyTrackedError, NotTrackedError, WireError
 from mesh.settings import PresenceSettings
@@ -21,18 +22,18 @@ from mesh.tracker.outgoing import Outgoing
 from mesh.tracker.replicas import Replicas
 from mesh.tracker.state import Change, Delta, Entry, Meta, State
 
-log = get_logger("mesh.tracker")
+log = get_logger(__name__)
 _malformed = Complaints(log, "tracker message dropped")
 _complaints = Complaints(log, "presence of another node dropped")
 
 REQUEST_AGAIN_SECONDS = 0.5
-"""A request or its answer may be lost; nobody is asked more often than this."""
+"""A request or its answer may be lost, so requests are repeated, but not more often than this."""
 ANSWER_SECONDS = 0.2
-"""A replica that somebody lost sight of may say that it lives: the cut may be theirs alone."""
+"""How long a replica that was reported lost may take to answer: the fault may be the reporter's."""
 
 
 class Publish(Protocol):
-    """How a tracker speaks on the bus."""
+    """Publishes a tracker's messages on the bus."""
 
     def __call__(self, kind: int, topic: str, event: str, codec: int, data: bytes) -> Any:
         """Publish a message of this kind."""
@@ -42,11 +43,11 @@ class Tracker:
     """One replica of one tracker.
 
     Args:
-        name: of the tracker, equal on all nodes.
-        node: this node's id, new with every start.
-        publish: onto the bus.
-        settings: of presence.
-        on_changes: called with who came and who went, here or elsewhere, in order.
+        name: the name of the tracker, equal on all nodes.
+        node: the id of this node, new with every start.
+        publish: publishes a message on the bus.
+        settings: the settings of presence.
+        on_changes: called with the entries that appeared and disappeared, here or elsewhere, in order.
     """
 
     def __init__(
@@ -77,16 +78,16 @@ class Tracker:
         self._last_beat = 0.0
         self._woken = float("-inf")
 
-    # Life
+    # Start and stop
 
     def start(self) -> None:
-        """Say hello, and beat from now on. The bus must be subscribed to `topic` already."""
+        """Announce this replica, then gossip with every heartbeat. The bus is subscribed to `topic`."""
         self._last_beat = asyncio.get_running_loop().time()
         self._gossip(hello=True)
         self._beat_later()
 
     def close(self) -> None:
-        """Say goodbye: the others forget this replica at once."""
+        """Announce the stop to the others, which then forget this replica at once."""
         for timer in (self._soon, self._timer, *self._accused.values()):
             if timer is not None:
                 timer.cancel()
@@ -96,10 +97,10 @@ class Tracker:
     # Tracking
 
     def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> None:
-        """`owner` is on `topic` as `key`.
+        """Track `key` on `topic` for `owner`.
 
         Raises:
-            AlreadyTrackedError: if it is already.
+            AlreadyTrackedError: if `owner` already tracks it.
         """
         owned = self._owned.setdefault(owner, {})
         if (topic, key) in owned:
@@ -109,21 +110,21 @@ class Tracker:
         self._on_changes([self._add(owned, topic, key, meta)])
 
     def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> None:
-        """Replace the meta of what `owner` tracks with what `meta` makes of it.
+        """Replace a meta that `owner` tracks by the result of `meta(old)`.
 
         Raises:
-            NotTrackedError: if it tracks no such key.
+            NotTrackedError: if `owner` does not track the key on the topic.
         """
         owned = self._owned.get(owner, {})
         clock = owned.get((topic, key))
         if clock is None:
-            raise NotTrackedError(f"{key!r} is not tracked on {topic!r} by this channel")
+            raise NotTrackedError(f"{key!r} is not tracked on {topic!r} by this channel; use track")
         new = meta(self._state.entry(clock).meta)
         old = self._state.remove(clock)
         self._on_changes([_left(old), self._add(owned, topic, key, new)])
 
     def untrack(self, owner: Hashable, topic: str, key: str) -> None:
-        """`owner` is no longer on `topic` as `key`; nothing happens if it was not."""
+        """Stop tracking `key` on `topic` for `owner`. Has no effect if it is not tracked."""
         owned = self._owned.get(owner)
         clock = owned.pop((topic, key), None) if owned is not None else None
         if clock is None:
@@ -134,23 +135,23 @@ class Tracker:
         self._tell_soon()
 
     def untrack_all(self, owner: Hashable) -> None:
-        """`owner` is gone."""
+        """Stop tracking everything that `owner` tracks."""
         owned = self._owned.pop(owner, None)
         if owned:
             self._on_changes([_left(self._state.remove(clock)) for clock in owned.values()])
             self._tell_soon()
 
     def tracked(self, owner: Hashable) -> list[tuple[str, str, Meta]]:
-        """(topic, key, meta) of all that `owner` tracks."""
+        """Return (topic, key, meta) of everything that `owner` tracks."""
         owned = self._owned.get(owner, {})
         return [(topic, key, self._state.entry(clock).meta) for (topic, key), clock in owned.items()]
 
     def on_topic(self, topic: str) -> dict[str, list[Meta]]:
-        """Everybody on `topic`: key → metas."""
+        """Return the metas of each key on a topic."""
         return self._state.topic(topic)
 
     def of_key(self, topic: str, key: str) -> list[Meta]:
-        """The metas of one key; empty if it is not there."""
+        """Return the metas of one key; empty if it is not present."""
         return self._state.key(topic, key)
 
     def _add(self, owned: dict[tuple[str, str], int], topic: str, key: str, meta: Meta) -> Change:
@@ -159,10 +160,10 @@ class Tracker:
         self._tell_soon()
         return Change(True, topic, key, meta)
 
-    # Speaking
+    # Sending
 
     def tell(self) -> None:
-        """Tell the others now what they do not know yet."""
+        """Gossip now, if there is anything to gossip."""
         if self._soon is not None:
             self._soon.cancel()
             self._tell()
@@ -182,7 +183,7 @@ class Tracker:
         deltas = self._state.deltas(self._told)
         for delta in deltas:
             self._say(self.topic, Gossip(messages.VERSION, delta.clock, delta, hello))
-            self._told = delta.clock  # not before: what could not be said is said with the next gossip
+            self._told = delta.clock  # only now: what could not be sent is sent with the next gossip
         if not deltas:
             self._say(self.topic, Gossip(messages.VERSION, self._told, None, hello))
 
@@ -194,7 +195,7 @@ class Tracker:
         self._timer = loop.call_later(self._settings.heartbeat_seconds, self._beat)
 
     def _beat(self) -> None:
-        self._beat_later()  # first: whatever fails below, the next beat comes
+        self._beat_later()  # first, so that the next heartbeat comes whatever raises below
         now = asyncio.get_running_loop().time()
         frozen = self._frozen(now)
         self._last_beat = now
@@ -211,16 +212,17 @@ class Tracker:
             self._forget(replica)
 
     def _frozen(self, now: float) -> bool:
-        """Whether this process has just slept through its beats.
+        """Return whether this process has just missed its own heartbeats.
 
-        Then not the others were silent; and what we track may be over: the links must find that out first.
+        In that case the others were not silent. And our own entries may be out of date: the links must
+        first find out which channels have ended in the meantime.
         """
         return now - self._last_beat > 1.5 * self._settings.heartbeat_seconds
 
-    # Hearing
+    # Receiving
 
     def handle(self, replica: str, data: bytes) -> None:
-        """A message of another replica."""
+        """Handle a message of another replica."""
         if replica == self._node:
             return
         try:
@@ -245,13 +247,13 @@ class Tracker:
             self._catch_up(replica)
 
     def lost(self, replica: str) -> None:
-        """Somebody saw a node die, or lost sight of it: unless it speaks at once, its presences leave."""
+        """A node reported a replica as lost: unless it answers soon, its presences leave."""
         if replica not in self._accused and self._replicas.is_up(replica):
             loop = asyncio.get_running_loop()
             self._accused[replica] = loop.call_later(ANSWER_SECONDS, self._does_not_answer, replica)
 
     def answer(self) -> None:
-        """Somebody believes that this node died: tell all that it lives, if it did not just wake up."""
+        """A node reported this replica as lost: gossip to prove it wrong, unless it was just frozen."""
         now = asyncio.get_running_loop().time()
         if not self._frozen(now) and now - self._woken > self._settings.heartbeat_seconds:
             self._gossip()
@@ -275,9 +277,9 @@ class Tracker:
         self._catch_up(replica)
 
     def _catch_up(self, replica: str) -> None:
-        """Ask for what is missing; a replica that is complete again counts again.
+        """Request what is missing of a replica; show its presences once nothing is missing.
 
-        Not before, so that nobody flashes up who has left meanwhile.
+        Otherwise a presence could appear for a moment although it has left in the meantime.
         """
         if self._state.known(replica) < self._clocks.get(replica, 0):
             self._request(replica)

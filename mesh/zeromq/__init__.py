@@ -1,1 +1,1 @@
-"""Every ZeroMQ socket is made, secured and drained here."""
+"""Creates, secures and reads every ZeroMQ socket."""

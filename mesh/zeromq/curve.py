@@ -1,7 +1,9 @@
-"""CURVE: encrypted connections, and which keys may connect. CurveZMQ is ZeroMQ RFC 26, ZAP RFC 27.
+"""CURVE: encrypted connections, and the keys that may connect (CurveZMQ: ZeroMQ RFC 26; ZAP: ZeroMQ RFC
+27).
 
-A node's keys travel with its context (`new_context`): whatever listens or connects over TCP with it uses
-them (sockets.py). Without keys nothing leaves the machine. The files of the keys are those of keys.py.
+A node's keys belong to its context (`new_context`): all TCP listeners and connections of the context use
+them (sockets.py). Without keys no socket is reachable from, or connects to, another machine. keys.py reads
+the files.
 """
 
 import logging
@@ -16,27 +18,28 @@ from mesh.telemetry import counters, get_logger
 from mesh.zeromq.keys import NODES, PROGRAMS, PROXY, KeyDirectory, read_pair
 from mesh.zeromq.randomness import seed
 
-log = get_logger("mesh.zeromq")
+log = get_logger(__name__)
 
 BUS = "bus"
-"""A proxy's listeners: nodes and programs."""
+"""The listeners of a proxy: nodes and programs may connect."""
 LINKS = "links"
-"""A worker's listener: nodes only, because a link carries what a gateway has authenticated."""
+"""The listener of a worker: only nodes may connect, as links carry what gateways authenticated."""
 CLIENTS = "clients"
-"""A gateway's listener for clients: any key; SocketHandler.connect authenticates."""
+"""The listener for clients of a gateway: any key may connect; SocketHandler.connect authenticates."""
 
 ROLES = {BUS: (NODES, PROGRAMS), LINKS: (NODES,)}
 REREAD_SECONDS = 1.0
-"""A revoked key is refused after this."""
+"""A revoked key is refused at the latest after this time."""
 REREAD_FOR_STRANGERS_SECONDS = 0.05
-"""A new key is accepted after this: often enough for those refused first, and no burden when many knock."""
+"""A new key is accepted at the latest after this time: soon enough for a key that was refused first, and
+without much work when many unknown keys are presented."""
 
 
 class Keys:
-    """One process's own pair, and the keys it accepts.
+    """This process's own key pair, and the keys that it accepts.
 
     Raises:
-        SettingsError: if a file cannot be read.
+        SettingsError: if a key file cannot be read.
     """
 
     def __init__(self, security: SecuritySettings) -> None:
@@ -45,18 +48,18 @@ class Keys:
         self._directory = KeyDirectory(security.keys)
         self._known: dict[bytes, str] = {}
         self._read_at = float("-inf")
-        self._lock = threading.Lock()  # the event loop asks, and the thread that answers strangers
+        self._lock = threading.Lock()  # used by the event loop and by the thread that answers ZAP requests
 
     def proxy(self) -> bytes:
-        """The proxies' public key, as the file says now.
+        """Return the public key of the proxies, from the current file.
 
         Raises:
-            SettingsError: if there is none.
+            SettingsError: if there is no such key.
         """
         return self._directory.public(NODES, PROXY)
 
     def role(self, public: bytes) -> str | None:
-        """Whose key it is: NODES, PROGRAMS or, if nobody's, None. A change shows within a second."""
+        """Return the role of a key: NODES, PROGRAMS or None if unknown. Changes take effect in a second."""
         with self._lock:
             now = time.monotonic()
             patience = REREAD_SECONDS if public in self._known else REREAD_FOR_STRANGERS_SECONDS
@@ -66,58 +69,58 @@ class Keys:
             return self._known.get(public)
 
 
-class _Doorman:
-    """Answers for ZAP whether a key may connect; called in a thread of its own."""
+class _KeyCheck:
+    """Decides for ZAP (ZeroMQ RFC 27) whether a key may connect; called in a separate thread."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._logged_at = float("-inf")
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Whether this key may connect to the listeners of this domain."""
+        """Return whether this key may connect to the listeners of this domain."""
         try:
             if domain == CLIENTS or self._keys.role(key) in ROLES.get(domain, ()):
                 return True
             counters.count("curve_keys_refused")
             now = time.monotonic()
-            if now - self._logged_at > REREAD_SECONDS:  # strangers must not fill the log
+            if now - self._logged_at > REREAD_SECONDS:  # unknown peers must not fill the log
                 self._logged_at = now
                 log.warning("a key that is not allowed was refused", listener=domain, key=key.decode())
-        except Exception as error:  # the thread must live, and a doubt is a no
+        except Exception as error:  # the thread must survive; a key that cannot be checked is refused
             log.error("a key could not be checked", exc_info=error)
         return False
 
 
 class NodeContext(zmq.Context[zmq.Socket[bytes]]):
-    """A ZeroMQ context with its process's keys.
+    """A ZeroMQ context with the keys of its process.
 
     Attributes:
-        keys: or None: then nothing listens or connects beyond this machine.
+        keys: the keys, or None: then nothing listens on or connects to other machines.
     """
 
     keys: Keys | None = None
     _authenticator: ThreadAuthenticator | None = None
 
     def guard(self, keys: Keys) -> None:
-        """Use these keys, and answer for them. Must come before the first socket."""
+        """Use these keys and answer ZAP requests. Must be called before the first socket is created."""
         self.keys = keys
         quiet = logging.getLogger("mesh.zeromq.zap")
         quiet.setLevel(logging.WARNING)
         self._authenticator = ThreadAuthenticator(self, log=quiet)
-        doorman = _Doorman(keys)
+        key_check = _KeyCheck(keys)
         for domain in (BUS, LINKS, CLIENTS):
-            self._authenticator.configure_curve_callback(domain, doorman)
+            self._authenticator.configure_curve_callback(domain, key_check)
         self._authenticator.start()
 
     def term(self) -> None:
-        """As of any context; newcomers are refused from now on."""
+        """Terminate the context, as of any context. New connections are refused from now on."""
         if self._authenticator is not None and not self.closed:
             self._authenticator.stop()
         super().term()
 
 
 def new_context(security: SecuritySettings) -> NodeContext:
-    """A context with the keys of the settings, if they name any.
+    """Create a context with the keys of the settings, if any are configured.
 
     Raises:
         SettingsError: if a key cannot be read.
@@ -134,15 +137,15 @@ def new_context(security: SecuritySettings) -> NodeContext:
 
 
 def proxy_key(socket: zmq.Socket[bytes], proxy: str) -> bytes | None:
-    """The public key to expect of a proxy; None where there is no CURVE.
+    """Return the public key to expect from a proxy; None if CURVE is not used.
 
     Raises:
-        SettingsError: if there are keys, but not that one.
+        SettingsError: if there are keys, but none for the proxies.
     """
     keys = keys_of(socket)
     return keys.proxy() if keys is not None and proxy.startswith("tcp://") else None
 
 
 def keys_of(socket: zmq.Socket[bytes]) -> Keys | None:
-    """The keys of a socket's context."""
+    """Return the keys of a socket's context."""
     return getattr(socket.context, "keys", None)

@@ -1,11 +1,11 @@
-"""The files of CURVE keys: made, listed, rotated and read. `mesh keys` is their command.
+"""The files of CURVE keys: how they are generated, listed, rotated and read. The command is `mesh keys`.
 
-    keys/nodes/NAME.key            public: a node, may join the bus and the links
-    keys/programs/NAME.key         public: a program on the bus that is no node
-    keys/secret/NAME.key_secret    a pair, for NAME alone; mode 0600, or 0440 for a group of NAME's process
+    keys/nodes/NAME.key            public key of a node, which may use the bus and the links
+    keys/programs/NAME.key         public key of a program that is not a node, which may use the bus
+    keys/secret/NAME.key_secret    key pair, for NAME only; mode 0600, or 0440 for a group of NAME's process
 
-The format is ZeroMQ's certificate file, ZPL (ZeroMQ RFC 4), as czmq and pyzmq write it. A key is 32 bytes,
-written as 40 characters of Z85 (ZeroMQ RFC 32).
+The format is ZeroMQ's certificate file, ZPL (ZeroMQ RFC 4), as written by czmq and pyzmq. A key has 32
+bytes, written as 40 characters of Z85 (ZeroMQ RFC 32).
 """
 
 import os
@@ -22,7 +22,7 @@ NODES = "nodes"
 PROGRAMS = "programs"
 SECRETS = "secret"
 PROXY = "proxy"
-"""The name of the key that all proxies share: nodes have to know it before they connect."""
+"""The name of the key that all proxies share: nodes must know it before they connect."""
 PREVIOUS = ".previous"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
@@ -30,14 +30,14 @@ _Z85 = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")
 
 
 class Key(NamedTuple):
-    """One public key.
+    """A public key.
 
     Attributes:
-        name: whose.
+        name: the name of its owner.
         role: NODES or PROGRAMS.
-        public: in Z85.
-        secret: the file of the pair, if it lies in this directory.
-        made: seconds since the epoch.
+        public: the key, in Z85.
+        secret: the file of the key pair, if it is in this directory.
+        made: when it was generated, in seconds since the epoch.
     """
 
     name: str
@@ -51,25 +51,25 @@ class KeyDirectory:
     """A directory of keys.
 
     Args:
-        path: of the directory.
+        path: the path of the directory.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def generate(self, name: str, role: str = NODES) -> Key:
-        """Make a pair.
+        """Generate a key pair.
 
         Raises:
-            SettingsError: if there is such a key, or the name or directory cannot be used.
+            SettingsError: if the key exists, or the name or directory cannot be used.
         """
         _check_name(name)
         if self._find(name) is not None:
-            raise SettingsError(f"{self.path} has a key {name!r}; `mesh keys rotate {name}` renews it")
+            raise SettingsError(f"{self.path} has a key {name!r}; `mesh keys rotate {name}` replaces it")
         return self._make(name, role)
 
     def rotate(self, name: str) -> Key:
-        """Make a new pair; the old public key is accepted on, as NAME.previous, until it is revoked.
+        """Generate a new pair. The old public key remains accepted, as NAME.previous, until it is revoked.
 
         Raises:
             SettingsError: if there is no such key.
@@ -81,7 +81,7 @@ class KeyDirectory:
         return self._make(name, public.parent.name)
 
     def revoke(self, name: str) -> None:
-        """Accept a key no longer; connections that it has are not ended.
+        """Stop accepting a key. Existing connections that use it are not closed.
 
         Raises:
             SettingsError: if there is no such key.
@@ -93,7 +93,7 @@ class KeyDirectory:
         self._secret_file(name).unlink(missing_ok=True)
 
     def list(self) -> list[Key]:
-        """All public keys, by role and name. Files that are no keys are an error.
+        """Return all public keys, sorted by role and name. A file that is not a key is an error.
 
         Raises:
             SettingsError: naming the file that cannot be read.
@@ -105,14 +105,14 @@ class KeyDirectory:
         ]
 
     def roles(self) -> dict[bytes, str]:
-        """Public key → role. Raises as `list`."""
+        """Return the role of each public key. Raises as `list`."""
         return {key.public: key.role for key in reversed(self.list())}
 
     def public(self, role: str, name: str) -> bytes:
-        """One public key.
+        """Return one public key.
 
         Raises:
-            SettingsError: if there is none.
+            SettingsError: if there is no such key.
         """
         return read_public(self.path / role / f"{name}.key")
 
@@ -151,38 +151,38 @@ class KeyDirectory:
         return file if file.exists() else None
 
     def _unknown(self, name: str) -> SettingsError:
-        return SettingsError(f"no key {name!r} in {self.path}; `mesh keys list` shows those there are")
+        return SettingsError(f"no key {name!r} in {self.path}; `mesh keys list` shows all keys")
 
 
 def read_public(file: Path) -> bytes:
-    """The public key in a file.
+    """Return the public key in a file.
 
     Raises:
-        SettingsError: if it cannot be read or holds none.
+        SettingsError: if it cannot be read or contains no public key.
     """
     return _load(file)[0]
 
 
 def read_pair(file: Path) -> tuple[bytes, bytes]:
-    """Public and secret key in a file that nobody else may read.
+    """Return the public and the secret key in a file that no other user may read.
 
-    Its group may, if that is one of this process, and the process cannot write the file: Kubernetes mounts
-    a secret as root:GROUP 0440.
+    Its group may, if this process belongs to that group and cannot write the file: Kubernetes mounts a
+    secret as root:GROUP 0440.
 
     Raises:
-        SettingsError: if it cannot be read, holds no secret key, or others can read it.
+        SettingsError: if it cannot be read, contains no secret key, or other users can read it.
     """
     public, secret = _load(file)
     if secret is None:
-        raise SettingsError(f"{file} holds no secret key; want keys/secret/NAME.key_secret")
-    found = file.stat()  # of what a link leads to
+        raise SettingsError(f"{file} contains no secret key; want keys/secret/NAME.key_secret")
+    found = file.stat()  # follows symbolic links
     others = stat.S_IRWXO | stat.S_IRWXG
     mounted = found.st_uid != os.geteuid() or not found.st_mode & stat.S_IWUSR
     if mounted and found.st_gid in {os.getegid(), *os.getgroups()}:
         others &= ~stat.S_IRGRP
     if found.st_mode & others:
         raise SettingsError(
-            f"{file} can be read by others (mode {found.st_mode & 0o777:o}, group {found.st_gid}); run"
+            f"{file} can be read by other users (mode {found.st_mode & 0o777:o}, group {found.st_gid}); run"
             f" `chmod 600 {file}`, or `chmod 440 {file}` for a group of this process (Kubernetes: fsGroup)"
         )
     return public, secret
@@ -192,14 +192,14 @@ def _load(file: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(file)
     except IndexError:
-        raise SettingsError(f"{file} is cut short; `mesh keys generate NAME` makes one") from None
+        raise SettingsError(f"{file} is truncated; `mesh keys generate NAME` generates a key") from None
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"cannot read the key {file}: {error}; `mesh keys generate NAME` makes one"
+            f"cannot read the key {file}: {error}; `mesh keys generate NAME` generates a key"
         ) from None
     for key in (public, secret or public):
         if not _Z85.match(key):
-            raise SettingsError(f"{file}: not a key; want 40 characters of Z85")
+            raise SettingsError(f"{file} is not a key; want 40 characters of Z85 (ZeroMQ RFC 32)")
     return public, secret
 
 

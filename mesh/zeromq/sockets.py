@@ -1,7 +1,8 @@
-"""Every ZeroMQ socket of the mesh: one function per role, all options set before bind or connect.
+"""Every ZeroMQ socket of the mesh: one function per role, with all options set before bind or connect.
 
-Options set later have no effect (libzmq #4532), and libzmq's defaults wait for ever on exit, hold
-messages of any size, drop silently at 1,000 messages and never notice a dead peer.
+Options that are set later have no effect (libzmq issue 4532). With libzmq's defaults a process may wait for
+ever on exit, messages may have any size, messages beyond 1,000 are dropped silently, and a dead peer is
+never noticed.
 """
 
 from typing import NamedTuple
@@ -16,26 +17,26 @@ from mesh.zeromq.keys import NODES
 from mesh.zeromq.randomness import routing_id
 
 LINGER_MS = 500
-"""What was sent before a node stops has this long to leave."""
+"""How long queued messages may take to be sent when a node stops."""
 HANDSHAKE_MS = 5_000
-"""A peer that connects and says nothing, or garbage, is cut off after this."""
+"""A peer that does not complete the ZMTP handshake within this time is disconnected."""
 CONNECT_MS = 2_000
-"""A connection that is not there by then is tried anew: the kernel would wait longer from try to try, and
-find a network that is whole again up to two minutes late."""
+"""A connection attempt is repeated after this time: the kernel doubles the pause between its own attempts,
+and could take two minutes to notice that the network works again."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1_000
 NEVER_MS = 24 * 3600 * 1000
 LINK_QUEUE_BATCHES = 16
-"""In each ZeroMQ queue of a link; the rest waits where its bytes are counted (mesh/link/batches.py)."""
+"""The most batches in a ZeroMQ queue of a link; others wait where bytes are counted (link/batches.py)."""
 LINK_RECEIVED_BATCHES = 256
-"""In a worker's queue of what one gateway sends."""
+"""The most batches in a worker's queue of what one gateway sends."""
 
 CLIENT_KEEPALIVE_SECONDS = 5
 CLIENT_HIGH_WATER_MARK = 1_000
 
 
 class ClientCurve(NamedTuple):
-    """The keys of a client's encrypted connection, 40 bytes of Z85 each: the server's, and its own pair."""
+    """The keys of a client's encrypted connection, each 40 bytes of Z85: the server's, and its own pair."""
 
     server_key: bytes
     public_key: bytes
@@ -43,26 +44,26 @@ class ClientCurve(NamedTuple):
 
 
 def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
-    """XPUB of a node: tells by a subscription when the proxy is there."""
+    """Create the XPUB of a node. Receiving a subscription shows that the proxy is connected."""
     socket = _socket(context, zmq.XPUB, bus.max_message_bytes, bus.high_water_mark)
     _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
-    socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full queue shows as EAGAIN, never as a silent loss
-    _once(socket)  # a connection that broke is over: what it did not send goes another way
+    socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full queue fails with EAGAIN instead of dropping silently
+    _once(socket)  # what a broken connection has not sent is sent by another path
     return socket
 
 
 def bus_subscriber(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
-    """SUB of a node."""
+    """Create the SUB of a node."""
     socket = _socket(context, zmq.SUB, bus.max_message_bytes, bus.high_water_mark)
     _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
     return socket
 
 
 def proxy_frontend(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
-    """Where publishers connect: subscribed to everything, so that only the backend filters.
+    """Create the socket for publishers: it subscribes to everything, so that only the backend filters.
 
-    SUB instead of XSUB: an XSUB would forward each subscription of the mesh to each publisher, and
-    every node would keep every topic of all others in memory, for a filter that lets all through.
+    SUB instead of XSUB: an XSUB would forward each subscription of the mesh to each publisher, and every
+    node would keep every topic of all others in memory, for a filter that passes everything.
     """
     socket = _socket(context, zmq.SUB, bus.max_message_bytes, bus.high_water_mark)
     _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
@@ -71,30 +72,30 @@ def proxy_frontend(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) ->
 
 
 def proxy_backend(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> zmq.Socket[bytes]:
-    """Where subscribers connect. PUB: an XPUB that keeps the subscriptions to itself."""
+    """Create the socket for subscribers. PUB: an XPUB that does not report subscriptions."""
     socket = _socket(context, zmq.PUB, bus.max_message_bytes, bus.high_water_mark)
     _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
-    socket.setsockopt(zmq.XPUB_NODROP, 1)  # wait for a slow node; a dead one ends by heartbeat
+    socket.setsockopt(zmq.XPUB_NODROP, 1)  # wait for a slow node; heartbeats disconnect a dead one
     return socket
 
 
 def link_dealer(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> zmq.Socket[bytes]:
-    """A gateway's end of a link to one worker."""
+    """Create a gateway's end of the link to one worker."""
     socket = _socket(context, zmq.DEALER, link.max_message_bytes, _link_queue(link))
     socket.setsockopt(zmq.ROUTING_ID, routing_id())
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
-    _once(socket)  # a link that broke is over: the worker has ended its channels
+    _once(socket)  # when the connection breaks, the worker ends its channels
     return socket
 
 
 def link_router(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> zmq.Socket[bytes]:
-    """A worker's end of the links from all gateways."""
+    """Create a worker's end of the links from all gateways."""
     socket = _socket(context, zmq.ROUTER, link.max_message_bytes, _link_queue(link))
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
-    # libzmq aborts a process in which a full queue and the end of its connection meet (its issue 4364), as
-    # they did in workers that woke from a freeze: what gateways had sent until then must fit.
+    # libzmq aborts a process if a connection ends while its receive queue is full (libzmq issue 4364). That
+    # happened to workers that woke from a freeze, so everything that gateways send until then must fit.
     socket.setsockopt(zmq.RCVHWM, min(link.high_water_mark, LINK_RECEIVED_BATCHES))
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead gateway fails and tells
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a gateway that is gone fails
     return socket
 
 
@@ -105,21 +106,21 @@ def _link_queue(link: LinkSettings) -> int:
 def client_router(
     context: zmq.Context[zmq.Socket[bytes]], settings: ZeroMQSettings, max_frame_bytes: int
 ) -> zmq.Socket[bytes]:
-    """A gateway's end of the connections of all ZeroMQ clients."""
-    # A longer message ends its sender's connection; the close with a reason comes before that.
+    """Create a gateway's end of the connections of all ZeroMQ clients."""
+    # ZeroMQ ends the connection for a longer message; a shorter one over the limit is closed with a reason.
     largest = max(2 * max_frame_bytes, 1_000_000)
     socket = _socket(context, zmq.ROUTER, largest, settings.high_water_mark)
     _keepalive(socket, settings.keepalive_seconds, settings.keepalive_timeout_seconds)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a dead client fails and tells
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a client that is gone fails
     return socket
 
 
 def bound(socket: zmq.Socket[bytes], address: str, domain: str) -> tuple[str, zmq.Socket[bytes]]:
-    """Bind a ROUTER; returns its address, and a monitor of who disconnects. Raises as `bind`."""
+    """Bind a ROUTER; return its address, and a monitor of disconnections. Raises as `bind`."""
     watcher = monitor(socket, zmq.EVENT_DISCONNECTED)
     try:
         return bind(socket, address, domain), watcher
-    except Exception:  # an open socket would keep its context from ending
+    except Exception:  # an open socket would block the termination of its context
         socket.disable_monitor()
         watcher.close()
         socket.close()
@@ -129,11 +130,11 @@ def bound(socket: zmq.Socket[bytes], address: str, domain: str) -> tuple[str, zm
 def client_dealer(
     context: zmq.Context[zmq.Socket[bytes]], max_message_bytes: int, curve: ClientCurve | None
 ) -> zmq.Socket[bytes]:
-    """A ZeroMQ client's end of its connection to a gateway."""
+    """Create a ZeroMQ client's end of its connection to a gateway."""
     socket = _socket(context, zmq.DEALER, max_message_bytes, CLIENT_HIGH_WATER_MARK)
     socket.setsockopt(zmq.ROUTING_ID, routing_id())
     _keepalive(socket, CLIENT_KEEPALIVE_SECONDS, 3 * CLIENT_KEEPALIVE_SECONDS)
-    _once(socket)  # a connection that broke is over: the gateway has forgotten this client
+    _once(socket)  # when the connection breaks, the gateway forgets the client
     if curve is not None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public_key)
@@ -142,19 +143,19 @@ def client_dealer(
 
 
 def monitor(socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
-    """A socket that reports connection events of `socket`."""
+    """Return a socket that reports connection events of `socket`."""
     return socket.get_monitor_socket(events)
 
 
 def bind(socket: zmq.Socket[bytes], address: str, domain: str) -> str:
     """Bind, and return the address with the port that the kernel chose.
 
-    Over TCP as a CURVE server, if the socket's context has keys; `domain`, one of BUS, LINKS and CLIENTS
-    (mesh.zeromq.curve), says which keys may connect.
+    Over TCP the socket is a CURVE server if its context has keys; `domain` (BUS, LINKS or CLIENTS of
+    mesh.zeromq.curve) determines which keys may connect.
 
     Raises:
-        NodeError: if the address is occupied or cannot be used.
-        SettingsError: if it is beyond this machine and there are no keys.
+        NodeError: if the address is in use or cannot be used.
+        SettingsError: if the address can be reached from other machines and there are no keys.
     """
     _prepare(socket, address)
     keys = keys_of(socket)
@@ -165,7 +166,7 @@ def bind(socket: zmq.Socket[bytes], address: str, domain: str) -> str:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody to answer for a key means no
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # refuse all keys while ZAP requests are not answered
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
@@ -176,11 +177,11 @@ def bind(socket: zmq.Socket[bytes], address: str, domain: str) -> str:
 def connect(socket: zmq.Socket[bytes], address: str, server_key: bytes | None) -> None:
     """Connect; over TCP with CURVE, if the socket's context has keys.
 
-    `server_key` is the public key, in Z85, of whom to expect there.
+    `server_key` is the public key, in Z85, of the expected peer.
 
     Raises:
         NodeError: if the address cannot be used, or only one side has keys.
-        SettingsError: if it is beyond this machine and there are no keys.
+        SettingsError: if the address is on another machine and there are no keys.
     """
     _prepare(socket, address)
     keys = keys_of(socket)
@@ -188,11 +189,11 @@ def connect(socket: zmq.Socket[bytes], address: str, server_key: bytes | None) -
         if not is_local(address):
             raise needs_keys(address, "cannot connect")
         if server_key is not None and address.startswith("tcp://"):
-            raise NodeError(f"{address} wants CURVE, but this process has no MESH_SECURITY__NODE_KEY")
+            raise NodeError(f"{address} requires CURVE; set MESH_SECURITY__NODE_KEY for this process")
     elif address.startswith("tcp://"):
         if server_key is None or keys.role(server_key) != NODES:
-            said = f"the key {server_key.decode()}, which is no node's" if server_key else "no key"
-            raise NodeError(f"{address} has {said}; this process connects only to those in keys/nodes")
+            said = f"the key {server_key.decode()}, which is not a node's" if server_key else "no key"
+            raise NodeError(f"{address} has {said}; this process connects only to keys in keys/nodes")
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
@@ -221,7 +222,7 @@ def _reason(error: zmq.ZMQError) -> str:
 
 
 def _prepare(socket: zmq.Socket[bytes], address: str) -> None:
-    if "[" in address:  # always on, it would show 127.0.0.1 as ::ffff:127.0.0.1
+    if "[" in address:  # if always enabled, the address 127.0.0.1 would become ::ffff:127.0.0.1
         socket.setsockopt(zmq.IPV6, 1)
 
 
@@ -244,10 +245,10 @@ def _socket(
 
 
 def _once(socket: zmq.Socket[bytes]) -> None:
-    """Do not take up again a connection that broke; the next one has a new socket.
+    """Do not reconnect after a connection breaks; the next one uses a new socket.
 
-    Not by an interval of -1, and not with IMMEDIATE: then libzmq drops, with the connection, what was
-    received and not read yet, such as the last replies of a worker that stops.
+    This is not done with an interval of -1 or IMMEDIATE: libzmq would then drop, with the connection,
+    messages that were received but not read, such as the last replies of a worker that stops.
     """
     socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 0)
@@ -259,10 +260,10 @@ def _heartbeat(socket: zmq.Socket[bytes], interval: float, timeout: float) -> No
 
 
 def _keepalive(socket: zmq.Socket[bytes], interval: int, timeout: int) -> None:
-    """Between clients and gateways TCP finds out who is there, and the channels' heartbeats who is awake.
+    """Detect dead peers between clients and gateways by TCP, and frozen ones by the channels' heartbeats.
 
-    Not ZeroMQ's heartbeats: with them libzmq 4.3.5 aborts the process when a connection ends while its
-    queue of received messages is full (its issue 4364), as that of a program that is busy may be.
+    ZeroMQ's heartbeats are not used: with them libzmq 4.3.5 aborts the process if a connection ends while
+    its receive queue is full (libzmq issue 4364), as that of a busy program may be.
     """
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, interval)

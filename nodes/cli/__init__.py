@@ -1,5 +1,5 @@
 """The `mesh` command: one file for each group of commands, and `main.py`, which runs one."""
 
-from nodes.cli.main import main, run_command
+from mesh.nodes.cli.main import main, run_command
 
 __all__ = ["main", "run_command"]

@@ -1,4 +1,4 @@
-"""`mesh routes`, `mesh settings`: what an application declares, and what a node would be told."""
+"""`mesh routes` and `mesh settings`: an application's routes, and the settings of its nodes."""
 
 from typing import Annotated
 
@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mesh import settings as settings_module
-from nodes import application
-from nodes.cli.options import App, Config
+from mesh.nodes import application
+from mesh.nodes.cli.options import App, Config
 
 
 def routes(application_spec: App) -> None:
@@ -25,12 +25,12 @@ def routes(application_spec: App) -> None:
 
 def settings(
     application_spec: Annotated[
-        str | None, typer.Argument(metavar="[APP]", help="With this application's own settings.")
+        str | None, typer.Argument(metavar="[APP]", help="Include this application's own settings.")
     ] = None,
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Print every setting: its name in the environment, its value, where that came from, what it means."""
+    """Print every setting: its environment variable, its value, where the value is set, and its meaning."""
     code = application.load(application_spec).settings if application_spec else None
     rows = settings_module.explain(code, config)
     if json:

@@ -10,20 +10,23 @@ from rich.console import Console
 from rich.table import Table
 
 import mesh
-from mesh import payloads
+from mesh.bus.discovery.placement import Announcement
 from mesh.errors import PayloadError
-from mesh.placement import Announcement
-from nodes.cli.options import BusProxy, Json
+from mesh.nodes.cli.options import BusProxy, Json
+from mesh.protocol import payloads
 
 LISTEN_SECONDS = 1.5
-"""Every node announces itself each second."""
+"""Long enough to hear every node, which announces itself each second."""
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="room:lobby, 'room:*', or '*' for all.")],
+    topic: Annotated[
+        str,
+        typer.Argument(metavar="TOPIC", help="A topic or pattern: room:lobby, 'room:*', or '*' for all."),
+    ],
     proxy: BusProxy = None,
     json: Json = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many broadcasts.")] = None,
 ) -> None:
     """Print broadcasts as they happen, until Ctrl-C.
 
@@ -112,7 +115,7 @@ def nodes(proxy: BusProxy = None, json: Json = False) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """A payload that somebody typed. Raises PayloadError."""
+    """Parse a payload given as JSON. Raises PayloadError."""
     try:
         return jsonlib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -120,12 +123,12 @@ def parse_json(text: str) -> Any:
 
 
 def payloads_text(payload: Any) -> str:
-    """A payload as one line; bytes by their length."""
+    """Return a payload as one line; for bytes, their length."""
     if isinstance(payload, bytes):
         return f"({len(payload)} bytes)"
     try:
         return payloads.encode(payload)[1].decode()
-    except PayloadError:  # msgpack of another program carries what JSON cannot
+    except PayloadError:  # msgpack from another program may contain what JSON cannot
         return repr(payload)
 
 
@@ -135,7 +138,7 @@ def _json(each: Any) -> str:
 
 
 def run(work: Any) -> Any:
-    """Run a coroutine; Ctrl-C ends it without a word."""
+    """Run a coroutine and return its result; Ctrl-C ends it silently, with None."""
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:

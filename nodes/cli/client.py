@@ -13,46 +13,48 @@ from rich.console import Console
 
 from mesh.client import Client, ClientChannel, PushError, PushTimeout
 from mesh.errors import MeshError, PayloadError, SettingsError
-from nodes.cli.bus import parse_json, payloads_text, run
-from nodes.cli.options import Json
+from mesh.nodes.cli.bus import parse_json, payloads_text, run
+from mesh.nodes.cli.options import Json
 
 DEFAULT_ADDRESS = "ws://localhost:4000/socket"
 SCHEMES = ("ws://", "wss://", "tcp://", "ipc://")
 MAX_LINES = 100
-"""Lines of stdin read ahead, and pushes that wait for their reply."""
+"""The most lines of stdin read ahead, and the most pushes that wait for their reply."""
 MAX_LINE_BYTES = 8_000_000
 
 Params = Annotated[
-    list[str] | None, typer.Option("--param", metavar="K=V", help="For connect; as often as needed.")
+    list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter for connect, repeatable.")
 ]
-Path = Annotated[str, typer.Option(help="Of the socket's mount, over ZeroMQ.")]
-ServerKey = Annotated[str | None, typer.Option(help="The gateway's CURVE key, over ZeroMQ.")]
-Payload = Annotated[str, typer.Option(metavar="JSON", help="Sent with the join.")]
-Format = Annotated[Literal["json", "msgpack"], typer.Option(help="What messages are made of.")]
-Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds to wait for an answer.")]
+Path = Annotated[str, typer.Option(help="The path of the socket's mount, for ZeroMQ addresses only.")]
+ServerKey = Annotated[
+    str | None, typer.Option(help="The gateway's public CURVE key, for ZeroMQ addresses only.")
+]
+Payload = Annotated[str, typer.Option(metavar="JSON", help="The payload of the join.")]
+Format = Annotated[Literal["json", "msgpack"], typer.Option(help="The encoding of messages.")]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a reply.")]
 
 
 def join(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="[ADDRESS] TOPIC", help=f"By default {DEFAULT_ADDRESS}."),
+        typer.Argument(metavar="[ADDRESS] TOPIC", help=f"The address is {DEFAULT_ADDRESS} by default."),
     ],
     param: Params = None,
     payload: Payload = "{}",
-    presence: Annotated[bool, typer.Option("--presence", help="Show who is there.")] = False,
+    presence: Annotated[bool, typer.Option("--presence", help="Show who is present.")] = False,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="Push the lines of a terminal too: EVENT JSON")
+        bool, typer.Option("--interactive", help="Push lines typed in a terminal as well, each EVENT JSON.")
     ] = False,
     json: Json = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     path: Path = "/socket",
     server_key: ServerKey = None,
     format: Format = "json",
     timeout: Timeout = 10.0,
 ) -> None:
-    """Join a topic as a client, and print what comes, until Ctrl-C.
+    """Join a topic as a client, and print its events until Ctrl-C.
 
-    Lines of stdin, EVENT JSON, are pushed, if it is not a terminal.
+    If stdin is not a terminal, each of its lines, EVENT JSON, is pushed.
 
     Example: [bold]mesh join room:lobby --param user=ana --presence[/bold]
     """
@@ -85,14 +87,14 @@ def push(
     words: Annotated[list[str], typer.Argument(metavar="[ADDRESS] TOPIC EVENT [JSON]")],
     param: Params = None,
     payload: Payload = "{}",
-    no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not wait for one.")] = False,
+    no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not wait for a reply.")] = False,
     json: Json = False,
     path: Path = "/socket",
     server_key: ServerKey = None,
     format: Format = "json",
     timeout: Timeout = 10.0,
 ) -> None:
-    """Join a topic, push one event, and print its reply; ends with 1 if that is an error.
+    """Join a topic, push one event, and print its reply; exits with 1 if the reply is an error.
 
     Example: [bold]mesh push room:lobby new_msg '{"body": "hi"}' --param user=ana[/bold]
     """
@@ -146,10 +148,10 @@ async def _print_events(channel: ClientChannel, printer: "_Printer", count: int 
 
 
 async def _push_lines(channel: ClientChannel, printer: "_Printer") -> None:
-    """Push what stdin says; several at a time, because not every event is answered."""
+    """Push the lines of stdin, several at a time, because not every event gets a reply."""
     room = asyncio.Semaphore(MAX_LINES)
     lines: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_LINES)
-    # A daemon: a read of a terminal cannot be cancelled, and must not keep the program from ending.
+    # A daemon: reading from a terminal cannot be cancelled, and must not keep the program running.
     threading.Thread(
         target=_read_lines, args=(asyncio.get_running_loop(), lines), name="stdin", daemon=True
     ).start()
@@ -160,7 +162,7 @@ async def _push_lines(channel: ClientChannel, printer: "_Printer") -> None:
         except PushError as error:
             printer.reply(event, error.status, error.response)
         except PushTimeout:
-            pass  # no reply is no error
+            pass  # not every event gets a reply
         except MeshError as error:
             printer.problem(str(error))
         finally:
@@ -187,7 +189,7 @@ def _parse_line(line: bytes) -> tuple[str, Any] | None:
 
 
 def _read_lines(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes | None]") -> None:
-    """Not by sys.stdin: its lock, held while it waits, would break the interpreter's end."""
+    """Read stdin without sys.stdin, whose lock, held while waiting, would break interpreter shutdown."""
     rest = b""
     try:
         while data := os.read(0, 65_536):
@@ -203,7 +205,7 @@ def _read_lines(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes | N
 
 
 class _Printer:
-    """Events and replies on stdout, the rest on stderr."""
+    """Prints events and replies to stdout, the rest to stderr."""
 
     def __init__(self, topic: str, json: bool) -> None:
         self._topic = topic
@@ -213,7 +215,7 @@ class _Printer:
         self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
     def event(self, event: str, payload: Any) -> None:
-        """A push or broadcast of the server."""
+        """Print a push or broadcast from the server."""
         if self._json:
             return self._line({"topic": self._topic, "event": event, "payload": _plain(payload)})
         self._stamp()
@@ -222,7 +224,7 @@ class _Printer:
         self._out.print(payloads_text(payload))
 
     def presence(self, state: dict[str, Any]) -> None:
-        """Who is there."""
+        """Print who is present, if that has changed."""
         counts = {key: len(entry["metas"]) for key, entry in state.items()}
         if counts == self._here:
             return  # e.g. the diff of one's own join, after the state
@@ -235,7 +237,7 @@ class _Printer:
         self._out.print(", ".join(f"{key} ×{n}" if n > 1 else key for key, n in counts.items()) or "nobody")
 
     def reply(self, event: str, status: str, response: Any) -> None:
-        """The reply to a line of stdin."""
+        """Print the reply to a line of stdin."""
         if self._json:
             return self._line(
                 {"topic": self._topic, "event": event, "status": status, "response": _plain(response)}
@@ -246,18 +248,18 @@ class _Printer:
         )
 
     def answer(self, status: str, response: Any) -> None:
-        """The reply to the only push."""
+        """Print the reply to the only push."""
         if self._json:
             return self._line({"status": status, "response": _plain(response)})
         self._out.print(payloads_text(response))
 
     def state(self, state: str, reason: str) -> None:
-        """The channel's state."""
+        """Print the channel's state."""
         if state in ("joined", "errored", "closed"):
             self._err.print(f"{self._topic}: {state}", f"({reason})" if reason else "", style="dim")
 
     def problem(self, sentence: str) -> None:
-        """What went wrong with a line of stdin."""
+        """Print what went wrong with a line of stdin."""
         self._err.print(f"mesh: {sentence}", style="red")
 
     def _line(self, row: dict[str, Any]) -> None:
@@ -272,7 +274,7 @@ def _plain(payload: Any) -> Any:
 
 
 def _split(words: list[str], wanted: int, usage: str, optional: int = 0) -> tuple[str, list[str]]:
-    """(address, the other words)."""
+    """Return (address, the other words)."""
     address, rest = (words[0], words[1:]) if words[0].startswith(SCHEMES) else (DEFAULT_ADDRESS, words)
     if not wanted <= len(rest) <= wanted + optional:
         raise SettingsError(f"{' '.join(words)!r}: want [ADDRESS] {usage}")

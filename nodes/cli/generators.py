@@ -5,21 +5,23 @@ from typing import Annotated
 
 import typer
 
-from nodes.generators import application, pieces
-from nodes.generators.render import find_package, snake
+from mesh.nodes.generators import application, pieces
+from mesh.nodes.generators.render import find_package, snake
 
-gen = typer.Typer(no_args_is_help=True, help="Add a channel, a socket or a presence to an application.")
+gen = typer.Typer(
+    no_args_is_help=True, help="Add a channel, a socket handler or a presence to an application."
+)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="In CamelCase, e.g. Room.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name in CamelCase, e.g. Room.")]
 Package = Annotated[
     str | None, typer.Option(help="The application's package; by default the one with an Endpoint.")
 ]
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the application, e.g. chat.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The application's name, e.g. chat.")],
 ) -> None:
-    """Make a new application: rooms, presence, a page, tests.
+    """Create an application with rooms, presence, a web page and tests.
 
     Example: [bold]mesh new chat[/bold]
     """
@@ -31,7 +33,7 @@ def new(
 
 @gen.command()
 def channel(name: Name, package: Package = None) -> None:
-    """A channel and its test.
+    """Create a channel and its test.
 
     Example: [bold]mesh gen channel Room[/bold]
     """
@@ -51,7 +53,7 @@ def socket(
     package: Package = None,
     from_channel: Annotated[str | None, typer.Option(help="A channel to declare in it, e.g. Room.")] = None,
 ) -> None:
-    """A socket handler, and a JavaScript file that connects to it.
+    """Create a socket handler, and a JavaScript file that connects to it.
 
     Example: [bold]mesh gen socket User --from-channel Room[/bold]
     """
@@ -65,10 +67,10 @@ def socket(
 
 @gen.command()
 def presence(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="In CamelCase.")] = "People",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="A name in CamelCase.")] = "People",
     package: Package = None,
 ) -> None:
-    """A Presence of your own.
+    """Create a Presence class.
 
     Example: [bold]mesh gen presence[/bold]
     """
@@ -85,4 +87,4 @@ def presence(
 
 def _told(written: list[Path]) -> None:
     for path in written:
-        typer.echo(f"made {path.relative_to(Path.cwd())}")
+        typer.echo(f"created {path.relative_to(Path.cwd())}")

@@ -11,22 +11,25 @@ from rich.table import Table
 
 from mesh.zeromq.keys import NODES, PREVIOUS, PROGRAMS, PROXY, Key, KeyDirectory
 
-keys = typer.Typer(no_args_is_help=True, help="Make, list and rotate CURVE keys.")
+keys = typer.Typer(no_args_is_help=True, help="Generate, list, rotate and revoke CURVE keys.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of a node or a program, e.g. proxy, gateway-1.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The node or program, e.g. proxy or gateway-1.")]
 Directory = Annotated[Path, typer.Option("--keys", help="The directory of the keys.")]
 DIRECTORY = Path("keys")
 
 
 @keys.command()
 def generate(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="E.g. proxy gateway-1 worker-1.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="The names, e.g. proxy gateway-1 worker-1.")
+    ],
     directory: Directory = DIRECTORY,
     program: Annotated[
-        bool, typer.Option("--program", help="A program on the bus, not a node: no links to workers.")
+        bool,
+        typer.Option("--program", help="For programs that use the bus only, without links to workers."),
     ] = False,
 ) -> None:
-    """Make key pairs. All proxies share the one that is named `proxy`.
+    """Generate key pairs. All proxies share the one that is named `proxy`.
 
     Example: [bold]mesh keys generate proxy gateway-1 worker-1[/bold]
     """
@@ -37,7 +40,7 @@ def generate(
 @keys.command("list")
 def list_keys(
     directory: Directory = DIRECTORY,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """List the keys that are accepted.
 
@@ -65,15 +68,15 @@ def rotate(name: Name, directory: Directory = DIRECTORY) -> None:
     """
     _made(KeyDirectory(directory).rotate(name))
     if name == PROXY:
-        typer.echo("nodes take it up when they connect again: restart the proxies with it, one by one")
+        typer.echo("restart the proxies with the new key, one by one; nodes accept it when they reconnect")
     typer.echo(f"then: mesh keys revoke {name}{PREVIOUS}")
 
 
 @keys.command()
 def revoke(name: Name, directory: Directory = DIRECTORY) -> None:
-    """Accept a key no longer: new connections are refused within a second.
+    """Revoke a key: within a second, new connections with it are refused.
 
-    Connections that it has stay; stop the node or program itself.
+    Its existing connections stay open; to end them, stop the node or program.
 
     Example: [bold]mesh keys revoke billing[/bold]
     """
@@ -82,7 +85,7 @@ def revoke(name: Name, directory: Directory = DIRECTORY) -> None:
 
 def _made(key: Key) -> None:
     typer.echo(f"{key.name}: {key.public.decode()}")
-    typer.echo(f"  for itself alone: MESH_SECURITY__NODE_KEY={key.secret}")
+    typer.echo(f"  for this node or program only: MESH_SECURITY__NODE_KEY={key.secret}")
 
 
 def _role(key: Key) -> Literal["node", "program"]:

@@ -1,4 +1,4 @@
-"""Runs `mesh …`: imports the module of the command that is meant, and no other."""
+"""Runs `mesh …`; imports only the module of the given command."""
 
 import sys
 from collections.abc import Iterable
@@ -7,35 +7,35 @@ from importlib import import_module
 import typer
 
 from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
-from nodes import ownership
-from nodes.signals import StoppedError
+from mesh.nodes.runtime import ownership
+from mesh.nodes.runtime.signals import StoppedError
 
 COMMANDS = {
-    "serve": "nodes.cli.nodes",
-    "gateway": "nodes.cli.nodes",
-    "worker": "nodes.cli.nodes",
-    "proxy": "nodes.cli.nodes",
-    "cluster": "nodes.cli.nodes",
-    "routes": "nodes.cli.application",
-    "settings": "nodes.cli.application",
-    "tail": "nodes.cli.bus",
-    "broadcast": "nodes.cli.bus",
-    "nodes": "nodes.cli.bus",
-    "topics": "nodes.cli.topics",
-    "trace": "nodes.cli.trace",
-    "wait": "nodes.cli.wait",
-    "join": "nodes.cli.client",
-    "push": "nodes.cli.client",
-    "new": "nodes.cli.generators",
-    "version": "nodes.cli.version",
-    "gen": "nodes.cli.generators",
-    "keys": "nodes.cli.keys",
+    "serve": "mesh.nodes.cli.nodes",
+    "gateway": "mesh.nodes.cli.nodes",
+    "worker": "mesh.nodes.cli.nodes",
+    "proxy": "mesh.nodes.cli.nodes",
+    "cluster": "mesh.nodes.cli.nodes",
+    "routes": "mesh.nodes.cli.application",
+    "settings": "mesh.nodes.cli.application",
+    "tail": "mesh.nodes.cli.bus",
+    "broadcast": "mesh.nodes.cli.bus",
+    "nodes": "mesh.nodes.cli.bus",
+    "topics": "mesh.nodes.cli.topics",
+    "trace": "mesh.nodes.cli.trace",
+    "wait": "mesh.nodes.cli.wait",
+    "join": "mesh.nodes.cli.client",
+    "push": "mesh.nodes.cli.client",
+    "new": "mesh.nodes.cli.generators",
+    "version": "mesh.nodes.cli.version",
+    "gen": "mesh.nodes.cli.generators",
+    "keys": "mesh.nodes.cli.keys",
 }
-"""The module of each, in the order of the help. It has a function, or a group, of the command's name."""
+"""The module of each command, in the order of the help; it has a function or group of that name."""
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command line with these commands; by default with all."""
+    """Return the command line with these commands; by default with all."""
     app = typer.Typer(
         name="mesh",
         no_args_is_help=True,
@@ -61,10 +61,11 @@ def _group() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; what goes wrong is one readable line and an exit code.
+    """Run the command line; errors become readable lines and an exit code.
 
-    Exit codes: 2 for settings, application and usage; 1 for a node that cannot run, and for a client
-    that is not let in or gets an error; 128 + N for a node that signal N stopped before it was up.
+    Exit codes: 2 for errors in the settings, the application or the usage; 1 for a node that cannot run,
+    and for a client that is refused or receives an error; 128 + N for a node that signal N stopped before
+    it was up.
     """
     if arguments is None:
         ownership.take()
@@ -81,13 +82,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_command(name: str) -> None:
-    """Run one command with the process's own arguments: what `python -m nodes.gateway` does."""
+    """Run one command with the process's own arguments: what `scripts/run_gateway.py` does."""
     ownership.take()
     main([name, *sys.argv[1:]])
 
 
 def _fail(error: MeshError, code: int) -> None:
-    from nodes import process
+    from mesh.nodes.runtime import process
 
     process.fail(error)
     sys.exit(code)

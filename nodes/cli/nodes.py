@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nodes import application, process
-from nodes.cli.options import (
+from mesh.nodes import application
+from mesh.nodes.cli.options import (
     App,
     Config,
     Host,
@@ -19,6 +19,7 @@ from nodes.cli.options import (
     load,
     to_settings,
 )
+from mesh.nodes.runtime import process
 
 
 def serve(
@@ -28,20 +29,18 @@ def serve(
     config: Config = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
-    reload: Annotated[
-        bool, typer.Option("--reload", help="Start again when a Python file changes.")
-    ] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when a Python file changes.")] = False,
 ) -> None:
     """Run everything in one process: gateway, worker and proxy. No broker to install.
 
     Example: [bold]mesh serve examples.chat:endpoint --port 4000[/bold]
     """
-    from nodes import embedded
+    from mesh.nodes import embedded
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
     process.begin("serve", config, flags, heed_signals=not reload)
     if reload:
-        from nodes import reload as reloader
+        from mesh.nodes.cluster import reload as reloader
 
         given: dict[str, Any] = {"--port": port, "--config": config}
         given |= {"--log-level": log_level, "--log-format": log_format}
@@ -63,11 +62,11 @@ def gateway(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run a gateway: it terminates clients and passes their channels on to the workers.
+    """Run a gateway: clients connect to it, and workers run their channels.
 
     Example: [bold]mesh gateway examples.chat:endpoint --port 4000 --proxy tcp://127.0.0.1:5550[/bold]
     """
-    from nodes import gateway as node
+    from mesh.nodes import gateway as node
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port}, bus=bus(proxy))
     process.begin("gateway", config, flags)
@@ -82,11 +81,11 @@ def worker(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run a worker: it runs the application's channels. Gateways find it by themselves.
+    """Run a worker: it runs the application's channels. Gateways discover it automatically.
 
     Example: [bold]mesh worker examples.chat:endpoint --proxy tcp://127.0.0.1:5550[/bold]
     """
-    from nodes import worker as node
+    from mesh.nodes import worker as node
 
     flags = to_settings(log_level, log_format, bus=bus(proxy))
     process.begin("worker", config, flags)
@@ -97,7 +96,9 @@ def worker(
 def proxy(
     bind: Annotated[
         str | None,
-        typer.Option(help="For publishers; subscribers: the next port, or path + .sub."),
+        typer.Option(
+            help="The address for publishers; subscribers use the next port, or the path plus .sub."
+        ),
     ] = None,
     config: Config = None,
     log_level: LogLevel = None,
@@ -107,7 +108,7 @@ def proxy(
 
     Example: [bold]mesh proxy --bind tcp://127.0.0.1:5550[/bold]
     """
-    from nodes import proxy as node
+    from mesh.nodes import proxy as node
 
     flags = to_settings(log_level, log_format, bus=bus([bind] if bind else None))
     process.begin("proxy", config, flags)
@@ -116,25 +117,27 @@ def proxy(
 
 def cluster(
     application_spec: App,
-    gateways: Annotated[int, typer.Option(min=1, help="Gateways; they share the port.")] = 2,
-    workers: Annotated[int, typer.Option(min=1, help="Workers.")] = 2,
-    proxies: Annotated[int, typer.Option(min=1, max=16, help="Proxies; with two, one may die.")] = 1,
+    gateways: Annotated[int, typer.Option(min=1, help="Number of gateways, which share the port.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Number of workers.")] = 2,
+    proxies: Annotated[
+        int, typer.Option(min=1, max=16, help="Number of proxies; of two, either may fail.")
+    ] = 1,
     host: Host = None,
     port: Port = None,
     status_file: Annotated[
-        Path | None, typer.Option(help="Keep a JSON file with every node's pid and URL.")
+        Path | None, typer.Option(help="Write every node's pid and URL to this file, as JSON.")
     ] = None,
     config: Config = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run a whole cluster on this machine, and restart what dies.
+    """Run a whole cluster on this machine, and restart processes that die.
 
-    Gateways share the port, and each has one of its own behind it: with --port 4000 they are 4001, 4002, …
+    The gateways share the port. Each also has a port of its own: with --port 4000, these are 4001, 4002, …
 
     Example: [bold]mesh cluster examples.chat:endpoint --gateways 2 --workers 2 --port 4000[/bold]
     """
-    from nodes import cluster as node
+    from mesh.nodes.cluster import local_cluster as node
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
     process.begin("cluster", config, flags)

@@ -1,4 +1,4 @@
-"""What several commands take: options, and the settings made of them."""
+"""Options that several commands share, and the settings made from them."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from mesh import settings
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
+from mesh.nodes.runtime import process
 from mesh.settings import Settings
-from nodes import process
 
 App = Annotated[
     str,
@@ -25,31 +25,31 @@ Proxy = Annotated[
 ]
 BusProxy = Annotated[
     list[str] | None,
-    typer.Option(help="A proxy's address, repeatable: all there are. By default those of the settings."),
+    typer.Option(help="The address of every proxy, repeatable; by default those in the settings."),
 ]
-"""Of a command that is no node."""
+"""For commands that are not nodes."""
 Config = Annotated[Path | None, typer.Option(help="A TOML file; by default ./mesh.toml if there is one.")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 LogFormat = Annotated[str | None, typer.Option(help="console, json or logfmt.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 def bus(addresses: list[str] | None) -> dict[str, Any]:
-    """The bus's settings, of --proxy or --bind."""
+    """Return the bus's settings from --proxy or --bind."""
     return {"proxies": addresses or None}
 
 
 def to_settings(
     level: str | None, format: str | None, **sections: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """The settings that flags give, by section."""
+    """Return the settings that flags give, by section."""
     return {"log": {"level": level, "format": format}, **sections}
 
 
 def load(
     node: str, endpoint: Endpoint | None, config: Path | None, flags: dict[str, dict[str, Any]]
 ) -> Settings:
-    """All settings of a node; its log follows them from now on. Raises SettingsError."""
+    """Load all settings of a node, and configure its log. Raises SettingsError."""
     loaded = settings.load(endpoint.settings if endpoint else None, config, flags)
     process.configure(loaded.log, node)
     return loaded

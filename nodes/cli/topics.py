@@ -10,19 +10,26 @@ from rich.table import Table
 
 import mesh
 from mesh.bus.topic_counts import MAX_TOPICS, GatewayTopics
-from nodes.cli.bus import LISTEN_SECONDS, run
-from nodes.cli.options import BusProxy, Json
+from mesh.nodes.cli.bus import LISTEN_SECONDS, run
+from mesh.nodes.cli.options import BusProxy, Json
 
-Limit = Annotated[int, typer.Option(min=1, max=MAX_TOPICS, help="Topics shown, those with most members.")]
+Limit = Annotated[
+    int, typer.Option(min=1, max=MAX_TOPICS, help="Topics to show at most, those with the most members.")
+]
 
 
 def topics(
-    pattern: Annotated[str, typer.Argument(metavar="[TOPIC]", help="'room:*'; by default all.")] = "*",
+    pattern: Annotated[
+        str,
+        typer.Argument(
+            metavar="[TOPIC]", help="A topic or a pattern such as 'room:*'; by default all topics."
+        ),
+    ] = "*",
     proxy: BusProxy = None,
     json: Json = False,
     limit: Limit = 100,
 ) -> None:
-    """List live topics and their members on each gateway, those with most members first.
+    """List live topics and their members on each gateway, those with the most members first.
 
     Example: [bold]mesh topics 'room:*'[/bold]
     """
@@ -42,12 +49,15 @@ def topics(
     for gateway, answer in answers:
         if answer is not None and answer.total > len(answer.counts):
             problems.print(
-                f"mesh: cut: {gateway} has {answer.total} such topics and told of {len(answer.counts)};"
-                " raise --limit or narrow the pattern",
+                f"mesh: truncated: {gateway} has {answer.total} matching topics and reported"
+                f" {len(answer.counts)}; raise --limit or narrow the pattern",
                 style="yellow",
             )
     if len(rows) > limit:
-        problems.print(f"mesh: cut: {len(rows)} topics, {limit} shown (--limit)", style="yellow")
+        problems.print(
+            f"mesh: truncated: {limit} of {len(rows)} topics are shown; raise --limit to see more",
+            style="yellow",
+        )
     silent = [gateway for gateway, answer in answers if answer is None]
     for gateway in silent:
         problems.print(f"mesh: {gateway} did not answer within {LISTEN_SECONDS:g} seconds", style="red")

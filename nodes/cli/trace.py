@@ -1,4 +1,4 @@
-"""`mesh trace`: what becomes of the next messages on a topic, at each gateway."""
+"""`mesh trace`: what happens to the next messages on a topic, at each gateway."""
 
 import json as jsonlib
 import time
@@ -10,28 +10,32 @@ from rich.console import Console
 from rich.table import Table
 
 import mesh
-from mesh.bus.traces import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
-from nodes.cli.bus import LISTEN_SECONDS, parse_json, run
-from nodes.cli.options import BusProxy, Json
+from mesh.bus.trace_call import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
+from mesh.nodes.cli.bus import LISTEN_SECONDS, parse_json, run
+from mesh.nodes.cli.options import BusProxy, Json
 
 Key = tuple[str, int]
 
 
 def trace(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="room:lobby; no pattern.")],
+    topic: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="The topic, e.g. room:lobby; patterns are not allowed.")
+    ],
     publish: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="EVENT JSON", help="Publish this instead of waiting.")
+        tuple[str, str] | None,
+        typer.Option(metavar="EVENT JSON", help="Publish this event instead of waiting for one."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Messages to follow.")] = 1,
+    count: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Number of messages to follow.")] = 1,
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=MAX_SECONDS, help="To wait for them, and for their ends.")
+        float,
+        typer.Option(min=0.1, max=MAX_SECONDS, help="Seconds to wait for the messages and their delivery."),
     ] = 10.0,
     proxy: BusProxy = None,
     json: Json = False,
 ) -> None:
     """Follow the next message on a topic: delivered, filtered, dropped or waiting, at each gateway.
 
-    Ends when nothing waits any more. Exit code 1 if no message came, or a gateway does not answer.
+    Ends when no delivery is pending. Exits with 1 if no message arrived, or if a gateway does not answer.
 
     Example: [bold]mesh trace room:lobby --publish ping '{}'[/bold]
     """
@@ -58,7 +62,7 @@ def trace(
 def _problems(topic: str, traced: Trace, seconds: float) -> list[str]:
     problems = [f"no message on {topic} within {seconds:g} seconds"] if not traced.messages else []
     if not traced.gateways:
-        problems.append("no gateway announces itself")
+        problems.append("no gateway has announced itself")
     for gateway, seen in traced.gateways:
         if seen is None:
             problems.append(f"{gateway} did not answer within {LISTEN_SECONDS:g} seconds")
@@ -68,20 +72,20 @@ def _problems(topic: str, traced: Trace, seconds: float) -> list[str]:
 
 
 def _fates(key: Key, traced: Trace) -> dict[str, Fate | str]:
-    """By gateway; in words where there is none."""
+    """Return the fate at each gateway, or the reason why there is none."""
     fates: dict[str, Fate | str] = {}
     for gateway, seen in traced.gateways:
         if seen is None:
             fates[gateway] = "no answer"
             continue
         found = [each for each in seen.fates if (each.origin, each.sequence) == key]
-        silent = "has not come" if seen.members else "no members here"
+        silent = "not arrived" if seen.members else "no members here"
         fates[gateway] = found[0] if found else seen.problem or silent
     return fates
 
 
 def _start(fates: Mapping[str, Fate | str], published: Published | None) -> float:
-    """When it was published, or else first arrived anywhere."""
+    """Return when the message was published, or else when it first arrived at a gateway."""
     if published is not None:
         return published.at
     return min(fate.arrived for fate in fates.values() if isinstance(fate, Fate))
@@ -123,7 +127,7 @@ def _print(topic: str, key: Key, traced: Trace) -> None:
     some = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
     what = f"{some.event}, {some.bytes} bytes, " if some is not None else ""
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{topic} {what}number {key[1]} of {key[0]}")
+    console.print(f"{topic} {what}number {key[1]} from {key[0]}")
     if published is not None:
         stamp = time.strftime("%H:%M:%S", time.localtime(published.at))
         console.print(f"published {stamp}.{int(published.at % 1 * 1000):03d} through {published.proxy}")

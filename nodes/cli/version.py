@@ -2,7 +2,7 @@
 
 import typer
 
-from nodes.versions import own_version
+from mesh.nodes.own_version import own_version
 
 
 def version() -> None:

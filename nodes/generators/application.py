@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from nodes.generators.render import Files, check_package, write
+from mesh.nodes.generators.render import Files, check_package, write
 
 
 def new(name: str, directory: Path) -> list[Path]:
     """Write the application `name` into `directory`/`name`; returns its files.
 
     Raises:
-        ApplicationError: for a name that cannot be, or if something is there already.
+        ApplicationError: if the name is invalid, or a file exists already.
     """
     check_package(name)
     root = directory / name

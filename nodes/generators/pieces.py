@@ -1,12 +1,12 @@
-"""`mesh gen …`: a channel, a socket, a presence for an application that is there."""
+"""`mesh gen …`: a channel, a socket or a presence for an existing application."""
 
 from pathlib import Path
 
-from nodes.generators.render import Files, check_camel, check_package, snake, write
+from mesh.nodes.generators.render import Files, check_camel, check_package, snake, write
 
 
 def channel(name: str, package: str, directory: Path) -> list[Path]:
-    """A channel with its test. Raises ApplicationError for a wrong name, or a file that is there."""
+    """Write a channel and its test. Raises ApplicationError for an invalid name or an existing file."""
     values = _values(name, package)
     stem = f"{values['snake']}_channel.py"
     files: Files = {
@@ -17,7 +17,7 @@ def channel(name: str, package: str, directory: Path) -> list[Path]:
 
 
 def socket(name: str, package: str, directory: Path, from_channel: str | None) -> list[Path]:
-    """A socket handler and a JavaScript file that connects to it. Raises as `channel`."""
+    """Write a socket handler and a JavaScript file that connects to it. Raises as `channel`."""
     values = _values(name, package)
     values.update(imports="", channels="", topic="room:lobby")
     if from_channel is not None:
@@ -34,7 +34,7 @@ def socket(name: str, package: str, directory: Path, from_channel: str | None) -
 
 
 def presence(name: str, package: str, directory: Path) -> list[Path]:
-    """A Presence of its own. Raises as `channel`."""
+    """Write a Presence. Raises as `channel`."""
     values = _values(name, package)
     files: Files = {directory / package / f"{values['snake']}.py": ("pieces/presence.py.tmpl", values)}
     return write(files)

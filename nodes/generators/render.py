@@ -1,4 +1,4 @@
-"""Writes files from templates; never over a file that is there."""
+"""Writes files from templates; never overwrites a file."""
 
 import keyword
 import re
@@ -11,24 +11,24 @@ from mesh.errors import ApplicationError
 
 _CAMEL = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
 _PACKAGE = re.compile(r"[a-z][a-z0-9_]*\Z")
-RESERVED = frozenset({"mesh", "gateway", "nodes", "tests", *sys.stdlib_module_names})
+RESERVED = frozenset({"mesh", "tests", *sys.stdlib_module_names})
 
 Files = dict[Path, tuple[str, dict[str, str]]]
-"""Where → (template, what it is filled with)."""
+"""By path: (template, its values)."""
 
 
 def write(files: Files) -> list[Path]:
-    """Write all files, or none.
+    """Write all files; if one of them exists, write none.
 
     Raises:
-        ApplicationError: if one is there already, or cannot be written.
+        ApplicationError: if a file exists already, or cannot be written.
     """
     there = [path for path in files if path.exists()]
     if there:
-        raise ApplicationError(f"{there[0]} is there already; nothing was written")
+        raise ApplicationError(f"{there[0]} already exists; nothing was written")
     written = []
     for path, (template, values) in files.items():
-        text = resources.files("nodes.generators").joinpath("templates", template).read_text("utf-8")
+        text = resources.files("mesh.nodes.generators").joinpath("templates", template).read_text("utf-8")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(
@@ -41,17 +41,17 @@ def write(files: Files) -> list[Path]:
 
 
 def check_camel(name: str) -> str:
-    """A class name's stem. Raises ApplicationError for another."""
+    """Return a name if it is CamelCase. Raises ApplicationError if it is not."""
     if not _CAMEL.match(name):
-        raise ApplicationError(f"{name!r} is no name for a class; want CamelCase, e.g. Room or ChatRoom")
+        raise ApplicationError(f"{name!r} is not a class name; want CamelCase, e.g. Room or ChatRoom")
     return name
 
 
 def check_package(name: str) -> str:
-    """A package's name. Raises ApplicationError for one that cannot be, or is taken."""
+    """Return a package's name if it is valid and free. Raises ApplicationError if it is not."""
     if not _PACKAGE.match(name) or keyword.iskeyword(name):
         raise ApplicationError(
-            f"{name!r} is no name for a package; want small letters, digits and _, e.g. chat"
+            f"{name!r} is not a package name; want lower-case letters, digits and _, e.g. chat"
         )
     if name in RESERVED:
         raise ApplicationError(f"{name!r} is the name of another package; choose another, e.g. {name}_app")
@@ -59,12 +59,12 @@ def check_package(name: str) -> str:
 
 
 def snake(camel: str) -> str:
-    """ChatRoom → chat_room."""
+    """Convert a name: ChatRoom becomes chat_room."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", camel).lower()
 
 
 def find_package(directory: Path) -> str:
-    """The package of the application in `directory`: the one whose __init__.py makes an Endpoint.
+    """Return the package of the application in `directory`, whose __init__.py makes an Endpoint.
 
     Raises:
         ApplicationError: if there is none, or more than one.
@@ -80,5 +80,5 @@ def find_package(directory: Path) -> str:
             if found
             else "no package with an Endpoint"
         )
-        raise ApplicationError(f"{directory} has {what}; say which with --package")
+        raise ApplicationError(f"{directory} has {what}; choose one with --package")
     return found[0]

@@ -1,1 +1,1 @@
-"""What scripts/bench.py and scripts/growth.py are made of: servers, loads, rows, reports."""
+"""The parts of scripts/bench.py and scripts/growth.py: servers, loads, rows, reports."""

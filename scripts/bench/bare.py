@@ -1,7 +1,7 @@
 """The least that a server in Python can do: one loop, no limits, no queues; ready bytes to every socket.
 
-It knows as much of the V2 protocol as wsload speaks. What it needs for a delivery is the price of
-`socket.send`, the kernel's and the interpreter's; what a server needs beyond that is its own.
+It implements as much of the V2 protocol as wsload uses. Its cost per delivery is that of `socket.send` in
+the kernel and the interpreter; whatever a real server uses beyond that is the server's own cost.
 
     python scripts/bench/bare.py        # prints its port, runs until SIGTERM
 """
@@ -11,7 +11,8 @@ import select
 import socket
 from typing import Any
 
-from gateway.transports import frames, upgrade, upgrade_request
+from mesh.gateway.http import upgrade_request
+from mesh.gateway.transports.websocket import frames, upgrade
 
 MAX_BYTES = 1_000_000
 
@@ -25,7 +26,7 @@ class Client:
         self._reader = frames.FrameReader(MAX_BYTES)
 
     def messages(self) -> list[list[Any]]:
-        """Those that have come by now. Raises ConnectionError at the end of the connection."""
+        """Return the messages received so far. Raises ConnectionError at the end of the connection."""
         data = self.sock.recv(65_536)
         if not data:
             raise ConnectionError
@@ -41,26 +42,26 @@ class Client:
         self.sock.send(ready(*message))
 
     def _upgrade(self, data: bytes) -> bytes:
-        """Answer the request once it is there; returns what follows it."""
+        """Answer the request once it is complete; return the bytes that follow it."""
         head, end, rest = data.partition(b"\r\n\r\n")
         if not end:
             self._head = data
             return b""
         request = upgrade_request.parse(head + end)
         if request is None:
-            raise ConnectionError("no regular request")
+            raise ConnectionError("not a valid upgrade request")
         self.sock.send(upgrade.response(request.headers))
         self._head = None
         return rest
 
 
 def ready(*message: Any) -> bytes:
-    """The bytes of a message."""
+    """Return the frame of a message."""
     return frames.ready(frames.TEXT, json.dumps(message, separators=(",", ":")).encode())
 
 
 class Server:
-    """Sends each `new_msg` to all who joined its topic."""
+    """Sends each `new_msg` to all members of its topic."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
@@ -71,7 +72,7 @@ class Server:
         self.port: int = self._listener.getsockname()[1]
 
     def run(self) -> None:
-        """For ever."""
+        """Serve until the process ends."""
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor == self._listener.fileno():

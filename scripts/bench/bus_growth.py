@@ -1,7 +1,7 @@
-"""How many times the bus carries a broadcast: the bytes that each gateway got, as the kernel counted them.
+"""Measures how many times the bus carries a broadcast, from the bytes that each gateway received.
 
-The nodes are on a proxy over TCP; `ss` tells how much each connection from the proxy to a gateway's
-subscriber has received. Broadcasts of 10 kB are told from the mesh's own small talk by their size.
+The nodes use a proxy over TCP; `ss` reports how many bytes each connection from the proxy to a gateway's
+subscriber has received. Broadcasts of 10 kB dominate the mesh's own small messages.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ SETTLE_SECONDS = 3.0
 
 
 def measure(wsload: Path, gateways: int) -> Report:
-    """Broadcasts to a topic that has members on every gateway."""
+    """Broadcast to a topic that has members on every gateway."""
     with tempfile.TemporaryDirectory() as name, spread(Path(name), gateways) as server:
         before = received(server)
         work = f"fanout -n {MEMBERS} --topics 1 --pubs 1 --rate {BROADCASTS_PER_SECOND} --hb 0"
@@ -50,7 +50,7 @@ def measure(wsload: Path, gateways: int) -> Report:
 
 @contextlib.contextmanager
 def spread(directory: Path, gateways: int) -> Iterator[Server]:
-    """A proxy over TCP, a worker, and gateways."""
+    """Run a proxy over TCP, a worker, and gateways."""
     address = f"tcp://127.0.0.1:{free_port(2)}"
     with contextlib.ExitStack() as stack:
 
@@ -71,7 +71,7 @@ def spread(directory: Path, gateways: int) -> Iterator[Server]:
 
 
 def received(server: Server) -> dict[int, int]:
-    """Bytes that each gateway has received from the proxy's subscribers' side."""
+    """Return the bytes that each gateway has received from the proxy's port for subscribers."""
     if shutil.which("ss") is None:
         sys.exit("ss (iproute2) is needed to count the bytes on the bus")
     port = subscribe_address(server.proxies[0]).rpartition(":")[2]

@@ -1,6 +1,6 @@
-"""Raw publishers and subscribers on the bus, processes of their own: what the proxy can carry.
+"""Measures the proxy's capacity with raw publishers and subscribers on the bus, each a process.
 
-Run as a program it is one of the two:  bus_load.py publish|subscribe PROXY RATE SECONDS
+As a program, it is one of the two:  bus_load.py publish|subscribe PROXY RATE SECONDS
 """
 
 import json
@@ -24,7 +24,7 @@ HIGH_WATER_MARK = 100_000
 
 
 def through_the_proxy(per_second: int, subscribers: int = 1) -> Callable[[Run], Report]:
-    """A row: that many broadcasts a second from one publisher to so many subscribers of its topic."""
+    """Return a row: a rate of broadcasts from one publisher to a number of subscribers of its topic."""
 
     def work(run: Run) -> Report:
         proxy = run.server.proxies[0]
@@ -62,7 +62,7 @@ def _start(role: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
 
 
 def main() -> None:
-    """One of the two programs."""
+    """Run one of the two programs."""
     role, proxy, per_second, seconds = sys.argv[1:5]
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     if role == "publish":
@@ -78,7 +78,7 @@ def _publish(context: "zmq.Context[zmq.Socket[bytes]]", proxy: str, rate: int, s
     publisher.set(zmq.XPUB_NODROP, 1)
     publisher.set(zmq.SNDHWM, HIGH_WATER_MARK)
     publisher.connect(publish_address(proxy))
-    publisher.recv()  # the proxy's subscription: it is there
+    publisher.recv()  # the proxy's subscription shows that it is connected
     time.sleep(WARM_SECONDS)
     header = encode_header(Header(VERSION, BROADCAST, "load", 1, "new_msg", 0))
     begun, number, sent = time.monotonic(), int(rate * seconds), 0
@@ -89,7 +89,7 @@ def _publish(context: "zmq.Context[zmq.Socket[bytes]]", proxy: str, rate: int, s
         sent = due
         time.sleep(0.001)
     spent = time.monotonic() - begun
-    for _ in range(20):  # one of them is behind the last one, however slow the subscriber is
+    for _ in range(20):  # at least one of them arrives after the last, however slow the subscriber is
         publisher.send_multipart((END, header, b""))
         time.sleep(0.05)
     return {"sent": sent, "seconds": spent}

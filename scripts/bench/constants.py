@@ -1,4 +1,4 @@
-"""From what growth.py measured to the constants of the model in docs/scaling.md."""
+"""Computes the constants of the model in docs/scaling.md from the measurements of growth.py."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ KEYS = {"server_cpu_each": "cpu_s", "join_server_cpu_each": "join_cpu_s"}
 
 
 def by_part(report: Report, server: Server) -> dict[str, float]:
-    """The generator's CPU times by kind of process: cpu_s_gateway and so on."""
+    """Return the generator's CPU times by kind of process, such as cpu_s_gateway."""
     found = {}
     for key, name in KEYS.items():
         each = dict(zip(server.pids, report.get(key, ()), strict=False))
@@ -24,9 +24,9 @@ def by_part(report: Report, server: Server) -> dict[str, float]:
 
 
 def line(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """(intercept, slope) of the straight line nearest to the points.
+    """Return (intercept, slope) of the line that fits the points best.
 
-    Least squares of the relative error, because the points span three orders of magnitude.
+    It minimizes the squared relative error, because the points span three orders of magnitude.
     """
     weights = [1 / max(y, 1e-9) ** 2 for _, y in points]
     total = sum(weights)
@@ -40,7 +40,7 @@ def line(points: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def fit(results: dict[str, list[Report]]) -> dict[str, float]:
-    """The constants that these parts tell; times in microseconds, sizes in bytes."""
+    """Return the constants that follow from these parts; times in microseconds, sizes in bytes."""
     found: dict[str, float] = {}
     for part, rows in results.items():
         usable = [each for each in rows if each["ok"]]
@@ -50,7 +50,7 @@ def fit(results: dict[str, list[Report]]) -> dict[str, float]:
 
 
 def write(path: Path, fitted: dict[str, float]) -> None:
-    """Put these into the file; constants of parts that were not measured now stay as they are."""
+    """Update the file; constants of parts that were not measured are kept."""
     known = json.loads(path.read_text())["constants"] if path.exists() else {}
     path.write_text(json.dumps({"measured": machine(), "constants": {**known, **fitted}}, indent=1) + "\n")
 
@@ -86,10 +86,10 @@ def _connections(rows: list[Report]) -> dict[str, float]:
 
 
 def _proxy(rows: list[Report]) -> dict[str, float]:
-    """What a copy costs at a low rate, and what a broadcast costs besides when the proxy is busy.
+    """Return the cost of a copy at a low rate, and the further cost of a broadcast when the proxy is busy.
 
-    A proxy that is woken for each message spends ten times as much on it as a busy one, which takes many at
-    a time; where it becomes the limit it is busy.
+    A proxy that wakes up for each message spends ten times as much on it as a busy one, which handles many
+    at a time. Where the proxy is the bottleneck, it is busy.
     """
     busy = max(rows, key=lambda row: row["rate"])
     slow = [row for row in rows if row is not busy]

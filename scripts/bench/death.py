@@ -1,8 +1,8 @@
-"""A worker is killed under thousands of channels: how soon each client has its phx_error.
+"""Measures how soon each client gets its phx_error when a worker with thousands of channels is killed.
 
-The row adds a second worker to the server and kills that one with SIGKILL, about half of the channels are
-on it. Meanwhile one connection pushes at a fixed rate; the delay of what it gets back is the delay of
-those whose worker lives. Then the clients join again, and every one of them must succeed.
+The row adds a second worker to the server, which gets about half of the channels, and kills it with
+SIGKILL. Meanwhile one connection pushes at a fixed rate; the delay of its broadcasts is the delay for
+clients of the surviving worker. Then the clients rejoin, and all of them must succeed.
 """
 
 import re
@@ -22,13 +22,13 @@ from harness.processes import ROOT, Process, wait_for
 
 CONNECTIONS = 100
 FLOWS = 16
-"""Topics of the pushes: some of them are on the worker that lives."""
+"""Topics of the pushes; some of them are on the surviving worker."""
 PUSHES_PER_SECOND = 200
 LEAST_TOPICS = 16
-"""Of so many each worker has some."""
+"""Topics that are enough for each worker to get some of them."""
 PATIENCE_SECONDS = 60.0
 SILENCE_SECONDS = 2.0
-"""After the last phx_error nothing comes for so long."""
+"""The measurement ends when no phx_error has arrived for this long."""
 ERROR = re.compile(rb'^\["1","1","([^"]+)","phx_error"')
 FLOW = re.compile(rb'"new_msg",\{"at":([\d.]+)\}')
 SETTINGS = {"MESH_GATEWAY__MAX_CHANNELS_PER_SOCKET": "100000"}
@@ -38,7 +38,7 @@ Place = tuple[RawSocket, str]
 
 
 def killed(channels: int, per_topic: int, busy: int = 0) -> Callable[[Run], Report]:
-    """A row: so many channels in all, `per_topic` of them to a topic, beside `busy` busy processes."""
+    """Return a row: a number of channels, `per_topic` on each topic, with `busy` CPU-bound processes."""
 
     def work(run: Run) -> Report:
         members = run.capped(per_topic)
@@ -61,7 +61,7 @@ def killed(channels: int, per_topic: int, busy: int = 0) -> Callable[[Run], Repo
 
 
 class Death:
-    """One of them, as the clients see it."""
+    """One death of a worker, as the clients see it."""
 
     def __init__(self, gateway: int, places: Sequence[Place], flow: RawSocket) -> None:
         self._gateway = gateway
@@ -78,27 +78,27 @@ class Death:
         self._kill = self._cpu = self._cpu_used = 0.0
 
     def flow(self, seconds: float) -> None:
-        """Push and read for so long."""
+        """Push and read for this many seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._turn()
 
     def kill(self, victim: Process) -> None:
-        """End the worker."""
+        """Kill the worker."""
         self._delays.clear()
         self._cpu = thread_seconds(self._gateway)
         self._kill = self._last = time.monotonic()
         victim.signal(signal.SIGKILL)
 
     def wait(self) -> None:
-        """Until no more phx_error comes."""
+        """Push and read until no more phx_error arrives."""
         while not self._lost or time.monotonic() < self._last + SILENCE_SECONDS:
             if time.monotonic() > self._kill + PATIENCE_SECONDS:
-                raise RuntimeError("no phx_error has come")
+                raise RuntimeError("no phx_error arrived")
             self._turn()
 
     def report(self) -> Report:
-        """What was seen; the clients join again."""
+        """Return the measurements; the clients rejoin."""
         after = sorted(self._after)
         begun = time.monotonic()
         for socket in self._sockets:
@@ -115,7 +115,7 @@ class Death:
         }
 
     def _turn(self) -> None:
-        """Push what is due, read what there is: first all of it, then what it is."""
+        """Push what is due, and read what has arrived; parse it only after all of it has been read."""
         now = time.monotonic()
         if now >= self._begun + self._pushed / PUSHES_PER_SECOND:
             topic = f"bench:flow-{self._pushed % FLOWS}"
@@ -146,7 +146,7 @@ class Death:
 
 @contextmanager
 def _second_worker(run: Run) -> Iterator[Process]:
-    """To be killed."""
+    """Start the worker that will be killed."""
     arguments = ["worker", APP, *(f"--proxy={each}" for each in run.server.proxies)]
     process = Process(arguments, run.directory / "second.log", SETTINGS)
     try:
@@ -159,7 +159,7 @@ def _second_worker(run: Run) -> Iterator[Process]:
 
 @contextmanager
 def _joined(server: Server, topics: int, members: int, connections: int) -> Iterator[list[Place]]:
-    """So many members of each topic, spread over the connections."""
+    """Join this many members to each topic, spread over the connections."""
     sockets = [RawSocket(server.hosts[0]) for _ in range(connections)]
     names = [f"bench:{number}" for number in range(topics)]
     places = [
@@ -178,7 +178,7 @@ def _joined(server: Server, topics: int, members: int, connections: int) -> Iter
 
 @contextmanager
 def _busy(processes: int) -> Iterator[None]:
-    """So many that do nothing but use the CPU."""
+    """Run this many processes that only use CPU time."""
     command = [sys.executable, "-c", "while True: pass"]
     running = [subprocess.Popen(command, cwd=ROOT) for _ in range(processes)]
     try:

@@ -1,4 +1,4 @@
-"""The load generator wsload: compiled with cc, run beside the server, its report read."""
+"""Compiles the load generator wsload with cc, runs it next to the server, and reads its report."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ SOURCE = Path(__file__).with_name("wsload.c")
 
 
 def compile_generator(directory: Path) -> Path:
-    """The path of the compiled load generator; ends the program if there is no compiler."""
+    """Return the path of the compiled load generator; exit if there is no compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         sys.exit("a C compiler (cc) is needed for the load generator scripts/bench/wsload.c")
@@ -24,19 +24,19 @@ def compile_generator(directory: Path) -> Path:
 
 
 def run(wsload: Path, server: Server, arguments: Sequence[str]) -> dict[str, Any]:
-    """The generator's report of one run."""
+    """Run the generator; return its report."""
     return finished(start(wsload, server, arguments))
 
 
 def start(wsload: Path, server: Server, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Let the generator run beside others."""
+    """Start the generator without waiting for its end."""
     pids = ["--pid", ",".join(map(str, server.pids))] if server.pids else []
     command = [str(wsload), *arguments, "-H", ",".join(server.hosts), *pids]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def finished(running: "subprocess.Popen[bytes]") -> dict[str, Any]:
-    """Its report, once it has ended."""
+    """Wait for the generator's end; return its report."""
     output, errors = running.communicate()
     lines = output.splitlines()
     if not lines:

@@ -1,4 +1,4 @@
-"""How long callbacks hold up the event loop while thousands join and deliveries to others flow."""
+"""Measures how long callbacks block the event loop while thousands join and others receive broadcasts."""
 
 import re
 import time
@@ -17,7 +17,7 @@ WARM_SECONDS = 2.0
 
 
 def under_load(members: int, per_second: int, joins: int) -> Callable[[Run], Report]:
-    """A row: `members` of one topic get so many broadcasts a second while `joins` others join."""
+    """Return a row: `members` of one topic get `per_second` broadcasts while `joins` others join."""
 
     def work(run: Run) -> Report:
         fanout = (
@@ -35,7 +35,7 @@ def under_load(members: int, per_second: int, joins: int) -> Callable[[Run], Rep
             **flowed,
             "ok": flowed["ok"] and joined["ok"],
             "joins_per_s": joined.get("joins_per_s"),
-            "join_cpu_ms": None,  # the deliveries' cost is in it
+            "join_cpu_ms": None,  # includes the cost of the deliveries
             **stalls(before, after),
         }
 
@@ -43,7 +43,7 @@ def under_load(members: int, per_second: int, joins: int) -> Callable[[Run], Rep
 
 
 def scrape(run: Run) -> list[str]:
-    """/metrics of every node; the worst stall begins anew with it."""
+    """Return /metrics of every node, which also resets the longest stall."""
     return [_get(f"{url}/metrics") for url in run.server.admin_urls()]
 
 
@@ -54,10 +54,10 @@ def _get(url: str) -> str:
 
 
 def stalls(before: list[str], after: list[str]) -> Report:
-    """Of any node the worst stall, also in CPU time, those over 20 ms, and the bound of 99.9 % of looks."""
+    """Return the longest stall of any node, its CPU time, stalls over 20 ms, and the 99.9th percentile."""
     worst = [float(match[1]) for text in after if (match := STALL.search(text))]
     if not worst:
-        return {}  # a version that does not watch its loop
+        return {}  # a version without this metric
     over = sum(_number(STALLS, new) - _number(STALLS, old) for old, new in zip(before, after, strict=True))
     return {
         "stall_ms": 1000 * max(worst),
@@ -73,7 +73,7 @@ def _number(pattern: re.Pattern[str], text: str) -> float:
 
 
 def _p999(before: str, after: str) -> float:
-    """The upper bound, in seconds, of the bucket that 99.9 % of the looks in between are in."""
+    """Return the upper bound in seconds of the bucket with the 99.9th percentile of these turns."""
     old, new = dict(TURNS.findall(before)), dict(TURNS.findall(after))
     grown = {bound: float(value) - float(old.get(bound, 0)) for bound, value in new.items()}
     total = grown.get("+Inf", 0.0)

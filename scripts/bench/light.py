@@ -1,7 +1,7 @@
-"""Fan-out at a fixed rate to Python clients: msgpack, TLS, ZeroMQ, long-poll, which wsload does not speak.
+"""Fan-out at a fixed rate to Python clients: msgpack, TLS, ZeroMQ, long-poll, unsupported by wsload.
 
-Only the server's CPU time is counted. The clients share the machine with it: they are few, so that they
-keep up; their share of the CPU stands in the report (client_cpu_s of window_s).
+Only the server's CPU time is counted. The clients share the machine with it, so there are few enough of
+them to keep up; the report states their share of the CPU (client_cpu_s of window_s).
 """
 
 import asyncio
@@ -20,8 +20,8 @@ DRAIN_SECONDS = 10.0
 TOPIC = "bench:light"
 
 
-class Tally:
-    """What arrived: every member must get every sequence number once, in order."""
+class MessageCount:
+    """Checks the deliveries: every member must get every sequence number once, in order."""
 
     def __init__(self, members: int) -> None:
         self.last = [0] * members
@@ -31,7 +31,7 @@ class Tally:
         self.measuring = False
 
     def count(self, member: int, payload: Any) -> None:
-        """One delivery."""
+        """Record one delivery."""
         sent, sequence = payload["t"], payload["n"]
         self.wrong += sequence != self.last[member] + 1
         self.last[member] = sequence
@@ -40,22 +40,22 @@ class Tally:
             self.latencies.append(time.monotonic() - sent)
 
     def quantile_ms(self, share: float) -> float:
-        """Of the measured latencies."""
+        """Return percentiles of the measured latencies."""
         ordered = sorted(self.latencies) or [0.0]
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 Publish = Callable[[dict[str, Any]], Awaitable[None]]
-Members = Callable[[Run, int, Tally, AsyncExitStack], Awaitable[Publish]]
+Members = Callable[[Run, int, MessageCount, AsyncExitStack], Awaitable[Publish]]
 
 
 def fixed(members: Members, count: int, per_second: float, size: int = 100) -> Callable[[Run], Report]:
-    """A row: `count` members of one topic, one of which publishes that often."""
+    """Return a row: `count` members of one topic, one of which publishes at this rate."""
     return lambda run: asyncio.run(_measure(members, run, run.capped(count), per_second, size))
 
 
 async def _measure(members: Members, run: Run, count: int, per_second: float, size: int) -> Report:
-    tally = Tally(count)
+    tally = MessageCount(count)
     async with AsyncExitStack() as stack:
         publish = await members(run, count, tally, stack)
         sent = await _publish(publish, 0, int(WARM_SECONDS * per_second) + 1, per_second, size)
@@ -77,7 +77,7 @@ async def _measure(members: Members, run: Run, count: int, per_second: float, si
 
 
 async def _publish(publish: Publish, sent: int, number: int, per_second: float, size: int) -> int:
-    """Publish at the rate; a message counts from when it was due, not from when it was sent."""
+    """Publish at this rate; latency is measured from when a message was due, not from when it was sent."""
     begun = time.monotonic()
     for each in range(number):
         due = begun + each / per_second
@@ -86,16 +86,16 @@ async def _publish(publish: Publish, sent: int, number: int, per_second: float, 
     return sent + number
 
 
-async def _arrived(tally: Tally, number: int) -> None:
+async def _arrived(tally: MessageCount, number: int) -> None:
     end = time.monotonic() + DRAIN_SECONDS
     while tally.received < number and time.monotonic() < end:
         await asyncio.sleep(0.01)
 
 
 def over(scheme: str, format: str = "json") -> Members:
-    """Members that connect by ws, wss or zeromq."""
+    """Return what connects members by ws, wss or zeromq."""
 
-    async def join(run: Run, count: int, tally: Tally, stack: AsyncExitStack) -> Publish:
+    async def join(run: Run, count: int, tally: MessageCount, stack: AsyncExitStack) -> Publish:
         channels = []
         for number in range(count):
             client = await stack.enter_async_context(_client(run, scheme, format, number))
@@ -115,8 +115,8 @@ def _client(run: Run, scheme: str, format: str, number: int) -> Client:
     return Client(f"{scheme}://{host}/socket", format=format, ssl=trust)  # type: ignore[arg-type]
 
 
-async def by_longpoll(run: Run, count: int, tally: Tally, stack: AsyncExitStack) -> Publish:
-    """Members that poll."""
+async def by_longpoll(run: Run, count: int, tally: MessageCount, stack: AsyncExitStack) -> Publish:
+    """Connect members by long-poll."""
     sessions = []
     for number in range(count):
         session = longpoll.Session(run.server.hosts[number % len(run.server.hosts)])

@@ -1,4 +1,4 @@
-"""A long-poll client, as small as it can be: one kept HTTP connection that polls, one that posts."""
+"""A minimal long-poll client: one persistent HTTP connection for polls, and one for posts."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ class Session:
         self._following: asyncio.Task[None] | None = None
 
     async def join(self, topic: str) -> None:
-        """Open the session and join. Raises RuntimeError if that is refused."""
+        """Open the session and join. Raises RuntimeError if either is refused."""
         opened = await self._polls.request("GET", self._path())
         if opened.get("status") != NEW_SESSION:
             raise RuntimeError(f"no long-poll session: {opened}")
@@ -34,7 +34,7 @@ class Session:
             raise RuntimeError(f"join refused: {messages[0]}")
 
     async def push(self, topic: str, event: str, payload: Any) -> None:
-        """Post one message. Raises RuntimeError if it is not taken."""
+        """Post one message. Raises RuntimeError if it is refused."""
         self._ref += 1
         body = json.dumps(["1", str(self._ref), topic, event, payload])
         answer = await self._posts.request("POST", self._path(), body.encode())
@@ -42,11 +42,11 @@ class Session:
             raise RuntimeError(f"long-poll push refused: {answer}")
 
     def follow(self, event: str, callback: Callable[[Any], None]) -> None:
-        """Poll from now on, and call back with the payload of each such event."""
+        """Start polling, and call back with the payload of each event of this name."""
         self._following = asyncio.create_task(self._follow(event, callback))
 
     async def aclose(self) -> None:
-        """Poll no more."""
+        """Stop polling."""
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
@@ -69,7 +69,7 @@ class Session:
 
 
 class _Http:
-    """One kept connection; one request at a time, answers are JSON."""
+    """One persistent connection: one request at a time, answered with JSON."""
 
     def __init__(self, host: str) -> None:
         self._host = host

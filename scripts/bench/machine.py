@@ -1,4 +1,4 @@
-"""Where and when something was measured."""
+"""Describes the machine and the time of a measurement."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """For a report."""
+    """Return the description for a report."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),

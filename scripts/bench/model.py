@@ -1,8 +1,8 @@
 """CPU, memory and network of a mesh, from constants that growth.py measured on one core. Pure arithmetic.
 
 A machine here has 16 cores, of which 12 run a gateway each and the others workers and a proxy. Everything
-is linear, because the measured costs are flat, except one thing: a broadcast goes once to each gateway that
-has a member of its topic, so that gateways are a cost of their own for topics with many members.
+is linear, because the measured costs per item are constant, with one exception: a broadcast is sent once to
+each gateway that has a member of its topic, so for topics with many members each gateway adds a cost.
 """
 
 import json
@@ -13,7 +13,7 @@ MEASURED = Path(__file__).with_name("constants.json")
 CORES = 16
 GATEWAYS_PER_MACHINE = 12
 FULL = 0.7
-"""Above this share of a core queues begin to grow: plan with no more."""
+"""The share of a core to plan with; above it, queues begin to grow."""
 HEARTBEAT_SECONDS = 30
 PLANS = (4, 8, 16)
 
@@ -21,12 +21,12 @@ Constants = dict[str, float]
 
 
 class Load(NamedTuple):
-    """What a mesh has to carry.
+    """The load of a mesh.
 
     Attributes:
-        broadcasts: a second, to all topics together.
-        members: of the topic that a broadcast goes to.
-        joins: connects and joins a second.
+        broadcasts: broadcasts per second, to all topics together.
+        members: the members of each broadcast's topic.
+        joins: connects and joins per second.
     """
 
     name: str
@@ -37,16 +37,16 @@ class Load(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What it takes.
+    """The resources that a load needs.
 
     Attributes:
-        gateway: share of a core that each gateway uses.
-        workers: cores that all workers use together.
-        proxy: share of a core that each proxy uses.
-        proxies_wanted: so that none is above FULL.
-        memory_gb: of each machine, for its connections.
-        network_mbit: that each machine sends to its clients.
-        limit: what is above FULL first, or "".
+        gateway: the share of a core that each gateway uses.
+        workers: the cores that all workers use together.
+        proxy: the share of a core that each proxy uses.
+        proxies_wanted: the number of proxies for which none is above FULL.
+        memory_gb: the memory of each machine for its connections.
+        network_mbit: the traffic of each machine to its clients.
+        limit: the resource that exceeds FULL first, or "".
     """
 
     load: Load
@@ -70,18 +70,18 @@ LOADS = (
 
 
 def read(path: Path) -> Constants:
-    """The constants in a file that growth.py --json wrote."""
+    """Load the constants from a file written by growth.py --json."""
     constants: Constants = json.loads(path.read_text())["constants"]
     return constants
 
 
 def copies(members: int, gateways: int) -> float:
-    """Gateways, on average, that have one of so many members, which are spread at random."""
+    """Return how many gateways on average have at least one of `members`, which are spread at random."""
     return float(gateways * (1 - (1 - 1 / gateways) ** members))
 
 
 def predict(load: Load, constants: Constants, machines: int, proxies: int) -> Prediction:
-    """What each machine has to do."""
+    """Predict the resources of each machine."""
     gateways = machines * GATEWAYS_PER_MACHINE
     copied = load.broadcasts * copies(load.members, gateways)
     deliveries = load.broadcasts * load.members
@@ -115,7 +115,7 @@ def predict(load: Load, constants: Constants, machines: int, proxies: int) -> Pr
 
 
 def limit(made: Prediction) -> str:
-    """What is full first."""
+    """Return the resource that exceeds FULL first."""
     spare = (CORES - GATEWAYS_PER_MACHINE) * made.machines - made.proxies
     shares = {"gateways": made.gateway, "workers": made.workers / spare, "proxy": made.proxy}
     worst = max(shares, key=lambda each: shares[each])
@@ -123,14 +123,14 @@ def limit(made: Prediction) -> str:
 
 
 def proxy_limit(constants: Constants, members: int, machines: int) -> float:
-    """Broadcasts a second at which one proxy is full."""
+    """Return the broadcasts per second at which one proxy reaches FULL."""
     each = copies(members, machines * GATEWAYS_PER_MACHINE)
     cost = constants["proxy_us_per_broadcast"] + each * constants["proxy_us_per_copy"]
     return FULL * 1e6 / cost
 
 
 def table(predictions: list[Prediction]) -> str:
-    """Markdown."""
+    """Return the predictions as a Markdown table."""
     lines = [
         "| load | machines | each gateway | all workers | each of 2 proxies | proxies wanted"
         " | memory per machine | to clients per machine | full first |",
@@ -147,7 +147,7 @@ def table(predictions: list[Prediction]) -> str:
 
 
 def proxy_table(constants: Constants) -> str:
-    """Markdown: where one proxy is full."""
+    """Return a Markdown table of the rates at which one proxy reaches FULL."""
     lines = [
         "| members of a topic | gateways that have one, of 96 | broadcasts a second that fill a proxy |",
         "| --- | --- | --- |",
@@ -159,7 +159,7 @@ def proxy_table(constants: Constants) -> str:
 
 
 def tables(constants: Constants) -> str:
-    """All tables of docs/scaling.md."""
+    """Return all tables of docs/scaling.md."""
     predictions = [predict(load, constants, machines, 2) for load in LOADS for machines in PLANS]
     named = "\n".join(f"| `{name}` | {value:g} |" for name, value in constants.items())
     parts = ("| constant | measured |\n| --- | --- |\n" + named, table(predictions), proxy_table(constants))

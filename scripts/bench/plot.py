@@ -1,4 +1,4 @@
-"""Pictures."""
+"""Plots the results of bench.py and growth.py."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ AXES = {
 
 
 def rows(rows: list[Row], targets: list[Target], results: list[dict[str, Any]], path: Path) -> None:
-    """One panel for each row's first figure: a bar for each server, lines for Phoenix, reach and aim."""
+    """Draw a panel for each row's first figure: a bar for each server, lines for Phoenix and our goals."""
     pyplot = picture.pyplot()
     figure, panels = pyplot.subplots(len(rows), 1, figsize=(9, 2.2 * len(rows)), squeeze=False)
     for row, panel in zip(rows, panels[:, 0], strict=True):
@@ -38,7 +38,7 @@ def rows(rows: list[Row], targets: list[Target], results: list[dict[str, Any]], 
 
 
 def growth(results: dict[str, list[Report]], path: Path) -> None:
-    """One panel for each part, from zero, so that what is flat looks flat."""
+    """Draw one panel for each part, with axes from zero, so that constant costs look constant."""
     pyplot = picture.pyplot()
     figure, panels = pyplot.subplots(1, len(results), figsize=(4.5 * len(results), 3.5), squeeze=False)
     for (part, reports), panel in zip(results.items(), panels[0], strict=True):

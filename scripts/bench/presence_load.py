@@ -1,4 +1,4 @@
-"""Presence: members join one topic one after the other, each is told of all and all are told of each."""
+"""Measures presence: members join one topic one after another; each gets the state, all others the diff."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def joining(members: int) -> Callable[[Run], Report]:
-    """A row: CPU per join, all diffs included, and the size of the diffs."""
+    """Return a row: CPU time per join including all diffs, and the size of the diffs."""
     return lambda run: asyncio.run(_measure(run, run.capped(members)))
 
 
@@ -47,7 +47,7 @@ async def _measure(run: Run, members: int) -> Report:
 
 
 async def _all_seen(diffs: list[Any], members: int) -> int:
-    """How many joins the watcher was told of, once it was told of all, or nothing has come for long."""
+    """Wait until the watcher has all joins, or gets none for a while; return how many it got."""
     end = time.monotonic() + PATIENCE_SECONDS
     while (seen := sum(map(_users, diffs))) < members and time.monotonic() < end:
         await asyncio.sleep(0.05)
@@ -55,5 +55,5 @@ async def _all_seen(diffs: list[Any], members: int) -> int:
 
 
 def _users(diff: Any) -> int:
-    """How many joins of members stand in a diff; the watcher's own does not count."""
+    """Return how many joins of members a diff contains, without the watcher's own."""
     return sum(key.startswith("user-") for key in diff["joins"])

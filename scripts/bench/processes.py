@@ -1,4 +1,4 @@
-"""What /proc says of processes: CPU time and memory."""
+"""Reads the CPU time and memory of processes from /proc."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """User and system time of all of them together."""
+    """Return the user and system time of all processes together."""
     return sum(_ticks(pid) for pid in pids) / TICKS
 
 
@@ -22,29 +22,29 @@ def _ticks(pid: int) -> int:
 
 
 def thread_seconds(pid: int) -> float:
-    """CPU time of a process's main thread, where its event loop runs, to the microsecond."""
+    """Return the CPU time of a process's main thread, which runs its event loop, to the microsecond."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def rss_bytes(pids: Sequence[int]) -> int:
-    """Resident memory of all of them together."""
+    """Return the resident memory of all processes together."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * PAGE
 
 
 def busy_seconds() -> float:
-    """CPU time of the whole machine since it started."""
+    """Return the CPU time of the whole machine since it started."""
     user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / TICKS
 
 
 def own_cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """Return the CPU time of this process and of its children that have ended."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 class Meter:
-    """Counts CPU time from its making on."""
+    """Measures CPU time since it was made."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
@@ -54,7 +54,7 @@ class Meter:
         return time.monotonic(), cpu_seconds(self._pids), own_cpu_seconds(), busy_seconds()
 
     def report(self) -> dict[str, Any]:
-        """What was used since then, under wsload's names."""
+        """Return the CPU time used since then, under wsload's names."""
         window, server, client, busy = (
             end - begun for end, begun in zip(self._now(), self._begun, strict=True)
         )
@@ -67,7 +67,7 @@ class Meter:
 
 
 def per_message(report: dict[str, Any], messages: int) -> dict[str, Any]:
-    """The report with the server's cost of each message."""
+    """Return the report with the server's cost per message added."""
     cpu = report["server_cpu_s"]
     if not messages or not cpu:
         return {**report, "measured": messages}

@@ -1,6 +1,6 @@
-"""A WebSocket client that carries thousands of channels and only counts: blocking, a few dozen lines.
+"""A minimal, blocking WebSocket client that carries thousands of channels and only counts messages.
 
-It sends frames with an all-zero mask, so that it need not compute one.
+It sends frames with an all-zero mask, which saves the masking.
 """
 
 import select
@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 JOIN_BATCH = 200
-"""Joins sent at once, before their replies are awaited."""
+"""Joins sent before their replies are awaited."""
 
 
 class RawSocket:
@@ -33,15 +33,15 @@ class RawSocket:
         self._received = bytearray(rest)
 
     def fileno(self) -> int:
-        """For select."""
+        """Return the descriptor, for select."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
     def join(self, topics: Sequence[str]) -> None:
-        """Join all of these. Raises RuntimeError if one is refused."""
+        """Join all these topics. Raises RuntimeError if one is refused."""
         for first in range(0, len(topics), JOIN_BATCH):
             batch = topics[first : first + JOIN_BATCH]
             self._send(f'["1","1","{topic}","phx_join",{{}}]' for topic in batch)
@@ -62,13 +62,13 @@ class RawSocket:
         self._send([f'["1",null,"{topic}","{event}",{payload}]'])
 
     def take(self) -> int:
-        """How many messages there are to read now."""
+        """Read what has arrived, and return the number of messages."""
         if select.select([self._socket], [], [], 0)[0]:
             self.read()
         return len(self.messages())
 
     def messages(self) -> list[bytes]:
-        """Whole messages that have been read."""
+        """Return the complete messages that have been read."""
         found, data, at = [], self._received, 0
         while len(data) - at >= 2:
             length, head = data[at + 1], 2
@@ -87,10 +87,10 @@ class RawSocket:
         self._socket.sendall(b"".join(_frame(each.encode()) for each in texts))  # type: ignore[attr-defined]
 
     def read(self) -> None:
-        """Wait for some bytes; `messages` has what they make whole. Raises RuntimeError at the end."""
+        """Wait for bytes, which `messages` then parses. Raises RuntimeError when the connection ends."""
         data = self._socket.recv(262_144)
         if not data:
-            raise RuntimeError("the server hung up")
+            raise RuntimeError("the server closed the connection")
         self._received += data
 
 
@@ -101,7 +101,7 @@ def _frame(data: bytes) -> bytes:
 
 
 def take_all(sockets: Sequence[RawSocket], number: int, seconds: float) -> int:
-    """Read until `number` messages have come to them all together; returns how many did."""
+    """Read until all sockets together have received `number` messages; return how many arrived."""
     end, taken = time.monotonic() + seconds, 0
     while taken < number and time.monotonic() < end:
         for ready in select.select(sockets, [], [], 0.1)[0]:

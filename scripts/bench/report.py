@@ -1,4 +1,4 @@
-"""What was measured, for people: medians, ratios, verdicts."""
+"""Prints results: medians, ratios, and whether the goals are reached."""
 
 from collections.abc import Iterable
 from statistics import median
@@ -8,25 +8,25 @@ from bench.row import Figure, Row
 from bench.servers import Target
 
 DISTURBED_SECONDS = 1.0
-"""CPU time of others within one window: above this the run is marked."""
+"""CPU time of other processes within one window, above which the run is marked."""
 
 Result = dict[str, Any]
 
 
 def disturbed(result: Result) -> bool:
-    """Whether somebody else used the machine meanwhile."""
+    """Return whether other processes used the machine during the run."""
     others = (result.get(key) or 0 for key in ("other_cpu_s", "join_other_cpu_s"))
     return any(each > DISTURBED_SECONDS for each in others)
 
 
 def middle(results: Iterable[Result], key: str) -> float | None:
-    """The median of a figure over the runs that have it."""
+    """Return the median of a figure over the runs that have it."""
     values = [result[key] for result in results if isinstance(result.get(key), (int, float))]
     return median(values) if values else None
 
 
 def run_line(target: Target, row: Row, result: Result) -> str:
-    """One run."""
+    """Return the line for one run."""
     marks = " DISTURBED" if disturbed(result) else ""
     state = "ok" if result["ok"] else f"NOT OK {result.get('error', '')}"
     return f"  {target.label:<34} {row.name:<34} {_figures(row, [result])}  {state}{marks}"
@@ -41,7 +41,7 @@ def _figures(row: Row, results: list[Result]) -> str:
 
 
 def verdict(figure: Figure, kind: str, value: float) -> str:
-    """What a figure is to Phoenix's, and to ours to be reached."""
+    """Compare a figure with Phoenix's and with our goals."""
     parts = []
     if figure.phoenix:
         phoenix = figure.phoenix.get(kind, figure.phoenix[""])
@@ -57,7 +57,7 @@ def verdict(figure: Figure, kind: str, value: float) -> str:
 
 
 def summary(rows: list[Row], targets: list[Target], results: list[Result]) -> list[str]:
-    """Medians of all runs, with verdicts, and ratios between versions."""
+    """Return the medians of all runs with verdicts, and the ratios between versions."""
     lines = []
     for row in rows:
         for target in targets:
@@ -76,7 +76,7 @@ def summary(rows: list[Row], targets: list[Target], results: list[Result]) -> li
 
 
 def ratios(rows: list[Row], targets: list[Target], results: list[Result]) -> list[str]:
-    """Each figure of the first version over that of each other, for the same kind of server."""
+    """Divide each figure of the first version by those of the others, for the same kind of server."""
     ours = [target for target in targets if target.version == targets[0].version]
     lines = []
     for row in rows:
@@ -101,5 +101,5 @@ def _ratio_lines(row: Row, target: Target, other: Target, results: list[Result])
 
 
 def of(results: list[Result], row: Row, target: Target) -> list[Result]:
-    """The runs of a row on a server."""
+    """Return the runs of a row on a server."""
     return [each for each in results if each["row"] == row.name and each["server"] == target.label]

@@ -1,4 +1,4 @@
-"""What a row is: some work, the figures of it that matter, and what is to be reached."""
+"""A row: a kind of work, the figures that matter, and the goals for them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,12 +14,12 @@ class Figure(NamedTuple):
     """One number of a row's report.
 
     Attributes:
-        key: its name there.
-        text: how it is printed.
-        lower: whether less is better.
+        key: its name in the report.
+        text: the format in which it is printed.
+        lower: whether lower is better.
         phoenix: Phoenix 1.7.24 on the machine of docs/performance.md, by kind of server or for all.
-        reach: what we must reach.
-        aim: what we aim for.
+        reach: the value that must be reached.
+        aim: the value that we aim for.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Figure(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a row is run with."""
+    """The parameters of a run."""
 
     server: Server
     wsload: Path
@@ -40,7 +40,7 @@ class Run(NamedTuple):
     most: int = 1_000_000
 
     def capped(self, number: int) -> int:
-        """A number of connections, topics or messages a second, for small trials no more than `most`."""
+        """Limit a number of connections, topics or messages per second to `most`, for small trials."""
         return min(number, self.most)
 
 
@@ -48,11 +48,11 @@ class Row(NamedTuple):
     """One kind of work.
 
     Attributes:
-        name: what --rows looks in.
-        run: does it, and returns a report with "ok" and the figures.
-        figures: the first is the row's own, the others stand beside it.
-        settings: that the server needs for it, or what makes them in a directory.
-        kinds: of servers it makes sense for; all if empty.
+        name: its name, which --rows searches.
+        run: runs it, and returns a report with "ok" and the figures.
+        figures: the main figure, then the secondary ones.
+        settings: the server's settings, or a function that makes them in a directory.
+        kinds: the kinds of servers it applies to; all if empty.
         bare: whether a bare loop of sends (bare.py) can do it, for comparison.
     """
 
@@ -64,7 +64,7 @@ class Row(NamedTuple):
     bare: bool = False
 
     def suits(self, kind: str) -> bool:
-        """Whether it can be run against this kind of server."""
+        """Return whether it can be run against this kind of server."""
         if kind == "bare":
             return self.bare
         return (
@@ -75,7 +75,7 @@ class Row(NamedTuple):
 def throughput(
     phoenix: float | Mapping[str, float] | None = None, reach: float | None = None, aim: float | None = None
 ) -> Figure:
-    """Messages per CPU-second of the server."""
+    """Make the figure for messages per CPU-second of the server."""
     return Figure(
         "msgs_per_server_cpu_s", "{:>9,.0f} per CPU-second", phoenix=_by_kind(phoenix), reach=reach, aim=aim
     )

@@ -1,4 +1,4 @@
-"""The rows: which work, what Phoenix reaches, what we want to reach."""
+"""The rows: the work, Phoenix's figures, and our goals."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from bench.row import COST, JOIN_CPU, JOINS, MEMORY, P99, Figure, Report, Row, R
 
 
 def windowed(arguments: str, size: int = 100) -> Callable[[Run], Report]:
-    """Run wsload for the measured seconds."""
+    """Make a row's work that runs wsload for the measured seconds."""
 
     def work(run: Run) -> Report:
         warm = ["--warmup", str(min(WARM_SECONDS, run.seconds))]
@@ -18,7 +18,7 @@ def windowed(arguments: str, size: int = 100) -> Callable[[Run], Report]:
 
 
 def capped(run: Run, arguments: str) -> list[str]:
-    """The arguments with no more connections, topics and publishers than a small trial wants."""
+    """Limit the connections, topics and publishers in wsload's arguments, for small trials."""
     words = arguments.split()
     for at, word in enumerate(words[:-1]):
         if word in ("-n", "--topics", "--pubs"):
@@ -27,7 +27,7 @@ def capped(run: Run, arguments: str) -> list[str]:
 
 
 def once(arguments: str) -> Callable[[Run], Report]:
-    """Run wsload for as long as it takes."""
+    """Make a row's work that runs wsload until its work is done."""
     return lambda run: generator.run(run.wsload, run.server, capped(run, arguments))
 
 

@@ -1,4 +1,4 @@
-"""Servers to be measured: started here from a checkout of this project, or a peer that runs already."""
+"""The servers to measure: started from a checkout of this project, or already running elsewhere."""
 
 import contextlib
 import re
@@ -12,7 +12,7 @@ from harness.processes import ROOT, Cluster, Process, wait_for
 
 APP = "examples.conformance:endpoint"
 SETTLE_SECONDS = 2.0
-"""Nodes find each other in this time; a measured window must not contain it."""
+"""The time in which nodes find each other; it must not be part of a measured window."""
 
 Settings = Mapping[str, str]
 
@@ -22,10 +22,10 @@ class Server(NamedTuple):
 
     Attributes:
         hosts: host:port of every gateway.
-        parts: pids of all processes that work, by role: "gateway", "worker", "proxy", or "server" for one
-            process; a supervisor, which only waits, is not counted.
-        proxies: addresses of the bus, where there is one outside.
-        log: all that its processes print.
+        parts: the pids of its processes by role: "gateway", "worker", "proxy", or "server" for a single
+            process; a supervisor, which only waits, is left out.
+        proxies: the addresses of the proxies, if they are separate processes.
+        log: the file with everything that its processes print.
     """
 
     hosts: list[str]
@@ -35,15 +35,15 @@ class Server(NamedTuple):
 
     @property
     def pids(self) -> list[int]:
-        """Of all its parts, in order."""
+        """Return the pids of all its processes, in order."""
         return [pid for pids in self.parts.values() for pid in pids]
 
     def admin_urls(self) -> list[str]:
-        """Of every node's /metrics."""
+        """Return the URL of every node's port for operators."""
         return re.findall(r"admin\s+(http://\S+:\d+)", self.log.read_text())
 
     def zeromq_addresses(self) -> list[str]:
-        """Where each gateway takes ZeroMQ clients, once every gateway has printed its address."""
+        """Return each gateway's address for ZeroMQ clients, once every gateway has printed it."""
 
         def printed() -> list[str] | None:
             found = re.findall(r"zeromq\s+(\S+://\S+)", self.log.read_text())
@@ -53,13 +53,13 @@ class Server(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Something to be measured, not yet running.
+    """A server to measure, which need not be running yet.
 
     Attributes:
-        label: in tables.
+        label: its name in tables.
         kind: "bare", "embedded", "cluster1", ..., or "url".
-        version: which checkout it comes from; "" for the only one.
-        open: runs it; takes a directory of its own and settings as environment variables.
+        version: the checkout it comes from; "" if there is only one.
+        open: runs it, given a directory and settings as environment variables.
     """
 
     label: str
@@ -72,20 +72,20 @@ LABELS = {"bare": "bare loop of sends", "embedded": "embedded", "cluster1": "1 g
 
 
 def label_of(kind: str) -> str:
-    """Of one kind of server, for people."""
+    """Return the readable name of a kind of server."""
     return LABELS.get(kind) or f"{gateways_of(kind)} gw + 1 worker + proxy"
 
 
 def gateways_of(kind: str) -> int:
-    """How many gateways `clusterN` has. Raises ValueError for any other name."""
+    """Return how many gateways `clusterN` has. Raises ValueError for any other name."""
     match = re.fullmatch(r"cluster([1-9]\d?)", kind)
     if match is None:
-        raise ValueError(f"no server {kind!r}; there are bare, embedded, cluster1, cluster2, ... cluster99")
+        raise ValueError(f"there is no server {kind!r}; want bare, embedded or cluster1 to cluster99")
     return int(match[1])
 
 
 def local(kind: str, checkout: Path = ROOT, version: str = "") -> Target:
-    """A server of a checkout: bare, embedded, or a cluster of that many gateways. Raises ValueError."""
+    """Return a server of a checkout: bare, embedded, or a cluster. Raises ValueError for another kind."""
     label = label_of(kind)
 
     def start(directory: Path, settings: Settings) -> contextlib.AbstractContextManager[Server]:
@@ -99,7 +99,7 @@ def local(kind: str, checkout: Path = ROOT, version: str = "") -> Target:
 
 
 def peer(urls: list[str], pids: list[int]) -> Target:
-    """A server that runs already, at one or several URLs."""
+    """Return a server that is already running, at one or several URLs."""
     hosts = [host_of(url) for url in urls]
 
     @contextlib.contextmanager
@@ -111,16 +111,16 @@ def peer(urls: list[str], pids: list[int]) -> Target:
 
 
 def host_of(url: str) -> str:
-    """127.0.0.1:4000 of http://127.0.0.1:4000/. Raises ValueError."""
+    """Return 127.0.0.1:4000 for http://127.0.0.1:4000/. Raises ValueError for anything else."""
     parts = urlsplit(url if "//" in url else f"//{url}")
     if not parts.hostname:
-        raise ValueError(f"{url!r} is no URL (want http://HOST:PORT)")
+        raise ValueError(f"{url!r} is not a URL (want http://HOST:PORT)")
     return f"{parts.hostname}:{parts.port or 80}"
 
 
 @contextlib.contextmanager
 def _bare(directory: Path) -> Iterator[Server]:
-    """What bare.py says it is."""
+    """Run bare.py."""
     with Process([], directory / "bare.log", {}, program=["scripts/bench/bare.py"]) as process:
         host = wait_for(lambda: listening(process), process)
         yield Server([host], {"server": [process.pid]}, [], process.log)
@@ -128,21 +128,21 @@ def _bare(directory: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _embedded(checkout: Path, directory: Path, settings: Settings) -> Iterator[Server]:
-    """`mesh serve`."""
+    """Run `mesh serve`."""
     with Process(["serve", APP, "--port=0"], directory / "serve.log", settings, checkout) as process:
         host = wait_for(lambda: listening(process), process)
         yield Server([host], {"server": [process.pid]}, [], process.log)
 
 
 def listening(process: Process) -> str:
-    """host:port of a server or a gateway; "" before it says so."""
+    """Return host:port of a server or a gateway; "" before it has printed it."""
     found = re.search(r"(?:open|listening)\s+https?://(\S+:\d+)", process.printed())
     return found[1] if found else ""
 
 
 @contextlib.contextmanager
 def _cluster(checkout: Path, directory: Path, settings: Settings, gateways: int) -> Iterator[Server]:
-    """`mesh cluster`."""
+    """Run `mesh cluster`."""
     with Cluster(APP, directory, {"gateways": gateways, "workers": 1}, settings, checkout) as cluster:
         wait_for(cluster.ready, cluster)
         time.sleep(SETTLE_SECONDS)

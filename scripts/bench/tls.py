@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, made with openssl for one run."""
+"""Makes a certificate for 127.0.0.1 with openssl, for one run."""
 
 import shutil
 import ssl
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def make_certificate(directory: Path) -> dict[str, str]:
-    """Settings of a gateway with TLS; ends the program if there is no openssl."""
+    """Return the settings of a gateway with TLS; exit if openssl is missing."""
     openssl = shutil.which("openssl")
     if openssl is None:
         sys.exit("openssl is needed to make a certificate for the TLS row")
@@ -21,7 +21,7 @@ def make_certificate(directory: Path) -> dict[str, str]:
 
 
 def trust_anyone() -> ssl.SSLContext:
-    """For a client that measures; it looks at no certificate."""
+    """Return the TLS context of a measuring client, which verifies no certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""Very many topics: what one costs to join, to keep and to broadcast to. Few connections carry them all."""
+"""Measures the cost of a topic among very many: to join, to keep and to broadcast to it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ SETTINGS = {"MESH_GATEWAY__MAX_CHANNELS_PER_SOCKET": "100000"}
 
 @contextmanager
 def joined(run: Run, topics: int) -> Iterator[tuple[list[RawSocket], list[str]]]:
-    """Connections that have joined that many topics together, each one once."""
+    """Return connections that together have joined this many topics, each one once."""
     names = [f"bench:{number}" for number in range(topics)]
     hosts = run.server.hosts
     sockets = [RawSocket(hosts[each % len(hosts)]) for each in range(min(CONNECTIONS, topics))]
@@ -30,7 +30,7 @@ def joined(run: Run, topics: int) -> Iterator[tuple[list[RawSocket], list[str]]]
 
 
 def memory(topics: int) -> Callable[[Run], Report]:
-    """A row: what a topic with one member costs to keep, by kind of process, and to join."""
+    """Return a row: the memory of a topic with one member by kind of process, and its cost of joining."""
 
     def work(run: Run) -> Report:
         number = run.capped(topics)
@@ -52,7 +52,7 @@ def memory(topics: int) -> Callable[[Run], Report]:
 
 
 def rotating(topics: int, per_second: float) -> Callable[[Run], Report]:
-    """A row: broadcasts to one topic after the other, each with one member, at a fixed rate."""
+    """Return a row: broadcasts at a fixed rate to one topic after another, each with one member."""
 
     def work(run: Run) -> Report:
         with joined(run, topics) as (sockets, names):
@@ -68,9 +68,9 @@ def rotating(topics: int, per_second: float) -> Callable[[Run], Report]:
 def _publish(
     sockets: list[RawSocket], names: list[str], per_second: float, seconds: float
 ) -> tuple[int, int]:
-    """(messages sent, messages received). Each topic belongs to the connection of its number."""
+    """Return (messages sent, messages received); topics are assigned to connections by their number."""
     begun, received, number = time.monotonic(), 0, max(1, int(seconds * per_second))
-    stride = 7919  # a prime: neighbours in time are strangers in memory
+    stride = 7919  # a prime, so that consecutive broadcasts use topics that are far apart in memory
     for each in range(number):
         wait = begun + each / per_second - time.monotonic()
         if wait > 0:

@@ -1,1 +1,1 @@
-"""What scripts/chaos.py is made of: faults, load, judging, a report."""
+"""The parts of scripts/chaos.py: faults, load, judging, report."""

@@ -1,20 +1,20 @@
-"""The application under scripts/chaos.py."""
+"""The application that scripts/chaos.py runs."""
 
 from mesh import Channel, Endpoint, SocketHandler, ok, on
 
 
 class RoomChannel(Channel):
-    """Broadcasts what it is told, and acknowledges it."""
+    """Broadcasts the client's numbers, and acknowledges them."""
 
     @on("say")
     def say(self, payload):
-        """Broadcast, then answer: who has the answer knows that the broadcast is on its way."""
+        """Broadcast, then reply: the reply tells the client that the broadcast has been sent."""
         self.broadcast("n", payload)
         return ok({})
 
 
 class UserSocket(SocketHandler):
-    """Anybody."""
+    """Accepts every client."""
 
     channels = {"room:*": RoomChannel}
 

@@ -1,4 +1,4 @@
-"""What is done to the nodes of a cluster, and when."""
+"""The faults inflicted on the nodes of a cluster, and their schedule."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ FREEZE_SECONDS = 4.0
 
 
 async def schedule(options: argparse.Namespace) -> AsyncIterator[Fault]:
-    """Faults without end: every combination once in random order, then again."""
+    """Yield faults endlessly: every combination once in random order, then again."""
     chance = random.Random(options.seed)
     while True:
         deck = [(what, kind) for what in options.faults if what != "roll" for kind in KINDS]
@@ -33,7 +33,7 @@ async def schedule(options: argparse.Namespace) -> AsyncIterator[Fault]:
 
 
 async def inflict(cluster: Cluster, fault: Fault) -> None:
-    """Do it, and wait until the cluster is whole again."""
+    """Inflict a fault, and wait until the cluster is ready again."""
     if fault.what == "roll":
         await _roll(cluster, fault)
     elif fault.what == "freeze":
@@ -45,7 +45,7 @@ async def inflict(cluster: Cluster, fault: Fault) -> None:
 
 
 async def _roll(cluster: Cluster, fault: Fault) -> None:
-    """Have every node restarted, one by one."""
+    """Perform a rolling restart."""
     before = set(cluster.pids())
     fault.at = time.monotonic()
     cluster.signal(FAULTS["roll"])
@@ -63,7 +63,7 @@ async def _freeze(cluster: Cluster, fault: Fault) -> None:
 
 
 async def _end(cluster: Cluster, fault: Fault) -> None:
-    """The cluster starts it again."""
+    """Wait until the cluster has restarted the node."""
     pid = _signal(cluster, fault)
     async with asyncio.timeout(60):
         while cluster.status()[fault.kind][fault.index]["pid"] in (None, pid):
@@ -71,7 +71,7 @@ async def _end(cluster: Cluster, fault: Fault) -> None:
 
 
 def _signal(cluster: Cluster, fault: Fault) -> int:
-    """To the node that is meant; returns its pid."""
+    """Send a signal to the fault's node; return its pid."""
     pid: int = cluster.status()[fault.kind][fault.index]["pid"]
     fault.at = time.monotonic()
     os.kill(pid, FAULTS[fault.what])

@@ -1,14 +1,14 @@
-"""What happened in a run. Times are seconds of `time.monotonic`."""
+"""Records the events of a run. Times are in seconds of `time.monotonic`."""
 
 from dataclasses import dataclass, field
 
 SOURCES = ("bus", "pushes")
-"""Who publishes: a program on the bus, and a client that pushes."""
+"""The publishers: a program on the bus, and a client that pushes."""
 
 
 @dataclass
 class Sent:
-    """One message: when its publishing began, and when it was confirmed."""
+    """One message, with the times at which it was published and confirmed."""
 
     began: float
     confirmed: float | None = None
@@ -16,7 +16,7 @@ class Sent:
 
 @dataclass
 class Stay:
-    """A time in which a reader was joined to a topic, and what it got: (source, number, when)."""
+    """A period in which a reader was joined to a topic, and the messages it got: (source, number, when)."""
 
     since: float
     until: float = float("inf")
@@ -25,7 +25,7 @@ class Stay:
 
 @dataclass
 class Fault:
-    """One thing done to one node, or to all of them."""
+    """One fault, inflicted on one node or on all of them."""
 
     what: str
     kind: str
@@ -35,21 +35,21 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """What and whom, as in the table."""
+        """The fault and the kind of node, as in the table."""
         return f"{self.what} {self.kind.removesuffix('s').replace('proxie', 'proxy')}".strip()
 
 
 @dataclass
 class History:
-    """All of it.
+    """Everything that happened in a run.
 
     Attributes:
-        began: when the first fault could come.
-        sent: by source and topic; message number 1 is the first.
-        stays: by reader and topic.
-        gateways: the number of each reader's, from 0.
-        faults: in order.
-        unacknowledged: pushes that got no answer.
+        began: the time from which on faults could occur.
+        sent: the messages by source and topic; the first has number 1.
+        stays: the periods of membership by reader and topic.
+        gateways: the number of each reader's gateway, from 0.
+        faults: the faults in order.
+        unacknowledged: the number of pushes without a reply.
     """
 
     began: float = 0.0

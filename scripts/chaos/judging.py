@@ -1,14 +1,16 @@
-"""What was lost, doubled or out of order. Pure: reads a history, knows no clock.
+"""Finds the messages of a history that were lost, duplicated or out of order. Pure: it uses no clock.
 
-A reader is owed what was published after it saw its join answered, and confirmed before it saw its channel
-or connection end; if that was because its gateway was frozen, before the gateway froze. What another reader
-got only after that end was still on its way. Nobody is owed what was published while it was not joined.
+A reader must receive a message that was published after it received the reply to its join, and confirmed
+before it saw the end of its channel or connection; if its gateway had been frozen, before the gateway
+froze. A message that other readers received only after that end was still in transit. A reader need not
+receive what was published while it was not joined.
 
-What was on its way at such an end took as long as what its reader got about then. On a machine without CPU
-time that is seconds: the grace before an end grows with it.
+A message in transit at such an end is assumed to have taken as long as those that its reader received
+around that time. On a machine that lacks CPU time this may be seconds, so the grace before an end grows
+with it.
 
-A push that is not acknowledged may be carried out or not, at any time: the callback that runs when its
-worker freezes goes on when it wakes. So it cannot be misordered.
+A push that is not acknowledged may be carried out at any time or never, because a callback that was running
+when its worker froze continues when the worker wakes up. So it cannot be out of order.
 """
 
 import bisect
@@ -18,21 +20,21 @@ from dataclasses import dataclass, field
 from chaos.history import SOURCES, Fault, History, Sent, Stay
 
 GRACE_SECONDS = 0.5
-"""What was confirmed so shortly before a channel's end may have been on its way on a quick machine, too."""
+"""Even on a fast machine, messages confirmed this shortly before a channel's end may be in transit."""
 NEAR_SECONDS = 5.0
 """Messages that arrive within this time of an end show how long messages took then."""
 THAW_SECONDS = 1.0
-"""After a frozen gateway goes on, its clients see in this time that it had been gone."""
+"""The time after a frozen gateway resumes in which its clients notice that it was frozen."""
 FATES = ("delivered", "lost", "doubled", "misordered")
 
 
 @dataclass
 class Verdict:
-    """What one reader saw of one source on one topic.
+    """The outcomes of one source's messages on one topic at one reader.
 
     Attributes:
-        published: when what was delivered, lost, doubled and misordered had been published.
-        misordered_at: when what was out of order arrived.
+        published: for each outcome, when its messages were published.
+        misordered_at: when the messages that were out of order arrived.
         delays: (when published, how much later delivered).
     """
 
@@ -44,12 +46,12 @@ class Verdict:
     delays: list[tuple[float, float]] = field(default_factory=list)
 
     def count(self, fate: str) -> int:
-        """How many messages had it."""
+        """Return the number of messages with this outcome."""
         return len(self.published[fate])
 
 
 def judge(history: History) -> list[Verdict]:
-    """What became of each source's messages at each reader and topic."""
+    """Return the outcomes of each source's messages at each reader and topic."""
     freezes = [each for each in history.faults if (each.what, each.kind) == ("freeze", "gateways")]
     verdicts = []
     delays = _delays(history)
@@ -79,7 +81,7 @@ def judge(history: History) -> list[Verdict]:
 
 
 def _end(stay: Stay, freezes: list[Fault]) -> float:
-    """Until when it lasted for its reader's gateway."""
+    """Return the time until which a stay lasted for its reader's gateway."""
     for freeze in freezes:
         if freeze.at < stay.until < freeze.over + THAW_SECONDS:
             return freeze.at
@@ -87,7 +89,7 @@ def _end(stay: Stay, freezes: list[Fault]) -> float:
 
 
 def _delays(history: History) -> dict[str, list[tuple[float, float]]]:
-    """By reader: (when, how long it had been on its way) of all that it got, in order."""
+    """Return, for each reader, (when, time in transit) of all messages that it got, in order."""
     delays: dict[str, list[tuple[float, float]]] = {reader: [] for reader, _ in history.stays}
     for (reader, topic), stays in history.stays.items():
         for source, number, at in (got for stay in stays for got in stay.got):
@@ -98,14 +100,14 @@ def _delays(history: History) -> dict[str, list[tuple[float, float]]]:
 
 
 def _grace(delays: list[tuple[float, float]], end: float) -> float:
-    """What was confirmed so shortly before an end may have been on its way."""
+    """Return how long before an end a confirmed message may still have been in transit."""
     first = bisect.bisect_left(delays, (end - NEAR_SECONDS,))
     last = bisect.bisect_right(delays, (end + NEAR_SECONDS,))
     return GRACE_SECONDS + max((delay for _, delay in delays[first:last]), default=0.0)
 
 
 def _judge_got(verdict: Verdict, sent: list[Sent], got: list[tuple[int, float]]) -> None:
-    """What arrived in one stay: (number, when)."""
+    """Return (number, when) of the messages that arrived in one stay."""
     for (one, _), (two, at) in itertools.pairwise(got):
         if one > two and sent[two - 1].confirmed is not None:
             verdict.misordered_at.append(at)
@@ -121,7 +123,7 @@ def _judge_got(verdict: Verdict, sent: list[Sent], got: list[tuple[int, float]])
 def _judge_missing(
     verdict: Verdict, missing: list[tuple[int, Sent]], arrived: dict[int, float], owed_until: float
 ) -> None:
-    """What was published in one stay and did not come in it."""
+    """Return the messages published in one stay that did not arrive in it."""
     for number, message in missing:
         confirmed = message.confirmed is not None and message.confirmed < owed_until
         if confirmed and arrived.get(number, 0.0) < owed_until:
@@ -129,7 +131,7 @@ def _judge_missing(
 
 
 def _first_arrivals(history: History, source: str, topic: str) -> dict[int, float]:
-    """When each message came to the first reader that got it."""
+    """Return when each message arrived at the first reader that got it."""
     first: dict[int, float] = {}
     for (_, its_topic), stays in history.stays.items():
         for name, number, at in (got for stay in stays for got in stay.got) if its_topic == topic else ():

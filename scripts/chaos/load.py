@@ -1,4 +1,4 @@
-"""Publishers and readers: they write down what happened."""
+"""Publishers and readers, which record what happens."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ SETTLE_SECONDS = 120.0
 
 
 class Load:
-    """All of them.
+    """All publishers and readers of a run.
 
     Args:
-        cluster: they connect to.
-        history: they write in.
-        topics: how many.
-        rate: messages a second, of each of the two sources.
+        cluster: the cluster that they connect to.
+        history: where they record what happens.
+        topics: the number of topics.
+        rate: the messages per second of each of the two sources.
     """
 
     def __init__(self, cluster: Cluster, history: History, topics: int, rate: float) -> None:
@@ -36,7 +36,7 @@ class Load:
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        """Connect everybody and begin."""
+        """Connect everything and start."""
         status = self._cluster.status()
         proxies = [each["address"] for each in status["proxies"]]
         for number, gateway in enumerate(status["gateways"]):
@@ -55,7 +55,7 @@ class Load:
             self._tasks.append(asyncio.create_task(self._push(topic, room)))
 
     async def end(self) -> None:
-        """Publish no more, wait until readers have everything, hang up."""
+        """Stop publishing, wait until the readers have everything, and disconnect."""
         self._ended = True
         await asyncio.gather(*self._tasks)
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -79,7 +79,7 @@ class Load:
             await asyncio.sleep(self._interval_seconds)
 
     async def _push(self, topic: str, room: ClientChannel) -> None:
-        """A push that is not acknowledged may have been carried out or not; its number is used up."""
+        """Push numbers; that of an unacknowledged push, which may have been carried out, is not reused."""
         sent = self._history.sent["pushes", topic] = []
         while not self._ended:
             message = Sent(time.monotonic())

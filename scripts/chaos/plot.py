@@ -1,4 +1,4 @@
-"""A picture of a run."""
+"""Plots a run."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ COLORS = {"bus": "tab:blue", "pushes": "black"}
 
 
 def plot(path: Path, history: History, verdicts: list[Verdict], result: dict[str, Any]) -> None:
-    """Above, the worst gap of each kind of fault; below, the delay of every delivery over time."""
+    """Draw the longest gap for each kind of fault, and below it the delay of every delivery over time."""
     pyplot = picture.pyplot()
     names = list(result["faults"])
     colors = dict(zip(names, pyplot.get_cmap("tab20").colors, strict=False))

@@ -1,4 +1,4 @@
-"""The tables of a run, and the same as a dict: by source, and by what was done when it was published."""
+"""The results of a run as tables and as a dict: by source, and by the fault at the time of publishing."""
 
 import bisect
 from typing import Any
@@ -8,24 +8,24 @@ from chaos.judging import FATES, Verdict
 
 QUIET = "(no fault)"
 BEFORE_SECONDS = 0.1
-"""What was published so shortly before a fault may have been on its way."""
+"""Messages published this shortly before a fault may have been in transit."""
 
 
 class Windows:
-    """Which fault was going on at a time."""
+    """Finds the fault that was active at a given time."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self._faults = faults
         self._starts = [fault.at - BEFORE_SECONDS for fault in faults]
 
     def name(self, at: float) -> str:
-        """The fault's, or QUIET."""
+        """Return the fault's name, or QUIET."""
         index = bisect.bisect_right(self._starts, at) - 1
         return self._faults[index].name if index >= 0 and at <= self._faults[index].over else QUIET
 
 
 def report(history: History, verdicts: list[Verdict]) -> dict[str, Any]:
-    """Print the tables; returns the same as a dict."""
+    """Print the tables; return the same as a dict."""
     publishers = by_source(history, verdicts)
     print(f"\n{'publisher':12}{'sent':>9}{'delivered':>11}{'lost':>7}{'doubled':>9}{'misordered':>12}")
     for source, row in publishers.items():
@@ -34,7 +34,7 @@ def report(history: History, verdicts: list[Verdict]) -> dict[str, Any]:
             f"{row['misordered']:12}"
         )
     _print_where(history, verdicts)
-    print(f"pushes without an answer: {history.unacknowledged}")
+    print(f"pushes without a reply: {history.unacknowledged}")
     faults = by_fault(history, verdicts)
     print(
         f"\n{'fault':18}{'times':>6}{'sent':>8}{'delivered':>11}{'lost':>6}{'doubled':>9}{'misordered':>12}"
@@ -62,7 +62,7 @@ def _print_where(history: History, verdicts: list[Verdict]) -> None:
 
 
 def by_source(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, int]]:
-    """How many messages each source sent, and what became of them."""
+    """Return how many messages each source sent, and their outcomes."""
     rows = {}
     for source in SOURCES:
         mine = [each for each in verdicts if each.source == source]
@@ -72,7 +72,7 @@ def by_source(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, 
 
 
 def by_fault(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, float]]:
-    """For each kind of fault, and the time without: what was sent, what became of it, the worst delay."""
+    """Return the messages, outcomes and longest delay for each kind of fault, and for the time without."""
     names = [*dict.fromkeys(fault.name for fault in history.faults), QUIET]
     rows: dict[str, dict[str, float]] = {
         name: {"times": 0, "sent": 0, **dict.fromkeys(FATES, 0), "worst_gap_ms": 0.0} for name in names

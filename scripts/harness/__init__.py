@@ -1,1 +1,1 @@
-"""What the scripts have in common: nodes to run, clients by hand, what to throw, pictures."""
+"""What the scripts share: nodes to run, low-level clients, malformed messages, plots."""

@@ -1,7 +1,7 @@
-"""What scripts/fuzz.py throws, at each port of a mesh: one call throws one batch and says how many.
+"""The messages that scripts/fuzz.py sends to each port of a mesh; each call sends one batch.
 
-Before what breaks a protocol, and ends a connection, come messages that are well-formed and odd, because
-they get further.
+Messages that are well-formed but unusual come before those that break the protocol and end the connection,
+because they reach more code.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import zmq
 from harness.mutate import Mutator
 from harness.nodes import Nodes
 from harness.websocket import BINARY, TEXT, frame, upgrade
-from mesh import placement
+from mesh.bus.discovery import placement
 from mesh.bus.frames import Header, encode_header
 from mesh.link import commands
 
@@ -66,10 +66,10 @@ SUBSCRIBE = b"\x00\x0a\x01room:fuzz"
 
 
 class Attacks:
-    """All of them.
+    """All attacks.
 
     Attributes:
-        thrown: how many of each kind.
+        thrown: the number of messages sent of each kind.
     """
 
     def __init__(self, nodes: Nodes, mutate: Mutator, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
@@ -90,11 +90,11 @@ class Attacks:
             "link": self.link,
             "stranger": self.stranger,
         }
-        # What is parsed message by message is thrown more often than what takes a connection each.
+        # Attacks that need one connection per message are chosen less often than the others.
         self._weights = (6, 1, 1, 5, 1, 8, 4, 1)
 
     def throw(self) -> int:
-        """One batch of some kind."""
+        """Send one batch of a random kind."""
         name = self._chance.choices(list(self._kinds), self._weights)[0]
         thrown = self._kinds[name]()
         self.thrown[name] = self.thrown.get(name, 0) + thrown
@@ -103,7 +103,7 @@ class Attacks:
     # The gateway's port
 
     def websocket(self) -> int:
-        """Odd messages of each protocol version, then a broken message or a broken frame."""
+        """Send unusual messages of each protocol version, then a malformed message or frame."""
         thrown = 0
         while thrown < BATCH:
             query, say = self._chance.choice(VERSIONS)
@@ -126,14 +126,14 @@ class Attacks:
         return frame(payload[:60_000], good[0] & 0xF)
 
     def http(self) -> int:
-        """Broken requests to upgrade."""
+        """Send malformed upgrade requests."""
         for _ in range(BATCH // 10):
             with contextlib.suppress(OSError), self._connect(self._nodes.port) as sock:
                 sock.sendall(self._mutate(upgrade("vsn=2.0.0&a[b]=1&token=abc")))
         return BATCH // 10
 
     def longpoll(self) -> int:
-        """Sessions, with broken tokens, bodies and lines."""
+        """Open sessions, and send malformed tokens, bodies and lines."""
         thrown = 0
         connection = http.client.HTTPConnection("127.0.0.1", self._nodes.port, timeout=5)
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError, KeyError):
@@ -152,7 +152,7 @@ class Attacks:
     # The other ports for clients and operators
 
     def zeromq_client(self) -> int:
-        """Openings, odd and broken messages, kinds that do not exist; opened anew after them."""
+        """Send unusual and malformed messages and unknown kinds; the connection is reopened each time."""
         dealer = self._socket(zmq.DEALER, self._nodes.zeromq)
         thrown = 0
         while thrown < BATCH:
@@ -168,7 +168,7 @@ class Attacks:
         return thrown
 
     def admin(self) -> int:
-        """Broken requests for metrics and health."""
+        """Send malformed requests for metrics and health."""
         for _ in range(BATCH // 10):
             port = self._chance.choice(list(self._nodes.admin.values()))
             with contextlib.suppress(OSError), self._connect(port) as sock:
@@ -178,7 +178,7 @@ class Attacks:
     # The mesh's own ports
 
     def bus(self) -> int:
-        """Broken topics, headers and payloads, from somebody who may publish; each has its own number."""
+        """Publish malformed topics, headers and payloads on the bus, each with its own sequence number."""
         thrown = 0
         for _ in range(BATCH):
             topic, kind, codec, data = self._chance.choice(BUS)
@@ -191,7 +191,7 @@ class Attacks:
         return thrown
 
     def link(self) -> int:
-        """Odd commands and broken batches, from somebody who says he is a gateway."""
+        """Send unusual commands and malformed batches to a worker, as a gateway."""
         dealer = self._socket(zmq.DEALER, self._nodes.link)
         thrown = self._send(dealer, [PACK([commands.Hello(1, "fuzzer")])])
         for _ in range(BATCH):
@@ -205,7 +205,7 @@ class Attacks:
         return thrown
 
     def stranger(self) -> int:
-        """Broken greetings, handshakes and subscriptions, in bytes, at every ZeroMQ port."""
+        """Send malformed ZMTP greetings, handshakes and subscriptions to every ZeroMQ port."""
         ports = (self._nodes.proxy, self._nodes.proxy + 1, self._nodes.link, self._nodes.zeromq)
         for _ in range(BATCH // 20):
             for port in ports:
@@ -223,13 +223,13 @@ class Attacks:
         made = self._context.socket(kind)
         made.setsockopt(zmq.SNDTIMEO, 5_000)
         if kind == zmq.PUB:
-            made.setsockopt(zmq.XPUB_NODROP, 1)  # wait for the proxy: what is dropped here tests nothing
+            made.setsockopt(zmq.XPUB_NODROP, 1)  # wait for the proxy instead of dropping messages
         made.connect(f"tcp://127.0.0.1:{port}")
         return made
 
     @staticmethod
     def _send(to: "zmq.Socket[bytes]", frames: list[bytes]) -> int:
-        """Returns how many messages left: 1, or 0 if the peer takes none."""
+        """Send a message; return 1, or 0 if the peer accepts none."""
         try:
             to.send_multipart(frames)
         except zmq.Again:
@@ -238,7 +238,7 @@ class Attacks:
 
 
 def _read_to_the_end(sock: socket.socket) -> None:
-    """A plain close could destroy what the other side has not read."""
+    """Shut down and drain before closing: a plain close could destroy data that the peer has not read."""
     sock.shutdown(socket.SHUT_WR)
     while sock.recv(65_536):
         pass

@@ -1,4 +1,4 @@
-"""A client that does nothing wrong: it pushes, hears its own broadcasts and measures the delays."""
+"""A well-behaved client, which pushes, receives its own broadcasts and measures the delays."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ ANSWER_SECONDS = 60.0
 
 
 class Bystander:
-    """A client that must notice nothing of what others do.
+    """A client that must not notice what other clients do.
 
     Args:
-        name: for messages about it.
+        name: its name in messages.
         room: a joined channel that answers `echo` and broadcasts `new_msg`.
-        answer_seconds: an answer that takes longer ends the program.
+        answer_seconds: the time-out of an answer, after which the program exits.
 
     Attributes:
         worst: the longest time that a push and its broadcast took, in seconds.
@@ -36,7 +36,7 @@ class Bystander:
             self._heard.set()
 
     async def ask(self) -> None:
-        """A push is answered, and a broadcast comes back. Ends the program if they do not."""
+        """Push, and wait for the reply and for a broadcast; exit if one of them does not arrive."""
         self.asked += 1
         began = time.monotonic()
         self._wanted = f"{self.name} {self.asked}"

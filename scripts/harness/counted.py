@@ -1,11 +1,12 @@
-"""Runs `mesh …` and counts the bytecodes that its main thread executes; a program of its own.
+"""A program that runs `mesh …` and counts the bytecodes that its main thread executes.
 
-SIGUSR1 begins, SIGUSR2 prints the count so far. The code is that of the directory it is started in.
+SIGUSR1 starts counting, SIGUSR2 prints the count so far. It runs the code of the current directory.
 """
 
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -13,7 +14,7 @@ count = 0
 
 
 def trace_bytecodes(frame: FrameType, event: str, argument: Any) -> Any:
-    """One more, in a function that is traced."""
+    """Count one bytecode of a traced function."""
     global count
     if event == "opcode":
         count += 1
@@ -21,20 +22,20 @@ def trace_bytecodes(frame: FrameType, event: str, argument: Any) -> Any:
 
 
 def trace_calls(frame: FrameType, event: str, argument: Any) -> Any:
-    """A function is called: count in it too."""
+    """Trace a function that is called."""
     frame.f_trace_opcodes = True
     frame.f_trace_lines = False
     return trace_bytecodes
 
 
 def begin(*_: object) -> None:
-    """Count from now on."""
+    """Start counting."""
     sys.settrace(trace_calls)
     show()
 
 
 def show(*_: object) -> None:
-    """Print the count: one system call, because a signal may come within a print."""
+    """Print the count with one system call, because the signal may arrive during a print."""
     os.write(1, f"bytecodes {count}\n".encode())
 
 
@@ -42,6 +43,5 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, show)
-    from nodes.cli import main
-
-    main()
+    package = "mesh.nodes.cli" if os.path.exists("mesh/__main__.py") else "nodes.cli"  # of older checkouts
+    import_module(package).main()

@@ -1,6 +1,6 @@
-"""The clients of a soak: fast, slow, hostile and short-lived ones. One call is one client's whole life.
+"""The clients of a soak test: fast, slow, hostile and short-lived ones. One call runs one client.
 
-What each of them certainly opened and joined is counted, so that the server's own counts can be compared.
+The connections and joins that succeeded for certain are counted, to be compared with the server's counts.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from harness.mutate import Mutator
 from harness.websocket import HungUp, WebSocket, encode, frame, upgrade
 
 SHARED = [f"presence:shared-{number}" for number in range(8)]
-"""Topics on which everybody meets; the observer as well."""
+"""Topics that all clients and the observer share."""
 BUSY = "room:busy"
 CALM = "room:calm"
-"""For those who cannot read fast enough for the busy room, and should not be sent away."""
+"""A topic for clients that are too slow for the busy room, but must not be closed."""
 FAST_MESSAGES = 5
 FLOOD_MESSAGES = 150
 FLOOD_BYTES = 3_000
@@ -30,19 +30,19 @@ ANSWER_SECONDS = 60.0
 
 @dataclass
 class Crowd:
-    """Who comes and goes.
+    """The clients that connect and disconnect during a soak test.
 
     Attributes:
-        port: of the gateway.
-        zeromq: of the gateway, for ZeroMQ clients.
-        mutate: makes what is sent wrong.
-        connections: opened for certain.
-        unknown: connections of which nobody knows whether the gateway took them in.
-        joins: answered for certain.
-        unknown_joins: whether there were joins beside those.
-        problems: what went wrong with clients that did nothing wrong.
-        lives: how many there were, by kind.
-        started: how many there were, and are.
+        port: the gateway's HTTP port.
+        zeromq: the gateway's port for ZeroMQ clients.
+        mutate: makes messages malformed.
+        connections: the connections that were certainly accepted.
+        unknown: the connections that may or may not have been accepted.
+        joins: the joins that were certainly answered.
+        unknown_joins: whether there were other joins.
+        problems: what went wrong for well-behaved clients.
+        lives: the number of finished clients, by kind.
+        started: the number of started clients.
     """
 
     port: int
@@ -59,23 +59,23 @@ class Crowd:
 
     @property
     def chance(self) -> random.Random:
-        """Where accidents come from."""
+        """The source of randomness."""
         return self.mutate.chance
 
     async def connect(self, query: str = "vsn=2.0.0", receive_bytes: int | None = None) -> WebSocket:
-        """A counted connection."""
+        """Connect, and count the connection."""
         client = await WebSocket.connect(self.port, query, receive_bytes)
         self.connections += 1
         return client
 
     async def join(self, client: WebSocket, topic: str) -> None:
-        """A counted join."""
+        """Join, and count the join."""
         await client.join(topic)
         self.joins += 1
 
 
 async def live(crowd: Crowd, kind: str) -> None:
-    """One client's life, from its connection to its end."""
+    """Run one client from its connection to its end."""
     crowd.started += 1
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -87,7 +87,7 @@ async def live(crowd: Crowd, kind: str) -> None:
 
 
 async def presence(crowd: Crowd) -> None:
-    """Joins a topic where others are and one of its own, is tracked on both; leaves, or just goes."""
+    """Join a shared topic and a private one, be tracked on both, and leave or just disconnect."""
     name = f"u{crowd.started}"
     client = await crowd.connect(f"vsn=2.0.0&user_id={name}")
     mine = [crowd.chance.choice(SHARED), f"presence:own-{name}"]
@@ -108,7 +108,7 @@ async def presence(crowd: Crowd) -> None:
 
 
 async def _go(crowd: Crowd, client: WebSocket, topics: list[str]) -> None:
-    """Leave first, or not; hang up politely, or not."""
+    """Leave or not, then close the connection with or without a close frame."""
     way = crowd.chance.random()
     if way < 0.5:
         for ref in [client.send(topic, "phx_leave", {}) for topic in topics]:
@@ -120,7 +120,7 @@ async def _go(crowd: Crowd, client: WebSocket, topics: list[str]) -> None:
 
 
 async def fast(crowd: Crowd) -> None:
-    """Sends, is answered, and hears everything that it broadcasts, in the busy room."""
+    """Push in the busy room, get every reply, and receive every own broadcast."""
     name = f"fast-{crowd.started}"
     client = await crowd.connect()
     await crowd.join(client, BUSY)
@@ -141,7 +141,7 @@ async def fast(crowd: Crowd) -> None:
 
 
 async def slow(crowd: Crowd) -> None:
-    """Reads a message now and then, while others flood the room."""
+    """Read a message at intervals, while others flood the room."""
     client = await crowd.connect(receive_bytes=4_096)
     await crowd.join(client, BUSY)
     for _ in range(10):
@@ -152,7 +152,7 @@ async def slow(crowd: Crowd) -> None:
 
 
 async def never_reads(crowd: Crowd) -> None:
-    """Joins the busy room and reads nothing at all."""
+    """Join the busy room and never read."""
     client = await crowd.connect(receive_bytes=2_048)
     await crowd.join(client, BUSY)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -161,7 +161,7 @@ async def never_reads(crowd: Crowd) -> None:
 
 
 async def floods(crowd: Crowd) -> None:
-    """Broadcasts as fast as it can, and reads what comes back only at the end."""
+    """Broadcast as fast as possible, and read only at the end."""
     client = await crowd.connect()
     await crowd.join(client, BUSY)
     for number in range(FLOOD_MESSAGES):
@@ -175,7 +175,7 @@ async def floods(crowd: Crowd) -> None:
 
 
 async def garbage(crowd: Crowd) -> None:
-    """Sends what is nearly a message, and then what is nearly a frame."""
+    """Send malformed messages, and then malformed frames."""
     crowd.unknown_joins = True
     client = await crowd.connect()
     for _ in range(crowd.chance.randrange(1, 10)):
@@ -190,7 +190,7 @@ async def garbage(crowd: Crowd) -> None:
 
 
 async def hangs_up(crowd: Crowd) -> None:
-    """Is gone before the server can answer, or before it has said what it wants."""
+    """Disconnect before the server can answer, or before the request is complete."""
     crowd.unknown += 1
     reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
     request = upgrade(f"vsn=2.0.0&user_id=gone{crowd.started}")
@@ -202,7 +202,7 @@ async def hangs_up(crowd: Crowd) -> None:
 
 
 async def longpoll(crowd: Crowd) -> None:
-    """Begins a session, joins, polls until it is answered, and never comes back."""
+    """Begin a long-poll session, join, poll until the reply arrives, and never poll again."""
     began = await _request(crowd, "GET", "")
     token = began["token"]
     crowd.connections += 1
@@ -230,7 +230,7 @@ async def _request(crowd: Crowd, method: str, query: str, body: bytes = b"") -> 
 
 
 async def over_zeromq(crowd: Crowd) -> None:
-    """Opens, joins, is answered; says goodbye, or just goes."""
+    """Connect over ZeroMQ, join, get the reply, and close the connection or just disappear."""
     dealer = crowd.context.socket(zmq.DEALER)
     dealer.linger = 100
     dealer.connect(f"tcp://127.0.0.1:{crowd.zeromq}")
@@ -269,6 +269,6 @@ KINDS: dict[str, Callable[[Crowd], Awaitable[None]]] = {
 }
 """Every kind of client."""
 HOSTILE = frozenset({"slow", "never_reads", "floods", "garbage", "hangs_up"})
-"""Those that the server may send away."""
+"""The kinds of clients that the server may close."""
 WEIGHTS = {"presence": 60, "hangs_up": 12, "garbage": 10, "fast": 6, "zeromq": 4, "longpoll": 3}
-"""How often they come; the others once in a while."""
+"""The weights of the kinds of clients; other kinds are rare."""

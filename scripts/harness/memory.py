@@ -1,23 +1,23 @@
-"""Whether memory is flat: samples over a run, a straight line through them, and the bounds."""
+"""Decides whether memory stays flat over a run: samples, a fitted line, and the bounds."""
 
 from typing import NamedTuple
 
 WARM = 0.2
-"""Part of a run in which caches fill, pools of malloc grow and logs of bounded length become full."""
+"""The part of a run in which caches, malloc's pools and bounded logs fill up."""
 MAX_GROWTH = 0.10
 MAX_GROWTH_KILOBYTES = 4_000
 MAX_BYTES_PER_CYCLE = 64
 LONG_RUN = 100_000
-"""Cycles from which on memory is judged: before, it is caches and pools that fill."""
+"""The cycles from which on memory is judged; before that, caches and pools fill up."""
 
 
 class Sample(NamedTuple):
-    """One look at all nodes.
+    """One sample of all nodes.
 
     Attributes:
-        seconds: since the start.
-        cycles: clients that have come and gone.
-        kilobytes: resident memory, by node.
+        seconds: the time since the start.
+        cycles: the number of finished clients.
+        kilobytes: the resident memory by node.
     """
 
     seconds: float
@@ -26,13 +26,13 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """On one node.
+    """The judgement of one node's memory.
 
     Attributes:
         warm: kilobytes after the warm-up.
         end: kilobytes at the end.
-        bytes_per_cycle: slope of the line through the samples since the warm-up.
-        flat: whether that is within bounds; None if the run was too short to say.
+        bytes_per_cycle: the slope of the line through the samples since the warm-up.
+        flat: whether the memory is within bounds; None if the run was too short to tell.
     """
 
     warm: int
@@ -42,7 +42,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(samples: list[Sample], node: str) -> Verdict:
-    """On a node's memory: a tenth and 4 MB may be fragmentation, beside 64 bytes a cycle."""
+    """Judge a node's memory: a tenth plus 4 MB may be fragmentation, besides 64 bytes per cycle."""
     cycles = samples[-1].cycles
     since = [each for each in samples if each.cycles >= WARM * cycles]
     warm, end = since[0].kilobytes[node], since[-1].kilobytes[node]
@@ -54,7 +54,7 @@ def verdict(samples: list[Sample], node: str) -> Verdict:
 
 
 def _slope(points: list[tuple[int, int]]) -> float:
-    """Of the straight line with the least squares."""
+    """Return the slope of the least-squares line."""
     count = len(points)
     mean_x, mean_y = sum(x for x, _ in points) / count, sum(y for _, y in points) / count
     spread = sum((x - mean_x) ** 2 for x, _ in points)

@@ -1,4 +1,4 @@
-"""Makes broken bytes of good ones, and odd values of ordinary ones. The same seed makes the same."""
+"""Mutates valid bytes into malformed ones, and values into unusual ones; reproducible by its seed."""
 
 import random
 from typing import Any
@@ -8,21 +8,21 @@ PIECES = (
     b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b'"', b"\\ud800", b"\xed\xa0\x80", b"9" * 40,
     b"1e999", b"\r\n", b"$", b"{" * 20,
 )  # fmt: skip
-"""What parsers stumble over: ends, lengths without end, depths, numbers and text that are none."""
+"""Bytes that are hard to parse: cut-off values, huge lengths, deep nesting, invalid numbers and text."""
 
 ODD = (
     None, True, False, 0, -1, 2**63, 2**64 - 1, 1.5, "", "\x00", "$nodes", "phx_join", "phx_leave",
     "phx_close", "phx_error", "heartbeat", "phoenix", "room:by", "ü" * 300, "x" * 5_000, [], {}, [[[[]]]],
     {"": {}}, [None] * 20,
 )  # fmt: skip
-"""Values that are well-formed and not what a field wants."""
+"""Values that are well-formed but of the wrong type or range for most fields."""
 
 
 class Mutator:
-    """One seed's worth of accidents.
+    """Makes the mutations of one seed.
 
     Attributes:
-        chance: where they come from.
+        chance: the source of randomness.
     """
 
     def __init__(self, seed: int) -> None:
@@ -30,14 +30,14 @@ class Mutator:
         self._ways = (self._flip, self._cut, self._double, self._insert, self._end)
 
     def __call__(self, data: bytes) -> bytes:
-        """One to four changes."""
+        """Return the bytes with one to four changes."""
         broken = bytearray(data)
         for _ in range(self.chance.choice((1, 1, 1, 2, 4))):
             self.chance.choice(self._ways)(broken)
         return bytes(broken)
 
     def odd(self, value: Any) -> Any:
-        """The value with one part of it replaced, doubled, dropped or moved; still well-formed."""
+        """Return the value with one part replaced, duplicated, dropped or moved; still well-formed."""
         chance = self.chance
         if isinstance(value, list) and value and chance.random() < 0.9:
             return self._odd_list(list(value))
@@ -50,7 +50,7 @@ class Mutator:
         return chance.choice(ODD)
 
     def field(self, message: list[Any]) -> list[Any]:
-        """The message with one of its fields made odd: it has as many as before."""
+        """Return the message with one field replaced by an unusual value."""
         at = self.chance.randrange(len(message))
         return [*message[:at], self.odd(message[at]), *message[at + 1 :]]
 

@@ -1,4 +1,4 @@
-"""A mesh of one node of each kind, every port of it, and how its nodes are: memory, metrics, log."""
+"""A mesh of one node of each kind, with all its ports, and its nodes' memory, metrics and logs."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ OUR_FAULTS = (
     "Exception in callback",
     "exception was never retrieved",
 )
-"""What a node logs when its own code raised; no client may provoke that."""
+"""What a node logs for exceptions in its own code, which no client may cause."""
 
 _SAMPLE = re.compile(r"^mesh_(\w+?)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -25,18 +25,18 @@ class Nodes:
     """A proxy, a worker and a gateway over TCP; or, embedded, all in one process.
 
     Args:
-        directory: for the nodes' logs.
-        embedded: all in one.
-        settings: environment of all nodes, beside the addresses.
-        app: that they serve.
+        directory: the directory of the nodes' logs.
+        embedded: whether to run everything in one process.
+        settings: environment variables of all nodes, besides the addresses.
+        app: the application that they serve.
 
     Attributes:
-        port: of the gateway, for HTTP.
-        proxy: first port of the proxy.
-        link: port of the worker, for gateways.
-        zeromq: port of the gateway, for ZeroMQ clients.
-        admin: port for operators, by the node's name.
-        processes: by the node's name.
+        port: the gateway's HTTP port.
+        proxy: the first port of the proxy.
+        link: the worker's port for gateways.
+        zeromq: the gateway's port for ZeroMQ clients.
+        admin: the port for operators, by node.
+        processes: the processes, by node.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class Nodes:
         return Process([name, *arguments], self._directory / f"{name}.log", settings)
 
     def ready(self) -> bool:
-        """Whether every node is."""
+        """Return whether every node is ready."""
         return all(ready(f"http://127.0.0.1:{port}") for port in self.admin.values())
 
     def faults(self, name: str) -> int:
-        """How often a node has logged an error of its own."""
+        """Return how many exceptions in its own code a node has logged."""
         log = self.processes[name].printed()
         return sum(log.count(each) for each in OUR_FAULTS)
 
     def kilobytes(self, name: str) -> int:
-        """Resident memory of a node; 0 if it has ended."""
+        """Return the resident memory of a node; 0 if it has ended."""
         try:
             status = Path(f"/proc/{self.processes[name].pid}/status").read_text()
         except OSError:
@@ -87,7 +87,7 @@ class Nodes:
         return int(status.partition("VmRSS:")[2].partition("kB")[0] or 0)
 
     async def metrics(self, name: str) -> dict[str, float]:
-        """What a node exports, without the prefix `mesh_`; of a metric with labels the sum."""
+        """Return a node's metrics without the prefix `mesh_`; metrics with labels are summed."""
         found: dict[str, float] = {}
         for metric, value in _SAMPLE.findall(await asyncio.to_thread(self._metrics, name)):
             found[metric] = found.get(metric, 0) + float(value)
@@ -101,7 +101,7 @@ class Nodes:
 
 @contextlib.contextmanager
 def running(directory: Path, embedded: bool, settings: Mapping[str, str]) -> Iterator[Nodes]:
-    """Nodes that are ready; stopped at the end, the gateway first."""
+    """Run nodes until the end of the block, once they are ready; the gateway is stopped first."""
     directory.mkdir(exist_ok=True)
     nodes = Nodes(directory, embedded, settings)
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""matplotlib, for those who have it; nothing else needs it."""
+"""Imports matplotlib, which only plots need."""
 
 import importlib
 import importlib.util
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def check() -> None:
-    """End the program with a sentence if there is none: before hours of measuring."""
+    """Exit with an error if matplotlib is missing, before hours of measuring."""
     if importlib.util.find_spec("matplotlib") is None:
         sys.exit("--plot needs matplotlib, which is not installed: pip install matplotlib")
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot, which draws into files alone."""
+    """Return matplotlib.pyplot, set up to draw into files."""
     importlib.import_module("matplotlib").use("Agg")
     return importlib.import_module("matplotlib.pyplot")

@@ -1,4 +1,4 @@
-"""`mesh …` in processes of their own: scripts start, await and stop their nodes by these alone."""
+"""Runs `mesh …` in separate processes; all scripts start, await and stop their nodes with it."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180.0
 STOP_SECONDS = 180.0
 LAST_CHARACTERS = 10_000
-"""Of a log, shown when something does not start."""
+"""The length of the end of a log, shown when a process does not start."""
 KINDS = ("proxies", "workers", "gateways")
 
 Found = TypeVar("Found")
@@ -29,12 +29,12 @@ class Process:
     """A `mesh …` command of a checkout, stopped at the end of a `with` block.
 
     Args:
-        arguments: of the command.
-        log: file for all that it prints.
-        settings: environment variables beside ours; no settings file is read.
-        checkout: whose code is run, by its own virtual environment if it has one.
-        program: another one in Python, instead of `mesh`.
-        output: a descriptor that takes what it prints, instead of the log.
+        arguments: the arguments of the command.
+        log: the file for everything that it prints.
+        settings: environment variables in addition to ours; no settings file is read.
+        checkout: the checkout whose code runs, in its own virtual environment if it has one.
+        program: another Python program, instead of the `mesh` command.
+        output: a descriptor for everything that it prints, instead of the log.
     """
 
     def __init__(
@@ -43,15 +43,16 @@ class Process:
         log: Path,
         settings: Mapping[str, str],
         checkout: Path = ROOT,
-        program: Sequence[str] = ("-m", "nodes"),
+        program: Sequence[str] = (),
         output: int | None = None,
     ) -> None:
         self.log = log
         own = checkout / ".venv/bin/python"
         python = str(own) if own.exists() and checkout != ROOT else sys.executable
+        command = "mesh" if (checkout / "mesh" / "__main__.py").exists() else "nodes"  # of older checkouts
         with log.open("wb") as file:
             self._popen = subprocess.Popen(
-                [python, *program, *arguments],
+                [python, *(program or ("-m", command)), *arguments],
                 cwd=checkout,
                 env={**os.environ, "PYTHONPATH": str(checkout), "MESH_CONFIG": os.devnull, **settings},
                 stdout=file if output is None else output,
@@ -60,24 +61,24 @@ class Process:
         self.pid = self._popen.pid
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Return whether it still runs."""
         return self._popen.poll() is None
 
     def printed(self) -> str:
-        """All so far."""
+        """Return everything printed so far."""
         return self.log.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it one."""
+        """Send it a signal."""
         self._popen.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs, and wait."""
+        """Send SIGKILL if it still runs, and wait for its end."""
         self._popen.kill()
         self._popen.wait()
 
     def stop(self) -> None:
-        """SIGTERM, and wait. Raises TimeoutExpired if it had to be killed."""
+        """Send SIGTERM, and wait for its end. Raises TimeoutExpired if it had to be killed."""
         self._popen.terminate()
         try:
             self._popen.wait(STOP_SECONDS)
@@ -93,15 +94,15 @@ class Process:
 
 
 class Cluster(Process):
-    """`mesh cluster`, as its status file shows it.
+    """A running `mesh cluster`, whose nodes are found through its status file.
 
     Args:
-        app: it serves.
-        directory: for its log and its status file.
-        counts: of its nodes, by kind.
-        settings: as of a Process.
-        checkout: as of a Process.
-        output: as of a Process.
+        app: the application.
+        directory: the directory of its log and its status file.
+        counts: the number of nodes by kind.
+        settings: as for a Process.
+        checkout: as for a Process.
+        output: as for a Process.
     """
 
     def __init__(
@@ -119,24 +120,24 @@ class Cluster(Process):
         super().__init__(command, directory / "cluster.log", settings, checkout, output=output)
 
     def status(self) -> dict[str, Any]:
-        """What the file says now."""
+        """Return the current contents of the status file."""
         status: dict[str, Any] = json.loads(self._status_file.read_text())
         return status
 
     def pids(self) -> list[int | None]:
-        """Of every node; None for one that does not run now."""
+        """Return the pid of every node; None for a node that does not run at the moment."""
         status = self.status()
         return [node["pid"] for kind in KINDS for node in status[kind]]
 
     def ready(self) -> bool:
-        """Whether every node runs and every gateway is ready."""
+        """Return whether every node runs and every gateway is ready."""
         if not self._status_file.exists() or not all(self.pids()):
             return False
         return all(ready(gateway["url"]) for gateway in self.status()["gateways"])
 
 
 def ready(url: str) -> bool:
-    """Whether a node says that it is: the bus answers, a gateway has a worker for each route."""
+    """Return whether a node reports that it is ready."""
     anybody = ssl._create_unverified_context()
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=10, context=anybody) as answer:
@@ -146,7 +147,7 @@ def ready(url: str) -> bool:
 
 
 def wait_for(condition: Callable[[], Found], *processes: Process) -> Found:
-    """What `condition` returns once it is true; ends the program if it never is, or a process has ended."""
+    """Wait until `condition` returns a true value, and return it; exit on a time-out or a process's end."""
     deadline = time.monotonic() + START_SECONDS
     while not (found := condition()):
         for each in processes:
@@ -163,10 +164,9 @@ _given: set[int] = set()
 
 
 def free_port(in_a_row: int = 1) -> int:
-    """A port that is free, and the next ones.
+    """Return a free port whose successors are free as well; each port is returned only once.
 
-    Below those that the kernel gives to clients: one of these could be taken before the node listens.
-    Each is given once.
+    Ports are below the kernel's ephemeral range, whose ports could be taken before the node listens.
     """
     while True:
         port = random.randrange(10_000, 32_000)

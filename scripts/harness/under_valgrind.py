@@ -1,6 +1,6 @@
-"""Runs `mesh …` under valgrind, which counts machine instructions once it is told to; a program of its own.
+"""A program that runs `mesh …` under valgrind, which counts machine instructions when told to.
 
-The code is that of the directory it is started in.
+It runs the code of the current directory.
 """
 
 import os
@@ -9,4 +9,5 @@ import sys
 OPTIONS = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={os.devnull}"]
 
 if __name__ == "__main__":
-    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", "nodes", *sys.argv[1:]])
+    command = "mesh" if os.path.exists("mesh/__main__.py") else "nodes"  # of older checkouts
+    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", command, *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""A WebSocket client by hand: cheap enough for a hundred thousand of them, and able to misbehave."""
+"""A low-level WebSocket client: cheap enough to run a hundred thousand of them, and able to misbehave."""
 
 import asyncio
 import itertools
@@ -17,7 +17,7 @@ _decode = msgspec.json.decode
 
 
 def upgrade(query: str = "vsn=2.0.0") -> bytes:
-    """The request that becomes a WebSocket."""
+    """Return the upgrade request."""
     return (
         f"GET /socket/websocket?{query} HTTP/1.1\r\nHost: localhost\r\n"
         "Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -26,7 +26,7 @@ def upgrade(query: str = "vsn=2.0.0") -> bytes:
 
 
 def frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """A client's frame: final, and masked with zeros."""
+    """Return a client's frame, final and masked with zeros."""
     size = len(payload)
     if size < 126:
         head = bytes((0x80 | opcode, 0x80 | size))
@@ -38,7 +38,7 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 class HungUp(Exception):  # noqa: N818
-    """The server has closed the connection, or does not let this client in."""
+    """The server has closed the connection, or has refused this client."""
 
 
 class WebSocket:
@@ -51,7 +51,7 @@ class WebSocket:
 
     @classmethod
     async def connect(cls, port: int, query: str = "vsn=2.0.0", receive_bytes: int | None = None) -> Self:
-        """Connect and upgrade; `receive_bytes` bounds what the kernel takes in for this client.
+        """Connect and upgrade; `receive_bytes` limits the kernel's receive buffer of this client.
 
         Raises:
             HungUp: if the server refuses.
@@ -79,13 +79,13 @@ class WebSocket:
         return made
 
     def send(self, topic: str, event: str, payload: Any, join_ref: str | None = "1") -> str:
-        """Send a message; returns its ref."""
+        """Send a message; return its ref."""
         ref = str(next(self._refs))
         self.writer.write(frame(encode((join_ref, ref, topic, event, payload))))
         return ref
 
     async def receive(self) -> list[Any]:
-        """The next message in JSON. Raises HungUp when the server closes."""
+        """Return the next JSON message. Raises HungUp when the server closes the connection."""
         try:
             while True:
                 first, length = await self._reader.readexactly(2)
@@ -103,7 +103,7 @@ class WebSocket:
             raise HungUp(str(error)) from None
 
     async def reply(self, ref: str) -> Any:
-        """The reply to a message; what comes before it is forgotten."""
+        """Return the reply to a message; messages before it are discarded."""
         while True:
             _, answered, _, event, payload = await self.receive()
             if event == "phx_reply" and answered == ref:
@@ -116,14 +116,14 @@ class WebSocket:
             raise HungUp(f"{topic}: {answer}")
 
     def hang_up(self, reset: bool = False) -> None:
-        """Close the connection without a word, or as if the machine had gone."""
+        """Close the connection without a close frame, or abort it with a TCP reset."""
         if reset:
             sock = self.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def close(self) -> None:
-        """Say that this was all, and wait until the server hangs up."""
+        """Send a close frame, and wait until the server closes the connection."""
         self.writer.write(frame(b"\x03\xe8", CLOSE))
         try:
             while True:

@@ -1,10 +1,10 @@
-"""The application under scripts/hostile.py."""
+"""The application that scripts/hostile.py runs."""
 
 from mesh import Channel, Endpoint, RemoteChannel, SocketHandler, on
 
 
 class RoomChannel(Channel):
-    """Where bystanders are, and where hostile clients join."""
+    """The channel of bystanders and hostile clients."""
 
     @on("echo")
     def echo(self, payload):
@@ -13,12 +13,12 @@ class RoomChannel(Channel):
 
     @on("new_msg")
     def new_msg(self, payload):
-        """Tell everybody."""
+        """Broadcast the payload."""
         self.broadcast("new_msg", payload)
 
 
 class UserSocket(SocketHandler):
-    """Anybody."""
+    """Accepts every client."""
 
     channels = {"room:*": RoomChannel, "remote:*": RemoteChannel}
 

@@ -1,6 +1,6 @@
-"""A worker in plain pyzmq that serves `remote:*`, and says what no worker should say when it is told to.
+"""A worker in plain pyzmq that serves `remote:*`, and sends malformed commands on request.
 
-The topic of a join and the event of a push decide what it answers: see ANSWERS.
+The topic of a join and the event of a push determine its answer; see ANSWERS.
 """
 
 import threading
@@ -43,11 +43,11 @@ ANSWERS: dict[str, Callable[[int, list[Any]], list[Any]]] = {
     "not_json": _not_json,
     "empty": _empty,
 }
-"""What is answered to a push, by its event."""
+"""The answer to a push, by its event."""
 
 
 class ForeignWorker:
-    """A worker in a thread of its own, started and stopped by `with`.
+    """A worker in its own thread, started and stopped by `with`.
 
     Args:
         proxy: the proxy's address for publishers.

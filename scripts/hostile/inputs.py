@@ -1,7 +1,7 @@
 """The hostile inputs for a mesh of a proxy, a worker and a gateway.
 
-An input returns what its attacker observed, and what of that must not be. What the nodes and the bystander
-suffered is measured outside (watch.py).
+An input returns what its attacker observed, and what was wrong with that. The effects on the nodes and the
+bystander are measured in watch.py.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from hostile.foreign_worker import ForeignWorker
 
 CLAIMS = 64
 UNSEEDED = 0x6B8B4567
-"""What the C library's `rand` returns first without a seed: libzmq numbers its peers from there."""
+"""The first result of the C library's `rand` without a seed, from which libzmq numbers its peers."""
 ANSWER_SECONDS = 120.0
 HELLO_SECONDS = 8.0
 MAX_HELLOS = 8
 MAX_INNOCENT_CRASHES = 3
 FRAGMENTS, FEW_FRAGMENTS = 400_000, 70_000
-"""The fewer are still more than `gateway.max_fragments`."""
+"""The smaller number still exceeds `gateway.max_fragments`."""
 BODIES, BODY_BYTES = 100, 8_000_000
 JOINS = 9_000
 
@@ -35,15 +35,15 @@ class Seen:
     """What an input observed.
 
     Attributes:
-        said: for the report.
-        wrong: what must not be.
+        said: a description for the report.
+        wrong: the observations that must not occur.
     """
 
     said: str = ""
     wrong: list[str] = field(default_factory=list)
 
     def want(self, holds: bool, otherwise: str) -> None:
-        """Note what is wrong unless it holds."""
+        """Note what is wrong, unless the condition holds."""
         if not holds:
             self.wrong.append(otherwise)
 
@@ -52,7 +52,7 @@ Input = Callable[[Nodes, float], Awaitable[Seen]]
 
 
 async def routing_ids(nodes: Nodes, scale: float) -> Seen:
-    """Peers of a worker's link claim the routing ids that libzmq gives next; then anonymous peers come."""
+    """Claim the routing ids that libzmq assigns next on a worker's link; then connect anonymous peers."""
     return await asyncio.to_thread(_claim, nodes.link)
 
 
@@ -68,13 +68,13 @@ def _claim(port: int) -> Seen:
                 anonymous.recv(64)
             except OSError:
                 refused += 1
-        seen = Seen(f"{CLAIMS} ids claimed, {CLAIMS - refused} of {CLAIMS} anonymous peers got in")
+        seen = Seen(f"{CLAIMS} ids claimed, {CLAIMS - refused} of {CLAIMS} anonymous peers could connect")
         seen.want(not refused, f"{refused} peers could not connect")
         return seen
 
 
 async def unreadable_batch(nodes: Nodes, scale: float) -> Seen:
-    """A worker answers a join with a batch that nobody can read; another channel lives on that worker."""
+    """Answer a join with an unreadable batch of commands; another channel of that worker must survive."""
     seen = Seen()
     with foreign_worker(nodes) as worker:
         innocent = await _joined(nodes, "remote:innocent")
@@ -100,7 +100,7 @@ async def unreadable_batch(nodes: Nodes, scale: float) -> Seen:
 
 
 async def bad_command(nodes: Nodes, scale: float) -> Seen:
-    """A worker answers one push with a text where bytes belong; another channel lives on the same link."""
+    """Answer one push with text in place of bytes; another channel on the same link must survive."""
     seen = Seen()
     with foreign_worker(nodes):
         innocent = await _joined(nodes, "remote:innocent")
@@ -117,7 +117,7 @@ async def bad_command(nodes: Nodes, scale: float) -> Seen:
 
 
 async def payloads(nodes: Nodes, scale: float) -> Seen:
-    """A worker replies with what is not JSON, broadcasts it, and broadcasts an event of Phoenix's own."""
+    """Reply with invalid JSON, broadcast it, and broadcast an event that is reserved for the protocol."""
     seen = Seen()
     with foreign_worker(nodes) as worker:
         client = await _joined(nodes, "remote:struck")
@@ -135,7 +135,7 @@ async def payloads(nodes: Nodes, scale: float) -> Seen:
         except msgspec.DecodeError as error:
             seen.wrong.append(f"a broken frame reached the client: {error}")
         except TimeoutError:
-            seen.wrong.append("the broadcast behind the broken ones did not come")
+            seen.wrong.append("the broadcast after the broken ones did not arrive")
         seen.said = f"the client heard {', '.join(events) or 'nothing'}"
         seen.want(not {"cut", "phx_close"} & set(events), f"the client heard {', '.join(events)}")
         client.hang_up()
@@ -143,7 +143,7 @@ async def payloads(nodes: Nodes, scale: float) -> Seen:
 
 
 async def fragments(nodes: Nodes, scale: float) -> Seen:
-    """Two clients send a message in fragments of two bytes and of none, and never finish it."""
+    """Send an endless message in fragments of two bytes, and another in empty fragments."""
     count = max(int(FRAGMENTS * scale), FEW_FRAGMENTS)
     answers = await asyncio.gather(
         *(asyncio.to_thread(_fragments, nodes.port, part, count) for part in (b"ab", b""))
@@ -154,7 +154,7 @@ async def fragments(nodes: Nodes, scale: float) -> Seen:
 
 
 def _fragments(port: int, part: bytes, count: int) -> str:
-    """How the connection ended."""
+    """Send endless fragments; return how the connection ended."""
     fragment = bytes((0, 0x80 | len(part))) + bytes(4) + part
     with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as sock:
         sock.sendall(upgrade())
@@ -165,7 +165,7 @@ def _fragments(port: int, part: bytes, count: int) -> str:
                 sock.sendall(fragment * 100)
             sock.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it has been closed: what it was told can still be read
+            pass  # the connection is closed; the close frame can still be read
         try:
             answer = sock.recv(4_096)
         except OSError as error:
@@ -176,7 +176,7 @@ def _fragments(port: int, part: bytes, count: int) -> str:
 
 
 async def bodies(nodes: Nodes, scale: float) -> Seen:
-    """Clients post large bodies to a path that does not exist, all at once."""
+    """Post large bodies to a path that does not exist, all at once."""
     count = max(int(BODIES * scale), 4)
     answers = await asyncio.gather(*(_post(nodes.port) for _ in range(count)))
     statuses = {answer: answers.count(answer) for answer in sorted(set(answers))}
@@ -205,7 +205,7 @@ async def _post(port: int) -> str:
 
 
 async def joins(nodes: Nodes, scale: float) -> Seen:
-    """A client joins one topic thousands of times in one burst."""
+    """Join one topic thousands of times in one burst."""
     count = int(JOINS * scale)
     client = await WebSocket.connect(nodes.port)
     refs = [client.send("room:burst", "phx_join", {}, join_ref=str(n)) for n in range(1, count + 1)]
@@ -217,12 +217,12 @@ async def joins(nodes: Nodes, scale: float) -> Seen:
 
 
 def foreign_worker(nodes: Nodes) -> ForeignWorker:
-    """A worker for `remote:*`, for one input."""
+    """Return a worker for `remote:*`, for one input."""
     return ForeignWorker(f"tcp://127.0.0.1:{nodes.proxy}")
 
 
 async def _joined(nodes: Nodes, topic: str) -> WebSocket:
-    """A client on a topic, as soon as there is a worker for it."""
+    """Return a client that has joined a topic, as soon as there is a worker for it."""
     client = await WebSocket.connect(nodes.port)
     async with asyncio.timeout(ANSWER_SECONDS):
         while True:
@@ -232,7 +232,7 @@ async def _joined(nodes: Nodes, topic: str) -> WebSocket:
 
 
 async def _event(client: WebSocket, event: str) -> bool:
-    """Whether it comes."""
+    """Return whether the event arrives."""
     with contextlib.suppress(TimeoutError, HungUp):
         async with asyncio.timeout(ANSWER_SECONDS):
             while (await client.receive())[3] != event:
@@ -242,7 +242,7 @@ async def _event(client: WebSocket, event: str) -> bool:
 
 
 async def _answer(client: WebSocket, ref: str) -> str:
-    """Status and response to a message, or why there is none."""
+    """Return the status and the response to a message, or why there is none."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             answer = await client.reply(ref)

@@ -1,4 +1,4 @@
-"""Clusters whose output takes no line: a worker that is killed must be started again all the same."""
+"""Clusters whose output cannot be written: a killed worker must be restarted all the same."""
 
 import contextlib
 import fcntl
@@ -20,19 +20,19 @@ COUNTS = {"gateways": 1, "workers": 2, "proxies": 1}
 RESTART_SECONDS = 60.0
 PIPE_BYTES = 4_096
 CHATTER = 2_000
-"""Joins that each log a line, to fill an output that nobody reads."""
+"""The number of joins, each of which logs a line, to fill an output that nobody reads."""
 
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[int]:
-    """Every write fails: no space left on device."""
+    """Make an output whose writes fail with "no space left on device"."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         yield full.fileno()
 
 
 @contextlib.contextmanager
 def gone_reader() -> Iterator[int]:
-    """Every write fails: broken pipe."""
+    """Make an output whose writes fail with "broken pipe"."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -43,7 +43,7 @@ def gone_reader() -> Iterator[int]:
 
 @contextlib.contextmanager
 def silent_reader() -> Iterator[int]:
-    """Every write waits, once a few lines are in the pipe."""
+    """Make an output whose writes block once a few lines are in the pipe."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     try:
@@ -67,14 +67,14 @@ def killed_worker(name: str, directory: Path) -> Seen:
         began = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         if not _until(lambda: _restarted(cluster, pid), cluster, RESTART_SECONDS):
-            return Seen(wrong=[f"the worker was not started again within {RESTART_SECONDS:g} s"])
+            return Seen(wrong=[f"the worker was not restarted within {RESTART_SECONDS:g} s"])
         return Seen(
             f"a killed worker was back and the gateway ready after {time.monotonic() - began:.1f} s"
         )
 
 
 def _until(condition: Callable[[], bool], cluster: Cluster, seconds: float) -> bool:
-    """Whether it holds in time, and before the cluster ends."""
+    """Return whether a condition becomes true in time, before the cluster ends."""
     deadline = time.monotonic() + seconds
     while cluster.alive() and time.monotonic() < deadline:
         if condition():
@@ -88,7 +88,7 @@ def _restarted(cluster: Cluster, pid: int) -> bool:
 
 
 def _chatter(port: int) -> None:
-    """Joins and leaves, answered or not."""
+    """Join and leave many times, without waiting for replies."""
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
         sock.sendall(upgrade())
         for number in range(CHATTER // 2):

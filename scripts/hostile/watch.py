@@ -1,4 +1,4 @@
-"""What an input cost: CPU time and peak memory of every node, and how long bystanders had to wait."""
+"""Measures the cost of an input: every node's CPU time and peak memory, and the waits of the bystander."""
 
 import asyncio
 import contextlib
@@ -10,20 +10,20 @@ from pathlib import Path
 from harness.bystander import Bystander
 
 ASK_SECONDS = 0.05
-"""Between two questions of a bystander."""
+"""The time between two pushes of a bystander."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Cost:
-    """Of one input.
+    """The cost of one input.
 
     Attributes:
-        cpu_seconds: that each node used, by its name.
-        grown_kilobytes: peak resident memory of each node, above what it had before.
+        cpu_seconds: the CPU time that each node used.
+        grown_kilobytes: how far each node's peak resident memory exceeded its memory before.
         dead: the nodes that ended.
         worst_ms: the longest time that a bystander's push and broadcast took.
-        asked: the number of a bystander's questions.
+        asked: the number of the bystander's pushes.
     """
 
     cpu_seconds: dict[str, float] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Cost:
 
 @contextlib.asynccontextmanager
 async def watched(nodes: Mapping[str, int], bystander: Bystander) -> AsyncIterator[Cost]:
-    """Measure the nodes, by their pids, and let the bystander ask, until the block ends."""
+    """Measure the nodes, given by their pids, and let the bystander push, until the block ends."""
     cost = Cost()
     bystander.worst, bystander.asked = 0.0, 0
     before = {name: (cpu_seconds(pid), _reset_peak(pid)) for name, pid in nodes.items()}
@@ -56,7 +56,7 @@ async def watched(nodes: Mapping[str, int], bystander: Bystander) -> AsyncIterat
 
 
 async def _ask(bystander: Bystander, done: asyncio.Event) -> None:
-    """Once at least, and again and again until it is done."""
+    """Push at least once, and repeatedly until the input is done."""
     while True:
         await bystander.ask()
         if done.is_set():
@@ -65,7 +65,7 @@ async def _ask(bystander: Bystander, done: asyncio.Event) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process. Raises OSError if there is none."""
+    """Return the user and system time of a process. Raises OSError if it has ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     if fields[0] == "Z":
         raise OSError(f"process {pid} has ended")
@@ -73,7 +73,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _reset_peak(pid: int) -> int:
-    """Resident kilobytes of a process now; its peak counts from here."""
+    """Return the resident kilobytes of a process, and reset its peak."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return _kilobytes(pid, "VmRSS:")
 

@@ -1,4 +1,4 @@
-"""A ZeroMQ peer by hand (ZMTP 3.0, NULL), with any routing id.
+"""A low-level ZeroMQ peer (ZMTP 3.0, NULL mechanism), with any routing id.
 
 libzmq's own sockets refuse to claim one that starts with a zero byte.
 """
@@ -11,7 +11,7 @@ SECONDS = 5.0
 
 
 def peer(port: int, routing_id: bytes) -> socket.socket:
-    """A connected DEALER with this routing id. Raises OSError if nobody listens."""
+    """Connect a DEALER with this routing id. Raises OSError if nothing listens."""
     sock = socket.create_connection(("127.0.0.1", port), SECONDS)
     sock.sendall(GREETING + _ready(routing_id))
     return sock

@@ -3,21 +3,25 @@
 import subprocess
 from pathlib import Path
 
-from tests.support.processes import cluster, serve
+import pytest
+
+from tests.support.processes import cluster
 from tests.support.until import PATIENCE
+
+pytestmark = pytest.mark.usefixtures("browser")
 
 SCRIPT = Path(__file__).parent / "browser" / "chat.mjs"
 
 
-def test_phoenix_js_falls_back_to_long_poll_in_a_browser(tmp_path):
-    with serve(tmp_path, "tests.support.fallback_app:endpoint") as (_, url):
-        page = subprocess.run(
-            ["node", SCRIPT.with_name("fallback.mjs"), url],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-        assert page.returncode == 0, page.stdout + page.stderr
+def test_phoenix_js_falls_back_to_long_poll_in_a_browser(servers):
+    _, url = servers("tests.support.fallback_app:endpoint")
+    page = subprocess.run(
+        ["node", SCRIPT.with_name("fallback.mjs"), url],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert page.returncode == 0, page.stdout + page.stderr
 
 
 def test_two_pages_chat_through_two_gateways_also_after_a_worker_was_killed(tmp_path):

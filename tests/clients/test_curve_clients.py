@@ -8,7 +8,7 @@ import pytest
 from mesh.client import Client
 from mesh.zeromq.keys import KeyDirectory
 from tests.clients.test_node_client import programs  # noqa: F401  (a fixture)
-from tests.support.c_client import CLIENT, Program, compile_c
+from tests.support.c_client import CLIENT, Program
 from tests.support.processes import node
 from tests.support.until import PATIENCE
 
@@ -40,9 +40,9 @@ def gateway(tmp_path_factory):
         yield f"tcp://127.0.0.1:{port}", key.public.decode()
 
 
-def test_a_page_of_clients_in_one_encrypted_room(gateway, programs, tmp_path):  # noqa: F811
+def test_a_page_of_clients_in_one_encrypted_room(gateway, programs, c_build):  # noqa: F811
     address, key = gateway
-    chat = compile_c(tmp_path, "chat", CLIENT / "chat.c", CLIENT / "channelmesh.c")
+    chat = c_build.program("chat", CLIENT / "chat.c")
     (programs / "curve.mjs").write_text(SCRIPT)
 
     async def scenario():

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.support.processes import serve
+from tests.support.pool import CONFORMANCE
 from tests.support.until import LONG
 
 HERE = Path(__file__).parent / "js"
@@ -18,11 +18,9 @@ def test_the_client_alone():
     run("node", "--test", str(HERE))
 
 
-def test_the_client_against_a_server(tmp_path):
-    with serve(tmp_path, "examples.conformance:endpoint") as (_, url):
-        run("node", HERE / "live.mjs", url)
+def test_the_client_against_a_server(servers):
+    run("node", HERE / "live.mjs", servers(CONFORMANCE)[1])
 
 
-def test_auth_tokens_nested_parameters_and_msgpack(tmp_path):
-    with serve(tmp_path, "tests.support.mounts_app:endpoint") as (_, url):
-        run("node", HERE / "options.mjs", url)
+def test_auth_tokens_nested_parameters_and_msgpack(servers):
+    run("node", HERE / "options.mjs", servers("tests.support.mounts_app:endpoint")[1])

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.clients.test_phoenix_js import survive
-from tests.support.processes import cluster, node, serve
+from tests.support.pool import ANY_PORT, CONFORMANCE, zeromq
+from tests.support.processes import node
 from tests.support.proxy import free_address
-from tests.support.until import LONG, PATIENCE, until_sync
+from tests.support.until import LONG, PATIENCE
 
 HERE = Path(__file__).parent
 CLIENTS = HERE.parents[1] / "clients"
-CONFORMANCE = "examples.conformance:endpoint"
-ANY_PORT = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*"}
 ADDRESS = r"zeromq\s+((?:tcp|ipc)://\S+)"
 
 
@@ -51,12 +49,11 @@ def run(*command, **env):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
+@pytest.fixture
+def running(clusters):
     """Two gateways, and their ZeroMQ addresses."""
-    with cluster(tmp_path_factory.mktemp("cluster"), CONFORMANCE, env=ANY_PORT) as nodes:
-        until_sync(lambda: len(re.findall(ADDRESS, nodes.log())) == 2)
-        yield nodes, re.findall(ADDRESS, nodes.log())
+    nodes = clusters.conformance()
+    return nodes, [nodes.address(name, "zeromq") for name in ("gateway.1", "gateway.2")]
 
 
 @contextlib.contextmanager
@@ -107,32 +104,27 @@ def test_our_own_socket_channel_and_presence_and_the_process_ends_by_itself(prog
     run(programs / "node_client" / "live.mjs", running[1][0])
 
 
-def test_a_socket_that_has_nothing_to_say_stays_open(programs, tmp_path):
-    env = {**ANY_PORT, "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "8"}
-    with serve(tmp_path, CONFORMANCE, env=env) as (server, _):
-        run(programs / "node_client" / "idle.mjs", server.wait_for(ADDRESS)[1])
+def test_a_socket_that_has_nothing_to_say_stays_open(programs, servers):
+    server, _ = servers(CONFORMANCE, MESH_GATEWAY__IDLE_TIMEOUT_SECONDS="8")
+    run(programs / "node_client" / "idle.mjs", zeromq(server))
 
 
 def test_curve_before_a_real_gateway(programs, running):
     run(programs / "node_client" / "curve.mjs", running[1][0])
 
 
-def test_phoenix_js_over_zeromq_comes_back_when_a_worker_or_its_gateway_dies(programs, tmp_path):
-    address = f"ipc://{tmp_path}/clients"
-    with cluster(tmp_path, CONFORMANCE, gateways=1, env={"MESH_ZEROMQ__BIND": address}) as nodes:
-        script = programs / "phoenix_js" / "survive.mjs"
-        with program(tmp_path, script, "phoenix", nodes.urls[0], env={"ZEROMQ": address}) as client:
-            survive(nodes, client)
+def test_phoenix_js_over_zeromq_comes_back_when_a_worker_or_its_gateway_dies(programs, clusters, tmp_path):
+    nodes, address = clusters.one_gateway()
+    script = programs / "phoenix_js" / "survive.mjs"
+    with program(tmp_path, script, "phoenix", nodes.urls[0], env={"ZEROMQ": address}) as client:
+        survive(nodes, client)
 
 
 def test_our_own_socket_comes_back_when_a_worker_dies_and_when_its_gateway_dies_or_drains(
-    programs, tmp_path
+    programs, clusters, tmp_path
 ):
-    address = free_address()
-    with (
-        cluster(tmp_path, CONFORMANCE, gateways=1, env={"MESH_ZEROMQ__BIND": address}) as nodes,
-        program(tmp_path, programs / "node_client" / "survive.mjs", address) as client,
-    ):
+    nodes, address = clusters.one_gateway()
+    with program(tmp_path, programs / "node_client" / "survive.mjs", address) as client:
 
         def back(least):
             client.stdin.write(f"{least}\n")
@@ -152,6 +144,7 @@ def test_our_own_socket_comes_back_when_a_worker_dies_and_when_its_gateway_dies_
         assert back(24) == (24, "1012")
 
 
+@pytest.mark.usefixtures("browser")
 def test_the_examples_chat_with_a_page_and_speak_on_the_bus(programs, tmp_path):
     proxy = free_address()
     app, at = "examples.chat:endpoint", ["--proxy", proxy, "--log-level", "debug"]

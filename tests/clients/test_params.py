@@ -11,12 +11,12 @@ from uuid import UUID
 
 import pytest
 
-from gateway.http.params import decode_query
 from mesh.client import Client
 from mesh.client.texts import texts
 from mesh.client.websocket import url_of
 from mesh.errors import SettingsError
-from tests.support.processes import serve
+from mesh.gateway.http.params import decode_query
+from tests.support.pool import zeromq
 from tests.support.until import LONG
 from tests.support.websocket import run
 
@@ -137,12 +137,12 @@ def test_params_within_themselves_are_refused():
         texts(params)
 
 
-def test_a_parameter_that_is_none_does_not_reach_the_server_over_any_transport(tmp_path):
+def test_a_parameter_that_is_none_does_not_reach_the_server_over_any_transport(servers):
     params = {"a": None, "b": {"c": None, "d": True}, "e": [None, 1.0], "f": 2}
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{tmp_path}/clients"}
+    process, url = servers("tests.support.params_app:endpoint")
 
-    async def scenario(url):
-        for address in (url.replace("http", "ws") + "/socket", env["MESH_ZEROMQ__BIND"]):
+    async def scenario():
+        for address in (url.replace("http", "ws") + "/socket", zeromq(process)):
             async with Client(address, params=params) as client:
                 channel = await client.join("app:1")
                 got = await channel.push("params")
@@ -152,5 +152,4 @@ def test_a_parameter_that_is_none_does_not_reach_the_server_over_any_transport(t
                 "f": "2",
             }
 
-    with serve(tmp_path, "tests.support.params_app:endpoint", env=env) as (_, url):
-        run(scenario(url))
+    run(scenario())

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ORDER, cluster, serve
+from tests.support.pool import APPS, CONFORMANCE
+from tests.support.processes import ORDER
 from tests.support.until import LONG, PATIENCE
 
 SCRIPTS = Path(__file__).parent / "phoenix_js"
 RELEASES = ["phoenix", "phoenix-1-8-6", "phoenix-1-7"]
-
-CONFORMANCE = "examples.conformance:endpoint"
-APPS = "tests.support.apps:endpoint"
 
 
 def node(script, package, *urls, **env):
@@ -28,29 +26,24 @@ def node(script, package, *urls, **env):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("serve"), CONFORMANCE) as (_, url):
-        yield [url]
+@pytest.fixture
+def embedded(servers):
+    return [servers(CONFORMANCE)[1]]
 
 
-@pytest.fixture(scope="module")
-def clustered(tmp_path_factory):
-    env = {"MESH_LONGPOLL__WINDOW_SECONDS": "4"}
-    with cluster(tmp_path_factory.mktemp("cluster"), CONFORMANCE, env=env) as running:
-        yield running.urls
+@pytest.fixture
+def clustered(clusters):
+    return clusters.conformance().urls
 
 
-@pytest.fixture(scope="module")
-def embedded_apps(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("serve"), APPS, env=ORDER) as (_, url):
-        yield [url]
+@pytest.fixture
+def embedded_apps(servers):
+    return [servers(APPS, **ORDER)[1]]
 
 
-@pytest.fixture(scope="module")
-def clustered_apps(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("cluster"), APPS, env=ORDER) as running:
-        yield running.urls
+@pytest.fixture
+def clustered_apps(clusters):
+    return clusters.apps().urls
 
 
 @pytest.mark.parametrize("package", RELEASES)
@@ -64,9 +57,9 @@ def test_a_conversation_through_two_gateways(clustered, package):
 
 
 @pytest.mark.parametrize("package", RELEASES)
-def test_a_conversation_by_long_poll(clusters, package):
+def test_a_conversation_by_long_poll(clustered, package):
     """Its requests come to one gateway; tests/cluster/test_longpoll.py lets them come to both."""
-    node("conversation.mjs", package, *clusters(CONFORMANCE).urls, LONGPOLL="1")
+    node("conversation.mjs", package, *clustered, LONGPOLL="1")
 
 
 @pytest.mark.parametrize("longpoll", ["", "1"], ids=["websocket", "longpoll"])
@@ -76,14 +69,12 @@ def test_presence(clustered, package, longpoll):
 
 
 @pytest.mark.parametrize("package", ["phoenix", "phoenix-1-8-6"])
-def test_it_falls_back_to_long_poll_by_itself(tmp_path, package):
-    with serve(tmp_path, "tests.support.fallback_app:endpoint") as (_, url):
-        node("fallback.mjs", package, url)
+def test_it_falls_back_to_long_poll_by_itself(servers, package):
+    node("fallback.mjs", package, servers("tests.support.fallback_app:endpoint")[1])
 
 
-def test_auth_tokens_and_msgpack(tmp_path):
-    with serve(tmp_path, "tests.support.mounts_app:endpoint") as (_, url):
-        node("options.mjs", "phoenix", url)
+def test_auth_tokens_and_msgpack(servers):
+    node("options.mjs", "phoenix", servers("tests.support.mounts_app:endpoint")[1])
 
 
 @pytest.mark.parametrize("package", RELEASES)
@@ -98,7 +89,7 @@ def test_order_and_slow_joins_in_a_cluster(clustered_apps, package):
 
 @pytest.mark.parametrize("package", RELEASES)
 def test_phoenix_js_comes_back_when_a_worker_or_its_gateway_dies(clusters, package):
-    running = clusters(CONFORMANCE)
+    running = clusters.conformance()
     client = subprocess.Popen(
         ["node", SCRIPTS / "survive.mjs", package, running.urls[0]],
         stdin=subprocess.PIPE,

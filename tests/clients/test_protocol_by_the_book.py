@@ -2,25 +2,20 @@
 
 import contextlib
 import json
-import re
 import time
 
 import msgpack
 import pytest
 import zmq
 
-from tests.support.processes import cluster
-from tests.support.until import PATIENCE, until_sync
+from tests.support.until import PATIENCE
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    env = {"MESH_ZEROMQ__BIND": "tcp://127.0.0.1:*", "MESH_ADMIN__PORT": "0"}
-    with cluster(
-        tmp_path_factory.mktemp("book"), "examples.conformance:endpoint", gateways=1, proxies=2, env=env
-    ) as each:
-        each.wait_whole()
-        yield each
+@pytest.fixture
+def running(clusters):
+    found = clusters.two_proxies()
+    found.wait_until_ready()
+    return found
 
 
 class Bus:
@@ -98,9 +93,8 @@ class Client:
 def everybody(running):
     context = zmq.Context()
     try:
-        found = until_sync(lambda: re.search(r"zeromq +(tcp://\S+)", running.log()))
         proxies = [each["address"] for each in running.status["proxies"]]
-        yield Bus(context, proxies), Client(context, found[1])
+        yield Bus(context, proxies), Client(context, running.address("gateway.1", "zeromq"))
     finally:
         context.destroy(0)
 

@@ -9,38 +9,39 @@ from pathlib import Path
 import pytest
 
 from mesh.client.presence import sync_diff, sync_state
-from tests.support.processes import ROOT, serve
+from tests.support.pool import zeromq
+from tests.support.processes import ROOT
 from tests.support.until import PATIENCE, until_sync
 
 HERE = Path(__file__).parent
 
 
+@pytest.mark.usefixtures("browser")
 @pytest.mark.parametrize("transport", ["websocket", "zeromq"])
-def test_a_terminal_chats_with_a_browser(tmp_path, transport):
-    bind = f"ipc://{tmp_path}/clients"
-    with serve(tmp_path, "examples.chat:endpoint", env={"MESH_ZEROMQ__BIND": bind}) as (_, url):
-        address = bind if transport == "zeromq" else url.replace("http", "ws") + "/socket"
-        command = [sys.executable, ROOT / "examples/python_client/chat.py", address, "--user", "Ana"]
-        out = tmp_path / "terminal.log"
-        printed = out.open("w")
-        log = (tmp_path / "browser.log").open("w+")
-        terminal = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=printed, text=True, cwd=ROOT)
-        page = subprocess.Popen(["node", HERE / "browser/talk.mjs", url], stdout=log, stderr=log)
-        with log, printed, terminal, page:
-            try:
-                until_sync(lambda: "Bo: hello\n" in out.read_text() or page.poll() is not None)
-                assert "Bo: hello\n" in out.read_text(), Path(log.name).read_text()
-                assert "* here: Ana, Bo\n" in out.read_text()
-                terminal.stdin.write("hi from Python\n")
-                terminal.stdin.flush()
-                assert page.wait(PATIENCE) == 0, Path(log.name).read_text()
-                terminal.stdin.close()
-                assert terminal.wait(PATIENCE) == 0
-                assert "Ana: hi from Python\n" in out.read_text()
-            finally:
-                for process in (terminal, page):
-                    if process.poll() is None:
-                        process.kill()
+def test_a_terminal_chats_with_a_browser(servers, tmp_path, transport):
+    process, url = servers("examples.chat:endpoint")
+    address = zeromq(process) if transport == "zeromq" else url.replace("http", "ws") + "/socket"
+    command = [sys.executable, ROOT / "examples/python_client/chat.py", address, "--user", "Ana"]
+    out = tmp_path / "terminal.log"
+    printed = out.open("w")
+    log = (tmp_path / "browser.log").open("w+")
+    terminal = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=printed, text=True, cwd=ROOT)
+    page = subprocess.Popen(["node", HERE / "browser/talk.mjs", url], stdout=log, stderr=log)
+    with log, printed, terminal, page:
+        try:
+            until_sync(lambda: "Bo: hello\n" in out.read_text() or page.poll() is not None)
+            assert "Bo: hello\n" in out.read_text(), Path(log.name).read_text()
+            assert "* here: Ana, Bo\n" in out.read_text()
+            terminal.stdin.write("hi from Python\n")
+            terminal.stdin.flush()
+            assert page.wait(PATIENCE) == 0, Path(log.name).read_text()
+            terminal.stdin.close()
+            assert terminal.wait(PATIENCE) == 0
+            assert "Ana: hi from Python\n" in out.read_text()
+        finally:
+            for each in (terminal, page):
+                if each.poll() is None:
+                    each.kill()
 
 
 def stories(seed):

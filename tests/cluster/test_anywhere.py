@@ -21,11 +21,9 @@ APP = "tests.support.anywhere_app:endpoint"
 KEY = "a-key-of-20-letters-or-so"
 
 
-@pytest.fixture(scope="module")
-def anywhere(tmp_path_factory):
-    env = {"MESH_API__KEYS": KEY}
-    with cluster(tmp_path_factory.mktemp("cluster"), APP, env=env) as running:
-        yield running
+@pytest.fixture
+def anywhere(clusters):
+    return clusters(APP, MESH_API__KEYS=KEY)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
@@ -103,7 +101,7 @@ def test_an_idempotency_key_holds_at_every_gateway(anywhere):
 
 def test_while_the_bus_does_not_answer_it_says_so_and_a_repeat_publishes_once(tmp_path):
     env = {"MESH_API__KEYS": KEY, "MESH_API__TIMEOUT_SECONDS": "0.3"}
-    with cluster(tmp_path, APP, env=env) as running:
+    with cluster(tmp_path, APP, workers=1, env=env) as running:
 
         async def scenario():
             one, two = running.urls
@@ -125,17 +123,17 @@ def test_while_the_bus_does_not_answer_it_says_so_and_a_repeat_publishes_once(tm
         run(scenario())
 
 
-def test_a_worker_that_stops_cancels_its_background_tasks(tmp_path):
-    with cluster(tmp_path, APP, gateways=1, workers=1) as running:
+def test_a_worker_that_stops_cancels_its_background_tasks(anywhere):
+    logged = len(anywhere.log())
 
-        async def scenario():
-            watcher = await member(running.urls[0], "room:fragile")
-            pid = running.kill("workers", 0, number=signal.SIGTERM)
-            while True:
-                message = await watcher.next()
-                if message[3] == "cancelled":
-                    assert message[4] == {"pid": pid}
-                    return
+    async def scenario():
+        watcher = await member(anywhere.urls[0], "room:fragile")
+        pid = anywhere.kill("workers", 0, number=signal.SIGTERM)
+        while True:
+            message = await watcher.next()
+            if message[3] == "cancelled":
+                assert message[4] == {"pid": pid}
+                return
 
-        run(scenario())
-        assert not re.search("background task (failed|did not end)", running.log())
+    run(scenario())
+    assert not re.search("background task (failed|did not end)", anywhere.log()[logged:])

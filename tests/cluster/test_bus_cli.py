@@ -6,21 +6,19 @@ import sys
 
 import pytest
 
-from tests.support.processes import ROOT, cluster
+from tests.support.processes import ROOT
 from tests.support.proxy import free_address
 from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    env = {"MESH_BUS__ANNOUNCE_SECONDS": "0.2"}  # the commands listen for a second and a half
-    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint", env=env) as each:
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters.conformance()
 
 
 def mesh(*arguments, code=0):
-    command = [sys.executable, "-m", "nodes", *arguments]
+    command = [sys.executable, "-m", "mesh", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
@@ -38,7 +36,7 @@ def test_a_broadcast_is_sent_and_seen(running):
     proxy = running.status["proxy"]["address"]
     tails = [
         subprocess.Popen(
-            [sys.executable, "-m", "nodes", "tail", "room:*", "--proxy", proxy, "--count", "2", *options],
+            [sys.executable, "-m", "mesh", "tail", "room:*", "--proxy", proxy, "--count", "2", *options],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -6,27 +6,23 @@ import signal
 import pytest
 
 from mesh.client import Client, PushLost
-from tests.support.processes import cluster
+from tests.support.pool import CONFORMANCE
+from tests.support.processes import serve
 from tests.support.until import PATIENCE, until
 from tests.support.websocket import run
 
 QUICK = {"reconnect_seconds": (0.05,), "rejoin_seconds": (0.05,)}
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("cluster")
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients"}
-    with cluster(directory, "examples.conformance:endpoint", gateways=1, env=env) as each:
-        each.zeromq = env["MESH_ZEROMQ__BIND"]
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters.one_gateway()[0]
 
 
 @pytest.fixture(params=["websocket", "zeromq"])
-def address(running, request):
-    if request.param == "zeromq":
-        return running.zeromq
-    return running.urls[0].replace("http", "ws") + "/socket"
+def address(clusters, request):
+    running, zeromq = clusters.one_gateway()
+    return zeromq if request.param == "zeromq" else running.urls[0].replace("http", "ws") + "/socket"
 
 
 async def alive(room):
@@ -98,7 +94,7 @@ def test_a_client_may_start_before_its_server(tmp_path):
         await until(lambda: len(errors) >= 2)
         assert "cannot be reached" in errors[0]
         env = {"MESH_ZEROMQ__BIND": bind}
-        running = cluster(tmp_path, "examples.conformance:endpoint", gateways=1, workers=1, env=env)
+        running = serve(tmp_path, CONFORMANCE, env=env)
         await asyncio.to_thread(running.__enter__)
         try:
             await asyncio.wait_for(entering, PATIENCE)

@@ -8,30 +8,25 @@ import sys
 
 import pytest
 
-from tests.support.processes import ROOT, cluster, serve
+from tests.support.processes import ROOT
 from tests.support.proxy import free_address
 from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    env = {"MESH_BUS__ANNOUNCE_SECONDS": "0.2"}  # `mesh topics` listens for a second and a half
-    with cluster(tmp_path_factory.mktemp("cluster"), "examples.conformance:endpoint", env=env) as each:
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters.conformance()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """(the WebSocket's address, that of ZeroMQ clients)"""
-    directory = tmp_path_factory.mktemp("serve")
-    env = {"MESH_ZEROMQ__BIND": f"ipc://{directory}/clients"}
-    with serve(directory, "examples.conformance:endpoint", env=env) as (_, url):
-        yield url.replace("http", "ws") + "/socket", env["MESH_ZEROMQ__BIND"]
+@pytest.fixture
+def server(running):
+    """(the WebSocket's address, that of ZeroMQ clients) of one gateway."""
+    return running.urls[0].replace("http", "ws") + "/socket", running.address("gateway.1", "zeromq")
 
 
 def mesh(*arguments, code=0):
-    command = [sys.executable, "-m", "nodes", *arguments]
+    command = [sys.executable, "-m", "mesh", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
     )
@@ -44,7 +39,7 @@ def mesh(*arguments, code=0):
 def started(*arguments):
     """One command with pipes; it does not outlive a failure."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "nodes", *arguments],
+        [sys.executable, "-m", "mesh", *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -161,7 +156,7 @@ def test_topics_are_counted_on_every_gateway(running):
         assert "gateway-" in everything.stdout
         assert [json.loads(line)["topic"] for line in one.stdout.splitlines()] == ["bench:1"]
         assert json.loads(cut.stdout)["topic"] == "room:busy"
-        assert "has 4 such topics and told of 1" in cut.stderr
+        assert "has 4 matching topics and reported 1" in cut.stderr
         await clients[0].push("bench:1", "phx_leave")
         assert (await ask("bench:*", "--json")).stdout == ""
 

@@ -182,14 +182,14 @@ def test_a_program_without_keys_is_told_what_it_needs(curve):
         cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert (
-        "cannot connect: 'tcp://10.0.0.1:5550' is beyond this machine, which needs CURVE keys"
+        "cannot connect: 'tcp://10.0.0.1:5550' is beyond this machine and requires CURVE keys"
         in done.stderr
     )
 
 
 def test_keys_are_made_and_listed_from_a_terminal(tmp_path):
     def mesh(*arguments):
-        command = [sys.executable, "-m", "nodes", "keys", *arguments, "--keys", str(tmp_path / "keys")]
+        command = [sys.executable, "-m", "mesh", "keys", *arguments, "--keys", str(tmp_path / "keys")]
         return subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
         ).stdout

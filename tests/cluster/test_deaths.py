@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.support.pool import APPS
 from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
@@ -23,17 +24,17 @@ QUICK = {
 
 @pytest.fixture
 def running(clusters):
-    return clusters("examples.conformance:endpoint")
+    return clusters.conformance()
 
 
 @pytest.fixture
 def apps(clusters):
-    return clusters("tests.support.apps:endpoint")
+    return clusters.apps()
 
 
 @pytest.fixture
 def quick(clusters):
-    return clusters("tests.support.apps:endpoint", **QUICK)
+    return clusters(APPS, **QUICK)
 
 
 async def joined_everywhere(running):
@@ -85,7 +86,7 @@ def test_a_killed_workers_clients_get_phx_error_at_once_and_rejoin_on_the_other(
             took.append(await seconds())
             if took[-1] < 1.5:
                 return
-            await asyncio.to_thread(running.wait_whole)
+            await asyncio.to_thread(running.wait_until_ready)
         raise AssertionError(took)
 
     run(scenario())

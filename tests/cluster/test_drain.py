@@ -57,7 +57,7 @@ def test_a_drain_that_would_take_too_long_closes_the_rest_at_once(tmp_path):
 
 def test_channels_of_a_drained_gateway_end_for_that_reason_and_it_takes_no_new_clients(tmp_path):
     env = {"MESH_DRAIN__BATCH_SIZE": "1", "MESH_DRAIN__INTERVAL_SECONDS": "3"}
-    with cluster(tmp_path, "tests.support.apps:endpoint", env=env) as running:
+    with cluster(tmp_path, "tests.support.apps:endpoint", workers=1, env=env) as running:
 
         async def scenario():
             watcher = await PhoenixClient.connect(running.urls[1])

@@ -2,15 +2,14 @@
 
 import json
 import os
-import re
 import signal
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from mesh.nodes.metrics import FATES, GAUGES, HISTOGRAMS, TOTALS
 from mesh.telemetry import COUNTERS
-from nodes.metrics import FATES, GAUGES, HISTOGRAMS, TOTALS
 from tests.support.http import request
-from tests.support.processes import cluster, node, serve
+from tests.support.processes import node, serve
 from tests.support.until import PATIENCE, until_sync
 from tests.support.websocket import PhoenixClient, run
 
@@ -102,7 +101,7 @@ def test_a_gateway_is_ready_only_with_a_proxy_and_workers(tmp_path):
         url = gateway.url()
         assert request(f"{url}/healthz")[0] == 200
         wrong = ready(url)
-        assert "nothing has come back" in wrong["bus"]
+        assert "no probe has come back" in wrong["bus"]
         assert wrong["workers"] == "no worker for room:*, bench:*, presence:*"
         with node(tmp_path, "proxy", env=address):
             until_sync(lambda: "bus" not in ready(url))
@@ -115,28 +114,27 @@ def test_a_gateway_is_ready_only_with_a_proxy_and_workers(tmp_path):
         until_sync(lambda: "bus" in ready(url))
 
 
-def test_a_proxy_that_is_frozen_shows_although_everything_else_looks_well(tmp_path):
-    with cluster(tmp_path, APP, env=QUICK) as running:
+def test_a_proxy_that_is_frozen_shows_although_everything_else_looks_well(clusters):
+    running = clusters(APP, **QUICK)
+    for url in running.urls:
+        until_sync(lambda url=url: not ready(url))
+    pid = running.kill("proxy", 0, signal.SIGSTOP)
+    try:
         for url in running.urls:
-            until_sync(lambda url=url: not ready(url))
-        pid = running.kill("proxy", 0, signal.SIGSTOP)
-        try:
-            for url in running.urls:
-                until_sync(lambda url=url: "nothing has come back" in ready(url).get("bus", ""))
-                assert request(f"{url}/healthz")[0] == 200
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        for url in running.urls:
-            until_sync(lambda url=url: not ready(url))
+            until_sync(lambda url=url: "no probe has come back" in ready(url).get("bus", ""))
+            assert request(f"{url}/healthz")[0] == 200
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    for url in running.urls:
+        until_sync(lambda url=url: not ready(url))
 
 
-def test_every_node_of_a_cluster_has_its_own_port_for_operators(tmp_path):
-    with cluster(tmp_path, APP, env={"MESH_ADMIN__PORT": "0"}) as running:
-        found = until_sync(
-            lambda: (urls := re.findall(r"admin\s+(http://\S+)", running.log())) and len(urls) == 4 and urls
-        )
-        kinds = sorted(json.loads(request(f"{url}/healthz")[1])["kind"] for url in found)
-        assert kinds == ["gateway", "gateway", "worker", "worker"]
+def test_every_node_of_a_cluster_has_its_own_port_for_operators(clusters):
+    running = clusters(APP, **QUICK)
+    found = {name: running.admin(name) for name in ("gateway.1", "gateway.2", "worker.1", "worker.2")}
+    assert len(set(found.values())) == 4
+    kinds = [json.loads(request(f"{url}/healthz")[1])["kind"] for url in found.values()]
+    assert kinds == ["gateway", "gateway", "worker", "worker"]
 
 
 def test_a_draining_gateway_says_so_to_operators(tmp_path):
@@ -153,7 +151,7 @@ def test_a_draining_gateway_says_so_to_operators(tmp_path):
             clients = [await PhoenixClient.connect(url) for _ in range(2)]
             process.popen.send_signal(signal.SIGTERM)
             assert await clients[0].socket.recv_close() == 1012
-            assert ready(operators)["draining"] == "this node stops"
+            assert ready(operators)["draining"] == "this node is stopping"
             for client in clients:
                 client.close()
 

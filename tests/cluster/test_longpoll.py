@@ -11,12 +11,10 @@ from tests.support.http import broadcast
 from tests.support.longpoll import LongPoll, LongPollClient, http
 from tests.support.websocket import PhoenixClient, open_connection, run
 
-QUICK = {"MESH_LONGPOLL__WINDOW_SECONDS": "3", "MESH_LONGPOLL__RELAY_TIMEOUT_SECONDS": "2"}
-
 
 @pytest.fixture
 def running(clusters):
-    return clusters("examples.conformance:endpoint", **QUICK)
+    return clusters.conformance()
 
 
 def test_every_request_may_come_to_another_gateway(running):

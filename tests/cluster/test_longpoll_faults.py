@@ -9,23 +9,15 @@ import pytest
 
 import mesh
 from tests.support.longpoll import LongPoll
-from tests.support.processes import cluster
 from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
-APP = "examples.conformance:endpoint"
 TOPIC = "room:stream"
-ENV = {
-    "MESH_LONGPOLL__WINDOW_SECONDS": "20",  # a proxy of a busy machine may take as long to start
-    "MESH_LONGPOLL__RELAY_TIMEOUT_SECONDS": "20",
-    "MESH_ADMIN__PORT": "0",
-}
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("faults"), APP, proxies=2, env=ENV) as each:
-        yield each
+@pytest.fixture
+def running(clusters):
+    return clusters.two_proxies()
 
 
 class Stream:
@@ -162,8 +154,6 @@ def test_a_frozen_proxy_ends_no_session_and_costs_and_doubles_nothing(running, i
 
 
 def test_all_proxies_killed_at_once_end_no_session_and_cost_and_double_nothing(running):
-    running.wait_whole()
-
     async def scenario():
         async with Stream(running) as stream:
             await stream.more()
@@ -178,7 +168,6 @@ def test_all_proxies_killed_at_once_end_no_session_and_cost_and_double_nothing(r
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
 def test_a_session_whose_gateway_is_gone_is_gone_well_before_the_window_is_over(running, number):
     """Requests that were under way when it went, and those that come later."""
-    running.wait_whole()
 
     async def scenario():
         loop = asyncio.get_running_loop()

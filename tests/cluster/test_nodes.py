@@ -40,39 +40,46 @@ def mesh(directory):
         yield gateway.url(), port, int(link[1])
 
 
-def test_the_order_of_starting_does_not_matter(tmp_path):
-    with mesh(tmp_path) as (url, _, _):
-
-        async def scenario():
-            one, two = await PhoenixClient.connect(url), await PhoenixClient.connect(url)
-            for client in (one, two):
-                assert (await client.join("room:1"))[0] == "ok"
-            one.cast("room:1", "new_msg", {"n": 1})
-            assert (await two.next())[3:] == ["new_msg", {"n": 1}]
-
-        run(scenario())
+@pytest.fixture(scope="module")
+def proxy_last(tmp_path_factory):
+    """As `mesh`."""
+    with mesh(tmp_path_factory.mktemp("nodes")) as running:
+        yield running
 
 
-def test_garbage_on_the_zeromq_ports_disturbs_nobody(tmp_path):
-    with mesh(tmp_path) as (url, port, link):
+def test_the_order_of_starting_does_not_matter(proxy_last):
+    url, _, _ = proxy_last
 
-        async def scenario():
-            client = await PhoenixClient.connect(url)
-            await client.join("room:1")
-            for target in (port, port + 1, link):
-                for garbage in (
-                    b"GET / HTTP/1.1\r\n\r\n",
-                    os.urandom(2000),
-                    b"\xff" + b"\x00" * 63,
-                    b"\xff",
-                ):
-                    _, writer = await open_connection("127.0.0.1", target)
-                    writer.write(garbage)
-                    client.cast("room:1", "new_msg", {"n": target})
-                    assert (await client.next())[3:] == ["new_msg", {"n": target}]
-                    assert await client.push("room:1", "echo", {}) == ("ok", {})
+    async def scenario():
+        one, two = await PhoenixClient.connect(url), await PhoenixClient.connect(url)
+        for client in (one, two):
+            assert (await client.join("room:1"))[0] == "ok"
+        one.cast("room:1", "new_msg", {"n": 1})
+        assert (await two.next())[3:] == ["new_msg", {"n": 1}]
 
-        run(scenario())
+    run(scenario())
+
+
+def test_garbage_on_the_zeromq_ports_disturbs_nobody(proxy_last):
+    url, port, link = proxy_last
+
+    async def scenario():
+        client = await PhoenixClient.connect(url)
+        await client.join("room:2")
+        for target in (port, port + 1, link):
+            for garbage in (
+                b"GET / HTTP/1.1\r\n\r\n",
+                os.urandom(2000),
+                b"\xff" + b"\x00" * 63,
+                b"\xff",
+            ):
+                _, writer = await open_connection("127.0.0.1", target)
+                writer.write(garbage)
+                client.cast("room:2", "new_msg", {"n": target})
+                assert (await client.next())[3:] == ["new_msg", {"n": target}]
+                assert await client.push("room:2", "echo", {}) == ("ok", {})
+
+    run(scenario())
 
 
 def test_a_peer_that_claims_the_routing_id_to_come_does_not_end_the_worker(tmp_path):

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from tests.support.presence_scenarios import SCENARIOS, Member, on_both_workers
-from tests.support.processes import cluster
 from tests.support.until import until
 from tests.support.websocket import run
 
@@ -17,14 +16,8 @@ SILENCE = 4.0
 """Longer than a busy machine holds up a node that is well."""
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    with cluster(tmp_path_factory.mktemp("cluster"), APP) as running:
-        yield running
-
-
 @pytest.fixture
-def mortal(clusters):
+def running(clusters):
     env = {
         "MESH_LINK__HEARTBEAT_SECONDS": "0.2",
         "MESH_LINK__HEARTBEAT_TIMEOUT_SECONDS": str(SILENCE),
@@ -37,8 +30,8 @@ def mortal(clusters):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
-def test_cluster(people, scenario):
-    run(scenario(*people.urls))
+def test_cluster(running, scenario):
+    run(scenario(*running.urls))
 
 
 async def crowd(running, topic):
@@ -63,16 +56,16 @@ def named(members):
     return members
 
 
-def test_a_killed_workers_members_leave_at_once_and_are_back_after_their_rejoin(mortal):
+def test_a_killed_workers_members_leave_at_once_and_are_back_after_their_rejoin(running):
     async def scenario():
-        members = named(await crowd(mortal, "here:killed-worker"))
-        pid = mortal.status["workers"][0]["pid"]
+        members = named(await crowd(running, "here:killed-worker"))
+        pid = running.status["workers"][0]["pid"]
         gone = [member for member in members if member.pid == pid]
         stay = [member for member in members if member.pid != pid]
         assert gone
-        links = mortal.links()
+        links = running.links()
         killed = time.monotonic()
-        mortal.kill("workers", 0)
+        running.kill("workers", 0)
         for member in stay:
             await member.knows(numbers(stay))
         assert time.monotonic() - killed < SILENCE, "before any heartbeat could be missed"
@@ -81,35 +74,35 @@ def test_a_killed_workers_members_leave_at_once_and_are_back_after_their_rejoin(
             await member.rejoin(**{"as": member.key, "n": int(member.key[1:])})
         for member in members:
             await member.knows(numbers(members))
-        mortal.wait_restarted("workers", 0, pid)
-        mortal.wait_linked(links + 2)
-        newcomers = await on_both_workers(*mortal.urls, "here:killed-worker", **{"as": "new", "n": 99})
+        running.wait_restarted("workers", 0, pid)
+        running.wait_linked(links + 2)
+        newcomers = await on_both_workers(*running.urls, "here:killed-worker", **{"as": "new", "n": 99})
         for member in (*members, *newcomers):
             await member.agrees({**numbers(members), "new": [99] * len(newcomers)})
 
     run(scenario())
 
 
-def test_a_killed_gateways_members_leave(mortal):
+def test_a_killed_gateways_members_leave(running):
     async def scenario():
-        members = named(await crowd(mortal, "here:killed-gateway"))
+        members = named(await crowd(running, "here:killed-gateway"))
         stay = members[1::2]  # on the other gateway
-        mortal.kill("gateways", 0)
+        running.kill("gateways", 0)
         for member in stay:
             await member.knows(numbers(stay))
 
     run(scenario())
 
 
-def test_a_frozen_workers_members_leave_and_it_brings_no_ghosts_on_waking(mortal):
+def test_a_frozen_workers_members_leave_and_it_brings_no_ghosts_on_waking(running):
     async def scenario():
-        members = named(await crowd(mortal, "here:frozen-worker"))
-        pid = mortal.status["workers"][0]["pid"]
+        members = named(await crowd(running, "here:frozen-worker"))
+        pid = running.status["workers"][0]["pid"]
         gone = [member for member in members if member.pid == pid]
         stay = [member for member in members if member.pid != pid]
         old = {meta["phx_ref"] for member in gone for meta in member.view.metas[member.key]}
-        links, gone_before = mortal.links(), mortal.log().count("worker is gone")
-        mortal.kill("workers", 0, signal.SIGSTOP)
+        links, gone_before = running.links(), running.log().count("worker is gone")
+        running.kill("workers", 0, signal.SIGSTOP)
         try:
             for member in stay:
                 await member.knows(numbers(stay))
@@ -120,11 +113,11 @@ def test_a_frozen_workers_members_leave_and_it_brings_no_ghosts_on_waking(mortal
             for member in members:
                 await member.knows(numbers(members))
             # Both gateways: one that had no member there is in no hurry to notice.
-            await until(lambda: mortal.log().count("worker is gone") >= gone_before + 2)
+            await until(lambda: running.log().count("worker is gone") >= gone_before + 2)
         finally:
             os.kill(pid, signal.SIGCONT)
-        mortal.wait_linked(links + 2)
-        late = await on_both_workers(*mortal.urls, "here:frozen-worker", **{"as": "late", "n": 99})
+        running.wait_linked(links + 2)
+        late = await on_both_workers(*running.urls, "here:frozen-worker", **{"as": "late", "n": 99})
         for member in (*members, *late):
             await member.agrees({**numbers(members), "late": [99] * len(late)})
         joins = [each for member in stay for diff in member.view.diffs for each in diff["joins"].values()]
@@ -136,10 +129,10 @@ def test_a_frozen_workers_members_leave_and_it_brings_no_ghosts_on_waking(mortal
 
 
 @pytest.mark.parametrize("seconds", [0.5, 4.0], ids=["short", "long enough to be down"])
-def test_after_a_cut_of_the_bus_everybody_knows_the_truth(mortal, seconds):
+def test_after_a_cut_of_the_bus_everybody_knows_the_truth(running, seconds):
     async def scenario():
-        members = named(await crowd(mortal, f"here:cut-{seconds}"))
-        pid = mortal.kill("proxy", 0, signal.SIGSTOP)
+        members = named(await crowd(running, f"here:cut-{seconds}"))
+        pid = running.kill("proxy", 0, signal.SIGSTOP)
         try:
             leaver, stay = members[0], members[1:]
             await leaver.push("untrack")
@@ -153,12 +146,12 @@ def test_after_a_cut_of_the_bus_everybody_knows_the_truth(mortal, seconds):
     run(scenario())
 
 
-def test_presence_is_right_again_after_a_proxy_was_killed(mortal):
+def test_presence_is_right_again_after_a_proxy_was_killed(running):
     async def scenario():
-        members = named(await crowd(mortal, "here:killed-proxy"))
-        old = mortal.kill("proxy")
+        members = named(await crowd(running, "here:killed-proxy"))
+        old = running.kill("proxy")
         await members[0].push("untrack")
-        mortal.wait_restarted("proxy", 0, old)
+        running.wait_restarted("proxy", 0, old)
         for member in members:
             await member.agrees(numbers(members[1:]))
 

@@ -32,7 +32,7 @@ def reloading(directory):
     log = directory / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "nodes", "serve", "app:endpoint", "--port", "0", "--reload"],
+            [sys.executable, "-m", "mesh", "serve", "app:endpoint", "--port", "0", "--reload"],
             cwd=directory,
             env={**os.environ, "COLUMNS": "300"},
             stdout=output,

@@ -24,7 +24,7 @@ echo "$2" > "$REQUESTS/new" && mv "$REQUESTS/new" "$REQUESTS/unit"
 while [ -e "$REQUESTS/unit" ]; do sleep 0.02; done
 """
 MESH = f"""#!/bin/sh
-exec "{sys.executable}" -m nodes "$@"
+exec "{sys.executable}" -m mesh "$@"
 """
 
 
@@ -180,6 +180,6 @@ def test_a_mesh_that_is_not_whole_is_said_so(tmp_path):
             "--proxy", address,
         )  # fmt: skip
         assert waiting.popen.wait(400) == 1
-        assert "the cluster is not whole after 2 seconds" in waiting.log()
+        assert "the cluster is not ready after 2 seconds" in waiting.log()
     finally:
         proxy.stop()

@@ -10,26 +10,27 @@ import sys
 import pytest
 import zmq
 
-from mesh.bus.announcer import Announcer
-from mesh.bus.bus import Bus
-from mesh.placement import Announcement
+from mesh.bus.discovery.announcements import Announcer
+from mesh.bus.discovery.placement import Announcement
+from mesh.bus.frames import ANNOUNCEMENT
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.settings import load
-from tests.support.processes import ROOT, cluster
+from tests.support.processes import ROOT
+from tests.support.proxy import handlers, node_handlers
 from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
 
 
 @pytest.fixture
-def running(tmp_path):
+def running(clusters):
     env = {"MESH_GATEWAY__MAX_UNSENT_BYTES": "1000000", "MESH_BUS__ANNOUNCE_SECONDS": "0.2"}
-    with cluster(tmp_path, "tests.support.slow_app:endpoint", env=env) as each:
-        yield each
+    return clusters("tests.support.slow_app:endpoint", **env)
 
 
 async def trace(running, *arguments, code=0):
     """(standard output, standard error)."""
     proxy = running.status["proxy"]["address"]
-    command = [sys.executable, "-m", "nodes", "trace", *arguments, "--proxy", proxy]
+    command = [sys.executable, "-m", "mesh", "trace", *arguments, "--proxy", proxy]
     done = await asyncio.to_thread(
         subprocess.run,
         command,
@@ -119,13 +120,13 @@ def deaf_gateway(proxy, name):
     """Announces itself, and answers nothing."""
     context = zmq.Context()
     settings = load(flags={"bus": {"proxies": [proxy], "announce_seconds": 0.2}}).bus
-    bus = Bus(context, name, settings)
+    bus = ZeroMQBus(context, name, settings)
     announcement = Announcement(node=name, kind="gateway")
-    announcer = Announcer(
-        bus.publisher, bus.subscriber, announcement, settings.announce_seconds, settings.node_down_seconds
+    announcer = Announcer(bus, announcement, settings.announce_seconds, settings.node_down_seconds)
+    announcer.start(node_handlers())
+    bus.start(
+        handlers(messages={ANNOUNCEMENT: announcer.on_announcement}, paths_changed=announcer.paths_changed)
     )
-    bus.start()
-    bus.when_subscribed(announcer.start)
     try:
         yield
     finally:

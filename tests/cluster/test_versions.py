@@ -4,8 +4,8 @@ import msgspec
 import pytest
 import zmq
 
-from mesh import placement
 from mesh.addresses import publish_address
+from mesh.bus.discovery import placement
 from mesh.bus.frames import ANNOUNCEMENT, VERSION, Header, encode_header
 from mesh.link import commands
 from tests.support.processes import cluster

@@ -1,4 +1,4 @@
-"""What every serializer must do; tests/unit/mesh/serializers/test_registry.py runs it on each.
+"""What every serializer must do; tests/unit/mesh/protocol/serializers/test_registry.py runs it on each.
 
 A test gets `serializer`. CLIENTS speaks like phoenix.js: what it makes, the serializer must read.
 """
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mesh.errors import DecodeError, EncodeError
 from mesh.link import commands
-from mesh.messages import BINARY, JSON, MSGPACK, Message
+from mesh.protocol.messages import BINARY, JSON, MSGPACK, Message
 
 CLIENTS = {
     "v1_json": '{{"topic":{topic},"event":{event},"payload":{payload},"ref":{ref},"join_ref":{join_ref}}}',
@@ -86,7 +86,7 @@ class SerializerContract:
     @pytest.mark.parametrize("ref", [2**64, -(2**63) - 1, [[2**64]], {"a": 2**64}, DEEP])
     def test_a_ref_or_event_that_would_not_travel_is_a_decode_error(self, serializer, ref):
         for fields in ((ref, "1", "t", "e"), ("1", ref, "t", "e"), ("1", "1", "t", ref)):
-            with pytest.raises(DecodeError, match="beside the payload"):
+            with pytest.raises(DecodeError, match="besides the payload"):
                 serializer.decode(said(serializer, *fields, "{}"), False)
 
     @pytest.mark.parametrize("ref", [0, 2**64 - 1, -(2**63), 1.5, True, DEEP[0], {"a": [1]}])
@@ -162,6 +162,13 @@ class SerializerContract:
             else:
                 with pytest.raises(EncodeError):
                     encode()
+
+    def test_a_field_beside_bytes_is_limited_as_promised(self, serializer):
+        limit = serializer.max_binary_field_bytes
+        if limit is not None:
+            assert serializer.encode_push("1", "t" * limit, "e", BINARY, b"").binary
+            with pytest.raises(EncodeError):
+                serializer.encode_push("1", "t" * (limit + 1), "e", BINARY, b"")
 
     def test_a_codec_it_does_not_know_is_an_encode_error(self, serializer):
         for codec in (MSGPACK, 9):

@@ -12,6 +12,12 @@ def conformance(tmp_path_factory):
         yield running
 
 
+@pytest.fixture
+def base(conformance):
+    """The URL of the conformance application."""
+    return conformance[1]
+
+
 @pytest.fixture(scope="session")
 def apps(tmp_path_factory):
     """(process, url) of tests.support.apps."""

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from mesh.client import Client
-from nodes.wholeness import _ask
+from mesh.nodes.cluster.readiness import _ask
 from tests.support.longpoll import http
 from tests.support.processes import node, serve
 from tests.support.relay import certificate
@@ -24,7 +24,7 @@ from tests.support.websocket import (
     open_connection,
     run,
 )
-from tests.unit.gateway.test_proxy_protocol import version_2
+from tests.unit.gateway.http.test_proxy_protocol import version_2
 
 APP = "tests.support.mounts_app:endpoint"
 BEHIND_NGINX = {"MESH_GATEWAY__TRUSTED_PROXIES": "127.0.0.1,::1"}
@@ -264,7 +264,7 @@ def test_without_a_proxy_header_the_connection_is_closed(proxied):
                     pass
 
     run(scenario())
-    process.wait_for("it needs a PROXY header of a trusted proxy")
+    process.wait_for("it needs a PROXY header from a trusted proxy")
 
 
 def test_the_proxy_protocol_comes_before_tls_and_from_trusted_proxies_only(tmp_path, keys):

@@ -1,13 +1,14 @@
 """No user sees another's context variables: over every transport, and in no timer or task of the node."""
 
 import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 
 import pytest
 import structlog
 
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.embedded import EmbeddedNode
 from tests.support.contexts_app import USER, endpoint
 from tests.support.longpoll import LongPollClient
 from tests.support.until import until
@@ -31,7 +32,8 @@ TRANSPORTS = {
 }
 
 
-async def started(tmp_path):
+@asynccontextmanager
+async def running(tmp_path):
     settings = build(
         {
             "gateway": {"port": 0},
@@ -40,9 +42,8 @@ async def started(tmp_path):
             "security": {"secret_key": "x" * 64},
         }
     )
-    node = EmbeddedNode(endpoint, settings)
-    await node.start()
-    return node
+    async with AsyncExitStack() as stack:
+        yield await EmbeddedNode.start(stack, endpoint, settings)
 
 
 def address(node, transport):
@@ -68,8 +69,7 @@ async def use(client, user):
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_no_connection_and_no_channel_sees_what_another_has_set(tmp_path, transport):
     async def scenario():
-        node = await started(tmp_path)
-        try:
+        async with running(tmp_path) as node:
             base = address(node, transport)
             for user, query in (("ana", ""), ("bob", "&slow=1"), ("carol", "")):
                 client = await TRANSPORTS[transport].connect(base, f"user={user}{query}")
@@ -79,8 +79,6 @@ def test_no_connection_and_no_channel_sees_what_another_has_set(tmp_path, transp
                 }  # fmt: skip
                 if user == "bob":
                     client.close()  # and carol comes after him
-        finally:
-            await node.aclose()
 
     run(scenario())
 
@@ -93,14 +91,10 @@ def test_users_of_all_transports_at_once_do_not_mix(tmp_path):
         assert (await use(client, user))["before"] is None
 
     async def scenario():
-        node = await started(tmp_path)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in range(4):
-                    for transport in TRANSPORTS:
-                        group.create_task(one(node, transport, number))
-        finally:
-            await node.aclose()
+        async with running(tmp_path) as node, asyncio.TaskGroup() as group:
+            for number in range(4):
+                for transport in TRANSPORTS:
+                    group.create_task(one(node, transport, number))
 
     run(scenario())
 
@@ -118,13 +112,10 @@ def test_a_connect_that_raises_is_reported_with_its_own_variables(tmp_path, tran
             await TRANSPORTS[transport].connect(address(node, transport), query)
 
     async def scenario():
-        node = await started(tmp_path)
-        try:
+        async with running(tmp_path) as node:
             await TRANSPORTS[transport].connect(address(node, transport), "user=ana")
             await refused(node, "user=bob&crash=1")
             await refused(node, "user=carol&crash=1&slow=1")
-        finally:
-            await node.aclose()
 
     before = structlog.get_config()
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, note])
@@ -176,9 +167,8 @@ def test_no_timer_or_task_of_the_node_has_a_users_context(tmp_path):
         return call
 
     async def scenario():
-        node = await started(tmp_path)
-        watch(asyncio.get_running_loop())
-        try:
+        async with running(tmp_path) as node:
+            watch(asyncio.get_running_loop())
             clients = {}
             for transport, kind in TRANSPORTS.items():
                 user = transport.replace(" ", "-")
@@ -188,8 +178,6 @@ def test_no_timer_or_task_of_the_node_has_a_users_context(tmp_path):
             await clients["websocket"].event("phx_error")
             clients["websocket"].close()
             await until(lambda: node.worker.channels.counts()[0] == len(TRANSPORTS) - 1)
-        finally:
-            await node.aclose()
 
     run(scenario())
     assert leaked == []

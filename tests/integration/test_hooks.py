@@ -1,9 +1,11 @@
 """Every hook there is, in an embedded node that this process runs."""
 
+from contextlib import AsyncExitStack
+
 from examples.conformance import endpoint
 from mesh import telemetry
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.embedded import EmbeddedNode
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, Refused, run
 
@@ -15,9 +17,8 @@ def test_every_event_is_told_with_what_the_table_promises():
         told.setdefault(event, []).append((measurements, metadata))
 
     async def scenario():
-        node = EmbeddedNode(endpoint, build({"gateway": {"port": 0}}))
-        await node.start()
-        try:
+        async with AsyncExitStack() as stack:
+            node = await EmbeddedNode.start(stack, endpoint, build({"gateway": {"port": 0}}))
             url = node.gateway.addresses[0]
             client = await PhoenixClient.connect(url, "user_id=7")
             try:
@@ -35,8 +36,6 @@ def test_every_event_is_told_with_what_the_table_promises():
             client.close()
             await until(lambda: "socket_disconnected" in told)
             await PhoenixClient.connect(url)
-        finally:
-            await node.aclose()
 
     for event in telemetry.EVENTS:
         telemetry.attach(event, hear)

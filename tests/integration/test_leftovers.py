@@ -1,13 +1,17 @@
 """After clients have gone, no room of an embedded node holds anything of them: every container is counted."""
 
 import asyncio
+import gc
 from collections import Counter, deque
+from contextlib import AsyncExitStack
 
 from examples.conformance import BenchChannel
 from mesh import Channel, Endpoint, Mount, Presence, SocketHandler
 from mesh.client import Client
+from mesh.gateway.http.listener import Listener
+from mesh.gateway.http.server import GatewayServer
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.embedded import EmbeddedNode
 from tests.support.longpoll import LongPoll
 from tests.support.until import until
 
@@ -16,9 +20,9 @@ CONTAINERS = (dict, list, set, frozenset, tuple, deque)
 BOUNDED = {
     "_Origin.recent",  # numbers of messages that have come, for half a minute
     "_Origin.older",
-    "Sent._messages",  # what a proxy may have lost, for a second
-    "Sent._marks",
-    "Lane._probes",  # those under way
+    "ResendBuffer._messages",  # what a proxy may have lost, for a second
+    "ResendBuffer._marks",
+    "ProxyConnection._probes",  # those under way
     "State._log",  # what this replica did last, 10,000 numbers at most
     "Subscriber._young",  # subscriptions of the last 15 seconds that are in force
     "Subscriber._first",
@@ -31,11 +35,12 @@ BOUNDED = {
 """What may be longer or shorter at any time, and why that does not grow without end."""
 
 
-def sizes(root) -> Counter[str]:
+def sizes(node) -> Counter[str]:
     """How many elements all containers hold that our objects have, by class and attribute."""
+    servers = [each for each in gc.get_objects() if isinstance(each, (Listener, GatewayServer))]
     found: Counter[str] = Counter()
     seen: set[int] = set()
-    todo = [(root, "")]
+    todo = [(each, "") for each in (node, *servers)]
     while todo:
         value, name = todo.pop()
         if id(value) in seen or value is None:
@@ -111,7 +116,7 @@ async def come_and_go(node, base, first, last):
     await until(lambda: node.gauges()["open_connections"] == {"websocket": 0, "longpoll": 0, "zeromq": 0})
     await until(lambda: node.gauges()["open_channels"] == 0 and node.worker.channels.counts() == (0, 0))
     await until(lambda: not node.worker.presences.busy)
-    await until(lambda: not node.gateway._websockets.lingering)
+    await until(lambda: not any(getattr(each, "lingering", ()) for each in node.gateway.transports))
 
 
 def grown(node, before):
@@ -125,29 +130,26 @@ def grown(node, before):
 
 def test_nothing_of_a_client_is_left_in_any_container(tmp_path):
     async def scenario():
-        node = EmbeddedNode(
-            app(),
-            build(
-                {
-                    "gateway": {"port": 0},
-                    "longpoll": {"window_seconds": 0.2},
-                    "zeromq": {"bind": f"ipc://{tmp_path}/clients"},
-                    "log": {"level": "error"},
-                }
-            ),
+        settings = build(
+            {
+                "gateway": {"port": 0},
+                "longpoll": {"window_seconds": 0.2},
+                "zeromq": {"bind": f"ipc://{tmp_path}/clients"},
+                "log": {"level": "error"},
+            }
         )
-        await node.start()
-        try:
+        async with AsyncExitStack() as stack:
+            node = await EmbeddedNode.start(stack, app(), settings)
             (base,) = node.gateway.addresses
-            await until(lambda: node.gateway.workers.serves("/socket", "room:*"))
+            await until(lambda: node.gateway.checks()["workers"] is None)
             await come_and_go(node, base, 0, 5)
             before = sizes(node)
             assert before["Subscriber._counts"] > 3, "the walk finds containers"
+            assert "Listener._silent" in before, "the walk finds what only the stack of the node holds"
             await come_and_go(node, base, 5, 25)
-            await until(lambda: not grown(node, before))
-        except TimeoutError:
-            raise AssertionError(grown(node, before)) from None
-        finally:
-            await node.aclose()
+            try:
+                await until(lambda: not grown(node, before))
+            except TimeoutError:
+                raise AssertionError(grown(node, before)) from None
 
     asyncio.run(scenario())

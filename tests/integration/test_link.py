@@ -9,6 +9,7 @@ import zmq
 from mesh import settings
 from mesh.link import commands
 from mesh.link.dealer import Dealer
+from mesh.link.handlers import DealerHandlers
 from tests.support.until import until
 
 
@@ -26,11 +27,14 @@ def test_the_last_words_of_a_worker_are_heard_by_a_busy_gateway():
                 "worker",
                 router.getsockopt_string(zmq.LAST_ENDPOINT),
                 None,
-                on_up=lambda worker: None,
-                on_command=lambda worker, command: heard.append(command),
-                on_malformed=lambda worker, command: heard.append(command),
-                on_down=lambda worker, end, reason: down.append(end),
-                on_incompatible=down.append,
+                DealerHandlers(
+                    on_up=lambda worker: None,
+                    on_command=lambda worker, command: heard.append(command),
+                    on_malformed=lambda worker, command: heard.append(command),
+                    on_down=lambda worker, end, reason: down.append(end),
+                    on_incompatible=down.append,
+                    on_behind=lambda *_: None,
+                ),
             )
 
             def say(command):

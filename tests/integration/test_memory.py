@@ -1,13 +1,14 @@
 """Clients that have gone leave nothing behind that only a garbage collection could free."""
 
 import gc
+from contextlib import AsyncExitStack
 
 import pytest
 import structlog
 
+from mesh.nodes.application import load
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from nodes.application import load
-from nodes.embedded import EmbeddedNode
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, run
 
@@ -25,6 +26,13 @@ def no_pretty_tracebacks():
     structlog.configure(processors=[drop])
     yield
     structlog.configure(**before)
+
+
+def restore():
+    """Undo what the test does to the garbage collector."""
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
 
 
 async def visit(url, how):
@@ -45,26 +53,22 @@ async def visit(url, how):
 @pytest.mark.parametrize("how", ["close", "leave", "push", "presence", "crash"])
 def test_what_a_client_was_made_of_is_free_when_it_is_gone(how):
     async def scenario():
-        node = EmbeddedNode(load("examples.conformance:endpoint"), build({"gateway": {"port": 0}}))
-        await node.start()
-        gc.collect()
-        gc.disable()
-        try:
+        endpoint, settings = load("examples.conformance:endpoint"), build({"gateway": {"port": 0}})
+        async with AsyncExitStack() as stack:
+            node = await EmbeddedNode.start(stack, endpoint, settings)
+            gc.collect()
+            gc.disable()
+            stack.callback(restore)
             for _ in range(20):
                 await visit(node.gateway.addresses[0], how)
             await until(lambda: not node.gateway.hub.clients)
             await until(lambda: node.worker.channels.counts() == (0, 0))
-            await until(lambda: not node.gateway._websockets.lingering)
+            await until(lambda: not any(getattr(each, "lingering", ()) for each in node.gateway.transports))
             gc.set_debug(gc.DEBUG_SAVEALL)
             gc.collect()
             left = [
                 type(each).__qualname__ for each in gc.garbage if type(each).__module__.startswith(OURS)
             ]
             assert left == []
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-            await node.aclose()
 
     run(scenario())

@@ -8,16 +8,18 @@ import threading
 import pytest
 import zmq
 
-from mesh import settings, topics
-from mesh.bus.announcer import Announcer
-from mesh.bus.barrier import subscribed
-from mesh.bus.bus import Bus
-from mesh.bus.names import LAST_RETRY_SECONDS
+from mesh import settings
+from mesh.app import topics
+from mesh.bus.delivery import subscribed
+from mesh.bus.discovery.announcements import Announcer
+from mesh.bus.discovery.placement import Announcement
+from mesh.bus.frames import ANNOUNCEMENT
+from mesh.bus.zeromq.bus import ZeroMQBus
+from mesh.bus.zeromq.proxy_names import LAST_RETRY_SECONDS
 from mesh.errors import NodeError
-from mesh.placement import Announcement
-from mesh.zeromq.resolve import resolve
-from nodes.health import Prober
-from tests.support.proxy import proxy, two_ports_in_a_row
+from mesh.nodes.health import Prober
+from mesh.zeromq.name_resolution import resolve
+from tests.support.proxy import handlers, node_handlers, proxy, two_ports_in_a_row
 from tests.support.until import PATIENCE, until
 
 HOST = "proxies.mesh.test"
@@ -66,14 +68,19 @@ class Node:
         loaded = settings.load(flags={"bus": bus_settings}).bus
         self.came = []
         self.context = zmq.Context()
-        self.bus = Bus(self.context, name, loaded)
-        self.bus.subscriber.on_broadcast = lambda topic, header, data: self.came.append(int(data))
+        self.bus = ZeroMQBus(self.context, name, loaded)
         self.bus.subscribe(topics.prefix("room:*"))
         announcement = Announcement(node=name, kind="gateway")
-        self.announcer = Announcer(self.bus.publisher, self.bus.subscriber, announcement, 0.2, 5.0)
+        self.announcer = Announcer(self.bus, announcement, 0.2, 5.0)
         self.prober = Prober(self.bus, self.announcer, 1.0)
-        self.bus.start()
-        self.bus.when_subscribed(self.announcer.start)
+        self.announcer.start(node_handlers())
+        self.bus.start(
+            handlers(
+                broadcast=lambda topic, header, data: self.came.append(int(data)),
+                messages={ANNOUNCEMENT: self.announcer.on_announcement},
+                paths_changed=self.announcer.paths_changed,
+            )
+        )
         self.bus.when_subscribed(self.prober.start)
 
     def say(self, *numbers):
@@ -131,7 +138,7 @@ def test_a_lone_proxy_is_found_at_its_new_address_and_nothing_is_lost(dns):
                 one.say(5)
                 await until(lambda: two.came == [1, 2, 3, 4, 5])
                 only = [f"tcp://127.0.0.3:{port}"]
-                await until(lambda: [lane.address for lane in one.bus.publisher.lanes] == only)
+                await until(lambda: [each.address for each in one.bus.publisher.connections] == only)
 
     asyncio.run(scenario())
 
@@ -183,7 +190,7 @@ def test_an_address_that_vanished_is_used_while_its_connection_lives(dns):
                     await until(lambda: dns.asked > asked + 4)
                     assert all_use(both, 2, 3)
                 await until(lambda: all_use(both, 2))
-                await until(lambda: all(len(node.bus.publisher.lanes) == 1 for node in both))
+                await until(lambda: all(len(node.bus.publisher.connections) == 1 for node in both))
 
     asyncio.run(scenario())
 
@@ -240,7 +247,7 @@ def test_a_name_is_resolved_within_the_time_given_or_it_says_so(dns):
         dns.addresses = ["10.0.0.2", "10.0.0.1"]
         assert await resolve(f"tcp://{HOST}:5") == ["tcp://10.0.0.1:5", "tcp://10.0.0.2:5"]
         dns.hang.clear()
-        with pytest.raises(NodeError, match=f"{HOST}.*no answer in 0.1 s"):
+        with pytest.raises(NodeError, match=f"{HOST}.*no answer within 0.1 s"):
             await resolve(f"tcp://{HOST}:5", 0.1)
         dns.hang.set()
         dns.addresses = None

@@ -1,15 +1,16 @@
 """A reply of None is null, a reply without payload is {}: on every serializer, transport and client."""
 
 import json
+from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
 
 from mesh import Channel, Endpoint, Mount, Reply, SocketHandler, error, ok, on, refuse
 from mesh.client import Client, PushError
+from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
 from mesh.testing import ChannelCase
-from nodes.embedded import EmbeddedNode
 from tests.support.longpoll import LongPollClient
 from tests.support.websocket import PhoenixClient, RawWebSocket, run
 from tests.support.zeromq import ZeroMQClient
@@ -98,12 +99,9 @@ def with_node(tmp_path, scenario):
                 "security": {"secret_key": "x" * 64},
             }
         )
-        node = EmbeddedNode(endpoint, settings)
-        await node.start()
-        try:
+        async with AsyncExitStack() as stack:
+            node = await EmbeddedNode.start(stack, endpoint, settings)
             await scenario(node.gateway.addresses[0], node.gateway.zeromq_address)
-        finally:
-            await node.aclose()
 
     run(running())
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 import mesh
-from gateway.http.publish import PublishApi
-from mesh.bus.backlog import Backlog
+from mesh.bus.zeromq.backlog import Backlog
 from mesh.errors import UnreachableError
+from mesh.gateway.http.publish import PublishApi
 from mesh.settings import ApiSettings, Secret
 from tests.support.http import request as plain_request
 from tests.support.processes import ROOT, Process, serve

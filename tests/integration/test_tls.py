@@ -113,7 +113,7 @@ def test_who_does_not_speak_tls_disturbs_nobody(secure):
 )
 def test_a_certificate_that_cannot_be_used_is_said(env, said):
     done = subprocess.run(
-        [sys.executable, "-m", "nodes", "serve", "examples.conformance:endpoint", "--port", "0"],
+        [sys.executable, "-m", "mesh", "serve", "examples.conformance:endpoint", "--port", "0"],
         cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 2

@@ -8,26 +8,15 @@ import pytest
 from tests.support.http import broadcast, request
 from tests.support.websocket import (
     BINARY,
-    CLOSE,
-    HANDSHAKE,
-    PING,
-    PONG,
     TEXT,
     PhoenixClient,
     RawWebSocket,
     Refused,
     frame,
-    open_connection,
     run,
 )
 
-WS = "/socket/websocket?vsn=2.0.0"
 UNMATCHED = {"status": "error", "response": {"reason": "unmatched topic"}}
-
-
-@pytest.fixture
-def base(conformance):
-    return conformance[1]
 
 
 def test_a_conversation_as_captured_from_phoenix(base):
@@ -179,7 +168,7 @@ def test_binary_frames_as_captured(base):
     run(scenario())
 
 
-def test_v1_speaks_objects_in_text_and_in_binary_frames(base):
+def test_v1_messages_are_objects_in_text_or_binary_frames(base):
     async def scenario():
         socket = await RawWebSocket.connect(f"{base}/socket/websocket")
         socket.send_text('{"topic":"room:v1","event":"phx_join","payload":{},"ref":"1","extra":1}')
@@ -221,7 +210,7 @@ def test_v1_speaks_objects_in_text_and_in_binary_frames(base):
         ("vsn=2.0.0", {}, "PUT", 400, b""),
     ],
 )  # fmt: skip
-def test_refusals_are_http(base, query, headers, method, status, body):
+def test_refusals_are_http_responses(base, query, headers, method, status, body):
     async def scenario():
         if method != "GET":
             headers["Content-Length"] = "0"
@@ -238,103 +227,12 @@ def test_refusals_are_http(base, query, headers, method, status, body):
      {"Sec-WebSocket-Extensions": "permessage-deflate"}],
 )  # fmt: skip
 @pytest.mark.parametrize("vsn", ["2.0.0", "2.0.9", "2.0.0%2Bbuild"])
-def test_what_is_accepted(base, headers, vsn):
+def test_handshakes_that_are_accepted(base, headers, vsn):
     async def scenario():
         socket = await RawWebSocket.connect(f"{base}/socket/websocket?vsn={vsn}", headers)
         client = PhoenixClient(socket)
         await client.silent()
         client.close()
-
-    run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("send", "code"),
-    [
-        (lambda s: s.send_text("garbage"), 1011),
-        (lambda s: s.send_text("[1,2,3,4]"), 1011),
-        (lambda s: s.send_text('["1","1","t","e",{"a":1e999}]'), 1011),
-        (lambda s: s.send_text("[" * 100_000), 1011),
-        (
-            lambda s: s.send_text(
-                '["1","1","room:x","echo",' + '{"a":' * 50_000 + "1" + "}" * 50_000 + "]"
-            ),
-            1011,
-        ),
-        (lambda s: s.send_text('["1","1","room:x","echo",' + "[" * 600 + "]" * 600 + "]"), 1011),
-        (lambda s: s.send_text(f'["1",{10**30},"room:bystander","echo",{{}}]'), 1011),
-        (lambda s: s.send_text('["1",' + "[" * 900 + "]" * 900 + ',"room:bystander","echo",{}]'), 1011),
-        (lambda s: s.send_frame(BINARY, b"\x01\x00\x00"), 1011),
-        (lambda s: s.send_frame(BINARY, b"\x00\x09\x09\x09\x09abc"), 1011),
-        (lambda s: s.send_frame(BINARY, b""), 1011),
-        (lambda s: s.send_frame(TEXT, b'["\xff"]'), 1007),
-        (lambda s: s.send_frame(TEXT, b"x", rsv=4), 1002),
-        (lambda s: s.send_frame(5, b"x"), 1002),
-        (lambda s: s.send_frame(0, b"x"), 1002),
-        (lambda s: s.send_frame(TEXT, b"x", masked=False), 1002),
-        (lambda s: s.send_frame(PING, b"x" * 126), 1002),
-        (lambda s: s.send_frame(CLOSE, b"\x03"), 1002),
-        (lambda s: s.send_frame(TEXT, b"", length=1_000_001), 1009),
-        (lambda s: s.send_frame(TEXT, b"x" * 1_000_001), 1009),
-    ],
-)
-def test_the_offender_is_closed_with_the_right_code_and_nobody_else_notices(conformance, send, code):
-    process, base = conformance
-
-    async def scenario():
-        bystander = await PhoenixClient.connect(base)
-        await bystander.join("room:bystander")
-        offender = await PhoenixClient.connect(base)
-        await offender.join("room:bystander")
-        send(offender.socket)
-        assert await offender.socket.recv_close() == code
-        assert await offender.socket.eof()
-        assert await bystander.push("room:bystander", "echo", {"a": 1}) == ("ok", {"a": 1})
-        assert bystander.messages == []
-        bystander.close()
-
-    before = process.log().count("Traceback")
-    run(scenario())
-    assert process.log().count("Traceback") == before
-
-
-@pytest.mark.parametrize(("sent", "answered"), [(1000, 1000), (1001, 1001), (4000, 4000), (None, None)])
-def test_a_clients_close_is_answered_with_its_code(base, sent, answered):
-    async def scenario():
-        socket = await RawWebSocket.connect(base + WS)
-        socket.send_frame(CLOSE, sent.to_bytes(2, "big") + b"bye" if sent else b"")
-        assert await socket.recv_close() == answered
-        assert await socket.eof()
-
-    run(scenario())
-
-
-def test_a_ping_is_answered_between_fragments(base):
-    async def scenario():
-        socket = await RawWebSocket.connect(base + WS)
-        message = json.dumps([None, "1", "phoenix", "heartbeat", {}]).encode()
-        socket.send_frame(TEXT, message[:10], fin=False)
-        socket.send_frame(PING, b"are you there")
-        socket.send_frame(0, message[10:])
-        assert await socket.recv() == (PONG, b"are you there")
-        assert (await socket.recv())[0] == TEXT
-        socket.close()
-
-    run(scenario())
-
-
-def test_frames_sent_with_the_handshake_are_read(base):
-    async def scenario():
-        host, port = base.removeprefix("http://").split(":")
-        reader, writer = await open_connection(host, int(port))
-        lines = [f"GET {WS} HTTP/1.1", f"Host: {host}", *(f"{k}: {v}" for k, v in HANDSHAKE.items())]
-        heartbeat = frame(TEXT, b'[null,"1","phoenix","heartbeat",{}]')
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + heartbeat + heartbeat)
-        socket = RawWebSocket(reader, writer)
-        await reader.readuntil(b"\r\n\r\n")
-        assert (await socket.recv())[0] == TEXT
-        assert (await socket.recv())[0] == TEXT
-        socket.close()
 
     run(scenario())
 
@@ -355,7 +253,7 @@ def test_a_disconnect_broadcast_closes_the_users_sockets_and_no_others(base):
     run(scenario())
 
 
-def test_a_post_broadcasts_and_a_bad_one_says_why(base):
+def test_a_post_broadcasts_and_an_invalid_one_is_explained(base):
     async def scenario():
         client = await PhoenixClient.connect(base)
         await client.join("room:http")
@@ -375,7 +273,7 @@ def test_unknown_paths_are_404(base):
         assert request(base + path)[0] == 404
 
 
-def test_a_client_that_does_not_read_is_closed_and_others_get_everything(base):
+def test_a_client_that_does_not_read_is_closed_and_others_receive_every_message(base):
     async def scenario():
         slow = await PhoenixClient.connect(base)
         slow.socket.writer.transport.pause_reading()
@@ -397,7 +295,7 @@ def test_a_client_that_does_not_read_is_closed_and_others_get_everything(base):
     run(scenario())
 
 
-def test_the_slow_client_was_counted_in_the_log(conformance):
+def test_a_slow_client_is_logged(conformance):
     process, base = conformance
-    test_a_client_that_does_not_read_is_closed_and_others_get_everything(base)
+    test_a_client_that_does_not_read_is_closed_and_others_receive_every_message(base)
     process.wait_for("slow client closed")

@@ -17,6 +17,7 @@ class Bus:
 
     def when_subscribed(self, callback):
         callback()
+        return lambda: None
 
     def delivered(self, origin, sequence):
         return (origin, sequence) in self.came

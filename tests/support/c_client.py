@@ -1,6 +1,7 @@
 """The C client: compiled as a user would with every warning an error, and driven line by line."""
 
 import contextlib
+import fcntl
 import json
 import shlex
 import subprocess
@@ -25,6 +26,11 @@ OK, ERROR, OTHER, TIMEOUT, CLOSED = "1", "2", "3", "4", "5"
 """Kinds of replies."""
 LOST, REFUSED, ENDED = "1", "2", "3"
 """Kinds of a connection's end."""
+INVALID, STATE, EXISTS, FULL, TOO_BIG, NOT_JSON = -1, -3, -7, -9, -10, -11
+"""What calls of the library return."""
+PAGES = [CLIENT / "README.md", ROOT / "docs" / "guides" / "clients.md"]
+BLOCKS = [block.split("```")[0] for page in PAGES for block in page.read_text().split("```c\n")[1:]]
+"""The C code of the documentation."""
 
 
 def pkg_config(option):
@@ -45,9 +51,46 @@ def compile_c(directory, name, *sources, flags=SANITIZED):
         "-o",
         program,
     ]
-    done = subprocess.run([*command, *pkg_config("--libs")], capture_output=True, text=True, timeout=LONG)
+    libraries = [] if "-c" in flags else pkg_config("--libs")
+    done = subprocess.run([*command, *libraries], capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
     return program
+
+
+class Build:
+    """Programs with the sanitizers, each compiled once, also if several processes want it at once."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.directory.mkdir(exist_ok=True)
+
+    def library(self):
+        """channelmesh.c as an object file."""
+        return self._once("channelmesh.o", CLIENT / "channelmesh.c", flags=[*SANITIZED, "-c"])
+
+    def program(self, name, source):
+        """One that uses the library."""
+        return self._once(name, source, self.library())
+
+    def alone(self, source):
+        """One that includes channelmesh.c, to see what is static there."""
+        return self._once(source.stem, source)
+
+    def _once(self, name, *sources, flags=SANITIZED):
+        with (self.directory / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            if not (self.directory / name).exists():
+                compile_c(self.directory, f"{name}.part", *sources, flags=flags).rename(
+                    self.directory / name
+                )
+        return self.directory / name
+
+
+def output(*command, **options):
+    """What a program prints that must succeed."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, timeout=LONG, **options)
+    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    return done.stdout
 
 
 class Program:

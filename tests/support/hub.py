@@ -3,14 +3,13 @@
 import asyncio
 import json
 
-from gateway.client import Client
-from gateway.hub import Hub
-from gateway.transports.base import Encoding
 from mesh import Channel, SocketHandler
+from mesh.app.mount import Mount
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.messages import JSON
-from mesh.mount import Mount
-from mesh.serializers.v2_json import V2JSON
+from mesh.gateway.hub import Hub
+from mesh.gateway.transports.base import Encoding
+from mesh.protocol.messages import JSON
+from mesh.protocol.serializers.v2_json import V2JSON
 from mesh.settings import GatewaySettings
 from tests.support.bus import Bus
 
@@ -50,7 +49,7 @@ class Workers:
 
     def forget(self, channel): ...
 
-    def drains(self, worker): ...
+    def mark_draining(self, worker): ...
 
     def tell_all(self, command):
         self.sent.append(command)
@@ -64,7 +63,7 @@ class Workers:
 
 class Outbox(list):
     send = list.append
-    mark = None
+    watermark = None
     unsent_bytes = 0
 
 
@@ -94,16 +93,17 @@ class Gateway:
 
     def __init__(self, workers=None, **settings):
         self.bus, self.workers = Bus(), workers or Workers()
-        self.hub = Hub("g", self.bus, self.workers, GatewaySettings(**settings), 60.0)
+        self.told = []
+        self.hub = Hub(
+            "g", self.bus, lambda _: self.workers, GatewaySettings(**settings), 60.0, self.told.append
+        )
         self.mount = Mount(User).at("/socket")
         self.client = self.connect()
 
     def connect(self, socket_id=None):
-        client = Client("/socket", socket_id, b"\x80", ENCODING, Transport(), Outbox())
         if socket_id:
             self.bus.subscribe(socket_id.encode() + b"\0")
-        self.hub.connect(client, self.mount)
-        return client
+        return self.hub.connect(self.mount, socket_id, b"\x80", ENCODING, Transport(), Outbox())
 
     def say(self, *message):
         """From the client."""
@@ -112,13 +112,13 @@ class Gateway:
     def hear(self, command, worker=WORKER):
         """From a worker, over its link."""
         self.workers.counts[worker] += 1
-        self.hub._command(worker, command)
+        self.hub.on_command(worker, command)
 
     def broadcast(self, sequence, event, origin=WORKER, sender=None, topic="room:1"):
         """From the bus."""
         self.bus.came.add((origin, sequence))
         header = Header(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
-        self.hub.broadcast(topic, header, b"{}")
+        self.hub.on_broadcast(topic, header, b"{}")
 
     def events(self):
         """What the client has heard."""

@@ -2,7 +2,7 @@
 
 from tornado.web import RequestHandler
 
-from mesh import Channel, Endpoint, Mount, SessionCookie, SocketHandler, on, refuse, sessions
+from mesh import Channel, Endpoint, Mount, SessionCookie, SocketHandler, on, refuse, session_cookies
 from mesh.errors import TokenError
 
 SECRET = "the secret of the web application"
@@ -60,10 +60,11 @@ endpoint = Endpoint(
         "/token": Mount(TokenSocket, longpoll=True, auth_token=True),
         "/sub": Mount(AnySocket, subprotocols=["chat.v2", "chat.v1"]),
         "/starlette": Mount(
-            AnySocket, longpoll=True, session=SessionCookie("session", sessions.starlette(SECRET))
+            AnySocket, longpoll=True, session=SessionCookie("session", session_cookies.starlette(SECRET))
         ),
         "/flask": Mount(
-            AnySocket, session=SessionCookie("session", sessions.flask(SECRET), csrf_key="csrf_token")
+            AnySocket,
+            session=SessionCookie("session", session_cookies.flask(SECRET), csrf_key="csrf_token"),
         ),
         "/tenants/:tenant": Mount(AnySocket, longpoll=True),
         "/conn": Mount(AnySocket, longpoll=True, check_origin="conn"),

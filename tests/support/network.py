@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from mesh import topics
+from mesh.app import topics
 
 
 class Network:

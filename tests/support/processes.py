@@ -11,7 +11,7 @@ import sys
 from http.client import HTTPException
 from pathlib import Path
 
-from nodes.wholeness import until_whole
+from mesh.nodes.cluster.readiness import wait_until_ready
 from tests.support.http import request
 from tests.support.until import PATIENCE, until_sync
 
@@ -32,7 +32,7 @@ class Process:
         self.log_file = Path(directory) / f"{arguments[0]}-{len(list(Path(directory).iterdir()))}.log"
         with self.log_file.open("w") as log:
             self.popen = subprocess.Popen(
-                [*within, sys.executable, "-m", "nodes", *arguments],
+                [*within, sys.executable, "-m", "mesh", *arguments],
                 cwd=ROOT,
                 env={**os.environ, **PATIENT, **(env or {})},
                 stdout=log,
@@ -108,6 +108,7 @@ class Cluster:
             env={"MESH_LOG__LEVEL": "debug", **(env or {})},
         )  # fmt: skip
         self._links = gateways * workers
+        self._disturbed = False
 
     def wait_started(self):
         """Until every node runs and every gateway is linked to every worker."""
@@ -137,10 +138,16 @@ class Cluster:
         """How many have come up since the start."""
         return self.process.log().count("linked to worker")
 
-    def wait_whole(self):
+    def restore(self):
+        """If a signal was sent to a node, wait until all nodes work together again."""
+        if self._disturbed:
+            self.wait_until_ready()
+            self._disturbed = False
+
+    def wait_until_ready(self):
         """Until all nodes work together, after what was done to some; they need an `admin.port`."""
         proxies = [each["address"] for each in self.status["proxies"]]
-        asyncio.run(until_whole(proxies, self.urls, len(self.status["workers"]), PATIENCE))
+        asyncio.run(wait_until_ready(proxies, self.urls, len(self.status["workers"]), PATIENCE))
         until_sync(lambda: all(map(self._all_linked, ("workers", "gateways"))))
 
     def _all_linked(self, kind):
@@ -157,11 +164,16 @@ class Cluster:
 
     def admin(self, name):
         """Where the node of this name answers operators."""
-        urls = rf"^{re.escape(name)} +│ +admin +(http://\S+)"
-        return until_sync(lambda: re.findall(urls, self.log(), re.M))[-1]
+        return self.address(name, "admin")
+
+    def address(self, name, kind):
+        """What the node of this name printed last beside `kind`: "admin", "zeromq", "link" or "listening"."""
+        printed = rf"^{re.escape(name)} +│ +{kind} +(\S+)"
+        return until_sync(lambda: re.findall(printed, self.log(), re.M))[-1]
 
     def kill(self, kind, index=0, number=signal.SIGKILL):
         """Send a signal to one node; returns its pid."""
+        self._disturbed = True
         pid = self.status["proxies" if kind == "proxy" else kind][index]["pid"]
         os.kill(pid, number)
         return pid
@@ -199,6 +211,6 @@ def _is_node(pid):
     """Whether it is alive and one of ours: the kernel may have given the number to another."""
     try:
         os.kill(pid, 0)
-        return b"nodes" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"mesh" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (ProcessLookupError, FileNotFoundError):
         return False

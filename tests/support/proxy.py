@@ -9,9 +9,11 @@ import socket
 import zmq
 
 from mesh import settings
-from mesh.bus.bus import Bus
+from mesh.bus.contract import Handlers
+from mesh.bus.discovery.announcements import NodeHandlers
+from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import NodeError
-from nodes.proxy import ProxyNode
+from mesh.nodes.proxy import ProxyNode
 
 _chance = random.SystemRandom()  # hypothesis seeds the other one, the same in each process
 
@@ -41,36 +43,45 @@ def free_address():
 @contextlib.asynccontextmanager
 async def proxy(address):
     """A proxy that is there until the block ends."""
-    node = await _started(address)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        await _start(stack, address)
         yield address
-    finally:
-        await node.aclose()
-        node.join()
 
 
-async def _started(address, tries=1000):
+async def _start(stack, address, tries=1000):
     """libzmq gives a closed socket's port back a little later."""
+    given = settings.load(flags={"bus": {"proxies": [address]}})
     while True:
-        node = ProxyNode(settings.load(flags={"bus": {"proxies": [address]}}))
         try:
-            await node.start()
+            async with contextlib.AsyncExitStack() as trial:
+                await ProxyNode.start(trial, given)
+                stack.push_async_exit(trial.pop_all())
+                return
         except NodeError:
-            await node.aclose()
             tries -= 1
             if not tries:
                 raise
             await asyncio.sleep(0.01)
-        else:
-            return node
+
+
+def handlers(**given):
+    """Handlers of a bus: these, and no others."""
+    none = {"broadcast": None, "messages": {}, "published": None, "unread": None, "paths_changed": None}
+    return Handlers(**none | given)
+
+
+def node_handlers(**given):
+    """Handlers of an announcer: these, and no others."""
+    none = {"up": None, "down": None, "lost": None, "accused": lambda: None, "gone": None}
+    return NodeHandlers(**none | given)
 
 
 @contextlib.contextmanager
-def bus(address, name):
-    """A node's part of the bus."""
+def bus(address, name, **given):
+    """A node's bus over ZeroMQ, started with these handlers."""
     context = zmq.Context()
-    made = Bus(context, name, settings.load(flags={"bus": {"proxies": [address]}}).bus)
-    made.start()
+    made = ZeroMQBus(context, name, settings.load(flags={"bus": {"proxies": [address]}}).bus)
+    made.start(handlers(**given))
     try:
         yield made
     finally:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.transports.longpoll_sessions import ENCODINGS
 from mesh.errors import EncodeError, SettingsError
+from mesh.gateway.transports.longpoll.encoding import ENCODINGS
 from tests.support import parsers
 from tests.support.parsers import BY_PARSER, PACK, PARSERS, read
 

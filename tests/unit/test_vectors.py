@@ -6,12 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh import placement, topics
+from mesh.app import topics
 from mesh.bus import frames
+from mesh.bus.discovery import placement
 from mesh.errors import DecodeError, WireError
 from mesh.link import commands
-from mesh.messages import BINARY, JSON
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol.messages import BINARY, JSON
+from mesh.protocol.serializers.registry import BY_NAME
 
 DIRECTORY = Path(__file__).parents[1] / "vectors"
 

@@ -1,5 +1,5 @@
-// A trusted program on the bus: node bus.mjs PROXY PREFIX [TOPIC EVENT JSON]. It prints what is broadcast to topics that
-// begin with PREFIX, and broadcasts JSON to TOPIC, once, if these are given. Ctrl-C ends it. The wire: docs/protocol.md §2.
+// A trusted program on the bus: node bus.mjs PROXY PREFIX [TOPIC EVENT JSON]. It prints the broadcasts to topics that begin
+// with PREFIX, and sends one broadcast if TOPIC is given. Ctrl-C ends it. The wire format is in docs/protocol.md §2.
 import { decode, encode } from "@msgpack/msgpack"
 import { Subscriber, XPublisher } from "zeromq"
 
@@ -19,7 +19,7 @@ const subscribers = proxy.startsWith("tcp:") ? proxy.replace(/\d+$/, (port) => N
 const sub = new Subscriber({ linger: 0 })
 sub.subscribe(prefix)
 sub.connect(subscribers)
-const pub = new XPublisher({ linger: 500 }) // by its subscription a proxy tells that it is there
+const pub = new XPublisher({ linger: 500 }) // the proxy's subscription shows that it is connected
 pub.connect(proxy)
 process.once("SIGINT", () => {
   sub.close()

@@ -1,4 +1,4 @@
-// Chats in a room of examples/chat: node chat.mjs ADDRESS NAME [ROOM]. Lines of stdin are sent, its end leaves.
+// Chats in a room of examples/chat: node chat.mjs ADDRESS NAME [ROOM]. It sends the lines of stdin, and leaves at its end.
 import { createInterface } from "node:readline"
 import { connect, Presence } from "channelmesh-node"
 
@@ -17,7 +17,7 @@ try {
   process.exit(1)
 }
 socket.onClose(() => {
-  if (socket.state !== "closed") console.log("* the connection is lost; it comes back by itself")
+  if (socket.state !== "closed") console.log("* the connection was lost; reconnecting")
 })
 
 const channel = socket.channel(`room:${room}`)

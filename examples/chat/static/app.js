@@ -1,4 +1,4 @@
-// The chat page: rooms as channels, people by Presence. All text of users goes in as textContent.
+// The chat page: each room is a channel, and Presence lists its people. Users' text is inserted as textContent only.
 import { Socket } from "/js/channelmesh.js"
 import { Presence } from "/js/presence.js"
 
@@ -15,14 +15,14 @@ let socket
 let me = ""
 let current
 
-// Coming in
+// Entering the chat
 
 const query = new URLSearchParams(location.search)
 const remembered = () => {
   try {
     return localStorage.getItem("channelmesh:name") ?? ""
   } catch {
-    return "" // a page without storage still chats
+    return "" // the chat works without storage
   }
 }
 
@@ -64,7 +64,7 @@ function showStatus() {
 const roomOfAddress = () => new URLSearchParams(location.hash.slice(1)).get("room")
 addEventListener("hashchange", () => me && roomOfAddress() && show(roomOfAddress()))
 
-/** The room of that name, joined. */
+/** Return the room with this name; join it if necessary. */
 function room(name) {
   if (!rooms.has(name)) rooms.set(name, join(name))
   return rooms.get(name)
@@ -78,7 +78,7 @@ function join(name) {
   presence.onLeave((_user, _now, { metas }) => metas.forEach((meta) => stopTyping(joined, meta.tab)))
   channel.on("new_msg", (message) => received(joined, message))
   channel.on("typing", (person) => typing(joined, person))
-  channel.join().catch((error) => problem(error.response?.reason ?? "the room cannot be joined now"))
+  channel.join().catch((error) => problem(error.response?.reason ?? "The room cannot be joined at the moment."))
   return joined
 }
 
@@ -202,7 +202,7 @@ byId("message").addEventListener("input", () => {
   current.channel.cast("typing")
 })
 
-// Small things
+// The menu, and helpers
 
 byId("menu").addEventListener("click", () => {
   const open = byId("chat").classList.toggle("menu")
@@ -234,7 +234,7 @@ function avatar(name) {
   return made
 }
 
-// Everything is defined: come in at once if the address says who.
+// Enter at once if the URL contains a name.
 const asked = query.get("name")?.trim().slice(0, byId("name").maxLength)
 if (asked) enter(asked)
 else byId("name").focus()

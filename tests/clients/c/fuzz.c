@@ -1,4 +1,4 @@
-/* Hostile input for everything that reads: for test_c_client.py, under the sanitizers.
+/* Hostile input for everything that reads: for test_c_library.py, under the sanitizers.
  *
  *     fuzz SEED COUNT   mutate messages that are right, COUNT times, and read them
  *     fuzz judge        read documents from stdin, each behind its size in four bytes, the lowest first; print for

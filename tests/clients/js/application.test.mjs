@@ -101,7 +101,7 @@ test("a ping tells how long it took, and fails with its connection", async () =>
   const lost = socket.ping()
   wire.end(1006)
   await assert.rejects(lost, /connection ended/)
-  await assert.rejects(socket.ping(), /no connection/)
+  await assert.rejects(socket.ping(), /not connected/)
   socket.connect()
 })
 

@@ -367,9 +367,9 @@ test("CURVE: the right server key opens, with a fresh pair or one's own; a wrong
 test("options are checked, and a key is not shown", () => {
   const { publicKey, secretKey } = curveKeyPair()
   for (const [options, said] of [
-    [{ serverkey: publicKey }, /no option 'serverkey'; there are address, serverKey/],
+    [{ serverkey: publicKey }, /no option 'serverkey'; want one of address, serverKey/],
     [{ serverKey: publicKey.slice(1) }, /serverKey must be a CURVE key, 40 characters of Z85/],
-    [{ serverKey: publicKey, secretKey }, /publicKey and secretKey go together/],
+    [{ serverKey: publicKey, secretKey }, /publicKey and secretKey must be given together/],
     [{ publicKey, secretKey }, /serverKey/],
     [{ openTimeoutMs: 0 }, /openTimeoutMs must be a whole number from 1 to 2147483647, not 0/],
     [{ maxBufferedBytes: "1" }, /maxBufferedBytes/],
@@ -381,9 +381,9 @@ test("options are checked, and a key is not shown", () => {
   }
   const short = secretKey.slice(1)
   assert.throws(() => zeromqTransport({ secretKey: short }), (error) => !error.message.includes(short))
-  assert.throws(() => new ZeroMQTransport("ws://host/socket"), /says no ZeroMQ address/)
-  assert.throws(() => new ZeroMQTransport("tcp://127.0.0.1:1/socket", ["phoenix", "token"]), /put the token into params/)
-  assert.throws(() => new Socket("tcp://127.0.0.1:1", { authToken: "t" }), /put the token into params/)
+  assert.throws(() => new ZeroMQTransport("ws://host/socket"), /contains no ZeroMQ address/)
+  assert.throws(() => new ZeroMQTransport("tcp://127.0.0.1:1/socket", ["phoenix", "token"]), /send the token in params/)
+  assert.throws(() => new Socket("tcp://127.0.0.1:1", { authToken: "t" }), /send the token in params/)
   assert.throws(() => new Socket("tcp://127.0.0.1:1", { path: "socket" }), /path 'socket'/)
 })
 

@@ -7,13 +7,13 @@ from time import process_time
 
 import pytest
 
-from gateway.backlog import Backlog, broadcast_frame
-from gateway.ledger import Ledger, Tally
-from gateway.order import Order
+from mesh.gateway.fanout.delivery_stats import DeliveryStats, TopicStats
+from mesh.gateway.flow.backlog import Backlog, broadcast_frame
+from mesh.gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
 from mesh.link import commands
-from mesh.messages import JSON
-from mesh.runtime.recent import Recent
-from mesh.serializers.registry import BY_NAME
+from mesh.protocol.messages import JSON
+from mesh.protocol.serializers.registry import BY_NAME
+from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from tests.support.hub import WORKER, Gateway, Workers
 
 TIMES = 4
@@ -65,7 +65,7 @@ def joined_clients(number, workers=None):
 
 def lose_the_worker(gateway):
     """And let all the turns pass that its channels need."""
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     while gateway.hub._lost._lost:
         gateway.hub._lost._turn()
 
@@ -90,7 +90,7 @@ def joins_and_leaves_of_one_topic(number):
     def work():
         say_all(gateway, messages)
         gateway.workers.work(gateway)
-        assert len(gateway.hub._channels) == 0
+        assert gateway.hub.counts()[1] == 0
 
     return work
 
@@ -163,8 +163,8 @@ def a_worker_is_behind_and_catches_up(number):
     gateway, _clients = joined_clients(number)
 
     def work():
-        gateway.hub._worker_behind(WORKER, True)
-        gateway.hub._worker_behind(WORKER, False)
+        gateway.hub.on_behind(WORKER, True)
+        gateway.hub.on_behind(WORKER, False)
 
     return work
 
@@ -210,12 +210,12 @@ def broadcasts_held_for_a_join(number):
 
 def broadcasts_that_wait_by_policy(policy):
     def case(number):
-        ledger = Ledger("room:1", policy, number // 2, Tally())
+        stats = TopicStats("room:1", policy, number // 2, DeliveryStats())
         backlog = Backlog()
 
         def work():
             for n in range(number):
-                frame = broadcast_frame(b"x" * 20, ledger, f"e{n % 7}")
+                frame = broadcast_frame(b"x" * 20, stats, f"e{n % 7}")
                 backlog.add(frame, frame)
                 if n % 5 == 0:
                     backlog.add(b"reply", b"reply")
@@ -231,7 +231,9 @@ def broadcasts_that_wait_by_policy(policy):
 
 def commands_that_wait_for_a_broadcast(number):
     released = []
-    order = Order(lambda *each: released.append(each), 60.0, lambda *_: False, lambda: False)
+    order = CommandsAfterBroadcasts(
+        lambda *each: released.append(each), 60.0, lambda *_: False, lambda: False
+    )
 
     def work():
         for n in range(number):
@@ -245,7 +247,7 @@ def commands_that_wait_for_a_broadcast(number):
 
 
 def topics_whose_channels_move(number):
-    recent = Recent(frozenset(["e"]), lambda: 0.0)
+    recent = RecentBroadcasts(frozenset(["e"]), lambda: 0.0)
 
     class Told:
         event, origin, sequence = "e", "n", 1

@@ -2,7 +2,8 @@
 
 from mesh.debug import SocketInfo
 from mesh.link import commands
-from mesh.messages import JSON, Sender
+from mesh.protocol.messages import JSON, Sender
+from mesh.telemetry import counters
 from tests.support.hub import WORKER, Gateway, scenario_with
 
 scenario = scenario_with(Gateway)
@@ -55,7 +56,7 @@ def test_a_lost_worker_crashes_joined_channels_and_moves_pending_joins(gateway):
     gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
     gateway.say("2", "2", "room:2", "phx_join", {})
     joins = [each for each in gateway.workers.sent if isinstance(each, commands.Join)]
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     assert gateway.events() == ["phx_reply", "phx_error"]
     again = [each for each in gateway.workers.sent if isinstance(each, commands.Join)]
     assert [each.channel for each in again] == [joins[0].channel, joins[1].channel, joins[1].channel]
@@ -67,7 +68,7 @@ def test_what_a_dead_worker_left_behind_does_not_hold_up_the_next_join(gateway):
     gateway.broadcast(
         1, "after", sender=Sender("g", 1, False, 9)
     )  # Joined and the rest died with the worker
-    gateway.hub._worker_lost(WORKER)
+    gateway.hub.on_lost(WORKER, False)
     gateway.workers.counts[WORKER] = 0
     gateway.hear(commands.Joined(1, (), 0, JSON, b"{}"))
     gateway.broadcast(2, "later")
@@ -117,7 +118,7 @@ def test_a_client_is_not_read_from_until_no_channel_asks_for_that(gateway):
     gateway.hear(commands.PushesPaused(2))
     gateway.hear(commands.PushesPaused(2))
     assert transport.paused
-    assert gateway.hub.reading.counts() == {"join": 0, "channel": 1, "link": 0}
+    assert gateway.hub.read_pauses.counts() == {"join": 0, "channel": 1, "link": 0}
     gateway.hear(commands.PushesResumed(1))
     gateway.hear(commands.PushesResumed(1))
     assert transport.paused
@@ -133,37 +134,37 @@ def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gatewa
     join(gateway, "room:1", 1)
     idle = gateway.connect()
     gateway.workers.slow = True
-    gateway.workers.on_behind(WORKER, True)
+    gateway.hub.on_behind(WORKER, True)
     assert gateway.client.transport.paused
     assert not idle.transport.paused
     gateway.hub.received(idle, b'["1","1","room:1","phx_join",{}]', False)
     assert idle.transport.paused
     gateway.hub.disconnected(idle, "closed")
-    gateway.workers.on_behind(WORKER, False)
+    gateway.hub.on_behind(WORKER, False)
     assert not gateway.client.transport.paused
-    assert gateway.hub.reading.counts()["link"] == 0
+    assert gateway.hub.read_pauses.counts()["link"] == 0
 
 
 @scenario
 def test_a_client_that_is_behind_pauses_its_topics_until_it_has_caught_up(gateway):
     join(gateway, "paced:1", 1)
     join(gateway, "room:1", 2)
-    mark = gateway.client.outbox.mark
+    watermark = gateway.client.outbox.watermark
     gateway.workers.sent.clear()
-    mark.look(10_000_000)
+    watermark.look(10_000_000)
     assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
     join(gateway, "paced:2", 3)
     assert gateway.workers.sent[-1] == commands.TopicPaused("paced:2")
     gateway.workers.sent.clear()
-    gateway.workers.on_linked("a new worker")
+    gateway.hub.on_linked("a new worker")
     assert gateway.workers.sent == [commands.TopicPaused("paced:1"), commands.TopicPaused("paced:2")]
-    mark.look(700_000)
-    mark.look(400_000)
+    watermark.look(700_000)
+    watermark.look(400_000)
     assert gateway.workers.sent[2:] == [commands.TopicResumed("paced:1"), commands.TopicResumed("paced:2")]
-    mark.look(10_000_000)
+    watermark.look(10_000_000)
     gateway.hub.disconnected(gateway.client, "closed")
     assert commands.TopicResumed("paced:2") in gateway.workers.sent[6:]
-    assert gateway.client.outbox.mark is None, "no circle is left"
+    assert gateway.client.outbox.watermark is None, "no circle is left"
 
 
 @scenario
@@ -173,9 +174,9 @@ def test_a_topic_goes_on_when_the_last_of_its_slow_clients_has_caught_up(gateway
     gateway.hub.received(other, b'["1","1","paced:1","phx_join",{}]', False)
     gateway.hear(commands.Joined(2, (), 0, JSON, b"{}"))
     gateway.workers.sent.clear()
-    gateway.client.outbox.mark.look(10_000_000)
-    other.outbox.mark.look(10_000_000)
-    gateway.client.outbox.mark.look(0)
+    gateway.client.outbox.watermark.look(10_000_000)
+    other.outbox.watermark.look(10_000_000)
+    gateway.client.outbox.watermark.look(0)
     assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
     gateway.hub.disconnected(other, "closed")
     assert gateway.workers.sent[1] == commands.TopicResumed("paced:1")
@@ -185,10 +186,10 @@ def test_a_topic_goes_on_when_the_last_of_its_slow_clients_has_caught_up(gateway
 def test_a_topic_goes_on_if_its_slow_client_catches_up_while_the_channel_moves(gateway):
     join(gateway, "paced:1", 1)
     gateway.workers.sent.clear()
-    mark = gateway.client.outbox.mark
-    mark.look(10_000_000)
+    watermark = gateway.client.outbox.watermark
+    watermark.look(10_000_000)
     gateway.hear(commands.Moving(1))
-    mark.look(0)
+    watermark.look(0)
     assert [each for each in gateway.workers.sent if type(each) is not commands.Handover] == [
         commands.TopicPaused("paced:1"),
         commands.TopicResumed("paced:1"),
@@ -198,4 +199,19 @@ def test_a_topic_goes_on_if_its_slow_client_catches_up_while_the_channel_moves(g
 @scenario
 def test_only_classes_that_say_so_have_a_mark(gateway):
     join(gateway, "room:1", 1)
-    assert gateway.client.outbox.mark is None
+    assert gateway.client.outbox.watermark is None
+
+
+@scenario
+def test_an_event_that_cannot_be_ends_that_channel_alone(gateway):
+    join(gateway, "room:1", 1)
+    join(gateway, "room:2", 2)
+    before = counters.value("handlers_failed")
+    (channel, _) = gateway.client.session.channels.values()
+    gateway.hub.on_unplaceable(channel)  # it has a worker
+    assert gateway.client.outbox[-1][2:4] == ["room:1", "phx_error"]
+    assert list(gateway.client.session.channels) == ["room:2"]
+    assert not gateway.client.transport.closed
+    assert counters.value("handlers_failed") == before + 1
+    gateway.hub.on_unplaceable(channel)  # it is over
+    assert counters.value("handlers_failed") == before + 1

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from gateway.socket_ids import SocketIds
+from mesh.gateway.socket_ids import SocketIds
 from tests.support.bus import Bus
 
 

@@ -43,7 +43,7 @@ def test_a_handler_that_raises_is_detached_and_the_others_go_on(heard):
 
 
 def test_an_event_there_is_not_is_an_error():
-    with pytest.raises(ValueError, match=r"no event 'joined'; there are .*channel_joined"):
+    with pytest.raises(ValueError, match=r"no event 'joined'; want one of .*channel_joined"):
         telemetry.attach("joined", print)
 
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from mesh.endpoint import Endpoint
+from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
-from nodes.application import load
+from mesh.nodes.application import load
 
 GOOD = "from mesh import Endpoint\nendpoint = Endpoint({})\nother = Endpoint({})\nnumber = 7\n"
 
@@ -40,7 +40,7 @@ def test_an_endpoint_is_found_by_name_and_by_default(directory):
         ("x = 1\ndef (:\n", "app_two", ["SyntaxError", "app_two.py:2"]),
         ("import json\njson.loads('{')\n", "app_two", ["JSONDecodeError", "app_two.py:2"]),
         (GOOD + "Endpoint({'x': 1})\n", "app_two", ["'x'", "app_two.py:5"]),
-        ("import sys\nsys.exit(0)\n", "app_two", ["ends the process", "app_two.py:2"]),
+        ("import sys\nsys.exit(0)\n", "app_two", ["exits the process", "app_two.py:2"]),
     ],
 )
 def test_what_cannot_be_loaded_is_one_sentence(directory, source, spec, words):
@@ -51,12 +51,18 @@ def test_what_cannot_be_loaded_is_one_sentence(directory, source, spec, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["mesh.py", "gateway/__init__.py", "nodes/__init__.py", "gateway/server.py"]
-)
-def test_a_package_of_ours_in_the_applications_directory_is_named(directory, name):
+@pytest.mark.parametrize("name", ["mesh.py", "mesh/__init__.py", "mesh/server.py"])
+def test_a_package_of_our_name_in_the_applications_directory_is_refused(directory, name):
     (directory / name).parent.mkdir(exist_ok=True)
     (directory / name).write_text("")
     (directory / "app_three.py").write_text(GOOD)
-    with pytest.raises(ApplicationError, match="name of a Channelmesh package"):
+    with pytest.raises(ApplicationError, match="name of Channelmesh's package"):
         load("app_three")
+
+
+@pytest.mark.parametrize("name", ["gateway.py", "nodes/__init__.py"])
+def test_an_application_may_have_packages_with_the_names_of_our_directories(directory, name):
+    (directory / name).parent.mkdir(exist_ok=True)
+    (directory / name).write_text("")
+    (directory / "app_four.py").write_text(GOOD)
+    assert isinstance(load("app_four"), Endpoint)

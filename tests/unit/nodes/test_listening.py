@@ -6,7 +6,7 @@ import pytest
 
 from mesh import settings
 from mesh.errors import NodeError, SettingsError
-from nodes import listening
+from mesh.nodes import listening
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from mesh import topics
+from mesh.app import topics
 from mesh.bus.answers import Answers
-from mesh.bus.calls import AGAIN, Calls
+from mesh.bus.calls import AGAIN, Calls, Responder
 from mesh.bus.frames import ANSWER, CALL, KEPT, VERSION, Header
 from mesh.errors import NodeGoneError
 from tests.support.virtual_time import run_virtually
@@ -33,13 +33,17 @@ class Net:
             for delay in self.carry(kind, event):
                 asyncio.get_running_loop().call_later(delay, self._arrive, topic, header, data)
 
-        other = {}
-        self.nodes[topics.of_node(node)] = other
-        return SimpleNamespace(
-            subscribe=lambda _: None,
-            subscriber=SimpleNamespace(on_other=other),
-            publisher=SimpleNamespace(publish_kind=publish_kind),
-        )
+        return SimpleNamespace(publish_kind=publish_kind)
+
+    def calls(self, node, is_gone=None):
+        made = Calls(self.bus(node), is_gone)
+        self.nodes[topics.of_node(node)] = made.handlers
+        return made
+
+    def answer(self, node, **answers):
+        made = Responder(self.bus(node), answers.get)
+        self.nodes[topics.of_node(node)] = made.handlers
+        return made
 
     def _arrive(self, topic, header, data):
         handle = self.nodes.get(topic, {}).get(header.kind)
@@ -68,9 +72,9 @@ def losing(*which):
     return lambda kind, event: [] if next(count) in which else [0.001]
 
 
-def pair(net, seconds=0.0):
-    asker, holder = Calls(net.bus("a"), "a"), Calls(net.bus("b"), "b")
-    counter = holder.answers["count"] = Counter(seconds)
+def pair(net, seconds=0.0, is_gone=None):
+    asker, counter = net.calls("a", is_gone), Counter(seconds)
+    net.answer("b", count=counter)
     return asker, counter
 
 
@@ -143,7 +147,7 @@ def test_a_program_that_gives_all_its_calls_one_number_is_answered_each_time():
         _, counter = pair(net)
         program = net.bus("program")
         for n in range(3):
-            program.publisher.publish_kind(
+            program.publish_kind(
                 CALL, topics.of_node("b"), "count", 0, msgspec.msgpack.encode((1, b"%d" % n))
             )
             await asyncio.sleep(0.1)
@@ -156,7 +160,7 @@ def test_no_two_calls_of_a_process_have_one_number():
     async def scenario():
         net = Net()
         _, counter = pair(net)
-        again = Calls(net.bus("a"), "a")
+        again = net.calls("a")
         assert await again.call("b", "count", b"x", 12) == b"1"
         assert await again.call("b", "count", b"x", 12) == b"2"
         assert len(counter.asked) == 2
@@ -166,10 +170,9 @@ def test_no_two_calls_of_a_process_have_one_number():
 
 def test_a_call_to_a_node_that_is_gone_fails_at_once():
     async def scenario():
-        asker, counter = pair(Net())
-        asker.is_gone = lambda node: node == "b"
+        asker, counter = pair(Net(), is_gone=lambda node: node == "b")
         began = asyncio.get_running_loop().time()
-        with pytest.raises(NodeGoneError, match="b is gone"):
+        with pytest.raises(NodeGoneError, match="b has stopped"):
             await asker.call("b", "count", b"x", 12)
         assert asyncio.get_running_loop().time() == began
         assert counter.asked == []
@@ -179,14 +182,15 @@ def test_a_call_to_a_node_that_is_gone_fails_at_once():
 
 def test_calls_under_way_fail_when_their_node_is_gone():
     async def scenario():
-        asker, _ = pair(Net(), seconds=60)
+        gone = set()
+        asker, _ = pair(Net(), seconds=60, is_gone=gone.__contains__)
         calls = [asyncio.ensure_future(asker.call(node, "count", b"x", 12)) for node in ("b", "b", "c")]
         await asyncio.sleep(0.5)
         asker.gone("b")
         done, pending = await asyncio.wait(calls, timeout=0.1)
         assert [type(each.exception()) for each in done] == [NodeGoneError] * 2
         (other,) = pending
-        asker.is_gone = lambda node: True  # found out only now
+        gone.add("c")  # found out only now
         with pytest.raises(NodeGoneError):
             await other
         assert asyncio.get_running_loop().time() < 2
@@ -209,7 +213,7 @@ def test_a_reminder_that_is_not_one_is_dropped():
             msgspec.msgpack.encode((2, msgspec.msgpack.encode(("count", 1)))),
             msgspec.msgpack.encode("x"),
         ):
-            stranger.publisher.publish_kind(CALL, topics.of_node("b"), AGAIN, 0, data)
+            stranger.publish_kind(CALL, topics.of_node("b"), AGAIN, 0, data)
         await asyncio.sleep(1)
         assert counter.asked == []
 

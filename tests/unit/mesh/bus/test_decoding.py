@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from mesh.bus import topic_counts, traces
+from mesh.bus import topic_counts, trace_call
 from mesh.bus.decoding import decoder
 from mesh.errors import WireError
 
@@ -21,8 +21,8 @@ def longer(fields):
     ("decode", "fields"),
     [
         (decoder(tuple[int, bytes], "a pair"), [1]),
-        (traces.decode_question, ["t", "room:1", "", 1.0, 9]),
-        (traces.decode_seen, [2, [], ""]),
+        (trace_call.decode_question, ["t", "room:1", "", 1.0, 9]),
+        (trace_call.decode_seen, [2, [], ""]),
         (topic_counts.decode_question, ["room:", False, 9]),
         (topic_counts.decode_answer, [[], 0]),
     ],

@@ -17,7 +17,7 @@ from mesh.bus.frames import (
     encode_header,
 )
 from mesh.errors import MeshError, WireError
-from mesh.messages import Sender
+from mesh.protocol.messages import Sender
 
 SENDERS = st.none() | st.builds(
     Sender, st.text(max_size=9), st.integers(0, 2**50), st.booleans(), st.integers(0, 2**50)

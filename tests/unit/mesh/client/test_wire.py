@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh import payloads
 from mesh.client import wire
 from mesh.client.actions import Send
 from mesh.client.events import Received
 from mesh.errors import ChannelError, DecodeError, EncodeError, PayloadError
-from mesh.serializers.base import Frame
-from mesh.serializers.registry import MSGPACK, negotiate
+from mesh.protocol import payloads
+from mesh.protocol.serializers.base import Frame
+from mesh.protocol.serializers.registry import MSGPACK, negotiate
 
 SERVER = {"json": negotiate("2.0.0"), "msgpack": MSGPACK}
 FORMATS = st.sampled_from(["json", "msgpack"])

@@ -72,15 +72,15 @@ def test_what_is_remembered_is_bounded():
     backoff = Backoff()
     for number in range(MAX_PEERS + 10):
         backoff.failed(str(number), End.PROTOCOL, 0.0, 0.0, 1.0)
-    assert len(backoff._peers) == MAX_PEERS
+    assert sum(backoff.avoids(str(number)) for number in range(MAX_PEERS + 10)) == MAX_PEERS
     assert backoff.waits("0", 0.0) == 0.0
     assert backoff.waits(str(MAX_PEERS), 0.0) > 0.0
 
 
 def test_who_has_not_come_back_for_long_is_forgotten_with_the_next_failure():
-    backoff = Backoff()
+    backoff, names = Backoff(), ("old", "young", "new")
     backoff.failed("old", End.CONNECTION, 1.0, 0.0, 1.0)
     backoff.failed("young", End.CONNECTION, 1.0, FORGET_SECONDS, 1.0)
-    assert set(backoff._peers) == {"old", "young"}
+    assert [name for name in names if backoff.waits(name, 0.0)] == ["old", "young"]
     backoff.failed("new", End.CONNECTION, 1.0, FORGET_SECONDS + 1.0, 1.0)
-    assert set(backoff._peers) == {"young", "new"}
+    assert [name for name in names if backoff.waits(name, 0.0)] == ["young", "new"]

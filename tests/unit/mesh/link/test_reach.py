@@ -30,7 +30,7 @@ def test_what_is_no_path_is_left_to_zeromq(address):
 def test_a_path_of_another_machine_is_not_taken_for_a_local_one(path):
     said = why_unreachable(f"ipc://{path}", "another machine")
     assert path in said
-    assert "own machine only" in said
+    assert "only on the worker's machine" in said
     assert "MESH_LINK__BIND=tcp://" in said
 
 

@@ -35,7 +35,7 @@ def test_a_topic_without_entries_takes_no_memory():
     state = State("a")
     state.remove(state.add("t", "ana", {}).clock)
     assert state.topics() == []
-    assert state._topics == {}
+    assert state._topics == {}  # private: an empty entry would show in memory only
 
 
 def test_what_was_removed_is_not_kept_for_deltas():

@@ -1,0 +1,1 @@
+"""One client's channels: their phases, and every protocol decision about them."""

@@ -1,0 +1,56 @@
+"""Handles each command of a worker for a session's channel. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mesh.errors import EncodeError
+from mesh.gateway.channels.actions import Action, Pause, Resume, Send
+from mesh.gateway.channels.answers import INVALID_REPLY
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Event
+from mesh.gateway.channels.session import Session
+from mesh.gateway.channels.worker_payloads import UNSENDABLE, check_message, check_payload, unsendable
+from mesh.link import commands
+from mesh.protocol.messages import JSON
+
+
+def replied(session: Session, channel: GatewayChannel, reply: commands.Reply) -> list[Action]:
+    """Send the reply to a push or a leave; a payload that cannot be sent becomes an error reply."""
+    to, encode = (channel.push_join_ref, reply.ref, channel.topic), session.serializer.encode_reply
+    try:
+        check_payload(reply.codec, reply.data)
+        return [Send(encode(*to, reply.status, reply.codec, reply.data))]
+    except UNSENDABLE as error:
+        unsendable(error, channel, "replies_unencodable")
+    try:
+        return [Send(encode(*to, "error", JSON, INVALID_REPLY))]
+    except EncodeError:  # the worker made up the ref: no client can have sent one
+        return []
+
+
+def pushed(session: Session, channel: GatewayChannel, push: commands.Pushed) -> list[Action]:
+    """Send a push of the channel."""
+    try:
+        check_message(push.event, push.codec, push.data)
+        frame = session.serializer.encode_push(
+            channel.push_join_ref, channel.topic, push.event, push.codec, push.data
+        )
+    except UNSENDABLE as error:
+        unsendable(error, channel, "messages_unencodable")
+        return []
+    return [Send(frame)]
+
+
+COMMANDS: Mapping[type[Any], Callable[[Session, GatewayChannel, Any], list[Action]]] = {
+    commands.Joined: Session.joined,
+    commands.Refused: Session.refused,
+    commands.Reply: replied,
+    commands.Pushed: pushed,
+    commands.Closed: lambda session, channel, _: session.advance(channel, Event.CLOSED),
+    commands.Crashed: lambda session, channel, _: session.advance(channel, Event.CRASHED),
+    commands.Moved: Session.moved,
+    commands.Moving: lambda session, channel, _: session.advance(channel, Event.STOPPING),
+    commands.PushesPaused: lambda _session, channel, _: [Pause(channel)],
+    commands.PushesResumed: lambda _session, channel, _: [Resume(channel)],
+}
+"""Called with (session, channel, command). Commands that concern no single channel are not listed."""

@@ -1,0 +1,1 @@
+"""From a broadcast to the outboxes of a topic's members."""

@@ -1,0 +1,1 @@
+"""Flow control: queues of slow clients and their limits, rate limits, pauses."""

@@ -1,0 +1,227 @@
+"""The frames queued for one slow client; only what its Channel classes allow is dropped. Pure.
+
+Each broadcast follows the policy of its Channel class, on every transport:
+
+- `close`: the broadcast waits, as does everything that is not a broadcast: replies, pushes, control frames.
+- `drop_oldest`: at most `max_behind_messages` broadcasts of a topic wait; the oldest is dropped first.
+- `latest_only`: a broadcast takes the place of the queued one of the same topic and event. It never
+  overtakes a frame that is not a broadcast: if one was queued in between, the older broadcast stays and the
+  newer follows, so that at most two of each event wait, the next and the newest.
+
+The remaining frames keep their order. A partly sent frame stays first and is sent completely.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from mesh.gateway.fanout.delivery_stats import CONFLATED, DROPPED_OLDEST, TopicStats
+
+Item = TypeVar("Item")
+
+
+class BroadcastFrame(bytes):
+    """The bytes of a broadcast, made once for all members that share an encoding and a route.
+
+    Attributes:
+        stats: counts its outcome for each member.
+        event: the broadcast's event.
+    """
+
+    stats: TopicStats
+    event: str
+
+
+def broadcast_frame(data: bytes, stats: TopicStats, event: str) -> BroadcastFrame:
+    """Mark the bytes of a ready frame as a broadcast."""
+    frame = BroadcastFrame(data)
+    frame.stats = stats
+    frame.event = event
+    return frame
+
+
+def lost(frame: bytes, reason: str) -> None:
+    """Count a frame that is dropped without having been queued; only broadcasts are counted."""
+    if type(frame) is BroadcastFrame:
+        frame.stats.lose(reason)
+
+
+class Backlog(Generic[Item]):
+    """The frames queued for one client.
+
+    Attributes:
+        dropped: the number of frames dropped during this stall, by reason.
+    """
+
+    __slots__ = (
+        "_barrier", "_begun", "_by_topic", "_bytes", "_items", "_latest", "_next", "_oldest", "dropped",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.dropped: Counter[str] = Counter()
+        self._items: OrderedDict[int, tuple[Item, bytes]] = OrderedDict()
+        self._bytes = 0
+        self._begun = 0
+        self._next = 0
+        self._barrier = 0
+        self._latest: dict[tuple[str, str], list[int]] = {}
+        self._oldest: OrderedDict[int, None] = OrderedDict()
+        self._by_topic: dict[str, deque[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return (item for item, _ in self._items.values())
+
+    @property
+    def size(self) -> int:
+        """The queued bytes that have not been sent."""
+        return self._bytes - self._begun
+
+    def add(self, item: Item, body: bytes, behind: bool = True) -> None:
+        """Queue an item.
+
+        Args:
+            item: the value that `pop` returns.
+            body: the item's bytes, which count against the limits.
+            behind: whether the client is behind, so that the policy of the Channel class applies.
+        """
+        if type(body) is not BroadcastFrame:
+            self._append(item, body)
+            self._barrier = self._next
+            return
+        stats = body.stats
+        stats.wait()
+        if stats.policy == "latest_only" and behind:
+            self._conflate(item, body)
+            return
+        number = self._append(item, body)
+        if stats.policy == "drop_oldest" and behind:
+            self._oldest[number] = None
+            same = self._by_topic.setdefault(stats.topic, deque())
+            same.append(number)
+            if len(same) > stats.max_behind:
+                self._drop(same[0], DROPPED_OLDEST)
+
+    def put_back(self, items: list[tuple[Item, bytes]]) -> None:
+        """Queue items before all others. Their bodies are plain bytes: they already count as delivered."""
+        first = self._next
+        for item, body in items:
+            self._append(item, body)
+        for number in reversed(range(first, self._next)):
+            self._items.move_to_end(number, last=False)
+
+    def trim(self, max_bytes: int) -> bool:
+        """Drop the oldest droppable frames until at most `max_bytes` wait; return whether that sufficed."""
+        while self.size > max_bytes and self._oldest:
+            self._drop(next(iter(self._oldest)), DROPPED_OLDEST)
+        return self.size <= max_bytes
+
+    def pop(self) -> Item:
+        """Remove and return the first item, which counts as delivered."""
+        number, (item, body) = self._items.popitem(last=False)
+        self._forget(number, body)
+        self._bytes -= len(body)
+        if type(body) is BroadcastFrame:
+            body.stats.wait(-1)
+        return item
+
+    def clear(self, reason: str) -> None:
+        """Drop everything, counted as lost for `reason`."""
+        for _, body in self._items.values():
+            if type(body) is BroadcastFrame:
+                body.stats.wait(-1)
+                body.stats.lose(reason)
+        self._items.clear()
+        self._latest.clear()
+        self._oldest.clear()
+        self._by_topic.clear()
+        self._bytes = self._begun = 0
+
+    # For a stream of bytes
+
+    def data(self, max_bytes: int) -> bytes:
+        """Return the bytes to send next; they exceed `max_bytes` by at most one item."""
+        size, bodies = -self._begun, []
+        for _, body in self._items.values():
+            bodies.append(body)
+            size += len(body)
+            if size >= max_bytes:
+                break
+        data = b"".join(bodies)
+        return data[self._begun :] if self._begun else data
+
+    def advance(self, sent: int, committed: int = 0) -> None:
+        """Note that `sent` bytes of `data` were sent; the next `committed` bytes are never dropped."""
+        position = self._begun + sent
+        self._begun = 0
+        while self._items:
+            size = len(next(iter(self._items.values()))[1])
+            if size > position:
+                break
+            self.pop()
+            position -= size
+        self._begun = position
+        ahead = position + committed
+        for number, (_, body) in self._items.items():
+            if ahead <= 0:
+                break
+            self._forget(number, body)
+            ahead -= len(body)
+
+    # What may be dropped
+
+    def _append(self, item: Item, body: bytes) -> int:
+        number = self._next
+        self._next += 1
+        self._items[number] = (item, body)
+        self._bytes += len(body)
+        return number
+
+    def _conflate(self, item: Item, body: BroadcastFrame) -> None:
+        waiting = self._latest.setdefault((body.stats.topic, body.event), [])
+        if waiting and waiting[-1] >= self._barrier:
+            number = waiting[-1]
+            _, old = self._items[number]
+            self._items[number] = (item, body)
+            self._bytes += len(body) - len(old)
+            self._count(old, CONFLATED)
+            return
+        if len(waiting) == 2:
+            self._remove(waiting.pop(), CONFLATED)
+        waiting.append(self._append(item, body))
+
+    def _drop(self, number: int, reason: str) -> None:
+        self._forget(number, self._items[number][1])
+        self._remove(number, reason)
+
+    def _remove(self, number: int, reason: str) -> None:
+        _, body = self._items.pop(number)
+        self._bytes -= len(body)
+        self._count(body, reason)
+
+    def _count(self, body: bytes, reason: str) -> None:
+        self.dropped[reason] += 1
+        if type(body) is BroadcastFrame:
+            body.stats.wait(-1)
+            body.stats.lose(reason)
+
+    def _forget(self, number: int, body: bytes) -> None:
+        """Remove a frame from those that may be dropped."""
+        if type(body) is not BroadcastFrame:
+            return
+        if number in self._oldest:
+            del self._oldest[number]
+            topic = body.stats.topic
+            same = self._by_topic[topic]
+            same.remove(number)  # at or near the front
+            if not same:
+                del self._by_topic[topic]
+        elif self._latest:
+            key = (body.stats.topic, body.event)
+            waiting = self._latest.get(key, [])
+            if number in waiting:
+                waiting.remove(number)
+                if not waiting:
+                    del self._latest[key]

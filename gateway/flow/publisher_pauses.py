@@ -1,0 +1,104 @@
+"""Pauses the publishers of topics that have a slow client: `slow_consumer = "pause_publisher"`.
+
+When a client's unsent bytes exceed a threshold, workers are asked to handle no pushes on those of its
+topics whose Channel class has this policy. When a topic's last slow client has caught up or is gone, they
+are asked to resume. A client that does not catch up in time is closed as too slow, so that no client can
+stop a topic forever.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.channels.phases import Phase
+from mesh.gateway.client import Client
+from mesh.gateway.flow.watermark import HighWatermark
+from mesh.link import commands
+from mesh.settings import GatewaySettings
+from mesh.telemetry import counters, get_logger
+
+log = get_logger(__name__)
+
+POLICY = "pause_publisher"
+
+
+class PublisherPauses:
+    """Tracks the clients that are behind, and the topics paused for them.
+
+    Args:
+        tell: sends a command to every worker that understands it.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[commands.TopicPaused | commands.TopicResumed], None],
+        settings: GatewaySettings,
+    ) -> None:
+        self._tell = tell
+        self._high = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
+        self._seconds = settings.pause_publisher_seconds
+        self._behind: dict[Client, asyncio.TimerHandle] = {}
+        self._topics: dict[str, dict[GatewayChannel, None]] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._topics))
+
+    def joined(self, client: Client, channel: GatewayChannel) -> None:
+        """Note a joined channel, and watch its client if its class has this policy."""
+        if channel.route.channel.slow_consumer != POLICY:
+            return
+        if client.outbox.watermark is None:
+            client.outbox.watermark = HighWatermark(self._high, lambda over: self._changed(client, over))
+        if client.outbox.watermark.over:
+            self._pause(channel)
+
+    def dropped(self, channel: GatewayChannel) -> None:
+        """Note the end of a channel, and resume its topic if no other slow client is on it."""
+        if not self._topics:
+            return
+        channels = self._topics.get(channel.topic)
+        if channels is None or channels.pop(channel, channels) is channels:
+            return
+        if not channels:
+            del self._topics[channel.topic]
+            self._tell(commands.TopicResumed(channel.topic))
+
+    def forget(self, client: Client) -> None:
+        """Forget a client that is gone. Its channels end with `dropped`, which the caller calls."""
+        client.outbox.watermark = None  # breaks a cycle: it refers to the client, the client to the outbox
+        self._stop_timer(client)
+
+    def _stop_timer(self, client: Client) -> None:
+        timer = self._behind.pop(client, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _changed(self, client: Client, over: bool) -> None:
+        self._stop_timer(client)
+        channels = client.session.channels.values()
+        if not over:
+            for channel in channels:  # including those that are moving to another worker
+                self.dropped(channel)
+            return
+        loop = asyncio.get_running_loop()
+        self._behind[client] = loop.call_later(self._seconds, self._too_long, client)
+        for channel in channels:
+            if channel.phase is Phase.JOINED and channel.route.channel.slow_consumer == POLICY:
+                self._pause(channel)
+
+    def _pause(self, channel: GatewayChannel) -> None:
+        channels = self._topics.get(channel.topic)
+        if channels is None:
+            channels = self._topics[channel.topic] = {}
+            counters.count("topics_paused")
+            self._tell(commands.TopicPaused(channel.topic))
+        channels[channel] = None
+
+    def _too_long(self, client: Client) -> None:
+        log.warning(
+            "a client has kept publishers waiting for too long",
+            socket_id=client.id,
+            seconds=self._seconds,
+            setting="gateway.pause_publisher_seconds",
+        )
+        client.transport.close_slow(client.outbox.unsent_bytes)

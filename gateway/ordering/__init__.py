@@ -1,0 +1,1 @@
+"""The ordering guarantee between the bus and the links, in both directions."""

@@ -1,0 +1,31 @@
+"""A timer that looks for silent clients at regular intervals."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class IdleTimer:
+    """Calls `look(now)` every `interval` seconds, with the time of the event loop.
+
+    The first call after a stall of this process is skipped: what clients sent during the stall has not been
+    read yet, so they would wrongly count as silent.
+    """
+
+    def __init__(self, interval: float, look: Callable[[float], None]) -> None:
+        self._interval = interval
+        self._look = look
+        self._left_out = False
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(interval, self._elapsed)
+
+    def cancel(self) -> None:
+        """Stop the timer."""
+        self._timer.cancel()
+
+    def _elapsed(self) -> None:
+        now = self._loop.time()
+        late = now - self._timer.when() > self._interval
+        self._left_out = late and not self._left_out
+        self._timer = self._loop.call_later(self._interval, self._elapsed)
+        if not self._left_out:
+            self._look(now)

@@ -1,0 +1,1 @@
+"""The long-poll transport: sessions that outlive HTTP requests, each on the gateway that began it."""

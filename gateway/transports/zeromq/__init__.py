@@ -1,0 +1,1 @@
+"""The transport over plain ZeroMQ: a DEALER in each client, one ROUTER for all."""

@@ -1,0 +1,1 @@
+"""What applications write against: channels, sockets, endpoints, presence, PubSub, topics and tokens."""

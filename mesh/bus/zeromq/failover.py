@@ -1,0 +1,198 @@
+"""Keeps the messages of each topic in order while the topic moves from one proxy to another.
+
+A node publishes a topic through one proxy at a time, and one connection preserves the order (ZeroMQ RFC
+29). When the set of proxies in use changes, topics are redistributed, and of two messages on one topic that
+used different proxies the second may arrive first. Markers let a receiver detect this and hold the second
+message.
+
+**The invariant.** A publisher that changes its proxies takes a number for itself, the *boundary*, and sends
+a marker with this number through every proxy it uses: "messages above this number may use another path than
+before". A receiver handles a message above the boundary only after everything below it has arrived or is
+certainly lost.
+
+**The proof.** A marker is sent after all earlier messages of its connection, and a proxy forwards messages
+in order. So a marker that came through a proxy proves that everything sent through this proxy below the
+boundary has arrived. `ways` is the number of proxies that were used before and are still used. When that
+many markers with `old` have arrived, by different ways, the only messages below the boundary that can still
+be missing are those of a lost proxy, which is the second case:
+
+- *A proxy is added.* Markers go through the proxies that are kept (`old`) and those that are added. The
+  latter are not waited for; they tell a receiver of the boundary before the first message on the new path.
+- *A proxy is lost.* The messages that it may have lost are sent again through the others, with their
+  numbers, before newer messages. When all of them are sent, the next marker goes through all remaining
+  proxies. A receiver that waits for the lost proxy's marker now waits for these markers instead: the latest
+  boundary decides when to continue, and the messages above the first one are held until then.
+
+**What is bounded.** A receiver waits for at most `bus.proxy_timeout_seconds` plus three seconds; within
+that time a lost proxy is given up and its messages are sent again. After that, messages may be delivered
+out of order, which is logged and counted (`bus_moves_expired`). Markers are repeated for two seconds, for
+nodes that were not connected to all proxies yet; a marker that is not above the last completed boundary has
+no effect.
+
+Markers is the publishing side, Reroutes the receiving side.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from mesh.app import topics
+from mesh.bus.decoding import decoder
+from mesh.bus.frames import Header
+from mesh.bus.zeromq.proxy_connection import ProxyConnection
+from mesh.telemetry import counters, get_logger
+
+log = get_logger(__name__)
+
+REMEMBERED_ORIGINS = 10_000
+REPEATED_SECONDS = 2.0
+"""How long a marker is repeated, for nodes that were not connected to all proxies when it was sent."""
+
+Deliver = Callable[[str, Header, bytes], None]
+
+
+class Marker(msgspec.Struct, array_like=True, frozen=True):
+    """The payload of a MOVE; the boundary is the sequence in its header.
+
+    Attributes:
+        ways: the number of proxies that the origin used before and still uses.
+        old: whether this marker was sent through one of them.
+        way: the index of the proxy that this marker was sent through.
+    """
+
+    ways: int
+    old: bool
+    way: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+decode = decoder(Marker, "a marker of a move")
+"""Reads the payload of a MOVE. Raises WireError for anything else."""
+
+
+class _Reroute:
+    """The messages of one origin above `boundary`, held until all markers of `latest` have arrived."""
+
+    __slots__ = ("boundary", "came", "held", "latest", "timer")
+
+    def __init__(self, boundary: int) -> None:
+        self.boundary = boundary
+        self.latest = 0
+        self.timer: asyncio.TimerHandle | None = None
+        self.came: set[int] = set()
+        self.held: list[tuple[str, Header, bytes]] = []
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Reroutes:
+    """The moves in progress.
+
+    Args:
+        deliver: called with the held messages, in the order in which they were published.
+        wait_seconds: the longest time to wait for a marker; longer than a proxy that does not answer is
+            used.
+
+    Attributes:
+        under_way: by origin; while it is empty, `hold` need not be called.
+    """
+
+    def __init__(self, deliver: Deliver, wait_seconds: float) -> None:
+        self.under_way: dict[str, _Reroute] = {}
+        self._deliver = deliver
+        self._wait_seconds = wait_seconds
+        self._done: dict[str, int] = {}
+
+    def marker(self, header: Header, data: bytes) -> None:
+        """Handle a marker.
+
+        Raises:
+            WireError: if it cannot be decoded.
+        """
+        marker = decode(data)
+        origin, boundary = header.origin, header.sequence
+        if boundary <= self._done.get(origin, 0):
+            return
+        reroute = self.under_way.get(origin)
+        if reroute is None:
+            reroute = self.under_way[origin] = _Reroute(boundary)
+        reroute.boundary = min(reroute.boundary, boundary)
+        if boundary > reroute.latest:
+            reroute.latest = boundary
+            reroute.came.clear()
+            reroute.stop_timer()
+            loop = asyncio.get_running_loop()
+            reroute.timer = loop.call_later(self._wait_seconds, self._expired, origin)
+        if boundary < reroute.latest:
+            return
+        if marker.old:
+            reroute.came.add(marker.way)
+        if len(reroute.came) >= marker.ways:
+            self._finish(origin)
+
+    def hold(self, topic: str, header: Header, data: bytes) -> bool:
+        """Hold a message that must wait, and return whether it does."""
+        reroute = self.under_way.get(header.origin)
+        if reroute is None or header.sequence <= reroute.boundary:
+            return False
+        reroute.held.append((topic, header, data))
+        return True
+
+    def close(self) -> None:
+        """Discard held messages."""
+        for reroute in self.under_way.values():
+            reroute.stop_timer()
+        self.under_way.clear()
+
+    def _expired(self, origin: str) -> None:
+        counters.count("bus_moves_expired")
+        held = len(self.under_way[origin].held)
+        log.warning("messages of a node may be out of order", origin=origin, messages=held)
+        self._finish(origin)
+
+    def _finish(self, origin: str) -> None:
+        reroute = self.under_way.pop(origin)
+        reroute.stop_timer()
+        if len(self._done) >= REMEMBERED_ORIGINS:
+            self._done.clear()
+        self._done[origin] = reroute.latest
+        for topic, header, data in sorted(reroute.held, key=_number):
+            self._deliver(topic, header, data)
+
+
+def _number(message: tuple[str, Header, bytes]) -> int:
+    return message[1].sequence
+
+
+class Markers:
+    """The latest markers of a publisher, one for each proxy in use."""
+
+    def __init__(self) -> None:
+        self._frames: list[tuple[ProxyConnection, list[bytes]]] = []
+        self._until = 0.0
+
+    def send(
+        self, header: bytes, kept: Sequence[ProxyConnection], gained: Sequence[ProxyConnection], now: float
+    ) -> None:
+        """Send a marker through every proxy: later messages are held until those through `kept` arrive."""
+        topic = topics.exact(topics.MOVES)
+        self._frames = [
+            (connection, [topic, header, _encode(Marker(len(kept), connection in kept, connection.index))])
+            for connection in (*kept, *gained)
+        ]
+        self._until = now + REPEATED_SECONDS
+        self._send()
+
+    def repeat(self, now: float) -> None:
+        """Send the latest markers again, until REPEATED_SECONDS have passed."""
+        if self._frames:
+            self._send()
+            if now > self._until:
+                self._frames = []
+
+    def _send(self) -> None:
+        for connection, frames in self._frames:
+            connection.send(frames)

@@ -1,0 +1,149 @@
+"""The phases of a connection to one proxy: whether the node publishes through it, and whether joins wait
+for it.
+
+A connection has two halves: an XPUB of its own (ZeroMQ RFC 29), through which this node publishes, and the
+node's single SUB, which is connected to all proxies. Each half can fail without the other. So three
+questions are answered one after the other:
+
+1. *Is the proxy connected?* A proxy subscribes to everything. When our XPUB receives its subscription, the
+   first half is connected (PEER_ARRIVED). The socket's monitor reports when that connection ends (ENDED).
+2. *Do messages make the round trip?* A probe is published through the connection. It comes back through the
+   SUB only if both halves work (ECHOED). Only then may topics be published here. When the SUB's connection
+   to the proxy ends, the question is open again (INTERRUPTED), although the first half still works.
+3. *Does the proxy answer now?* A frozen proxy keeps its connections. If it leaves a probe unanswered that
+   others have answered, it is DOUBTED and not used until something comes back.
+
+Joins wait for probes through every proxy that may answer (barrier.py). They must not wait for one that will
+not: after a second without an answer (OVERDUE) the proxy counts as unavailable. This affects only what is
+waited for: attempts to reach the proxy continue, and any echo confirms it.
+
+    phase          socket  published to  waited for
+    CLOSED         no      no            yes, before the first `open`
+    CONNECTING     yes     no            yes
+    UNREACHABLE    yes     no            no          not connected in time; the socket keeps trying
+    UNCONFIRMED    yes     no            yes         connected; nothing has come back yet
+    INTERRUPTED    yes     no            yes         nothing comes back any more; it may again
+    UNRESPONSIVE   yes     no            no          connected, but nothing has come back in time
+    CONFIRMED      yes     yes           yes
+    DOUBTED        yes     no            yes
+    BACKING_OFF    no      no            no          the socket was closed; the next is opened after a pause
+
+A connection that ended is never resumed: libzmq would deliver its queue to the next proxy, after messages
+that were sent again in the meantime. So the socket is closed (DISCARD_SOCKET) and replaced.
+
+Pure.
+"""
+
+from enum import Enum, auto
+
+from mesh.phases import Table
+
+
+class Phase(Enum):
+    """The phase of a connection; see above."""
+
+    CLOSED = auto()
+    CONNECTING = auto()
+    UNREACHABLE = auto()
+    UNCONFIRMED = auto()
+    INTERRUPTED = auto()
+    UNRESPONSIVE = auto()
+    CONFIRMED = auto()
+    DOUBTED = auto()
+    BACKING_OFF = auto()
+
+
+class Event(Enum):
+    """An event in the life of a connection."""
+
+    OPENED = auto()
+    """A socket was opened and connects."""
+    PEER_ARRIVED = auto()
+    """The proxy's subscription was received."""
+    ECHOED = auto()
+    """A probe has come back."""
+    OVERDUE = auto()
+    """Nothing has come back for as long as joins may wait."""
+    DOUBT = auto()
+    """Other proxies have answered in the meantime."""
+    INTERRUPTED = auto()
+    """The SUB's connection to the proxy has ended."""
+    ENDED = auto()
+    """The XPUB's connection has ended, or is given up."""
+    CLOSE = auto()
+    """This node stops, or the proxy's name no longer has the address."""
+
+
+class Action(Enum):
+    """What is done on the way into the next phase, in this order."""
+
+    START_PATIENCE = auto()
+    """Start the timer after which the connection is OVERDUE."""
+    STOP_PATIENCE = auto()
+    FORGET_PROBES = auto()
+    """Ignore echoes of earlier probes: they prove nothing now."""
+    COUNT_INTERRUPTION = auto()
+    """Count and log that a connected proxy is gone."""
+    DISCARD_SOCKET = auto()
+    """Close the socket together with its queue, whose messages are sent by another path."""
+    FLUSH_SOCKET = auto()
+    """Close the socket, after a moment to send its queue."""
+    RETRY_LATER = auto()
+    REPORT_CONNECTED = auto()
+    REPORT_LOST = auto()
+
+
+CONNECTED = frozenset(
+    {Phase.UNCONFIRMED, Phase.INTERRUPTED, Phase.UNRESPONSIVE, Phase.CONFIRMED, Phase.DOUBTED}
+)
+"""The proxy is connected: it accepts messages."""
+ANSWERING = frozenset({Phase.CONFIRMED, Phase.DOUBTED})
+"""Something has come back since the proxy was connected."""
+UNAVAILABLE = frozenset({Phase.UNREACHABLE, Phase.UNRESPONSIVE, Phase.BACKING_OFF})
+"""Joins do not wait for the proxy."""
+
+_ABSENT = (Action.DISCARD_SOCKET, Action.RETRY_LATER, Action.REPORT_LOST)
+_GONE = (
+    Action.COUNT_INTERRUPTION,
+    Action.DISCARD_SOCKET,
+    Action.RETRY_LATER,
+    Action.REPORT_LOST,
+)
+_ARRIVED = (Action.START_PATIENCE, Action.REPORT_CONNECTED)
+_INTERRUPTED = (Action.FORGET_PROBES, Action.START_PATIENCE)
+
+TABLE: Table[Phase, Event, Action] = {
+    (Phase.CLOSED, Event.OPENED): (Phase.CONNECTING, (Action.START_PATIENCE,)),
+    (Phase.CLOSED, Event.CLOSE): (Phase.CLOSED, ()),
+    (Phase.CONNECTING, Event.PEER_ARRIVED): (Phase.UNCONFIRMED, _ARRIVED),
+    (Phase.CONNECTING, Event.OVERDUE): (Phase.UNREACHABLE, (Action.REPORT_LOST,)),
+    (Phase.CONNECTING, Event.ENDED): (Phase.BACKING_OFF, _ABSENT),
+    (Phase.CONNECTING, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+    (Phase.UNREACHABLE, Event.PEER_ARRIVED): (Phase.UNCONFIRMED, _ARRIVED),
+    (Phase.UNREACHABLE, Event.ENDED): (Phase.BACKING_OFF, _ABSENT),
+    (Phase.UNREACHABLE, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+    (Phase.BACKING_OFF, Event.OPENED): (Phase.UNREACHABLE, ()),
+    (Phase.BACKING_OFF, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+    (Phase.UNCONFIRMED, Event.ECHOED): (Phase.CONFIRMED, (Action.STOP_PATIENCE,)),
+    (Phase.UNCONFIRMED, Event.OVERDUE): (Phase.UNRESPONSIVE, (Action.REPORT_LOST,)),
+    (Phase.UNCONFIRMED, Event.ENDED): (Phase.BACKING_OFF, _GONE),
+    (Phase.UNCONFIRMED, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+    (Phase.INTERRUPTED, Event.ECHOED): (Phase.CONFIRMED, (Action.STOP_PATIENCE,)),
+    (Phase.INTERRUPTED, Event.OVERDUE): (Phase.UNRESPONSIVE, (Action.REPORT_LOST,)),
+    (Phase.INTERRUPTED, Event.ENDED): (Phase.BACKING_OFF, _GONE),
+    (Phase.INTERRUPTED, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+    (Phase.UNRESPONSIVE, Event.ECHOED): (Phase.CONFIRMED, ()),
+    (Phase.UNRESPONSIVE, Event.ENDED): (Phase.BACKING_OFF, _GONE),
+    (Phase.UNRESPONSIVE, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+    (Phase.CONFIRMED, Event.DOUBT): (Phase.DOUBTED, ()),
+    (Phase.CONFIRMED, Event.INTERRUPTED): (Phase.INTERRUPTED, _INTERRUPTED),
+    (Phase.CONFIRMED, Event.ENDED): (Phase.BACKING_OFF, _GONE),
+    (Phase.CONFIRMED, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+    (Phase.DOUBTED, Event.ECHOED): (Phase.CONFIRMED, ()),
+    (Phase.DOUBTED, Event.INTERRUPTED): (Phase.INTERRUPTED, _INTERRUPTED),
+    (Phase.DOUBTED, Event.ENDED): (Phase.BACKING_OFF, _GONE),
+    (Phase.DOUBTED, Event.CLOSE): (Phase.CLOSED, (Action.FLUSH_SOCKET,)),
+}
+"""An event that is missing for a phase is an error."""
+
+FIRST = (Phase.CLOSED,)

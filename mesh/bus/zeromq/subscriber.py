@@ -1,0 +1,326 @@
+"""The receiving half of a node's bus: one SUB (ZeroMQ RFC 29), connected to all proxies.
+
+A received message passes these steps, in this order:
+
+1. Its frames are decoded. A malformed message is counted, logged and dropped.
+2. If it was sent again after a failure, and is older than our subscription to its topic, it is dropped:
+   newer messages have already been delivered, and it must not follow them.
+3. If its topic may have moved to another proxy, it is held until earlier messages have arrived
+   (failover.py).
+4. If it has arrived before, through another proxy, it is dropped (duplicates.py).
+5. The handlers of its kind are called.
+
+Messages of kinds that are not in `frames.KEPT` skip steps 3 and 4: they are never sent again after a
+failure, and their receivers tolerate any order.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from mesh import tick_budget
+from mesh.addresses import subscribe_address
+from mesh.app import topics
+from mesh.bus.contract import OnBroadcast, OnMessage
+from mesh.bus.frames import (
+    ANNOUNCEMENT,
+    ANSWER,
+    BROADCAST,
+    CALL,
+    DIRECT,
+    MOVE,
+    ONCE,
+    PROBE,
+    Header,
+    Received,
+    decode_direct,
+    decode_header,
+)
+from mesh.bus.zeromq.connect_failures import CANNOT_CONNECT, ConnectFailures
+from mesh.bus.zeromq.duplicates import REMEMBERED_SECONDS, Duplicates
+from mesh.bus.zeromq.failover import Reroutes
+from mesh.errors import MeshError, WireError
+from mesh.telemetry import Complaints, counters, get_logger, stats
+from mesh.zeromq import sockets
+from mesh.zeromq.curve import proxy_key
+from mesh.zeromq.socket_reader import SocketReader
+
+log = get_logger(__name__)
+_malformed = Complaints(log, "bus message dropped")
+
+REFUSED_SECONDS = 1.0
+"""libzmq does not reconnect after a failed handshake. We do, after this time, with the current key."""
+
+NOT_YET = float("inf")
+TICK_BUDGET_SECONDS = 2 * tick_budget.TICK_BUDGET_SECONDS
+"""Twice the usual time: replies wait for broadcasts, so whatever causes more of them must wait, too."""
+_RESERVED = topics.RESERVED.encode()
+_BROADCASTS = frozenset({BROADCAST, DIRECT})
+_ONCE_ONLY = _BROADCASTS | {ONCE, CALL, ANSWER}
+_FAILED = frozenset(
+    {
+        zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+        zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+        zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+    }
+)
+
+
+class Owner(Protocol):
+    """The bus that a subscriber is part of."""
+
+    def probe_arrived(self, topic: str, header: Header) -> None:
+        """A probe of some node has arrived."""
+
+    def interrupted(self, proxy: str) -> None:
+        """The connection to this proxy has ended, through which its messages came."""
+
+    def unread_changed(self, unread: bool) -> None:
+        """Report whether messages have arrived that have not been handled yet."""
+
+
+class Subscriber:
+    """The SUB socket of a node.
+
+    Args:
+        socket: a SUB.
+        proxies: the addresses of the proxies.
+        reroute_seconds: the longest time for which a message is held for earlier ones on another path.
+        owner: informed about connections and probes.
+    """
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], proxies: Collection[str], reroute_seconds: float, owner: Owner
+    ) -> None:
+        self._owner = owner
+        self._on_broadcast: Sequence[OnBroadcast] = ()
+        self._on_message: Mapping[int, OnMessage] = {}
+        self._socket = socket
+        self._proxies = {subscribe_address(proxy): proxy for proxy in proxies}
+        self._monitor = sockets.monitor(socket, zmq.EVENT_DISCONNECTED | sum(_FAILED))
+        self._reader = SocketReader(
+            socket, self._message, budget_seconds=TICK_BUDGET_SECONDS, on_behind=owner.unread_changed
+        )
+        self._monitor_reader = SocketReader(self._monitor, self._connection)
+        self._counts: dict[bytes, int] = {}
+        self._prefixes: set[bytes] = set()
+        self._young: dict[bytes, float] = {}
+        self._not_in_force: dict[bytes, None] = {}
+        self._first: dict[bytes, dict[str, int]] = {}
+        self._announced: dict[str, int] = {}
+        self._duplicates = Duplicates()
+        self._reroutes = Reroutes(self._deliver, reroute_seconds)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._failures = ConnectFailures()
+        self.subscribe(topics.exact(topics.MOVES))
+
+    def start(self, on_broadcast: Sequence[OnBroadcast], on_message: Mapping[int, OnMessage]) -> None:
+        """Connect and begin to read.
+
+        Args:
+            on_broadcast: called with (topic, header, payload) of each broadcast.
+            on_message: by kind, called with (header, payload) of each message between nodes.
+
+        Raises:
+            MeshError: if an address or a key cannot be used.
+        """
+        self._on_broadcast, self._on_message = on_broadcast, on_message
+        self._reader.start()
+        self._monitor_reader.start()
+        self._tick()
+        for address, proxy in self._proxies.items():
+            sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
+
+    def add(self, proxy: str) -> None:
+        """Connect to another proxy. Raises MeshError if its address or the key cannot be used."""
+        address = subscribe_address(proxy)
+        sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
+        self._proxies[address] = proxy
+        self._reader.look_again()
+
+    def remove(self, proxy: str) -> None:
+        """Stop connecting to a proxy whose connection has ended."""
+        address = subscribe_address(proxy)
+        if self._proxies.pop(address, None) is None:
+            return
+        self._failures.forget(proxy)
+        timer = self._timers.pop(address, None)
+        if timer is not None:
+            timer.cancel()
+        self._reader.read_now()  # what has arrived: libzmq drops it together with the address
+        self._disconnect(address)
+        self._reader.look_again()
+
+    def close(self) -> None:
+        """Close the socket."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._reroutes.close()
+        self._monitor_reader.close()
+        self._reader.close()
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket is closed."""
+        return self._socket.closed
+
+    @property
+    def unread(self) -> bool:
+        """Whether messages have arrived that have not been handled yet."""
+        return self._reader.behind
+
+    def subscribe(self, subscription: bytes) -> None:
+        """Receive messages whose topic starts with these bytes. Calls are counted."""
+        count = self._counts.get(subscription, 0)
+        self._counts[subscription] = count + 1
+        if not count:
+            self._young[subscription] = NOT_YET
+            self._not_in_force[subscription] = None
+            if not subscription.endswith(topics.TERMINATOR):
+                self._prefixes.add(subscription)
+            self._socket.setsockopt(zmq.SUBSCRIBE, subscription)
+            self._reader.look_again()
+
+    def unsubscribe(self, subscription: bytes) -> None:
+        """Undo one `subscribe`."""
+        count = self._counts[subscription] - 1
+        if count:
+            self._counts[subscription] = count
+            return
+        del self._counts[subscription]
+        self._young.pop(subscription, None)
+        self._not_in_force.pop(subscription, None)
+        self._first.pop(subscription, None)
+        self._prefixes.discard(subscription)
+        self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
+        self._reader.look_again()
+
+    def not_in_force(self) -> list[bytes]:
+        """Return the subscriptions that the proxies may not have received yet."""
+        return list(self._not_in_force)
+
+    def in_force(self, subscriptions: Collection[bytes]) -> None:
+        """Record that the proxies have these subscriptions."""
+        now = time.monotonic()
+        for subscription in subscriptions:
+            if subscription in self._not_in_force:
+                del self._not_in_force[subscription]
+                self._young[subscription] = now
+
+    def delivered(self, origin: str, sequence: int) -> bool:
+        """Return whether this message has been handled, or will never arrive."""
+        return self._duplicates.has(origin, sequence)
+
+    def _message(self, frames: list[bytes]) -> None:
+        try:
+            if len(frames) != 3:
+                raise WireError(f"bus message of {len(frames)} frames; want 3")
+            first, second, data = frames
+            if first[:1] == _RESERVED and first not in self._counts:
+                return  # the prefix "" also matches messages that are meant for other nodes
+            topic = topics.of_frame(first)
+            header = decode_header(second)
+            if header.kind == DIRECT:
+                topic, data = decode_direct(data)
+            elif header.kind == MOVE:
+                return self._reroutes.marker(header, data)
+        except MeshError as error:
+            _malformed.about("unknown", "bus_messages_malformed", str(error))
+            return
+        if first in self._young:
+            self._first.setdefault(first, {}).setdefault(header.origin, header.sequence)
+        if header.age is not None and self._is_older_than_its_subscription(first, header):
+            counters.count("bus_duplicates_dropped")
+            return
+        if header.kind not in _ONCE_ONLY:
+            self._of_the_mesh(topic, header, data)
+        elif not self._reroutes.under_way or not self._reroutes.hold(topic, header, data):
+            self._deliver(topic, header, data)
+
+    def _is_older_than_its_subscription(self, frame: bytes, header: Received) -> bool:
+        """Return whether a message that was sent again was published before this node subscribed to its
+        topic.
+
+        Newer messages have already been delivered, so it would be out of order. There are two indications:
+        its age, which does not include its time in transit; and the first number that came to a new
+        subscription.
+        """
+        assert header.age is not None
+        published = time.monotonic() - header.age / 1000
+        if header.sequence < self._first.get(frame, {}).get(header.origin, 0):
+            published = 0.0
+        since = (self._young.get(frame, 0.0) if frame in self._counts else NOT_YET,)
+        prefixes = (self._young.get(each, 0.0) for each in self._prefixes if frame.startswith(each))
+        return published < min(*since, *prefixes, NOT_YET)
+
+    def _deliver(self, topic: str, header: Header, data: bytes) -> None:
+        if not self._duplicates.is_new(header.origin, header.sequence):
+            counters.count("bus_duplicates_dropped")
+            return
+        if header.kind not in _BROADCASTS:
+            return self._of_the_mesh(topic, header, data)
+        stats.bus_received += 1
+        for handle in self._on_broadcast:
+            handle(topic, header, data)
+
+    def _of_the_mesh(self, topic: str, header: Header, data: bytes) -> None:
+        if header.kind == PROBE:
+            self._owner.probe_arrived(topic, header)
+            return
+        if header.kind == ANNOUNCEMENT:
+            # They come through every proxy; a slow one must not restore an outdated state.
+            if header.sequence < self._announced.get(header.origin, 0):
+                return
+            self._announced[header.origin] = header.sequence
+        handle = self._on_message.get(header.kind)
+        if handle is not None:  # otherwise this node does not use the kind, or does not know it
+            handle(header, data)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._duplicates.tick(loop.time())
+        long_ago = time.monotonic() - REMEMBERED_SECONDS
+        for subscription in [each for each, since in self._young.items() if since < long_ago]:
+            del self._young[subscription]
+            self._first.pop(subscription, None)
+        if len(self._announced) > 10_000:
+            self._announced.clear()
+        self._timers["tick"] = loop.call_later(REMEMBERED_SECONDS, self._tick)
+
+    def _connection(self, frames: list[bytes]) -> None:
+        event = parse_monitor_message(frames)
+        address = event["endpoint"].decode(errors="replace")
+        proxy = self._proxies.get(address)
+        if proxy is None:
+            return
+        counters.count("bus_interruptions")
+        log.warning("connection to a proxy ended: nothing is received from it now", proxy=proxy)
+        self._owner.interrupted(proxy)
+        if event["event"] in _FAILED and address not in self._timers:
+            loop = asyncio.get_running_loop()
+            self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)
+
+    def _again(self, address: str, proxy: str) -> None:
+        del self._timers[address]
+        self._disconnect(address)
+        try:
+            sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
+        except CANNOT_CONNECT as error:
+            self._failures.add(proxy, error)
+            loop = asyncio.get_running_loop()
+            self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)
+        else:
+            self._failures.forget(proxy)
+
+    def _disconnect(self, address: str) -> None:
+        try:
+            self._socket.disconnect(address)
+        except zmq.ZMQError:
+            pass  # libzmq has removed it already

@@ -1,0 +1,1 @@
+"""Bytes on a transport ⇄ Message. `registry.negotiate(vsn)` chooses the serializer."""

@@ -1,1 +1,0 @@
-"""Runs channels in a worker; knows no socket."""

@@ -1,1 +1,0 @@
-"""Bytes on a transport ⇄ Message. `registry.negotiate(vsn)` chooses one."""

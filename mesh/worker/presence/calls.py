@@ -1,0 +1,44 @@
+"""Awaits `fetch` and `handle_metas` of a Presence: one after the other, with a time limit."""
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from typing import Any
+
+from mesh import cancellation
+
+CALLBACK_SECONDS = 30.0
+"""How long one callback may take. Diffs are sent in order, so all later ones wait for it."""
+
+Steps = Generator[Awaitable[Any], Any, Any]
+"""Yields awaitables and receives their results. If nothing must be awaited, it does not suspend."""
+
+
+async def go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
+    """Run steps that have yielded `waiting` to their end."""
+    try:
+        while True:
+            try:
+                result = await waiting
+            except (Exception, asyncio.CancelledError) as error:
+                if cancellation.is_end(error):
+                    raise
+                waiting = steps.throw(error)
+            else:
+                waiting = steps.send(result)
+    except StopIteration:
+        return
+
+
+async def in_time(callback: Awaitable[Any]) -> Any:
+    """Await a callback for at most CALLBACK_SECONDS. Raises TimeoutError if it takes longer.
+
+    It runs in a task of its own, so that one that ignores its cancellation can be abandoned.
+    """
+    task = asyncio.ensure_future(callback)
+    try:
+        done, _ = await asyncio.wait([task], timeout=CALLBACK_SECONDS)
+    finally:
+        task.cancel()  # no effect on a task that is done
+    if not done:
+        raise TimeoutError(f"the callback took over {CALLBACK_SECONDS:g} s and was cancelled")
+    return task.result()

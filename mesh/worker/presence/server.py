@@ -1,0 +1,306 @@
+"""One Presence on one worker, with its tracker.
+
+A change is sent at once as a `presence_diff` to the members that this worker serves. Further changes of the
+same topic within `diff_seconds` are collected into one diff, so that a thousand joins do not cause a
+thousand diffs for each of a thousand members. The diffs of one presence are sent in order, also if `fetch`
+is async. While a `fetch` takes longer than `diff_seconds`, changes are collected further, so that at most
+one diff per topic waits.
+"""
+
+import asyncio
+from base64 import urlsafe_b64encode
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from hashlib import blake2b
+from itertools import count, islice
+from time import time_ns
+from typing import Any
+
+from mesh import contexts
+from mesh.app.presence import DIFF, Presence
+from mesh.errors import PayloadError
+from mesh.settings import PresenceSettings
+from mesh.telemetry import counters, get_logger
+from mesh.tracker import foreign
+from mesh.tracker.state import Change, Meta
+from mesh.tracker.tracker import Publish, Tracker
+from mesh.worker.channel.context import WorkerContext
+from mesh.worker.presence.calls import Steps, go_on, in_time
+from mesh.worker.presence.metas import checked, copied, copied_keys
+from mesh.worker.presence.window import DiffWindow
+
+log = get_logger(__name__)
+
+KEYS_PER_DIFF = 2_000
+"""The most keys in one diff: a node that returns brings all its presences at once."""
+
+LocalBroadcast = Callable[[str, str, Any], None]
+
+
+class PresenceServer:
+    """One Presence on one worker. Implements PresenceContext."""
+
+    def __init__(
+        self,
+        presence: Presence,
+        node: str,
+        publish: Publish,
+        settings: PresenceSettings,
+        local_broadcast: LocalBroadcast,
+    ) -> None:
+        self.presence = presence
+        self.tracker = Tracker(presence.name, node, publish, settings, self._changed)
+        self._local_broadcast = local_broadcast
+        self._diff_seconds = settings.diff_seconds
+        self._refs = _refs(node)
+        self._gathering: dict[str, DiffWindow] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._diffs: deque[tuple[str, list[Change]]] = deque()
+        self._unsent: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._informs = type(presence).handle_metas is not Presence.handle_metas
+        self._followed: dict[str, tuple[Hashable, str, str]] = {}
+        self._moved_out: dict[Hashable, list[str]] = {}
+
+    def close(self) -> None:
+        """Announce to the other workers that this one stops, and drop diffs that were not sent."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._diffs.clear()
+        if self._task is not None:
+            self._task.cancel()
+        self.tracker.close()
+        self.presence.bind(None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a diff still has to be sent."""
+        return self._task is not None or any(map(len, self._gathering.values()))
+
+    # PresenceContext
+
+    def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> str:
+        """Track a key on a topic; return its `phx_ref`."""
+        _require_live(owner, "track")
+        ref = next(self._refs)
+        self.tracker.track(owner, topic, key, checked(meta) | {"phx_ref": ref})
+        return ref
+
+    def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
+        """Replace the meta of a tracked key; return its new `phx_ref`."""
+        _require_live(owner, "update")
+        ref = next(self._refs)
+
+        def make(old: Meta) -> Meta:
+            return checked(meta(copied(old))) | {"phx_ref": ref, "phx_ref_prev": old["phx_ref"]}
+
+        self.tracker.update(owner, topic, key, make)
+        return ref
+
+    def untrack(self, owner: Hashable, topic: str, key: str) -> None:
+        """Stop tracking a key on a topic."""
+        self.tracker.untrack(owner, topic, key)
+
+    def untrack_all(self, owner: Hashable) -> None:
+        """Stop tracking everything that `owner` tracks."""
+        if self._moved_out:
+            for ref in self._moved_out.pop(owner, ()):
+                self._followed.pop(ref, None)
+        self.tracker.untrack_all(owner)
+
+    def on_topic(self, topic: str) -> dict[str, list[Meta]]:
+        """Return the metas of each key on a topic."""
+        self._read(topic)
+        return copied_keys(self.tracker.on_topic(topic))
+
+    def of_key(self, topic: str, key: str) -> list[Meta]:
+        """Return the metas of one key on a topic."""
+        self._read(topic)
+        return [copied(meta) for meta in self.tracker.of_key(topic, key)]
+
+    def _read(self, topic: str) -> None:
+        gathering = self._gathering.get(topic)
+        if gathering is not None:
+            gathering.read()
+
+    # Moving channels
+
+    def tracked(self, owner: Hashable) -> list[tuple[str, str, Meta]]:
+        """Return (topic, key, meta) of everything that `owner` tracks."""
+        return self.tracker.tracked(owner)
+
+    def move_in(self, owner: Hashable, topic: str, key: str, meta: Meta) -> None:
+        """Track what another worker tracked until now; that one removes its entry when it receives this."""
+        flaw = foreign.meta_flaw(meta)
+        if flaw is not None:  # only possible with a worker of another implementation
+            counters.count("link_commands_malformed")
+            log.error("presence that moved here dropped", topic=topic, key=key, reason=flaw)
+            return
+        ref, old = next(self._refs), meta.get("phx_ref")
+        self.tracker.track(owner, topic, key, meta | {"phx_ref": ref, "phx_ref_prev": old})
+
+    def move_out(self, owner: Hashable) -> None:
+        """Keep the entries until another worker tracks the keys: no leave is seen before the join."""
+        for topic, key, meta in self.tracked(owner):
+            self._followed[meta["phx_ref"]] = owner, topic, key
+            self._moved_out.setdefault(owner, []).append(meta["phx_ref"])
+
+    @property
+    def followed(self) -> bool:
+        """Return whether other workers now track everything that moved."""
+        return not self._followed
+
+    def _leave_followed(self, changes: list[Change]) -> None:
+        for change in changes:
+            before = change.meta.get("phx_ref_prev")
+            if change.joined and isinstance(before, str) and before in self._followed:
+                self.tracker.untrack(*self._followed.pop(before))
+
+    # Diffs
+
+    def _changed(self, changes: list[Change]) -> None:
+        # Most changes come from a channel's callback, but what follows concerns all members of the topic.
+        contexts.fresh().run(self._tell, changes)
+        if self._followed:
+            self._leave_followed(changes)
+
+    def _tell(self, changes: list[Change]) -> None:
+        by_topic: dict[str, list[Change]] = {}
+        for change in changes:
+            by_topic.setdefault(change.topic, []).append(change)
+        for topic, each in by_topic.items():
+            gathering = self._gathering.get(topic)
+            if gathering is None:
+                gathering = self._open_window(topic)
+                if topic not in self._unsent:
+                    self._emit(topic, each)
+                    continue
+            gathering.add(each)
+
+    def _open_window(self, topic: str) -> DiffWindow:
+        window = self._gathering[topic] = DiffWindow()
+        self._close_later(topic)
+        return window
+
+    def _close_later(self, topic: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers[topic] = loop.call_later(self._diff_seconds, self._gathered, topic)
+
+    def _gathered(self, topic: str) -> None:
+        if self._gathering[topic] and topic in self._unsent:
+            return self._close_later(topic)
+        changes = self._gathering.pop(topic).net()
+        del self._timers[topic]
+        if changes:
+            self._open_window(topic)
+            self._emit(topic, changes)
+
+    def _emit(self, topic: str, changes: list[Change]) -> None:
+        self._diffs.append((topic, changes))
+        self._unsent.add(topic)
+        self._send()
+
+    def _send(self) -> None:
+        while self._diffs and self._task is None:  # otherwise a fetch is in progress
+            steps = self._send_diffs()
+            try:
+                waiting = steps.send(None)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._lost(error)
+            else:
+                loop = asyncio.get_running_loop()
+                self._task = loop.create_task(go_on(steps, waiting), name="presence diffs")
+                self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and task.exception() is not None:
+            self._lost(task.exception())
+        self._send()
+
+    def _lost(self, error: BaseException | None) -> None:
+        log.error("presence diff lost", presence=self.presence.name, exc_info=error)
+
+    def _send_diffs(self) -> Steps:
+        while self._diffs:
+            topic, changes = self._diffs.popleft()
+            try:
+                for part in _parts(changes):
+                    yield from self._send_part(topic, part)
+            finally:
+                self._unsent.discard(topic)
+
+    def _send_part(self, topic: str, changes: list[Change]) -> Steps:
+        joins = yield from self._fetched(topic, changes, True)
+        leaves = yield from self._fetched(topic, changes, False)
+        diff = {"joins": joins, "leaves": leaves}
+        try:
+            self._local_broadcast(topic, DIFF, diff)
+        except PayloadError as error:
+            counters.count("presence_diffs_unencodable")
+            log.error("presence diff dropped", topic=topic, reason=str(error))
+        yield from self._inform(topic, diff)
+
+    def _fetched(self, topic: str, changes: Iterable[Change], joined: bool) -> Steps:
+        found: dict[str, dict[str, Any]] = {}
+        for change in changes:
+            if change.joined is joined:
+                found.setdefault(change.key, {"metas": []})["metas"].append(copied(change.meta))
+        if not found:
+            return found
+        result = yield from self._call("fetch", self.presence.fetch, topic, found)
+        return found if result is None else result
+
+    def _inform(self, topic: str, diff: dict[str, Any]) -> Steps:
+        if self._informs:
+            now = copied_keys(self.tracker.on_topic(topic))
+            yield from self._call("handle_metas", self.presence.handle_metas, topic, diff, now)
+
+    def _call(self, name: str, callback: Callable[..., Any], topic: str, *arguments: Any) -> Steps:
+        """Call the application. An exception or time-out is logged and affects only this call."""
+        context = contexts.fresh()
+        try:
+            result = contexts.call(context, callback, topic, *arguments)
+            if hasattr(result, "__await__"):
+                result = yield in_time(result)
+        except (Exception, asyncio.CancelledError) as error:  # what the callback awaits may be cancelled
+            counters.count("presence_callbacks_failed")
+            context.run(
+                log.error,
+                "presence callback failed",
+                presence=self.presence.name,
+                callback=name,
+                topic=topic,
+                exc_info=error,
+            )
+            return None
+        return result
+
+
+def _refs(node: str) -> Iterator[str]:
+    """Yield values of `phx_ref`, of 16 characters: 8 bytes of the clock, 2 of the node, 2 of a counter."""
+    mark = blake2b(node.encode(), digest_size=2).digest()
+    now = 0
+    for number in count():
+        now = max(now + 1, time_ns())  # the clock may be set back, and refs must be unique
+        yield urlsafe_b64encode(
+            now.to_bytes(8, "big") + mark + (number % 65_536).to_bytes(2, "big")
+        ).decode()
+
+
+def _require_live(owner: Hashable, verb: str) -> None:
+    """Raise ChannelError for a channel that has ended. For other owners this is not known."""
+    if isinstance(owner, WorkerContext):
+        owner.require_live(verb)
+
+
+def _parts(changes: list[Change]) -> Iterator[list[Change]]:
+    """Split changes into diffs of KEYS_PER_DIFF keys. A leave and a join of one key stay in one diff."""
+    by_key: dict[str, list[Change]] = {}
+    for change in changes:
+        by_key.setdefault(change.key, []).append(change)
+    keys = iter(by_key.values())
+    while part := list(islice(keys, KEYS_PER_DIFF)):
+        yield [change for each in part for change in each]

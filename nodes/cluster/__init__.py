@@ -1,0 +1,1 @@
+"""A cluster of processes on one machine: supervision, output, rolling restart, readiness."""

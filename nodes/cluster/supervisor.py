@@ -1,0 +1,211 @@
+"""Keeps child processes running: restarts them with back-off, passes on their output, stops them in order.
+
+Nothing here waits for the reader of our own output: lines are queued, or dropped and counted.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from mesh.nodes.cluster.child_lines import ChildLines
+from mesh.nodes.cluster.child_output import ChildOutput
+from mesh.nodes.runtime.signals import SUPERVISED, die_with_parent
+from mesh.telemetry import output
+
+FIRST_DELAY_SECONDS = 0.1
+LAST_DELAY_SECONDS = 5.0
+STABLE_SECONDS = 10.0
+"""A child that ran this long is restarted after the first delay again."""
+STOP_SECONDS = 10.0
+"""From SIGTERM to SIGKILL."""
+WRONG_USAGE = 2
+"""A child with this exit code would always fail: its settings or the application are wrong."""
+
+
+@dataclass
+class Child:
+    """One process to keep running.
+
+    Attributes:
+        name: for example "gateway.1".
+        command: returns the argument list for each start.
+        environment: returns the variables that are added to ours for each start.
+        stop_rank: children of a lower rank are stopped first.
+        started: set when the process has been started or restarted.
+    """
+
+    name: str
+    command: Callable[[], list[str]]
+    environment: Callable[[], dict[str, str]] = field(default=dict)
+    stop_rank: int = 0
+    process: asyncio.subprocess.Process | None = None
+    starts: int = 0
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    output: ChildOutput | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None if it is not running."""
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+
+class Supervisor:
+    """Runs children until it is told to stop, or until one of them ends with WRONG_USAGE.
+
+    Args:
+        children: in the order in which they are started.
+        changed: called whenever a child was started; None: nobody has to know.
+        stop_seconds: how long a child may take to stop before it is killed.
+        format: the format of our output: "console", "json" or "logfmt".
+    """
+
+    def __init__(
+        self,
+        children: list[Child],
+        changed: Callable[[], None] | None = None,
+        stop_seconds: float = STOP_SECONDS,
+        format: str = "console",
+    ) -> None:
+        self.children = children
+        self.exit_code = 0
+        self._changed = changed
+        self._stop_seconds = stop_seconds
+        self._stopping = asyncio.Event()
+        self._killing = False
+        self._lines = ChildLines([child.name for child in children], format)
+
+    def stop(self) -> None:
+        """End `run`: stop all children in order."""
+        self._stopping.set()
+
+    def kill(self) -> None:
+        """End `run` at once: kill all children."""
+        self._killing = True
+        self._stopping.set()
+        for child in self.children:
+            if child.process is not None and child.process.returncode is None:
+                child.process.kill()
+
+    async def roll(self, whole: Callable[[], Awaitable[None]]) -> None:
+        """Restart every child, one by one, those with the highest `stop_rank` first.
+
+        `whole` must return when everything works again; if it raises, the other children are left as they
+        are.
+        """
+        for child in sorted(self.children, key=lambda each: -each.stop_rank):
+            await whole()
+            process = child.process
+            if process is None or process.returncode is not None or self._stopping.is_set():
+                continue  # it is being restarted anyway
+            self._say(child, "rolling restart")
+            child.started.clear()
+            await self._end(child, process)
+            await child.started.wait()
+        await whole()
+
+    async def run(self) -> int:
+        """Start and restart the children; return the exit code for the supervisor itself."""
+        keepers = [asyncio.create_task(self._keep(child), name=child.name) for child in self.children]
+        try:
+            await self._stopping.wait()
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+            await self._stop_all()
+            for child in self.children:
+                if child.output is not None:
+                    child.output.close()
+            await asyncio.to_thread(output.flush)
+        return self.exit_code
+
+    async def _keep(self, child: Child) -> None:
+        delay = FIRST_DELAY_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            born = loop.time()
+            try:
+                code = await self._run_once(child)
+            except Exception as error:  # e.g. no memory or descriptor left, which may change
+                what = f"cannot be started: {error}"
+            else:
+                what = _how_it_ended(code)
+                if code == WRONG_USAGE:
+                    self._say(child, "cannot run; stopping everything")
+                    self.exit_code = code
+                    self.stop()
+                    return
+            if loop.time() - born > STABLE_SECONDS:
+                delay = FIRST_DELAY_SECONDS
+            self._say(child, f"{what}; restarting in {delay:g} s")
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LAST_DELAY_SECONDS)
+
+    async def _run_once(self, child: Child) -> int:
+        if child.output is not None:
+            child.output.close()
+        child.output = printed = ChildOutput(lambda line: self._lines.printed(child.name, line))
+        try:
+            child.process = process = await asyncio.create_subprocess_exec(
+                *child.command(),
+                env={**os.environ, **child.environment(), SUPERVISED: str(os.getpid())},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=printed.writer,
+                stderr=printed.writer,
+                start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops them in order
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            )
+        finally:
+            printed.started()
+        child.starts += 1
+        child.started.set()
+        self._say(child, f"started, pid {process.pid}")
+        if self._changed is not None:
+            self._changed()
+        code = await process.wait()
+        printed.ended()
+        return code
+
+    def _say(self, child: Child, sentence: str) -> None:
+        self._lines.say(child.name, sentence)
+
+    async def _stop_all(self) -> None:
+        for rank in sorted({child.stop_rank for child in self.children}):
+            await asyncio.gather(*(self._stop(each) for each in self.children if each.stop_rank == rank))
+
+    async def _stop(self, child: Child) -> None:
+        process = child.process
+        if process is None or process.returncode is not None:
+            return
+        await self._end(child, process)
+        if child.output is not None:
+            child.output.ended()
+
+    async def _end(self, child: Child, process: asyncio.subprocess.Process) -> None:
+        """Send SIGTERM, later SIGKILL; return when the process has ended."""
+        if self._killing:
+            process.kill()
+        else:
+            process.terminate()
+        try:
+            async with asyncio.timeout(self._stop_seconds):
+                await process.wait()
+        except TimeoutError:
+            self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
+            with contextlib.suppress(ProcessLookupError):  # it has just stopped
+                process.kill()
+            await process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:  # most real-time signals have no name
+            name = f"signal {-code}"
+        return f"was killed by {name}"
+    return f"ended with exit code {code}"

@@ -1,0 +1,1 @@
+"""The process of a node: event loop, signals, garbage collection, descriptors, start and stop."""

@@ -1,0 +1,34 @@
+"""What is true of every table of phases (mesh/phases.py)."""
+
+import itertools
+
+import pytest
+
+from mesh.errors import PhaseError
+from mesh.phases import Phases
+
+
+def check_pairs(table, phases, events):
+    """Each pair of the table leads where it says; each other one is an error and leads nowhere."""
+    for phase, event in itertools.product(phases, events):
+        machine = Phases(table, phase)
+        if (phase, event) in table:
+            after, actions = table[phase, event]
+            assert machine.handle(event) == actions
+            assert machine.phase is after
+        else:
+            with pytest.raises(PhaseError):
+                machine.handle(event)
+            assert machine.phase is phase
+
+
+def reachable(table, start):
+    """The phases to which events lead from `start`, itself included."""
+    found, todo = {start}, [start]
+    while todo:
+        before = todo.pop()
+        for (phase, _), (after, _) in table.items():
+            if phase is before and after not in found:
+                found.add(after)
+                todo.append(after)
+    return found

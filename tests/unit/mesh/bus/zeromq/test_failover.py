@@ -1,0 +1,130 @@
+"""mesh/bus/zeromq/failover.py: messages that came another way wait for those that were sent before them."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from mesh.bus.frames import BROADCAST, MOVE, VERSION, Header
+from mesh.bus.zeromq.failover import Reroutes
+from mesh.errors import WireError
+from tests.support.until import until
+
+
+class Receiver:
+    def __init__(self):
+        self.got = []
+        self.reroutes = Reroutes(lambda topic, header, data: self.got.append(header.sequence), 0.1)
+
+    def marker(self, boundary, ways, way, *, old=True, origin="a"):
+        header = Header(VERSION, MOVE, origin, boundary, "", 0)
+        self.reroutes.marker(header, msgspec.msgpack.encode((ways, old, way)))
+
+    def message(self, sequence, origin="a"):
+        header = Header(VERSION, BROADCAST, origin, sequence, "e", 0)
+        if not self.reroutes.hold("room:1", header, b""):
+            self.got.append(sequence)
+
+
+def scenario(test):
+    def run():
+        async def main():
+            receiver = Receiver()
+            await test(receiver)
+            receiver.reroutes.close()
+
+        asyncio.run(main())
+
+    run.__name__ = test.__name__
+    return run
+
+
+@scenario
+async def test_what_comes_the_new_way_waits_for_what_was_sent_the_old_way(receiver):
+    receiver.marker(10, 1, 1, old=False)
+    receiver.message(11)
+    receiver.message(12)
+    receiver.message(9)
+    receiver.message(5, origin="b")
+    assert receiver.got == [9, 5]
+    receiver.marker(10, 1, 0)
+    assert receiver.got == [9, 5, 11, 12]
+    receiver.message(13)
+    assert receiver.got[-1] == 13
+    assert not receiver.reroutes.under_way
+
+
+@scenario
+async def test_all_old_ways_count_each_once(receiver):
+    receiver.marker(10, 2, 0)
+    receiver.marker(10, 2, 2, old=False)
+    receiver.message(11)
+    receiver.marker(10, 2, 0)
+    receiver.marker(10, 2, 2, old=False)
+    assert receiver.got == []
+    receiver.marker(10, 2, 1)
+    assert receiver.got == [11]
+
+
+@scenario
+async def test_markers_that_are_repeated_afterwards_hold_nothing(receiver):
+    receiver.marker(10, 1, 0)
+    receiver.marker(10, 1, 1, old=False)
+    receiver.message(11)
+    receiver.marker(10, 1, 0)
+    receiver.message(12)
+    assert receiver.got == [11, 12]
+    assert not receiver.reroutes.under_way
+
+
+@scenario
+async def test_markers_that_are_lost_delay_by_a_bounded_time(receiver):
+    receiver.marker(10, 1, 1, old=False)
+    receiver.message(11)
+    await until(lambda: receiver.got == [11])
+
+
+@scenario
+async def test_the_messages_of_an_old_way_that_is_lost_come_again_before_the_next_marker(receiver):
+    receiver.marker(10, 1, 1, old=False)
+    receiver.message(11)  # the old way freezes with 8 and 9
+    receiver.message(12)
+    receiver.message(8)
+    receiver.message(9)
+    receiver.message(13)
+    receiver.marker(14, 1, 1)
+    assert receiver.got == [8, 9, 11, 12, 13]
+    receiver.message(15)
+    assert receiver.got[-1] == 15
+
+
+@scenario
+async def test_a_second_move_goes_on_with_what_waits_for_the_first(receiver):
+    receiver.marker(10, 2, 2, old=False)
+    receiver.message(11)
+    receiver.marker(10, 2, 1)
+    receiver.marker(20, 2, 2)  # way 0 is lost; what went through it comes through both others
+    receiver.message(21)
+    receiver.message(12)
+    receiver.message(9)
+    receiver.marker(10, 2, 0)  # late, by the way that was lost: its successor is waited for
+    assert receiver.got == [9]
+    receiver.marker(20, 2, 1)
+    assert receiver.got == [9, 11, 12, 21]
+
+
+@scenario
+async def test_an_older_marker_that_comes_after_a_newer_one_counts_from_its_own_number(receiver):
+    receiver.marker(20, 2, 0)
+    receiver.marker(10, 1, 1, old=False)
+    receiver.message(11)
+    assert receiver.got == []
+    receiver.marker(20, 2, 1)
+    assert receiver.got == [11]
+
+
+@scenario
+async def test_what_is_no_marker_is_refused(receiver):
+    for data in (b"", b"\xc1", msgspec.msgpack.encode(("x", True, 0)), msgspec.msgpack.encode((1, True))):
+        with pytest.raises(WireError, match="not a marker"):
+            receiver.reroutes.marker(Header(VERSION, MOVE, "a", 1, "", 0), data)

@@ -1,0 +1,158 @@
+"""mesh/bus/zeromq/subscriber.py: what is sent again reaches those who could have had it, and nobody else."""
+
+import asyncio
+import errno
+
+import pytest
+import zmq
+
+from mesh import settings
+from mesh.app import topics
+from mesh.bus.frames import BROADCAST, VERSION, Header, encode_again, encode_header
+from mesh.bus.zeromq import connect_failures
+from mesh.bus.zeromq import subscriber as module
+from mesh.bus.zeromq.subscriber import Subscriber
+from mesh.errors import SettingsError
+from mesh.zeromq import sockets
+
+
+class Log:
+    def __init__(self):
+        self.levels = []
+
+    def __getattr__(self, level):
+        return lambda *_, **fields: self.levels.append(level)
+
+
+@pytest.fixture
+def hearing(monkeypatch):
+    """A subscriber, the clock's time to be set, and what came."""
+
+    class Hearing:
+        now = 100.0
+
+        def __init__(self):
+            self.came = []
+
+        async def __aenter__(self):
+            self.context = zmq.Context()
+            socket = sockets.bus_subscriber(self.context, settings.load().bus)
+            self.subscriber = Subscriber(socket, (), 1.0, self)
+            self.subscriber.start([lambda topic, header, data: self.came.append(header.sequence)], {})
+            return self
+
+        def unread_changed(self, unread): ...
+
+        async def __aexit__(self, *exception):
+            self.subscriber.close()
+            self.context.term()
+
+        def message(self, sequence, age=None, topic="room:1", origin="a"):
+            header = encode_header(Header(VERSION, BROADCAST, origin, sequence, "e", 0))
+            if age is not None:
+                header = encode_again(header, int(age * 1000))
+            self.subscriber._message([topics.exact(topic), header, b"{}"])
+
+    made = Hearing()
+    monkeypatch.setattr(module.time, "monotonic", lambda: made.now)
+    return made
+
+
+def scenario(test):
+    def run(hearing):
+        async def main():
+            async with hearing:
+                await test(hearing)
+
+        asyncio.run(main())
+
+    run.__name__ = test.__name__
+    return run
+
+
+@scenario
+async def test_what_comes_twice_is_delivered_once(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.message(1)
+    hearing.message(1)
+    hearing.message(1, origin="b")
+    assert hearing.came == [1, 1]
+
+
+@scenario
+async def test_what_was_published_before_the_subscription_is_not_delivered_when_it_is_sent_again(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.message(1, age=0.0)
+    assert hearing.came == [], "the subscription is not known to be in force"
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.now += 1.0
+    hearing.message(7)
+    hearing.message(5, age=1.5)
+    assert hearing.came == [7], "it would come behind a newer one"
+    hearing.message(6, age=0.5)
+    assert hearing.came == [7, 6], "but what was lost since is"
+
+
+@scenario
+async def test_an_older_subscription_to_a_prefix_counts_as_well(hearing):
+    hearing.subscriber.subscribe(b"room:")
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.now += 10.0
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.message(5, age=1.0)
+    assert hearing.came == [5]
+
+
+@scenario
+async def test_a_subscription_of_long_ago_needs_no_memory(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.now += 100.0
+    hearing.subscriber._tick()
+    assert not hearing.subscriber._young
+    hearing.message(5, age=3.0)
+    assert hearing.came == [5]
+
+
+@scenario
+async def test_what_is_older_than_the_first_that_came_is_not_delivered_however_young_it_says_it_is(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    hearing.message(7)
+    hearing.message(3, origin="b")
+    hearing.message(6, age=0.0)
+    hearing.message(8, age=0.0)
+    hearing.subscriber.unsubscribe(topics.exact("room:1"))
+    assert not hearing.subscriber._first
+    assert hearing.came == [7, 3, 8]
+
+
+def test_a_proxy_that_cannot_be_connected_to_is_tried_on_and_an_error_once(hearing, monkeypatch):
+    proxy, address = "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"
+    log, answers = Log(), []
+    monkeypatch.setattr(connect_failures, "log", log)
+    monkeypatch.setattr(sockets, "connect", lambda *_: answers[-1]())
+
+    def raises(error):
+        def connect():
+            raise error
+
+        return connect
+
+    async def scenario():
+        async with hearing:
+            timers = hearing.subscriber._timers
+            for answer in (
+                raises(zmq.ZMQError(errno.EMFILE)),
+                raises(zmq.ZMQError(errno.EMFILE)),
+                raises(SettingsError("no key")),
+                lambda: None,
+                raises(SettingsError("no key")),
+            ):
+                answers.append(answer)
+                timers.setdefault(address, None)
+                hearing.subscriber._again(address, proxy)
+                assert (address in timers) == (len(answers) != 4), "tried again unless it worked"
+
+    asyncio.run(scenario())
+    assert log.levels == ["error", "debug", "error", "error"]
