@@ -90,7 +90,11 @@ def test_the_wheel_has_one_package_with_all_of_its_files(wheel):
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"mesh"}
     packaged = {name.removeprefix("mesh/") for name in names if name.startswith("mesh/")}
     for top in ("mesh", "gateway", "nodes"):
-        files = [path for path in (ROOT / top).rglob("*") if path.is_file() and path.suffix not in (".md", ".pyc")]
+        files = [
+            path
+            for path in (ROOT / top).rglob("*")
+            if path.is_file() and path.suffix not in (".md", ".pyc")
+        ]
         assert len(files) > 10
         prefix = "" if top == "mesh" else f"{top}/"
         assert {prefix + str(path.relative_to(ROOT / top)) for path in files} - packaged == set()

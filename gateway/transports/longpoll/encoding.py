@@ -19,6 +19,8 @@ class TextOnly:
         self._serializer = serializer
         self.name = serializer.name
         self.carries_binary = False
+        self.max_binary_field_bytes: int | None = None
+        self.codec = serializer.codec
         self.decode = serializer.decode
         self.encode_end = serializer.encode_end
 

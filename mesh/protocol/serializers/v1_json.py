@@ -35,7 +35,7 @@ class V1JSON:
 
     name = "v1_json"
     carries_binary = False
-    max_binary_field_bytes = None
+    max_binary_field_bytes: int | None = None
     codec = JSON
 
     def decode(self, data: bytes, binary: bool) -> Message:

@@ -24,7 +24,7 @@ class V2JSON:
 
     name = "v2_json"
     carries_binary = True
-    max_binary_field_bytes = binary_frames.FIELD_BYTES
+    max_binary_field_bytes: int | None = binary_frames.FIELD_BYTES
     codec = JSON
 
     def decode(self, data: bytes, binary: bool) -> Message:

@@ -24,7 +24,7 @@ class V2Msgpack:
 
     name = "v2_msgpack"
     carries_binary = True
-    max_binary_field_bytes = None
+    max_binary_field_bytes: int | None = None
     codec = MSGPACK
 
     def decode(self, data: bytes, binary: bool) -> Message:
