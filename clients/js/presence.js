@@ -1,5 +1,5 @@
 /**
- * Who is present on a channel's topic, kept current by the server's `presence_state` and `presence_diff`.
+ * Tracks the presences of a channel's topic from the server's `presence_state` and `presence_diff`.
  *
  * It works like phoenix.js's Presence, with a Map for the state, so that any string may be a key.
  */

@@ -1,6 +1,6 @@
 """Chat with the browser page from a terminal: python examples/python_client/chat.py --user Ana
 
-Prints the messages and who is present, and sends the lines of stdin.
+Prints the messages and the users in the room, and sends the lines of stdin.
 """
 
 import argparse

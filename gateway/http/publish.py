@@ -1,8 +1,8 @@
 """The HTTP publishing API, for programs that do not use ZeroMQ; off unless `api.keys` is set.
 
 `POST /api/broadcast`, `/api/broadcast_batch` and `/api/disconnect` are answered when the proxy has the
-messages. A refusal is `{"error": "a sentence"}`. The API is not for browsers: whoever holds a key may
-publish anything.
+messages. A refusal is `{"error": "a sentence"}`. The API is not for browsers, because a key
+allows its holder to publish anything.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Presence: who is on a topic, on any node.
+"""Presence: the users on a topic, across all nodes.
 
 Source: Phoenix.Presence. A Presence opens no connections: the worker that runs the endpoint sets its
 context (mesh/worker/presence/server.py), so the same object works embedded and in a cluster.
@@ -56,7 +56,7 @@ class PresenceContext(Protocol):
 
 
 class Presence:
-    """Who is on a topic. Create one, declare it in the endpoint, and use it in channels.
+    """Tracks the users on each topic. Create one, declare it in the endpoint, and use it in channels.
 
         presence = Presence()
 
@@ -67,7 +67,7 @@ class Presence:
 
         endpoint = Endpoint(sockets={"/socket": UserSocket}, presences=[presence])
 
-    When somebody joins or leaves, the members of the topic receive a `presence_diff`. When a channel ends,
+    When a user joins or leaves, the members of the topic receive a `presence_diff`. When a channel ends,
     it is untracked automatically. Subclass it to define `fetch` and `handle_metas`; both may be `async
     def`.
 
@@ -96,7 +96,7 @@ class Presence:
         Args:
             topic: the topic that changed.
             diff: `{"joins": {key: {"metas": […]}}, "leaves": {…}}`, as `fetch` returned them.
-            presences: key → metas of everybody who is present now.
+            presences: key → metas of all that are present now.
         """
 
     # What an application does

@@ -11,7 +11,7 @@ from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, run
 
 TOPICS = [f"room:{number}" for number in range(24)]
-"""Of so many each worker has some."""
+"""Enough channels that each worker has some."""
 BEAT, SILENCE, MARGIN = 0.2, 1.5, 10.0
 """Silence is longer than a busy machine holds up a node that is well."""
 QUICK = {
@@ -134,7 +134,7 @@ def test_a_frozen_worker_is_dead_for_its_clients_and_learns_it_on_waking(quick):
 
 
 async def workers_run(running, channels):
-    """Until all workers together run so many channels: a zombie would be one too many."""
+    """Wait until all workers together run this many channels: a zombie would be one more."""
 
     def count():
         return sum(running.metric(each["name"], "open_channels") for each in running.status["workers"])

@@ -109,7 +109,7 @@ class Stream:
                 self.watched.append(payload["n"])
 
     async def more(self, count=20):
-        """Until every client has had so many more of both."""
+        """Wait until every client has received that many more of both."""
         self._check()
         read = [*self.got, *self.said, self.watched]
         goals = [len(each) + count for each in read]

@@ -13,7 +13,7 @@ from tests.support.websocket import PhoenixClient, run
 APP = "examples.conformance:endpoint"
 TOPICS = [f"room:{number}" for number in range(12)]
 AHEAD = 300
-"""A writer waits when readers are so many messages behind: a busy machine may never let them catch up."""
+"""A writer waits when readers are this many messages behind: they may never catch up on a busy machine."""
 
 
 class Load:
@@ -68,7 +68,7 @@ class Load:
             got[topic].append(payload["n"])
 
     async def more(self, count=30):
-        """Until every topic has so many more broadcasts."""
+        """Wait until every topic has that many more broadcasts."""
         goal = {topic: self.published[topic] + count for topic in TOPICS}
         await until(lambda: all(self.published[topic] >= goal[topic] for topic in TOPICS))
 

@@ -262,7 +262,7 @@ def test_a_disconnect_of_the_user_ends_the_session(base):
         await asyncio.to_thread(broadcast, base, "users:7", "disconnect", {})
         answer = (await poll).json
         assert answer["status"] == 410
-        assert answer["token"] != session.token, "a poll begins anew"
+        assert answer["token"] != session.token, "a poll starts a new session"
         assert await session.post(join()) == {"status": 410}
 
     run(scenario())

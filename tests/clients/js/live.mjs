@@ -63,7 +63,7 @@ await crashed
 assert.equal(there.state, "joined")
 assert.deepEqual(await room.push("echo", { back: 1 }), { back: 1 })
 
-// Connections made anew at once carry the channels on.
+// A connection that is opened again at once keeps the channels.
 other.disconnect()
 other.connect()
 assert.deepEqual(await there.push("echo", { again: 1 }), { again: 1 })

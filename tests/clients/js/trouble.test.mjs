@@ -196,7 +196,7 @@ test("by default it waits as phoenix.js does, give or take a half before connect
   }
 })
 
-test("a channel rejoins at once and starts its back-off anew when the connection is back", async () => {
+test("a channel rejoins at once and resets its back-off when the connection is back", async () => {
   const tries = []
   const { wire, joinRef } = joined({ rejoinAfterMs: (n) => tries.push(n) && 1e6 })
   wire.say(joinRef, joinRef, "room:1", "phx_error", {})

@@ -252,7 +252,7 @@ test("a connection that ends is 1006, after all that came before", async () => {
   assert.equal(seen.length, 503)
 })
 
-test("a gateway that does not know its client any more, and one that comes back, are opened anew", async () => {
+test("a gateway that does not know its client any more, and one that comes back, are opened again", async () => {
   const gateway = await Gateway.at()
   const connecting = connect(gateway.address)
   await gateway.open()
