@@ -4,7 +4,7 @@ from mesh.telemetry.bounded_text import shorten
 from mesh.telemetry.complaints import Complaints
 from mesh.telemetry.counters import COUNTERS, counters, stats
 from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
-from mesh.telemetry.logs import crowded, enabled, filtered, get_logger, log_to_logging, milliseconds
+from mesh.telemetry.logs import enabled, filtered, get_logger, log_to_logging, milliseconds
 
 __all__ = [
     "COUNTERS",
@@ -13,7 +13,6 @@ __all__ = [
     "attach",
     "attached",
     "counters",
-    "crowded",
     "detach",
     "emit",
     "enabled",

@@ -77,6 +77,10 @@ class Logger:
         if _least <= logging.ERROR:
             self._write("error", event, fields)
 
+    def crowded(self, level: str, event: str) -> bool:
+        """Return whether a line is left out as too similar; check this before creating its fields."""
+        return _gate is not None and _gate.full((self.name, level, event))
+
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if _gate is not None:
             lines = TRACEBACK_LINES if "exc_info" in fields else 1
@@ -96,11 +100,6 @@ def get_logger(name: str) -> Logger:
 def enabled(level: str) -> bool:
     """Return whether a line of this level is logged; check this before creating its fields."""
     return _NUMBERS.get(level, logging.CRITICAL + 1) >= _least
-
-
-def crowded(name: str, level: str, event: str) -> bool:
-    """Return whether a line is left out as too similar; check this before creating its fields."""
-    return _gate is not None and _gate.full((name, level, event))
 
 
 def filtered(params: Any) -> Any:

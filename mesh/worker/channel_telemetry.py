@@ -74,7 +74,7 @@ def _logs(channel: Channel, level: str | None) -> bool:
 
 
 def _log(channel: Channel, level: str | None, line: str, duration: float, params: Any, **more: Any) -> None:
-    if telemetry.crowded("mesh.channel", level or "debug", line):
+    if log.crowded(level or "debug", line):
         return
     getattr(log, level or "debug")(
         line,

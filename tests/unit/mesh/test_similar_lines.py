@@ -2,16 +2,24 @@
 
 import logging
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from mesh import ConnectInfo, Mount, SocketHandler
+from mesh.gateway.transports import admission
 from mesh.telemetry import counters, logs
 from mesh.telemetry.filters import ParameterFilter
 from mesh.telemetry.limiter import MAX_KINDS, Limiter
 from mesh.telemetry.similar import SimilarLines
+from mesh.worker import channel_telemetry
 
 JOINED = ("mesh.channel", "info", "joined")
 CRASHED = ("mesh.channel", "error", "channel crashed")
+
+
+class User(SocketHandler):
+    log = "info"
 
 
 def test_each_kind_has_its_own_lines_a_second():
@@ -94,11 +102,25 @@ def test_a_line_that_is_left_out_costs_next_to_nothing(logged):
     log = logs.get_logger("mesh.channel")
     began = time.process_time()
     for _ in range(100_000):
-        if not logs.crowded("mesh.channel", "info", "joined"):
+        if not log.crowded("info", "joined"):
             log.info("joined", topic="room:1")
     spent = time.process_time() - began
     assert spent < 3  # 20 times what it takes; a line each took 8
     assert len(lines) <= 2 * (spent + 60)
+
+
+@pytest.mark.parametrize("cause", ["connections", "joins"])
+def test_lines_that_clients_cause_create_no_fields_when_they_are_left_out(logged, monkeypatch, cause):
+    lines, _ = logged
+    filtered = []
+    monkeypatch.setattr(logs, "_filter", filtered.append)
+    for _ in range(10):
+        if cause == "connections":
+            admission.ask(Mount(User), ConnectInfo("websocket"), {"vsn": "2.0.0"})
+        else:
+            channel = SimpleNamespace(topic="room:1", socket=SimpleNamespace(id=None), log_join="info")
+            channel_telemetry.joined(channel, time.perf_counter(), {}, "ok")
+    assert len(lines) == len(filtered) == 2
 
 
 def test_levels_that_are_not_logged_take_no_lines(logged, monkeypatch):
