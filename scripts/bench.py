@@ -22,7 +22,7 @@ from bench.row import Row, Run
 from bench.rows import ROWS
 from bench.servers import Target, local, peer
 from harness import picture
-from harness.processes import ROOT
+from harness.processes import ROOT, command_module
 
 DEFAULT_SERVERS = "bare,embedded,cluster1,cluster2"
 
@@ -108,10 +108,10 @@ def targets_of(options: argparse.Namespace) -> list[Target]:
 
 def checkout(directory: Path) -> Path:
     """Return the other checkout. Raises ValueError if the directory is not one."""
-    if not (directory / "nodes/__main__.py").exists():
-        raise ValueError(
-            f"--compare {directory} is not a checkout of this project (nodes/__main__.py is missing)"
-        )
+    try:
+        command_module(directory)
+    except ValueError as error:
+        raise ValueError(f"--compare {error}") from None
     return directory.resolve()
 
 

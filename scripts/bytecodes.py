@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.servers import APP, listening
-from harness.processes import ROOT, Process, wait_for
+from harness.processes import ROOT, Process, command_module, wait_for
 from harness.websocket import WebSocket
 
 HARNESS = Path(__file__).parent / "harness"
@@ -150,7 +150,7 @@ async def count(
 ) -> dict[str, float]:
     """Return the counts for each kind of work, measured once."""
     arguments = ["serve", APP, "--port=0"]
-    program = [str(kind.program)]
+    program = [str(kind.program), command_module(checkout)]
     with Process(arguments, directory / "serve.log", SETTINGS, checkout, program) as process:
         port = int(wait_for(lambda: listening(process), process).rpartition(":")[2])
         counter: Counter = kind(process)

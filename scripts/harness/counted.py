@@ -1,4 +1,4 @@
-"""A program that runs `mesh …` and counts the bytecodes that its main thread executes.
+"""A program that runs a module, the `mesh` command, and counts the bytecodes that its main thread executes.
 
 SIGUSR1 starts counting, SIGUSR2 prints the count so far. It runs the code of the current directory.
 """
@@ -6,7 +6,7 @@ SIGUSR1 starts counting, SIGUSR2 prints the count so far. It runs the code of th
 import os
 import signal
 import sys
-from importlib import import_module
+from runpy import run_module
 from types import FrameType
 from typing import Any
 
@@ -43,5 +43,4 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, show)
-    package = "mesh.nodes.cli" if os.path.exists("mesh/__main__.py") else "nodes.cli"  # of older checkouts
-    import_module(package).main()
+    run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)

@@ -25,6 +25,18 @@ KINDS = ("proxies", "workers", "gateways")
 Found = TypeVar("Found")
 
 
+def command_module(checkout: Path) -> str:
+    """Return the module that is the `mesh` command of a checkout.
+
+    Raises:
+        ValueError: if the directory is not a checkout of this project.
+    """
+    for module in ("mesh", "nodes"):  # older checkouts have the command in nodes
+        if (checkout / module / "__main__.py").exists():
+            return module
+    raise ValueError(f"{checkout} is not a checkout of this project: mesh/__main__.py is missing")
+
+
 class Process:
     """A `mesh …` command of a checkout, stopped at the end of a `with` block.
 
@@ -49,10 +61,9 @@ class Process:
         self.log = log
         own = checkout / ".venv/bin/python"
         python = str(own) if own.exists() and checkout != ROOT else sys.executable
-        command = "mesh" if (checkout / "mesh" / "__main__.py").exists() else "nodes"  # of older checkouts
         with log.open("wb") as file:
             self._popen = subprocess.Popen(
-                [python, *(program or ("-m", command)), *arguments],
+                [python, *(program or ("-m", command_module(checkout))), *arguments],
                 cwd=checkout,
                 env={**os.environ, "PYTHONPATH": str(checkout), "MESH_CONFIG": os.devnull, **settings},
                 stdout=file if output is None else output,

@@ -1,4 +1,4 @@
-"""A program that runs `mesh …` under valgrind, which counts machine instructions when told to.
+"""A program that runs a module, the `mesh` command, under valgrind and counts instructions when told to.
 
 It runs the code of the current directory.
 """
@@ -9,5 +9,4 @@ import sys
 OPTIONS = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={os.devnull}"]
 
 if __name__ == "__main__":
-    command = "mesh" if os.path.exists("mesh/__main__.py") else "nodes"  # of older checkouts
-    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", command, *sys.argv[1:]])
+    os.execvp("valgrind", ["valgrind", *OPTIONS, sys.executable, "-m", *sys.argv[1:]])
