@@ -91,7 +91,7 @@ class Subscriptions:
 
 
 class Subscription:
-    """The broadcasts on one topic or pattern. Implements mesh.pubsub.Subscription.
+    """The broadcasts on one topic or pattern. Implements mesh.app.pubsub.Subscription.
 
     Attributes:
         pattern: a topic, or a prefix followed by `*`.

@@ -25,7 +25,7 @@ ENDED = 0
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A sequence number of the bus, or 0. No node reaches the bound, and a double can represent it."""
 Codec = Annotated[int, msgspec.Meta(ge=0, le=2)]
-"""A codec of mesh.messages: JSON, BINARY, MSGPACK."""
+"""A codec of mesh.protocol.messages: JSON, BINARY, MSGPACK."""
 
 
 class Hello(msgspec.Struct, array_like=True, tag=0, frozen=True):
