@@ -27,7 +27,8 @@ class SessionCookie:
 
     Attributes:
         name: the name of the cookie.
-        load: decodes the cookie; returns the session, or None if it is invalid. `mesh.session_cookies` has two.
+        load: decodes the cookie; returns the session, or None if it is invalid. `mesh.session_cookies` has
+            two.
         csrf_key: the key of the token in the session.
         check_csrf: if False, the session is read for every page that passes the origin check.
     """
