@@ -1,6 +1,7 @@
 """The pytest plugin: a fixture `channel_case`, for the endpoint of your fixture `mesh_endpoint`.
 
-It is loaded in every test run where Channelmesh is installed, so it imports Channelmesh only when used.
+It is loaded in every test run where Channelmesh is installed, so it imports the rest of Channelmesh only
+when used.
 """
 
 from collections.abc import Iterator
