@@ -14,17 +14,18 @@ is a complete transport, except for its imports and its HTTP handlers:
             self.hub, self.settings = services.hub, services.settings.gateway
             self.clients: dict[str, LinesClient] = {}
             self._handshakes = handshakes(services.endpoint, self.name, self.settings)
-            self._idle = idle_timer(self.clients.values, self.settings.idle_timeout_seconds)
+            self._idle = idle_timer(lambda: list(self.clients.values()), self.settings.idle_timeout_seconds)
 
         def routes(self) -> list[tuple[Any, ...]]:
             return [
-                (path_pattern(each.mount.path) + "/lines", LinesHandler, {"server": self, "of": each})
+                (each.path.pattern, LinesHandler, {"server": self, "handshake": each})
                 for each in self._handshakes
             ]
 
         async def connect(self, mount: Mount, admitted: Admitted) -> "LinesClient":
             async with id_subscribed(self.hub, admitted):
-                client = self.clients[token] = LinesClient(self)
+                client = LinesClient(self)
+                self.clients[client.token] = client
                 client.admit(mount, admitted, ENCODINGS[admitted.serializer])
                 return client  # LinesHandler writes what its `fetch` returns, and calls its `deliver`
 
@@ -38,10 +39,19 @@ is a complete transport, except for its imports and its HTTP handlers:
 
     class LinesClient(FetchedConnection):
         name = "lines"
+        _server: LinesServer
 
-Add a new transport to `TRANSPORTS` (registry.py), and to the makers of tests/contract/test_transports.py:
-every transport must pass the tests of that file. tests/contract/sse_transport.py is a transport over
-server-sent events; memory.py works within one process.
+        def __init__(self, server: LinesServer) -> None:
+            super().__init__(server)
+            self.token = secrets.token_urlsafe(16)
+
+        def _release(self) -> None:
+            super()._release()
+            self._server.clients.pop(self.token, None)
+
+Add a new transport to `TRANSPORTS` (registry.py), and a peer to `PEERS` (contract/transport_peers.py under
+tests), so that it must pass tests/contract/test_transports.py. tests/contract/sse_transport.py is a
+transport over server-sent events; memory.py works within one process.
 """
 
 from collections.abc import Callable
@@ -124,7 +134,8 @@ class Transport(Protocol):
     def pause(self) -> None:
         """Stop delivering the client's messages until `resume`; they wait, up to a limit.
 
-        The idle time-out does not run. Messages that have already been read may still be delivered.
+        A transport that stops reading its socket suspends the idle time-out as well; the others still
+        notice the client. Messages that have already been read may still be delivered.
         """
 
     def resume(self) -> None:

@@ -44,6 +44,10 @@ class Handshake:
         transport: the transport's name, which is the last segment of the path.
         origin: checks which pages may connect.
         trusted: the proxies that may name the client.
+
+    Attributes:
+        mount: the mount.
+        path: matches the paths of its requests.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class Handshake:
         self._transport = transport
         self._origin = origin
         self._trusted = trusted or TrustedProxies([])
-        self._path = re.compile(path_pattern(mount.path) + "/" + transport)
+        self.path = re.compile(path_pattern(mount.path) + "/" + transport)
 
     def see(self, request: Request, peer: Any) -> Seen:
         """Return the request as its client sent it, according to trusted proxies."""
@@ -83,7 +87,7 @@ class Handshake:
 
     def params(self, request: Request) -> dict[str, Any]:
         """Return the parameters of the query and the path. Raises RefusedError if they are malformed."""
-        match = self._path.fullmatch(normal(request.path))
+        match = self.path.fullmatch(normal(request.path))
         try:
             params = decode_query(request.query)
             return params if match is None else params | decode_path_params(match.groupdict())
@@ -170,7 +174,7 @@ def handshakes(endpoint: Endpoint, transport: str, settings: GatewaySettings) ->
     others.
     """
     found = []
-    trusted = TrustedProxies(settings.trusted_proxies, malformed_header)
+    trusted = TrustedProxies(settings.trusted_proxies, _malformed_header)
     for mount in endpoint.mounts.values():
         if getattr(mount, transport, True):
             rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
@@ -178,7 +182,7 @@ def handshakes(endpoint: Endpoint, transport: str, settings: GatewaySettings) ->
     return found
 
 
-def malformed_header(header: str, value: str) -> None:
+def _malformed_header(header: str, value: str) -> None:
     """Count and log a malformed header of a trusted proxy, which is ignored."""
     counters.count("forwarded_headers_malformed")
     log.warning("header of a proxy ignored, because it is malformed", header=header, value=value)

@@ -9,7 +9,6 @@ import secrets
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
-from mesh.app.mount import path_pattern
 from mesh.gateway.transports.admission import RefusedError
 from mesh.gateway.transports.base import Encoding
 from mesh.gateway.transports.client_connection import id_subscribed, idle_timer
@@ -46,7 +45,7 @@ class ServerSentEvents:
 
     def routes(self):
         return [
-            (path_pattern(each.mount.path) + "/sse", EventsHandler, {"server": self, "handshake": each})
+            (each.path.pattern, EventsHandler, {"server": self, "handshake": each})
             for each in self._handshakes
         ]
 

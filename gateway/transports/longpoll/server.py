@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mesh.app.mount import Mount, path_pattern
+from mesh.app.mount import Mount
 from mesh.bus.calls import Answer
 from mesh.gateway.transports.admission import Admitted, RefusedError
 from mesh.gateway.transports.client_connection import id_subscribed
@@ -42,7 +42,7 @@ class LongPoll:
         """Return the routes `<mount>/longpoll`."""
         return [
             (
-                path_pattern(each.mount.path) + "/longpoll",
+                each.path.pattern,
                 LongPollHandler,
                 {"longpoll": self, "handshake": each, "bodies": self._bodies},
             )

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from mesh.app.mount import Mount, path_pattern
+from mesh.app.mount import Mount
 from mesh.bus.calls import Answer
 from mesh.gateway.flow.outbox import Flusher
 from mesh.gateway.transports.admission import Admitted
@@ -54,11 +54,7 @@ class WebSockets:
     def routes(self) -> list[tuple[Any, ...]]:
         """Return the routes `<mount>/websocket`."""
         return [
-            (
-                path_pattern(each.mount.path) + "/websocket",
-                WebSocketHandler,
-                {"websockets": self, "handshake": each},
-            )
+            (each.path.pattern, WebSocketHandler, {"websockets": self, "handshake": each})
             for each in self._handshakes
         ]
 

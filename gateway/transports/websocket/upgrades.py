@@ -5,26 +5,22 @@ requests are left to Tornado (gateway/http/upgrade_request.py).
 """
 
 import asyncio
-import re
 import socket
 from collections.abc import Awaitable, Coroutine, Sequence
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any
 
-from mesh.app.mount import path_pattern
 from mesh.gateway.http import upgrade_request
 from mesh.gateway.http.forwarded import Peer
 from mesh.gateway.http.listener import Answered
+from mesh.gateway.http.server import phrase
 from mesh.gateway.http.upgrade_request import UpgradeRequest
 from mesh.gateway.transports.admission import Admitted, RefusedError
 from mesh.gateway.transports.client_connection import ClientGoneError, id_subscribed
 from mesh.gateway.transports.handshake import Handshake
 from mesh.gateway.transports.websocket import upgrade
 from mesh.gateway.transports.websocket.handler import Admitting
-from mesh.telemetry import counters, get_logger
-
-log = get_logger(__name__)
+from mesh.telemetry import counters
 
 
 class Upgrades:
@@ -37,9 +33,7 @@ class Upgrades:
 
     def __init__(self, websockets: Admitting, handshakes: Sequence[Handshake]) -> None:
         self._websockets = websockets
-        self._handshakes = [
-            (re.compile(path_pattern(each.mount.path) + "/websocket"), each) for each in handshakes
-        ]
+        self._handshakes = handshakes
         self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
@@ -56,8 +50,8 @@ class Upgrades:
         sock.recv(len(head))
         try:
             answer = handshake.ask(request, peer)
-        except Exception as error:
-            _refuse(sock, peer, error, answered)
+        except RefusedError as refused:
+            _refuse(sock, peer, refused, answered)
             return True
         if isinstance(answer, Awaitable) or answer.socket_id is not None:
             self._later(self._admit(sock, peer, request, handshake, answer, answered))
@@ -69,10 +63,7 @@ class Upgrades:
         return True
 
     def _find(self, request: UpgradeRequest) -> Handshake | None:
-        for pattern, handshake in self._handshakes:
-            if pattern.fullmatch(request.path) is not None:
-                return handshake
-        return None
+        return next((each for each in self._handshakes if each.path.fullmatch(request.path)), None)
 
     def _later(self, admission: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(admission, name="handshake")
@@ -93,12 +84,13 @@ class Upgrades:
             admitted = await answer if isinstance(answer, Awaitable) else answer
             async with id_subscribed(self._websockets.hub, admitted):
                 self._welcome(sock, request, handshake, admitted)
-        except (asyncio.CancelledError, ClientGoneError) as error:
+        except RefusedError as refused:
+            _refuse(sock, peer, refused, answered)
+        except ClientGoneError:
             sock.close()
-            if isinstance(error, asyncio.CancelledError):
-                raise
-        except Exception as error:
-            _refuse(sock, peer, error, answered)
+        except BaseException:  # cancelled, or a defect, after which the 101 may have been sent
+            sock.close()
+            raise
 
     def _welcome(
         self, sock: socket.socket, request: UpgradeRequest, handshake: Handshake, admitted: Admitted
@@ -112,17 +104,12 @@ class Upgrades:
         self._websockets.begin(handshake.mount, admitted, sock, b"")
 
 
-def _refuse(sock: socket.socket, peer: Peer | None, error: Exception, answered: Answered) -> None:
+def _refuse(sock: socket.socket, peer: Peer | None, refused: RefusedError, answered: Answered) -> None:
     """Answer as Tornado's handler does; the connection may continue with other requests."""
     counters.count("connections_refused")
-    if isinstance(error, RefusedError):
-        status, sentence = error.status, error.sentence
-    else:
-        status, sentence = 500, ""
-        log.error("connect raised", exc_info=error)
-    body = sentence.encode()
+    body = refused.sentence.encode()
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"HTTP/1.1 {refused.status} {phrase(refused.status)}\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"
         f"Date: {formatdate(usegmt=True)}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
