@@ -194,7 +194,7 @@ class Hub:
         self.fanout.deliver_local(worker, broadcast)
 
     def carry(self, channel: GatewayChannel, command: Any) -> None:
-        """Carry out a command for a channel. An exception ends that channel only (mesh/link/dealer.py)."""
+        """Carry out a command for a channel; `Ordering` calls it in the right order."""
         client = channel.client
         self._carry_out(client, COMMANDS[type(command)](client.session, channel, command))
 

@@ -39,7 +39,7 @@ class Pending:
 
 
 class GatewayChannel(Phases[Phase, Event, Step]):
-    """One channel of one client in its gateway; `phase` is its phase (channels/phases.py).
+    """One channel of one client in its gateway; `phase` is its phase (gateway/channels/phases.py).
 
     Attributes:
         number: identifies it on the links and in broadcast headers; unique in this gateway.

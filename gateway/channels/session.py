@@ -2,8 +2,8 @@
 
 **Events in, actions out.** The hub passes on each message of the client and each command of a worker, and
 carries out the actions returned, in order. A session knows no socket, no other client and no time: a
-time-out arrives as an event. Events change a channel's phase by the table in channels/phases.py; the steps
-that the table names are functions of this file.
+time-out arrives as an event. Events change a channel's phase by the table in gateway/channels/phases.py;
+the steps that the table names are functions of this file.
 
 **What is decided for a message of the client**, in this order: whether it can be decoded and its refs are
 short enough (else the connection is closed), whether a rate limit refuses it, and then by topic and phase.

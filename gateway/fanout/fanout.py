@@ -109,14 +109,8 @@ class Fanout:
         if held is None:
             return True
         for each in held.due(received):
-            if each.event in channel.intercepts:
-                each.counts.filter(INTERCEPTED)
-            elif relation_to_join(channel, each.origin, each.sequence) is Relation.BEFORE:
-                each.counts.filter(BEFORE_JOIN)
-            else:
-                stats.deliveries += 1
-                each.counts.queue(1)
-                channel.client.outbox.send(each.frame)
+            relation = relation_to_join(channel, each.origin, each.sequence)
+            _send_filtered(channel, each.counts, each.event, relation, each.frame)
         if held:
             return False
         if members.held.pop(channel, None) is not None:  # otherwise a sent frame has ended the client
@@ -273,14 +267,7 @@ class Fanout:
                 self._keep(channel, held, header, frame, len(data), counts)
                 continue
             relation = relation_to_join(channel, header.origin, header.sequence)
-            if header.event in channel.intercepts:
-                counts.filter(INTERCEPTED)
-            elif relation is Relation.BEFORE:
-                counts.filter(BEFORE_JOIN)
-            else:
-                stats.deliveries += 1
-                counts.queue(1)
-                channel.client.outbox.send(frame)
+            _send_filtered(channel, counts, header.event, relation, frame)
             if relation is Relation.AFTER:
                 members.promote(channel, own)
 
@@ -316,3 +303,17 @@ class Fanout:
             )
             return None
         return encoding.broadcast(encoding.ready(frame), counts, header.event)
+
+
+def _send_filtered(
+    channel: GatewayChannel, counts: TopicStats, event: str, relation: Relation, frame: Any
+) -> None:
+    """Send a broadcast to a joined channel, unless the channel intercepts it or joined after it."""
+    if event in channel.intercepts:
+        counts.filter(INTERCEPTED)
+    elif relation is Relation.BEFORE:
+        counts.filter(BEFORE_JOIN)
+    else:
+        stats.deliveries += 1
+        counts.queue(1)
+        channel.client.outbox.send(frame)

@@ -2,11 +2,12 @@
 
 `ClientConnection` carries out the phase table (client_phases.py) for one client, and implements Transport
 for the hub. A `QueueingConnection` keeps its unsent messages in this process. Only this file contains the
-subscription of a client's id (`id_subscribed`), the idle time-out (`idle_timer`), the limit of what waits,
-and the closing of slow clients.
+subscription of a client's id (`id_subscribed`), the idle time-out (`idle_timer`) and the closing of slow
+clients. The limit of what waits is here too, except for connections with an `Outbox` (gateway/flow).
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -66,7 +67,7 @@ class ConnectionServer(Protocol):
     settings: GatewaySettings
 
 
-class ClientConnection:
+class ClientConnection(ABC):
     """One client's connection. Implements Transport.
 
     Subclasses define `outbox` and the five methods of the last section, and call `admit`, `end` and `lost`.
@@ -181,25 +182,25 @@ class ClientConnection:
 
     # Defined by each transport
 
+    @abstractmethod
     def _start_reading(self) -> None:
         """Deliver the client's messages, waiting ones first; in CLOSING, only notice its disconnection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _stop_reading(self) -> None:
         """Stop delivering the client's messages; they wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _send_close(self, code: int | None, reason: str) -> None:
         """Send the close after what is queued; FINISHED must follow within a bounded time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _discard(self, reason: str) -> None:
         """Drop what is queued, and count it and all later frames as lost for this reason."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release(self) -> None:
         """Release all resources."""
-        raise NotImplementedError
 
 
 class QueueingConnection(ClientConnection):
@@ -223,9 +224,9 @@ class QueueingConnection(ClientConnection):
         """The bytes that wait for the client."""
         return self._backlog.size if self._backlog is not None else 0
 
+    @abstractmethod
     def send(self, frame: Any) -> None:
         """Queue a ready frame."""
-        raise NotImplementedError
 
     def _bound(self, backlog: Backlog[Any]) -> None:
         """Enforce the limit after an addition: drop what may be dropped, or close the client."""

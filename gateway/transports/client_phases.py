@@ -3,7 +3,8 @@
     OPENING   the application decides whether the client may connect; the hub does not know it yet.
     OPEN      the hub has the client, and its messages are read.
     PAUSED    the hub has the client and wants no messages: a join is pending, a mailbox is full, or a
-              worker is behind. The hub decides how long; the idle time-out does not apply.
+              worker is behind. The hub decides how long. A transport that no longer reads its socket
+              suspends the idle time-out.
     CLOSING   the close has been sent, or waits behind what was sent before it. Messages from the client
               are ignored. The hub no longer has the client.
     CLOSED    all resources are released. Nothing is sent, and the hub is not called.
@@ -96,16 +97,10 @@ TABLE: Table[Phase, Event, Action] = {
     (Phase.CLOSING, Event.FINISHED): (Phase.CLOSED, (Action.RELEASE,)),
     (Phase.CLOSING, Event.LOST): (Phase.CLOSED, (Action.RELEASE,)),
     (Phase.CLOSING, Event.OVERFLOW): (Phase.CLOSED, (Action.DROP_UNSENT, Action.RELEASE)),
-    (Phase.CLOSING, Event.PAUSE): (Phase.CLOSING, _NOTHING),
-    (Phase.CLOSING, Event.RESUME): (Phase.CLOSING, _NOTHING),
-    (Phase.CLOSING, Event.CLOSE): (Phase.CLOSING, _NOTHING),
-    (Phase.CLOSING, Event.END): (Phase.CLOSING, _NOTHING),
+    **{
+        (Phase.CLOSING, event): (Phase.CLOSING, _NOTHING)
+        for event in (Event.PAUSE, Event.RESUME, Event.CLOSE, Event.END)
+    },
     #
-    (Phase.CLOSED, Event.PAUSE): (Phase.CLOSED, _NOTHING),
-    (Phase.CLOSED, Event.RESUME): (Phase.CLOSED, _NOTHING),
-    (Phase.CLOSED, Event.CLOSE): (Phase.CLOSED, _NOTHING),
-    (Phase.CLOSED, Event.END): (Phase.CLOSED, _NOTHING),
-    (Phase.CLOSED, Event.OVERFLOW): (Phase.CLOSED, _NOTHING),
-    (Phase.CLOSED, Event.LOST): (Phase.CLOSED, _NOTHING),
-    (Phase.CLOSED, Event.FINISHED): (Phase.CLOSED, _NOTHING),
+    **{(Phase.CLOSED, event): (Phase.CLOSED, _NOTHING) for event in Event if event is not Event.ADMITTED},
 }

@@ -71,6 +71,13 @@ class FetchedConnection(QueueingConnection):
         assert self.client is not None
         self._server.hub.received(self.client, data, binary)
 
+    def time_out(self) -> None:
+        """Close the connection of a silent client; one that fetches nothing after a close is dropped."""
+        if self._life.phase is Phase.CLOSING:
+            self._handle(Event.LOST)
+        else:
+            super().time_out()
+
     # Outbox
 
     def send(self, frame: bytes) -> None:
@@ -80,8 +87,7 @@ class FetchedConnection(QueueingConnection):
             return
         backlog = self._backlog
         backlog.add(frame, frame, behind=self._waiting is None)
-        if self.watermark is not None or backlog.size > self._server.settings.max_unsent_bytes:
-            self._bound(backlog)
+        self._bound(backlog)
         if self._waiting is not None and not self._wake_scheduled:
             self._wake_scheduled = True
             asyncio.get_running_loop().call_soon(self._wake)

@@ -1,4 +1,4 @@
-"""The transports of a gateway. Add a new one to `TRANSPORTS`; no other code of a gateway names it."""
+"""The transports of a gateway. Add a new one to `TRANSPORTS`; no other file imports it."""
 
 from collections.abc import Callable, Iterator
 

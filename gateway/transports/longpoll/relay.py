@@ -118,8 +118,7 @@ class SessionRelay:
     # Calls from other gateways
 
     async def _answer_poll(self, data: bytes) -> bytes:
-        session = self._sessions.get(data.decode("utf-8", "replace"))
-        messages = await session.poll() if session is not None else None
+        messages = await self.poll(self._gateway, data.decode("utf-8", "replace"))
         return encode(None if messages is None else list(map(bytes, messages)))  # plain bytes
 
     async def _answer_cancel(self, data: bytes) -> bytes:
@@ -134,9 +133,7 @@ class SessionRelay:
         except WireError as error:
             _malformed(error)
             return b""
-        session = self._sessions.get(session_id)
-        if session is not None:
-            session.give_back(messages)
+        self.give_back(self._gateway, session_id, messages)
         return b""
 
     async def _answer_post(self, data: bytes) -> bytes:
@@ -145,8 +142,7 @@ class SessionRelay:
         except WireError as error:
             _malformed(error)
             return b"410"
-        session = self._sessions.get(session_id)
-        return b"%d" % (await session.post(messages) if session is not None else 410)
+        return b"%d" % await self.post(self._gateway, session_id, messages)
 
 
 def _malformed(error: WireError) -> None:
