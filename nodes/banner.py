@@ -22,7 +22,7 @@ def configure(format: str, node: str) -> None:
 
 
 def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
-    """Print to stderr: kind of node and version, the application, addresses, how to stop."""
+    """Print to stderr: kind of node, version, application, the rows that have a value, and how to stop."""
     if _format in records.RECORD_FORMATS:
         values: dict[str, str | list[str]] = {}
         for name, value in rows:

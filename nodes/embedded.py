@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from mesh.app.endpoint import Endpoint
 from mesh.nodes import banner
 from mesh.nodes.gateway import Embedding, GatewayNode
-from mesh.nodes.metrics import Gauges
 from mesh.nodes.proxy import ProxyNode
 from mesh.nodes.runtime import lifecycle
 from mesh.nodes.worker import WorkerNode
@@ -45,22 +44,14 @@ class EmbeddedNode:
         gateway = await GatewayNode.start(stack, endpoint, settings, embedding)
         return cls(gateway, worker)
 
-    def gauges(self) -> Gauges:
-        """Return the values for `/metrics`: the gateway's, and those that only the worker has."""
-        return self.gateway.gauges()
-
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     """Run everything in this process until SIGINT or SIGTERM."""
 
-    async def start(stack: AsyncExitStack) -> EmbeddedNode:
-        return await EmbeddedNode.start(stack, endpoint, settings)
-
     def started(node: EmbeddedNode) -> None:
         gateway = node.gateway
         rows = [("open", address) for address in gateway.addresses]
-        rows += [("zeromq", gateway.zeromq_address)] if gateway.zeromq_address else []
-        rows += [("admin", gateway.admin.address)] if gateway.admin.address else []
+        rows += [("zeromq", gateway.zeromq_address), ("admin", gateway.admin.address)]
         banner.show("serve", app_spec, rows)
 
-    lifecycle.run(start, started, settings)
+    lifecycle.run(lambda stack: EmbeddedNode.start(stack, endpoint, settings), started, settings)

@@ -310,14 +310,11 @@ class GatewayNode:
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     """Run a gateway until SIGINT or SIGTERM."""
 
-    async def start(stack: AsyncExitStack) -> GatewayNode:
-        return await GatewayNode.start(stack, endpoint, settings)
-
     def started(node: GatewayNode) -> None:
         rows = [("listening", address) for address in node.addresses]
-        rows += [("zeromq", node.zeromq_address)] if node.zeromq_address else []
+        rows.append(("zeromq", node.zeromq_address))
         rows += [("proxy", address) for address in settings.bus.proxies]
-        rows += [("admin", node.admin.address)] if node.admin.address else []
+        rows.append(("admin", node.admin.address))
         banner.show("gateway", app_spec, rows)
 
-    lifecycle.run(start, started, settings)
+    lifecycle.run(lambda stack: GatewayNode.start(stack, endpoint, settings), started, settings)

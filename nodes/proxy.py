@@ -89,9 +89,6 @@ async def _end(context: zmq.Context[zmq.Socket[bytes]], relay: threading.Thread)
 def run(settings: Settings) -> None:
     """Run a proxy until SIGINT or SIGTERM."""
 
-    async def start(stack: AsyncExitStack) -> ProxyNode:
-        return await ProxyNode.start(stack, settings)
-
     def started(node: ProxyNode) -> None:
         rows = [
             ("publishers", publish_address(node.address)),
@@ -99,4 +96,4 @@ def run(settings: Settings) -> None:
         ]
         banner.show("proxy", "", rows)
 
-    lifecycle.run(start, started, settings)
+    lifecycle.run(lambda stack: ProxyNode.start(stack, settings), started, settings)

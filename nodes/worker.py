@@ -247,13 +247,10 @@ def _link_address(stack: AsyncExitStack, link: LinkSettings) -> str:
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:
     """Run a worker until SIGINT or SIGTERM."""
 
-    async def start(stack: AsyncExitStack) -> WorkerNode:
-        return await WorkerNode.start(stack, endpoint, settings)
-
     def started(node: WorkerNode) -> None:
         rows = [("link", node.link_address)]
         rows += [("proxy", address) for address in settings.bus.proxies]
-        rows += [("admin", node.admin.address)] if node.admin.address else []
+        rows.append(("admin", node.admin.address))
         banner.show("worker", app_spec, rows)
 
-    lifecycle.run(start, started, settings)
+    lifecycle.run(lambda stack: WorkerNode.start(stack, endpoint, settings), started, settings)

@@ -12,7 +12,6 @@ An event that leads from most phases to the same one, with the same steps, is a 
 
 import importlib
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
@@ -95,5 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

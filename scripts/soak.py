@@ -143,7 +143,7 @@ class Soak:
             self.wrong += observer.strangers()[:10]
 
     async def _until_gauges(self, connections: int, channels: int) -> None:
-        """Wait until the nodes hold nothing else; yield what they still hold after the time-out."""
+        """Wait until the nodes hold nothing else; add to `wrong` what they still hold at the time-out."""
         want = {"open_connections": connections, "open_channels": channels, "topics": channels}
         want |= {"unsent_bytes": 0, "mailbox_messages": 0, "bus_backlog_messages": 0}
         deadline = time.monotonic() + SETTLE_SECONDS

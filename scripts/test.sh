@@ -18,7 +18,7 @@ install_package() {
 if [ "${1:-}" = unit ]; then
   shift
   [ -x .venv/bin/pytest ] || install_package
-  # Left out: the files of tests/unit that start programs or compare durations. The whole suite has them.
+  # Left out: two slow files. The whole suite has them.
   exec .venv/bin/python -m pytest -q -n "$processes" --hypothesis-profile=quick tests/unit tests/contract \
     --ignore=tests/unit/gateway/test_growth.py \
     --ignore=tests/unit/nodes/cluster/test_readiness.py \

@@ -219,6 +219,7 @@ class Fanout:
             for channel, outbox in group.items():
                 if channel.worker == worker:
                     self._send_local(counts, frame, outbox)
+        frames: dict[tuple[Encoding, TopicStats], Any] = {}
         for channel in (*members.filtered, *members.held):
             if channel.worker != worker or not channel.phase.joined:
                 continue
@@ -226,9 +227,12 @@ class Fanout:
             if broadcast.event in channel.intercepts:
                 counts.expect(1)
                 counts.filter(INTERCEPTED)
-            else:
-                frame = self._encode(channel.client.encoding, counts, broadcast, broadcast.data)
-                self._send_local(counts, frame, channel.client.outbox)
+                continue
+            encoding = channel.client.encoding
+            key = (encoding, counts)
+            if key not in frames:
+                frames[key] = self._encode(encoding, counts, broadcast, broadcast.data)
+            self._send_local(counts, frames[key], channel.client.outbox)
 
     def _send_local(self, counts: TopicStats, frame: Any, outbox: Any) -> None:
         counts.expect(1)

@@ -23,9 +23,8 @@ from tests.support.pressure import (
     metric,
     paused,
     replies,
-    rss,
 )
-from tests.support.processes import node
+from tests.support.processes import node, rss
 from tests.support.relay import certificate
 from tests.support.until import PATIENCE, until
 from tests.support.websocket import PhoenixClient, RawWebSocket, run
@@ -42,7 +41,7 @@ def test_a_flood_at_a_slow_channel_waits_in_its_client_and_hurts_nobody(mesh):
         async with gate(mesh) as other:
             flooder = await PhoenixClient.connect(mesh.url)
             await flooder.join("gated:1")
-            before = rss(mesh.worker), rss(mesh.gateway)
+            before = rss(mesh.worker.pid), rss(mesh.gateway.pid)
             pauses = metric(mesh.gateway, "readers_paused_total")
             sending = asyncio.create_task(flood(flooder, "gated:1", "work"))
             await until(lambda: paused(mesh) == 1)
@@ -51,8 +50,8 @@ def test_a_flood_at_a_slow_channel_waits_in_its_client_and_hurts_nobody(mesh):
                 assert await other.push("gate:1", "echo", {"n": number}) == ("ok", {"n": number})
             assert not sending.done(), "the client must feel it"
             assert metric(mesh.worker, "mailbox_bytes") < 10_000_000
-            assert rss(mesh.worker) - before[0] < 40_000_000
-            assert rss(mesh.gateway) - before[1] < 40_000_000
+            assert rss(mesh.worker.pid) - before[0] < 40_000_000
+            assert rss(mesh.gateway.pid) - before[1] < 40_000_000
             await other.push("gate:1", "open")
             assert await replies(flooder, FLOOD) == list(range(FLOOD))
             await sending
@@ -134,12 +133,12 @@ def test_a_busy_worker_pauses_those_who_push_to_it(mesh):
         client = await PhoenixClient.connect(mesh.url)
         await client.join("busy:1")
         before = metric(mesh.worker, "links_given_up_total"), metric(mesh.gateway, "links_given_up_total")
-        rss_before = rss(mesh.gateway)
+        rss_before = rss(mesh.gateway.pid)
         sending = asyncio.create_task(flood(client, "busy:1", "work", count=2 * FLOOD, seconds=0.005))
         reading = asyncio.create_task(replies(client, 2 * FLOOD))
         peak = 0
         while not reading.done():
-            peak = max(peak, rss(mesh.gateway))
+            peak = max(peak, rss(mesh.gateway.pid))
             await asyncio.wait([reading], timeout=0.05)
         assert await reading == list(range(2 * FLOOD))
         await sending
@@ -271,7 +270,7 @@ def test_a_worker_makes_no_more_for_a_gateway_that_does_not_take_it(tmp_path):
         await helper.join("gate:1")
         client = await PhoenixClient.connect(mesh.url)
         await client.join("gated:1")
-        before = rss(mesh.worker)
+        before = rss(mesh.worker.pid)
         for number in range(count):
             client.cast("gated:1", "work", {"n": number, "size": 500_000})
         await until(lambda: metric(mesh.worker, "mailbox_messages") == count - 1)
@@ -282,7 +281,7 @@ def test_a_worker_makes_no_more_for_a_gateway_that_does_not_take_it(tmp_path):
             for number in range(50):  # its other gateway's channels
                 assert await helper.push("gate:1", "echo", {"n": number}) == ("ok", {"n": number})
             assert metric(mesh.worker, "mailbox_messages") > count // 2
-            assert rss(mesh.worker) - before < 60_000_000
+            assert rss(mesh.worker.pid) - before < 60_000_000
         finally:
             os.kill(mesh.gateway.pid, signal.SIGCONT)
         assert await replies(client, count) == list(range(count))

@@ -4,17 +4,10 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from tests.support.processes import ROOT
 from tests.support.proxy import free_address
 from tests.support.until import PATIENCE
 from tests.support.websocket import PhoenixClient, run
-
-
-@pytest.fixture
-def running(clusters):
-    return clusters.conformance()
 
 
 def mesh(*arguments, code=0):

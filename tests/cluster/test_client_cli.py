@@ -15,11 +15,6 @@ from tests.support.websocket import PhoenixClient, run
 
 
 @pytest.fixture
-def running(clusters):
-    return clusters.conformance()
-
-
-@pytest.fixture
 def server(running):
     """(the WebSocket's address, that of ZeroMQ clients) of one gateway."""
     return running.urls[0].replace("http", "ws") + "/socket", running.address("gateway.1", "zeromq")

@@ -23,16 +23,6 @@ QUICK = {
 
 
 @pytest.fixture
-def running(clusters):
-    return clusters.conformance()
-
-
-@pytest.fixture
-def apps(clusters):
-    return clusters.apps()
-
-
-@pytest.fixture
 def quick(clusters):
     return clusters(APPS, **QUICK)
 

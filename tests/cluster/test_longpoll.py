@@ -5,16 +5,9 @@ import json
 import os
 import signal
 
-import pytest
-
 from tests.support.http import broadcast
 from tests.support.longpoll import LongPoll, LongPollClient, http
 from tests.support.websocket import PhoenixClient, open_connection, run
-
-
-@pytest.fixture
-def running(clusters):
-    return clusters.conformance()
 
 
 def test_every_request_may_come_to_another_gateway(running):

@@ -51,8 +51,7 @@ class BusContract(SubscriptionContract):
 
     def test_a_broadcast_published_by_a_handler_follows_the_one_it_handles(self, run):
         async def scenario(node):
-            answering, heard = Heard(), Heard()
-            buses = []
+            heard, buses = Heard(), []
 
             def answer(topic, header, data):
                 if header.event == "question":
@@ -66,7 +65,6 @@ class BusContract(SubscriptionContract):
             say(buses[1], "question")
             await until(lambda: len(heard.broadcasts) == 2)
             assert heard.events == ["question", "answer"]
-            assert answering.broadcasts == []
 
         run(scenario)
 

@@ -223,10 +223,10 @@ def test_the_watermark_is_called_above_and_again_below_its_limit(scenario):
     scenario(story)
 
 
-def test_a_client_that_is_silent_beyond_the_idle_timeout_is_closed(scenario, request):
+def test_a_client_that_is_silent_beyond_the_idle_timeout_is_closed(scenario):
     async def story(gateway):
         if not gateway.peer.falls_silent:
-            return
+            pytest.skip("its clients cannot fall silent: an open stream is a sign of life")
         peer, client = await gateway.connect()
         await until(lambda: gateway.hub.gone)
         assert gateway.hub.gone == [client]

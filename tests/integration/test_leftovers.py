@@ -113,8 +113,12 @@ async def come_and_go(node, base, first, last):
         ):
             await visit(address, f"{kind}{number}", leave=bool(number % 2))
         await poll(base, f"l{number}")
-    await until(lambda: node.gauges()["open_connections"] == {"websocket": 0, "longpoll": 0, "zeromq": 0})
-    await until(lambda: node.gauges()["open_channels"] == 0 and node.worker.channels.counts() == (0, 0))
+    await until(
+        lambda: node.gateway.gauges()["open_connections"] == {"websocket": 0, "longpoll": 0, "zeromq": 0}
+    )
+    await until(
+        lambda: node.gateway.gauges()["open_channels"] == 0 and node.worker.channels.counts() == (0, 0)
+    )
     await until(lambda: not node.worker.presences.busy)
     await until(lambda: not any(getattr(each, "lingering", ()) for each in node.gateway.transports))
 

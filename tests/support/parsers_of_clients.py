@@ -16,7 +16,6 @@ from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.errors import DecodeError
 from mesh.gateway.channels.actions import Forward
 from mesh.gateway.channels.gateway_channel import GatewayChannel
-from mesh.gateway.channels.phases import Event
 from mesh.gateway.channels.session import Session
 from mesh.gateway.http import requests
 from mesh.gateway.http.origin import OriginCheck
@@ -30,6 +29,7 @@ from mesh.gateway.transports.zeromq.messages import read_opening
 from mesh.link import commands
 from mesh.protocol.messages import BINARY
 from mesh.protocol.serializers.registry import BY_NAME
+from tests.support.gateway_channels import answer, place
 from tests.support.parser import JSON_OF, PACK, SECRET, Parser, hexes
 
 
@@ -83,9 +83,8 @@ def converse(data: bytes) -> list[Any]:
     session = Session(BY_NAME[name], ROUTES, SimpleNamespace(), itertools.count(1).__next__, 5, 1_000)
     joined = GatewayChannel(0, ROUTES.routes[0], _join_message(name), SimpleNamespace())
     session.channels["room:1"] = joined
-    joined.handle(Event.SUBSCRIBED)
-    joined.placed("w")
-    joined.handle(Event.ACCEPTED)
+    place(joined)
+    answer(joined)
     actions = session.received(data[1:], binary)
     for action in actions:
         if isinstance(action, Forward):

@@ -57,18 +57,15 @@ class Pool:
             self._open.clear()
 
 
-class Clusters:
+class Clusters(Pool):
     """`clusters(app, **env)` gives a cluster in which every node works, whatever the last test did to it.
 
     Tests with the same arguments get the same cluster. It has operators' ports, which `wait_until_ready` needs.
     """
 
-    LIMIT = 3
-    """As many as one test file uses. Every idle process costs CPU time."""
-
     def __init__(self, tmp_path_factory):
+        super().__init__(limit=3)  # as many as one test file uses: every idle process costs CPU time
         self._directories = tmp_path_factory
-        self._pool = Pool(self.LIMIT)
         self._address = free_address()
 
     def __call__(self, app, gateways=2, workers=2, proxies=1, **env):
@@ -76,7 +73,7 @@ class Clusters:
             directory = self._directories.mktemp("cluster")
             return cluster(directory, app, gateways, workers, proxies, {"MESH_ADMIN__PORT": "0", **env})
 
-        found = self._pool.get((app, gateways, workers, proxies, *sorted(env.items())), make)
+        found = self.get((app, gateways, workers, proxies, *sorted(env.items())), make)
         found.restore()
         return found
 
@@ -100,35 +97,19 @@ class Clusters:
         """Two nodes of each kind."""
         return self(CONFORMANCE, proxies=2, **TWO_PROXIES)
 
-    def __enter__(self):
-        self._pool.__enter__()
-        return self
 
-    def __exit__(self, *exception):
-        return self._pool.__exit__(*exception)
-
-
-class Servers:
+class Servers(Pool):
     """`servers(app, **env)` gives (process, url) of an embedded server that also listens to ZeroMQ clients."""
 
-    LIMIT = 8
-
     def __init__(self, tmp_path_factory):
+        super().__init__(limit=8)
         self._directories = tmp_path_factory
-        self._pool = Pool(self.LIMIT)
 
     def __call__(self, app, **env):
         def make():
             return serve(self._directories.mktemp("serve"), app, env={**ANY_PORT, **env})
 
-        return self._pool.get((app, *sorted(env.items())), make)
-
-    def __enter__(self):
-        self._pool.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        return self._pool.__exit__(*exception)
+        return self.get((app, *sorted(env.items())), make)
 
 
 def zeromq(process):

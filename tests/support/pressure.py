@@ -1,8 +1,6 @@
 """A proxy, a worker and a gateway with tests.support.pressure_app, and clients that send too fast."""
 
 import contextlib
-import re
-from pathlib import Path
 from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -55,10 +53,6 @@ def metric(process, name, **labels):
 
 def paused(mesh, reason="channel"):
     return metric(mesh.gateway, "readers_paused", reason=reason)
-
-
-def rss(process):
-    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())[1]) * 1000
 
 
 async def flood(client, topic, event, count=FLOOD, **more):

@@ -25,6 +25,12 @@ PATIENT = {"COLUMNS": "300", "MESH_GATEWAY__IDLE_TIMEOUT_SECONDS": "600"}
 URL = re.compile(r"http://[^\s/]+:\d+")
 
 
+def rss(pid):
+    """The bytes of memory that a process has resident."""
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 class Process:
     """`mesh …` as a child; what it prints goes to a file."""
 

@@ -1,6 +1,7 @@
 """What is true of every table of phases (mesh/phases.py)."""
 
 import itertools
+import re
 
 import pytest
 
@@ -17,14 +18,14 @@ def check_pairs(table, phases, events):
             assert machine.handle(event) == actions
             assert machine.phase is after
         else:
-            with pytest.raises(PhaseError):
+            with pytest.raises(PhaseError, match=re.escape(str(event))):
                 machine.handle(event)
             assert machine.phase is phase
 
 
-def reachable(table, start):
-    """The phases to which events lead from `start`, itself included."""
-    found, todo = {start}, [start]
+def reachable(table, *starts):
+    """The phases to which events lead from these, themselves included."""
+    found, todo = set(starts), list(starts)
     while todo:
         before = todo.pop()
         for (phase, _), (after, _) in table.items():

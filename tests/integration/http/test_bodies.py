@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import os
 
 import pytest
 
 from tests.integration.http.requests import KEY
+from tests.support.processes import rss
 from tests.support.raw_http import RawHTTP, ask
 from tests.support.websocket import run
 
@@ -73,11 +73,6 @@ def test_bodies_that_no_route_takes_use_no_memory(server):
         assert peak - before < 40_000_000, "200 MB were sent"
 
     run(scenario())
-
-
-def rss(pid):
-    with open(f"/proc/{pid}/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_bodies_are_bounded_in_total_and_each(url):

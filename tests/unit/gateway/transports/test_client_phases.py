@@ -2,11 +2,8 @@
 
 import itertools
 
-import pytest
-
-from mesh.errors import PhaseError
 from mesh.gateway.transports.client_phases import TABLE, Action, Event, Phase
-from mesh.phases import Phases
+from tests.support.tables import check_pairs, reachable
 
 PAIRS = list(itertools.product(Phase, Event))
 FINAL = Phase.CLOSED
@@ -21,38 +18,18 @@ NEVER = {
 }
 
 
-@pytest.mark.parametrize(("phase", "event"), PAIRS, ids=lambda each: each.value)
-def test_a_pair_is_in_the_table_unless_it_is_a_defect(phase, event):
-    life = Phases(TABLE, phase)
-    if (phase, event) in NEVER:
-        with pytest.raises(PhaseError):
-            life.handle(event)
-        assert life.phase is phase
-    else:
-        next_phase, actions = TABLE[phase, event]
-        assert life.handle(event) == actions
-        assert life.phase is next_phase
+def test_every_pair_is_in_the_table_or_an_error():
+    check_pairs(TABLE, Phase, Event)
 
 
 def test_the_table_has_no_other_pairs():
     assert set(TABLE) == set(PAIRS) - NEVER
 
 
-def reached(start):
-    seen, left = {start}, [start]
-    while left:
-        phase = left.pop()
-        for (before, _), (after, _) in TABLE.items():
-            if before is phase and after not in seen:
-                seen.add(after)
-                left.append(after)
-    return seen
-
-
 def test_every_phase_is_reached_and_every_one_can_end():
-    assert reached(Phase.OPENING) == set(Phase)
-    assert all(FINAL in reached(phase) for phase in Phase)
-    assert reached(FINAL) == {FINAL}
+    assert reachable(TABLE, Phase.OPENING) == set(Phase)
+    assert all(FINAL in reachable(TABLE, phase) for phase in Phase)
+    assert reachable(TABLE, FINAL) == {FINAL}
 
 
 def test_lost_ends_every_phase_at_once():
