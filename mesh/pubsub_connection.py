@@ -212,11 +212,12 @@ class Connection:
             return  # not an announcement of this version
         if announcement.state == "lost":
             return  # a report by another node, which may be wrong
-        self._placement.heard(announcement, 0.0)
         paths = self._open().paths
         if announcement.state == "down":
+            self._placement.forget(announcement.node)
             paths.node_gone(announcement.node)
         else:
+            self._placement.heard(announcement, 0.0)
             paths.node_announced(announcement)
 
     def _called(self) -> Calls:

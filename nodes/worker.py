@@ -7,7 +7,7 @@ import zmq
 
 from mesh.app import topics
 from mesh.app.endpoint import Endpoint
-from mesh.app.pubsub import PubSub
+from mesh.app.pubsub import LocalBroadcast, PubSub
 from mesh.bus.contract import Handlers
 from mesh.bus.delivery import subscribed
 from mesh.bus.discovery.announcements import NodeHandlers
@@ -29,7 +29,6 @@ from mesh.telemetry import get_logger
 from mesh.worker.background import BackgroundTasks
 from mesh.worker.channels import Channels
 from mesh.worker.presence.registry import PresenceRegistry
-from mesh.worker.presence.server import LocalBroadcast
 
 log = get_logger(__name__)
 

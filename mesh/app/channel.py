@@ -182,15 +182,13 @@ class Channel:
 
         Defining this method and `restore` makes the channels of the class movable, so that clients do not
         notice when a worker stops. It is called after all received messages were handled, and is the last
-        callback on this
-        worker: `terminate` is not called. The channel's assigns, subscriptions and presences move
-            automatically;
-        messages and time-outs that `send` and `timeout` have scheduled do not.
+        callback on this worker: `terminate` is not called. The channel's assigns, subscriptions and
+        presences move automatically; messages and time-outs that `send` and `timeout` have scheduled do
+        not.
 
         Returns:
             A dict of values that msgpack can represent, at most `worker.max_snapshot_bytes`. If None, the
-            channel
-                does not move: it ends with "shutdown" and its client rejoins.
+            channel does not move: it ends with "shutdown" and its client rejoins.
         """
         return None
 

@@ -12,7 +12,6 @@ from mesh.app.channel import Channel
 from mesh.errors import ApplicationError, ChannelError
 from mesh.protocol.messages import check_name
 
-STATE = "presence_state"
 DIFF = "presence_diff"
 
 MAX_KEY_BYTES = 1_000
@@ -115,8 +114,7 @@ class Presence:
         Raises:
             AlreadyTrackedError: if the key is already tracked.
             PayloadError: if the meta is not an object of JSON values, has an integer of more than 64 bits,
-            or
-                has more than 10,000 bytes.
+                or has more than 10,000 bytes.
             ChannelError: if the channel has ended.
         """
         return self._bound().track(_owner(who), _topic(who, topic), _key(key), dict(meta or {}))

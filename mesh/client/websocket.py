@@ -1,4 +1,4 @@
-"""A client's connection over WebSocket, with Tornado, which no other file of `mesh` imports."""
+"""A client's connection over WebSocket, with Tornado, which no other module of `mesh.client` imports."""
 
 import asyncio
 import base64

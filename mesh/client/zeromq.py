@@ -112,15 +112,15 @@ class ZeroMQConnection:
         self._freed = False
         self._socket = sockets.client_dealer(context, max_message_bytes, curve)
         self._monitor = sockets.monitor(self._socket, _FAILURES)
-        self._drain = SocketReader(self._socket, self._received)
-        self._monitor_drain = SocketReader(self._monitor, self._failed)
+        self._reader = SocketReader(self._socket, self._received)
+        self._monitor_reader = SocketReader(self._monitor, self._failed)
         try:
             sockets.connect_client(self._socket, address)
         except BaseException:
             self.free()
             raise
-        self._drain.start()
-        self._monitor_drain.start()
+        self._reader.start()
+        self._monitor_reader.start()
 
     async def open(self, path: str, params: dict[str, Any]) -> None:
         """Ask to be admitted. Raises ConnectRefused, ConnectionEnded."""
@@ -166,8 +166,8 @@ class ZeroMQConnection:
         self._freed = True
         self._end = self._end or ConnectionEnded(CUT, "closed by us")
         self._arrived.set()
-        self._drain.close()
-        self._monitor_drain.close()
+        self._reader.close()
+        self._monitor_reader.close()
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close(linger_ms)
@@ -178,10 +178,10 @@ class ZeroMQConnection:
                 self._socket.send_multipart((kind, data), zmq.NOBLOCK)
             except zmq.Again:
                 # The gateway does not read; the heartbeats show whether it is still there.
-                self._drain.look_again()
+                self._reader.look_again()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._drain.look_again()
+                self._reader.look_again()
                 return
         raise self._end
 
@@ -205,7 +205,7 @@ class ZeroMQConnection:
         elif event == zmq.EVENT_CLOSED:
             reason = "nothing listens at this address"
         else:
-            self._drain.read_now()  # read what arrived before the end
+            self._reader.read_now()  # read what arrived before the end
             reason = "the connection was lost"
         if self._end is None:
             self._end = ConnectionEnded(CUT, reason)

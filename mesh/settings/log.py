@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from mesh.settings.section import Section
-from mesh.settings.values import Split, Texts, split
+from mesh.settings.values import Texts
 from mesh.telemetry.filters import DEFAULT_FILTER
 
 
@@ -41,6 +41,6 @@ class LogSettings(Section, frozen=True):
         Texts, Meta(description="parameters whose names contain one of these words are hidden in logs")
     ] = field(default_factory=lambda: list(DEFAULT_FILTER))
     keep_parameters: Annotated[
-        Annotated[list[str], Split(split)] | None,
+        Texts | None,
         Meta(description="if set, all other parameters are hidden in logs"),
     ] = None

@@ -8,7 +8,6 @@ from mesh.telemetry.filters import DEFAULT_FILTER, ParameterFilter
 from mesh.telemetry.similar import SimilarLines
 
 LINES_PER_SECOND = 50
-_ROOT = "mesh"
 
 
 def configure_logging(
@@ -52,5 +51,5 @@ def configure_logging(
 
 def _ours() -> list[logging.Logger]:
     existing = logging.root.manager.loggerDict
-    ours = [name for name in existing if name.partition(".")[0] == _ROOT]
-    return [logging.getLogger(name) for name in {_ROOT, *ours}]
+    ours = [name for name in existing if handlers.is_ours(name)]
+    return [logging.getLogger(name) for name in {handlers.ROOT, *ours}]

@@ -17,11 +17,16 @@ FOREIGN = ("tornado.access", "tornado.application", "tornado.general", "asyncio"
 FOREIGN_CHARACTERS = 1_000
 """The limit for their messages, without tracebacks: they quote requests."""
 
-_ROOT = "mesh"
+ROOT = "mesh"
 _format_exception = logging.Formatter().formatException
 _shared: list[Any] = []
 """Processors of every line, ours or not."""
 _logfmt = structlog.processors.LogfmtRenderer()
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a logger is one of ours."""
+    return name.partition(".")[0] == ROOT
 
 
 class OutputHandler(logging.Handler):
@@ -177,7 +182,7 @@ def _hide(secrets: ParameterFilter) -> Any:
     def hide(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
         """Hide secrets in our own lines and those of FOREIGN, but not in the application's."""
         name = event["_record"].name
-        if name in FOREIGN or name.partition(".")[0] == _ROOT:
+        if name in FOREIGN or is_ours(name):
             for key, value in event.items():
                 if isinstance(value, str) or not isinstance(value, (int, float, dict)):
                     event[key] = value if key in ("_record", "_logger") else _shown(value, secrets)

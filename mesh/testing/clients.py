@@ -14,10 +14,10 @@ from mesh.app.replies import NO_PAYLOAD, given
 from mesh.errors import ApplicationError, MeshError
 from mesh.link import commands
 from mesh.protocol import payloads
-from mesh.testing.failures import cause, ended, fail
+from mesh.testing.failures import FailedCase, cause, ended, fail
 from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import THE_TEST
-from mesh.testing.memory_gateway import MemoryGateway, Received
+from mesh.testing.memory_gateway import Received
 
 Result = TypeVar("Result")
 
@@ -34,16 +34,12 @@ class JoinRefused(MeshError):  # noqa: N818
         self.reply = reply
 
 
-class Case(Protocol):
+class Case(FailedCase, Protocol):
     """What a client needs of its ChannelCase: the gateway, and the event loop in which all of it runs."""
 
     @property
     def endpoint(self) -> Endpoint:
         """The application."""
-
-    @property
-    def gateway(self) -> MemoryGateway:
-        """The gateway of all clients."""
 
     @property
     def numbers(self) -> "count[int]":
@@ -60,9 +56,6 @@ class Case(Protocol):
 
     def wait(self, found: Callable[[], Result | None], timeout_seconds: float | None) -> Result | None:
         """Run on until `found` returns a value, for at most that long."""
-
-    def busy(self) -> bool:
-        """Return whether a callback or a message is still under way."""
 
 
 class TestSocket:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mesh.app.channel import Channel, RemoteChannel
 from mesh.app.endpoint import Endpoint
-from mesh.app.pubsub import PubSub
+from mesh.app.pubsub import LocalBroadcast, PubSub
 from mesh.app.routes import Route
 from mesh.bus.contract import Bus
 from mesh.debug import ChannelInfo
@@ -20,7 +20,6 @@ from mesh.worker.channel.server import ChannelServer
 from mesh.worker.handoff.coordinator import HandoffCoordinator, MovableServer
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
 from mesh.worker.presence.registry import PresenceRegistry, no_presences
-from mesh.worker.presence.server import LocalBroadcast
 from mesh.worker.push_pauses import PushPauses
 from mesh.worker.runners import Runners
 from mesh.worker.topic_members import LocalMembers
@@ -129,18 +128,20 @@ class Channels:
             handler(self, link, servers, command)
 
     def _leave(self, _: bytes, servers: Servers, leave: commands.Leave) -> None:
-        server = servers.get(leave.channel)
+        server = self._receiver(servers, leave.channel)
         if server is not None:
             server.leave(leave)
-        else:
-            counters.count("pushes_without_channel")
 
     def _handover(self, _: bytes, servers: Servers, handover: commands.Handover) -> None:
-        server = servers.get(handover.channel)
+        server = self._receiver(servers, handover.channel)
         if server is not None:
             server.mailbox.post(handover)
-        else:
+
+    def _receiver(self, servers: Servers, number: int) -> ChannelServer | None:
+        server = servers.get(number)
+        if server is None:
             counters.count("pushes_without_channel")
+        return server
 
     def _replace(self, link: bytes, servers: Servers, replace: commands.Replace) -> None:
         server = servers.get(replace.channel)
@@ -216,18 +217,19 @@ class Channels:
 
     def waiting(self) -> int:
         """Return the number of messages in all mailboxes."""
-        return sum(server.mailbox.waiting for each in self._by_link.values() for server in each.values())
+        return sum(server.mailbox.waiting for server in self._servers())
 
     def waiting_bytes(self) -> int:
         """Return the bytes of the pushes and broadcasts in all mailboxes."""
-        return sum(
-            server.mailbox.waiting_bytes for each in self._by_link.values() for server in each.values()
-        )
+        return sum(server.mailbox.waiting_bytes for server in self._servers())
 
     def busy(self) -> bool:
         """Whether a callback runs, waits, or is about to run."""
-        servers = (server for each in self._by_link.values() for server in each.values())
-        return bool(self.runners.active or self._tasks) or any(server.context.timed for server in servers)
+        working = bool(self.runners.active or self._tasks)
+        return working or any(server.context.timed for server in self._servers())
+
+    def _servers(self) -> Iterator[ChannelServer]:
+        return (server for each in self._by_link.values() for server in each.values())
 
     # Called by channel servers
 
@@ -248,9 +250,7 @@ class Channels:
 
         From now on it takes no joins.
         """
-        await self.handoffs.run(
-            [each for servers in self._by_link.values() for each in servers.values()], seconds
-        )
+        await self.handoffs.run(list(self._servers()), seconds)
 
     def assigns_of(self, mount: str, topic: str) -> Mapping[str, Any]:
         """Return the assigns of the route for a topic."""

@@ -1,10 +1,9 @@
 """Seeds the C library's `rand`, from which libzmq generates the routing ids of peers that send none.
 
 A ROUTER numbers such peers from a start value that it takes from `rand` when it is created. Without a seed
-this value is the same in every process, and a peer that claims the next number as its own routing id aborts
-the
-process: an assertion in libzmq 4.3.5 fails (src/socket_base.cpp, `add_out_pipe`). `seed` is called before
-each of our contexts is created; libzmq itself never calls `srand`.
+this value is the same in every process, and a peer that claims the next number as its own routing id
+aborts the process: an assertion in libzmq 4.3.5 fails (src/socket_base.cpp, `add_out_pipe`). `seed` is
+called before each of our contexts is created; libzmq itself never calls `srand`.
 """
 
 import ctypes

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from mesh.bus.decoding import decoder
 from mesh.errors import WireError
 from mesh.protocol.versions import Versions
 
@@ -55,7 +56,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Announcement).decode
+_decode = decoder(Announcement, "an announcement")
 
 
 def decode(data: bytes) -> Announcement:
@@ -64,10 +65,7 @@ def decode(data: bytes) -> Announcement:
     Raises:
         WireError: if it is not an announcement, or of another version.
     """
-    try:
-        announcement = _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not an announcement: {error}") from None
+    announcement = _decode(data)
     if announcement.version != VERSION:
         raise WireError(f"announcement of version {announcement.version}; want {VERSION}")
     return announcement
@@ -81,9 +79,6 @@ class Placement:
 
     def heard(self, announcement: Announcement, now: float) -> bool:
         """Record an announcement; return whether the node was unknown before."""
-        if announcement.state == "down":
-            self._nodes.pop(announcement.node, None)
-            return False
         new = announcement.node not in self._nodes
         self._nodes[announcement.node] = (announcement, now)
         return new

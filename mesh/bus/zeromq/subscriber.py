@@ -28,12 +28,10 @@ from mesh.app import topics
 from mesh.bus.contract import OnBroadcast, OnMessage
 from mesh.bus.frames import (
     ANNOUNCEMENT,
-    ANSWER,
     BROADCAST,
-    CALL,
     DIRECT,
+    KEPT,
     MOVE,
-    ONCE,
     PROBE,
     Header,
     Received,
@@ -60,7 +58,6 @@ TICK_BUDGET_SECONDS = 2 * tick_budget.TICK_BUDGET_SECONDS
 """Twice the usual time: replies wait for broadcasts, so whatever causes more of them must wait, too."""
 _RESERVED = topics.RESERVED.encode()
 _BROADCASTS = frozenset({BROADCAST, DIRECT})
-_ONCE_ONLY = _BROADCASTS | {ONCE, CALL, ANSWER}
 _FAILED = frozenset(
     {
         zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
@@ -239,7 +236,7 @@ class Subscriber:
         if header.age is not None and self._is_older_than_its_subscription(first, header):
             counters.count("bus_duplicates_dropped")
             return
-        if header.kind not in _ONCE_ONLY:
+        if header.kind not in KEPT:
             self._of_the_mesh(topic, header, data)
         elif not self._reroutes.under_way or not self._reroutes.hold(topic, header, data):
             self._deliver(topic, header, data)

@@ -9,7 +9,7 @@ from mesh import cancellation
 from mesh.telemetry import get_logger
 from mesh.worker import channel_telemetry
 from mesh.worker.channel.callbacks import Served
-from mesh.worker.channel.lifecycle import TABLE, Action, Ending, Event, Life, Phase
+from mesh.worker.channel.lifecycle import TABLE, Action, Ending, Event, Life
 from mesh.worker.channel.worker import ServerWorker
 from mesh.worker.handoff.coordinator import MovableServer
 
@@ -101,9 +101,11 @@ def _release_for_good(server: Living, _: Ending) -> None:
 
 
 def _terminate_in_task(server: Living, ending: Ending) -> None:
-    killed = server.life.phase is Phase.KILLED
-    coroutine = _terminate_killed(server, ending) if killed else terminate(server, ending.reason)
-    server.worker.spawn(coroutine, server.execution_context)
+    server.worker.spawn(terminate(server, ending.reason), server.execution_context)
+
+
+def _terminate_after_callback(server: Living, ending: Ending) -> None:
+    server.worker.spawn(_terminate_killed(server, ending), server.execution_context)
 
 
 async def terminate(server: Living, reason: Any) -> None:
@@ -143,6 +145,7 @@ ACTIONS: dict[Action, Callable[[Living, Ending], None]] = {
     Action.SAY: _say,
     Action.RELEASE: _release,
     Action.TERMINATE_IN_TASK: _terminate_in_task,
+    Action.TERMINATE_AFTER_CALLBACK: _terminate_after_callback,
     Action.RELEASE_FOR_GOOD: _release_for_good,
 }
 """All actions except TERMINATE, which the server awaits itself."""

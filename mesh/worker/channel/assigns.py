@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from mesh.errors import WireError
+from mesh.bus.decoding import decoder
 from mesh.link import commands
 
-_decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
+decode_assigns = decoder(dict[str, Any], "the assigns of a socket")
+"""Decodes the assigns that a JOIN carries. Raises WireError for anything that is not a map."""
 
 
 def joined_assigns(join: commands.Join, route: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,15 +23,6 @@ def joined_assigns(join: commands.Join, route: Mapping[str, Any]) -> dict[str, A
         return assigns
     given: dict[str, Any] = _copied(dict(route))
     return given | assigns if join.moved else assigns | given
-
-
-def decode_assigns(data: bytes) -> dict[str, Any]:
-    """Decode the assigns that a JOIN carries. Raises WireError for anything that is not a map."""
-    try:
-        assigns: dict[str, Any] = _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not the assigns of a socket: {error}") from None
-    return assigns
 
 
 def _copied(value: Any) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 
 from mesh.app.channel import TIMEOUT
 from mesh.app.replies import SocketRef
-from mesh.app.socket import Socket
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.protocol import payloads
@@ -37,7 +36,6 @@ class WorkerContext:
         life: the channel's lifecycle, which is only read here.
         link: the link to the client's gateway.
         join: the join that started the channel.
-        socket: the channel's socket.
         name: the name of the Channel class, for errors.
 
     Attributes:
@@ -54,7 +52,7 @@ class WorkerContext:
     """
 
     __slots__ = (
-        "_codec", "_last_sent", "_life", "_name", "_serializer", "_silence", "_socket", "_timers",
+        "_codec", "_last_sent", "_life", "_name", "_serializer", "_silence", "_timers", "_transport",
         "_worker", "link", "local_topic", "mailbox", "muted", "number", "push_ref", "silence_seconds",
         "stop_reason", "subscriptions", "topic",
     )  # fmt: skip
@@ -66,7 +64,6 @@ class WorkerContext:
         life: Life,
         link: bytes,
         join: commands.Join,
-        socket: Socket,
         name: str,
     ) -> None:
         self._worker = worker
@@ -75,7 +72,7 @@ class WorkerContext:
         self.link = link
         self.number = join.channel
         self.topic = join.topic
-        self._socket = socket
+        self._transport = join.transport
         self._name = name
         self._serializer = BY_NAME.get(join.serializer, DEFAULT)  # a gateway may know others
         self._codec = self._serializer.codec
@@ -118,13 +115,11 @@ class WorkerContext:
         """Send an event to all members of the topic."""
         if self.local_topic is None:
             raise self._not_joined("broadcast")
-        worker = self._worker
-        sender = Sender(worker.gateway_of(self.link), self.number, not to_self, self._last_sent)
-        worker.pubsub.broadcast_from(sender, self.topic, event, payload)
+        self._worker.pubsub.broadcast_from(self.sender(not to_self), self.topic, event, payload)
 
-    def sender(self) -> Sender:
-        """Return this channel as the sender of a broadcast that it must not receive."""
-        return Sender(self._worker.gateway_of(self.link), self.number, True, self._last_sent)
+    def sender(self, skip: bool = True) -> Sender:
+        """Return this channel as the sender of a broadcast, which it must not receive if `skip`."""
+        return Sender(self._worker.gateway_of(self.link), self.number, skip, self._last_sent)
 
     def named_by(self, sender: Sender) -> bool:
         """Return whether this channel is the sender."""
@@ -266,7 +261,7 @@ class WorkerContext:
                 f"a client with the serializer {serializer.name} cannot receive bytes; it must connect with"
                 " vsn 2.0.0"
             )
-        if self._socket.transport == "longpoll":
+        if self._transport == "longpoll":
             raise PayloadError("a long-poll client cannot receive bytes; it must connect by WebSocket")
         limit = serializer.max_binary_field_bytes
         if limit is None:

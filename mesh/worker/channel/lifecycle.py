@@ -24,7 +24,8 @@ What must hold in every phase, and how the table ensures it:
 - A client that joins again kills its old channel, as in Phoenix. If it left before, its leave must still be
   answered: the channel may take `worker.kill_seconds` for that.
 - A killed callback may end with an exception, and a timer may fire late. Therefore every phase allows the
-  events of FROM_OUTSIDE and AT_ANY_TIME; in the phases of OVER they have no effect.
+  events of FROM_OUTSIDE and AT_ANY_TIME; in the phases of OVER they have no effect, except
+  that CLIENT_GONE mutes the channel.
 
 Nothing else is allowed: the server (server.py) treats a PhaseError as a crash of this one channel.
 """
@@ -102,7 +103,8 @@ class Action(Enum):
     SAY = "tell the client how the channel ends"
     RELEASE = "close its mailbox, end its timers and subscriptions; nothing finds it any longer"
     TERMINATE = "run terminate"
-    TERMINATE_IN_TASK = "run terminate in a task, once the callback that runs has ended"
+    TERMINATE_IN_TASK = "run terminate in a task"
+    TERMINATE_AFTER_CALLBACK = "run terminate in a task, once the callback that runs has ended"
     RELEASE_FOR_GOOD = "end also what terminate has subscribed to, and all its presences"
 
 
@@ -138,7 +140,7 @@ _LEFT = {
     Phase.LEAVING: Phase.LEAVING,
 }
 
-_KILL = Phase.KILLED, (Action.CLOSE_MAILBOX, Action.CANCEL_CALLBACK, Action.TERMINATE_IN_TASK)
+_KILL = Phase.KILLED, (Action.CLOSE_MAILBOX, Action.CANCEL_CALLBACK, Action.TERMINATE_AFTER_CALLBACK)
 _END = Phase.TERMINATING, (Action.RELEASE, Action.SAY, Action.TERMINATE)
 
 TABLE: Table[Phase, Event, Action] = {

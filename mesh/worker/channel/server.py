@@ -92,7 +92,7 @@ class ChannelServer:
         self._callback_over: asyncio.Future[None] | None = None
         self.life = life = lifecycle.begin(join.moved)
         self.mailbox = mailbox = Mailbox(self, worker.mailbox_limits, join)
-        self.context = context = WorkerContext(worker, mailbox, life, link, join, socket, channel.__name__)
+        self.context = context = WorkerContext(worker, mailbox, life, link, join, channel.__name__)
         self.channel = channel(context, socket, join.topic, join.join_ref)
         worker.runners.submit(self)
 

@@ -13,7 +13,7 @@ from mesh.telemetry import counters, get_logger
 from mesh.worker import channel_telemetry
 from mesh.worker.channel.actions import Living
 from mesh.worker.channel.callbacks import expect_none
-from mesh.worker.channel.lifecycle import Ending, Event, Phase
+from mesh.worker.channel.lifecycle import OVER, Ending, Event, Phase
 from mesh.worker.channel.mailbox import InfoMessage, SubscribedBroadcast
 from mesh.worker.handoff.state import HandoffState, pack, pack_assigns, unpack
 
@@ -44,7 +44,7 @@ async def restore(server: Transferred, join: commands.Join) -> None:
     if result is not None and hasattr(result, "__await__"):
         result = await result
     expect_none(channel, "restore", result)
-    if server.life.phase not in RESTORING:  # killed, but it did not end
+    if server.life.phase in OVER:  # killed, but it did not end
         return
     counters.count("channels_restored")
     server.change(Event.RESTORED)
@@ -90,6 +90,3 @@ def _count_dropped(server: Transferred) -> None:
         counters.count("messages_not_moved", lost)
         topic = server.context.topic
         log.warning("messages to a channel that moves are dropped", topic=topic, messages=lost)
-
-
-RESTORING = frozenset({Phase.RESTORING, Phase.RESTORING_LEFT})

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Hashable, Iterable
 
 from mesh.app.presence import Presence
+from mesh.app.pubsub import LocalBroadcast
 from mesh.bus.frames import Header
 from mesh.settings import PresenceSettings
 from mesh.telemetry import get_logger
 from mesh.tracker.tracker import Publish
 from mesh.worker.handoff.state import TrackedPresence
-from mesh.worker.presence.server import LocalBroadcast, PresenceServer
+from mesh.worker.presence.server import PresenceServer
 
 log = get_logger(__name__)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from mesh import contexts
 from mesh.app.presence import DIFF, Presence
+from mesh.app.pubsub import LocalBroadcast
 from mesh.errors import PayloadError
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters, get_logger
@@ -33,8 +34,6 @@ log = get_logger(__name__)
 
 KEYS_PER_DIFF = 2_000
 """The most keys in one diff: a node that returns brings all its presences at once."""
-
-LocalBroadcast = Callable[[str, str, Any], None]
 
 
 class PresenceServer:

@@ -46,7 +46,7 @@ def test_a_node_is_new_once_and_gone_after_silence_or_goodbye():
     assert nodes.expire(7.9, 5.0) == []
     assert [each.node for each in nodes.expire(8.1, 5.0)] == ["a"]
     assert nodes.heard(worker("b"), 9.0)
-    nodes.heard(worker("b", state="down"), 9.1)
+    nodes.forget("b")
     assert nodes.nodes() == []
 
 

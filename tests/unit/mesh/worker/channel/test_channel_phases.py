@@ -18,6 +18,7 @@ from mesh.worker.channel.lifecycle import (
 )
 from tests.support.tables import check_pairs, reachable
 
+TERMINATING = {Action.TERMINATE, Action.TERMINATE_IN_TASK, Action.TERMINATE_AFTER_CALLBACK}
 BEGINNINGS = [begin(moved).phase for moved in (False, True)]
 
 
@@ -77,7 +78,7 @@ def test_whoever_enters_an_end_closes_the_mailbox_first():
 def test_terminate_is_run_once_in_every_life_that_does_not_move():
     for (phase, _), (to, actions) in TABLE.items():
         enters = to is Phase.TERMINATING is not phase
-        starts = Action.TERMINATE in actions or Action.TERMINATE_IN_TASK in actions
+        starts = bool(TERMINATING & set(actions))
         assert starts == (enters or (to is Phase.KILLED is not phase))
 
 
