@@ -137,7 +137,7 @@ def test_the_documented_script_restarts_every_node_and_the_workers_go_unnoticed(
 
 
 async def scenario(machine):
-    code, said = await machine.run(script().partition("for unit")[0] + "whole")
+    code, said = await machine.run(script().partition("for unit")[0] + "wait_until_ready")
     assert code == 0, said
     async with contextlib.AsyncExitStack() as stack:
         pushers = []
