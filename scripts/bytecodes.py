@@ -146,7 +146,7 @@ async def works(port: int) -> dict[str, tuple[Work, int]]:
 
 
 async def count(
-    kind: type[Bytecodes] | type[Instructions], checkout: Path, directory: Path
+    kind: type[Bytecodes] | type[Instructions], checkout: Path, directory: Path, share: float
 ) -> dict[str, float]:
     """Return the counts for each kind of work, measured once."""
     arguments = ["serve", APP, "--port=0"]
@@ -157,12 +157,13 @@ async def count(
         counted = {}
         counter.begin()
         for name, (work, times) in (await works(port)).items():
+            times = max(CROWD, round(times * share))
             await work(CROWD)
             before, began = counter.read(), time.monotonic()
             await work(times)
             worked, seconds = counter.read() - before, time.monotonic() - began
             before = counter.read()
-            idle_seconds = max(IDLE_SECONDS, seconds)  # a short window's noise would be multiplied
+            idle_seconds = max(IDLE_SECONDS * share, seconds)  # a short window's noise would be multiplied
             await asyncio.sleep(idle_seconds)
             idle = (counter.read() - before) * seconds / idle_seconds
             counted[name] = (worked - idle) / times
@@ -176,6 +177,9 @@ def main() -> None:
     )
     parser.add_argument("--compare", type=Path, help="another checkout, counted alternately with this one")
     parser.add_argument("--repeat", type=int, default=3, help="number of repetitions (3)")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the usual messages, e.g. 0.1 for a trial"
+    )
     parser.add_argument("--instructions", action="store_true", help="count machine instructions")
     options = parser.parse_args()
     if options.instructions and shutil.which("callgrind_control") is None:
@@ -186,7 +190,7 @@ def main() -> None:
     for _ in range(options.repeat):
         for checkout in checkouts:
             with tempfile.TemporaryDirectory() as directory:
-                counts[checkout].append(asyncio.run(count(kind, checkout, Path(directory))))
+                counts[checkout].append(asyncio.run(count(kind, checkout, Path(directory), options.share)))
     titles = ("this", "lowest", "highest", *(("other", "this / other") if options.compare else ()))
     print(f"{kind.__name__.lower() + ', medians':44}" + "".join(f"{title:>14}" for title in titles))
     for name in counts[ROOT][0]:

@@ -67,12 +67,12 @@ def _unquote(text: str, *, plus: bool) -> str:
     broken = _BROKEN_ESCAPE.search(text)
     if broken is not None:
         raise RemoteProtocolError(
-            f"{broken[0]!r} in the address is not an escape; want % and two hexadecimal digits"
+            f"{broken[0]!r} in the request target is not an escape; want % and two hexadecimal digits"
         )
     try:
         return unquote_to_bytes(text.encode("latin-1")).decode()
     except UnicodeError:
-        raise RemoteProtocolError("text in the address is not UTF-8") from None
+        raise RemoteProtocolError("text in the request target is not UTF-8") from None
 
 
 def _insert(root: _Level, levels: dict[str, _Level], name: str, value: str) -> None:

@@ -79,7 +79,7 @@ def _publish(context: "zmq.Context[zmq.Socket[bytes]]", proxy: str, rate: int, s
     publisher.set(zmq.SNDHWM, HIGH_WATER_MARK)
     publisher.connect(publish_address(proxy))
     publisher.recv()  # the proxy's subscription shows that it is connected
-    time.sleep(WARM_SECONDS)
+    time.sleep(min(WARM_SECONDS, seconds))
     header = encode_header(Header(VERSION, BROADCAST, "load", 1, "new_msg", 0))
     begun, number, sent = time.monotonic(), int(rate * seconds), 0
     while sent < number:
@@ -101,7 +101,9 @@ def _subscribe(context: "zmq.Context[zmq.Socket[bytes]]", proxy: str, seconds: f
     subscriber.connect(subscribe_address(proxy))
     subscriber.subscribe(b"load:")
     subscriber.set(zmq.RCVTIMEO, int(1000 * (30 + seconds)))
-    time.sleep(WARM_SECONDS)  # for the subscription to be in force; the publisher waits as long again
+    time.sleep(
+        min(WARM_SECONDS, seconds)
+    )  # for the subscription to be in force; the publisher waits as long again
     print("ready", flush=True)
     received, expected, reordered = 0, 0, 0
     while True:

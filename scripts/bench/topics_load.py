@@ -39,7 +39,7 @@ def memory(topics: int) -> Callable[[Run], Report]:
         meter = Meter(run.server.pids)
         with joined(run, number):
             joins = meter.report()
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(min(SETTLE_SECONDS, run.seconds))
             grown = {
                 f"kb_per_topic_{part}": (rss_bytes(pids) - before[part]) / number / 1000
                 for part, pids in run.server.parts.items()

@@ -246,22 +246,19 @@ def test_requests_follow_each_other_behind_one_proxy_header(proxied):
 def test_without_a_proxy_header_the_connection_is_closed(proxied):
     process, port = proxied
 
+    async def send(garbage):
+        reader, writer = await open_connection("127.0.0.1", port)
+        writer.write(garbage)
+        async with asyncio.timeout(PATIENCE):  # what is only a part has its time
+            try:
+                assert await reader.read() == b""
+            except ConnectionError:
+                pass
+        writer.close()
+
     async def scenario():
-        for garbage in (
-            upgrade("localhost"),
-            b"\x16\x03\x01",
-            b"PROXY TCP4 x\r\n",
-            b"PROXY ",
-            b"",
-            V1[:-1],
-        ):
-            reader, writer = await open_connection("127.0.0.1", port)
-            writer.write(garbage)
-            async with asyncio.timeout(PATIENCE):  # what is only a part has its time
-                try:
-                    assert await reader.read() == b""
-                except ConnectionError:
-                    pass
+        garbage = upgrade("localhost"), b"\x16\x03\x01", b"PROXY TCP4 x\r\n", b"PROXY ", b"", V1[:-1]
+        await asyncio.gather(*(send(each) for each in garbage))
 
     run(scenario())
     process.wait_for("it needs a PROXY header from a trusted proxy")

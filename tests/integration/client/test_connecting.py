@@ -233,8 +233,8 @@ def test_heartbeats_keep_a_connection_open_and_a_missing_answer_closes_it(tmp_pa
                 for client, log in zip((one, two), logs, strict=True):
                     client.on_close(lambda code, reason, log=log: log.append(reason))
                     client.on_open(lambda log=log: log.append("open"))
-                for log in logs:
-                    await unchanged_for(5.5, log)  # longer than idle_timeout_seconds
+                # longer than idle_timeout_seconds
+                await asyncio.gather(*(unchanged_for(5.5, log) for log in logs))
                 await until(lambda: one.connected and two.connected)
                 lengths = [len(log) for log in logs]
                 os.kill(process.pid, signal.SIGSTOP)
