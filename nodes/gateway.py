@@ -188,7 +188,7 @@ class GatewayNode:
             **self._calls.handlers,
             **self._responder.handlers,
             ANNOUNCEMENT: announcer.on_announcement,
-            CRASHED_JOINS: self.hub.join_guard.told,
+            CRASHED_JOINS: self.hub.join_guard.on_topic_refused_elsewhere,
         }
         if self._api is not None:
             messages[ONCE] = self._api.used_elsewhere

@@ -57,7 +57,7 @@ class Client:
 
 def ready(*message: Any) -> bytes:
     """Return the frame of a message."""
-    return frames.ready(frames.TEXT, json.dumps(message, separators=(",", ":")).encode())
+    return frames.encode_frame(frames.TEXT, json.dumps(message, separators=(",", ":")).encode())
 
 
 class Server:
