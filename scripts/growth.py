@@ -112,7 +112,7 @@ def connections(wsload: Path, options: argparse.Namespace) -> list[Report]:
 def bus(wsload: Path, options: argparse.Namespace) -> list[Report]:
     """Measure how many times the bus carries a broadcast, by the number of gateways."""
     seconds = min(BUS_SECONDS, options.seconds)
-    return [_say(bus_growth.measure(wsload, number, seconds)) for number in _up_to(GATEWAYS, options)]
+    return [_print_row(bus_growth.measure(wsload, number, seconds)) for number in _up_to(GATEWAYS, options)]
 
 
 def proxy(wsload: Path, options: argparse.Namespace) -> list[Report]:
@@ -152,7 +152,7 @@ def _row(
         directory = Path(name)
         with local("cluster1").open(directory, settings or {}) as server:
             report = {**names, **work(Run(server, wsload, directory, options.seconds))}
-            return _say({**report, **constants.by_part(report, server)})
+            return _print_row({**report, **constants.by_part(report, server)})
 
 
 SHOWN = {
@@ -168,7 +168,7 @@ SHOWN = {
 }
 
 
-def _say(report: Report) -> Report:
+def _print_row(report: Report) -> Report:
     first = [key for key in ("subscribers", "connections", "gateways") if key in report][:1] or ["topics"]
     keys = first + [key for key in SHOWN if key not in ("subscribers", "connections", "gateways", "topics")]
     words = [SHOWN[key].format(report[key]) for key in keys if report.get(key) is not None]

@@ -26,18 +26,18 @@ class PublisherPauses:
     """Tracks the clients that are behind, and the topics paused for them.
 
     Args:
-        tell: sends a command to every worker that understands it.
+        send: sends a command to every worker that understands it.
     """
 
     def __init__(
         self,
-        tell: Callable[[commands.TopicPaused | commands.TopicResumed], None],
+        send: Callable[[commands.TopicPaused | commands.TopicResumed], None],
         settings: GatewaySettings,
     ) -> None:
-        self._tell = tell
-        self._high = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
-        self._seconds = settings.pause_publisher_seconds
-        self._behind: dict[Client, asyncio.TimerHandle] = {}
+        self._send = send
+        self._threshold_bytes = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
+        self._max_pause_seconds = settings.pause_publisher_seconds
+        self._timers: dict[Client, asyncio.TimerHandle] = {}
         self._topics: dict[str, dict[GatewayChannel, None]] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -48,7 +48,9 @@ class PublisherPauses:
         if channel.route.channel.slow_consumer != POLICY:
             return
         if client.outbox.watermark is None:
-            client.outbox.watermark = HighWatermark(self._high, lambda over: self._changed(client, over))
+            client.outbox.watermark = HighWatermark(
+                self._threshold_bytes, lambda over: self._on_watermark(client, over)
+            )
         if client.outbox.watermark.over:
             self._pause(channel)
 
@@ -61,7 +63,7 @@ class PublisherPauses:
             return
         if not channels:
             del self._topics[channel.topic]
-            self._tell(commands.TopicResumed(channel.topic))
+            self._send(commands.TopicResumed(channel.topic))
 
     def forget(self, client: Client) -> None:
         """Forget a client that is gone. Its channels end with `dropped`, which the caller calls."""
@@ -69,11 +71,11 @@ class PublisherPauses:
         self._stop_timer(client)
 
     def _stop_timer(self, client: Client) -> None:
-        timer = self._behind.pop(client, None)
+        timer = self._timers.pop(client, None)
         if timer is not None:
             timer.cancel()
 
-    def _changed(self, client: Client, over: bool) -> None:
+    def _on_watermark(self, client: Client, over: bool) -> None:
         self._stop_timer(client)
         channels = client.session.channels.values()
         if not over:
@@ -81,7 +83,7 @@ class PublisherPauses:
                 self.dropped(channel)
             return
         loop = asyncio.get_running_loop()
-        self._behind[client] = loop.call_later(self._seconds, self._too_long, client)
+        self._timers[client] = loop.call_later(self._max_pause_seconds, self._on_timeout, client)
         for channel in channels:
             if channel.phase is Phase.JOINED and channel.route.channel.slow_consumer == POLICY:
                 self._pause(channel)
@@ -91,14 +93,14 @@ class PublisherPauses:
         if channels is None:
             channels = self._topics[channel.topic] = {}
             counters.count("topics_paused")
-            self._tell(commands.TopicPaused(channel.topic))
+            self._send(commands.TopicPaused(channel.topic))
         channels[channel] = None
 
-    def _too_long(self, client: Client) -> None:
+    def _on_timeout(self, client: Client) -> None:
         log.warning(
             "a client has kept publishers waiting for too long",
             socket_id=client.id,
-            seconds=self._seconds,
+            seconds=self._max_pause_seconds,
             setting="gateway.pause_publisher_seconds",
         )
         client.transport.close_slow(client.outbox.unsent_bytes)

@@ -210,7 +210,7 @@ class WorkerLinks:
             return
         if self._backoff and self._backoff.waits(worker, asyncio.get_running_loop().time()):
             return
-        if self._unreachable.is_so(worker, announcement.link, announcement.machine):
+        if self._unreachable.is_unreachable(worker, announcement.link, announcement.machine):
             return
         try:
             self._dealers[worker] = Dealer(

@@ -91,7 +91,7 @@ class OutboxContract(Protocol):
     """The queue of frames to one client."""
 
     watermark: HighWatermark | None
-    """Set by the hub. Its `look` is called with the unsent bytes whenever they change while any wait."""
+    """Set by the hub. Its `update` is called with the unsent bytes whenever they change while any wait."""
 
     def send(self, frame: Any) -> None:
         """Queue a frame made by `Encoding.ready` or `Encoding.broadcast`.

@@ -79,8 +79,8 @@ def _fates(key: Key, traced: Trace) -> dict[str, Fate | str]:
             fates[gateway] = "no answer"
             continue
         found = [each for each in seen.fates if (each.origin, each.sequence) == key]
-        silent = "not arrived" if seen.members else "no members here"
-        fates[gateway] = found[0] if found else seen.problem or silent
+        reason = "not arrived" if seen.members else "no members here"
+        fates[gateway] = found[0] if found else seen.problem or reason
     return fates
 
 
@@ -93,8 +93,8 @@ def _start(fates: Mapping[str, Fate | str], published: Published | None) -> floa
 
 def _print_json(topic: str, key: Key, traced: Trace) -> None:
     fates, published = _fates(key, traced), traced.published.get(key)
-    some = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
-    start = _start(fates, published) if some is not None or published is not None else 0.0
+    arrived_fate = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
+    start = _start(fates, published) if arrived_fate is not None or published is not None else 0.0
     gateways: dict[str, Any] = {}
     for gateway, fate in fates.items():
         if isinstance(fate, str):
@@ -111,10 +111,10 @@ def _print_json(topic: str, key: Key, traced: Trace) -> None:
         }
     row = {
         "topic": topic,
-        "event": some.event if some is not None else None,
+        "event": arrived_fate.event if arrived_fate is not None else None,
         "origin": key[0],
         "sequence": key[1],
-        "bytes": some.bytes if some is not None else None,
+        "bytes": arrived_fate.bytes if arrived_fate is not None else None,
         "published": published.at if published is not None else None,
         "proxy": published.proxy if published is not None else None,
         "gateways": gateways,
@@ -124,8 +124,8 @@ def _print_json(topic: str, key: Key, traced: Trace) -> None:
 
 def _print(topic: str, key: Key, traced: Trace) -> None:
     fates, published = _fates(key, traced), traced.published.get(key)
-    some = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
-    what = f"{some.event}, {some.bytes} bytes, " if some is not None else ""
+    arrived_fate = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
+    what = f"{arrived_fate.event}, {arrived_fate.bytes} bytes, " if arrived_fate is not None else ""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     console.print(f"{topic} {what}number {key[1]} from {key[0]}")
     if published is not None:
@@ -147,12 +147,12 @@ def _print(topic: str, key: Key, traced: Trace) -> None:
             after,
             str(fate.members),
             str(fate.delivered),
-            _listed(fate.filtered),
-            _listed(fate.dropped),
-            _listed({reason: number for reason, number in waiting.items() if number}),
+            _counts(fate.filtered),
+            _counts(fate.dropped),
+            _counts({reason: number for reason, number in waiting.items() if number}),
         )
     console.print(table)
 
 
-def _listed(reasons: Mapping[str, int]) -> str:
+def _counts(reasons: Mapping[str, int]) -> str:
     return "\n".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "0"

@@ -38,8 +38,8 @@ class Client:
         return [json.loads(each.payload) for each in received if each.opcode == frames.TEXT]
 
     def send(self, *message: Any) -> None:
-        """One message."""
-        self.sock.send(ready(*message))
+        """Send a message."""
+        self.sock.send(encode(*message))
 
     def _upgrade(self, data: bytes) -> bytes:
         """Answer the request once it is complete; return the bytes that follow it."""
@@ -55,9 +55,9 @@ class Client:
         return rest
 
 
-def ready(*message: Any) -> bytes:
+def encode(*message: Any) -> bytes:
     """Return the frame of a message."""
-    return frames.ready(frames.TEXT, json.dumps(message, separators=(",", ":")).encode())
+    return frames.encode_frame(frames.TEXT, json.dumps(message, separators=(",", ":")).encode())
 
 
 class Server:
@@ -101,7 +101,7 @@ class Server:
     def _handle(self, client: Client, message: list[Any]) -> None:
         join_ref, ref, topic, event, payload = message
         if event == "new_msg":
-            data = ready(None, None, topic, event, payload)
+            data = encode(None, None, topic, event, payload)
             for member in self._topics[topic]:
                 member.sock.send(data)
             return

@@ -80,10 +80,14 @@ class SessionRelay:
             return None
         except asyncio.CancelledError:
             self._calls.tell(gateway, CANCEL, session_id.encode())
-            call.add_done_callback(lambda answered: self._crossed(gateway, session_id, answered))
+            call.add_done_callback(
+                lambda answered: self._give_back_late_answer(gateway, session_id, answered)
+            )
             raise
 
-    def _crossed(self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]") -> None:
+    def _give_back_late_answer(
+        self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]"
+    ) -> None:
         """Give back the messages of an answer that crossed the cancellation."""
         if answered.cancelled() or answered.exception() is not None:
             return
@@ -124,7 +128,7 @@ class SessionRelay:
     async def _answer_cancel(self, data: bytes) -> bytes:
         session = self._sessions.get(data.decode("utf-8", "replace"))
         if session is not None:
-            session.give_up_fetch()
+            session.cancel_fetch()
         return b""
 
     async def _answer_unread(self, data: bytes) -> bytes:

@@ -76,7 +76,7 @@ class LongPoll:
         self._check_limit()
         async with id_subscribed(self._sessions.hub, admitted):
             self._check_limit()  # others may have begun in the meantime
-            session = self._sessions.begin()
+            session = self._sessions.create()
             session.admit(mount, admitted, encoding)
         return self.relay.token(session.id, mount)
 

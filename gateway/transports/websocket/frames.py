@@ -34,16 +34,17 @@ class FrameReader:
     """
 
     __slots__ = (
-        "_buffer", "_count", "_fragments", "_max_bytes", "_max_fragments", "_opcode", "_size", "_wanted",
+        "_buffer", "_fragment_count", "_fragments", "_max_bytes", "_max_fragments", "_needed",
+        "_opcode", "_size",
     )  # fmt: skip
 
     def __init__(self, max_bytes: int, max_fragments: int = MAX_FRAGMENTS) -> None:
         self._max_bytes = max_bytes
         self._max_fragments = max_fragments
         self._buffer: bytearray | None = None
-        self._wanted = 0
+        self._needed = 0
         self._fragments: bytearray | None = None
-        self._count = 0
+        self._fragment_count = 0
         self._opcode = 0
         self._size = 0
 
@@ -51,7 +52,7 @@ class FrameReader:
         """Return what is complete now, and the error, after which nothing more may be fed."""
         if self._buffer is not None:
             self._buffer += data
-            if len(self._buffer) < self._wanted:  # the frame cannot be complete yet
+            if len(self._buffer) < self._needed:  # the frame cannot be complete yet
                 return [], None
             data = bytes(self._buffer)
             self._buffer = None
@@ -71,7 +72,7 @@ class FrameReader:
         except WebSocketError as error:
             return received, error
         if position < len(data):
-            self._wanted -= position
+            self._needed -= position
             self._buffer = bytearray(memoryview(data)[position:])
         return received, None
 
@@ -79,7 +80,7 @@ class FrameReader:
         """Return (end position, first byte, payload) of the frame at `position`; None if incomplete."""
         available = len(buffer) - position
         if available < 2:
-            self._wanted = position + 2
+            self._needed = position + 2
             return None
         first, second = buffer[position], buffer[position + 1]
         self._check_head(first, second)
@@ -88,7 +89,7 @@ class FrameReader:
         if length >= 126:
             head = 8 if length == 126 else 14
             if available < head - 4:
-                self._wanted = position + head - 4
+                self._needed = position + head - 4
                 return None
             length = _extended_length(buffer[position + 2 : position + head - 4])
         if first & 0x0F < CLOSE and length + self._size > self._max_bytes:
@@ -97,7 +98,7 @@ class FrameReader:
             )
         end = position + head + length
         if len(buffer) < end:
-            self._wanted = end
+            self._needed = end
             return None
         start = position + head
         return end, first, unmask(buffer[start - 4 : start], buffer[start:end])
@@ -128,8 +129,8 @@ class FrameReader:
             return _message(opcode, payload)
         if self._fragments is None:
             self._fragments, self._opcode = bytearray(), opcode
-        self._count += 1
-        if self._count > self._max_fragments:
+        self._fragment_count += 1
+        if self._fragment_count > self._max_fragments:
             raise WebSocketError(
                 CloseCode.POLICY_VIOLATION,
                 f"message of more than {self._max_fragments} frames (gateway.max_fragments)",
@@ -139,7 +140,7 @@ class FrameReader:
         if not first & 0x80:
             return None
         whole = bytes(self._fragments)
-        self._fragments, self._size, self._count = None, 0, 0
+        self._fragments, self._size, self._fragment_count = None, 0, 0
         return _message(self._opcode, whole)
 
 
@@ -167,7 +168,7 @@ def _protocol_error(reason: str) -> WebSocketError:
     return WebSocketError(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def ready(opcode: int, payload: bytes) -> bytes:
+def encode_frame(opcode: int, payload: bytes) -> bytes:
     """Return a server's frame, final and unmasked."""
     length = len(payload)
     if length < 126:
@@ -180,8 +181,8 @@ def ready(opcode: int, payload: bytes) -> bytes:
 def close_frame(code: int | None, reason: str = "") -> bytes:
     """Return a close frame; it has no code if `code` is None."""
     if code is None:
-        return ready(CLOSE, b"")
-    return ready(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
+        return encode_frame(CLOSE, b"")
+    return encode_frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
 
 
 def close_code(payload: bytes) -> int | None:

@@ -14,7 +14,7 @@ from mesh.gateway.transports.client_connection import idle_timer
 from mesh.gateway.transports.handshake import handshakes
 from mesh.gateway.transports.server import Services
 from mesh.gateway.transports.websocket.connection import WebSocketConnection
-from mesh.gateway.transports.websocket.frames import BINARY, TEXT, ready
+from mesh.gateway.transports.websocket.frames import BINARY, TEXT, encode_frame
 from mesh.gateway.transports.websocket.handler import WebSocketHandler
 from mesh.gateway.transports.websocket.upgrades import Upgrades
 from mesh.protocol.serializers.base import Frame, Serializer
@@ -22,7 +22,7 @@ from mesh.protocol.serializers.registry import BY_NAME
 
 
 def _ready(frame: Frame) -> bytes:
-    return ready(BINARY if frame.binary else TEXT, frame.data)
+    return encode_frame(BINARY if frame.binary else TEXT, frame.data)
 
 
 ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in BY_NAME.values()}
@@ -78,13 +78,13 @@ class WebSockets:
 
     # Called by requests
 
-    def begin(self, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes) -> None:
-        """Take over a client that was sent its 101 response; `first` was read after its request."""
+    def take_over(self, mount: Mount, admitted: Admitted, sock: socket.socket, early_data: bytes) -> None:
+        """Take over a client that was sent its 101 response; `early_data` was read after its request."""
         connection = WebSocketConnection(self, sock)
         self._connections.add(connection)
         connection.admit(mount, admitted, ENCODINGS[admitted.serializer])
-        if first:
-            connection.received(first)
+        if early_data:
+            connection.received(early_data)
 
     # Called by connections
 

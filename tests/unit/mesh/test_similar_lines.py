@@ -116,7 +116,7 @@ def test_lines_that_clients_cause_create_no_fields_when_they_are_left_out(logged
     monkeypatch.setattr(logs, "_filter", filtered.append)
     for _ in range(10):
         if cause == "connections":
-            admission.ask(Mount(User), ConnectInfo("websocket"), {"vsn": "2.0.0"})
+            admission.call_connect(Mount(User), ConnectInfo("websocket"), {"vsn": "2.0.0"})
         else:
             channel = SimpleNamespace(topic="room:1", socket=SimpleNamespace(id=None), log_join="info")
             channel_telemetry.joined(channel, time.perf_counter(), {}, "ok")

@@ -255,7 +255,7 @@ def test_a_start_that_a_signal_interrupts_is_undone():
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(0.01, stop.set)
         async with AsyncExitStack() as stack:
-            await lifecycle._until_up(start(stack), stop)
+            await lifecycle._start_or_stop(start(stack), stop)
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(scenario())

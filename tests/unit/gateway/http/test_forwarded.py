@@ -13,7 +13,7 @@ TRUSTED = ["10.0.0.0/8", "::1", "2001:db8::/32"]
 def see(*lines, peer="10.0.0.1", host="inner:4000", malformed=None):
     told = (lambda *each: malformed.append(each)) if malformed is not None else (lambda *_: None)
     proxies = TrustedProxies(TRUSTED, told)
-    return proxies.see(Headers("\r\n".join(["A: b", *lines])), "http", host, (peer, 5))
+    return proxies.original_request(Headers("\r\n".join(["A: b", *lines])), "http", host, (peer, 5))
 
 
 XFF, PROTO, HOST, PORT = (

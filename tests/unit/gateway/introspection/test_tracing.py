@@ -10,7 +10,7 @@ from mesh.bus.trace_call import MAX_MESSAGES, Question, decode_seen, encode
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.fanout.fanout import Fanout
 from mesh.gateway.flow.backlog import Backlog
-from mesh.gateway.introspection.tracing import MAX_WATCHES, Tracing
+from mesh.gateway.introspection.tracing import MAX_TRACES, Tracing
 from mesh.gateway.transports.base import Encoding
 from mesh.protocol.messages import JSON, Message
 from mesh.protocol.serializers.v2_json import V2JSON
@@ -124,7 +124,7 @@ async def test_nothing_is_kept_when_nobody_traces_any_more(gateway):
     await gateway.ask("one")
     await gateway.ask("two", seconds=0.001)
     assert gateway.fanout.tracing is not None
-    await until(lambda: list(gateway.traces._watches) == ["one"])
+    await until(lambda: list(gateway.traces._traces) == ["one"])
     await gateway.ask("one", seconds=0)
     assert gateway.fanout.tracing is None
     gateway.broadcast(1)
@@ -134,7 +134,7 @@ async def test_nothing_is_kept_when_nobody_traces_any_more(gateway):
 @scenario
 async def test_traces_are_bounded(gateway):
     gateway.join(Behind())
-    for number in range(MAX_WATCHES):
+    for number in range(MAX_TRACES):
         assert (await gateway.ask(f"t{number}", limit=10**9)).problem == ""
     assert "traces are in progress already" in (await gateway.ask("one too many")).problem
     for sequence in range(1, MAX_MESSAGES + 50):

@@ -20,7 +20,7 @@ from mesh.gateway.transports.websocket.frames import (
     Received,
     close_code,
     close_frame,
-    ready,
+    encode_frame,
 )
 
 
@@ -159,7 +159,7 @@ def test_close_codes_that_may_be_sent_are_echoed_and_others_are_protocol_errors(
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
 def test_a_ready_frame_is_final_and_unmasked(size):
-    frame = ready(TEXT, b"x" * size)
+    frame = encode_frame(TEXT, b"x" * size)
     assert frame[0] == 0x81
     assert not frame[1] & 0x80
     assert frame.endswith(b"x" * size)
