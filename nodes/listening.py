@@ -60,12 +60,13 @@ def listen(
         NodeError: if a host cannot be listened on.
     """
     bound = bind(hosts, port, reuse_port=reuse_port, setting=setting)
-    for number, each in enumerate(bound):
+    for each in bound:
         try:
             each.listen(BACKLOG)
         except OSError as error:
+            address = each.getsockname()[0]  # a name in `hosts` may stand for several addresses
             _close(bound)
-            raise _listen_error(hosts[min(number, len(hosts) - 1)], port, error, setting) from None
+            raise _listen_error(address, port, error, setting) from None
     return bound
 
 

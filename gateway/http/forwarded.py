@@ -119,9 +119,10 @@ class TrustedProxies:
         at = max(hops, 1)  # each proxy appends one entry to each list that it sets
         protos = [each.lower() for each in _items(headers, "x-forwarded-proto")]
         if protos:
-            proto = _SCHEMES.get(protos[-min(at, len(protos))])
+            named = protos[-min(at, len(protos))]
+            proto = _SCHEMES.get(named)
             if proto is None:
-                self._on_malformed("x-forwarded-proto", protos[-1])
+                self._on_malformed("x-forwarded-proto", named)
             else:
                 scheme = proto
                 used.append("x-forwarded-proto")
@@ -135,7 +136,7 @@ class TrustedProxies:
             text = listed[-min(at, len(listed))]
             given = _host(text)
             if given is None:
-                self._on_malformed("x-forwarded-host", listed[-1])
+                self._on_malformed("x-forwarded-host", text)
             else:
                 used.append("x-forwarded-host")
                 host = text

@@ -30,7 +30,6 @@ BOUNDED = {
     "Runners._idle",
     "Barrier._echoed",
     "Barrier._covered",  # of the last probe
-    "Prober._sent",
 }
 """What may be longer or shorter at any time, and why that does not grow without end."""
 

@@ -97,6 +97,16 @@ def test_what_is_malformed_is_ignored_and_told(line):
     assert len(told) == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "harmless"), [(PROTO + "ftp, https", "https"), (HOST + "a/b, inner:4000", "inner:4000")]
+)
+def test_the_malformed_entry_is_named_and_not_its_neighbour(line, harmless):
+    told = []
+    see(XFF + "192.0.2.7, 10.0.0.2", line, malformed=told)
+    assert [each[1] for each in told] != []
+    assert harmless not in [each[1] for each in told]
+
+
 def test_nobody_else_is_believed_and_the_log_can_say_so():
     lines = [PROTO + "https", HOST + "a.com", XFF + "1.2.3.4"]
     told = []
