@@ -138,7 +138,7 @@ class WorkerNode:
             up=self._node_up,
             down=self._node_down,
             lost=self.presences.lost,
-            accused=self.presences.answer,
+            reported_lost=self.presences.answer,
             gone=None,
         )
 

@@ -15,9 +15,9 @@ from mesh.bus.trace_call import (
     MAX_MESSAGES,
     MAX_SECONDS,
     TRACE,
-    Fate,
+    Outcome,
     Question,
-    Seen,
+    TraceAnswer,
     decode_question,
     encode,
 )
@@ -42,7 +42,7 @@ class Message:
         self.arrived = time.time()
         self.stats: list[TopicStats] = []
 
-    def fate(self) -> Fate:
+    def outcome(self) -> Outcome:
         """Return its outcomes so far."""
         filtered: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class Message:
             filtered.update(stats.filtered)
             dropped.update(stats.dropped)
         header = self.header
-        return Fate(
+        return Outcome(
             header.origin,
             header.sequence,
             header.event,
@@ -104,25 +104,27 @@ class Tracing:
             question = decode_question(data)
         except WireError as error:
             _malformed.about("unknown", "bus_messages_malformed", str(error), call=TRACE)
-            return encode(Seen(0, [], str(error)))
-        return encode(self._seen(question))
+            return encode(TraceAnswer(0, [], str(error)))
+        return encode(self._answer(question))
 
     def close(self) -> None:
         """End all traces."""
         for trace in list(self._watches):
             self._end(trace)
 
-    def _seen(self, question: Question) -> Seen:
+    def _answer(self, question: Question) -> TraceAnswer:
         members = sum(stats.members for stats in self._fanout.stats(question.topic))
         watch = self._watches.get(question.trace)
         if watch is None:
             if len(self._watches) >= MAX_WATCHES:
-                return Seen(members, [], f"{MAX_WATCHES} traces are in progress already; try again later")
+                return TraceAnswer(
+                    members, [], f"{MAX_WATCHES} traces are in progress already; try again later"
+                )
             watch = Watch(question)
         self._flush()
-        seen = Seen(members, [message.fate() for message in watch.messages.values()])
+        answer = TraceAnswer(members, [message.outcome() for message in watch.messages.values()])
         self._prolong(question, watch)
-        return seen
+        return answer
 
     def _prolong(self, question: Question, watch: Watch) -> None:
         if watch.timer is not None:

@@ -35,7 +35,7 @@ ONCE = 8
 MOVE = 9
 """From this number on, some topics of the origin use another proxy (mesh/bus/zeromq/failover.py)."""
 
-KEPT = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
+RESENT_KINDS = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
 """The kinds of messages that are sent again after a failure; the others need not be."""
 CRASHED_JOINS = 10
 """A topic whose joins have ended workers and are suspended in all gateways (mesh/bus/crashed_joins.py)."""
@@ -93,7 +93,7 @@ def decode_header(frame: bytes) -> Received:
     return header
 
 
-def encode_again(frame: bytes, age: int) -> bytes:
+def encode_resent(frame: bytes, age: int) -> bytes:
     """Return the second frame of a message that is sent again, made from its original second frame."""
     header = _decode(frame)
     return encode_header(msgspec.structs.replace(header, age=age))

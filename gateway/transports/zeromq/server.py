@@ -10,7 +10,7 @@ from typing import Any
 
 import zmq
 
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.errors import CloseCode
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
 from mesh.gateway.flow.backlog import lost
@@ -82,7 +82,7 @@ class ZeroMQ:
         """Nothing is served over HTTP."""
         return []
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """No calls: a connection belongs to one gateway."""
         return {}
 
