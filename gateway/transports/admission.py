@@ -81,11 +81,11 @@ def in_own_context(
 
 async def _awaited(context: Context, answer: Awaitable[Admitted]) -> Admitted:
     try:
-        return await contexts.within(context, answer)
+        return await contexts.await_in(context, answer)
     except RefusedError:
         raise
     except (Exception, CancelledError) as error:
-        if cancellation.is_end(error):
+        if cancellation.must_propagate(error):
             raise
         raise _crashed(context, error) from None
 

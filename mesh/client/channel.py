@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, NamedTuple, Protocol, Self
 
-from mesh.app.replies import NO_PAYLOAD, given
+from mesh.app.replies import NO_PAYLOAD, payload_or_default
 from mesh.client import events
 from mesh.client.channel_state import ChannelState
 from mesh.client.presence import OnJoin, OnLeave, Presence
@@ -133,7 +133,7 @@ class ClientChannel:
             BufferFull: if too many pushes wait for the channel to be joined.
             PayloadError: if the payload is neither JSON nor bytes.
         """
-        return await self._driver.push(self, event, given(payload), timeout_seconds)
+        return await self._driver.push(self, event, payload_or_default(payload), timeout_seconds)
 
     async def cast(self, event: str, payload: Any = NO_PAYLOAD) -> None:
         """Send an event without waiting for a reply; return when it is queued.
@@ -143,7 +143,7 @@ class ClientChannel:
             BufferFull: if too many pushes wait for the channel to be joined.
             PayloadError: if the payload is neither JSON nor bytes.
         """
-        await self._driver.cast(self, event, given(payload))
+        await self._driver.cast(self, event, payload_or_default(payload))
 
     async def leave(self) -> None:
         """Leave; return when the server has answered, or after the time-out. The loop ends."""

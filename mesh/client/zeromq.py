@@ -178,10 +178,10 @@ class ZeroMQConnection:
                 self._socket.send_multipart((kind, data), zmq.NOBLOCK)
             except zmq.Again:
                 # The gateway does not read; the heartbeats show whether it is still there.
-                self._reader.look_again()
+                self._reader.read_soon()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._reader.look_again()
+                self._reader.read_soon()
                 return
         raise self._end
 

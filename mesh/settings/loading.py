@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mesh.addresses import is_local, needs_keys
+from mesh.addresses import is_local, missing_keys_error
 from mesh.errors import SettingsError
 from mesh.settings.fields import PREFIX, Field, fields, sections, variable
 from mesh.settings.secret import Secret
@@ -169,7 +169,7 @@ def _without_keys(settings: Settings) -> list[str]:
         return []
     binds = {"link": settings.link.bind, "zeromq": settings.zeromq.bind}
     return [
-        str(needs_keys(address, variable(section, "bind")))
+        str(missing_keys_error(address, variable(section, "bind")))
         for section, address in binds.items()
         if address is not None and not is_local(address)
     ]

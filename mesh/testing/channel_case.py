@@ -111,7 +111,7 @@ class ChannelCase:
             )
         )
         gateway.connect(channels)
-        contexts.take_base()
+        contexts.set_base()
         self.endpoint.configure(SECRET)
         self.endpoint.bind(PubSub(bus, self._local_broadcast))
         self._presences.start()

@@ -10,7 +10,7 @@ from mesh.app import topics
 from mesh.app.channel import Channel
 from mesh.app.endpoint import Endpoint
 from mesh.app.mount import Mount
-from mesh.app.replies import NO_PAYLOAD, given
+from mesh.app.replies import NO_PAYLOAD, payload_or_default
 from mesh.errors import ApplicationError, MeshError
 from mesh.link import commands
 from mesh.protocol import payloads
@@ -172,7 +172,7 @@ class TestChannel:
         As in production, the error reply "unmatched topic" is sent if the channel has ended.
         """
         ref = self._ref()
-        codec, data = payloads.encode(given(payload))
+        codec, data = payloads.encode(payload_or_default(payload))
         if self._received.end is not None:
             self._received.replies.append((ref, "error", UNMATCHED))
             return ref

@@ -68,7 +68,7 @@ class ZeroMQ:
         self._socket = sockets.client_router(
             services.context, services.settings.zeromq, self.settings.max_frame_bytes
         )
-        self.address, self._monitor = sockets.bound(self._socket, bind, CLIENTS)
+        self.address, self._monitor = sockets.bind_monitored(self._socket, bind, CLIENTS)
         self._reader = SocketReader(
             self._socket, self.received, on_behind=lambda behind: None if behind else self._end_gone()
         )
@@ -122,7 +122,7 @@ class ZeroMQ:
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._reader.look_again()  # what it sent before it disconnected is read first
+            self._reader.read_soon()  # what it sent before it disconnected is read first
             if not self._gone:
                 self._loop.call_soon(self._end_gone)
             self._gone.append(client)
@@ -131,7 +131,7 @@ class ZeroMQ:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.read_soon()
 
     def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
         """Send a client a control message, which is lost if the client is gone or does not read."""
@@ -139,7 +139,7 @@ class ZeroMQ:
             self._socket.send_multipart((identity, kind, encode(content)), zmq.NOBLOCK)
         except zmq.ZMQError:
             pass
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def forget(self, client: ZeroMQClient) -> None:
         """Forget a client whose connection is closed, and cancel its admission if in progress."""

@@ -158,7 +158,7 @@ class ProxyConnection:
         else:
             return True
         finally:
-            self._reader.look_again()  # type: ignore[union-attr]  # exists as long as the socket does
+            self._reader.read_soon()  # type: ignore[union-attr]  # exists as long as the socket does
 
     def send_and_keep(self, message: NumberedMessage) -> bool:
         """As `send`, and keep the message until the proxy has certainly forwarded it."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from mesh.telemetry import get_logger
-from mesh.zeromq.name_resolution import LOOK_UP_SECONDS, Answer, look_up, without_name
+from mesh.zeromq.name_resolution import LOOK_UP_SECONDS, Answer, literal_address, look_up
 
 log = get_logger(__name__)
 
@@ -43,8 +43,8 @@ class ProxyNames:
         self._seconds = seconds
         self._all_connected = all_connected
         self._on_answer = on_answer
-        self._answers = {each: _fixed(each) for each in configured}
-        self._names = [each for each in configured if without_name(each) is None]
+        self._answers = {each: _literal_addresses(each) for each in configured}
+        self._names = [each for each in configured if literal_address(each) is None]
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._delay = FIRST_RETRY_SECONDS
         self._timer: asyncio.TimerHandle | None = None
@@ -110,6 +110,6 @@ class ProxyNames:
             log.warning("the name of a proxy cannot be looked up", name=name, reason=reason)
 
 
-def _fixed(address: str) -> list[str]:
-    known = without_name(address)
-    return [] if known is None else [known]
+def _literal_addresses(address: str) -> list[str]:
+    literal = literal_address(address)
+    return [] if literal is None else [literal]

@@ -137,7 +137,7 @@ class Subscriber:
         address = subscribe_address(proxy)
         sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
         self._proxies[address] = proxy
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def remove(self, proxy: str) -> None:
         """Stop connecting to a proxy whose connection has ended."""
@@ -150,7 +150,7 @@ class Subscriber:
             timer.cancel()
         self._reader.read_now()  # what has arrived: libzmq drops it together with the address
         self._disconnect(address)
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def close(self) -> None:
         """Close the socket."""
@@ -183,7 +183,7 @@ class Subscriber:
             if not subscription.endswith(topics.TERMINATOR):
                 self._prefixes.add(subscription)
             self._socket.setsockopt(zmq.SUBSCRIBE, subscription)
-            self._reader.look_again()
+            self._reader.read_soon()
 
     def unsubscribe(self, subscription: bytes) -> None:
         """Undo one `subscribe`."""
@@ -197,7 +197,7 @@ class Subscriber:
         self._first_sequences.pop(subscription, None)
         self._prefixes.discard(subscription)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def not_in_force(self) -> list[bytes]:
         """Return the subscriptions that the proxies may not have received yet."""
