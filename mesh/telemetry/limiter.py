@@ -53,7 +53,7 @@ class Limiter:
         seen[2] += 1
         return False
 
-    def full(self, kind: Kind, now: float) -> bool:
+    def is_full(self, kind: Kind, now: float) -> bool:
         """Return whether `admit` would refuse one line; if so, count it as left out."""
         seen = self._kinds.get(kind)
         if seen is None or now - seen[0] >= SECONDS or seen[1] < self.lines_per_second:

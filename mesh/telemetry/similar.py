@@ -30,10 +30,10 @@ class SimilarLines:
                 self._count()
         return admitted
 
-    def full(self, kind: Kind) -> bool:
+    def is_full(self, kind: Kind) -> bool:
         """Return whether one more line is left out; if so, it has been counted."""
         with self._lock:
-            full = self._limiter.full(kind, time.monotonic())
+            full = self._limiter.is_full(kind, time.monotonic())
             if full:
                 self._count()
         return full
@@ -42,14 +42,14 @@ class SimilarLines:
         """Report within a second, in another thread, because no further line may come."""
         counters.count("log_lines_left_out")
         if self._timer is None:
-            self._timer = threading.Timer(SECONDS, self.tell)
+            self._timer = threading.Timer(SECONDS, self.report_left_out)
             self._timer.daemon = True
             try:
                 self._timer.start()
             except RuntimeError:  # no more threads available: the next line tries again
                 self._timer = None
 
-    def tell(self) -> None:
+    def report_left_out(self) -> None:
         """Log how many lines were left out."""
         with self._lock:
             self._timer = None
