@@ -167,7 +167,7 @@ def _tell(asked: _Asked, socket_id: str | None, result: str) -> None:
     }
     line = "connected" if result == "ok" else "connection refused"
     level = handler.log
-    if level and telemetry.enabled(level) and not log.is_rate_limited(level, line):
+    if level and telemetry.enabled(level) and not log.suppress(level, line):
         getattr(log, level)(
             line,
             **metadata,

@@ -15,7 +15,7 @@ from mesh.protocol.versions import Versions
 VERSION = 1
 """The version of this layout, the only one so far. Announcements keep this version for ever, so that every
 node can read them."""
-READ = Versions(1, 1)
+READABLE_VERSIONS = Versions(1, 1)
 """The versions of headers that this node reads."""
 
 BROADCAST = 1
@@ -88,8 +88,8 @@ def decode_header(frame: bytes) -> Received:
         header = _decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not a bus header: {error}") from None
-    if not READ.oldest <= header.version <= READ.newest:
-        raise WireError(f"bus header of version {header.version}; this node reads {READ}")
+    if not READABLE_VERSIONS.oldest <= header.version <= READABLE_VERSIONS.newest:
+        raise WireError(f"bus header of version {header.version}; this node reads {READABLE_VERSIONS}")
     return header
 
 

@@ -86,7 +86,7 @@ class Session:
             channel.attempts = 0
             channel.rejoin_at = None
             if channel.state == "errored":
-                actions += self._rejoin(channel, now)
+                actions += self._send_join(channel, now)
         return actions
 
     def _closed(self, event: events.Closed, now: float) -> list[Action]:
@@ -131,11 +131,11 @@ class Session:
         self._channels.setdefault(channel.topic, []).append(channel)
         self._arm(channel, "first_join_deadline", now + channel.timeout)
         if self.connected:
-            return self._rejoin(channel, now)
+            return self._send_join(channel, now)
         channel.state = "errored"  # joined when the connection opens
         return []
 
-    def _rejoin(self, channel: ChannelState, now: float) -> list[Action]:
+    def _send_join(self, channel: ChannelState, now: float) -> list[Action]:
         actions: list[Action] = []
         for other in list(self._channels.get(channel.topic, ())):
             if other is not channel and other.state in ("joined", "joining"):
@@ -204,7 +204,7 @@ class Session:
             *self._close_channel(channel, "the join was not answered in time"),
         ]
 
-    def _rejoin_timed_out(self, channel: ChannelState, now: float) -> list[Action]:
+    def _join_timed_out(self, channel: ChannelState, now: float) -> list[Action]:
         leave = self._send_leave(channel)
         channel.state = "errored"
         self._schedule_rejoin(channel, now)
@@ -212,7 +212,7 @@ class Session:
 
     def _rejoin_due(self, channel: ChannelState, now: float) -> list[Action]:
         if self.connected and channel.state == "errored":
-            return self._rejoin(channel, now)
+            return self._send_join(channel, now)
         return []
 
     def _leave_timed_out(self, channel: ChannelState, _now: float) -> list[Action]:
@@ -353,7 +353,7 @@ _DUE: dict[str, Callable[[Session, Any, float], list[Action]]] = {
     "heartbeat_deadline": Session._heartbeat_missed,
     "reconnect_at": Session._reconnect,
     "first_join_deadline": Session._first_join_timed_out,
-    "join_deadline": Session._rejoin_timed_out,
+    "join_deadline": Session._join_timed_out,
     "rejoin_at": Session._rejoin_due,
     "leave_deadline": Session._leave_timed_out,
     "deadline": Session._push_timed_out,

@@ -150,8 +150,8 @@ def url_of(address: str, params: dict[str, Any]) -> str:
     path = parts.path.rstrip("/")
     if not path.endswith("/websocket"):
         path += "/websocket"
-    together = "&".join(each for each in (parts.query, query(params)) if each)
-    return urlunsplit((parts.scheme, parts.netloc, path, together, ""))
+    query_string = "&".join(each for each in (parts.query, query(params)) if each)
+    return urlunsplit((parts.scheme, parts.netloc, path, query_string, ""))
 
 
 def _reason(error: HTTPClientError) -> str:

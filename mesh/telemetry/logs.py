@@ -27,8 +27,8 @@ class Gate(Protocol):
     def admit(self, kind: Kind, lines: int) -> bool:
         """Return whether a line that counts as `lines` is written."""
 
-    def is_full(self, kind: Kind) -> bool:
-        """Return whether one more line is left out; if so, it has been counted."""
+    def suppress(self, kind: Kind) -> bool:
+        """Count a line as left out if `admit` would refuse it, and return whether it would."""
 
 
 def _by_structlog(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
@@ -77,9 +77,12 @@ class Logger:
         if _min_level <= logging.ERROR:
             self._write("error", event, fields)
 
-    def is_rate_limited(self, level: str, event: str) -> bool:
-        """Return whether a line is left out as too similar; check this before creating its fields."""
-        return _gate is not None and _gate.is_full((self.name, level, event))
+    def suppress(self, level: str, event: str) -> bool:
+        """Leave out a line if there are too many similar ones, and return whether it was left out.
+
+        Call this before creating the fields of a line that may be left out.
+        """
+        return _gate is not None and _gate.suppress((self.name, level, event))
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if _gate is not None:

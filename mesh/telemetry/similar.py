@@ -30,13 +30,13 @@ class SimilarLines:
                 self._count()
         return admitted
 
-    def is_full(self, kind: Kind) -> bool:
-        """Return whether one more line is left out; if so, it has been counted."""
+    def suppress(self, kind: Kind) -> bool:
+        """Count a line as left out if `admit` would refuse it, and return whether it would."""
         with self._lock:
-            full = self._limiter.is_full(kind, time.monotonic())
-            if full:
+            suppressed = self._limiter.suppress(kind, time.monotonic())
+            if suppressed:
                 self._count()
-        return full
+        return suppressed
 
     def _count(self) -> None:
         """Report within a second, in another thread, because no further line may come."""

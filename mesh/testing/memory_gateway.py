@@ -183,7 +183,7 @@ class MemoryGateway:
 
 
 def _record_termination(channel: Channel, received: Received) -> None:
-    """Record the argument of `terminate`, and when it has ended: a gateway is not told."""
+    """Record the argument of `terminate`, and when it has ended, which a gateway does not learn."""
     terminate = channel.terminate
 
     def watched(reason: Any) -> Any:

@@ -74,7 +74,7 @@ def _is_logged(channel: Channel, level: str | None) -> bool:
 
 
 def _log(channel: Channel, level: str | None, line: str, duration: float, params: Any, **more: Any) -> None:
-    if log.is_rate_limited(level or "debug", line):
+    if log.suppress(level or "debug", line):
         return
     getattr(log, level or "debug")(
         line,

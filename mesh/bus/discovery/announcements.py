@@ -16,7 +16,7 @@ from mesh.bus.contract import Bus
 from mesh.bus.discovery import placement
 from mesh.bus.discovery.departures import Departures
 from mesh.bus.discovery.placement import Announcement, Placement
-from mesh.bus.frames import ANNOUNCEMENT, READ, Header
+from mesh.bus.frames import ANNOUNCEMENT, READABLE_VERSIONS, Header
 from mesh.errors import WireError
 from mesh.protocol.versions import common
 from mesh.telemetry import Complaints, get_logger
@@ -125,14 +125,14 @@ class Announcer:
         self._timer = loop.call_later(self._announce_seconds, self._tick)
 
     def _announce(self, state: Literal["up", "down"]) -> None:
-        announcement = msgspec.structs.replace(self._announcement, state=state, versions=READ)
+        announcement = msgspec.structs.replace(self._announcement, state=state, versions=READABLE_VERSIONS)
         data = placement.encode(self._bus.paths.describe(announcement))
         self._bus.publish_kind(ANNOUNCEMENT, topics.NODES, data=data)
 
     def _agree_on_version(self) -> None:
         """Publish headers in the newest version that all live nodes can read."""
         readable = [each.reads for each in self.placement.nodes()]
-        self._bus.paths.use_version(common((READ, *readable)) or READ.newest)
+        self._bus.paths.use_version(common((READABLE_VERSIONS, *readable)) or READABLE_VERSIONS.newest)
 
     def _log_incompatible(self, announcement: Announcement) -> None:
         if announcement.node not in self._incompatible_nodes:
@@ -143,7 +143,7 @@ class Announcer:
                 "node reads other versions of the bus: upgrade one of the two; it is ignored",
                 node=announcement.node,
                 theirs=str(announcement.reads),
-                ours=str(READ),
+                ours=str(READABLE_VERSIONS),
             )
 
     def paths_changed(self) -> None:
@@ -166,7 +166,7 @@ class Announcer:
                 handlers.reported_lost()
             else:
                 self.departures.own_announcement_received()
-        elif common((READ, announcement.reads)) is None:
+        elif common((READABLE_VERSIONS, announcement.reads)) is None:
             self._log_incompatible(announcement)
         elif announcement.state == "lost":
             self._lost(handlers, announcement)

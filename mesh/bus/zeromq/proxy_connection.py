@@ -70,8 +70,8 @@ class ProxyConnection:
         interruptions: how often the connection to the proxy has ended.
         resend_buffer: the messages that may be lost with the proxy.
         receivers: the ids of the nodes that announce to receive from this proxy.
-        answered_at: when something last came back, in event-loop time.
-        answering_since: when things began to come back.
+        answered_at: when a probe last came back, in event-loop time.
+        answering_since: when the first probe came back after the proxy was connected or interrupted.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ProxyConnection:
 
     @property
     def answering(self) -> bool:
-        """Whether something has come back since the proxy was connected, so that both directions work."""
+        """Whether a probe has come back since the proxy was connected, so that both directions work."""
         return self._phases.phase in ANSWERING
 
     @property
@@ -193,7 +193,7 @@ class ProxyConnection:
         return True
 
     def suspect(self) -> None:
-        """Other proxies have answered and this one has not: do not use it until something comes back."""
+        """Other proxies have answered and this one has not: do not use it until a probe comes back."""
         if self.phase is Phase.CONFIRMED:
             self._handle(Event.SUSPECT)
 

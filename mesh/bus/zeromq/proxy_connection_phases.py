@@ -11,7 +11,7 @@ questions are answered one after the other:
    SUB only if both halves work (ECHOED). Only then may topics be published here. When the SUB's connection
    to the proxy ends, the question is open again (INTERRUPTED), although the first half still works.
 3. *Does the proxy answer now?* A frozen proxy keeps its connections. If it leaves a probe unanswered that
-   others have answered, it is SUSPECTED and not used until something comes back.
+   others have answered, it is SUSPECTED and not used until a probe comes back.
 
 Joins wait for probes through every proxy that may answer (barrier.py). They must not wait for one that will
 not: after a second without an answer (OVERDUE) the proxy counts as unavailable. This affects only what is
@@ -63,7 +63,7 @@ class Event(Enum):
     ECHOED = auto()
     """A probe has come back."""
     OVERDUE = auto()
-    """Nothing has come back for as long as joins may wait."""
+    """No probe has come back for as long as joins may wait."""
     SUSPECT = auto()
     """Other proxies have answered in the meantime."""
     INTERRUPTED = auto()
@@ -98,7 +98,7 @@ CONNECTED = frozenset(
 )
 """The proxy is connected: it accepts messages."""
 ANSWERING = frozenset({Phase.CONFIRMED, Phase.SUSPECTED})
-"""Something has come back since the proxy was connected."""
+"""A probe has come back since the proxy was connected."""
 UNAVAILABLE = frozenset({Phase.UNREACHABLE, Phase.UNRESPONSIVE, Phase.BACKING_OFF})
 """Joins do not wait for the proxy."""
 

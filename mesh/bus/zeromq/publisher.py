@@ -32,7 +32,16 @@ import zmq
 
 from mesh import contexts
 from mesh.app import topics
-from mesh.bus.frames import ANNOUNCEMENT, MOVE, PROBE, READ, RESENT_KINDS, VERSION, Header, encode_header
+from mesh.bus.frames import (
+    ANNOUNCEMENT,
+    MOVE,
+    PROBE,
+    READABLE_VERSIONS,
+    RESENT_KINDS,
+    VERSION,
+    Header,
+    encode_header,
+)
 from mesh.bus.zeromq.backlog import MAX_BYTES, Backlog
 from mesh.bus.zeromq.coverage import Coverage
 from mesh.bus.zeromq.failover import Markers
@@ -91,7 +100,7 @@ class Publisher:
     ) -> None:
         self.origin = origin
         self.sequence = 0
-        self.version = READ.newest
+        self.version = READABLE_VERSIONS.newest
         self.dropped = 0
         self._owner = owner
         self.connections: list[ProxyConnection] = []
@@ -212,7 +221,7 @@ class Publisher:
         self._owner.probe_echoed()
 
     def suspect(self, connections: Collection[ProxyConnection]) -> None:
-        """Stop using these until something comes back through them, and send their messages again."""
+        """Stop using these until a probe comes back through them, and send their messages again."""
         for connection in connections:
             connection.suspect()
         self._choose_proxies()

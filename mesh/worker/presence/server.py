@@ -58,8 +58,8 @@ class PresenceServer:
         self._unsent_topics: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._has_handle_metas = type(presence).handle_metas is not Presence.handle_metas
-        self._moved_out_refs: dict[str, tuple[Hashable, str, str]] = {}
-        self._moved_out: dict[Hashable, list[str]] = {}
+        self._moved_out_by_ref: dict[str, tuple[Hashable, str, str]] = {}
+        self._moved_out_by_owner: dict[Hashable, list[str]] = {}
 
     def close(self) -> None:
         """Announce to the other workers that this one stops, and drop diffs that were not sent."""
@@ -102,9 +102,9 @@ class PresenceServer:
 
     def untrack_all(self, owner: Hashable) -> None:
         """Stop tracking everything that `owner` tracks."""
-        if self._moved_out:
-            for ref in self._moved_out.pop(owner, ()):
-                self._moved_out_refs.pop(ref, None)
+        if self._moved_out_by_owner:
+            for ref in self._moved_out_by_owner.pop(owner, ()):
+                self._moved_out_by_ref.pop(ref, None)
         self.tracker.untrack_all(owner)
 
     def get_by_topic(self, topic: str) -> dict[str, list[Meta]]:
@@ -141,26 +141,26 @@ class PresenceServer:
     def move_out(self, owner: Hashable) -> None:
         """Keep the entries until another worker tracks the keys: no leave is seen before the join."""
         for topic, key, meta in self.tracked(owner):
-            self._moved_out_refs[meta["phx_ref"]] = owner, topic, key
-            self._moved_out.setdefault(owner, []).append(meta["phx_ref"])
+            self._moved_out_by_ref[meta["phx_ref"]] = owner, topic, key
+            self._moved_out_by_owner.setdefault(owner, []).append(meta["phx_ref"])
 
     @property
     def all_taken_over(self) -> bool:
         """Return whether other workers now track everything that moved."""
-        return not self._moved_out_refs
+        return not self._moved_out_by_ref
 
     def _untrack_taken_over(self, changes: list[Change]) -> None:
         for change in changes:
             old_ref = change.meta.get("phx_ref_prev")
-            if change.joined and isinstance(old_ref, str) and old_ref in self._moved_out_refs:
-                self.tracker.untrack(*self._moved_out_refs.pop(old_ref))
+            if change.joined and isinstance(old_ref, str) and old_ref in self._moved_out_by_ref:
+                self.tracker.untrack(*self._moved_out_by_ref.pop(old_ref))
 
     # Diffs
 
     def _changed(self, changes: list[Change]) -> None:
         # Most changes come from a channel's callback, but what follows concerns all members of the topic.
         contexts.fresh().run(self._collect, changes)
-        if self._moved_out_refs:
+        if self._moved_out_by_ref:
             self._untrack_taken_over(changes)
 
     def _collect(self, changes: list[Change]) -> None:

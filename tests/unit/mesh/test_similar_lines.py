@@ -46,11 +46,11 @@ def test_one_a_second_is_written_however_much_room_it_takes():
 
 def test_a_full_kind_is_counted_before_its_fields_are_made():
     limiter = Limiter(1)
-    assert not limiter.is_full(JOINED, 0.0)
+    assert not limiter.suppress(JOINED, 0.0)
     assert limiter.admit(JOINED, 0.0)
-    assert limiter.is_full(JOINED, 0.1)
+    assert limiter.suppress(JOINED, 0.1)
     assert limiter.left_out() == [(JOINED, 1)]
-    assert not limiter.is_full(JOINED, 1.1)
+    assert not limiter.suppress(JOINED, 1.1)
 
 
 def test_kinds_are_bounded():
@@ -107,7 +107,7 @@ def test_a_line_that_is_left_out_costs_next_to_nothing(logged):
     log = logs.get_logger("mesh.channel")
     began = time.process_time()
     for _ in range(100_000):
-        if not log.is_rate_limited("info", "joined"):
+        if not log.suppress("info", "joined"):
             log.info("joined", topic="room:1")
     spent = time.process_time() - began
     assert spent < 3  # 20 times what it takes; a line each took 8
