@@ -11,7 +11,7 @@ from mesh.app import topics
 from mesh.app.endpoint import Endpoint
 from mesh.app.pubsub import PubSub
 from mesh.bus import topic_counts, trace_call
-from mesh.bus.calls import Answer, Calls, Responder
+from mesh.bus.calls import CallHandler, Calls, Responder
 from mesh.bus.contract import Handlers, OnMessage
 from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.discovery.placement import Announcement
@@ -178,8 +178,8 @@ class GatewayNode:
             up=self.workers.announced,
             down=self.workers.gone,
             lost=None,
-            accused=self._membership.announcer.announce,
-            gone=self._calls.gone,
+            reported_lost=self._membership.announcer.announce,
+            gone=self._calls.fail_calls_to,
         )
 
     def _handlers(self) -> Handlers:
@@ -213,7 +213,7 @@ class GatewayNode:
             self._bodies,
         )
 
-    def _answer_to(self, call: str) -> Answer | None:
+    def _answer_to(self, call: str) -> CallHandler | None:
         """Return what answers a call of this name; the transports have calls of their own."""
         if call == topic_counts.TOPICS:
             return LiveTopics(self.hub.fanout).answer

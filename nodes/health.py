@@ -61,10 +61,10 @@ class Prober:
         return None
 
     def _proxy_problem(self) -> str | None:
-        missed = self._announcer.missed()
-        if not missed:
+        unreceived = self._announcer.unreceived_proxies()
+        if not unreceived:
             return None
-        nodes = (f"{node} through {', '.join(sorted(missed[node]))}" for node in sorted(missed))
+        nodes = (f"{node} through {', '.join(sorted(unreceived[node]))}" for node in sorted(unreceived))
         return f"nodes publish through proxies to which this node is not connected: {'; '.join(nodes)}"
 
     def _probe(self, due: float) -> None:

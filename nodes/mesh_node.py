@@ -51,7 +51,7 @@ class MeshNode:
         self.secret = lifecycle.secret(settings)
         self.embedded = context is not None
         stack.callback(self.emit, "node_stopped")
-        contexts.take_base()
+        contexts.set_base()
         endpoint.configure(self.secret)
         if context is None:
             context = new_context(settings.security)

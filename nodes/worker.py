@@ -34,7 +34,7 @@ log = get_logger(__name__)
 
 SOCKET_NAME = "link"
 CONFIRM_SECONDS = 0.5
-FOLLOW_SECONDS = 1.0
+TAKEOVER_SECONDS = 1.0
 """The time for other workers to track the presences of channels that moved to them."""
 
 
@@ -138,7 +138,7 @@ class WorkerNode:
             up=self._node_up,
             down=self._node_down,
             lost=self.presences.lost,
-            accused=self.presences.answer,
+            reported_lost=self.presences.refute_loss,
             gone=None,
         )
 
@@ -194,11 +194,11 @@ class WorkerNode:
 
         The end of this node is announced already, and the links are still open.
         """
-        self.presences.tell()
+        self.presences.gossip_now()
         await self._confirm_last_broadcasts()
         await self.channels.move_away(self.settings.drain.shutdown_seconds)
         await self.channels.aclose()
-        await self.presences.followed(FOLLOW_SECONDS)
+        await self.presences.wait_until_taken_over(TAKEOVER_SECONDS)
         self.presences.close()
         await self._confirm_last_broadcasts()
 

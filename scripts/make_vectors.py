@@ -174,7 +174,7 @@ def bus() -> Iterator[Vector]:
             "header": readable(msgspec.to_builtins(header)),
             "payload": readable(msgspec.msgpack.decode(data)) if header.kind not in (1, 3, 7) else None,
         }
-    again = frames.encode_again(frames.encode_header(made[0][2]), 1500)
+    again = frames.encode_resent(frames.encode_header(made[0][2]), 1500)
     yield {
         "id": "broadcast that is sent again",
         "comment": "its age in milliseconds is an eighth element",

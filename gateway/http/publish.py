@@ -16,7 +16,7 @@ from tornado.web import stream_request_body
 from mesh.app import topics
 from mesh.app.endpoint import Endpoint
 from mesh.bus.contract import Bus
-from mesh.bus.delivery import deliver
+from mesh.bus.delivery import publish_and_confirm
 from mesh.bus.frames import ONCE, Header
 from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
 from mesh.gateway.http import idempotency
@@ -76,7 +76,7 @@ class PublishApi:
                 self._publish(ready, idempotency_key, fingerprint)
 
         try:
-            await deliver(self._bus, publish, self.settings.timeout_seconds)
+            await publish_and_confirm(self._bus, publish, self.settings.timeout_seconds)
         except UnreachableError as error:
             if error.lost and idempotency_key is not None:
                 self._announce_key(idempotency_key, fingerprint, 0)  # so that a repetition publishes

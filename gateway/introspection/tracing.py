@@ -15,9 +15,9 @@ from mesh.bus.trace_call import (
     MAX_MESSAGES,
     MAX_SECONDS,
     TRACE,
-    Fate,
+    Outcome,
     Question,
-    Seen,
+    TraceAnswer,
     decode_question,
     encode,
 )
@@ -42,7 +42,7 @@ class TracedBroadcast:
         self.arrived = time.time()
         self.stats: list[TopicStats] = []
 
-    def fate(self) -> Fate:
+    def outcome(self) -> Outcome:
         """Return its outcomes so far."""
         filtered: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class TracedBroadcast:
             filtered.update(stats.filtered)
             dropped.update(stats.dropped)
         header = self.header
-        return Fate(
+        return Outcome(
             header.origin,
             header.sequence,
             header.event,
@@ -104,25 +104,27 @@ class Tracing:
             question = decode_question(data)
         except WireError as error:
             _malformed.about("unknown", "bus_messages_malformed", str(error), call=TRACE)
-            return encode(Seen(0, [], str(error)))
-        return encode(self._report(question))
+            return encode(TraceAnswer(0, [], str(error)))
+        return encode(self._answer(question))
 
     def close(self) -> None:
         """End all traces."""
         for trace_id in list(self._traces):
             self._end(trace_id)
 
-    def _report(self, question: Question) -> Seen:
+    def _answer(self, question: Question) -> TraceAnswer:
         members = sum(stats.members for stats in self._fanout.stats(question.topic))
         trace = self._traces.get(question.trace)
         if trace is None:
             if len(self._traces) >= MAX_TRACES:
-                return Seen(members, [], f"{MAX_TRACES} traces are in progress already; try again later")
+                return TraceAnswer(
+                    members, [], f"{MAX_TRACES} traces are in progress already; try again later"
+                )
             trace = Trace(question)
         self._flush()
-        seen = Seen(members, [broadcast.fate() for broadcast in trace.broadcasts.values()])
+        answer = TraceAnswer(members, [broadcast.outcome() for broadcast in trace.broadcasts.values()])
         self._extend(question, trace)
-        return seen
+        return answer
 
     def _extend(self, question: Question, trace: Trace) -> None:
         if trace.timer is not None:

@@ -81,11 +81,11 @@ def in_own_context(
 
 async def _awaited(context: Context, answer: Awaitable[Admitted]) -> Admitted:
     try:
-        return await contexts.within(context, answer)
+        return await contexts.await_in(context, answer)
     except RefusedError:
         raise
     except (Exception, CancelledError) as error:
-        if cancellation.is_end(error):
+        if cancellation.must_propagate(error):
             raise
         raise _crashed(context, error) from None
 
@@ -167,7 +167,7 @@ def _report(call: _ConnectCall, socket_id: str | None, result: str) -> None:
     }
     line = "connected" if result == "ok" else "connection refused"
     level = handler.log
-    if level and telemetry.enabled(level) and not log.crowded(level, line):
+    if level and telemetry.enabled(level) and not log.suppress(level, line):
         getattr(log, level)(
             line,
             **metadata,

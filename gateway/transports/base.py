@@ -29,7 +29,7 @@ is a complete transport, except for its imports and its HTTP handlers:
                 client.admit(mount, admitted, ENCODINGS[admitted.serializer])
                 return client  # LinesHandler writes what its `fetch` returns, and calls its `deliver`
 
-        def answers(self) -> Mapping[str, Answer]:
+        def answers(self) -> Mapping[str, CallHandler]:
             return {}
 
         def start(self) -> None: ...

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesh.app.socket_handler import ConnectInfo
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.errors import MeshError
 from mesh.gateway.transports.admission import RefusedError, admit
 from mesh.gateway.transports.base import Encoding
@@ -49,7 +49,7 @@ class MemoryServer:
         """Nothing is served over HTTP."""
         return []
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """There are no other gateways."""
         return {}
 

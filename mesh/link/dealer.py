@@ -23,7 +23,7 @@ from mesh.protocol.versions import Versions
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq import sockets
-from mesh.zeromq.name_resolution import Answer, look_up, without_name
+from mesh.zeromq.name_resolution import Answer, literal_address, look_up
 from mesh.zeromq.socket_reader import SocketReader
 
 log = get_logger(__name__)
@@ -87,7 +87,7 @@ class Dealer:
         self.heard_at = self._loop.time()
         self._up_since: float | None = None
         self._ended: tuple[End, str] = (End.CONNECTION, "")
-        known = without_name(address)
+        known = literal_address(address)
         self._address, self._key = known or address, key
         self._phases = Phases(TABLE, Phase.GREETING if known is not None else Phase.RESOLVING)
         self._socket = sockets.link_dealer(context, settings)
@@ -218,7 +218,7 @@ class Dealer:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.read_soon()
 
     def _ping(self) -> None:
         self._send(PING)  # if the queue is full, the batches in it serve the same purpose

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import zmq
 
-from mesh.addresses import reachable
+from mesh.addresses import advertised_address
 from mesh.errors import PhaseError, WireError
 from mesh.link import commands
 from mesh.link.backoff import Backoff, End
@@ -69,10 +69,10 @@ class Router:
         self._awake = asyncio.get_running_loop().time()
         self._waking: asyncio.TimerHandle | None = None
         self._held: list[list[bytes]] = []
-        reachable(bind, settings.advertise_host)  # raises before a socket is opened
+        advertised_address(bind, settings.advertise_host)  # raises before a socket is opened
         self._socket = sockets.link_router(context, settings)
-        bound, self._monitor = sockets.bound(self._socket, bind, LINKS)
-        self.address = reachable(bound, settings.advertise_host)
+        bound, self._monitor = sockets.bind_monitored(self._socket, bind, LINKS)
+        self.address = advertised_address(bound, settings.advertise_host)
         keys = keys_of(self._socket)
         self.key = keys.public.decode() if keys is not None else None
         self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
@@ -283,7 +283,7 @@ class Router:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.read_soon()
 
     def _disconnected(self, _frames: list[bytes]) -> None:
         loop = asyncio.get_running_loop()

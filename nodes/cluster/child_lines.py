@@ -31,7 +31,7 @@ class ChildLines:
     def write_line(self, name: str, line: str) -> None:
         """Write a line that a child has printed."""
         if self._format in records.RECORD_FORMATS:
-            self._write(records.adopt(self._format, line, name))
+            self._write(records.to_record(self._format, line, name))
         else:
             self._write(self._prefixes[name] + (line if self._coloured else _ANSI.sub("", line)))
 

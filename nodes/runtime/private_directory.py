@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mesh.addresses import IPC_PATH_BYTES
+from mesh.addresses import MAX_IPC_PATH_BYTES
 from mesh.errors import NodeError
 
 PREFIX = "mesh-nodes-"
@@ -79,7 +79,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _too_long(parent: Path) -> bool:
-    return len(os.fsencode(parent / f"{PREFIX}12345678")) + RESERVED_BYTES > IPC_PATH_BYTES
+    return len(os.fsencode(parent / f"{PREFIX}12345678")) + RESERVED_BYTES > MAX_IPC_PATH_BYTES
 
 
 def _make(parent: Path) -> tuple[Path, int]:
@@ -119,9 +119,9 @@ def _is_in_use(path: Path) -> bool:
 
 def _no_directory_message() -> str:
     tried = ", ".join(f"{str(parent)!r}" for parent in _parents())
-    longest = IPC_PATH_BYTES - RESERVED_BYTES - len(PREFIX) - 9
+    longest = MAX_IPC_PATH_BYTES - RESERVED_BYTES - len(PREFIX) - 9
     return (
         f"no directory for sockets can be made in {tried}: want one that can be written to, with a path of"
-        f" at most {longest} bytes (a socket's path has at most {IPC_PATH_BYTES}); set TMPDIR or"
+        f" at most {longest} bytes (a socket's path has at most {MAX_IPC_PATH_BYTES}); set TMPDIR or"
         " XDG_RUNTIME_DIR, or for a worker MESH_LINK__BIND, e.g. ipc:///run/mesh/worker-1"
     )

@@ -79,11 +79,11 @@ def _configure_output(log_settings: LogSettings, node: str) -> None:
 
 
 def _adopt(format: str, node: str, line: str) -> str | None:
-    return records.adopt(format, line, node)
+    return records.to_record(format, line, node)
 
 
 def _lost_lines_record(format: str, node: str, lines: int) -> bytes:
-    sentence = output.sentence(lines).decode().strip()
+    sentence = output.lost_lines_notice(lines).decode().strip()
     return records.encode(format, records.record(sentence, node, "warning", lines=lines)).encode() + b"\n"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from mesh.app import tokens
 from mesh.app.mount import Mount
-from mesh.bus.calls import Answer, Calls
+from mesh.bus.calls import CallHandler, Calls
 from mesh.errors import TokenError, WireError
 from mesh.gateway.transports.longpoll import calls as questions
 from mesh.gateway.transports.longpoll.calls import CANCEL, POLL, POST, UNREAD, encode
@@ -43,7 +43,7 @@ class SessionRelay:
         self._secret = secret
         longpoll = sessions.longpoll
         self._answer_seconds = longpoll.window_seconds + longpoll.relay_timeout_seconds
-        self.answers: Mapping[str, Answer] = {
+        self.answers: Mapping[str, CallHandler] = {
             POLL: self._answer_poll,
             CANCEL: self._answer_cancel,
             UNREAD: self._answer_unread,
@@ -79,7 +79,7 @@ class SessionRelay:
         except (TimeoutError, WireError):
             return None
         except asyncio.CancelledError:
-            self._calls.tell(gateway, CANCEL, session_id.encode())
+            self._calls.cast(gateway, CANCEL, session_id.encode())
             call.add_done_callback(
                 lambda answered: self._give_back_late_answer(gateway, session_id, answered)
             )
@@ -101,7 +101,7 @@ class SessionRelay:
     def give_back(self, gateway: str, session_id: str, messages: list[bytes]) -> None:
         """Put back messages that a poll took but did not deliver; they wait for the next poll."""
         if gateway != self._gateway:
-            self._calls.tell(gateway, UNREAD, encode((session_id, list(map(bytes, messages)))))
+            self._calls.cast(gateway, UNREAD, encode((session_id, list(map(bytes, messages)))))
             return
         session = self._sessions.get(session_id)
         if session is not None:

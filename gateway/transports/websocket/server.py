@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesh.app.mount import Mount
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.gateway.flow.outbox import Flusher
 from mesh.gateway.transports.admission import Admitted
 from mesh.gateway.transports.base import Encoding
@@ -58,7 +58,7 @@ class WebSockets:
             for each in self._handshakes
         ]
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """No calls: a connection belongs to one gateway."""
         return {}
 

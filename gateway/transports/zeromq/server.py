@@ -10,7 +10,7 @@ from typing import Any
 
 import zmq
 
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.errors import CloseCode
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
 from mesh.gateway.flow.backlog import count_lost
@@ -68,7 +68,7 @@ class ZeroMQ:
         self._socket = sockets.client_router(
             services.context, services.settings.zeromq, self.settings.max_frame_bytes
         )
-        self.address, self._monitor = sockets.bound(self._socket, bind, CLIENTS)
+        self.address, self._monitor = sockets.bind_monitored(self._socket, bind, CLIENTS)
         self._reader = SocketReader(
             self._socket, self.received, on_behind=lambda behind: None if behind else self._end_gone()
         )
@@ -84,7 +84,7 @@ class ZeroMQ:
         """Nothing is served over HTTP."""
         return []
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """No calls: a connection belongs to one gateway."""
         return {}
 
@@ -124,7 +124,7 @@ class ZeroMQ:
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._reader.look_again()  # what it sent before it disconnected is read first
+            self._reader.read_soon()  # what it sent before it disconnected is read first
             if not self._gone:
                 self._loop.call_soon(self._end_gone)
             self._gone.append(client)
@@ -133,7 +133,7 @@ class ZeroMQ:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.read_soon()
 
     def send_control(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
         """Send a client a control message, which is lost if the client is gone or does not read."""
@@ -141,7 +141,7 @@ class ZeroMQ:
             self._socket.send_multipart((identity, kind, encode(content)), zmq.NOBLOCK)
         except zmq.ZMQError:
             pass
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def forget(self, client: ZeroMQClient) -> None:
         """Forget a client whose connection is closed, and cancel its admission if in progress."""

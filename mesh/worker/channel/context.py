@@ -121,7 +121,7 @@ class WorkerContext:
         """Return this channel as the sender of a broadcast, which it must not receive if `skip`."""
         return Sender(self._worker.gateway_of(self.link), self.number, skip, self._last_sent)
 
-    def named_by(self, sender: Sender) -> bool:
+    def is_sender(self, sender: Sender) -> bool:
         """Return whether this channel is the sender."""
         return sender[:2] == (self._worker.gateway_of(self.link), self.number)
 

@@ -160,8 +160,8 @@ def test_an_auth_token_is_sent_as_phoenix_js_sends_it(tmp_path):
                 told = await info.push("me")
                 assert (told["auth_token"], told["x_headers"]) == ("t0ken/?", {"x-device": "7"})
                 # Private: nothing public loses a connection without ending the client or its server.
-                client._driver._hang_up(1006, "")
-                client._driver.feed(events.Closed("lost"))
+                client._driver._close_connection(1006, "")
+                client._driver.handle(events.Closed("lost"))
                 await until(lambda: opened)
                 assert (await info.push("me"))["auth_token"] == "second"
 
