@@ -8,6 +8,7 @@ resumed.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import zmq
 
@@ -103,7 +104,7 @@ class Dealer:
             self._send,
             self._too_far_behind,
             bounds(settings),
-            on_behind=lambda much: handlers.on_behind(worker, much),
+            on_behind=partial(handlers.on_behind, worker),
         )
         self._reader.start()
         self._monitor_reader.start()
