@@ -5,6 +5,7 @@ Transports call `connect`, `received` and `disconnected`; links and bus call the
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -110,7 +111,8 @@ class Hub:
         self.links = link(self)
         self._publisher_pauses = PublisherPauses(self.links.tell_all, settings)
         wait, limit = settings.bus_wait_seconds, settings.max_joins_waiting
-        self._subscribing = SubscribingJoins(bus, wait, limit, self._subscribed, self.on_unplaceable)
+        subscribed = partial(self._advance, event=Event.SUBSCRIBED)
+        self._subscribing = SubscribingJoins(bus, wait, limit, subscribed, self.on_unplaceable)
 
     def close(self) -> None:
         """Stop the timers; the links must be closed and the clients gone."""
@@ -193,10 +195,6 @@ class Hub:
 
     # The workers
 
-    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
-        """Deliver a broadcast from a link to those members whose channels the worker runs."""
-        self.fanout.deliver_local(worker, broadcast)
-
     def carry(self, channel: GatewayChannel, command: Any) -> None:
         """Carry out a command for a channel; `Ordering` calls it in the right order."""
         client = channel.client
@@ -235,9 +233,6 @@ class Hub:
             self._advance(channel, Event.TOPIC_REFUSED)
         else:
             self._advance(channel, Event.WORKER_LOST)
-
-    def _subscribed(self, channel: GatewayChannel) -> None:
-        self._advance(channel, Event.SUBSCRIBED)
 
     def on_placeable(self, channel: GatewayChannel) -> None:
         """Send a waiting channel's JOIN to a worker, if there is one and the join guard allows it."""
