@@ -206,7 +206,7 @@ class Dealer:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.look_if_any()
 
     def _ping(self) -> None:
         self._send(PING)  # if the queue is full, the batches in it serve the same purpose

@@ -280,7 +280,7 @@ class Router:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.look_if_any()
 
     def _disconnected(self, _frames: list[bytes]) -> None:
         loop = asyncio.get_running_loop()
