@@ -78,6 +78,7 @@ class Hub:
         on_broadcast: handles (topic, header, payload) of a broadcast from the bus.
         on_command: handles (worker, command) from a link.
         on_behind: handles (worker, whether it is behind) from a link, when that changes.
+        on_linked: handles the worker of a link that is up.
     """
 
     def __init__(
@@ -109,7 +110,8 @@ class Hub:
         self._workers_behind = WorkersBehind(self._channels, self.read_pauses)
         self.on_behind = self._workers_behind.changed
         self.links = link(self)
-        self._publisher_pauses = PublisherPauses(self.links.tell_all, settings)
+        self._publisher_pauses = PublisherPauses(self.links, settings)
+        self.on_linked = self._publisher_pauses.linked
         wait, limit = settings.bus_wait_seconds, settings.max_joins_waiting
         subscribed = partial(self._advance, event=Event.SUBSCRIBED)
         self._subscribing = SubscribingJoins(bus, wait, limit, subscribed, self.on_unplaceable)
@@ -202,11 +204,6 @@ class Hub:
 
     def _commands_received(self, worker: str) -> int:
         return self.links.received(worker)
-
-    def on_linked(self, worker: str) -> None:
-        """Tell a worker whose link is up which topics are paused."""
-        for topic in self._publisher_pauses:
-            self.links.tell(worker, commands.TopicPaused(topic))
 
     def on_malformed(self, worker: str, command: Malformed) -> None:
         """End the channels that a malformed command names, in the worker as well."""
