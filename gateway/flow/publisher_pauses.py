@@ -7,7 +7,7 @@ stop a topic forever.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.phases import Phase
@@ -22,26 +22,30 @@ log = get_logger(__name__)
 POLICY = "pause_publisher"
 
 
+class Workers(Protocol):
+    """The linked workers, as far as they understand these commands; implemented by WorkerLinks."""
+
+    def tell(self, worker: str, command: commands.TopicPaused | commands.TopicResumed) -> None:
+        """Queue a command for one worker."""
+
+    def tell_all(self, command: commands.TopicPaused | commands.TopicResumed) -> None:
+        """Queue a command for every worker."""
+
+
 class PublisherPauses:
-    """Tracks the clients that are behind, and the topics paused for them.
+    """Tracks the clients that are behind, and the topics paused for them."""
 
-    Args:
-        send: sends a command to every worker that understands it.
-    """
-
-    def __init__(
-        self,
-        send: Callable[[commands.TopicPaused | commands.TopicResumed], None],
-        settings: GatewaySettings,
-    ) -> None:
-        self._send = send
+    def __init__(self, workers: Workers, settings: GatewaySettings) -> None:
+        self._workers = workers
         self._threshold_bytes = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
         self._max_pause_seconds = settings.pause_publisher_seconds
         self._timers: dict[Client, asyncio.TimerHandle] = {}
         self._topics: dict[str, dict[GatewayChannel, None]] = {}
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._topics))
+    def linked(self, worker: str) -> None:
+        """Tell a worker whose link is up which topics are paused."""
+        for topic in self._topics:
+            self._workers.tell(worker, commands.TopicPaused(topic))
 
     def joined(self, client: Client, channel: GatewayChannel) -> None:
         """Note a joined channel, and watch its client if its class has this policy."""
@@ -63,7 +67,7 @@ class PublisherPauses:
             return
         if not channels:
             del self._topics[channel.topic]
-            self._send(commands.TopicResumed(channel.topic))
+            self._workers.tell_all(commands.TopicResumed(channel.topic))
 
     def forget(self, client: Client) -> None:
         """Forget a client that is gone. Its channels end with `dropped`, which the caller calls."""
@@ -93,7 +97,7 @@ class PublisherPauses:
         if channels is None:
             channels = self._topics[channel.topic] = {}
             counters.count("topics_paused")
-            self._send(commands.TopicPaused(channel.topic))
+            self._workers.tell_all(commands.TopicPaused(channel.topic))
         channels[channel] = None
 
     def _on_timeout(self, client: Client) -> None:

@@ -6,6 +6,7 @@ time-out, and the client tries again.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from mesh.bus.contract import Bus
 from mesh.gateway.channels.gateway_channel import GatewayChannel
@@ -86,7 +87,7 @@ class SubscribingJoins:
             return
         self._pending_callbacks += 1
         self._waiting.add(channel)
-        self._bus.when_subscribed(lambda: self._subscribed(channel))
+        self._bus.when_subscribed(partial(self._subscribed, channel))
 
     def forget(self, channel: GatewayChannel) -> None:
         """Remove a channel that no longer waits."""

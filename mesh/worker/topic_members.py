@@ -269,7 +269,12 @@ class LocalMembers:
 
 
 def _readable(topic: str, header: Header, data: bytes) -> bool:
-    """Return whether a broadcast can be decoded. If not, it is counted, logged and dropped."""
+    """Return whether a broadcast can be decoded. If not, it is counted, logged and dropped.
+
+    The value is discarded: each channel decodes a value of its own later, which its callbacks may change.
+    It is decoded here and not only scanned, because a scan accepts numbers out of range, and a payload
+    that cannot be decoded must not end the channels that receive it.
+    """
     try:
         payloads.check_message(header.event, header.codec, data)
     except DecodeError as error:

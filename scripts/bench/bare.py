@@ -13,6 +13,7 @@ from typing import Any
 
 from mesh.gateway.http import upgrade_request
 from mesh.gateway.transports.websocket import frames, upgrade
+from mesh.protocol.serializers.base import Frame
 
 MAX_BYTES = 1_000_000
 
@@ -57,7 +58,7 @@ class Client:
 
 def encode(*message: Any) -> bytes:
     """Return the frame of a message."""
-    return frames.encode_frame(frames.TEXT, json.dumps(message, separators=(",", ":")).encode())
+    return frames.message_frame(Frame(json.dumps(message, separators=(",", ":")).encode(), False))
 
 
 class Server:

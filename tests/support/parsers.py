@@ -217,14 +217,14 @@ PARSERS = [
     Parser(
         "link to worker",
         commands.decode_to_worker,
-        (WireError,),
+        commands.UNREADABLE,
         hexes("link", direction="to_worker"),
         commands.encode_batch,
     ),
     Parser(
         "link to gateway",
         commands.decode_to_gateway,
-        (WireError,),
+        commands.UNREADABLE,
         hexes("link", direction="to_gateway"),
         commands.encode_batch,
     ),

@@ -82,7 +82,7 @@ def test_the_link(vector):
     decode = getattr(commands, f"decode_{vector['direction']}")
     data = bytes.fromhex(vector["hex"])
     if "error" in vector:
-        with pytest.raises(WireError):
+        with pytest.raises(commands.UNREADABLE):
             decode(data)
         return
     said = msgspec.msgpack.decode(commands.encode_batch(decode(data)))

@@ -22,7 +22,7 @@ from mesh.gateway.transports.websocket.frames import (
     FrameReader,
     close_code,
     close_frame,
-    encode_frame,
+    control_frame,
 )
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
@@ -140,7 +140,7 @@ class WebSocketConnection(ClientConnection):
         """
         if not self.outbox.blocked:
             self._pong = None
-            self.outbox.send(encode_frame(PONG, payload))
+            self.outbox.send(control_frame(PONG, payload))
             return
         if self._pong is None:
             self._loop.call_later(PONG_RETRY_SECONDS, self._retry_pong)
@@ -152,7 +152,7 @@ class WebSocketConnection(ClientConnection):
         if self.outbox.blocked:
             self._loop.call_later(PONG_RETRY_SECONDS, self._retry_pong)
             return
-        self.outbox.send(encode_frame(PONG, self._pong))
+        self.outbox.send(control_frame(PONG, self._pong))
         self._pong = None
 
     def _end_with_error(self, error: WebSocketError) -> None:

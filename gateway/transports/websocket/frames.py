@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tornado.util import _websocket_mask as unmask
 
 from mesh.errors import CloseCode, WebSocketError
+from mesh.protocol.serializers.base import Frame
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
@@ -59,7 +60,7 @@ class FrameReader:
         received: list[Received] = []
         position = 0
         try:
-            while True:
+            while position < len(data):
                 frame = self._frame(data, position)
                 if frame is None:
                     break
@@ -168,21 +169,27 @@ def _protocol_error(reason: str) -> WebSocketError:
     return WebSocketError(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """Return a server's frame, final and unmasked."""
+def message_frame(frame: Frame) -> bytes:
+    """Return a message of the server as a WebSocket frame, final and unmasked."""
+    payload, first = frame.data, 0x80 | (BINARY if frame.binary else TEXT)
     length = len(payload)
     if length < 126:
-        return bytes((0x80 | opcode, length)) + payload
+        return bytes((first, length)) + payload
     if length < 65_536:
-        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
+        return bytes((first, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + length.to_bytes(8, "big") + payload
+
+
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """Return a control frame of the server; its payload has at most 125 bytes (RFC 6455 §5.5)."""
+    return bytes((0x80 | opcode, len(payload))) + payload
 
 
 def close_frame(code: int | None, reason: str = "") -> bytes:
     """Return a close frame; it has no code if `code` is None."""
     if code is None:
-        return encode_frame(CLOSE, b"")
-    return encode_frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
+        return control_frame(CLOSE, b"")
+    return control_frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
 
 
 def close_code(payload: bytes) -> int | None:

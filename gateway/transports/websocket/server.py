@@ -14,18 +14,13 @@ from mesh.gateway.transports.client_connection import idle_timer
 from mesh.gateway.transports.handshake import handshakes
 from mesh.gateway.transports.server import Services
 from mesh.gateway.transports.websocket.connection import WebSocketConnection
-from mesh.gateway.transports.websocket.frames import BINARY, TEXT, encode_frame
+from mesh.gateway.transports.websocket.frames import message_frame
 from mesh.gateway.transports.websocket.handler import WebSocketHandler
 from mesh.gateway.transports.websocket.upgrades import Upgrades
-from mesh.protocol.serializers.base import Frame, Serializer
+from mesh.protocol.serializers.base import Serializer
 from mesh.protocol.serializers.registry import BY_NAME
 
-
-def _ready(frame: Frame) -> bytes:
-    return encode_frame(BINARY if frame.binary else TEXT, frame.data)
-
-
-ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in BY_NAME.values()}
+ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, message_frame) for each in BY_NAME.values()}
 
 
 class WebSockets:

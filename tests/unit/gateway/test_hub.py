@@ -133,7 +133,6 @@ def test_a_client_is_not_read_from_until_no_channel_asks_for_that(gateway):
 def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gateway):
     join(gateway, "room:1", 1)
     idle = gateway.connect()
-    gateway.workers.slow = True
     gateway.hub.on_behind(WORKER, True)
     assert gateway.client.transport.paused
     assert not idle.transport.paused
@@ -143,6 +142,16 @@ def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gatewa
     gateway.hub.on_behind(WORKER, False)
     assert not gateway.client.transport.paused
     assert gateway.hub.read_pauses.counts()["link"] == 0
+
+
+@scenario
+def test_a_worker_that_is_gone_is_not_behind_any_longer(gateway):
+    join(gateway, "room:1", 1)
+    gateway.hub.on_behind(WORKER, True)
+    gateway.hub.on_lost(WORKER, True)
+    assert not gateway.client.transport.paused
+    join(gateway, "room:2", 2)
+    assert not gateway.client.transport.paused
 
 
 @scenario
