@@ -19,7 +19,7 @@ from mesh.bus.contract import Bus, Handlers
 from mesh.bus.discovery.placement import Announcement, Placement, decode
 from mesh.bus.frames import ANNOUNCEMENT, Header
 from mesh.bus.topic_counts import MAX_TOPICS, TOPICS, GatewayTopics, Question
-from mesh.bus.trace_call import MAX_MESSAGES, Trace
+from mesh.bus.trace_call import MAX_COUNT, Trace
 from mesh.bus.tracer import Tracer
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import UnreachableError, WireError
@@ -197,7 +197,7 @@ class Connection:
         topics.check(topic)
         gateways = [each.node for each in await self.nodes(find_seconds) if each.kind == "gateway"]
         return await Tracer(self._require_bus(), self._require_calls(), gateways, find_seconds).follow(
-            topic, seconds, min(count, MAX_MESSAGES), publish, self._publish_and_confirm
+            topic, seconds, min(count, MAX_COUNT), publish, self._publish_and_confirm
         )
 
     @property

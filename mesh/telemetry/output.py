@@ -113,7 +113,7 @@ class Writer:
             if self._report_lost():
                 self._write_batch(batch)
             elif batch:
-                self._count_lost(batch.count(b"\n"))
+                self._count_lost(max(batch.count(b"\n"), 1))
             for each in flushed:
                 each.set()
 

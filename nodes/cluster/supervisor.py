@@ -87,8 +87,8 @@ class Supervisor:
         self._killing = True
         self._stopping.set()
         for child in self.children:
-            if child.process is not None and child.process.returncode is None:
-                child.process.kill()
+            if child.process is not None:
+                _send_signal(child.process, signal.SIGKILL)
 
     async def rolling_restart(self, wait_until_ready: Callable[[], Awaitable[None]]) -> None:
         """Restart every child, one by one, those with the highest `stop_rank` first.
@@ -187,18 +187,25 @@ class Supervisor:
 
     async def _terminate(self, child: Child, process: asyncio.subprocess.Process) -> None:
         """Send SIGTERM, later SIGKILL; return when the process has ended."""
-        if self._killing:
-            process.kill()
-        else:
-            process.terminate()
+        _send_signal(process, signal.SIGKILL if self._killing else signal.SIGTERM)
         try:
             async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
             self._report(child, f"did not stop within {self._stop_seconds:g} s; killed")
-            with contextlib.suppress(ProcessLookupError):  # it has just stopped
-                process.kill()
+            _send_signal(process, signal.SIGKILL)
             await process.wait()
+
+
+def _send_signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal, unless the process has ended.
+
+    `Process.send_signal` calls `Popen.poll`, which takes the exit code of a process that has just ended
+    from asyncio's child watcher; the watcher then reports 255.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(process.pid, number)
 
 
 def _describe_exit(code: int) -> str:
