@@ -19,18 +19,18 @@ async def drain(hub: Hub, settings: DrainSettings) -> None:
     """Close every client with 1012 (service restart); its channels end with the reason "draining"."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.shutdown_seconds
-    total, done, index = len(hub.clients), 0, 0
+    total, closed, index = len(hub.clients), 0, 0
     while hub.clients:
-        hurry = loop.time() + settings.interval_seconds > deadline
-        batch = list(hub.clients)[: None if hurry else settings.batch_size]
+        out_of_time = loop.time() + settings.interval_seconds > deadline
+        batch = list(hub.clients)[: None if out_of_time else settings.batch_size]
         for client in batch:
             client.transport.close(CloseCode.SERVICE_RESTART, "draining")
             hub.disconnected(client, "draining")
-        done += len(batch)
-        log.info("draining", connections=done, total=total)
+        closed += len(batch)
+        log.info("draining", connections=closed, total=total)
         index += 1
         rounds = -(-total // settings.batch_size)
-        counted = {"count": len(batch), "total": total, "index": index, "rounds": rounds}
-        telemetry.emit("socket_drain", counted, {})
+        measurements = {"count": len(batch), "total": total, "index": index, "rounds": rounds}
+        telemetry.emit("socket_drain", measurements, {})
         if hub.clients:
             await asyncio.sleep(settings.interval_seconds)

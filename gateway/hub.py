@@ -5,6 +5,7 @@ Transports call `connect`, `received` and `disconnected`; links and bus call the
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -37,6 +38,7 @@ from mesh.gateway.fanout.fanout import Fanout
 from mesh.gateway.fanout.subscribed_topics import SubscribedTopics
 from mesh.gateway.flow.publisher_pauses import PublisherPauses
 from mesh.gateway.flow.read_pauses import JOIN, ReadPauses, Reason
+from mesh.gateway.flow.workers_behind import WorkersBehind
 from mesh.gateway.joins.join_guard import JoinGuard
 from mesh.gateway.joins.lost_workers import LostWorkers
 from mesh.gateway.joins.pending import SubscribingJoins
@@ -75,6 +77,8 @@ class Hub:
         join_guard: delays and refuses joins that may crash workers.
         on_broadcast: handles (topic, header, payload) of a broadcast from the bus.
         on_command: handles (worker, command) from a link.
+        on_behind: handles (worker, whether it is behind) from a link, when that changes.
+        on_linked: handles the worker of a link that is up.
     """
 
     def __init__(
@@ -103,10 +107,14 @@ class Hub:
         self._ordering = Ordering(gateway, self, self.fanout, self._channels, bus, received, hold_seconds)
         self.on_broadcast = self._ordering.on_broadcast
         self.on_command = self._ordering.on_command
+        self._workers_behind = WorkersBehind(self._channels, self.read_pauses)
+        self.on_behind = self._workers_behind.changed
         self.links = link(self)
-        self._publisher_pauses = PublisherPauses(self.links.tell_all, settings)
+        self._publisher_pauses = PublisherPauses(self.links, settings)
+        self.on_linked = self._publisher_pauses.linked
         wait, limit = settings.bus_wait_seconds, settings.max_joins_waiting
-        self._subscribing = SubscribingJoins(bus, wait, limit, self._subscribed, self.on_unplaceable)
+        subscribed = partial(self._advance, event=Event.SUBSCRIBED)
+        self._subscribing = SubscribingJoins(bus, wait, limit, subscribed, self.on_unplaceable)
 
     def close(self) -> None:
         """Stop the timers; the links must be closed and the clients gone."""
@@ -189,10 +197,6 @@ class Hub:
 
     # The workers
 
-    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
-        """Deliver a broadcast from a link to those members whose channels the worker runs."""
-        self.fanout.deliver_local(worker, broadcast)
-
     def carry(self, channel: GatewayChannel, command: Any) -> None:
         """Carry out a command for a channel; `Ordering` calls it in the right order."""
         client = channel.client
@@ -200,20 +204,6 @@ class Hub:
 
     def _commands_received(self, worker: str) -> int:
         return self.links.received(worker)
-
-    def on_behind(self, worker: str, much: bool) -> None:
-        """Stop reading from the clients of a worker that is behind; resume when it has caught up."""
-        if not much:
-            self.read_pauses.resume_all(("link", worker))
-            return
-        log.warning("worker is behind: reading from its clients is paused", worker=worker)
-        for client in {each.client for each in self._channels.values() if each.worker == worker}:
-            self.read_pauses.pause(client, ("link", worker))
-
-    def on_linked(self, worker: str) -> None:
-        """Tell a worker whose link is up which topics are paused."""
-        for topic in self._publisher_pauses:
-            self.links.tell(worker, commands.TopicPaused(topic))
 
     def on_malformed(self, worker: str, command: Malformed) -> None:
         """End the channels that a malformed command names, in the worker as well."""
@@ -228,7 +218,7 @@ class Hub:
 
     def on_lost(self, worker: str, died: bool) -> None:
         """Handle the loss of a worker; `died` if it did not stop in order."""
-        self.read_pauses.resume_all(("link", worker))
+        self._workers_behind.forget(worker)
         self._ordering.worker_lost(worker)
         self._lost.add(worker, died)
 
@@ -240,9 +230,6 @@ class Hub:
             self._advance(channel, Event.TOPIC_REFUSED)
         else:
             self._advance(channel, Event.WORKER_LOST)
-
-    def _subscribed(self, channel: GatewayChannel) -> None:
-        self._advance(channel, Event.SUBSCRIBED)
 
     def on_placeable(self, channel: GatewayChannel) -> None:
         """Send a waiting channel's JOIN to a worker, if there is one and the join guard allows it."""
@@ -258,8 +245,7 @@ class Hub:
             return
         channel.placed(worker)
         self.links.send(worker, client.join(channel))
-        if self.links.behind(worker):
-            self.read_pauses.pause(client, ("link", worker))
+        self._workers_behind.placed(channel, worker)
 
     def on_unplaceable(self, channel: GatewayChannel) -> None:
         """Refuse a join for which the bus or a worker was not available in time."""

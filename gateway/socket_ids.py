@@ -10,7 +10,7 @@ from mesh.telemetry import get_logger
 
 log = get_logger(__name__)
 
-WAIT_SECONDS = 2.0
+SUBSCRIBE_TIMEOUT_SECONDS = 2.0
 """How long a connection waits for the subscription of its id."""
 
 
@@ -33,7 +33,7 @@ class SocketIds:
         """
         self._bus.subscribe(topics.exact(socket_id))
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
                 await subscribed(self._bus)
         except TimeoutError:
             log.warning("the bus did not confirm the subscription of a socket id", socket_id=socket_id)
@@ -54,9 +54,9 @@ class SocketIds:
         """Remove a client that is gone, and end its subscription."""
         if client.id is None:
             return
-        same = self._clients[client.id]
-        del same[client]
-        if not same:
+        others = self._clients[client.id]
+        del others[client]
+        if not others:
             del self._clients[client.id]
         self.unsubscribe(client.id)
 

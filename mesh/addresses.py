@@ -9,12 +9,12 @@ from ipaddress import ip_address
 
 from mesh.errors import SettingsError
 
-IPC_PATH_BYTES = 107
+MAX_IPC_PATH_BYTES = 107
 """The longest path in sockaddr_un."""
 
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9.*_-]+):(\*|[0-9]{1,5})\Z")
-_ALL = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104  (only compared, never bound)
-_WANTED = "want tcp://HOST:PORT or ipc://PATH"
+_WILDCARD_HOSTS = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104  (only compared, never bound)
+_EXPECTED = "want tcp://HOST:PORT or ipc://PATH"
 
 
 def check_address(address: str, setting: str) -> str:
@@ -27,17 +27,17 @@ def check_address(address: str, setting: str) -> str:
         return address
     if address.startswith("ipc://") and len(address) > len("ipc://"):
         size = len(address[len("ipc://") :].encode("utf-8", "surrogateescape"))
-        if size > IPC_PATH_BYTES - len(".sub"):
+        if size > MAX_IPC_PATH_BYTES - len(".sub"):
             raise SettingsError(
                 f"{setting}: the path in {address!r} has {size} bytes; a socket's path has at most"
-                f" {IPC_PATH_BYTES - len('.sub')}"
+                f" {MAX_IPC_PATH_BYTES - len('.sub')}"
             )
         return address
     match = _TCP.match(address)
     if match is None:
-        raise SettingsError(f"{setting}: {address!r} is not a ZeroMQ address ({_WANTED})")
+        raise SettingsError(f"{setting}: {address!r} is not a ZeroMQ address ({_EXPECTED})")
     if match[2] != "*" and not 0 < int(match[2]) < 65_535:
-        raise SettingsError(f"{setting}: {address!r} has no port between 1 and 65534 ({_WANTED})")
+        raise SettingsError(f"{setting}: {address!r} has no port between 1 and 65534 ({_EXPECTED})")
     return address
 
 
@@ -67,7 +67,7 @@ def is_local(address: str) -> bool:
         return False
 
 
-def needs_keys(address: str, setting: str) -> SettingsError:
+def missing_keys_error(address: str, setting: str) -> SettingsError:
     """Return the error for an address on or for other machines if there are no CURVE keys."""
     return SettingsError(
         f"{setting}: {address!r} is beyond this machine and requires CURVE keys; make them with `mesh keys"
@@ -75,7 +75,7 @@ def needs_keys(address: str, setting: str) -> SettingsError:
     )
 
 
-def reachable(address: str, host: str | None) -> str:
+def advertised_address(address: str, host: str | None) -> str:
     """Return the address that other nodes connect to, of a listener bound to `address`.
 
     Raises:
@@ -86,7 +86,7 @@ def reachable(address: str, host: str | None) -> str:
     bound, _, port = address[len("tcp://") :].rpartition(":")
     if host is not None:
         return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
-    if bound in _ALL:
+    if bound in _WILDCARD_HOSTS:
         raise SettingsError(
             f"MESH_LINK__BIND: {address!r} listens on all addresses, so there is no address to announce;"
             " set MESH_LINK__ADVERTISE_HOST to this machine's name or address, or bind to one address"

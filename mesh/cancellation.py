@@ -3,7 +3,7 @@
 import asyncio
 
 
-def is_end(error: BaseException) -> bool:
+def must_propagate(error: BaseException) -> bool:
     """Return whether this error cancels the current task; if not, it is like any other exception.
 
     What the application's code awaits may be cancelled without the current task being cancelled.

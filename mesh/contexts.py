@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 _base = Context()
 
 
-def take_base() -> None:
+def set_base() -> None:
     """Make the current context the base of new contexts; nodes call this before they listen."""
     global _base
     _base = copy_context()
@@ -31,10 +31,10 @@ def fresh() -> Context:
 def call(context: Context, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in `context`; if the result is awaitable, it is awaited in the same context."""
     result = context.run(function, *arguments)
-    return within(context, result) if isinstance(result, Awaitable) else result
+    return await_in(context, result) if isinstance(result, Awaitable) else result
 
 
-async def within(context: Context, awaitable: Awaitable[Result]) -> Result:
+async def await_in(context: Context, awaitable: Awaitable[Result]) -> Result:
     """Await in `context`, but in the current task, so that its cancellation and time-outs apply."""
     coroutine = _awaited(awaitable)
     try:
@@ -42,11 +42,11 @@ async def within(context: Context, awaitable: Awaitable[Result]) -> Result:
     except StopIteration as stop:
         result: Result = stop.value
         return result
-    return await go_on(context, coroutine, future)
+    return await resume(context, coroutine, future)
 
 
 @types.coroutine
-def go_on(
+def resume(
     context: Context, coroutine: Coroutine[Any, Any, Result], future: Any
 ) -> Generator[Any, Any, Result]:
     """Await the rest of a coroutine that has been suspended for the first time, on `future`."""

@@ -19,7 +19,7 @@ from mesh.bus.contract import Bus, Handlers
 from mesh.bus.discovery.placement import Announcement, Placement, decode
 from mesh.bus.frames import ANNOUNCEMENT, Header
 from mesh.bus.topic_counts import MAX_TOPICS, TOPICS, GatewayTopics, Question
-from mesh.bus.trace_call import MAX_MESSAGES, Trace
+from mesh.bus.trace_call import MAX_COUNT, Trace
 from mesh.bus.tracer import Tracer
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import UnreachableError, WireError
@@ -76,7 +76,7 @@ class Connection:
         try:
             # A web application may open it within a request, but it serves all requests.
             contexts.fresh().run(self._start, context)
-            await delivery.reach(self._open(), self._timeout_seconds)
+            await delivery.wait_until_connected(self._require_bus(), self._timeout_seconds)
         except BaseException:
             await self._close()
             raise
@@ -112,14 +112,14 @@ class Connection:
             PayloadError: if the payload is neither an object nor bytes.
             ChannelError: if `event` is not a string.
         """
-        bus = self._open()
+        bus = self._require_bus()
         pubsub = PubSub(bus)
-        await self._deliver(lambda: pubsub.broadcast(topic, event, payload))
+        await self._publish_and_confirm(lambda: pubsub.broadcast(topic, event, payload))
 
     async def direct_broadcast(self, node_id: str, topic: str, event: str, payload: Any) -> None:
         """As `broadcast`, to the subscribers on one node only (`PubSub.direct_broadcast`)."""
-        pubsub = PubSub(self._open())
-        await self._deliver(lambda: pubsub.direct_broadcast(node_id, topic, event, payload))
+        pubsub = PubSub(self._require_bus())
+        await self._publish_and_confirm(lambda: pubsub.direct_broadcast(node_id, topic, event, payload))
 
     async def disconnect(self, socket_id: str) -> None:
         """Close every socket with this id; the clients may reconnect. Raises as `broadcast`."""
@@ -139,11 +139,11 @@ class Connection:
         Raises:
             TopicError: if the topic starts with `$`, or has a `*` that is not at its end.
         """
-        return PubSub(self._open()).subscribe(topic, max_queued)
+        return PubSub(self._require_bus()).subscribe(topic, max_queued)
 
     async def nodes(self, seconds: float) -> list[Announcement]:
         """Return the nodes that announce themselves within `seconds`; by default each does every second."""
-        self._open()
+        self._require_bus()
         self._placement = Placement()
         await asyncio.sleep(seconds)
         return self._placement.nodes()
@@ -162,7 +162,7 @@ class Connection:
         topics.check_pattern(pattern)
         question = Question(pattern.removesuffix("*"), not pattern.endswith("*"), limit)
         gateways = [each.node for each in await self.nodes(seconds) if each.kind == "gateway"]
-        calls = self._called()
+        calls = self._require_calls()
 
         async def ask(gateway: str) -> GatewayTopics:
             try:
@@ -196,14 +196,14 @@ class Connection:
         """
         topics.check(topic)
         gateways = [each.node for each in await self.nodes(find_seconds) if each.kind == "gateway"]
-        return await Tracer(self._open(), self._called(), gateways, find_seconds).follow(
-            topic, seconds, min(count, MAX_MESSAGES), publish, self._deliver
+        return await Tracer(self._require_bus(), self._require_calls(), gateways, find_seconds).follow(
+            topic, seconds, min(count, MAX_COUNT), publish, self._publish_and_confirm
         )
 
     @property
     def node_id(self) -> str:
         """The id of this connection, to which `direct_broadcast` can be addressed."""
-        return self._open().node
+        return self._require_bus().node
 
     def _on_announcement(self, _header: Header, data: bytes) -> None:
         try:
@@ -212,26 +212,26 @@ class Connection:
             return  # not an announcement of this version
         if announcement.state == "lost":
             return  # a report by another node, which may be wrong
-        paths = self._open().paths
+        paths = self._require_bus().paths
         if announcement.state == "down":
             self._placement.forget(announcement.node)
             paths.node_gone(announcement.node)
         else:
-            self._placement.heard(announcement, 0.0)
+            self._placement.record(announcement, 0.0)
             paths.node_announced(announcement)
 
-    def _called(self) -> Calls:
-        self._open()
+    def _require_calls(self) -> Calls:
+        self._require_bus()
         assert self._calls is not None
         return self._calls
 
-    def _open(self) -> Bus:
+    def _require_bus(self) -> Bus:
         if self._bus is None:
             raise UnreachableError("not connected; use `async with mesh.connect(…) as pubsub:`")
         return self._bus
 
-    async def _deliver(self, publish: Callable[[], object]) -> None:
-        await delivery.deliver(self._open(), publish, self._timeout_seconds)
+    async def _publish_and_confirm(self, publish: Callable[[], object]) -> None:
+        await delivery.publish_and_confirm(self._require_bus(), publish, self._timeout_seconds)
 
     async def _close(self) -> None:
         bus, context, calls = self._bus, self._context, self._calls

@@ -12,7 +12,7 @@ from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
 
 DEFAULT_ATTRIBUTE = "endpoint"
-_HOME = Path(mesh.__file__).parent
+_PACKAGE_DIRECTORY = Path(mesh.__file__).parent
 
 
 def load(spec: str) -> Endpoint:
@@ -36,7 +36,11 @@ def load(spec: str) -> Endpoint:
 def _check_name(directory: Path) -> None:
     """Refuse a package or module of the application that has the name of the installed package."""
     for path in (directory / "mesh", directory / "mesh.py"):
-        if _is_python(path) and path.resolve() != _HOME.resolve() and not _is_checkout(directory):
+        if (
+            _is_python(path)
+            and path.resolve() != _PACKAGE_DIRECTORY.resolve()
+            and not _is_checkout(directory)
+        ):
             raise ApplicationError(
                 f"{path} has the name of Channelmesh's package; rename it, or start from another directory"
             )
@@ -81,7 +85,9 @@ def _where(error: BaseException) -> str:
 def _is_application(filename: str) -> bool:
     path = Path(filename)
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    return path.is_absolute() and not any(path.is_relative_to(each) for each in (*libraries, _HOME))
+    return path.is_absolute() and not any(
+        path.is_relative_to(each) for each in (*libraries, _PACKAGE_DIRECTORY)
+    )
 
 
 def _endpoint(module: ModuleType, attribute: str) -> Endpoint:

@@ -42,12 +42,12 @@ def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text("\n").join(lines))
 
 
-def say(sentence: str) -> None:
+def info(sentence: str) -> None:
     """Print one line to stderr."""
     _print("info", sentence, "cyan")
 
 
-def fail(sentence: str) -> None:
+def error(sentence: str) -> None:
     """Print an error to stderr, as one line."""
     _print("error", sentence, "red")
 

@@ -40,7 +40,7 @@ class EmbeddedNode:
         proxy = await ProxyNode.start(stack, settings)
         worker = await WorkerNode.start(stack, endpoint, settings, proxy.context)
         # Channels are slowed down while the gateway, on the same event loop, is behind their broadcasts.
-        embedding = Embedding(proxy.context, worker.channels.runners.slow_down, worker.gauges)
+        embedding = Embedding(proxy.context, worker.channels.runners.throttle, worker.gauges)
         gateway = await GatewayNode.start(stack, endpoint, settings, embedding)
         return cls(gateway, worker)
 

@@ -11,7 +11,7 @@ from mesh.app import topics
 from mesh.app.endpoint import Endpoint
 from mesh.app.pubsub import PubSub
 from mesh.bus import topic_counts, trace_call
-from mesh.bus.calls import Answer, Calls, Responder
+from mesh.bus.calls import CallHandler, Calls, Responder
 from mesh.bus.contract import Handlers, OnMessage
 from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.discovery.placement import Announcement
@@ -142,7 +142,7 @@ class GatewayNode:
         gateway = cls(stack, node, endpoint, sockets.urls, embedding)
         gateway._start(stack)
         gateway._accept(stack, sockets, certificate)
-        node.tell("node_started")
+        node.emit("node_started")
         return gateway
 
     def _make_links(self, hub: Hub) -> WorkerLinks:
@@ -178,8 +178,8 @@ class GatewayNode:
             up=self.workers.announced,
             down=self.workers.gone,
             lost=None,
-            accused=self._membership.announcer.announce,
-            gone=self._calls.gone,
+            reported_lost=self._membership.announcer.announce,
+            gone=self._calls.fail_calls_to,
         )
 
     def _handlers(self) -> Handlers:
@@ -188,7 +188,7 @@ class GatewayNode:
             **self._calls.handlers,
             **self._responder.handlers,
             ANNOUNCEMENT: announcer.on_announcement,
-            CRASHED_JOINS: self.hub.join_guard.told,
+            CRASHED_JOINS: self.hub.join_guard.on_topic_refused_elsewhere,
         }
         if self._api is not None:
             messages[ONCE] = self._api.used_elsewhere
@@ -213,7 +213,7 @@ class GatewayNode:
             self._bodies,
         )
 
-    def _answer_to(self, call: str) -> Answer | None:
+    def _answer_to(self, call: str) -> CallHandler | None:
         """Return what answers a call of this name; the transports have calls of their own."""
         if call == topic_counts.TOPICS:
             return LiveTopics(self.hub.fanout).answer
@@ -252,7 +252,7 @@ class GatewayNode:
         listener.add_sockets(sockets.own)
 
     async def _close_clients(self, listener: Listener, server: GatewayServer) -> None:
-        """Stop listening, answer the requests under way, and close all clients with 1012."""
+        """Stop listening, answer the requests in progress, and close all clients with 1012."""
         self._membership.prober.drain()
         listener.close()
         server.stop()
@@ -266,7 +266,7 @@ class GatewayNode:
         for transport in self.transports:
             await transport.aclose(CLOSE_SECONDS)
 
-    # What it tells
+    # Status
 
     @property
     def zeromq_address(self) -> str:
@@ -283,8 +283,8 @@ class GatewayNode:
         ]
         unheard = self.workers.unheard()
         problem = f"no worker for {', '.join(missing)}" if missing else None
-        silent = f"linked, but not heard on the bus: {', '.join(unheard)}" if unheard else None
-        return {**self._membership.prober.checks(), "workers": problem, "broadcasts": silent}
+        unheard_problem = f"linked, but not heard on the bus: {', '.join(unheard)}" if unheard else None
+        return {**self._membership.prober.checks(), "workers": problem, "broadcasts": unheard_problem}
 
     def gauges(self) -> Gauges:
         """Return the values for `/metrics`; in an embedded node also those that only the worker has."""

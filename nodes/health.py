@@ -26,8 +26,8 @@ class Prober:
         self._announcer = announcer
         self._ready_seconds = ready_seconds
         self._loop = asyncio.get_running_loop()
-        self._echoed: float | None = None
-        self._waiting = False
+        self._last_echo: float | None = None
+        self._probe_pending = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -47,34 +47,34 @@ class Prober:
         """Return what is wrong with the bus, and whether the node is draining."""
         return {
             "bus": self._bus_problem(),
-            "proxies": self._missed(),
+            "proxies": self._proxy_problem(),
             "draining": "this node is stopping" if self._draining else None,
         }
 
     def _bus_problem(self) -> str | None:
-        if self._echoed is None:
+        if self._last_echo is None:
             return "no probe has come back through the proxy yet"
-        silent = self._loop.time() - self._echoed
+        silence = self._loop.time() - self._last_echo
         # The last probe is up to a second old even when all is well.
-        if silent > self._ready_seconds + PROBE_SECONDS:
-            return f"no probe has come back through the proxy for {silent:.1f} seconds"
+        if silence > self._ready_seconds + PROBE_SECONDS:
+            return f"no probe has come back through the proxy for {silence:.1f} seconds"
         return None
 
-    def _missed(self) -> str | None:
-        missed = self._announcer.missed()
-        if not missed:
+    def _proxy_problem(self) -> str | None:
+        unreceived = self._announcer.unreceived_proxies()
+        if not unreceived:
             return None
-        nodes = (f"{node} through {', '.join(sorted(missed[node]))}" for node in sorted(missed))
+        nodes = (f"{node} through {', '.join(sorted(unreceived[node]))}" for node in sorted(unreceived))
         return f"nodes publish through proxies to which this node is not connected: {'; '.join(nodes)}"
 
     def _probe(self, due: float) -> None:
         now = self._loop.time()
         self.lag_seconds = now - due
-        if not self._waiting:
-            self._waiting = True
+        if not self._probe_pending:
+            self._probe_pending = True
             self._bus.when_subscribed(self._echo)
         self._timer = self._loop.call_later(PROBE_SECONDS, self._probe, now + PROBE_SECONDS)
 
     def _echo(self) -> None:
-        self._waiting = False
-        self._echoed = self._loop.time()
+        self._probe_pending = False
+        self._last_echo = self._loop.time()

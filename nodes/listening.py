@@ -10,11 +10,11 @@ from mesh.errors import NodeError
 from mesh.settings import GatewaySettings
 
 BACKLOG = 4_096
-DRAWS = 20
+MAX_PORT_ATTEMPTS = 20
 """Attempts with port 0: the port that the kernel chose for the first host may be in use on another."""
 
-_ALL = ("0.0.0.0", "::")  # noqa: S104  (the users' choice)
-_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  (the users' choice)
+_NOT_LOCAL = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class ClientSockets:
@@ -60,12 +60,13 @@ def listen(
         NodeError: if a host cannot be listened on.
     """
     bound = bind(hosts, port, reuse_port=reuse_port, setting=setting)
-    for number, each in enumerate(bound):
+    for each in bound:
         try:
             each.listen(BACKLOG)
         except OSError as error:
+            address = each.getsockname()[0]  # a name in `hosts` may stand for several addresses
             _close(bound)
-            raise _refusal(hosts[min(number, len(hosts) - 1)], port, error, setting) from None
+            raise _listen_error(address, port, error, setting) from None
     return bound
 
 
@@ -73,48 +74,49 @@ def bind(
     hosts: Sequence[str], port: int, *, reuse_port: bool = False, setting: str = "--port"
 ) -> list[socket.socket]:
     """As `listen`, but without listening yet."""
-    for draw in range(1, DRAWS + 1):
+    for attempt in range(1, MAX_PORT_ATTEMPTS + 1):
         try:
             return _bind_all(hosts, port, reuse_port, setting)
-        except _Taken as taken:
-            if port or draw == DRAWS:
-                raise taken.refusal from None
+        except _PortInUseError as in_use:
+            if port or attempt == MAX_PORT_ATTEMPTS:
+                raise in_use.error from None
     raise AssertionError
 
 
-class _Taken(Exception):  # noqa: N818
+class _PortInUseError(Exception):
     """A port is in use; the kernel may choose another."""
 
-    def __init__(self, refusal: NodeError) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
+    def __init__(self, error: NodeError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def _bind_all(hosts: Sequence[str], port: int, reuse_port: bool, setting: str) -> list[socket.socket]:
     bound: list[socket.socket] = []
     found = [(host, address) for host in hosts for address in _addresses(host, port, setting)]
     families = {family for _, (family, _) in found}
-    wildcards = {address[0] for _, (_, address) in found if address[0] in _ALL}
+    wildcards = {address[0] for _, (_, address) in found if address[0] in _WILDCARDS}
     absent: list[tuple[str, OSError]] = []
     for host, (family, address) in dict.fromkeys(found):
-        if address[0] not in _ALL and _ALL[family == socket.AF_INET6] in wildcards:
+        if address[0] not in _WILDCARDS and _WILDCARDS[family == socket.AF_INET6] in wildcards:
             continue  # included in the wildcard address
         at = (address[0], port, *address[2:])
         try:
-            made = _bind(family, at, reuse_port, dual=socket.AF_INET not in families)
+            sock = _bind(family, at, reuse_port, dual=socket.AF_INET not in families)
         except OSError as error:
-            if error.errno in _NOT_HERE and host not in _ALL:
+            if error.errno in _NOT_LOCAL and host not in _WILDCARDS:
                 absent.append((host, error))  # other addresses of the name may be local
                 continue
             _close(bound)
-            refusal = _refusal(host, port, error, setting)
-            raise (_Taken(refusal) if error.errno == errno.EADDRINUSE else refusal) from None
-        bound.append(made)
-        port = made.getsockname()[1]
+            listen_error = _listen_error(host, port, error, setting)
+            in_use = error.errno == errno.EADDRINUSE
+            raise (_PortInUseError(listen_error) if in_use else listen_error) from None
+        bound.append(sock)
+        port = sock.getsockname()[1]
     missing = [each for each in absent if not _is_served(each[0], found, bound)]
     if missing:
         _close(bound)
-        raise _refusal(missing[0][0], port, missing[0][1], setting)
+        raise _listen_error(missing[0][0], port, missing[0][1], setting)
     return bound
 
 
@@ -127,27 +129,27 @@ def _addresses(host: str, port: int, setting: str) -> list[tuple[socket.AddressF
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise _refusal(host, port, error, setting) from None
+        raise _listen_error(host, port, error, setting) from None
     return [(family, address) for family, _, _, _, address in sorted(found, key=lambda each: each[0])]
 
 
 def _bind(
     family: socket.AddressFamily, address: tuple[Any, ...], reuse_port: bool, dual: bool
 ) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             only = not (dual and address[0] == "::")
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-        made.setblocking(False)
-        made.bind(address)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        sock.setblocking(False)
+        sock.bind(address)
     except BaseException:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock
 
 
 def _close(bound: list[socket.socket]) -> None:
@@ -155,7 +157,7 @@ def _close(bound: list[socket.socket]) -> None:
         each.close()
 
 
-def _refusal(host: str, port: int, error: Exception, setting: str) -> NodeError:
+def _listen_error(host: str, port: int, error: Exception, setting: str) -> NodeError:
     reason = getattr(error, "strerror", None) or error
     return NodeError(f"cannot listen on {bracketed(host)}:{port}: {reason}; choose another with {setting}")
 

@@ -50,8 +50,8 @@ class MeshNode:
         self.settings = settings
         self.secret = lifecycle.secret(settings)
         self.embedded = context is not None
-        stack.callback(self.tell, "node_stopped")
-        contexts.take_base()
+        stack.callback(self.emit, "node_stopped")
+        contexts.set_base()
         endpoint.configure(self.secret)
         if context is None:
             context = new_context(settings.security)
@@ -60,7 +60,7 @@ class MeshNode:
         self.bus = ZeroMQBus(context, self.id, settings.bus)
         stack.callback(self.bus.close)
 
-    def tell(self, event: str) -> None:
+    def emit(self, event: str) -> None:
         """Emit a telemetry event about this node."""
         telemetry.emit(event, {}, {"node": self.id, "kind": self.kind})
 

@@ -44,7 +44,7 @@ GAUGES: Mapping[str, str] = {
 }
 """The values that a node's `gauges` may return, exported as mesh_<name>."""
 
-FATES: Mapping[str, str] = {
+DELIVERY_METRICS: Mapping[str, str] = {
     "fanout_messages_total": "broadcasts to topics with members on this gateway, by route",
     "fanout_expected_total": "members at the time of each broadcast, summed over all broadcasts, by route",
     "fanout_total": "outcomes of each broadcast for each member, by route, result and reason",
@@ -90,33 +90,33 @@ class NodeCollector(Collector):
         for name, value in self._gauges().items():
             yield _gauge(f"mesh_{name}", GAUGES[name], value)
         if self._routes is not None:
-            yield from _fates(self._routes())
+            yield from _delivery_metrics(self._routes())
 
 
 def registry(gauges: Callable[[], Gauges], routes: Routes | None = None) -> CollectorRegistry:
     """Return a registry with the metrics of one node."""
-    made = CollectorRegistry()
-    made.register(NodeCollector(gauges, routes))
-    return made
+    metrics = CollectorRegistry()
+    metrics.register(NodeCollector(gauges, routes))
+    return metrics
 
 
-def _fates(routes: Mapping[str, DeliveryStats]) -> Iterable[Metric]:
-    texts = iter(FATES.values())
+def _delivery_metrics(routes: Mapping[str, DeliveryStats]) -> Iterable[Metric]:
+    texts = iter(DELIVERY_METRICS.values())
     messages = CounterMetricFamily("mesh_fanout_messages", next(texts), labels=["route"])
     expected = CounterMetricFamily("mesh_fanout_expected", next(texts), labels=["route"])
-    became = CounterMetricFamily("mesh_fanout", next(texts), labels=["route", "result", "reason"])
+    outcomes = CounterMetricFamily("mesh_fanout", next(texts), labels=["route", "result", "reason"])
     waiting = GaugeMetricFamily("mesh_fanout_waiting", next(texts), labels=["route", "reason"])
-    for route, tally in routes.items():
-        messages.add_metric([route], tally.messages)
-        expected.add_metric([route], tally.expected)
-        became.add_metric([route, "delivered", ""], tally.delivered)
+    for route, delivery in routes.items():
+        messages.add_metric([route], delivery.messages)
+        expected.add_metric([route], delivery.expected)
+        outcomes.add_metric([route, "delivered", ""], delivery.delivered)
         for reason in FILTERED:
-            became.add_metric([route, "filtered", reason], tally.filtered.get(reason, 0))
+            outcomes.add_metric([route, "filtered", reason], delivery.filtered.get(reason, 0))
         for reason in DROPPED:
-            became.add_metric([route, "dropped", reason], tally.dropped.get(reason, 0))
-        waiting.add_metric([route, "held"], tally.held)
-        waiting.add_metric([route, "unsent"], tally.unsent)
-    return messages, expected, became, waiting
+            outcomes.add_metric([route, "dropped", reason], delivery.dropped.get(reason, 0))
+        waiting.add_metric([route, "held"], delivery.held)
+        waiting.add_metric([route, "unsent"], delivery.unsent)
+    return messages, expected, outcomes, waiting
 
 
 def _gauge(name: str, meaning: str, value: float | Mapping[str, float]) -> Metric:

@@ -54,7 +54,7 @@ class ProxyNode:
             bound.pop_all()
         relay = threading.Thread(target=_relay, args=(frontend, backend), name="proxy", daemon=True)
         relay.start()
-        stack.push_async_callback(_end, context, relay)
+        stack.push_async_callback(_stop_relay, context, relay)
         return cls(address, context)
 
 
@@ -72,7 +72,7 @@ def _relay(frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
     try:
         zmq.proxy(frontend, backend)
     except zmq.ContextTerminated:
-        pass  # the way in which it is stopped
+        pass  # this is how it is stopped
     except zmq.ZMQError as error:
         log.error("the relay failed", reason=str(error))
     finally:
@@ -80,7 +80,7 @@ def _relay(frontend: zmq.Socket[bytes], backend: zmq.Socket[bytes]) -> None:
         backend.close(linger=0)
 
 
-async def _end(context: zmq.Context[zmq.Socket[bytes]], relay: threading.Thread) -> None:
+async def _stop_relay(context: zmq.Context[zmq.Socket[bytes]], relay: threading.Thread) -> None:
     """Stop relaying, and wait for the thread. All other sockets of the context are closed already."""
     await asyncio.to_thread(context.term)
     relay.join()

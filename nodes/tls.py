@@ -16,13 +16,13 @@ def context(gateway: GatewaySettings) -> ssl.SSLContext | None:
         if gateway.tls_key is not None:
             raise SettingsError("MESH_GATEWAY__TLS_KEY is set without MESH_GATEWAY__TLS_CERTIFICATE")
         return None
-    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        made.load_cert_chain(gateway.tls_certificate, gateway.tls_key)
+        tls.load_cert_chain(gateway.tls_certificate, gateway.tls_key)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
             f"MESH_GATEWAY__TLS_CERTIFICATE: cannot use {str(gateway.tls_certificate)!r}"
             f" with the key {str(gateway.tls_key or gateway.tls_certificate)!r}: {error}"
         ) from None
-    return made
+    return tls

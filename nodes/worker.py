@@ -32,9 +32,9 @@ from mesh.worker.presence.registry import PresenceRegistry
 
 log = get_logger(__name__)
 
-SOCKET = "link"
+SOCKET_NAME = "link"
 CONFIRM_SECONDS = 0.5
-FOLLOWED_SECONDS = 1.0
+TAKEOVER_SECONDS = 1.0
 """The time for other workers to track the presences of channels that moved to them."""
 
 
@@ -131,14 +131,14 @@ class WorkerNode:
         self.router.start(self._router_handlers())
         bus.when_subscribed(self.background.start)
         stack.callback(self._membership.prober.drain)
-        self._node.tell("node_started")
+        self._node.emit("node_started")
 
     def _node_handlers(self) -> NodeHandlers:
         return NodeHandlers(
             up=self._node_up,
             down=self._node_down,
             lost=self.presences.lost,
-            accused=self.presences.answer,
+            reported_lost=self.presences.refute_loss,
             gone=None,
         )
 
@@ -187,22 +187,22 @@ class WorkerNode:
         if announcement.kind == "gateway":
             self._silence.watch(announcement.node)
 
-    # The end
+    # Stopping
 
     async def _end_channels(self) -> None:
         """Move the channels that can move, and end the others, whose clients rejoin on other workers.
 
         The end of this node is announced already, and the links are still open.
         """
-        self.presences.tell()
-        await self._last_broadcasts()
+        self.presences.gossip_now()
+        await self._confirm_last_broadcasts()
         await self.channels.move_away(self.settings.drain.shutdown_seconds)
         await self.channels.aclose()
-        await self.presences.followed(FOLLOWED_SECONDS)
+        await self.presences.wait_until_taken_over(TAKEOVER_SECONDS)
         self.presences.close()
-        await self._last_broadcasts()
+        await self._confirm_last_broadcasts()
 
-    async def _last_broadcasts(self) -> None:
+    async def _confirm_last_broadcasts(self) -> None:
         """Wait until the bus has the last broadcasts, so that the links' end does not overtake them."""
         if not self.bus.status().connected:
             return
@@ -240,7 +240,7 @@ def _link_address(stack: AsyncExitStack, link: LinkSettings) -> str:
             f"MESH_LINK__ADVERTISE_HOST: {link.advertise_host!r} is a host for gateways to connect to,"
             " but the worker listens on a socket of this machine; set MESH_LINK__BIND=tcp://HOST:* too"
         )
-    return f"ipc://{stack.enter_context(PrivateDirectory()) / SOCKET}"
+    return f"ipc://{stack.enter_context(PrivateDirectory()) / SOCKET_NAME}"
 
 
 def run(endpoint: Endpoint, settings: Settings, app_spec: str) -> None:

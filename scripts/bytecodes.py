@@ -44,13 +44,13 @@ Work = Callable[[int], Awaitable[None]]
 
 
 class Counter(Protocol):
-    """Counts what a server has executed since `begin`."""
+    """Counts what a server has executed since `start`."""
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start counting, which makes the server much slower."""
 
     def read(self) -> int:
-        """The count so far."""
+        """Return the count so far."""
 
 
 class Instructions:
@@ -61,12 +61,12 @@ class Instructions:
     def __init__(self, process: Process) -> None:
         self._pid = str(process.pid)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Count from now on."""
         self._control("--instr=on")
 
     def read(self) -> int:
-        """The count so far."""
+        """Return the count so far."""
         counts = re.findall(r"^ *Th \d+ +([\d,]+)", self._control("-e", "Ir"), re.MULTILINE)
         return sum(int(each.replace(",", "")) for each in counts)
 
@@ -82,24 +82,24 @@ class Bytecodes:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._asked = 0
+        self._signals_sent = 0
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Count from now on."""
-        self._ask(signal.SIGUSR1)
+        self._signal_and_read(signal.SIGUSR1)
 
     def read(self) -> int:
-        """The count so far."""
-        return self._ask(signal.SIGUSR2)
+        """Return the count so far."""
+        return self._signal_and_read(signal.SIGUSR2)
 
-    def _ask(self, number: signal.Signals) -> int:
-        self._asked += 1
+    def _signal_and_read(self, number: signal.Signals) -> int:
+        self._signals_sent += 1
         self._process.signal(number)
         return int(wait_for(self._answer, self._process))
 
     def _answer(self) -> str | None:
         found = re.findall(r"bytecodes (\d+)\n", self._process.printed())
-        return found[-1] if len(found) == self._asked else None
+        return found[-1] if len(found) == self._signals_sent else None
 
 
 async def works(port: int) -> dict[str, tuple[Work, int]]:
@@ -146,7 +146,7 @@ async def works(port: int) -> dict[str, tuple[Work, int]]:
 
 
 async def count(
-    kind: type[Bytecodes] | type[Instructions], checkout: Path, directory: Path
+    kind: type[Bytecodes] | type[Instructions], checkout: Path, directory: Path, share: float
 ) -> dict[str, float]:
     """Return the counts for each kind of work, measured once."""
     arguments = ["serve", APP, "--port=0"]
@@ -155,14 +155,15 @@ async def count(
         port = int(wait_for(lambda: listening(process), process).rpartition(":")[2])
         counter: Counter = kind(process)
         counted = {}
-        counter.begin()
+        counter.start()
         for name, (work, times) in (await works(port)).items():
+            times = max(CROWD, round(times * share))
             await work(CROWD)
-            before, began = counter.read(), time.monotonic()
+            before, started = counter.read(), time.monotonic()
             await work(times)
-            worked, seconds = counter.read() - before, time.monotonic() - began
+            worked, seconds = counter.read() - before, time.monotonic() - started
             before = counter.read()
-            idle_seconds = max(IDLE_SECONDS, seconds)  # a short window's noise would be multiplied
+            idle_seconds = max(IDLE_SECONDS * share, seconds)  # a short window's noise would be multiplied
             await asyncio.sleep(idle_seconds)
             idle = (counter.read() - before) * seconds / idle_seconds
             counted[name] = (worked - idle) / times
@@ -176,6 +177,9 @@ def main() -> None:
     )
     parser.add_argument("--compare", type=Path, help="another checkout, counted alternately with this one")
     parser.add_argument("--repeat", type=int, default=3, help="number of repetitions (3)")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the usual messages, e.g. 0.1 for a trial"
+    )
     parser.add_argument("--instructions", action="store_true", help="count machine instructions")
     options = parser.parse_args()
     if options.instructions and shutil.which("callgrind_control") is None:
@@ -186,7 +190,7 @@ def main() -> None:
     for _ in range(options.repeat):
         for checkout in checkouts:
             with tempfile.TemporaryDirectory() as directory:
-                counts[checkout].append(asyncio.run(count(kind, checkout, Path(directory))))
+                counts[checkout].append(asyncio.run(count(kind, checkout, Path(directory), options.share)))
     titles = ("this", "lowest", "highest", *(("other", "this / other") if options.compare else ()))
     print(f"{kind.__name__.lower() + ', medians':44}" + "".join(f"{title:>14}" for title in titles))
     for name in counts[ROOT][0]:

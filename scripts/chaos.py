@@ -41,13 +41,13 @@ async def run(options: argparse.Namespace, directory: Path) -> History:
         await asyncio.to_thread(wait_for, cluster.ready, cluster)
         load = Load(cluster, history, options.topics, options.rate)
         await load.start()
-        history.began = time.monotonic()
+        history.started = time.monotonic()
         async for fault in schedule(options):
-            if time.monotonic() - history.began > options.seconds:
+            if time.monotonic() - history.started > options.seconds:
                 break
             await inflict(cluster, fault)
             history.faults.append(fault)
-            print(f"{fault.at - history.began:7.1f} s  {fault.name} {fault.index + 1}", flush=True)
+            print(f"{fault.at - history.started:7.1f} s  {fault.name} {fault.index + 1}", flush=True)
         await asyncio.sleep(1.0)
         await load.end()
     return history
@@ -96,7 +96,7 @@ def main() -> None:
         options.json.write_text(json.dumps({"seed": options.seed, **result}, indent=1))
     if options.plot is not None:
         plot(options.plot, history, verdicts, result)
-    if any(each.count(fate) for each in verdicts for fate in ("lost", "doubled", "misordered")):
+    if any(each.count(outcome) for each in verdicts for outcome in ("lost", "doubled", "misordered")):
         sys.exit("messages were lost, duplicated or out of order")
 
 

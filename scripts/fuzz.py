@@ -54,7 +54,7 @@ class Fuzz:
         self._noticed: list[str] = []
         self._bystanders: list[Bystander] = []
         self._before: dict[str, int] = {}
-        self._began = self._shown = time.monotonic()
+        self._started_at = self._last_progress = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
         """Send everything; return the result."""
@@ -62,11 +62,11 @@ class Fuzz:
         async with contextlib.AsyncExitStack() as stack:
             for client in self._clients():
                 await stack.enter_async_context(client)
-                await self._stand_by(client)
-            self._began = time.monotonic()
+                await self._add_bystander(client)
+            self._started_at = time.monotonic()
             with zmq.Context() as context:
                 attacks = Attacks(self._nodes, Mutator(self._options.seed), context)
-                await self._throw(attacks)
+                await self._attack(attacks)
                 context.destroy(0)
             await self._settle()
             noticed = list(self._noticed)  # later entries are caused by our own disconnection
@@ -80,27 +80,27 @@ class Fuzz:
             Client(f"tcp://127.0.0.1:{self._nodes.zeromq}"),
         ]
 
-    async def _stand_by(self, client: Client) -> None:
+    async def _add_bystander(self, client: Client) -> None:
         name = f"{len(self._bystanders)} {client.address.partition(':')[0]}"
         client.on_close(lambda code, reason: self._noticed.append(f"{name} closed: {code} {reason}"))
         room = await client.join(TOPIC)
         room.on_state(lambda state, reason: self._noticed.append(f"{name} {state}: {reason}"))
         self._bystanders.append(Bystander(name, room))
 
-    async def _throw(self, attacks: Attacks) -> None:
+    async def _attack(self, attacks: Attacks) -> None:
         """Send batches of all kinds; the bystanders push once during each."""
         total = 0
         while total < self._options.messages and not self._noticed:
-            batch = asyncio.create_task(asyncio.to_thread(attacks.throw))
-            await asyncio.gather(*(each.ask() for each in self._bystanders))
+            batch = asyncio.create_task(asyncio.to_thread(attacks.send_batch))
+            await asyncio.gather(*(each.push_and_wait() for each in self._bystanders))
             total += await batch
             self._show(total)
 
     def _show(self, total: int) -> None:
         now = time.monotonic()
-        if now - self._shown < PROGRESS_SECONDS:
+        if now - self._last_progress < PROGRESS_SECONDS:
             return
-        self._shown = now
+        self._last_progress = now
         for name in self._nodes.processes:
             if not self._nodes.processes[name].alive():
                 raise SystemExit(f"{name} has ended after {total} messages; seed {self._options.seed}")
@@ -108,7 +108,7 @@ class Fuzz:
             f"{name} {self._nodes.kilobytes(name) / 1024:.0f} MB" for name in self._nodes.processes
         )
         print(
-            f"{total:9} messages, {total / (now - self._began):.0f} a second  {rss}"
+            f"{total:9} messages, {total / (now - self._started_at):.0f} a second  {rss}"
             f"  worst answer {max(each.worst for each in self._bystanders) * 1000:.0f} ms",
             flush=True,
         )
@@ -133,7 +133,7 @@ class Fuzz:
             nodes[name] = {
                 "alive": self._nodes.processes[name].alive(),
                 "grew_by_kilobytes": growth,
-                "errors_of_its_own": self._nodes.faults(name),
+                "errors_of_its_own": self._nodes.internal_errors(name),
             }
             if (
                 not nodes[name]["alive"]
@@ -147,12 +147,12 @@ class Fuzz:
                 counts[count] += int(metrics.get(f"{count}_total", 0))
         return {
             "seed": self._options.seed,
-            "seconds": round(time.monotonic() - self._began, 1),
-            "thrown": attacks.thrown,
+            "seconds": round(time.monotonic() - self._started_at, 1),
+            "thrown": attacks.sent,
             "counted_by_the_nodes": counts,
             "nodes": nodes,
             "bystanders": {
-                each.name: {"asked": each.asked, "worst_ms": round(each.worst * 1000)}
+                each.name: {"asked": each.pushes, "worst_ms": round(each.worst * 1000)}
                 for each in self._bystanders
             },
             "noticed": noticed,

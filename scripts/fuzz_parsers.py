@@ -60,7 +60,7 @@ def child(options: argparse.Namespace) -> None:
     for number, seed in enumerate(parser.seeds):
         (seeds / f"seed-{number}").write_bytes(seed)
 
-    def once(data: bytes) -> None:
+    def fuzz_input(data: bytes) -> None:
         value = read(parser, data)
         if parser.again is not None and not isinstance(value, Exception):
             read(parser, parser.again(value))
@@ -71,7 +71,7 @@ def child(options: argparse.Namespace) -> None:
         flags.append(f"-runs={options.runs}")
     if options.seconds is not None:
         flags.append(f"-max_total_time={max(1, round(options.seconds))}")
-    atheris.Setup([sys.argv[0], *flags, str(seeds)], once)
+    atheris.Setup([sys.argv[0], *flags, str(seeds)], fuzz_input)
     atheris.Fuzz()
 
 

@@ -28,6 +28,8 @@ SUBSCRIBERS = (10, 100, 1_000, 10_000)
 TOPICS = (1, 100, 10_000, 100_000)
 CONNECTIONS = (1_000, 5_000, 10_000, 19_900)
 GATEWAYS = (1, 2, 4)
+BUS_SECONDS = 3.0
+"""Bytes are counted, not seconds: a short run shows the same."""
 PROXY_LOADS = ((1, 5_000), (16, 5_000), (1, 100_000))
 """(the number of nodes that a broadcast is relayed to, broadcasts per second)."""
 PARTS = ("subscribers", "topics", "connections", "bus", "proxy")
@@ -109,7 +111,8 @@ def connections(wsload: Path, options: argparse.Namespace) -> list[Report]:
 
 def bus(wsload: Path, options: argparse.Namespace) -> list[Report]:
     """Measure how many times the bus carries a broadcast, by the number of gateways."""
-    return [_say(bus_growth.measure(wsload, number)) for number in _up_to(GATEWAYS, options)]
+    seconds = min(BUS_SECONDS, options.seconds)
+    return [_print_row(bus_growth.measure(wsload, number, seconds)) for number in _up_to(GATEWAYS, options)]
 
 
 def proxy(wsload: Path, options: argparse.Namespace) -> list[Report]:
@@ -149,7 +152,7 @@ def _row(
         directory = Path(name)
         with local("cluster1").open(directory, settings or {}) as server:
             report = {**names, **work(Run(server, wsload, directory, options.seconds))}
-            return _say({**report, **constants.by_part(report, server)})
+            return _print_row({**report, **constants.by_part(report, server)})
 
 
 SHOWN = {
@@ -165,7 +168,7 @@ SHOWN = {
 }
 
 
-def _say(report: Report) -> Report:
+def _print_row(report: Report) -> Report:
     first = [key for key in ("subscribers", "connections", "gateways") if key in report][:1] or ["topics"]
     keys = first + [key for key in SHOWN if key not in ("subscribers", "connections", "gateways", "topics")]
     words = [SHOWN[key].format(report[key]) for key in keys if report.get(key) is not None]

@@ -28,7 +28,7 @@ from harness.nodes import Nodes
 from harness.processes import wait_for
 from hostile.inputs import INPUTS, Input, foreign_worker
 from hostile.outputs import OUTPUTS, killed_worker
-from hostile.watch import watched
+from hostile.watch import measured
 from mesh.client import Client
 
 APP = "scripts.hostile.app:endpoint"
@@ -41,7 +41,7 @@ ANSWER_SECONDS = 120.0
 
 
 @contextlib.contextmanager
-def mesh(directory: Path) -> Iterator[Nodes]:
+def running_mesh(directory: Path) -> Iterator[Nodes]:
     """Run nodes that are ready; a gateway is ready only if there is a worker for each route."""
     directory.mkdir(exist_ok=True)
     nodes = Nodes(directory, False, SETTINGS, APP)
@@ -60,17 +60,17 @@ async def attack(nodes: Nodes, names: list[str], scale: float) -> list[dict[str,
         async with Client(f"ws://127.0.0.1:{nodes.port}/socket") as client:
             room = await client.join("room:by")
             bystander = Bystander("bystander", room, ANSWER_SECONDS)
-            results.append(await one(nodes, name, INPUTS[name], bystander, scale))
+            results.append(await measure(nodes, name, INPUTS[name], bystander, scale))
         show(results[-1])
     return results
 
 
-async def one(
+async def measure(
     nodes: Nodes, name: str, hostile: Input, bystander: Bystander, scale: float
 ) -> dict[str, Any]:
-    """Run and measure one input."""
+    """Run one input and measure its cost."""
     pids = {kind: process.pid for kind, process in nodes.processes.items()}
-    async with watched(pids, bystander) as cost:
+    async with measured(pids, bystander) as cost:
         seen = await hostile(nodes, scale)
     wrong = list(seen.wrong)
     wrong += [f"{kind} has ended" for kind in cost.dead]
@@ -80,16 +80,16 @@ async def one(
     wrong += [
         f"{kind} used {cpu} s of CPU" for kind, cpu in cost.cpu_seconds.items() if cpu > MAX_CPU_SECONDS
     ]
-    wrong += [f"{kind} logged an internal error" for kind in pids if nodes.faults(kind)]
-    return {"input": name, "seen": seen.said, **dataclasses.asdict(cost), "wrong": wrong}
+    wrong += [f"{kind} logged an internal error" for kind in pids if nodes.internal_errors(kind)]
+    return {"input": name, "seen": seen.summary, **dataclasses.asdict(cost), "wrong": wrong}
 
 
-def silence(names: list[str], directory: Path) -> list[dict[str, Any]]:
+def unwritable_outputs(names: list[str], directory: Path) -> list[dict[str, Any]]:
     """Run a cluster with each output that cannot be written."""
     results = []
     for number, name in enumerate(names):
         seen = killed_worker(name, directory / f"cluster-{number}")
-        results.append({"input": f"output: {name}", "seen": seen.said, "wrong": seen.wrong})
+        results.append({"input": f"output: {name}", "seen": seen.summary, "wrong": seen.wrong})
         show(results[-1])
     return results
 
@@ -111,22 +111,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = [*INPUTS, *OUTPUTS]
-    parser.add_argument("--only", action="append", choices=known, default=[], help="repeatable")
+    all_names = [*INPUTS, *OUTPUTS]
+    parser.add_argument("--only", action="append", choices=all_names, default=[], help="repeatable")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="factor for counts and sizes, for a short trial (1.0)"
     )
     parser.add_argument("--json", type=Path, help="write the result to this file")
     parser.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
     options = parser.parse_args()
-    names = options.only or known
+    names = options.only or all_names
     with tempfile.TemporaryDirectory() as temporary:
         directory = options.logs or Path(temporary)
         results = []
         if inputs := [name for name in names if name in INPUTS]:
-            with mesh(directory) as nodes:
+            with running_mesh(directory) as nodes:
                 results += asyncio.run(attack(nodes, inputs, options.scale))
-        results += silence([name for name in names if name in OUTPUTS], directory)
+        results += unwritable_outputs([name for name in names if name in OUTPUTS], directory)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=1))
     if wrong := [f"{result['input']}: {each}" for result in results for each in result["wrong"]]:

@@ -112,7 +112,7 @@ def client() -> Iterator[Vector]:
 
 
 def payload(codec: int, data: bytes) -> Any:
-    """Return a client's message for JSON."""
+    """Return a message's payload for JSON."""
     if codec == BINARY:
         return {"hex": data.hex()}
     return readable(msgspec.json.decode(data) if codec == JSON else msgspec.msgpack.decode(data))
@@ -174,7 +174,7 @@ def bus() -> Iterator[Vector]:
             "header": readable(msgspec.to_builtins(header)),
             "payload": readable(msgspec.msgpack.decode(data)) if header.kind not in (1, 3, 7) else None,
         }
-    again = frames.encode_again(frames.encode_header(made[0][2]), 1500)
+    again = frames.encode_resent(frames.encode_header(made[0][2]), 1500)
     yield {
         "id": "broadcast that is sent again",
         "comment": "its age in milliseconds is an eighth element",
@@ -288,7 +288,7 @@ def link() -> Iterator[Vector]:
         }
 
 
-def placing() -> Iterator[Vector]:
+def placements() -> Iterator[Vector]:
     """Return the worker that each topic is placed on, among several workers."""
     workers = [f"worker-{number:016x}" for number in (1, 2, 3, 0xFFFF)]
     for key in ("room:1", "room:2", "room:lobby", "räume:1", "", "x" * 300):
@@ -303,7 +303,7 @@ def placing() -> Iterator[Vector]:
 
 def main() -> None:
     """Write every file."""
-    for name, make in (("client", client), ("bus", bus), ("link", link), ("placement", placing)):
+    for name, make in (("client", client), ("bus", bus), ("link", link), ("placement", placements)):
         vectors = list(make())
         text = ",\n".join(json.dumps(each, ensure_ascii=False) for each in vectors)
         (DIRECTORY / f"{name}.json").write_text(f"[\n{text}\n]\n")

@@ -31,10 +31,12 @@ def diagram(table: Table, first: Iterable[Enum]) -> str:
 
 def rendered(document: str) -> str:
     """Return a document with its diagrams made from the current tables."""
-    return BLOCK.sub(lambda block: f"{block[1]}```mermaid\n{_of(block[2])}\n```\n{block[3]}", document)
+    return BLOCK.sub(
+        lambda block: f"{block[1]}```mermaid\n{_diagram_of(block[2])}\n```\n{block[3]}", document
+    )
 
 
-def _of(module: str) -> str:
+def _diagram_of(module: str) -> str:
     found = importlib.import_module(module)
     reached = {to for (phase, _), (to, _) in found.TABLE.items() if to is not phase}
     beginnings = dict.fromkeys(phase for phase, _ in found.TABLE if phase not in reached)
@@ -45,13 +47,13 @@ def _lines(table: Table, first: Iterable[Enum]) -> Iterator[str]:
     phases = {phase for phase, _ in table} | {to for to, _ in table.values()}
     final = phases - {phase for (phase, _), (to, _) in table.items() if to is not phase}
     arrows: dict[tuple[Enum, Enum, tuple[Enum, ...]], list[Enum]] = defaultdict(list)
-    often: dict[tuple[Enum, Enum, tuple[Enum, ...]], list[Enum]] = defaultdict(list)
-    for (phase, event), (to, steps) in sorted(table.items(), key=_defined):
+    sources: dict[tuple[Enum, Enum, tuple[Enum, ...]], list[Enum]] = defaultdict(list)
+    for (phase, event), (to, steps) in sorted(table.items(), key=_definition_order):
         if to is not phase or steps:
             arrows[phase, to, steps].append(event)
-            often[event, to, steps].append(phase)
-    notes = [each for each, sources in often.items() if len(sources) > len(phases - final) / 2]
-    noted = {(phase, to, steps, event) for event, to, steps in notes for phase in often[event, to, steps]}
+            sources[event, to, steps].append(phase)
+    notes = [each for each, phases_from in sources.items() if len(phases_from) > len(phases - final) / 2]
+    noted = {(phase, to, steps, event) for event, to, steps in notes for phase in sources[event, to, steps]}
     for phase in first:
         yield f"[*] --> {phase.name}"
     for (phase, to, steps), events in arrows.items():
@@ -60,17 +62,17 @@ def _lines(table: Table, first: Iterable[Enum]) -> Iterator[str]:
             yield f"{phase.name} --> {to.name}: {_label(shown, steps)}"
     for event, to, steps in notes:
         yield f"note right of {to.name}: from most phases by {_label([event], steps)}"
-    for phase in sorted(final, key=_place):
+    for phase in sorted(final, key=_position):
         yield f"{phase.name} --> [*]"
 
 
-def _defined(entry: tuple[tuple[Enum, Enum], object]) -> tuple[int, int]:
+def _definition_order(entry: tuple[tuple[Enum, Enum], object]) -> tuple[int, int]:
     """Sort a table by the definition of its phases and events, because it may be made from sets."""
     (phase, event), _ = entry
-    return _place(phase), _place(event)
+    return _position(phase), _position(event)
 
 
-def _place(member: Enum) -> int:
+def _position(member: Enum) -> int:
     return list(type(member)).index(member)
 
 

@@ -1,6 +1,6 @@
 """Predicts CPU, memory and network of a mesh from measured constants: the tables of docs/scaling.md.
 
-python scripts/scaling.py                                   # the tables, for one million connections
+python scripts/scaling.py                               # the tables, for one million connections
 python scripts/scaling.py --machines 20 --broadcasts 2000 --members 500
 python scripts/growth.py --json growth.json && python scripts/scaling.py --constants growth.json
 """

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import memory, picture
-from harness.crowd import KINDS, SHARED, WEIGHTS, Crowd, live
+from harness.crowd import KINDS, SHARED, WEIGHTS, Crowd, run_client
 from harness.memory import Sample
 from harness.mutate import Mutator
 from harness.nodes import Nodes, running
@@ -36,7 +36,7 @@ SETTINGS = {
 SETTLE_SECONDS = 120.0
 SAMPLES = 100
 OBSERVER = "observer"
-FLAT = {True: "yes", False: "NO", None: f"(judged from {memory.LONG_RUN} cycles on)"}
+FLAT = {True: "yes", False: "NO", None: f"(judged from {memory.MIN_CYCLES} cycles on)"}
 
 
 class Observer:
@@ -45,24 +45,24 @@ class Observer:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._rooms: dict[str, ClientChannel] = {}
-        self._present: dict[str, Presence] = {}
+        self._presences: dict[str, Presence] = {}
 
-    async def come(self) -> None:
+    async def join_all(self) -> None:
         """Join all shared topics; rejoin those that it has joined before."""
         for room in self._rooms.values():
             await room.leave()
         for topic in SHARED:
             room = self._rooms[topic] = self._client.channel(topic)
-            self._present[topic] = room.presence()
+            self._presences[topic] = room.presence()
             await room.join()
         async with asyncio.timeout(SETTLE_SECONDS):
-            while not all(OBSERVER in each.state for each in self._present.values()):
+            while not all(OBSERVER in each.state for each in self._presences.values()):
                 await asyncio.sleep(0.05)
 
     def strangers(self) -> list[str]:
         """Return who is on the presence lists, except for the observer itself."""
         found = []
-        for topic, present in self._present.items():
+        for topic, present in self._presences.items():
             found += [f"presence: {key} on {topic}" for key in present.state if key != OBSERVER]
             if len(present.state.get(OBSERVER, {}).get("metas", ())) != 1:
                 found.append(f"presence: not the observer once on {topic}")
@@ -78,55 +78,55 @@ class Soak:
         self.wrong: list[str] = []
         self._options = options
         self._nodes = nodes
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._kinds = options.kinds or list(KINDS)
         self._weights = [WEIGHTS.get(kind, 1) for kind in self._kinds]
 
     async def run(self) -> None:
         """Run the soak test, up to the final checks."""
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         address = f"ws://127.0.0.1:{self._nodes.port}/socket"
         async with Client(address, params={"user_id": OBSERVER}) as client:
             observer = Observer(client)
-            await observer.come()
+            await observer.join_all()
             self._sample()
-            lives = self._lives()
-            await asyncio.gather(*(self._come_and_go(lives) for _ in range(self._options.clients)))
+            kinds = self._kinds_to_run()
+            await asyncio.gather(*(self._run_clients(kinds) for _ in range(self._options.clients)))
             self._sample()
             await self._settle(observer)
-            await observer.come()  # rejoin, to check the state that the server sends
+            await observer.join_all()  # rejoin, to check the state that the server sends
             self.wrong += observer.strangers()[:10]
-            await self._account()
+            await self._compare_counts()
         await self._until_gauges(connections=0, channels=0)
         self.wrong += self.crowd.problems[:10]
         self._check_nodes()
 
-    def _lives(self) -> Iterator[str]:
+    def _kinds_to_run(self) -> Iterator[str]:
         """Yield the kind of each further client."""
-        chance = self.crowd.chance
-        while not self._over():
-            yield chance.choices(self._kinds, self._weights)[0]
+        rng = self.crowd.rng
+        while not self._finished():
+            yield rng.choices(self._kinds, self._weights)[0]
 
-    def _over(self) -> bool:
+    def _finished(self) -> bool:
         if self._options.seconds is not None:
-            return time.monotonic() - self._began > self._options.seconds
+            return time.monotonic() - self._started_at > self._options.seconds
         return bool(self.crowd.started >= self._options.cycles)
 
-    async def _come_and_go(self, lives: Iterator[str]) -> None:
-        for kind in lives:
-            await live(self.crowd, kind)
+    async def _run_clients(self, kinds: Iterator[str]) -> None:
+        for kind in kinds:
+            await run_client(self.crowd, kind)
             if self._progress() >= (len(self.samples) - 1) / SAMPLES:
                 self._sample()
 
     def _progress(self) -> float:
         if self._options.seconds is not None:
-            return (time.monotonic() - self._began) / float(self._options.seconds)
+            return (time.monotonic() - self._started_at) / float(self._options.seconds)
         return sum(self.crowd.lives.values()) / float(self._options.cycles)
 
     def _sample(self) -> None:
         kilobytes = {name: self._nodes.kilobytes(name) for name in self._nodes.processes}
         cycles = sum(self.crowd.lives.values())
-        self.samples.append(Sample(time.monotonic() - self._began, cycles, kilobytes))
+        self.samples.append(Sample(time.monotonic() - self._started_at, cycles, kilobytes))
         if len(self.samples) % 10 == 2:
             rss = "  ".join(f"{name} {size / 1024:.1f} MB" for name, size in kilobytes.items())
             print(f"{self.samples[-1].seconds:7.0f} s {cycles:9} cycles  {rss}", flush=True)
@@ -161,7 +161,7 @@ class Soak:
                 if name in metrics and metrics[name] != value:
                     yield f"{node}: {name} is {metrics[name]:g}, not {value}"
 
-    async def _account(self) -> None:
+    async def _compare_counts(self) -> None:
         """Compare the nodes' counts with the clients', except for clients that disconnected early."""
         crowd = self.crowd
         opened = (await self._nodes.metrics(self._nodes.clients_node))["connections_total"] - 1
@@ -178,8 +178,8 @@ class Soak:
         for name in self._nodes.processes:
             if not self._nodes.processes[name].alive():
                 self.wrong.append(f"{name} has ended")
-            if self._nodes.faults(name):
-                self.wrong.append(f"{name} logged {self._nodes.faults(name)} internal errors")
+            if self._nodes.internal_errors(name):
+                self.wrong.append(f"{name} logged {self._nodes.internal_errors(name)} internal errors")
             if memory.verdict(self.samples, name).flat is False:
                 self.wrong.append(f"the memory of {name} grows")
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from mesh.errors import CloseCode
-from mesh.gateway.transports.websocket.connection import LIMITS
+from mesh.gateway.transports.websocket.connection import LIMIT_CODES
 from mesh.gateway.transports.zeromq.messages import UNKNOWN
 
 ROOT = Path(__file__).parents[1]
@@ -51,4 +51,4 @@ def test_the_close_codes_are_those_of_the_code():
     rows = re.findall(r"^\| (\d{4})\b[^|]*\|([^|]*)\| ([^|]*) \|$", section("Close codes"), re.MULTILINE)
     assert {int(code) for code, _, _ in rows} == set(CloseCode) | {UNKNOWN}
     assert {int(code) for code, when, _ in rows if "ZeroMQ only" in when} == OVER_ZEROMQ
-    assert {int(code) for code, _, reason in rows if reason != "none"} == LIMITS | OVER_ZEROMQ
+    assert {int(code) for code, _, reason in rows if reason != "none"} == LIMIT_CODES | OVER_ZEROMQ

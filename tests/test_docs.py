@@ -150,7 +150,7 @@ def test_the_telemetry_guide_names_exactly_what_there_is():
     totals = {f"mesh_{name}_total" for name in (*metrics.TOTALS, "joins", *COUNTERS)}
     expected = (
         totals
-        | {f"mesh_{name}" for name in (*metrics.GAUGES, *metrics.HISTOGRAMS, *metrics.FATES)}
+        | {f"mesh_{name}" for name in (*metrics.GAUGES, *metrics.HISTOGRAMS, *metrics.DELIVERY_METRICS)}
         | set(EVENTS)
     )
     assert named == expected

@@ -40,7 +40,7 @@ def broadcast_frame(data: bytes, stats: TopicStats, event: str) -> BroadcastFram
     return frame
 
 
-def lost(frame: bytes, reason: str) -> None:
+def count_lost(frame: bytes, reason: str) -> None:
     """Count a frame that is dropped without having been queued; only broadcasts are counted."""
     if type(frame) is BroadcastFrame:
         frame.stats.lose(reason)
@@ -54,18 +54,19 @@ class Backlog(Generic[Item]):
     """
 
     __slots__ = (
-        "_barrier", "_begun", "_by_topic", "_bytes", "_items", "_latest", "_next", "_oldest", "dropped",
+        "_by_topic", "_bytes", "_conflatable", "_conflate_from", "_droppable", "_items", "_next",
+        "_sent_of_first", "dropped",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.dropped: Counter[str] = Counter()
         self._items: OrderedDict[int, tuple[Item, bytes]] = OrderedDict()
         self._bytes = 0
-        self._begun = 0
+        self._sent_of_first = 0
         self._next = 0
-        self._barrier = 0
-        self._latest: dict[tuple[str, str], list[int]] = {}
-        self._oldest: OrderedDict[int, None] = OrderedDict()
+        self._conflate_from = 0  # a new broadcast may replace only those with this number or a later one
+        self._conflatable: dict[tuple[str, str], list[int]] = {}
+        self._droppable: OrderedDict[int, None] = OrderedDict()
         self._by_topic: dict[str, deque[int]] = {}
 
     def __len__(self) -> int:
@@ -77,7 +78,7 @@ class Backlog(Generic[Item]):
     @property
     def size(self) -> int:
         """The queued bytes that have not been sent."""
-        return self._bytes - self._begun
+        return self._bytes - self._sent_of_first
 
     def add(self, item: Item, body: bytes, behind: bool = True) -> None:
         """Queue an item.
@@ -89,7 +90,7 @@ class Backlog(Generic[Item]):
         """
         if type(body) is not BroadcastFrame:
             self._append(item, body)
-            self._barrier = self._next
+            self._conflate_from = self._next
             return
         stats = body.stats
         stats.wait()
@@ -98,11 +99,11 @@ class Backlog(Generic[Item]):
             return
         number = self._append(item, body)
         if stats.policy == "drop_oldest" and behind:
-            self._oldest[number] = None
-            same = self._by_topic.setdefault(stats.topic, deque())
-            same.append(number)
-            if len(same) > stats.max_behind:
-                self._drop(same[0], DROPPED_OLDEST)
+            self._droppable[number] = None
+            queued = self._by_topic.setdefault(stats.topic, deque())
+            queued.append(number)
+            if len(queued) > stats.max_behind:
+                self._drop(queued[0], DROPPED_OLDEST)
 
     def put_back(self, items: list[tuple[Item, bytes]]) -> None:
         """Queue items before all others. Their bodies are plain bytes: they already count as delivered."""
@@ -114,14 +115,14 @@ class Backlog(Generic[Item]):
 
     def trim(self, max_bytes: int) -> bool:
         """Drop the oldest droppable frames until at most `max_bytes` wait; return whether that sufficed."""
-        while self.size > max_bytes and self._oldest:
-            self._drop(next(iter(self._oldest)), DROPPED_OLDEST)
+        while self.size > max_bytes and self._droppable:
+            self._drop(next(iter(self._droppable)), DROPPED_OLDEST)
         return self.size <= max_bytes
 
     def pop(self) -> Item:
         """Remove and return the first item, which counts as delivered."""
         number, (item, body) = self._items.popitem(last=False)
-        self._forget(number, body)
+        self._forget_droppable(number, body)
         self._bytes -= len(body)
         if type(body) is BroadcastFrame:
             body.stats.wait(-1)
@@ -134,40 +135,40 @@ class Backlog(Generic[Item]):
                 body.stats.wait(-1)
                 body.stats.lose(reason)
         self._items.clear()
-        self._latest.clear()
-        self._oldest.clear()
+        self._conflatable.clear()
+        self._droppable.clear()
         self._by_topic.clear()
-        self._bytes = self._begun = 0
+        self._bytes = self._sent_of_first = 0
 
     # For a stream of bytes
 
     def data(self, max_bytes: int) -> bytes:
         """Return the bytes to send next; they exceed `max_bytes` by at most one item."""
-        size, bodies = -self._begun, []
+        size, bodies = -self._sent_of_first, []
         for _, body in self._items.values():
             bodies.append(body)
             size += len(body)
             if size >= max_bytes:
                 break
         data = b"".join(bodies)
-        return data[self._begun :] if self._begun else data
+        return data[self._sent_of_first :] if self._sent_of_first else data
 
     def advance(self, sent: int, committed: int = 0) -> None:
         """Note that `sent` bytes of `data` were sent; the next `committed` bytes are never dropped."""
-        position = self._begun + sent
-        self._begun = 0
+        position = self._sent_of_first + sent
+        self._sent_of_first = 0
         while self._items:
             size = len(next(iter(self._items.values()))[1])
             if size > position:
                 break
             self.pop()
             position -= size
-        self._begun = position
+        self._sent_of_first = position
         ahead = position + committed
         for number, (_, body) in self._items.items():
             if ahead <= 0:
                 break
-            self._forget(number, body)
+            self._forget_droppable(number, body)
             ahead -= len(body)
 
     # What may be dropped
@@ -180,48 +181,48 @@ class Backlog(Generic[Item]):
         return number
 
     def _conflate(self, item: Item, body: BroadcastFrame) -> None:
-        waiting = self._latest.setdefault((body.stats.topic, body.event), [])
-        if waiting and waiting[-1] >= self._barrier:
-            number = waiting[-1]
+        numbers = self._conflatable.setdefault((body.stats.topic, body.event), [])
+        if numbers and numbers[-1] >= self._conflate_from:
+            number = numbers[-1]
             _, old = self._items[number]
             self._items[number] = (item, body)
             self._bytes += len(body) - len(old)
-            self._count(old, CONFLATED)
+            self._count_dropped(old, CONFLATED)
             return
-        if len(waiting) == 2:
-            self._remove(waiting.pop(), CONFLATED)
-        waiting.append(self._append(item, body))
+        if len(numbers) == 2:
+            self._remove(numbers.pop(), CONFLATED)
+        numbers.append(self._append(item, body))
 
     def _drop(self, number: int, reason: str) -> None:
-        self._forget(number, self._items[number][1])
+        self._forget_droppable(number, self._items[number][1])
         self._remove(number, reason)
 
     def _remove(self, number: int, reason: str) -> None:
         _, body = self._items.pop(number)
         self._bytes -= len(body)
-        self._count(body, reason)
+        self._count_dropped(body, reason)
 
-    def _count(self, body: bytes, reason: str) -> None:
+    def _count_dropped(self, body: bytes, reason: str) -> None:
         self.dropped[reason] += 1
         if type(body) is BroadcastFrame:
             body.stats.wait(-1)
             body.stats.lose(reason)
 
-    def _forget(self, number: int, body: bytes) -> None:
+    def _forget_droppable(self, number: int, body: bytes) -> None:
         """Remove a frame from those that may be dropped."""
         if type(body) is not BroadcastFrame:
             return
-        if number in self._oldest:
-            del self._oldest[number]
+        if number in self._droppable:
+            del self._droppable[number]
             topic = body.stats.topic
-            same = self._by_topic[topic]
-            same.remove(number)  # at or near the front
-            if not same:
+            queued = self._by_topic[topic]
+            queued.remove(number)  # at or near the front
+            if not queued:
                 del self._by_topic[topic]
-        elif self._latest:
+        elif self._conflatable:
             key = (body.stats.topic, body.event)
-            waiting = self._latest.get(key, [])
-            if number in waiting:
-                waiting.remove(number)
-                if not waiting:
-                    del self._latest[key]
+            numbers = self._conflatable.get(key, [])
+            if number in numbers:
+                numbers.remove(number)
+                if not numbers:
+                    del self._conflatable[key]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE, SLOW_CLIENT
-from mesh.gateway.flow.backlog import Backlog, lost
+from mesh.gateway.flow.backlog import Backlog, count_lost
 from mesh.gateway.flow.watermark import HighWatermark
 from mesh.tick_budget import TICK_BUDGET_SECONDS
 
@@ -22,12 +22,12 @@ TLS_RECORD_BYTES = 16_384
 """OpenSSL has encrypted this much of what it could not send; the same bytes must be passed to it again."""
 CATCH_UP_BYTES = 262_144
 """The most bytes joined for one send to a client that is behind; the kernel accepts no more anyway."""
-_BEHIND = [b""]
-FLUSHES_PER_LOOK = 32
+_BLOCKED_CHUNKS = [b""]
+FLUSHES_PER_CLOCK_CHECK = 32
 """Outboxes flushed between two checks of the clock."""
 
 
-def _nobody(*_: int) -> None:
+def _ignore(*_: int) -> None:
     """Takes the place of a discarded outbox's callbacks."""
 
 
@@ -45,7 +45,7 @@ class Flusher:
         """Flush `outbox` at the end of this tick."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._flush_within_budget)
         self._dirty.append(outbox)
 
     def flush(self) -> None:
@@ -55,13 +55,13 @@ class Flusher:
             if not outbox.blocked:
                 outbox.flush()
 
-    def _turn(self) -> None:
+    def _flush_within_budget(self) -> None:
         dirty, self._dirty = self._dirty, []
         end = perf_counter() + TICK_BUDGET_SECONDS
         for number, outbox in enumerate(dirty, 1):
             if not outbox.blocked:
                 outbox.flush()
-            if number % FLUSHES_PER_LOOK == 0 and perf_counter() > end:
+            if number % FLUSHES_PER_CLOCK_CHECK == 0 and perf_counter() > end:
                 break
         else:
             number = len(dirty)
@@ -69,7 +69,7 @@ class Flusher:
         self._dirty = dirty[number:] + self._dirty
         self._scheduled = bool(self._dirty)
         if self._scheduled:
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._flush_within_budget)
 
 
 class Outbox:
@@ -86,12 +86,12 @@ class Outbox:
     Attributes:
         blocked: whether it waits for the socket to become writable.
         closed: whether nothing more is sent.
-        watermark: told the unsent bytes while the kernel does not accept everything.
+        watermark: updated with the unsent bytes while the kernel does not accept everything.
     """
 
     __slots__ = (
-        "_backlog", "_chunks", "_ended", "_flusher", "_max_unsent_bytes", "_on_dropped", "_on_error",
-        "_on_overflow", "_sock", "blocked", "closed", "watermark",
+        "_backlog", "_chunks", "_flusher", "_lost_reason", "_max_unsent_bytes", "_on_dropped",
+        "_on_error", "_on_overflow", "_sock", "blocked", "closed", "watermark",
     )  # fmt: skip
 
     def __init__(
@@ -113,7 +113,7 @@ class Outbox:
         self._on_dropped = on_dropped
         self._chunks: list[bytes] = []
         self._backlog: Backlog[bytes] | None = None
-        self._ended = CLIENT_GONE
+        self._lost_reason = CLIENT_GONE
         self.blocked = False
 
     @property
@@ -131,11 +131,11 @@ class Outbox:
         chunks = self._chunks
         if not chunks:
             if self.closed:
-                lost(frame, self._ended)
+                count_lost(frame, self._lost_reason)
                 return
             self._flusher.add(self)
         elif self.blocked:
-            self._wait(frame)
+            self._queue(frame)
             return
         chunks.append(frame)
 
@@ -144,17 +144,17 @@ class Outbox:
         if self.closed:
             return
         self.closed = True
-        self._ended = reason
+        self._lost_reason = reason
         backlog = self._backlog
         if backlog is None:
             for frame in self._chunks:
-                lost(frame, reason)
+                count_lost(frame, reason)
         else:
             backlog.clear(reason)
-            self._caught_up(backlog)
+            self._end_stall(backlog)
         self._chunks = []
         # They refer to the connection, which refers to this outbox: break the reference cycle.
-        self._on_overflow = self._on_error = _nobody
+        self._on_overflow = self._on_error = _ignore
         self._on_dropped = None
 
     def flush(self) -> None:
@@ -171,7 +171,7 @@ class Outbox:
         except WOULD_BLOCK:
             self._fall_behind(0, self._committed())
         except OSError:
-            self._break()
+            self._fail()
         else:
             if sent == len(data):
                 chunks.clear()
@@ -184,7 +184,7 @@ class Outbox:
     def _fall_behind(self, sent: int, committed: int) -> None:
         """Keep what the kernel did not accept after the first `sent` bytes, and wait for the socket."""
         backlog = self._backlog = Backlog()
-        chunks, self._chunks = self._chunks, _BEHIND
+        chunks, self._chunks = self._chunks, _BLOCKED_CHUNKS
         self.blocked = True
         asyncio.get_running_loop().add_writer(self._sock.fileno(), self.flush)
         for frame in chunks:
@@ -195,25 +195,25 @@ class Outbox:
             if sent or committed > backlog.size - len(frame):  # partly sent, or committed
                 backlog.advance(sent, committed)
             sent = 0
-        self._bound(backlog)
+        self._enforce_limit(backlog)
 
-    def _wait(self, frame: bytes) -> None:
+    def _queue(self, frame: bytes) -> None:
         backlog = self._backlog
         assert backlog is not None
         backlog.add(frame, frame)
         if backlog.size > self._max_unsent_bytes:
-            self._bound(backlog)
+            self._enforce_limit(backlog)
         elif self.watermark is not None:
-            self.watermark.look(backlog.size)
+            self.watermark.update(backlog.size)
 
-    def _bound(self, backlog: Backlog[bytes]) -> None:
+    def _enforce_limit(self, backlog: Backlog[bytes]) -> None:
         if backlog.trim(self._max_unsent_bytes):
             if self.watermark is not None:
-                self.watermark.look(backlog.size)
+                self.watermark.update(backlog.size)
             return
-        unsent, on_overflow = backlog.size, self._on_overflow
+        unsent_bytes, on_overflow = backlog.size, self._on_overflow
         self.discard(SLOW_CLIENT)
-        on_overflow(unsent)
+        on_overflow(unsent_bytes)
 
     def _catch_up(self) -> None:
         backlog = self._backlog
@@ -224,26 +224,26 @@ class Outbox:
             backlog.advance(0, self._committed())
             return
         except OSError:
-            self._break()
+            self._fail()
             return
         backlog.advance(sent)
         if not backlog:
-            self._caught_up(backlog)
+            self._end_stall(backlog)
             self._chunks = []
         elif self.watermark is not None:
-            self.watermark.look(backlog.size)
+            self.watermark.update(backlog.size)
 
-    def _caught_up(self, backlog: Backlog[bytes]) -> None:
+    def _end_stall(self, backlog: Backlog[bytes]) -> None:
         """End the stall."""
         self.blocked = False
         self._backlog = None
         asyncio.get_running_loop().remove_writer(self._sock.fileno())
         if self.watermark is not None:
-            self.watermark.look(0)
+            self.watermark.update(0)
         if backlog.dropped and self._on_dropped is not None:
             self._on_dropped(backlog.dropped)
 
-    def _break(self) -> None:
+    def _fail(self) -> None:
         on_error = self._on_error
         self.discard()
         on_error()

@@ -7,7 +7,7 @@ stop a topic forever.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.phases import Phase
@@ -22,33 +22,39 @@ log = get_logger(__name__)
 POLICY = "pause_publisher"
 
 
+class Workers(Protocol):
+    """The linked workers, as far as they understand these commands; implemented by WorkerLinks."""
+
+    def tell(self, worker: str, command: commands.TopicPaused | commands.TopicResumed) -> None:
+        """Queue a command for one worker."""
+
+    def tell_all(self, command: commands.TopicPaused | commands.TopicResumed) -> None:
+        """Queue a command for every worker."""
+
+
 class PublisherPauses:
-    """Tracks the clients that are behind, and the topics paused for them.
+    """Tracks the clients that are behind, and the topics paused for them."""
 
-    Args:
-        tell: sends a command to every worker that understands it.
-    """
-
-    def __init__(
-        self,
-        tell: Callable[[commands.TopicPaused | commands.TopicResumed], None],
-        settings: GatewaySettings,
-    ) -> None:
-        self._tell = tell
-        self._high = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
-        self._seconds = settings.pause_publisher_seconds
-        self._behind: dict[Client, asyncio.TimerHandle] = {}
+    def __init__(self, workers: Workers, settings: GatewaySettings) -> None:
+        self._workers = workers
+        self._threshold_bytes = min(settings.pause_publisher_bytes, settings.max_unsent_bytes // 2)
+        self._max_pause_seconds = settings.pause_publisher_seconds
+        self._timers: dict[Client, asyncio.TimerHandle] = {}
         self._topics: dict[str, dict[GatewayChannel, None]] = {}
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._topics))
+    def linked(self, worker: str) -> None:
+        """Tell a worker whose link is up which topics are paused."""
+        for topic in self._topics:
+            self._workers.tell(worker, commands.TopicPaused(topic))
 
     def joined(self, client: Client, channel: GatewayChannel) -> None:
         """Note a joined channel, and watch its client if its class has this policy."""
         if channel.route.channel.slow_consumer != POLICY:
             return
         if client.outbox.watermark is None:
-            client.outbox.watermark = HighWatermark(self._high, lambda over: self._changed(client, over))
+            client.outbox.watermark = HighWatermark(
+                self._threshold_bytes, lambda over: self._on_watermark(client, over)
+            )
         if client.outbox.watermark.over:
             self._pause(channel)
 
@@ -61,7 +67,7 @@ class PublisherPauses:
             return
         if not channels:
             del self._topics[channel.topic]
-            self._tell(commands.TopicResumed(channel.topic))
+            self._workers.tell_all(commands.TopicResumed(channel.topic))
 
     def forget(self, client: Client) -> None:
         """Forget a client that is gone. Its channels end with `dropped`, which the caller calls."""
@@ -69,11 +75,11 @@ class PublisherPauses:
         self._stop_timer(client)
 
     def _stop_timer(self, client: Client) -> None:
-        timer = self._behind.pop(client, None)
+        timer = self._timers.pop(client, None)
         if timer is not None:
             timer.cancel()
 
-    def _changed(self, client: Client, over: bool) -> None:
+    def _on_watermark(self, client: Client, over: bool) -> None:
         self._stop_timer(client)
         channels = client.session.channels.values()
         if not over:
@@ -81,7 +87,7 @@ class PublisherPauses:
                 self.dropped(channel)
             return
         loop = asyncio.get_running_loop()
-        self._behind[client] = loop.call_later(self._seconds, self._too_long, client)
+        self._timers[client] = loop.call_later(self._max_pause_seconds, self._on_timeout, client)
         for channel in channels:
             if channel.phase is Phase.JOINED and channel.route.channel.slow_consumer == POLICY:
                 self._pause(channel)
@@ -91,14 +97,14 @@ class PublisherPauses:
         if channels is None:
             channels = self._topics[channel.topic] = {}
             counters.count("topics_paused")
-            self._tell(commands.TopicPaused(channel.topic))
+            self._workers.tell_all(commands.TopicPaused(channel.topic))
         channels[channel] = None
 
-    def _too_long(self, client: Client) -> None:
+    def _on_timeout(self, client: Client) -> None:
         log.warning(
             "a client has kept publishers waiting for too long",
             socket_id=client.id,
-            seconds=self._seconds,
+            seconds=self._max_pause_seconds,
             setting="gateway.pause_publisher_seconds",
         )
         client.transport.close_slow(client.outbox.unsent_bytes)

@@ -49,7 +49,7 @@ class RateLimits:
             kind = "pushes"
             channel = channel_of(message.topic) if isinstance(message.topic, str) else None
             if not wait and channel is not None:
-                wait = _take(_of(channel, now), 1, now)
+                wait = _take(_channel_bucket(channel, now), 1, now)
         if not wait:
             wait = _take(self._bytes, size, now)
             kind = "bytes"
@@ -72,7 +72,7 @@ def socket_limits(
     return None
 
 
-def _of(channel: GatewayChannel, now: float) -> TokenBucket | None:
+def _channel_bucket(channel: GatewayChannel, now: float) -> TokenBucket | None:
     limit = channel.route.channel.rate_limit
     if limit is not None and channel.pushes is None:
         channel.pushes = TokenBucket(limit.per_second, limit.burst, now)

@@ -8,22 +8,22 @@ class HighWatermark:
 
     Args:
         high: the threshold, in bytes.
-        tell: called with True when it is exceeded, and with False when half of it is left.
+        on_change: called with True when it is exceeded, and with False when half of it is left.
     """
 
-    __slots__ = ("_high", "_tell", "over")
+    __slots__ = ("_high", "_on_change", "over")
 
-    def __init__(self, high: int, tell: Callable[[bool], None]) -> None:
+    def __init__(self, high: int, on_change: Callable[[bool], None]) -> None:
         self.over = False
         self._high = high
-        self._tell = tell
+        self._on_change = on_change
 
-    def look(self, unsent_bytes: int) -> None:
+    def update(self, unsent_bytes: int) -> None:
         """Compare the bytes that wait now with the threshold."""
         if self.over:
             if unsent_bytes <= self._high // 2:
                 self.over = False
-                self._tell(False)
+                self._on_change(False)
         elif unsent_bytes > self._high:
             self.over = True
-            self._tell(True)
+            self._on_change(True)

@@ -12,9 +12,9 @@ from tornado.web import Application, RequestHandler
 from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
 from mesh.gateway.http import paths, publish
-from mesh.gateway.http.bodies import Bodies, Read, Unread, handles, takes_body
+from mesh.gateway.http.bodies import Bodies, ReadBodyDelegate, UnreadBodyDelegate, handles, takes_body
 from mesh.gateway.http.head import HeadError
-from mesh.gateway.http.methods import AllowHeader, remember
+from mesh.gateway.http.methods import AllowHeader, remember_handler
 from mesh.gateway.http.own_contexts import OwnContexts
 from mesh.gateway.http.publish import PublishApi
 from mesh.gateway.http.server import Connection, has_body
@@ -65,19 +65,19 @@ class GatewayApplication(OwnContexts):
     ) -> HTTPMessageDelegate:
         """Return the delegate that receives the request and its body."""
         connection, method = request.connection, str(request.method)
-        remember(request, target_class)
+        remember_handler(request, target_class)
         inner = super().get_handler_delegate(request, target_class, target_kwargs, path_args, path_kwargs)
         if not has_body(request.headers) or not isinstance(connection, Connection):
             return inner
         if not takes_body(target_class, method):
             error = HeadError(413, f"this path takes no body with {method}")
             refused = handles(target_class, method) and method in ("GET", "HEAD", "OPTIONS")
-            return Unread(inner, connection, error if refused else None)
+            return UnreadBodyDelegate(inner, connection, error if refused else None)
         if inner.stream_request_body:  # the handler limits what it keeps
             if not hasattr(target_class, "BODIES"):
                 connection.set_max_body_size(self.bodies.max_bytes)
             return inner
-        return Read(
+        return ReadBodyDelegate(
             self,
             self.bodies,
             request,
@@ -102,7 +102,7 @@ class PathSegments(Matcher):
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """Return the handler's arguments, or None if the path does not match."""
-        match = self._pattern.fullmatch(paths.normal(request.path))
+        match = self._pattern.fullmatch(paths.normalize(request.path))
         if match is None:
             return None
         groups = {name: value or "" for name, value in match.groupdict().items()}
@@ -120,7 +120,7 @@ def _by_segments(routes: Routes) -> list[tuple[Any, ...]]:
 def _static(prefix: str, directory: Path) -> tuple[Any, ...]:
     if not directory.is_dir():
         raise ApplicationError(f"static {prefix!r}: {directory} is not a directory")
-    prefix = paths.normal(prefix.encode().decode("latin-1")).rstrip("/")
+    prefix = paths.normalize(prefix.encode().decode("latin-1")).rstrip("/")
     arguments = {"path": str(directory), "default_filename": "index.html", "well_known": not prefix}
     matcher = PathSegments(re.escape(prefix) + "(?:/(?P<path>.*))?", decode=False)
     return matcher, StaticHandler, arguments

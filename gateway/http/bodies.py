@@ -12,12 +12,12 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from mesh.gateway.http.head import HeadError
-from mesh.gateway.http.server import Connection, phrase
+from mesh.gateway.http.server import Connection, reason_phrase
 from mesh.telemetry import counters, get_logger
 
 log = get_logger(__name__)
 
-FULL = "too many requests are being read; try again soon (gateway.max_bodies_bytes)"
+TOO_MANY_BODIES = "too many requests are being read; try again soon (gateway.max_bodies_bytes)"
 
 
 class BodyError(HeadError):
@@ -68,8 +68,8 @@ class Body:
             raise BodyError(413, f"a body of {size} bytes or more; at most {self._limit} ({self._setting})")
         if self._bodies.bytes + more > self._bodies.max_total_bytes:
             counters.count("http_bodies_refused")
-            log.warning("body refused", reason=FULL, held=self._bodies.bytes)
-            raise BodyError(503, FULL, {"Retry-After": "1"})
+            log.warning("body refused", reason=TOO_MANY_BODIES, held=self._bodies.bytes)
+            raise BodyError(503, TOO_MANY_BODIES, {"Retry-After": "1"})
 
     def add(self, chunk: bytes) -> None:
         """Add a chunk. Raises BodyError."""
@@ -113,13 +113,13 @@ def refuse(connection: Connection, error: HeadError) -> "asyncio.Future[None]":
     for name, value in error.headers.items():
         headers[name] = value
     connection.write_headers(
-        ResponseStartLine("HTTP/1.1", error.status, phrase(error.status)), headers, text
+        ResponseStartLine("HTTP/1.1", error.status, reason_phrase(error.status)), headers, text
     )
     connection.finish()
     return connection.answered
 
 
-class Unread(HTTPMessageDelegate):
+class UnreadBodyDelegate(HTTPMessageDelegate):
     """A request whose route accepts no body: it is answered as if it had none."""
 
     def __init__(self, inner: HTTPMessageDelegate, connection: Connection, error: HeadError | None) -> None:
@@ -145,7 +145,7 @@ class Unread(HTTPMessageDelegate):
         """The client is gone; there is nothing to release."""
 
 
-class Read(HTTPMessageDelegate):
+class ReadBodyDelegate(HTTPMessageDelegate):
     """A request for one of the application's handlers, which receives the whole body."""
 
     def __init__(

@@ -19,9 +19,9 @@ class ChunkedBody:
     """The parser of one body."""
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._left: int | None = None  # bytes left of the current chunk, including its CRLF
-        self._last = False
+        self._buffered = b""
+        self._chunk_left: int | None = None  # bytes left of the current chunk, including its CRLF
+        self._last_seen = False
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Return (content, the bytes after the body, or None while the body is incomplete).
@@ -29,22 +29,22 @@ class ChunkedBody:
         Raises:
             RemoteProtocolError: if the body is malformed; nothing more may be fed.
         """
-        data = self._rest + data
+        data = self._buffered + data
         content: list[bytes] = []
         at = 0
-        while not self._last:
-            if self._left is None:
+        while not self._last_seen:
+            if self._chunk_left is None:
                 end = self._begin_chunk(data, at)
                 if end is None:
                     break
                 at = end
             else:
-                end = self._in_chunk(data, at, content)
+                end = self._read_chunk(data, at, content)
                 if end == at:
                     break
                 at = end
-        self._rest = data[at:]
-        return b"".join(content), self._behind_trailers() if self._last else None
+        self._buffered = data[at:]
+        return b"".join(content), self._after_trailers() if self._last_seen else None
 
     def _begin_chunk(self, data: bytes, at: int) -> int | None:
         match = _SIZE.match(data, at)
@@ -57,27 +57,27 @@ class ChunkedBody:
         if match.end() - at > MAX_LINE_BYTES:
             raise RemoteProtocolError("a chunk with an extension that is too long (RFC 9112 §7.1.1)")
         size = int(match[1], 16)
-        self._last = size == 0
-        self._left = size + 2
+        self._last_seen = size == 0
+        self._chunk_left = size + 2
         return match.end()
 
-    def _in_chunk(self, data: bytes, at: int, content: list[bytes]) -> int:
-        left = self._left
+    def _read_chunk(self, data: bytes, at: int, content: list[bytes]) -> int:
+        left = self._chunk_left
         assert left is not None
         if left > 2:
             piece = data[at : at + left - 2]
             content.append(piece)
-            self._left = left - len(piece)
+            self._chunk_left = left - len(piece)
             return at + len(piece)
         if len(data) - at < 2:
             return at
         if data[at : at + 2] != b"\r\n":
             raise RemoteProtocolError("a chunk that is longer than its size (RFC 9112 §7.1)")
-        self._left = None
+        self._chunk_left = None
         return at + 2
 
-    def _behind_trailers(self) -> bytes | None:
-        rest = self._rest
+    def _after_trailers(self) -> bytes | None:
+        rest = self._buffered
         match = _TRAILERS.match(rest)
         if match is not None and match.end() <= MAX_TRAILER_BYTES:
             return rest[match.end() :]

@@ -13,19 +13,19 @@ class Deadline:
     `asyncio.timeout` would win against bytes that become readable in the same turn of the event loop.
     """
 
-    def __init__(self, seconds: float, over: Callable[[], None]) -> None:
-        self._over = over
+    def __init__(self, seconds: float, on_expired: Callable[[], None]) -> None:
+        self._on_expired = on_expired
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(seconds, self._grace)
+        self._timer = self._loop.call_later(seconds, self._start_grace)
 
     def restart(self, seconds: float) -> None:
         """Start again: call the function after this many seconds from now."""
         self.cancel()
-        self._timer = self._loop.call_later(seconds, self._grace)
+        self._timer = self._loop.call_later(seconds, self._start_grace)
 
     def cancel(self) -> None:
         """Do not call the function."""
         self._timer.cancel()
 
-    def _grace(self) -> None:
-        self._timer = self._loop.call_later(GRACE_SECONDS, self._over)
+    def _start_grace(self) -> None:
+        self._timer = self._loop.call_later(GRACE_SECONDS, self._on_expired)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from mesh.gateway.http import host as hosts
 from mesh.gateway.http.host import Host
-from mesh.gateway.http.proxy_protocol import plain
+from mesh.gateway.http.proxy_protocol import address_text
 
 MAX_HOPS = 32
 """The most entries of one list that are read, from its right end."""
@@ -37,7 +37,7 @@ class Headers(Protocol):
         """Return all values of a header."""
 
 
-class Seen(NamedTuple):
+class OriginalRequest(NamedTuple):
     """A request as its client sent it.
 
     Attributes:
@@ -58,13 +58,13 @@ class TrustedProxies:
 
     Args:
         networks: the proxies' networks.
-        malformed: called with the name and value of a header that is ignored because it is malformed.
+        on_malformed: called with the name and value of a header that is ignored because it is malformed.
     """
 
     def __init__(
-        self, networks: Sequence[str], malformed: Callable[[str, str], None] = lambda _name, _value: None
+        self, networks: Sequence[str], on_malformed: Callable[[str, str], None] = lambda _name, _value: None
     ) -> None:
-        self._malformed = malformed
+        self._on_malformed = on_malformed
         self._networks: list[IPv4Network | IPv6Network] = [
             ip_network(each, strict=False) for each in networks
         ]
@@ -75,12 +75,14 @@ class TrustedProxies:
     def trusts(self, address: str) -> bool:
         """Return whether an IP address is in one of the networks."""
         try:
-            parsed = ip_address(plain(ip_address(address)))
+            parsed = ip_address(address_text(ip_address(address)))
         except ValueError:
             return False
         return any(parsed in each for each in self._networks if each.version == parsed.version)
 
-    def see(self, headers: Headers, scheme: str, host: str, peer: Peer | None) -> Seen:
+    def original_request(
+        self, headers: Headers, scheme: str, host: str, peer: Peer | None
+    ) -> OriginalRequest:
         """Return the request as the first trusted proxy received it.
 
         Args:
@@ -89,8 +91,8 @@ class TrustedProxies:
             host: its Host header.
             peer: the other end of the connection; an IPv4 address is not written as an IPv6 one.
         """
-        own = Seen(scheme, host, peer, "the request itself")
-        given = [name for name in _X if headers.get_list(name)]
+        own = OriginalRequest(scheme, host, peer, "the request itself")
+        given = [name for name in _X_HEADERS if headers.get_list(name)]
         forwarded = [] if given else headers.get_list("forwarded")
         if not given and not forwarded:
             return own
@@ -100,7 +102,7 @@ class TrustedProxies:
             return own._replace(source=f"the request itself; {names} of {at} ignored, which is not trusted")
         return self._by_x_headers(headers, own) if given else self._by_forwarded(forwarded, own)
 
-    def _by_x_headers(self, headers: Headers, own: Seen) -> Seen:
+    def _by_x_headers(self, headers: Headers, own: OriginalRequest) -> OriginalRequest:
         scheme, host, peer, _ = own
         used = []
         hops = 0
@@ -117,23 +119,24 @@ class TrustedProxies:
         at = max(hops, 1)  # each proxy appends one entry to each list that it sets
         protos = [each.lower() for each in _items(headers, "x-forwarded-proto")]
         if protos:
-            proto = _SCHEMES.get(protos[-min(at, len(protos))])
+            named = protos[-min(at, len(protos))]
+            proto = _SCHEMES.get(named)
             if proto is None:
-                self._malformed("x-forwarded-proto", protos[-1])
+                self._on_malformed("x-forwarded-proto", named)
             else:
                 scheme = proto
                 used.append("x-forwarded-proto")
-        named, ports = _items(headers, "x-forwarded-host"), _items(headers, "x-forwarded-port")
+        listed, ports = _items(headers, "x-forwarded-host"), _items(headers, "x-forwarded-port")
         port = ports[-min(at, len(ports))] if ports else None
         if port is not None and not _is_port(port):
-            self._malformed("x-forwarded-port", port)
+            self._on_malformed("x-forwarded-port", port)
             port = None
         given = None
-        if named:
-            text = named[-min(at, len(named))]
+        if listed:
+            text = listed[-min(at, len(listed))]
             given = _host(text)
             if given is None:
-                self._malformed("x-forwarded-host", named[-1])
+                self._on_malformed("x-forwarded-host", text)
             else:
                 used.append("x-forwarded-host")
                 host = text
@@ -142,12 +145,14 @@ class TrustedProxies:
             if asked is not None and asked.regular:
                 host = asked.name + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
                 used.append("x-forwarded-port")
-        return Seen(scheme, host, peer, f"{', '.join(used) or 'the request itself'}{_by(own.peer)}")
+        return OriginalRequest(
+            scheme, host, peer, f"{', '.join(used) or 'the request itself'}{_sent_by(own.peer)}"
+        )
 
-    def _by_forwarded(self, values: list[str], own: Seen) -> Seen:
+    def _by_forwarded(self, values: list[str], own: OriginalRequest) -> OriginalRequest:
         elements = _elements(",".join(values))
         if elements is None:
-            self._malformed("forwarded", ",".join(values))
+            self._on_malformed("forwarded", ",".join(values))
             return own
         scheme, host, peer, _ = own
         for element in reversed(elements[-MAX_HOPS:]):
@@ -157,16 +162,16 @@ class TrustedProxies:
             if proto in _SCHEMES:
                 scheme = _SCHEMES[proto]
             elif proto:
-                self._malformed("forwarded", f"proto={proto}")
+                self._on_malformed("forwarded", f"proto={proto}")
             if _host(given) is not None:
                 host = given
             elif given:
-                self._malformed("forwarded", f"host={given}")
+                self._on_malformed("forwarded", f"host={given}")
             found = self._peer(element.get("for", "unknown"))
             if found is None:
                 break
             peer = found
-        return Seen(scheme, host, peer, f"forwarded{_by(own.peer)}")
+        return OriginalRequest(scheme, host, peer, f"forwarded{_sent_by(own.peer)}")
 
     def _peer(self, node: str) -> Peer | None:
         """Parse an address with or without a port; None if it is hidden or malformed."""
@@ -176,15 +181,15 @@ class TrustedProxies:
             if found is not None:
                 return found
         if not _HIDDEN.fullmatch(node):
-            self._malformed("forwarded or x-forwarded-for", node)
+            self._on_malformed("forwarded or x-forwarded-for", node)
         return None
 
 
-_X = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
+_X_HEADERS = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
-def _by(peer: Peer | None) -> str:
+def _sent_by(peer: Peer | None) -> str:
     return f" of {peer[0]}" if peer is not None else ""
 
 
@@ -210,7 +215,7 @@ def _bare_ipv6(node: str) -> Peer | None:
 
 def _address(text: str, port: str | None) -> Peer | None:
     try:
-        return plain(ip_address(text)), int(port or 0)
+        return address_text(ip_address(text)), int(port or 0)
     except ValueError:
         return None
 

@@ -15,7 +15,7 @@ MAX_HEADERS = 200
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r?")
 _ABSOLUTE = re.compile(rb"(?:https?|wss?)://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
-_METHOD_BEGIN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
+_METHOD_START = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST_LINE = re.compile(rb"^host[ \t]*:([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
 _EXPECT_LINE = re.compile(rb"^expect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE)
@@ -51,7 +51,7 @@ class HeadReader:
         return self._buffer.startswith(b"HEAD ")
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether any part of a request has arrived."""
         return bool(self._buffer)
 
@@ -78,7 +78,7 @@ class HeadReader:
 
     def _check_line(self) -> None:
         """Refuse bytes that cannot become an HTTP/1 request, without waiting for more."""
-        if not _METHOD_BEGIN.match(self._buffer):
+        if not _METHOD_START.match(self._buffer):
             raise HeadError(400, "this is not an HTTP/1.1 request")
         line, newline, _ = self._buffer.partition(b"\n")
         if newline:

@@ -17,11 +17,11 @@ class HealthHandler(RequestHandler):
 
     def initialize(self, node: str, kind: str) -> None:
         """Called by Tornado with the arguments of the route."""
-        self._who = {"node": node, "kind": kind}
+        self._identity = {"node": node, "kind": kind}
 
     def get(self) -> None:
         """Answer 200, with the node's id and kind."""
-        self.finish({"status": "ok", **self._who})
+        self.finish({"status": "ok", **self._identity})
 
     head = get
 

@@ -55,10 +55,10 @@ class IdempotencyKeys:
 
 def digest(*parts: bytes) -> bytes:
     """Return a 16-byte digest of the parts; it depends on where one ends and the next begins."""
-    made = blake2b(digest_size=16)
+    hasher = blake2b(digest_size=16)
     for part in parts:
-        made.update(len(part).to_bytes(8, "big") + part)
-    return made.digest()
+        hasher.update(len(part).to_bytes(8, "big") + part)
+    return hasher.digest()
 
 
 def encode(fingerprint: bytes, published: int) -> bytes:

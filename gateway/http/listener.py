@@ -18,7 +18,7 @@ from tornado.netutil import ssl_wrap_socket
 
 from mesh.gateway.http.forwarded import Peer, TrustedProxies
 from mesh.gateway.http.proxy_headers import ProxyHeaders
-from mesh.gateway.http.proxy_protocol import plain_peer
+from mesh.gateway.http.proxy_protocol import peer_address
 from mesh.gateway.http.server import GatewayServer
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
@@ -27,13 +27,13 @@ log = get_logger(__name__)
 
 MAX_PEEK_BYTES = 8_192
 """The most bytes examined of a connection. A longer head goes to Tornado."""
-ACCEPTS_PER_TURN = 16
+ACCEPTS_PER_ROUND = 16
 """Connections accepted before other events are handled."""
-LAST_TURNS = 256
+FINAL_ROUNDS = 256
 """At close: 4,096 connections, Linux's default limit of a listener's queue (net.core.somaxconn)."""
-FULL_SECONDS = 0.5
+ACCEPT_RETRY_SECONDS = 0.5
 """The delay until the next attempt, if no descriptor is free to accept a connection."""
-_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 Answered = Callable[[socket.socket, Peer | None], None]
@@ -69,10 +69,10 @@ class Listener:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._tls = tls
-        self._begin = self._look if tls is None else self._to_tls
+        self._on_accepted = self._peek if tls is None else self._to_tls
         self._timeout_seconds = settings.handshake_timeout_seconds
         trusted = TrustedProxies(settings.trusted_proxies)
-        self._headers = ProxyHeaders(trusted, self._timeout_seconds, self._begin)
+        self._proxy_headers = ProxyHeaders(trusted, self._timeout_seconds, self._on_accepted)
         self._server = server
         self._shortcuts = list(shortcuts)
         self._max_head_bytes = min(settings.max_head_bytes, MAX_PEEK_BYTES)
@@ -85,20 +85,20 @@ class Listener:
     def add_sockets(self, listeners: Sequence[socket.socket], proxied: bool = False) -> None:
         """Accept from these sockets; if `proxied`, their connections begin with a PROXY header."""
         for listener in listeners:
-            self._listeners[listener] = self._headers.expect if proxied else self._begin
+            self._listeners[listener] = self._proxy_headers.expect if proxied else self._on_accepted
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def close(self) -> None:
         """Stop accepting. Requests that have arrived are passed on; silent connections are closed."""
         self._closed = True
         for listener in self._listeners:
-            for _ in range(LAST_TURNS):
+            for _ in range(FINAL_ROUNDS):
                 if not self._accept(listener):
                     break
             self._loop.remove_reader(listener.fileno())
             listener.close()
         self._listeners.clear()
-        self._headers.close()
+        self._proxy_headers.close()
         for sock, (_, peer) in list(self._silent.items()):
             self._readable(sock, peer)
         if self._timer is not None:
@@ -108,25 +108,25 @@ class Listener:
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept some connections; return whether there may be more."""
-        for _ in range(ACCEPTS_PER_TURN):
+        for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, peer = listener.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                 return False
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in _OUT_OF_RESOURCES:
                     raise
-                self._full(listener, error)
+                self._pause_accepting(listener, error)
                 return False
             sock.setblocking(False)
-            self._listeners[listener](sock, plain_peer(peer))
+            self._listeners[listener](sock, peer_address(peer))
         return True
 
-    def _full(self, listener: socket.socket, error: OSError) -> None:
+    def _pause_accepting(self, listener: socket.socket, error: OSError) -> None:
         counters.count("accepts_failed")
         log.error("connections cannot be accepted at the moment", reason=error.strerror)
         self._loop.remove_reader(listener.fileno())
-        self._loop.call_later(FULL_SECONDS, self._accept_again, listener)
+        self._loop.call_later(ACCEPT_RETRY_SECONDS, self._accept_again, listener)
 
     def _accept_again(self, listener: socket.socket) -> None:
         if not self._closed:
@@ -134,7 +134,7 @@ class Listener:
 
     # The first bytes
 
-    def _look(self, sock: socket.socket, peer: Peer | None, deadline: float | None = None) -> None:
+    def _peek(self, sock: socket.socket, peer: Peer | None, deadline: float | None = None) -> None:
         """Peek at the first bytes; most requests have arrived when their connection is accepted."""
         try:
             head = sock.recv(MAX_PEEK_BYTES, socket.MSG_PEEK)
@@ -143,7 +143,7 @@ class Listener:
         except OSError:
             sock.close()
         else:
-            self._enter(sock, peer, head)
+            self._dispatch(sock, peer, head)
 
     def _wait(self, sock: socket.socket, peer: Peer | None, deadline: float) -> None:
         now = self._loop.time()
@@ -158,7 +158,7 @@ class Listener:
     def _readable(self, sock: socket.socket, peer: Peer | None) -> None:
         self._loop.remove_reader(sock.fileno())
         deadline, _ = self._silent.pop(sock)
-        self._look(sock, peer, deadline)
+        self._peek(sock, peer, deadline)
 
     def _expire(self) -> None:
         self._timer = None
@@ -169,7 +169,7 @@ class Listener:
                 return
             self._readable(sock, peer)  # it may have sent something while this process was stalled
 
-    def _enter(self, sock: socket.socket, peer: Peer | None, head: bytes) -> None:
+    def _dispatch(self, sock: socket.socket, peer: Peer | None, head: bytes) -> None:
         if not head:
             sock.close()
             return

@@ -8,7 +8,7 @@ from tornado.web import OutputTransform, RequestHandler
 from mesh.gateway.http.bodies import handles
 
 
-def remember(request: HTTPServerRequest, handler: type[RequestHandler]) -> None:
+def remember_handler(request: HTTPServerRequest, handler: type[RequestHandler]) -> None:
     """Note the handler of a request, for AllowHeader."""
     noted: Any = request
     noted.handler_class = handler

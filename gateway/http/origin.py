@@ -54,7 +54,7 @@ class OriginCheck:
             return _parts(parsed) == own
         return any(_matches(parsed, pattern) for pattern in self._patterns)
 
-    def wanted(self, scheme: str, host: str, source: str) -> dict[str, object]:
+    def log_fields(self, scheme: str, host: str, source: str) -> dict[str, object]:
         """Return log fields: what a refused origin was compared with, and which settings change that."""
         if self.rule is True:
             return {

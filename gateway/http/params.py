@@ -67,12 +67,12 @@ def _unquote(text: str, *, plus: bool) -> str:
     broken = _BROKEN_ESCAPE.search(text)
     if broken is not None:
         raise RemoteProtocolError(
-            f"{broken[0]!r} in the address is not an escape; want % and two hexadecimal digits"
+            f"{broken[0]!r} in the request target is not an escape; want % and two hexadecimal digits"
         )
     try:
         return unquote_to_bytes(text.encode("latin-1")).decode()
     except UnicodeError:
-        raise RemoteProtocolError("text in the address is not UTF-8") from None
+        raise RemoteProtocolError("text in the request target is not UTF-8") from None
 
 
 def _insert(root: _Level, levels: dict[str, _Level], name: str, value: str) -> None:
@@ -81,17 +81,17 @@ def _insert(root: _Level, levels: dict[str, _Level], name: str, value: str) -> N
     if keys is None:
         root.append((name, value))
         return
-    below: Any = value
+    child: Any = value
     # As in Plug, a level is identified by its text: `x[a][b]` and `x[a][c]` share the level `x[a]`.
     for depth in range(len(keys) - 1, 0, -1):
         text = keys[0] + "".join(f"[{key}]" for key in keys[1:depth])
-        known = levels.get(text)
-        level = levels[text] = _Level() if known is None else known
-        level.append((keys[depth] or None, below))
-        if known is not None:
+        existing = levels.get(text)
+        level = levels[text] = _Level() if existing is None else existing
+        level.append((keys[depth] or None, child))
+        if existing is not None:
             return
-        below = level
-    root.append((keys[0], below))
+        child = level
+    root.append((keys[0], child))
 
 
 def _keys(name: str) -> list[str] | None:
@@ -106,12 +106,12 @@ def _keys(name: str) -> list[str] | None:
 
 
 def _map(level: _Level) -> dict[str, Any]:
-    return {key: _value(below) for key, below in level if key is not None}
+    return {key: _value(child) for key, child in level if key is not None}
 
 
-def _value(below: Any) -> Any:
-    if not isinstance(below, _Level):
-        return below
-    if below[-1][0] is None:  # the last one decides whether it is a list
-        return [_value(each) for key, each in below if key is None]
-    return _map(below)
+def _value(child: Any) -> Any:
+    if not isinstance(child, _Level):
+        return child
+    if child[-1][0] is None:  # the last one decides whether it is a list
+        return [_value(each) for key, each in child if key is None]
+    return _map(child)

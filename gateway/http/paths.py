@@ -16,24 +16,24 @@ _NOT_ASCII = re.compile(r"[\x80-\xff]")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-def without_empty(path: str) -> str:
+def without_empty_segments(path: str) -> str:
     """Remove empty segments: `//a//b/` becomes `/a/b`."""
     return "/" + "/".join(segment for segment in path.split("/") if segment)
 
 
-def normal(path: str) -> str:
+def normalize(path: str) -> str:
     """Remove empty segments and needless escapes: `//a%2Db/%2f/` becomes `/a-b/%2F` (RFC 3986 §6.2.2).
 
     Args:
         path: the bytes of the path decoded as Latin-1, as Tornado does. The result is ASCII.
     """
-    joined = without_empty(path)
+    joined = without_empty_segments(path)
     if not joined.isascii():
         joined = _NOT_ASCII.sub(lambda match: f"%{ord(match[0]):02X}", joined)
-    return _ESCAPE.sub(_shortest, joined) if "%" in joined else joined
+    return _ESCAPE.sub(_normalize_escape, joined) if "%" in joined else joined
 
 
-def _shortest(escape: re.Match[str]) -> str:
+def _normalize_escape(escape: re.Match[str]) -> str:
     character = chr(int(escape[1], 16))
     return character if character in _UNRESERVED else escape[0].upper()
 
@@ -43,7 +43,7 @@ def unescape(text: str) -> bytes:
     return unquote_to_bytes(text)
 
 
-def file_of(path: str, well_known: bool) -> str | None:
+def relative_file(path: str, well_known: bool) -> str | None:
     """Return the relative file name for a path below a static prefix, or None if it must not be served.
 
     Args:

@@ -29,23 +29,23 @@ class ProxyHeaders:
     Args:
         trusted: the proxies that may send a header; if it has no networks, every peer may.
         timeout_seconds: the time for the whole header to arrive.
-        then: called with the connection and its client's address.
+        on_client: called with the connection and its client's address.
     """
 
     def __init__(
         self,
         trusted: TrustedProxies,
         timeout_seconds: float,
-        then: Callable[[socket.socket, Peer | None], None],
+        on_client: Callable[[socket.socket, Peer | None], None],
     ) -> None:
         self._trusted = trusted
         self._timeout_seconds = timeout_seconds
-        self._then = then
+        self._on_client = on_client
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[socket.socket, _Waiting] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._closed_since = 0
-        self._quiet_until = 0.0
+        self._closed_since_log = 0
+        self._next_log = 0.0
         self._closed = False
 
     def expect(self, sock: socket.socket, peer: Peer | None) -> None:
@@ -81,10 +81,10 @@ class ProxyHeaders:
                 self._refuse(sock, so_far.peer, str(error))
                 return
             # What follows the header is left for the next reader.
-            mine = len(chunk) if header is None else header.size - len(so_far.read)
-            sock.recv(mine)
+            header_bytes = len(chunk) if header is None else header.size - len(so_far.read)
+            sock.recv(header_bytes)
             if header is not None:
-                self._then(sock, header.source or so_far.peer)
+                self._on_client(sock, header.source or so_far.peer)
                 return
             so_far = so_far._replace(read=so_far.read + chunk)
 
@@ -120,13 +120,13 @@ class ProxyHeaders:
     def _refuse(self, sock: socket.socket, peer: Peer | None, reason: str) -> None:
         sock.close()
         counters.count("proxy_headers_refused")
-        self._closed_since += 1
-        if self._loop.time() >= self._quiet_until:
-            self._quiet_until = self._loop.time() + LOG_SECONDS
+        self._closed_since_log += 1
+        if self._loop.time() >= self._next_log:
+            self._next_log = self._loop.time() + LOG_SECONDS
             log.warning(
                 "connection closed: it needs a PROXY header from a trusted proxy",
                 peer=peer and peer[0],
                 reason=reason,
-                connections=self._closed_since,
+                connections=self._closed_since_log,
             )
-            self._closed_since = 0
+            self._closed_since_log = 0

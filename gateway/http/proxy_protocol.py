@@ -21,7 +21,7 @@ _LINE = re.compile(
 )
 _LOCAL, _PROXY = 0x20, 0x21
 _TCP4, _TCP6, _UNSPECIFIED, _UNIX = 0x11, 0x21, 0x00, 0x31
-_NAMES_NOBODY = frozenset({_UNSPECIFIED, _UNIX, 0x12, 0x22, 0x32})
+_WITHOUT_ADDRESS = frozenset({_UNSPECIFIED, _UNIX, 0x12, 0x22, 0x32})
 
 
 class Header(NamedTuple):
@@ -61,15 +61,15 @@ def _version_1(data: bytes) -> Header | None:
         raise RemoteProtocolError(f"a malformed PROXY line: {line!r}")
     if match[1] is None:
         return Header(len(line), None)
-    wanted = IPv4Address if match[1] == b"TCP4" else IPv6Address
+    parse_address = IPv4Address if match[1] == b"TCP4" else IPv6Address
     try:
-        source, _ = wanted(match[2].decode()), wanted(match[3].decode())
+        source, _ = parse_address(match[2].decode()), parse_address(match[3].decode())
     except ValueError:
         raise RemoteProtocolError(f"a PROXY line without two addresses: {line!r}") from None
     ports = [each.decode() for each in (match[4], match[5])]
     if any(int(each) > 65_535 or (each[0] == "0" and each != "0") for each in ports):
         raise RemoteProtocolError(f"a PROXY line without two ports: {line!r}")
-    return Header(len(line), (plain(source), int(ports[0])))
+    return Header(len(line), (address_text(source), int(ports[0])))
 
 
 def _version_2(data: bytes) -> Header | None:
@@ -81,7 +81,7 @@ def _version_2(data: bytes) -> Header | None:
         raise RemoteProtocolError(f"a PROXY header of {16 + length} bytes; at most {MAX_BYTES}")
     if len(data) < 16 + length:
         return None
-    if command == _LOCAL or family in _NAMES_NOBODY:
+    if command == _LOCAL or family in _WITHOUT_ADDRESS:
         return Header(16 + length, None)
     size = {_TCP4: 4, _TCP6: 16}.get(family)
     if size is None:
@@ -90,16 +90,16 @@ def _version_2(data: bytes) -> Header | None:
         raise RemoteProtocolError(f"a PROXY header with {length} bytes of addresses; want {2 * size + 4}")
     source = ip_address(data[16 : 16 + size])
     port = int.from_bytes(data[16 + 2 * size : 18 + 2 * size], "big")
-    return Header(16 + length, (plain(source), port))
+    return Header(16 + length, (address_text(source), port))
 
 
-def plain(address: IPv4Address | IPv6Address) -> str:
+def address_text(address: IPv4Address | IPv6Address) -> str:
     """Return an address as text; an IPv4-mapped IPv6 address becomes the IPv4 address."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
 
 
-def plain_peer(peer: object) -> tuple[str, int] | None:
+def peer_address(peer: object) -> tuple[str, int] | None:
     """Return a socket's peer name as (address, port); None if it is not an IP address."""
     if not isinstance(peer, tuple):
         return None

@@ -1,7 +1,7 @@
 """The HTTP publishing API, for programs that do not use ZeroMQ; off unless `api.keys` is set.
 
 `POST /api/broadcast`, `/api/broadcast_batch` and `/api/disconnect` are answered when the proxy has the
-messages. A refusal is `{"error": "a sentence"}`. The API is not for browsers, because a key
+messages. The body of a refusal is `{"error": "a sentence"}`. The API is not for browsers, because a key
 allows its holder to publish anything.
 """
 
@@ -16,7 +16,7 @@ from tornado.web import stream_request_body
 from mesh.app import topics
 from mesh.app.endpoint import Endpoint
 from mesh.bus.contract import Bus
-from mesh.bus.delivery import deliver
+from mesh.bus.delivery import publish_and_confirm
 from mesh.bus.frames import ONCE, Header
 from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
 from mesh.gateway.http import idempotency
@@ -24,7 +24,7 @@ from mesh.gateway.http.bodies import Bodies, BodyError
 from mesh.gateway.http.body_handler import BodyHandler
 from mesh.gateway.http.idempotency import IdempotencyKeys
 from mesh.gateway.http.params import decode_query
-from mesh.gateway.http.requests import ACTIONS, Ready, RequestError
+from mesh.gateway.http.requests import ACTIONS, ReadyMessage, RequestError
 from mesh.settings import ApiSettings
 from mesh.telemetry import Complaints, counters, get_logger
 
@@ -76,10 +76,10 @@ class PublishApi:
                 self._publish(ready, idempotency_key, fingerprint)
 
         try:
-            await deliver(self._bus, publish, self.settings.timeout_seconds)
+            await publish_and_confirm(self._bus, publish, self.settings.timeout_seconds)
         except UnreachableError as error:
             if error.lost and idempotency_key is not None:
-                self._tell(idempotency_key, fingerprint, 0)  # so that a repetition publishes
+                self._announce_key(idempotency_key, fingerprint, 0)  # so that a repetition publishes
             raise
         return len(ready), repeated
 
@@ -91,14 +91,14 @@ class PublishApi:
             raise RequestError(409, "this Idempotency-Key was used for another request; take a new one")
         return True
 
-    def _publish(self, ready: list[Ready], idempotency_key: str | None, fingerprint: bytes) -> None:
+    def _publish(self, ready: list[ReadyMessage], idempotency_key: str | None, fingerprint: bytes) -> None:
         for each in ready:
             self._bus.publish(each.topic, each.event, each.codec, each.data, None)
         counters.count("api_messages_published", len(ready))
         if idempotency_key is not None:
-            self._tell(idempotency_key, fingerprint, len(ready))
+            self._announce_key(idempotency_key, fingerprint, len(ready))
 
-    def _tell(self, key: str, fingerprint: bytes, published: int) -> None:
+    def _announce_key(self, key: str, fingerprint: bytes, published: int) -> None:
         """Remember a key here and at the other gateways."""
         self._used_keys.remember(key, fingerprint, published, self._loop.time())
         data = idempotency.encode(fingerprint, published)

@@ -23,7 +23,7 @@ class RequestError(RemoteProtocolError):
         self.status = status
 
 
-class Ready(NamedTuple):
+class ReadyMessage(NamedTuple):
     """A checked message, ready to be published."""
 
     topic: str
@@ -51,15 +51,15 @@ _batch = msgspec.json.Decoder(_Batch).decode
 _disconnect = msgspec.json.Decoder(_Disconnect).decode
 
 
-def broadcast(body: bytes, max_messages: int) -> list[Ready]:
+def broadcast(body: bytes, max_messages: int) -> list[ReadyMessage]:
     """Parse `{"topic", "event", "payload"}`. Raises RequestError."""
     del max_messages
     return [_ready(body, "")]
 
 
-def broadcast_batch(body: bytes, max_messages: int) -> list[Ready]:
+def broadcast_batch(body: bytes, max_messages: int) -> list[ReadyMessage]:
     """Parse `{"messages": [{"topic", "event", "payload"}, …]}`. Raises RequestError."""
-    messages = _read(_batch, body, "").messages
+    messages = _decode(_batch, body, "").messages
     if not messages:
         raise RequestError(400, "messages is empty")
     if len(messages) > max_messages:
@@ -67,14 +67,14 @@ def broadcast_batch(body: bytes, max_messages: int) -> list[Ready]:
     return [_ready(bytes(each), f"messages[{number}]: ") for number, each in enumerate(messages)]
 
 
-def disconnect(body: bytes, max_messages: int) -> list[Ready]:
+def disconnect(body: bytes, max_messages: int) -> list[ReadyMessage]:
     """Parse `{"socket_id"}`. Raises RequestError."""
     del max_messages
-    message = _Message(_read(_disconnect, body, "").socket_id, DISCONNECT, {})
+    message = _Message(_decode(_disconnect, body, "").socket_id, DISCONNECT, {})
     return [_check(message, "", "socket_id")]
 
 
-Action = Callable[[bytes, int], list[Ready]]
+Action = Callable[[bytes, int], list[ReadyMessage]]
 ACTIONS: dict[str, Action] = {
     "broadcast": broadcast,
     "broadcast_batch": broadcast_batch,
@@ -83,31 +83,31 @@ ACTIONS: dict[str, Action] = {
 """By the last segment of the request's path."""
 
 
-def _ready(data: bytes, where: str) -> Ready:
-    return _check(_read(_message, data, where), where, "topic")
+def _ready(data: bytes, where: str) -> ReadyMessage:
+    return _check(_decode(_message, data, where), where, "topic")
 
 
-def _check(message: _Message, where: str, name: str) -> Ready:
+def _check(message: _Message, where: str, name: str) -> ReadyMessage:
     try:
         if not message.topic:
             raise RequestError(400, f"{name} is empty")
         codec, data = payloads.encode_object(message.payload)
-        return Ready(topics.check(message.topic), check_event(message.event), codec, data)
+        return ReadyMessage(topics.check(message.topic), check_event(message.event), codec, data)
     except MeshError as error:
         raise RequestError(400, f"{where}{error}") from None
 
 
-def _read(decode: Callable[[bytes], Any], data: bytes, where: str) -> Any:
+def _decode(decode: Callable[[bytes], Any], data: bytes, where: str) -> Any:
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        raise RequestError(400, f"{where}{_sentence(shorten(str(error)))}") from None
+        raise RequestError(400, f"{where}{_without_root(shorten(str(error)))}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RequestError(400, f"{where}the body is not JSON: {shorten(str(error))}") from None
     except RecursionError:
         raise RequestError(400, f"{where}the payload is nested too deeply") from None
 
 
-def _sentence(reason: str) -> str:
+def _without_root(reason: str) -> str:
     """Return msgspec's message without `$`, its name for the root value."""
     return reason.replace(" - at `$.", " - at `").replace("`", "'")

@@ -52,12 +52,12 @@ def has_body(headers: HTTPHeaders) -> bool:
     return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0") != ""
 
 
-def phrase(status: int) -> str:
+def reason_phrase(status: int) -> str:
     """Return the reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 
-def answer(error: HeadError, head: bool = False) -> bytes:
+def error_response(error: HeadError, head: bool = False) -> bytes:
     """Return the response to a request that is not read further; for a HEAD request, without content."""
     body = error.sentence.encode()
     headers = {
@@ -68,7 +68,7 @@ def answer(error: HeadError, head: bool = False) -> bytes:
     }
     if error.status != 204:
         headers["Content-Length"] = str(len(body))
-    lines = [f"HTTP/1.1 {error.status} {phrase(error.status)}"]
+    lines = [f"HTTP/1.1 {error.status} {reason_phrase(error.status)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (b"" if head else body)
 
@@ -105,12 +105,12 @@ class GatewayServer(HTTPServer):
         """
         for connection in list(self._connections):
             connection.close_if_idle()
-        await self._served(timeout_seconds)
+        await self._wait_until_served(timeout_seconds)
         for connection in list(self._connections):
             connection.stream.close()
-        await self._served(timeout_seconds)
+        await self._wait_until_served(timeout_seconds)
 
-    async def _served(self, timeout_seconds: float) -> None:
+    async def _wait_until_served(self, timeout_seconds: float) -> None:
         serving = [connection.serving for connection in self._connections]
         if serving:
             await asyncio.wait(serving, timeout=timeout_seconds)
@@ -140,7 +140,7 @@ class ServerConnection(HTTP1ServerConnection):
 
     def close_if_idle(self) -> None:
         """Close the connection unless part of a request has arrived, whether it has been read or not."""
-        if self._request is not None and self.stream.reading() and not self._request.begun:
+        if self._request is not None and self.stream.reading() and not self._request.started:
             self._close_if_silent()
 
     def _close_if_silent(self) -> None:
@@ -195,9 +195,9 @@ class Connection(HTTP1Connection):
         return self._finish_future
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether some of the request has been read."""
-        return self._head.begun
+        return self._head.started
 
     # The head
 
@@ -210,26 +210,26 @@ class Connection(HTTP1Connection):
                 deadline = Deadline(idle_seconds, lambda: limit.reschedule(self._loop.time()))
                 try:
                     while True:
-                        begun = reader.begun
+                        started = reader.started
                         found = reader.feed(await self.stream.read_bytes(READ_BYTES, partial=True))
                         if found is not None:
                             unread(self.stream, found[0] + found[1])
                             return True
-                        if reader.begun and not begun:
+                        if reader.started and not started:
                             deadline.restart(seconds)
                 finally:
                     deadline.cancel()
         except TimeoutError:
-            if reader.begun:
-                self._refused(TOO_SLOW)
-                self.stream.write(answer(TOO_SLOW, reader.asks_for_head))
+            if reader.started:
+                self._count_refused(TOO_SLOW)
+                self.stream.write(error_response(TOO_SLOW, reader.asks_for_head))
             self.stream.close()
         except HeadError as error:
-            self._refused(error)
-            await self._answer_and_close(answer(error, reader.asks_for_head))
+            self._count_refused(error)
+            await self._answer_and_close(error_response(error, reader.asks_for_head))
         return False
 
-    def _refused(self, error: HeadError) -> None:
+    def _count_refused(self, error: HeadError) -> None:
         if error.status >= 400:
             counters.count("http_requests_refused")
             log.info("request refused", status=error.status, reason=error.sentence)
@@ -260,20 +260,20 @@ class Connection(HTTP1Connection):
         """Serve one request until its response is written; return whether another may follow."""
         self._timer = Deadline(self._settings.handshake_timeout_seconds, self._too_slow)
         try:
-            goes_on = await super().read_response(delegate)
+            keep_alive = await super().read_response(delegate)
         finally:
             self._timer.cancel()
         if self._lingering:
             self.close()
             return False
-        return goes_on
+        return keep_alive
 
     def _too_slow(self) -> None:
         if self._read_finished or self._lingering or self.stream is None or self.stream.closed():
             return
-        self._refused(TOO_SLOW)
+        self._count_refused(TOO_SLOW)
         if self._response_start_line is None:
-            self.stream.write(answer(TOO_SLOW))
+            self.stream.write(error_response(TOO_SLOW))
         self.close()
 
     async def _read_chunked_body(self, delegate: HTTPMessageDelegate) -> None:

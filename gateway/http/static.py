@@ -5,7 +5,7 @@ from typing import Any
 
 from tornado.web import HTTPError, StaticFileHandler
 
-from mesh.gateway.http.paths import file_of, normal
+from mesh.gateway.http.paths import normalize, relative_file
 
 
 class StaticHandler(StaticFileHandler):
@@ -21,8 +21,8 @@ class StaticHandler(StaticFileHandler):
     async def get(self, path: str, include_body: bool = True) -> None:
         """Answer with the file; `path` still has its escapes."""
         # Tornado makes the redirect to a directory's index from it.
-        self.request.path = normal(self.request.path) + "/" * self.request.path.endswith("/")
-        name = file_of(path or "", self._well_known)
+        self.request.path = normalize(self.request.path) + "/" * self.request.path.endswith("/")
+        name = relative_file(path or "", self._well_known)
         if name is None:
             raise HTTPError(404)
         try:

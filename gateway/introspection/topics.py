@@ -37,5 +37,5 @@ class LiveTopics:
             if name.startswith(question.prefix) and (count := self._fanout.members(name)):
                 found.append((name, count))
         limit = max(0, min(question.limit, MAX_TOPICS))
-        most = heapq.nsmallest(limit, found, key=lambda each: (-each[1], each[0]))
-        return topic_counts.encode(TopicCounts(most, len(found)))
+        largest = heapq.nsmallest(limit, found, key=lambda each: (-each[1], each[0]))
+        return topic_counts.encode(TopicCounts(largest, len(found)))

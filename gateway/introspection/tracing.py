@@ -15,9 +15,9 @@ from mesh.bus.trace_call import (
     MAX_MESSAGES,
     MAX_SECONDS,
     TRACE,
-    Fate,
+    Outcome,
     Question,
-    Seen,
+    TraceAnswer,
     decode_question,
     encode,
 )
@@ -29,11 +29,11 @@ from mesh.telemetry import Complaints, get_logger
 log = get_logger(__name__)
 _malformed = Complaints(log, "call dropped")
 
-MAX_WATCHES = 100
+MAX_TRACES = 100
 """The most traces at the same time."""
 
 
-class Message:
+class TracedBroadcast:
     """A traced broadcast, with separate counts for each route by which its topic is joined."""
 
     def __init__(self, header: Header, size: int) -> None:
@@ -42,7 +42,7 @@ class Message:
         self.arrived = time.time()
         self.stats: list[TopicStats] = []
 
-    def fate(self) -> Fate:
+    def outcome(self) -> Outcome:
         """Return its outcomes so far."""
         filtered: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class Message:
             filtered.update(stats.filtered)
             dropped.update(stats.dropped)
         header = self.header
-        return Fate(
+        return Outcome(
             header.origin,
             header.sequence,
             header.event,
@@ -65,24 +65,24 @@ class Message:
         )
 
 
-class Watch:
+class Trace:
     """One trace."""
 
     def __init__(self, question: Question) -> None:
         self.topic = question.topic
         self.origin = question.origin
         self.limit = max(1, min(question.limit, MAX_MESSAGES))
-        self.messages: dict[tuple[str, int], Message] = {}
+        self.broadcasts: dict[tuple[str, int], TracedBroadcast] = {}
         self.timer: asyncio.TimerHandle | None = None
 
-    def take(self, header: Header, size: int) -> Message | None:
-        """Return the message to follow, or None if this trace does not follow the broadcast."""
+    def follow(self, header: Header, size: int) -> TracedBroadcast | None:
+        """Return the broadcast to follow, or None if this trace does not follow it."""
         if not header.sequence or (self.origin and header.origin != self.origin):
             return None
-        message = self.messages.get((header.origin, header.sequence))
-        if message is None and len(self.messages) < self.limit:
-            message = self.messages[header.origin, header.sequence] = Message(header, size)
-        return message
+        broadcast = self.broadcasts.get((header.origin, header.sequence))
+        if broadcast is None and len(self.broadcasts) < self.limit:
+            broadcast = self.broadcasts[header.origin, header.sequence] = TracedBroadcast(header, size)
+        return broadcast
 
 
 class Tracing:
@@ -96,7 +96,7 @@ class Tracing:
     def __init__(self, fanout: Fanout, flush: Callable[[], None]) -> None:
         self._fanout = fanout
         self._flush = flush
-        self._watches: dict[str, Watch] = {}
+        self._traces: dict[str, Trace] = {}
 
     async def answer(self, data: bytes) -> bytes:
         """Return the answer to a call; a malformed question is answered with the problem."""
@@ -104,49 +104,51 @@ class Tracing:
             question = decode_question(data)
         except WireError as error:
             _malformed.about("unknown", "bus_messages_malformed", str(error), call=TRACE)
-            return encode(Seen(0, [], str(error)))
-        return encode(self._seen(question))
+            return encode(TraceAnswer(0, [], str(error)))
+        return encode(self._answer(question))
 
     def close(self) -> None:
         """End all traces."""
-        for trace in list(self._watches):
-            self._end(trace)
+        for trace_id in list(self._traces):
+            self._end(trace_id)
 
-    def _seen(self, question: Question) -> Seen:
+    def _answer(self, question: Question) -> TraceAnswer:
         members = sum(stats.members for stats in self._fanout.stats(question.topic))
-        watch = self._watches.get(question.trace)
-        if watch is None:
-            if len(self._watches) >= MAX_WATCHES:
-                return Seen(members, [], f"{MAX_WATCHES} traces are in progress already; try again later")
-            watch = Watch(question)
+        trace = self._traces.get(question.trace)
+        if trace is None:
+            if len(self._traces) >= MAX_TRACES:
+                return TraceAnswer(
+                    members, [], f"{MAX_TRACES} traces are in progress already; try again later"
+                )
+            trace = Trace(question)
         self._flush()
-        seen = Seen(members, [message.fate() for message in watch.messages.values()])
-        self._prolong(question, watch)
-        return seen
+        answer = TraceAnswer(members, [broadcast.outcome() for broadcast in trace.broadcasts.values()])
+        self._extend(question, trace)
+        return answer
 
-    def _prolong(self, question: Question, watch: Watch) -> None:
-        if watch.timer is not None:
-            watch.timer.cancel()
-        self._watches[question.trace] = watch
+    def _extend(self, question: Question, trace: Trace) -> None:
+        if trace.timer is not None:
+            trace.timer.cancel()
+        self._traces[question.trace] = trace
         seconds = min(question.seconds, MAX_SECONDS)
         if not seconds > 0:
             return self._end(question.trace)
-        watch.timer = asyncio.get_running_loop().call_later(seconds, self._end, question.trace)
+        trace.timer = asyncio.get_running_loop().call_later(seconds, self._end, question.trace)
         self._fanout.tracing = self._trace
 
-    def _end(self, trace: str) -> None:
-        watch = self._watches.pop(trace)
-        if watch.timer is not None:
-            watch.timer.cancel()
-        if not self._watches:
+    def _end(self, trace_id: str) -> None:
+        trace = self._traces.pop(trace_id)
+        if trace.timer is not None:
+            trace.timer.cancel()
+        if not self._traces:
             self._fanout.tracing = None
 
     def _trace(self, stats: TopicStats, header: Header, size: int) -> TopicStats:
         """Return the counts that the fan-out must use for a broadcast."""
         child: TopicStats | None = None
-        for watch in self._watches.values():
-            message = watch.take(header, size) if watch.topic == stats.topic else None
-            if message is not None:
+        for trace in self._traces.values():
+            broadcast = trace.follow(header, size) if trace.topic == stats.topic else None
+            if broadcast is not None:
                 child = child or stats.child()
-                message.stats.append(child)
+                broadcast.stats.append(child)
         return child or stats

@@ -20,7 +20,7 @@ from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger(__name__)
 _malformed = Complaints(log, "bus message dropped")
-_chance = random.SystemRandom().random
+_random = random.SystemRandom().random
 
 STAGGER_SECONDS = 0.5
 """A join that a dead worker had waits for a random part of this, so that one gateway tries it first."""
@@ -43,14 +43,16 @@ class JoinGuard:
     Args:
         handler: handles the joins that were held.
         max_seconds: the longest time for which a topic is refused (gateway.max_topic_rest_seconds).
-        tell: sends the other gateways a message that they pass to `told`.
+        notify_gateways: sends the other gateways a message that they pass to `on_topic_refused_elsewhere`.
     """
 
-    def __init__(self, handler: GuardHandler, max_seconds: float, tell: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, handler: GuardHandler, max_seconds: float, notify_gateways: Callable[[bytes], object]
+    ) -> None:
         self._handler = handler
         self._refused = RefusedTopics(max_seconds)
         self._suspects = Suspects()
-        self._tell = tell
+        self._notify_gateways = notify_gateways
         self._timer: asyncio.TimerHandle | None = None
 
     def holds(self, mount: str, channel: GatewayChannel) -> bool:
@@ -60,11 +62,11 @@ class JoinGuard:
             asyncio.get_running_loop().call_soon(self._handler.on_topic_refused, channel)
             return True
         pending = channel.pending
-        if pending is None or not pending.deaths or self._suspects.under_way(channel):
+        if pending is None or not pending.deaths or self._suspects.in_progress(channel):
             return False
         if not self._suspects.waits(channel):
-            self._suspects.add(channel, _now() + STAGGER_SECONDS * _chance())
-            self._later()
+            self._suspects.add(channel, _now() + STAGGER_SECONDS * _random())
+            self._start_timer()
         return True
 
     def died(self, mount: str, channel: GatewayChannel) -> bool:
@@ -80,20 +82,22 @@ class JoinGuard:
         counters.count("joins_crashed")
         times = self._refused.times(topic)
         if times != before:
-            self._say(topic, "joins of this topic crash workers: further joins are refused for a time")
-            self._tell(crashed_joins.encode(crashed_joins.RefusedTopic(*topic, times)))
+            self._log_refusal(
+                topic, "joins of this topic crash workers: further joins are refused for a time"
+            )
+            self._notify_gateways(crashed_joins.encode(crashed_joins.RefusedTopic(*topic, times)))
         return True
 
-    def told(self, header: Header, data: bytes) -> None:
+    def on_topic_refused_elsewhere(self, header: Header, data: bytes) -> None:
         """Handle the message of another gateway that refuses the joins of a topic."""
         try:
-            said = crashed_joins.decode(data)
+            report = crashed_joins.decode(data)
         except WireError as error:
             _malformed.about(header.origin, "bus_messages_malformed", str(error))
             return
-        topic = (said.mount, said.topic)
-        if self._refused.told(topic, said.times, _now()):
-            self._say(
+        topic = (report.mount, report.topic)
+        if self._refused.refused_elsewhere(topic, report.times, _now()):
+            self._log_refusal(
                 topic,
                 "another gateway reports that joins of this topic crash workers:"
                 " further joins are refused for a time",
@@ -105,7 +109,7 @@ class JoinGuard:
             self._refused.answered((mount, channel.topic), _now())
         if self._suspects:
             self._suspects.answered(channel)
-            self._next()
+            self._place_due()
 
     def forget(self, channel: GatewayChannel) -> None:
         """Forget a channel that has ended, or for which there is no worker."""
@@ -113,7 +117,7 @@ class JoinGuard:
             return
         if channel.pending is not None and channel.pending.refused:
             self._suspects.answered(channel)
-            self._next()
+            self._place_due()
         else:
             self._suspects.forget(channel)
 
@@ -122,21 +126,21 @@ class JoinGuard:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _say(self, topic: Topic, what: str) -> None:
+    def _log_refusal(self, topic: Topic, what: str) -> None:
         seconds = self._refused.seconds(topic)
         log.error(what, mount=topic[0], topic=topic[1], seconds=seconds, times=self._refused.times(topic))
 
-    def _later(self) -> None:
+    def _start_timer(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        self._next()
+        self._place_due()
         if self._suspects:
-            self._later()
+            self._start_timer()
 
-    def _next(self) -> None:
+    def _place_due(self) -> None:
         while due := self._suspects.due(_now()):  # repeated: joins without a worker give way to others
             for channel in due:
                 self._handler.on_placeable(channel)

@@ -14,7 +14,7 @@ from mesh.tick_budget import TICK_BUDGET_SECONDS
 
 SLICE_SECONDS = 4 * TICK_BUDGET_SECONDS
 """The length of a slice: longer than other work may take, because these clients have waited already."""
-CHANNELS_PER_LOOK = 16
+CHANNELS_PER_CLOCK_CHECK = 16
 """Channels that are ended between two checks of the clock."""
 
 
@@ -44,13 +44,13 @@ class LostWorkers:
         lost.sort(key=lambda each: id(each.client) if each.phase.joined else 0)
         self._lost.extend((each, worker, died) for each in lost)
         if not self._scheduled:
-            self._turn()
+            self._end_slice()
 
-    def _turn(self) -> None:
+    def _end_slice(self) -> None:
         self._scheduled = False
         lost, stop = self._lost, perf_counter() + SLICE_SECONDS
         while lost:
-            for _ in range(min(CHANNELS_PER_LOOK, len(lost))):
+            for _ in range(min(CHANNELS_PER_CLOCK_CHECK, len(lost))):
                 channel, worker, died = lost.popleft()
                 if channel.worker == worker and channel.number in self._channels:
                     self._end(channel, died)
@@ -58,4 +58,4 @@ class LostWorkers:
                 break
         if lost:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._end_slice)

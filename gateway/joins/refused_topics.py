@@ -10,11 +10,11 @@ Topic = tuple[str, str]
 
 DEATHS = 2
 """The number of workers that died with a join, from which on the join is refused."""
-FIRST_SECONDS = 1.0
-CALM_SECONDS = 60.0
-"""After the refusal. If no worker has died until then, the topic is forgotten at its next join."""
+FIRST_REFUSAL_SECONDS = 1.0
+PROBATION_SECONDS = 60.0
+"""From the end of a refusal. After this time, a join that a worker answers makes the topic forgotten."""
 FORGET_SECONDS = 3_600.0
-"""After the refusal. Then the topic is forgotten in any case."""
+"""From the end of a refusal. After this time the topic is forgotten in any case."""
 MAX_TOPICS = 10_000
 """The most topics remembered; beyond that, the one refused longest ago is forgotten."""
 MAX_TIMES = 32
@@ -71,9 +71,9 @@ class RefusedTopics:
 
     def seconds(self, topic: Topic) -> float:
         """Return how long the last refusal of a topic lasts."""
-        return self._seconds(self.times(topic))
+        return self._refusal_seconds(self.times(topic))
 
-    def told(self, topic: Topic, times: int, now: float) -> bool:
+    def refused_elsewhere(self, topic: Topic, times: int, now: float) -> bool:
         """Note that another gateway has refused the topic `times` times; return whether that is new."""
         entry = self._entry(topic, now)
         if times < 1 or (entry is not None and (entry.times >= times or now < entry.until)):
@@ -84,7 +84,7 @@ class RefusedTopics:
     def answered(self, topic: Topic, now: float) -> None:
         """Note that a worker has answered a join of the topic, and has survived it."""
         entry = self._topics.get(topic)
-        if entry is not None and now - entry.until >= CALM_SECONDS:
+        if entry is not None and now - entry.until >= PROBATION_SECONDS:
             del self._topics[topic]
 
     def _refuse(self, topic: Topic, times: int, now: float) -> None:
@@ -93,10 +93,10 @@ class RefusedTopics:
             del self._topics[next(iter(self._topics))]
         self._topics[topic] = entry
         entry.times = min(times, MAX_TIMES)
-        entry.until = now + self._seconds(entry.times)
+        entry.until = now + self._refusal_seconds(entry.times)
 
-    def _seconds(self, times: int) -> float:
-        return min(FIRST_SECONDS * 2.0 ** (times - 1), self._max_seconds)
+    def _refusal_seconds(self, times: int) -> float:
+        return min(FIRST_REFUSAL_SECONDS * 2.0 ** (times - 1), self._max_seconds)
 
     def _entry(self, topic: Topic, now: float) -> _Entry | None:
         entry = self._topics.get(topic)

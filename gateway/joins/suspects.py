@@ -2,14 +2,14 @@
 
 Any of them may have crashed the worker. If all were sent at once, harmless joins would again be on the
 worker that the harmful one crashes. So at first one join is sent alone. Each join that is answered, or that
-its worker survives for ALONE_SECONDS, lets two more go; after another death, only one goes again. The
+its worker survives for SURVIVAL_SECONDS, lets two more go; after another death, only one goes again. The
 newest goes first, because the worker had survived the others for longer. A gateway waits for a random time
 before its first join, so that one of several gateways tries a topic first.
 """
 
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 
-ALONE_SECONDS = 1.0
+SURVIVAL_SECONDS = 1.0
 """A join that has not crashed its worker within this time lets others go, answered or not."""
 
 
@@ -18,60 +18,60 @@ class Suspects:
 
     def __init__(self) -> None:
         self._waiting: dict[GatewayChannel, None] = {}
-        self._under_way: dict[GatewayChannel, float] = {}
-        self._ready = 0.0
-        self._at_once = 1
+        self._in_progress: dict[GatewayChannel, float] = {}
+        self._ready_at = 0.0
+        self._max_in_progress = 1
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        return bool(self._waiting or self._under_way)
+        return bool(self._waiting or self._in_progress)
 
     def add(self, channel: GatewayChannel, ready: float) -> None:
         """Let a join wait: at least until `ready` if it is the first, otherwise as long as the first."""
         if not self._waiting:
-            self._ready = ready
+            self._ready_at = ready
         if not self:
-            self._at_once = 1
+            self._max_in_progress = 1
         self._waiting[channel] = None
 
     def waits(self, channel: GatewayChannel) -> bool:
         """Return whether a join waits for its turn."""
         return channel in self._waiting
 
-    def under_way(self, channel: GatewayChannel) -> bool:
+    def in_progress(self, channel: GatewayChannel) -> bool:
         """Return whether a join has had its turn and is in progress."""
-        return channel in self._under_way
+        return channel in self._in_progress
 
     def answered(self, channel: GatewayChannel) -> None:
         """Note that a worker has answered a join, and has survived it."""
-        if self._under_way.pop(channel, None) is not None:
-            self._at_once += 1
+        if self._in_progress.pop(channel, None) is not None:
+            self._max_in_progress += 1
 
     def died(self, channel: GatewayChannel) -> None:
         """Note that the worker of a join has died, because of this join or another one."""
         self.forget(channel)
-        self._at_once = 1
+        self._max_in_progress = 1
 
     def forget(self, channel: GatewayChannel) -> None:
         """Forget a join that has ended, or for which there is no worker."""
         self._waiting.pop(channel, None)
-        self._under_way.pop(channel, None)
+        self._in_progress.pop(channel, None)
 
     def due(self, now: float) -> list[GatewayChannel]:
         """Return the joins whose turn it is; they are in progress from now on."""
-        self._let_live(now)
-        going: list[GatewayChannel] = []
-        if now >= self._ready:
-            room = self._at_once - len(self._under_way)
-            while self._waiting and len(going) < room:
-                going.append(self._waiting.popitem()[0])
-        self._under_way.update(dict.fromkeys(going, now + ALONE_SECONDS))
-        return going
+        self._expire_survivors(now)
+        due: list[GatewayChannel] = []
+        if now >= self._ready_at:
+            free = self._max_in_progress - len(self._in_progress)
+            while self._waiting and len(due) < free:
+                due.append(self._waiting.popitem()[0])
+        self._in_progress.update(dict.fromkeys(due, now + SURVIVAL_SECONDS))
+        return due
 
-    def _let_live(self, now: float) -> None:
+    def _expire_survivors(self, now: float) -> None:
         """Count joins that their workers have survived as answered; the dict is in order of deadlines."""
-        while self._under_way:
-            channel, until = next(iter(self._under_way.items()))
+        while self._in_progress:
+            channel, until = next(iter(self._in_progress.items()))
             if until > now:
                 break
             self.answered(channel)

@@ -52,8 +52,8 @@ class LinkHandler(Protocol):
     def on_linked(self, worker: str) -> None:
         """Handle a link that is up."""
 
-    def on_behind(self, worker: str, much: bool) -> None:
-        """Handle a worker that is too far behind (`much`), or that has caught up."""
+    def on_behind(self, worker: str, behind: bool) -> None:
+        """Handle a worker that is behind, or that has caught up."""
 
 
 class WorkerLinks:
@@ -130,7 +130,7 @@ class WorkerLinks:
         """Queue a command. It is dropped if the worker is gone, which has been reported to the handler."""
         dealer = self._dealers.get(worker)
         if dealer is not None:
-            dealer.send(command)
+            dealer.batches.add(command)
 
     def tell_all(self, command: commands.TopicPaused | commands.TopicResumed) -> None:
         """Queue a command for every worker whose link is up and has a version with this command."""
@@ -141,17 +141,12 @@ class WorkerLinks:
         """Queue a command for one worker, if its link is up and has a version with this command."""
         dealer = self._dealers.get(worker)
         if dealer is not None and dealer.up and dealer.version >= commands.BACK_PRESSURE:
-            dealer.send(command)
-
-    def behind(self, worker: str) -> bool:
-        """Return whether a worker is too far behind."""
-        dealer = self._dealers.get(worker)
-        return dealer is not None and dealer.behind
+            dealer.batches.add(command)
 
     @property
     def waiting_bytes(self) -> int:
         """The bytes that wait for all workers together."""
-        return sum(dealer.waiting_bytes for dealer in self._dealers.values())
+        return sum(dealer.batches.waiting_bytes for dealer in self._dealers.values())
 
     @property
     def links(self) -> int:
@@ -210,7 +205,7 @@ class WorkerLinks:
             return
         if self._backoff and self._backoff.waits(worker, asyncio.get_running_loop().time()):
             return
-        if self._unreachable.is_so(worker, announcement.link, announcement.machine):
+        if self._unreachable.is_unreachable(worker, announcement.link, announcement.machine):
             return
         try:
             self._dealers[worker] = Dealer(

@@ -63,11 +63,15 @@ class InOrder(Protocol):
     def deliver(self, topic: str, header: Header, data: bytes) -> None:
         """Deliver a broadcast from the bus to the topic's members."""
 
-    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
-        """Deliver a broadcast from a link to those members whose channels the worker runs."""
-
     def carry(self, channel: GatewayChannel, command: Any) -> None:
         """Carry out a command for a channel, sent by the worker that runs it."""
+
+
+class Receivers(Holder, Protocol):
+    """The members of all topics; implemented by the fan-out."""
+
+    def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
+        """Deliver a broadcast from a link to those members whose channels the worker runs."""
 
 
 class Ordering:
@@ -76,7 +80,7 @@ class Ordering:
     Args:
         gateway: this gateway's id.
         handler: receives everything in order.
-        holder: holds broadcasts for single channels.
+        receivers: the members of all topics.
         channels: this gateway's channels, by number.
         bus: reports which broadcasts have been delivered.
         received: returns the number of commands that a worker has sent.
@@ -87,7 +91,7 @@ class Ordering:
         self,
         gateway: str,
         handler: InOrder,
-        holder: Holder,
+        receivers: Receivers,
         channels: Mapping[int, GatewayChannel],
         bus: Bus,
         received: Callable[[str], int],
@@ -95,10 +99,10 @@ class Ordering:
     ) -> None:
         self._gateway = gateway
         self._handler = handler
-        self._holder = holder
+        self._receivers = receivers
         self._channels = channels
         self._received = received
-        self._broadcasts = BroadcastsAfterCommands(holder, channels, received)
+        self._broadcasts = BroadcastsAfterCommands(receivers, channels, received)
         self._commands = CommandsAfterBroadcasts(
             self._in_turn, hold_seconds, bus.delivered, lambda: bus.unread
         )
@@ -132,12 +136,12 @@ class Ordering:
 
     def joined(self, channel: GatewayChannel) -> None:
         """Release what was held for a channel whose join has been answered, or that has moved."""
-        self._holder.hold(channel)  # after a move: its new worker may intercept other events
-        self._holder.release(channel, self._received(channel.worker or ""))
+        self._receivers.hold(channel)  # after a move: its new worker may intercept other events
+        self._receivers.release(channel, self._received(channel.worker or ""))
 
     def channel_lost(self, channel: GatewayChannel) -> None:
         """Note that the worker of a pending channel is gone: broadcasts must not wait for its commands."""
-        self._holder.forget_commands(channel)
+        self._receivers.forget_commands(channel)
 
     def worker_lost(self, worker: str) -> None:
         """Release everything that waits for a worker that is gone."""
@@ -147,7 +151,7 @@ class Ordering:
     def _in_turn(self, worker: str, command: Any) -> None:
         """Carry out a command that had to wait for a broadcast, unless its channel has ended."""
         if type(command) is commands.Broadcast:
-            self._handler.deliver_local(worker, command)
+            self._receivers.deliver_local(worker, command)
             return
         channel = self._channels.get(command.channel)
         if channel is not None and channel.worker == worker:

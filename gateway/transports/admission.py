@@ -57,21 +57,21 @@ async def admit(
     mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
 ) -> Admitted:
     """Ask the mount's handler, in its own context. Raises RefusedError."""
-    answer = in_own_context(ask, mount, info, params, subprotocol)
+    answer = in_own_context(call_connect, mount, info, params, subprotocol)
     return await answer if isinstance(answer, Awaitable) else answer
 
 
 def in_own_context(
-    asking: Callable[..., Admitted | Awaitable[Admitted]], *arguments: Any
+    admission: Callable[..., Admitted | Awaitable[Admitted]], *arguments: Any
 ) -> Admitted | Awaitable[Admitted]:
-    """Call `asking` in its own context; an awaitable that it returns runs there as well.
+    """Call `admission` in its own context; an awaitable that it returns runs there as well.
 
     Raises:
-        RefusedError: as `asking` raises it, or with status 500, as in Phoenix, for any other exception.
+        RefusedError: as `admission` raises it, or with status 500, as in Phoenix, for any other exception.
     """
     context = contexts.fresh()
     try:
-        answer = context.run(asking, *arguments)
+        answer = context.run(admission, *arguments)
     except RefusedError:
         raise
     except (Exception, CancelledError) as error:
@@ -81,11 +81,11 @@ def in_own_context(
 
 async def _awaited(context: Context, answer: Awaitable[Admitted]) -> Admitted:
     try:
-        return await contexts.within(context, answer)
+        return await contexts.await_in(context, answer)
     except RefusedError:
         raise
     except (Exception, CancelledError) as error:
-        if cancellation.is_end(error):
+        if cancellation.must_propagate(error):
             raise
         raise _crashed(context, error) from None
 
@@ -95,7 +95,7 @@ def _crashed(context: Context, error: BaseException) -> RefusedError:
     return RefusedError(500)
 
 
-def ask(
+def call_connect(
     mount: Mount, info: ConnectInfo, params: dict[str, Any], subprotocol: str | None = None
 ) -> Admitted | Awaitable[Admitted]:
     """As `admit`, in the current context; exceptions of the application's code propagate.
@@ -107,12 +107,12 @@ def ask(
     except RemoteProtocolError as error:
         log.warning("connection refused", reason=str(error))
         raise RefusedError(403) from None
-    asked = _Asked(mount.handler(), info.transport, serializer, params, subprotocol, perf_counter())
-    result = asked.handler.connect(params, info)
-    return _later(asked, result) if isinstance(result, Awaitable) else _judge(asked, result)
+    call = _ConnectCall(mount.handler(), info.transport, serializer, params, subprotocol, perf_counter())
+    result = call.handler.connect(params, info)
+    return _await_connect(call, result) if isinstance(result, Awaitable) else _decide(call, result)
 
 
-class _Asked(NamedTuple):
+class _ConnectCall(NamedTuple):
     """A handler, and the arguments of its admission."""
 
     handler: SocketHandler
@@ -123,14 +123,14 @@ class _Asked(NamedTuple):
     started: float
 
 
-async def _later(asked: _Asked, result: Awaitable[Any]) -> Admitted:
-    return _judge(asked, await result)
+async def _await_connect(call: _ConnectCall, result: Awaitable[Any]) -> Admitted:
+    return _decide(call, await result)
 
 
-def _judge(asked: _Asked, result: Any) -> Admitted:
-    handler = asked.handler
+def _decide(call: _ConnectCall, result: Any) -> Admitted:
+    handler = call.handler
     if not _accepts(handler, result):
-        _tell(asked, None, "refused")
+        _report(call, None, "refused")
         raise RefusedError(403)
     try:
         socket_id = _check_id(handler)
@@ -138,8 +138,8 @@ def _judge(asked: _Asked, result: Any) -> Admitted:
     except (TopicError, TypeError, ValueError, msgspec.MsgspecError) as error:
         log.warning("connection refused", handler=type(handler).__name__, reason=str(error))
         raise RefusedError(403) from None
-    _tell(asked, socket_id, "ok")
-    return Admitted(asked.serializer, socket_id, assigns, asked.subprotocol)
+    _report(call, socket_id, "ok")
+    return Admitted(call.serializer, socket_id, assigns, call.subprotocol)
 
 
 def _accepts(handler: SocketHandler, result: Any) -> bool:
@@ -156,23 +156,23 @@ def _accepts(handler: SocketHandler, result: Any) -> bool:
     return True
 
 
-def _tell(asked: _Asked, socket_id: str | None, result: str) -> None:
-    handler = asked.handler
-    duration = perf_counter() - asked.started
+def _report(call: _ConnectCall, socket_id: str | None, result: str) -> None:
+    handler = call.handler
+    duration = perf_counter() - call.started
     metadata = {
         "handler": type(handler).__name__,
-        "transport": asked.transport,
-        "serializer": asked.serializer.name,
+        "transport": call.transport,
+        "serializer": call.serializer.name,
         "socket_id": socket_id,
     }
     line = "connected" if result == "ok" else "connection refused"
     level = handler.log
-    if level and telemetry.enabled(level) and not log.crowded(level, line):
+    if level and telemetry.enabled(level) and not log.suppress(level, line):
         getattr(log, level)(
             line,
             **metadata,
             milliseconds=telemetry.milliseconds(duration),
-            params=telemetry.filtered(asked.params),
+            params=telemetry.filtered(call.params),
         )
     if telemetry.attached("socket_connected"):
         telemetry.emit("socket_connected", {"duration": duration}, {**metadata, "result": result})

@@ -29,7 +29,7 @@ is a complete transport, except for its imports and its HTTP handlers:
                 client.admit(mount, admitted, ENCODINGS[admitted.serializer])
                 return client  # LinesHandler writes what its `fetch` returns, and calls its `deliver`
 
-        def answers(self) -> Mapping[str, Answer]:
+        def answers(self) -> Mapping[str, CallHandler]:
             return {}
 
         def start(self) -> None: ...
@@ -91,7 +91,7 @@ class OutboxContract(Protocol):
     """The queue of frames to one client."""
 
     watermark: HighWatermark | None
-    """Set by the hub. Its `look` is called with the unsent bytes whenever they change while any wait."""
+    """Set by the hub. Its `update` is called with the unsent bytes whenever they change while any wait."""
 
     def send(self, frame: Any) -> None:
         """Queue a frame made by `Encoding.ready` or `Encoding.broadcast`.

@@ -74,10 +74,11 @@ class ClientConnection(ABC):
 
     Attributes:
         client: the client in the hub; None until it is admitted.
-        heard: event-loop time at which the client was last heard; infinite while no idle time-out applies.
+        last_heard: event-loop time at which the client last sent something; infinite while no idle time-out
+            applies.
     """
 
-    __slots__ = ("__weakref__", "_life", "_server", "client", "heard")
+    __slots__ = ("__weakref__", "_phases", "_server", "client", "last_heard")
 
     name = ""
     slow_reason = "the client does not read"
@@ -86,13 +87,13 @@ class ClientConnection(ABC):
     def __init__(self, server: ConnectionServer) -> None:
         self.client: Client | None = None
         self._server = server
-        self._life = Phases(TABLE, Phase.OPENING)
-        self.heard = asyncio.get_running_loop().time()
+        self._phases = Phases(TABLE, Phase.OPENING)
+        self.last_heard = asyncio.get_running_loop().time()
 
     @property
     def phase(self) -> Phase:
         """The connection's phase."""
-        return self._life.phase
+        return self._phases.phase
 
     # Transport
 
@@ -147,17 +148,17 @@ class ClientConnection(ABC):
     # The phase table
 
     def _handle(
-        self, event: Event, code: int | None = None, reason: str = "", *, told: str = "closed"
+        self, event: Event, code: int | None = None, reason: str = "", *, hub_reason: str = "closed"
     ) -> None:
         try:
-            actions = self._life.handle(event)
+            actions = self._phases.handle(event)
         except PhaseError as error:
             log.error(
                 "a connection was closed because of a defect in the gateway",
                 socket_id=self.socket_id,
                 exc_info=error,
             )
-            actions = self._life.handle(Event.LOST)  # which every phase allows
+            actions = self._phases.handle(Event.LOST)  # which every phase allows
         for action in actions:
             if action is Action.START_READING:
                 self._start_reading()
@@ -170,10 +171,10 @@ class ClientConnection(ABC):
             elif action is Action.RELEASE:
                 self._release()
             elif self.client is not None:
-                self._server.hub.disconnected(self.client, told)
+                self._server.hub.disconnected(self.client, hub_reason)
 
     def _overflow(self, unsent: int) -> None:
-        if self._life.phase is not Phase.CLOSED:
+        if self._phases.phase is not Phase.CLOSED:
             counters.count("slow_clients_closed")
             log.warning(
                 "slow client closed", socket_id=self.socket_id, unsent=unsent, reason=self.slow_reason
@@ -206,13 +207,13 @@ class ClientConnection(ABC):
 class QueueingConnection(ClientConnection):
     """A connection that is its own outbox and keeps what waits for the client, up to a limit."""
 
-    __slots__ = ("_backlog", "_lost_as", "watermark")
+    __slots__ = ("_backlog", "_lost_reason", "watermark")
 
     def __init__(self, server: ConnectionServer) -> None:
         super().__init__(server)
         self.watermark: HighWatermark | None = None
         self._backlog: Backlog[Any] | None = None
-        self._lost_as = CLIENT_GONE
+        self._lost_reason = CLIENT_GONE
 
     @property
     def outbox(self) -> OutboxContract:  # type: ignore[override]
@@ -228,19 +229,19 @@ class QueueingConnection(ClientConnection):
     def send(self, frame: Any) -> None:
         """Queue a ready frame."""
 
-    def _bound(self, backlog: Backlog[Any]) -> None:
+    def _enforce_limit(self, backlog: Backlog[Any]) -> None:
         """Enforce the limit after an addition: drop what may be dropped, or close the client."""
         limit = self._server.settings.max_unsent_bytes
         if backlog.size > limit and not backlog.trim(limit):
             self.close_slow(backlog.size)
         elif self.watermark is not None:
-            self.watermark.look(backlog.size)
+            self.watermark.update(backlog.size)
 
     def _discard(self, reason: str) -> None:
-        if self._lost_as == CLIENT_GONE:  # the first reason counts
-            self._lost_as = reason
+        if self._lost_reason == CLIENT_GONE:  # the first reason counts
+            self._lost_reason = reason
         if self._backlog is not None:
-            self._backlog.clear(self._lost_as)
+            self._backlog.clear(self._lost_reason)
 
     def _release(self) -> None:
         self._discard(CLIENT_GONE)
@@ -249,9 +250,9 @@ class QueueingConnection(ClientConnection):
 def idle_timer(connections: Callable[[], Iterable[ClientConnection]], idle_seconds: float) -> IdleTimer:
     """Return a timer that ends connections silent for `idle_seconds`; it checks at least every second."""
 
-    def look(now: float) -> None:
+    def time_out_silent(now: float) -> None:
         oldest = now - idle_seconds
-        for connection in [each for each in connections() if each.heard < oldest]:
+        for connection in [each for each in connections() if each.last_heard < oldest]:
             connection.time_out()
 
-    return IdleTimer(min(1.0, idle_seconds / 10), look)
+    return IdleTimer(min(1.0, idle_seconds / 10), time_out_silent)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from mesh.gateway.flow.backlog import Backlog, lost
+from mesh.gateway.flow.backlog import Backlog, count_lost
 from mesh.gateway.transports.client_connection import ConnectionServer, QueueingConnection
 from mesh.gateway.transports.client_phases import Event, Phase
 
@@ -15,7 +15,7 @@ class FetchedConnection(QueueingConnection):
     """A connection whose messages are fetched.
 
     Only one `fetch` waits at a time; a newer one replaces it. Pass the client's messages to `deliver`,
-    after `until_open` if the phase is not OPEN.
+    after `wait_until_open` if the phase is not OPEN.
     """
 
     __slots__ = ("_resumed", "_waiting", "_wake_scheduled")
@@ -34,12 +34,12 @@ class FetchedConnection(QueueingConnection):
 
         The list is empty if no message came in time, or if a newer `fetch` replaced this one.
         """
-        self.give_up_fetch()
-        self.heard = float("inf")
+        self.cancel_fetch()
+        self.last_heard = float("inf")
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[bool] | None = None
         try:
-            if not self._backlog and self._life.phase in _ALIVE:
+            if not self._backlog and self._phases.phase in _ALIVE:
                 waiting = self._waiting = loop.create_future()
                 await asyncio.wait([waiting], timeout=timeout_seconds)
                 if waiting.done() and waiting.result():
@@ -48,9 +48,9 @@ class FetchedConnection(QueueingConnection):
         finally:
             if self._waiting is waiting:
                 self._waiting = None
-                self.heard = loop.time()
+                self.last_heard = loop.time()
 
-    def give_up_fetch(self) -> None:
+    def cancel_fetch(self) -> None:
         """End the waiting `fetch`, whose caller is gone; messages wait for the next one."""
         self._wake(superseded=True)
 
@@ -60,11 +60,11 @@ class FetchedConnection(QueueingConnection):
         self._backlog.put_back([(message, message) for message in plain])
         self._wake()
 
-    async def until_open(self, timeout_seconds: float) -> bool:
+    async def wait_until_open(self, timeout_seconds: float) -> bool:
         """Wait while reading is paused, at most this many seconds; return whether the phase is OPEN."""
         if self._resumed is not None:
             await asyncio.wait([self._resumed], timeout=timeout_seconds)
-        return self._life.phase is Phase.OPEN
+        return self._phases.phase is Phase.OPEN
 
     def deliver(self, data: bytes, binary: bool) -> None:
         """Pass a message of the client to the hub; the phase must be OPEN."""
@@ -73,7 +73,7 @@ class FetchedConnection(QueueingConnection):
 
     def time_out(self) -> None:
         """Close the connection of a silent client; one that fetches nothing after a close is dropped."""
-        if self._life.phase is Phase.CLOSING:
+        if self._phases.phase is Phase.CLOSING:
             self._handle(Event.LOST)
         else:
             super().time_out()
@@ -82,12 +82,12 @@ class FetchedConnection(QueueingConnection):
 
     def send(self, frame: bytes) -> None:
         """Keep a frame for the next `fetch`, and wake the one that waits."""
-        if self._life.phase not in _ALIVE:
-            lost(frame, self._lost_as)
+        if self._phases.phase not in _ALIVE:
+            count_lost(frame, self._lost_reason)
             return
         backlog = self._backlog
         backlog.add(frame, frame, behind=self._waiting is None)
-        self._bound(backlog)
+        self._enforce_limit(backlog)
         if self._waiting is not None and not self._wake_scheduled:
             self._wake_scheduled = True
             asyncio.get_running_loop().call_soon(self._wake)
@@ -98,8 +98,8 @@ class FetchedConnection(QueueingConnection):
             self.report_dropped(backlog.dropped)
             backlog.dropped.clear()
         if self.watermark is not None:
-            self.watermark.look(0)
-        if backlog or self._life.phase in _ALIVE:
+            self.watermark.update(0)
+        if backlog or self._phases.phase in _ALIVE:
             return [backlog.pop() for _ in range(len(backlog))]
         self._handle(Event.FINISHED)
         return None
@@ -129,4 +129,4 @@ class FetchedConnection(QueueingConnection):
     def _release(self) -> None:
         super()._release()
         self._wake()
-        self._start_reading()  # a waiting `until_open` learns of the end
+        self._start_reading()  # a waiting `wait_until_open` learns of the end

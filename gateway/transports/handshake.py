@@ -18,13 +18,13 @@ from mesh.app.mount import Mount, SessionCookie, path_pattern
 from mesh.app.socket_handler import ConnectInfo
 from mesh.errors import RemoteProtocolError
 from mesh.gateway.http import cookies
-from mesh.gateway.http.forwarded import Seen, TrustedProxies
+from mesh.gateway.http.forwarded import OriginalRequest, TrustedProxies
 from mesh.gateway.http.origin import OriginCheck
 from mesh.gateway.http.params import decode_header, decode_path_params, decode_query
-from mesh.gateway.http.paths import normal
-from mesh.gateway.http.proxy_protocol import plain_peer
+from mesh.gateway.http.paths import normalize
+from mesh.gateway.http.proxy_protocol import peer_address
 from mesh.gateway.http.upgrade_request import UpgradeRequest
-from mesh.gateway.transports.admission import Admitted, RefusedError, ask, in_own_context
+from mesh.gateway.transports.admission import Admitted, RefusedError, call_connect, in_own_context
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
@@ -63,31 +63,33 @@ class Handshake:
         self._trusted = trusted or TrustedProxies([])
         self.path = re.compile(path_pattern(mount.path) + "/" + transport)
 
-    def see(self, request: Request, peer: Any) -> Seen:
+    def original_request(self, request: Request, peer: Any) -> OriginalRequest:
         """Return the request as its client sent it, according to trusted proxies."""
-        plain = plain_peer(peer)
+        address = peer_address(peer)
         if not self._trusted and self._origin.rule != "conn":
-            return Seen(request.protocol, request.host, plain, "")
-        return self._trusted.see(request.headers, request.protocol, request.host, plain)
+            return OriginalRequest(request.protocol, request.host, address, "")
+        return self._trusted.original_request(request.headers, request.protocol, request.host, address)
 
-    def check_origin(self, request: Request, seen: Seen | None = None) -> None:
+    def check_origin(self, request: Request, original: OriginalRequest | None = None) -> None:
         """Raise RefusedError for a page whose origin is not allowed."""
         origin = request.headers.get("origin")
         if origin is None:
             return
-        seen = seen or self.see(request, request.connection.context.address)  # type: ignore[union-attr]
-        if not self._origin.allows(origin, seen.scheme, seen.host):
+        if original is None:
+            address = request.connection.context.address  # type: ignore[union-attr]
+            original = self.original_request(request, address)
+        if not self._origin.allows(origin, original.scheme, original.host):
             log.error(
                 "origin refused",
                 origin=origin,
                 path=request.path,
-                **self._origin.wanted(seen.scheme, seen.host, seen.source),
+                **self._origin.log_fields(original.scheme, original.host, original.source),
             )
             raise RefusedError(403)
 
     def params(self, request: Request) -> dict[str, Any]:
         """Return the parameters of the query and the path. Raises RefusedError if they are malformed."""
-        match = self.path.fullmatch(normal(request.path))
+        match = self.path.fullmatch(normalize(request.path))
         try:
             params = decode_query(request.query)
             return params if match is None else params | decode_path_params(match.groupdict())
@@ -96,21 +98,21 @@ class Handshake:
 
     async def admit(self, request: HTTPServerRequest) -> Admitted:
         """Run all checks. Raises RefusedError."""
-        answer = self.ask(request, request.connection.context.address)  # type: ignore[union-attr]
+        answer = self.run(request, request.connection.context.address)  # type: ignore[union-attr]
         return await answer if isinstance(answer, Awaitable) else answer
 
-    def ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
+    def run(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
         """As `admit`; returns the result itself unless the handler's `connect` must be awaited."""
-        return in_own_context(self._ask, request, peer)
+        return in_own_context(self._run, request, peer)
 
-    def _ask(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
-        seen = self.see(request, peer)
-        self.check_origin(request, seen)
+    def _run(self, request: Request, peer: Any) -> Admitted | Awaitable[Admitted]:
+        original = self.original_request(request, peer)
+        self.check_origin(request, original)
         params = self.params(request)
         token, offers = self._auth_token(request)
         subprotocol = self._subprotocol(offers)
-        info = self._connect_info(request, params, token, seen)
-        return ask(self.mount, info, params, subprotocol)
+        info = self._connect_info(request, params, token, original)
+        return call_connect(self.mount, info, params, subprotocol)
 
     def _auth_token(self, request: Request) -> tuple[str | None, list[str]]:
         """Return (phoenix.js's authToken or None, the other sub-protocols offered)."""
@@ -127,23 +129,23 @@ class Handshake:
         return _decode_bearer(bearers[0]), [each for each in offers if each != bearers[0]]
 
     def _subprotocol(self, offers: list[str]) -> str | None:
-        wanted = self.mount.subprotocols
-        if not wanted or not offers:
+        supported = self.mount.subprotocols
+        if not supported or not offers:
             return None
-        common = next((each for each in wanted if each in offers), None)
+        common = next((each for each in supported if each in offers), None)
         if common is None:
-            log.error("sub-protocols refused", offered=offers[:10], wanted=list(wanted))
+            log.error("sub-protocols refused", offered=offers[:10], wanted=list(supported))
             raise RefusedError(403)
         return common
 
     def _connect_info(
-        self, request: Request, params: dict[str, Any], token: str | None, seen: Seen
+        self, request: Request, params: dict[str, Any], token: str | None, original: OriginalRequest
     ) -> ConnectInfo:
         headers = {name.lower(): decode_header(value) for name, value in request.headers.get_all()}
         return ConnectInfo(
             transport=self._transport,
-            peer=seen.peer,
-            uri=f"{seen.scheme}://{seen.host}{decode_header(request.uri or '')}",
+            peer=original.peer,
+            uri=f"{original.scheme}://{original.host}{decode_header(request.uri or '')}",
             user_agent=headers.get("user-agent"),
             x_headers=_starting_with("x-", headers),
             trace_context={name: headers[name] for name in TRACE_HEADERS if name in headers},
@@ -155,13 +157,14 @@ class Handshake:
 
     def _session(self, request: Request, params: dict[str, Any]) -> Mapping[str, Any] | None:
         """Return the session, or None without the right CSRF token; the client may still connect."""
-        wanted = self.mount.session
-        if wanted is None:
+        session_cookie = self.mount.session
+        if session_cookie is None:
             return None
-        for cookie in cookies.candidates(request.headers.get_list("cookie"), wanted.name):
-            session = _load(wanted, cookie)
+        for cookie in cookies.candidates(request.headers.get_list("cookie"), session_cookie.name):
+            session = _load(session_cookie, cookie)
             if session is not None and (
-                not wanted.check_csrf or _csrf_is_right(session.get(wanted.csrf_key), params)
+                not session_cookie.check_csrf
+                or _csrf_token_matches(session.get(session_cookie.csrf_key), params)
             ):
                 return session
         return None
@@ -193,16 +196,18 @@ def undecoded(_handler: RequestHandler, value: bytes, name: str | None = None) -
     return value.decode("latin-1")
 
 
-def _load(wanted: SessionCookie, cookie: str) -> Mapping[str, Any] | None:
+def _load(session_cookie: SessionCookie, cookie: str) -> Mapping[str, Any] | None:
     """Load a session; None if `load` raises, because the cookie may be another application's."""
     try:
-        return wanted.load(cookie)
+        return session_cookie.load(cookie)
     except Exception as error:
-        log.error("session cookie not read: `load` raised", cookie=wanted.name, error=type(error).__name__)
+        log.error(
+            "session cookie not read: `load` raised", cookie=session_cookie.name, error=type(error).__name__
+        )
         return None
 
 
-def _csrf_is_right(own: object, params: dict[str, Any]) -> bool:
+def _csrf_token_matches(own: object, params: dict[str, Any]) -> bool:
     given = params.get("_csrf_token")
     if not isinstance(given, str) or not isinstance(own, str):
         return False

@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 
 class IdleTimer:
-    """Calls `look(now)` every `interval` seconds, with the time of the event loop.
+    """Calls `check(now)` every `interval` seconds, with the time of the event loop.
 
     The first call after a stall of this process is skipped: what clients sent during the stall has not been
     read yet, so they would wrongly count as silent.
     """
 
-    def __init__(self, interval: float, look: Callable[[float], None]) -> None:
+    def __init__(self, interval: float, check: Callable[[float], None]) -> None:
         self._interval = interval
-        self._look = look
-        self._left_out = False
+        self._check = check
+        self._skipped = False
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(interval, self._elapsed)
 
@@ -24,8 +24,8 @@ class IdleTimer:
 
     def _elapsed(self) -> None:
         now = self._loop.time()
-        late = now - self._timer.when() > self._interval
-        self._left_out = late and not self._left_out
+        stalled = now - self._timer.when() > self._interval
+        self._skipped = stalled and not self._skipped
         self._timer = self._loop.call_later(self._interval, self._elapsed)
-        if not self._left_out:
-            self._look(now)
+        if not self._skipped:
+            self._check(now)

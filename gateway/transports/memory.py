@@ -1,6 +1,6 @@
 """A transport whose clients are objects in the same process, for tests of a gateway.
 
-It is also the smallest complete transport: every transport needs all of it but `say`, `next` and `leave`.
+It is also the smallest complete transport: every transport needs all of it but the class MemoryClient.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesh.app.socket_handler import ConnectInfo
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.errors import MeshError
 from mesh.gateway.transports.admission import RefusedError, admit
 from mesh.gateway.transports.base import Encoding
@@ -49,7 +49,7 @@ class MemoryServer:
         """Nothing is served over HTTP."""
         return []
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """There are no other gateways."""
         return {}
 
@@ -112,11 +112,11 @@ class MemoryClient:
         self._connection = connection
         self._fetched: deque[bytes] = deque()
 
-    async def say(self, data: bytes, binary: bool = False) -> None:
+    async def send(self, data: bytes, binary: bool = False) -> None:
         """Send a message; wait while the gateway does not read. Raises MemoryClosedError."""
         connection = self._connection
-        connection.heard = asyncio.get_running_loop().time()
-        while not await connection.until_open(1.0):
+        connection.last_heard = asyncio.get_running_loop().time()
+        while not await connection.wait_until_open(1.0):
             if connection.phase is not Phase.PAUSED:
                 raise MemoryClosedError(connection.code)
         connection.deliver(data, binary)
@@ -130,6 +130,6 @@ class MemoryClient:
             self._fetched.extend(fetched)
         return self._fetched.popleft()
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Disconnect without a close."""
         self._connection.lost()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import zmq
 
 from mesh.app.endpoint import Endpoint
-from mesh.bus.calls import Answer, Calls
+from mesh.bus.calls import CallHandler, Calls
 from mesh.gateway.flow.outbox import Flusher
 from mesh.gateway.http.bodies import Bodies
 from mesh.gateway.http.listener import Shortcut
@@ -60,7 +60,7 @@ class TransportServer(Protocol):
     def routes(self) -> list[tuple[Any, ...]]:
         """Return (pattern of the path, Tornado handler, its arguments) of each HTTP route."""
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """Return what answers the transport's own calls between gateways, by name; mostly nothing."""
 
     def start(self) -> None:

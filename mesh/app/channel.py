@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from mesh.app.assigns import Assign, Assigns, assign
 from mesh.app.channel_context import ChannelContext
-from mesh.app.replies import NO_PAYLOAD, Reply, SocketRef, given
+from mesh.app.replies import NO_PAYLOAD, Reply, SocketRef, payload_or_default
 from mesh.app.socket import Socket
 from mesh.errors import ChannelError, UnhandledEventError
 
@@ -254,7 +254,7 @@ class Channel:
             NotJoinedError: if called in `join`.
             ChannelError: if called without `ref` outside of a handler.
         """
-        self._context.reply(ref, status, given(payload))
+        self._context.reply(ref, status, payload_or_default(payload))
         return SENT
 
     def socket_ref(self) -> SocketRef:

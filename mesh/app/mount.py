@@ -1,4 +1,4 @@
-"""Mount: a socket handler at a path, its transports, and what `connect` is told about the request."""
+"""Mount: a socket handler at a path, its transports, and what `connect` learns about the request."""
 
 import copy
 import re

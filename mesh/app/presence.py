@@ -12,11 +12,11 @@ from mesh.app.channel import Channel
 from mesh.errors import ApplicationError, ChannelError
 from mesh.protocol.messages import check_name
 
-DIFF = "presence_diff"
+PRESENCE_DIFF = "presence_diff"
 
 MAX_KEY_BYTES = 1_000
 
-Metas = dict[str, Any]
+Meta = dict[str, Any]
 """What one tracked channel published about itself, with its `phx_ref`."""
 Presences = dict[str, dict[str, Any]]
 """`{key: {"metas": [meta, …]}}`, with additional keys that `fetch` added besides `metas`."""
@@ -35,10 +35,10 @@ class Listed(Presences):
 class PresenceContext(Protocol):
     """What a Presence needs from the worker that runs it."""
 
-    def track(self, owner: Hashable, topic: str, key: str, meta: Metas) -> str:
+    def track(self, owner: Hashable, topic: str, key: str, meta: Meta) -> str:
         """Track a key; return the meta's phx_ref."""
 
-    def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Metas], Metas]) -> str:
+    def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
         """Replace the meta; return its new phx_ref."""
 
     def untrack(self, owner: Hashable, topic: str, key: str) -> None:
@@ -47,10 +47,10 @@ class PresenceContext(Protocol):
     def untrack_all(self, owner: Hashable) -> None:
         """Stop tracking everything that `owner` tracks."""
 
-    def on_topic(self, topic: str) -> dict[str, list[Metas]]:
+    def get_by_topic(self, topic: str) -> dict[str, list[Meta]]:
         """Return the metas of all keys on `topic`."""
 
-    def of_key(self, topic: str, key: str) -> list[Metas]:
+    def get_by_key(self, topic: str, key: str) -> list[Meta]:
         """Return the metas of one key."""
 
 
@@ -89,7 +89,7 @@ class Presence:
         """
         return presences
 
-    def handle_metas(self, topic: str, diff: dict[str, Any], presences: dict[str, list[Metas]]) -> Any:
+    def handle_metas(self, topic: str, diff: dict[str, Any], presences: dict[str, list[Meta]]) -> Any:
         """Called on every worker after each change of a topic.
 
         Args:
@@ -117,13 +117,13 @@ class Presence:
                 or has more than 10,000 bytes.
             ChannelError: if the channel has ended.
         """
-        return self._bound().track(_owner(who), _topic(who, topic), _key(key), dict(meta or {}))
+        return self._require_context().track(_owner(who), _topic(who, topic), _key(key), dict(meta or {}))
 
     def update(
         self,
         who: Any,
         key: object,
-        meta: Mapping[str, Any] | Callable[[Metas], Mapping[str, Any]],
+        meta: Mapping[str, Any] | Callable[[Meta], Mapping[str, Any]],
         *,
         topic: str = "",
     ) -> str:
@@ -141,15 +141,15 @@ class Presence:
             ChannelError: as `track`.
         """
         make = meta if callable(meta) else lambda _: meta
-        new = self._bound().update
+        new = self._require_context().update
         return new(_owner(who), _topic(who, topic), _key(key), lambda old: dict(make(old)))
 
     def untrack(self, who: Any, key: object = None, *, topic: str = "") -> None:
         """Stop tracking `who` as `key`; without a key, stop tracking it everywhere."""
         if key is None:
-            self._bound().untrack_all(_owner(who))
+            self._require_context().untrack_all(_owner(who))
         else:
-            self._bound().untrack(_owner(who), _topic(who, topic), _key(key))
+            self._require_context().untrack(_owner(who), _topic(who, topic), _key(key))
 
     def list(self, where: "Channel | str") -> Any:
         """Return everybody on a channel's topic, or on the given topic: `{key: {"metas": […]}}`.
@@ -157,18 +157,20 @@ class Presence:
         If `fetch` is `async def`, the result must be awaited.
         """
         topic = where.topic if isinstance(where, Channel) else where
-        found = {key: {"metas": metas} for key, metas in self._bound().on_topic(topic).items()}
+        found = {
+            key: {"metas": metas} for key, metas in self._require_context().get_by_topic(topic).items()
+        }
         presences = self.fetch(topic, found)
         return presences if hasattr(presences, "__await__") else Listed(presences)
 
     def get_by_key(self, where: "Channel | str", key: object) -> Any:
         """Return `{"metas": […]}` of one key, or None. If `fetch` is `async def`, it must be awaited."""
         topic = where.topic if isinstance(where, Channel) else where
-        metas = self._bound().of_key(topic, _key(key))
+        metas = self._require_context().get_by_key(topic, _key(key))
         found = {_key(key): {"metas": metas}} if metas else {}
         presences = self.fetch(topic, found)
         if hasattr(presences, "__await__"):
-            return _one(presences, _key(key))
+            return _get_when_ready(presences, _key(key))
         return presences.get(_key(key))
 
     # For the worker
@@ -177,7 +179,7 @@ class Presence:
         """Connect this presence to a worker; called by workers."""
         self._context = context
 
-    def _bound(self) -> PresenceContext:
+    def _require_context(self) -> PresenceContext:
         if self._context is None:
             raise ApplicationError(
                 f"presence {self.name!r} does not run here: declare it, Endpoint(…, presences=[presence]),"
@@ -186,7 +188,7 @@ class Presence:
         return self._context
 
 
-async def _one(presences: Any, key: str) -> Any:
+async def _get_when_ready(presences: Any, key: str) -> Any:
     return (await presences).get(key)
 
 

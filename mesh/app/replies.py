@@ -17,7 +17,7 @@ NO_PAYLOAD: Any = NoPayload()
 """The default of payload arguments: the client receives `{}`. None is a payload, `null`."""
 
 
-def given(payload: Any) -> Any:
+def payload_or_default(payload: Any) -> Any:
     """Return the payload, or `{}` for NO_PAYLOAD."""
     return {} if payload is NO_PAYLOAD else payload
 
@@ -32,12 +32,12 @@ class Reply:
 
 def ok(payload: Any = NO_PAYLOAD) -> Reply:
     """Return a reply with status ok; the payload is any JSON value or bytes, `{}` if left out."""
-    return Reply(given(payload), "ok")
+    return Reply(payload_or_default(payload), "ok")
 
 
 def error(payload: Any = NO_PAYLOAD) -> Reply:
     """Return a reply with status error; returned from `join`, it refuses. The payload is as for `ok`."""
-    return Reply(given(payload), "error")
+    return Reply(payload_or_default(payload), "error")
 
 
 def refuse(reason: Any = NO_PAYLOAD) -> Reply:

@@ -18,7 +18,7 @@ from mesh.errors import RouteError
 
 @dataclass(frozen=True, slots=True)
 class ConnectInfo:
-    """What `connect` is told about the request. Cookies and other headers are omitted deliberately.
+    """What `connect` learns about the request. Cookies and other headers are omitted deliberately.
 
     Attributes:
         transport: "websocket", "longpoll" or "zeromq".

@@ -83,8 +83,6 @@ class _Serializer(URLSafeTimedSerializer):
     """Uses a given time instead of the current one."""
 
     def __init__(self, secret: str, salt: str, at: float | None) -> None:
-        self._at = at
-
         class Signer(TimestampSigner):
             def get_timestamp(self) -> int:
                 return int(at) if at is not None else super().get_timestamp()

@@ -43,9 +43,9 @@ def check(topic: object) -> str:
     """
     if not isinstance(topic, str):
         raise TopicError(f"topic {topic!r:.100} is not a string")
-    if len(topic) > MAX_TOPIC_BYTES or (not topic.isascii() and _bytes_of(topic) > MAX_TOPIC_BYTES):
+    if len(topic) > MAX_TOPIC_BYTES or (not topic.isascii() and _utf8_size(topic) > MAX_TOPIC_BYTES):
         raise TopicError(
-            f"topic {topic[:32]!r}… is {_bytes_of(topic)} bytes long; at most {MAX_TOPIC_BYTES}"
+            f"topic {topic[:32]!r}… is {_utf8_size(topic)} bytes long; at most {MAX_TOPIC_BYTES}"
         )
     if topic.startswith(RESERVED):
         raise TopicError(f"topic {topic!r} starts with '$', which is reserved for the mesh itself")
@@ -115,7 +115,7 @@ def of_frame(frame: bytes) -> str:
         raise TopicError(f"topic frame {frame[:64]!r} is not UTF-8") from None
 
 
-def _bytes_of(text: str) -> int:
+def _utf8_size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 

@@ -22,16 +22,16 @@ class Call:
 
     Attributes:
         name: the name of the call.
-        began: when it began, in seconds.
+        started_at: when it started, in seconds.
         answer: None while the call is in progress, and if the answer was too large to keep.
         repeated: whether a repetition of the call was carried out, not the original.
     """
 
-    __slots__ = ("answer", "began", "name", "repeated")
+    __slots__ = ("answer", "name", "repeated", "started_at")
 
-    def __init__(self, name: str, began: float, repeated: bool) -> None:
+    def __init__(self, name: str, started_at: float, repeated: bool) -> None:
         self.name = name
-        self.began = began
+        self.started_at = started_at
         self.repeated = repeated
         self.answer: bytes | None = None
 
@@ -49,9 +49,9 @@ class Answers:
         self._max_calls = max_calls
         self._max_bytes = max_bytes
         self._calls: OrderedDict[Key, Call] = OrderedDict()
-        self._with_answer: OrderedDict[Key, int] = OrderedDict()
+        self._answer_sizes: OrderedDict[Key, int] = OrderedDict()
         self._bytes = 0
-        self._forgot_early = float("-inf")
+        self._last_early_eviction = float("-inf")
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -60,35 +60,35 @@ class Answers:
         """Return the call, or None if it is not remembered."""
         return self._calls.get(key)
 
-    def never_came(self, key: Key, now: float) -> bool:
+    def never_received(self, key: Key, now: float) -> bool:
         """Return whether the call has certainly not been carried out here."""
-        return key not in self._calls and now - self._forgot_early > self._kept_seconds
+        return key not in self._calls and now - self._last_early_eviction > self._kept_seconds
 
-    def begin(self, key: Key, name: str, now: float, repeated: bool = False) -> None:
+    def record_call(self, key: Key, name: str, now: float, repeated: bool = False) -> None:
         """Record that a call is being carried out."""
-        self._forget(key)
+        self._evict(key)
         self._calls[key] = Call(name, now, repeated)
         while self._calls:
             oldest, call = next(iter(self._calls.items()))
-            if now - call.began <= self._kept_seconds:
+            if now - call.started_at <= self._kept_seconds:
                 if len(self._calls) <= self._max_calls:
                     break
-                self._forgot_early = now
-            self._forget(oldest)
+                self._last_early_eviction = now
+            self._evict(oldest)
 
-    def done(self, key: Key, answer: bytes) -> None:
+    def record_answer(self, key: Key, answer: bytes) -> None:
         """Record the answer to a call."""
         call = self._calls.get(key)
         if call is None or call.answer is not None:
             return
         call.answer = answer
-        self._with_answer[key] = len(answer)
+        self._answer_sizes[key] = len(answer)
         self._bytes += len(answer)
         while self._bytes > self._max_bytes:
-            other, size = self._with_answer.popitem(last=False)
+            oldest, size = self._answer_sizes.popitem(last=False)
             self._bytes -= size
-            self._calls[other].answer = None
+            self._calls[oldest].answer = None
 
-    def _forget(self, key: Key) -> None:
+    def _evict(self, key: Key) -> None:
         if self._calls.pop(key, None) is not None:
-            self._bytes -= self._with_answer.pop(key, 0)
+            self._bytes -= self._answer_sizes.pop(key, 0)

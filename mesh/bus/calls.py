@@ -24,12 +24,12 @@ from mesh.telemetry import Complaints, counters, get_logger
 log = get_logger(__name__)
 _malformed = Complaints(log, "call dropped")
 
-AGAIN = "call.again"
+CALL_AGAIN = "call.again"
 FIRST_REMINDER_SECONDS = 1.0
 LAST_REMINDER_SECONDS = 8.0
 """The pause before a reminder doubles each time; the reminder after a pause of this length is the last."""
 
-Answer = Callable[[bytes], Awaitable[bytes]]
+CallHandler = Callable[[bytes], Awaitable[bytes]]
 """Answers a call. It must not raise: if it does, the error is logged and the caller times out."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,7 +41,7 @@ _numbers = count(1)
 """Shared by all calls of this process, so that no two calls of one node have the same number."""
 
 
-class _Asked:
+class _PendingCall:
     """A call that waits for its answer."""
 
     __slots__ = ("answer", "data", "name", "node", "timer")
@@ -71,7 +71,7 @@ class Calls:
     def __init__(self, bus: Bus, is_gone: Callable[[str], bool] | None) -> None:
         self._bus = bus
         self._is_gone = is_gone
-        self._asked: dict[int, _Asked] = {}
+        self._pending: dict[int, _PendingCall] = {}
 
     @property
     def handlers(self) -> dict[int, OnMessage]:
@@ -88,54 +88,61 @@ class Calls:
         if self._is_gone is not None and self._is_gone(node):
             raise NodeGoneError(f"{node} has stopped: no answer to {name}")
         number = next(_numbers)
-        asked = self._asked[number] = _Asked(node, name, data)
+        pending = self._pending[number] = _PendingCall(node, name, data)
         try:
-            _say(self._bus, CALL, node, name, number, data)
-            self._remind_later(number, asked, FIRST_REMINDER_SECONDS)
+            _send(self._bus, CALL, node, name, number, data)
+            self._schedule_reminder(number, pending, FIRST_REMINDER_SECONDS)
             async with asyncio.timeout(timeout_seconds):
-                return await asked.answer
+                return await pending.answer
         finally:
-            del self._asked[number]
-            if asked.timer is not None:
-                asked.timer.cancel()
+            del self._pending[number]
+            if pending.timer is not None:
+                pending.timer.cancel()
 
-    def tell(self, node: str, name: str, data: bytes) -> None:
+    def cast(self, node: str, name: str, data: bytes) -> None:
         """As `call`, but without an answer."""
-        _say(self._bus, CALL, node, name, 0, data)
+        _send(self._bus, CALL, node, name, 0, data)
 
-    def gone(self, node: str) -> None:
+    def fail_calls_to(self, node: str) -> None:
         """Fail all calls to a node that has stopped."""
-        for asked in self._asked.values():
-            if asked.node == node:
-                asked.fail()
+        for pending in self._pending.values():
+            if pending.node == node:
+                pending.fail()
 
     def close(self) -> None:
         """Cancel all calls."""
-        for asked in self._asked.values():
-            asked.answer.cancel()
+        for pending in self._pending.values():
+            pending.answer.cancel()
 
-    def _remind_later(self, number: int, asked: _Asked, seconds: float) -> None:
+    def _schedule_reminder(self, number: int, pending: _PendingCall, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        asked.timer = loop.call_later(seconds, self._remind, number, asked, seconds)
+        pending.timer = loop.call_later(seconds, self._send_reminder, number, pending, seconds)
 
-    def _remind(self, number: int, asked: _Asked, seconds: float) -> None:
-        if self._is_gone is not None and self._is_gone(asked.node):
-            return asked.fail()
-        _say(self._bus, CALL, asked.node, AGAIN, number, b"")
+    def _send_reminder(self, number: int, pending: _PendingCall, seconds: float) -> None:
+        if self._is_gone is not None and self._is_gone(pending.node):
+            return pending.fail()
+        _send(self._bus, CALL, pending.node, CALL_AGAIN, number, b"")
         if seconds < LAST_REMINDER_SECONDS:
-            self._remind_later(number, asked, 2 * seconds)
+            self._schedule_reminder(number, pending, 2 * seconds)
 
     def on_answer(self, header: Header, data: bytes) -> None:
         """Handle an ANSWER."""
-        read = _read(header, data)
-        asked = self._asked.get(read[0]) if read is not None else None
-        if read is None or asked is None or asked.answer.done():
+        numbered = _decode_numbered(header, data)
+        pending = self._pending.get(numbered[0]) if numbered is not None else None
+        if numbered is None or pending is None or pending.answer.done():
             return
-        if header.event == AGAIN:  # it never received the call
+        if header.event == CALL_AGAIN:  # it never received the call
             counters.count("bus_calls_repeated")
-            _say(self._bus, CALL, asked.node, AGAIN, read[0], _encode((asked.name, asked.data)))
+            _send(
+                self._bus,
+                CALL,
+                pending.node,
+                CALL_AGAIN,
+                numbered[0],
+                _encode((pending.name, pending.data)),
+            )
         else:
-            asked.answer.set_result(read[1])
+            pending.answer.set_result(numbered[1])
 
 
 class Responder:
@@ -146,10 +153,10 @@ class Responder:
         find: returns the function that answers calls of a name; None for an unknown name, which is ignored.
     """
 
-    def __init__(self, bus: Bus, find: Callable[[str], Answer | None]) -> None:
+    def __init__(self, bus: Bus, find: Callable[[str], CallHandler | None]) -> None:
         self._bus = bus
         self._find = find
-        self._carried_out = Answers()
+        self._executed = Answers()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -164,43 +171,43 @@ class Responder:
 
     def on_call(self, header: Header, data: bytes) -> None:
         """Handle a CALL."""
-        read = _read(header, data)
-        if read is None:
+        numbered = _decode_numbered(header, data)
+        if numbered is None:
             return
-        number, asked = read
-        if header.event == AGAIN:
-            self._called_again(header, number, asked)
+        number, data = numbered
+        if header.event == CALL_AGAIN:
+            self._on_reminder(header, number, data)
             return
-        before = self._carried_out.get((header.origin, number))
-        if before is None or not before.repeated:  # otherwise the original arrives after its repetition
-            self._carry_out(header.origin, header.event, number, asked)
+        earlier = self._executed.get((header.origin, number))
+        if earlier is None or not earlier.repeated:  # otherwise the original arrives after its repetition
+            self._execute(header.origin, header.event, number, data)
 
-    def _called_again(self, header: Header, number: int, asked: bytes) -> None:
+    def _on_reminder(self, header: Header, number: int, repeated_call: bytes) -> None:
         key = header.origin, number
-        before = self._carried_out.get(key)
-        if before is not None:
-            if before.answer is not None:
+        earlier = self._executed.get(key)
+        if earlier is not None:
+            if earlier.answer is not None:
                 counters.count("bus_calls_repeated")
-                _say(self._bus, ANSWER, header.origin, before.name, number, before.answer)
-        elif self._carried_out.never_came(key, asyncio.get_running_loop().time()):
-            if not asked:
-                _say(self._bus, ANSWER, header.origin, AGAIN, number, b"")
+                _send(self._bus, ANSWER, header.origin, earlier.name, number, earlier.answer)
+        elif self._executed.never_received(key, asyncio.get_running_loop().time()):
+            if not repeated_call:
+                _send(self._bus, ANSWER, header.origin, CALL_AGAIN, number, b"")
                 return
             try:
-                name, question = _decode_repeated(asked)
+                name, data = _decode_repeated(repeated_call)
             except WireError as error:
                 _malformed_call(header, error)
                 return
-            self._carry_out(header.origin, name, number, question, repeated=True)
+            self._execute(header.origin, name, number, data, repeated=True)
 
-    def _carry_out(self, node: str, name: str, number: int, asked: bytes, repeated: bool = False) -> None:
-        answer = self._find(name)
-        if answer is None:
+    def _execute(self, node: str, name: str, number: int, data: bytes, repeated: bool = False) -> None:
+        handle = self._find(name)
+        if handle is None:
             return
         loop = asyncio.get_running_loop()
         if number:
-            self._carried_out.begin((node, number), name, loop.time(), repeated)
-        task = loop.create_task(self._answer(node, name, number, answer(asked)), name=name)
+            self._executed.record_call((node, number), name, loop.time(), repeated)
+        task = loop.create_task(self._answer(node, name, number, handle(data)), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -212,15 +219,15 @@ class Responder:
             log.error("handling a message failed", call=name, origin=node, exc_info=error)
             return
         if number:
-            self._carried_out.done((node, number), data)
-            _say(self._bus, ANSWER, node, name, number, data)
+            self._executed.record_answer((node, number), data)
+            _send(self._bus, ANSWER, node, name, number, data)
 
 
-def _say(bus: Bus, kind: int, node: str, name: str, number: int, data: bytes) -> None:
+def _send(bus: Bus, kind: int, node: str, name: str, number: int, data: bytes) -> None:
     bus.publish_kind(kind, topics.of_node(node), name, 0, _encode((number, data)))
 
 
-def _read(header: Header, data: bytes) -> tuple[int, bytes] | None:
+def _decode_numbered(header: Header, data: bytes) -> tuple[int, bytes] | None:
     try:
         return decode(data)
     except WireError as error:

@@ -16,11 +16,11 @@ mesh; the bus carries them like any other topic.
    returns the number, and the header of the received message contains it.
 2. *Order.* Broadcasts of one node to one topic are delivered everywhere in the order in which they were
    published, even while servers fail and return.
-3. *At most once.* A message of a kind in `frames.KEPT` is delivered to a node at most once. An
+3. *At most once.* A message of a kind in `frames.RESENT_KINDS` is delivered to a node at most once. An
    implementation that sends messages again after a failure must drop duplicates, by (origin, sequence),
    before it calls handlers.
-4. *No silent loss.* While no server can be reached, messages of the kinds in `frames.KEPT` wait in a
-   bounded queue. Messages that exceed the bound are dropped, counted (`bus_backlog_dropped`) and reported
+4. *No silent loss.* While no server can be reached, messages of the kinds in `frames.RESENT_KINDS` wait in
+   a bounded queue. Messages that exceed the bound are dropped, counted (`bus_backlog_dropped`) and reported
    in `Status.dropped`. The senders of other kinds repeat them, or can do without them.
 5. *Subscriptions in force.* Once the callback given to `when_subscribed` runs, no broadcast that any node
    publishes afterwards is missed on a topic subscribed to before that call. Joins wait for this.
@@ -44,9 +44,9 @@ mesh; the bus carries them like any other topic.
         def __init__(self, node, nodes):
             self.node, self.sequence, self.unread, self.paths = node, 0, False, DirectPaths()
             self._nodes = nodes
-            self._subscribed = Counter([topics.exact(topics.of_node(node))])
-            self._loops = Subscriptions(self)
-            self._handled = {}
+            self._subscription_counts = Counter([topics.exact(topics.of_node(node))])
+            self._subscriptions = Subscriptions(self)
+            self._last_handled = {}
 
         def start(self, handlers):
             self._handlers = handlers
@@ -55,7 +55,7 @@ mesh; the bus carries them like any other topic.
         def close(self):
             if self in self._nodes:
                 self._nodes.remove(self)
-            self._loops.close()
+            self._subscriptions.close()
 
         def publish(self, topic, event, codec, data, sender):
             number = self._send(BROADCAST, topic, event, codec, data, sender)
@@ -77,38 +77,38 @@ mesh; the bus carries them like any other topic.
             return self.sequence
 
         def _arrived(self, frame, header, data):
-            self._handled[header.origin] = header.sequence
-            if self not in self._nodes or not self._wants(frame):
+            self._last_handled[header.origin] = header.sequence
+            if self not in self._nodes or not self._is_subscribed(frame):
                 return
             topic = topics.of_frame(frame)
             if header.kind == DIRECT:
                 topic, data = decode_direct(data)
             if header.kind in (BROADCAST, DIRECT):
-                self._loops.deliver(topic, header, data)
+                self._subscriptions.deliver(topic, header, data)
                 if self._handlers.broadcast is not None:
                     self._handlers.broadcast(topic, header, data)
             elif header.kind in self._handlers.messages:
                 self._handlers.messages[header.kind](header, data)
 
-        def _wants(self, frame):
+        def _is_subscribed(self, frame):
             if frame.startswith(b"$"):
-                return frame in self._subscribed
-            return any(frame.startswith(each) for each in self._subscribed)
+                return frame in self._subscription_counts
+            return any(frame.startswith(each) for each in self._subscription_counts)
 
         def subscribe(self, subscription):
-            self._subscribed[subscription] += 1
+            self._subscription_counts[subscription] += 1
 
         def unsubscribe(self, subscription):
-            self._subscribed -= Counter([subscription])
+            self._subscription_counts -= Counter([subscription])
 
         def when_subscribed(self, callback):
             return asyncio.get_running_loop().call_soon(callback).cancel
 
         def subscription(self, pattern, max_queued):
-            return Subscription(self._loops, pattern, max_queued)
+            return Subscription(self._subscriptions, pattern, max_queued)
 
         def delivered(self, origin, sequence):
-            return self._handled.get(origin, 0) >= sequence
+            return self._last_handled.get(origin, 0) >= sequence
 
         async def confirmed(self, first, last):
             return  # the list has them
@@ -197,7 +197,7 @@ class Paths(Protocol):
     def use_version(self, version: int) -> None:
         """Publish headers of this version from now on: the newest that all live nodes can read."""
 
-    def of_topic(self, topic: str) -> str:
+    def server_of(self, topic: str) -> str:
         """Return the server through which a topic is sent now; empty if there is none."""
 
 
@@ -217,7 +217,7 @@ class DirectPaths:
     def use_version(self, version: int) -> None:
         """No effect: there is only one version so far."""
 
-    def of_topic(self, topic: str) -> str:
+    def server_of(self, topic: str) -> str:
         """Return an empty string: there is only one path."""
         return ""
 

@@ -15,8 +15,8 @@ from mesh.errors import UnreachableError
 
 SETTLE_SECONDS = 0.25
 """Once one server has answered, the others have this long to answer as well."""
-LOOK_SECONDS = 0.01
-"""The interval at which `reach` checks whether a server is available."""
+POLL_SECONDS = 0.01
+"""The interval at which `wait_until_connected` checks whether a server is available."""
 
 
 def subscribed(bus: Bus) -> "asyncio.Future[None]":
@@ -32,16 +32,16 @@ def _resolve(done: "asyncio.Future[None]") -> None:
         done.set_result(None)
 
 
-async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: float) -> None:
+async def publish_and_confirm(bus: Bus, publish: Callable[[], object], timeout_seconds: float) -> None:
     """Call `publish` once a server is available; return when servers have accepted the messages.
 
     Raises:
-        UnreachableError: if that takes too long; it says whether anything was published.
+        UnreachableError: if that takes too long; the message says whether anything was published.
     """
     before = bus.status()
     if not before.connected:
         try:
-            await confirm(bus, timeout_seconds)
+            await wait_until_subscribed(bus, timeout_seconds)
         except UnreachableError as error:
             raise UnreachableError(f"nothing was published: {error}") from None
         before = bus.status()
@@ -63,7 +63,7 @@ async def deliver(bus: Bus, publish: Callable[[], object], timeout_seconds: floa
         ) from None
 
 
-async def confirm(bus: Bus, timeout_seconds: float) -> None:
+async def wait_until_subscribed(bus: Bus, timeout_seconds: float) -> None:
     """Return once a server is available and every subscription made so far is in force.
 
     Raises:
@@ -79,15 +79,19 @@ async def confirm(bus: Bus, timeout_seconds: float) -> None:
         ) from None
 
 
-async def reach(bus: Bus, timeout_seconds: float) -> None:
-    """Return once a server answers, and all do or SETTLE_SECONDS have passed. Raises as `confirm`."""
-    confirmed = asyncio.ensure_future(confirm(bus, timeout_seconds))
+async def wait_until_connected(bus: Bus, timeout_seconds: float) -> None:
+    """Return once a server answers, and all do or SETTLE_SECONDS have passed.
+
+    Raises:
+        UnreachableError: as `wait_until_subscribed`.
+    """
+    subscribing = asyncio.ensure_future(wait_until_subscribed(bus, timeout_seconds))
     try:
-        while not confirmed.done():
+        while not subscribing.done():
             connected = bus.status().connected
-            await asyncio.wait({confirmed}, timeout=SETTLE_SECONDS if connected else LOOK_SECONDS)
+            await asyncio.wait({subscribing}, timeout=SETTLE_SECONDS if connected else POLL_SECONDS)
             if connected:
                 return
-        await confirmed
+        await subscribing
     finally:
-        confirmed.cancel()
+        subscribing.cancel()

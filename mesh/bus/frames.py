@@ -15,7 +15,7 @@ from mesh.protocol.versions import Versions
 VERSION = 1
 """The version of this layout, the only one so far. Announcements keep this version for ever, so that every
 node can read them."""
-READ = Versions(1, 1)
+READABLE_VERSIONS = Versions(1, 1)
 """The versions of headers that this node reads."""
 
 BROADCAST = 1
@@ -35,7 +35,7 @@ ONCE = 8
 MOVE = 9
 """From this number on, some topics of the origin use another proxy (mesh/bus/zeromq/failover.py)."""
 
-KEPT = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
+RESENT_KINDS = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
 """The kinds of messages that are sent again after a failure; the others need not be."""
 CRASHED_JOINS = 10
 """A topic whose joins have ended workers and are suspended in all gateways (mesh/bus/crashed_joins.py)."""
@@ -88,12 +88,12 @@ def decode_header(frame: bytes) -> Received:
         header = _decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not a bus header: {error}") from None
-    if not READ.oldest <= header.version <= READ.newest:
-        raise WireError(f"bus header of version {header.version}; this node reads {READ}")
+    if not READABLE_VERSIONS.oldest <= header.version <= READABLE_VERSIONS.newest:
+        raise WireError(f"bus header of version {header.version}; this node reads {READABLE_VERSIONS}")
     return header
 
 
-def encode_again(frame: bytes, age: int) -> bytes:
+def encode_resent(frame: bytes, age: int) -> bytes:
     """Return the second frame of a message that is sent again, made from its original second frame."""
     header = _decode(frame)
     return encode_header(msgspec.structs.replace(header, age=age))

@@ -64,8 +64,8 @@ class MemoryBus:
         self.unread = False
         self.paths = DirectPaths()
         self._network = network or MemoryNetwork()
-        self._subscriptions = Counter([topics.exact(topics.of_node(node))])
-        self._opened = Subscriptions(self)
+        self._subscription_counts = Counter([topics.exact(topics.of_node(node))])
+        self._subscriptions = Subscriptions(self)
         self._handlers: Handlers | None = None
 
     def start(self, handlers: Handlers) -> None:
@@ -76,7 +76,7 @@ class MemoryBus:
     def close(self) -> None:
         """Stop receiving messages."""
         self._network.remove(self)
-        self._opened.close()
+        self._subscriptions.close()
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and deliver it."""
@@ -100,22 +100,22 @@ class MemoryBus:
 
     def subscribe(self, subscription: bytes) -> None:
         """Receive messages whose topic starts with these bytes."""
-        self._subscriptions[subscription] += 1
+        self._subscription_counts[subscription] += 1
 
     def unsubscribe(self, subscription: bytes) -> None:
         """Undo one `subscribe`."""
-        self._subscriptions[subscription] -= 1
-        if not self._subscriptions[subscription]:
-            del self._subscriptions[subscription]
+        self._subscription_counts[subscription] -= 1
+        if not self._subscription_counts[subscription]:
+            del self._subscription_counts[subscription]
 
     def when_subscribed(self, callback: Callable[[], None]) -> Withdraw:
         """Call back at once: a subscription is in force as soon as it is made."""
         callback()
-        return _nothing_waits
+        return _nothing_to_withdraw
 
     def subscription(self, pattern: str, max_queued: int) -> Subscription:
         """Return the broadcasts on a topic, or on all topics with this prefix, for a loop."""
-        return Subscription(self._opened, pattern, max_queued)
+        return Subscription(self._subscriptions, pattern, max_queued)
 
     def delivered(self, origin: str, sequence: int) -> bool:
         """Return True: a message is delivered as soon as it is published."""
@@ -139,8 +139,8 @@ class MemoryBus:
 
     def _is_subscribed(self, frame: bytes) -> bool:
         if frame[:1] == _RESERVED:
-            return frame in self._subscriptions
-        return any(frame.startswith(each) for each in self._subscriptions)
+            return frame in self._subscription_counts
+        return any(frame.startswith(each) for each in self._subscription_counts)
 
     def _handle(self, handlers: Handlers, topic: str, header: Header, data: bytes) -> None:
         if header.kind == DIRECT:
@@ -150,7 +150,7 @@ class MemoryBus:
             if handle is not None:
                 handle(header, data)
             return
-        self._opened.deliver(topic, header, data)
+        self._subscriptions.deliver(topic, header, data)
         if handlers.broadcast is not None:
             handlers.broadcast(topic, header, data)
 
@@ -159,5 +159,5 @@ class MemoryBus:
         return Header(VERSION, kind, self.node, self.sequence, event, codec, sender)
 
 
-def _nothing_waits() -> None:
+def _nothing_to_withdraw() -> None:
     """The withdrawal of a callback that has already been called."""

@@ -75,7 +75,7 @@ class Subscriptions:
         if self._timeout_seconds is None:
             await delivery.subscribed(self._bus)
         else:
-            await delivery.confirm(self._bus, self._timeout_seconds)
+            await delivery.wait_until_subscribed(self._bus, self._timeout_seconds)
 
     def close(self) -> None:
         """End every loop over a subscription: the node stops."""
@@ -105,10 +105,10 @@ class Subscription:
         self._max_queued = max_queued
         self._queue: deque[tuple[str, Header, bytes]] = deque()
         self._bytes = 0
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._entered = False
         self._ended = False
-        self._dropped_in_a_row = 0  # since the queue was last empty
+        self._dropped_since_empty = 0  # since the queue was last empty
 
     async def __aenter__(self) -> Self:
         """Subscribe; return when the subscription is in force."""
@@ -130,8 +130,8 @@ class Subscription:
 
     async def __aiter__(self) -> AsyncIterator[Broadcast]:
         """Yield each broadcast; end when the node stops."""
-        ours = not self._entered
-        if ours:
+        entered_here = not self._entered
+        if entered_here:
             await self.__aenter__()
         try:
             while True:
@@ -141,10 +141,10 @@ class Subscription:
                         yield broadcast
                 if self._ended:
                     return
-                self._news.clear()
-                await self._news.wait()
+                self._wakeup.clear()
+                await self._wakeup.wait()
         finally:
-            if ours:
+            if entered_here:
                 self._leave()
 
     def put(self, topic: str, header: Header, data: bytes) -> None:
@@ -154,12 +154,12 @@ class Subscription:
         while len(self._queue) > self._max_queued or self._bytes > MAX_QUEUED_BYTES:
             self._bytes -= len(self._queue.popleft()[2])
             self._drop()
-        self._news.set()
+        self._wakeup.set()
 
     def end(self) -> None:
         """End the loop after the queued broadcasts."""
         self._ended = True
-        self._news.set()
+        self._wakeup.set()
 
     def _leave(self) -> None:
         self._subscriptions.remove(self)
@@ -171,15 +171,15 @@ class Subscription:
     def _drop(self) -> None:
         self.dropped += 1
         counters.count("subscription_broadcasts_dropped")
-        self._dropped_in_a_row += 1
-        if self._dropped_in_a_row == 1:
+        self._dropped_since_empty += 1
+        if self._dropped_since_empty == 1:
             log.warning("a subscription is not read in time", pattern=self.pattern, limit=self._max_queued)
 
     def _take(self) -> Broadcast | None:
         topic, header, data = self._queue.popleft()
         self._bytes -= len(data)
         if not self._queue:
-            self._dropped_in_a_row = 0
+            self._dropped_since_empty = 0
         try:
             if header.event in CONTROL:
                 raise DecodeError(f"event {header.event!r} is reserved by the protocol")

@@ -33,7 +33,7 @@ class Question(msgspec.Struct, array_like=True):
     limit: int
 
 
-class Fate(msgspec.Struct, array_like=True):
+class Outcome(msgspec.Struct, array_like=True):
     """What has happened to one broadcast at one gateway so far.
 
     Attributes:
@@ -68,25 +68,25 @@ class Fate(msgspec.Struct, array_like=True):
         return self.held + self.unsent
 
 
-class Seen(msgspec.Struct, array_like=True):
+class TraceAnswer(msgspec.Struct, array_like=True):
     """A gateway's answer.
 
     Attributes:
         members: the number of channels that are joined or joining now.
-        fates: what happened to each message, in the order of arrival.
+        outcomes: what happened to each message, in the order of arrival.
         problem: why the gateway does not watch the topic; empty if it does.
     """
 
     members: int
-    fates: list[Fate]
+    outcomes: list[Outcome]
     problem: str = ""
 
 
-class GatewaySeen(NamedTuple):
+class GatewayTrace(NamedTuple):
     """One gateway's answer; None if it did not answer in time."""
 
     gateway: str
-    seen: Seen | None
+    answer: TraceAnswer | None
 
 
 class Published(NamedTuple):
@@ -104,46 +104,46 @@ class Trace(NamedTuple):
     Attributes:
         messages: (origin, sequence) of each message, in order.
         published: the messages that the tracer published, by the same key.
-        gateways: what each gateway saw.
+        gateways: the answer of each gateway.
     """
 
     messages: list[tuple[str, int]]
     published: dict[tuple[str, int], Published]
-    gateways: list[GatewaySeen]
+    gateways: list[GatewayTrace]
 
     @property
     def settled(self) -> bool:
         """Return whether every gateway with members has finished with every message."""
-        return bool(self.messages) and all(_settled(each.seen, self.messages) for each in self.gateways)
+        return bool(self.messages) and all(_settled(each.answer, self.messages) for each in self.gateways)
 
 
-def followed(gateways: list[GatewaySeen], count: int) -> list[tuple[str, int]]:
+def traced_messages(gateways: list[GatewayTrace], count: int) -> list[tuple[str, int]]:
     """Return the first messages that reached a gateway after all gateways had begun to watch.
 
     Gateways do not begin to watch at the same time. Of each origin, messages older than the first one that
     some gateway saw are left out, because that gateway may have missed them.
     """
-    began: dict[str, int] = {}
+    complete_from: dict[str, int] = {}
     arrived: dict[tuple[str, int], float] = {}
-    for _, seen in gateways:
+    for _, answer in gateways:
         firsts: dict[str, int] = {}
-        for fate in seen.fates if seen is not None else ():
-            key = (fate.origin, fate.sequence)
-            arrived[key] = min(fate.arrived, arrived.get(key, fate.arrived))
-            firsts.setdefault(fate.origin, fate.sequence)
+        for outcome in answer.outcomes if answer is not None else ():
+            key = (outcome.origin, outcome.sequence)
+            arrived[key] = min(outcome.arrived, arrived.get(key, outcome.arrived))
+            firsts.setdefault(outcome.origin, outcome.sequence)
         for origin, sequence in firsts.items():
-            began[origin] = max(sequence, began.get(origin, 0))
-    keys = [key for key in arrived if key[1] >= began[key[0]]]
+            complete_from[origin] = max(sequence, complete_from.get(origin, 0))
+    keys = [key for key in arrived if key[1] >= complete_from[key[0]]]
     return sorted(keys, key=lambda key: arrived[key])[:count]
 
 
-def _settled(seen: Seen | None, messages: list[tuple[str, int]]) -> bool:
-    if seen is None or (not seen.members and not seen.fates):
+def _settled(answer: TraceAnswer | None, messages: list[tuple[str, int]]) -> bool:
+    if answer is None or (not answer.members and not answer.outcomes):
         return True
-    had = {(fate.origin, fate.sequence): fate for fate in seen.fates}
-    return all(key in had and not had[key].waiting for key in messages)
+    outcomes = {(outcome.origin, outcome.sequence): outcome for outcome in answer.outcomes}
+    return all(key in outcomes and not outcomes[key].waiting for key in messages)
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode_question = decoder(Question, "a question for a trace")
-decode_seen = decoder(Seen, "an answer to a trace")
+decode_answer = decoder(TraceAnswer, "an answer to a trace")

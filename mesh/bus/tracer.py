@@ -10,11 +10,19 @@ from mesh.app.pubsub import PubSub
 from mesh.bus import trace_call
 from mesh.bus.calls import Calls
 from mesh.bus.contract import Bus
-from mesh.bus.trace_call import MAX_MESSAGES, TRACE, GatewaySeen, Published, Question, Trace, followed
+from mesh.bus.trace_call import (
+    MAX_MESSAGES,
+    TRACE,
+    GatewayTrace,
+    Published,
+    Question,
+    Trace,
+    traced_messages,
+)
 from mesh.errors import WireError
 
-ASK_SECONDS = 0.2
-Deliver = Callable[[Callable[[], object]], Awaitable[None]]
+POLL_SECONDS = 0.2
+PublishAndConfirm = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 class Tracer:
@@ -32,11 +40,16 @@ class Tracer:
         self._calls = calls
         self._gateways = gateways
         self._answer_seconds = answer_seconds
-        self._name = secrets.token_hex(8)
-        self._silent: set[str] = set()
+        self._trace_id = secrets.token_hex(8)
+        self._unresponsive: set[str] = set()
 
     async def follow(
-        self, topic: str, seconds: float, count: int, publish: tuple[str, Any] | None, deliver: Deliver
+        self,
+        topic: str,
+        seconds: float,
+        count: int,
+        publish: tuple[str, Any] | None,
+        publish_and_confirm: PublishAndConfirm,
     ) -> Trace:
         """Watch, publish or wait, and ask until nothing waits any more or the time is over.
 
@@ -45,49 +58,51 @@ class Tracer:
             seconds: the longest time to watch.
             count: the number of messages.
             publish: (event, payload) to publish `count` times; None to wait for messages of others.
-            deliver: publishes a message and returns when a proxy has accepted it.
+            publish_and_confirm: publishes a message and returns when a proxy has accepted it.
         """
-        question = Question(self._name, topic, "", seconds + 2 * self._answer_seconds, MAX_MESSAGES)
+        question = Question(self._trace_id, topic, "", seconds + 2 * self._answer_seconds, MAX_MESSAGES)
         if publish is not None:
             question.origin = self._bus.node
         await self._ask(question)
         published: dict[tuple[str, int], Published] = {}
         for _ in range(count if publish is not None else 0):
             assert publish is not None
-            each = await self._publish(topic, *publish, deliver)
+            each = await self._publish(topic, *publish, publish_and_confirm)
             published[each.origin, each.sequence] = each
         deadline = time.monotonic() + seconds
         while True:
             seen = await self._ask(question)
-            messages = list(published) or followed(seen, count)
+            messages = list(published) or traced_messages(seen, count)
             traced = Trace(messages, published, seen)
             if (len(messages) == count and traced.settled) or time.monotonic() > deadline:
                 break
-            await asyncio.sleep(ASK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         question.seconds = 0
         await self._ask(question)
         return traced
 
-    async def _publish(self, topic: str, event: str, payload: Any, deliver: Deliver) -> Published:
-        done: list[Published] = []
+    async def _publish(
+        self, topic: str, event: str, payload: Any, publish_and_confirm: PublishAndConfirm
+    ) -> Published:
+        published: list[Published] = []
 
         def publish() -> None:
             at = time.time()
             sequence = PubSub(self._bus).broadcast(topic, event, payload)
-            done.append(Published(self._bus.node, sequence, at, self._bus.paths.of_topic(topic)))
+            published.append(Published(self._bus.node, sequence, at, self._bus.paths.server_of(topic)))
 
-        await deliver(publish)
-        return done[0]
+        await publish_and_confirm(publish)
+        return published[0]
 
-    async def _ask(self, question: Question) -> list[GatewaySeen]:
+    async def _ask(self, question: Question) -> list[GatewayTrace]:
         return await asyncio.gather(*(self._ask_one(question, each) for each in self._gateways))
 
-    async def _ask_one(self, question: Question, gateway: str) -> GatewaySeen:
-        if gateway in self._silent:
-            return GatewaySeen(gateway, None)
+    async def _ask_one(self, question: Question, gateway: str) -> GatewayTrace:
+        if gateway in self._unresponsive:
+            return GatewayTrace(gateway, None)
         try:
             data = await self._calls.call(gateway, TRACE, trace_call.encode(question), self._answer_seconds)
-            return GatewaySeen(gateway, trace_call.decode_seen(data))
+            return GatewayTrace(gateway, trace_call.decode_answer(data))
         except (TimeoutError, WireError):
-            self._silent.add(gateway)
-            return GatewaySeen(gateway, None)
+            self._unresponsive.add(gateway)
+            return GatewayTrace(gateway, None)

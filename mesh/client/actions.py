@@ -4,7 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 from mesh.client.channel_state import ChannelState, PushState, State
 
-Why = Literal["timeout", "lost", "closed", "full"]
+FailureReason = Literal["timeout", "lost", "closed", "full"]
 
 
 class Connect(NamedTuple):
@@ -55,7 +55,7 @@ class Failed(NamedTuple):
     """A push will get no reply."""
 
     push: PushState
-    why: Why
+    reason: FailureReason
 
 
 class Joined(NamedTuple):

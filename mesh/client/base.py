@@ -23,7 +23,7 @@ class ConnectionEnded(ConnectError):  # noqa: N818
         self.reason = reason
 
 
-CUT = 1006
+ABNORMAL_CLOSURE = 1006
 """The connection ended without a close (RFC 6455 §7.4.1)."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, NamedTuple, Protocol, Self
 
-from mesh.app.replies import NO_PAYLOAD, given
+from mesh.app.replies import NO_PAYLOAD, payload_or_default
 from mesh.client import events
 from mesh.client.channel_state import ChannelState
 from mesh.client.presence import OnJoin, OnLeave, Presence
@@ -31,7 +31,7 @@ class ChannelDriver(Protocol):
     """What a channel may ask of the client that it belongs to."""
 
     def join(self, channel: "ClientChannel") -> None:
-        """Begin to join `channel`, whose methods are told the result."""
+        """Begin to join `channel`, which is informed of the result."""
 
     async def push(
         self, channel: "ClientChannel", event: str, payload: Any, timeout_seconds: float | None
@@ -41,8 +41,8 @@ class ChannelDriver(Protocol):
     async def cast(self, channel: "ClientChannel", event: str, payload: Any) -> None:
         """As `ClientChannel.cast`."""
 
-    def feed(self, event: events.Event) -> None:
-        """Let the session decide about an event, and carry out what it decides."""
+    def handle(self, event: events.Event) -> None:
+        """Pass an event to the session, and carry out the actions that it returns."""
 
 
 class ClientChannel:
@@ -53,7 +53,7 @@ class ClientChannel:
         async for event, payload in room:
             print(event, payload)
 
-    Callbacks run in copies of the context (`contextvars`) in which the channel was made.
+    Callbacks run in copies of the context (`contextvars`) in which the channel was created.
 
     Events with a callback (`on`) go to that callback. All others wait for the loop, at most `max_queued` of
     them; beyond that the oldest is dropped, counted in `dropped`, and logged.
@@ -73,21 +73,21 @@ class ClientChannel:
         self._context = copy_context()
         self._driver = driver
         self._params = params
-        self._core = ChannelState(topic, timeout_seconds)
-        self._used = False
+        self._channel_state = ChannelState(topic, timeout_seconds)
+        self._join_called = False
         self._max_queued = max_queued
         self._queue: deque[Event] = deque()
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._read = False
+        self._readers: deque[asyncio.Future[None]] = deque()
+        self._is_iterated = False
         self._callbacks: dict[str, list[Callback]] = {}
         self._state_callbacks: list[OnState] = []
-        self._first: asyncio.Future[Any] | None = None
-        self._over: asyncio.Future[None] | None = None
+        self._first_join: asyncio.Future[Any] | None = None
+        self._closed: asyncio.Future[None] | None = None
 
     @property
     def state(self) -> str:
         """`joining`, `joined`, `errored` (it will rejoin automatically), `leaving` or `closed`."""
-        return self._core.state
+        return self._channel_state.state
 
     async def join(self) -> Any:
         """Join the channel and return the response. Call it once, after setting up callbacks.
@@ -100,17 +100,17 @@ class ClientChannel:
             JoinTimeout: if no answer came in time.
             ChannelClosed: if the channel was left or joined before, or the client is closed.
         """
-        if self._used:
+        if self._join_called:
             raise ChannelClosed(f"{self.topic!r} was already joined; make another one with client.channel")
-        self._used = True
+        self._join_called = True
         loop = asyncio.get_running_loop()
-        first = self._first = loop.create_future()
-        self._over = loop.create_future()
+        first = self._first_join = loop.create_future()
+        self._closed = loop.create_future()
         self._driver.join(self)
         try:
             return await first
         except asyncio.CancelledError:
-            self._driver.feed(events.Leave(self._core))
+            self._driver.handle(events.Leave(self._channel_state))
             raise
 
     async def push(
@@ -133,7 +133,7 @@ class ClientChannel:
             BufferFull: if too many pushes wait for the channel to be joined.
             PayloadError: if the payload is neither JSON nor bytes.
         """
-        return await self._driver.push(self, event, given(payload), timeout_seconds)
+        return await self._driver.push(self, event, payload_or_default(payload), timeout_seconds)
 
     async def cast(self, event: str, payload: Any = NO_PAYLOAD) -> None:
         """Send an event without waiting for a reply; return when it is queued.
@@ -143,13 +143,13 @@ class ClientChannel:
             BufferFull: if too many pushes wait for the channel to be joined.
             PayloadError: if the payload is neither JSON nor bytes.
         """
-        await self._driver.cast(self, event, given(payload))
+        await self._driver.cast(self, event, payload_or_default(payload))
 
     async def leave(self) -> None:
         """Leave; return when the server has answered, or after the time-out. The loop ends."""
-        self._driver.feed(events.Leave(self._core))
-        if self._over is not None:
-            await asyncio.shield(self._over)
+        self._driver.handle(events.Leave(self._channel_state))
+        if self._closed is not None:
+            await asyncio.shield(self._closed)
 
     def on(self, event: str, callback: Callback) -> Callable[[], None]:
         """Call `callback(payload)` for each such event, in order; return a function that removes it.
@@ -199,35 +199,35 @@ class ClientChannel:
             on_join: as `Presence.on_join`; given here, it is also called for those already present.
             on_leave: as `Presence.on_leave`.
         """
-        made = Presence()
+        presence = Presence()
         if on_join is not None:
-            made.on_join(on_join)
+            presence.on_join(on_join)
         if on_leave is not None:
-            made.on_leave(on_leave)
-        self.on(state, lambda payload: made.synced(payload, self._core.join_ref))
-        self.on(diff, lambda payload: made.changed(payload, self._core.join_ref))
-        return made
+            presence.on_leave(on_leave)
+        self.on(state, lambda payload: presence.synced(payload, self._channel_state.join_ref))
+        self.on(diff, lambda payload: presence.changed(payload, self._channel_state.join_ref))
+        return presence
 
     def __aiter__(self) -> Self:
-        self._read = True
+        self._is_iterated = True
         return self
 
     async def __anext__(self) -> Event:
         while not self._queue:
-            if self._used and self._core.state == "closed":
+            if self._join_called and self._channel_state.state == "closed":
                 raise StopAsyncIteration
             waiting = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiting)
+            self._readers.append(waiting)
             try:
                 await waiting
             finally:
-                if waiting in self._waiting:
-                    self._waiting.remove(waiting)
+                if waiting in self._readers:
+                    self._readers.remove(waiting)
         return self._queue.popleft()
 
     async def __aenter__(self) -> Self:
         """Join if that has not been done; the block's end leaves."""
-        if not self._used:
+        if not self._join_called:
             await self.join()
         return self
 
@@ -249,31 +249,31 @@ class ClientChannel:
             self._queue.popleft()
             self.dropped += 1
             # Logged only if a loop reads events, and only the 1st, 2nd, 4th, 8th … one.
-            if self._read and not self.dropped & (self.dropped - 1):
+            if self._is_iterated and not self.dropped & (self.dropped - 1):
                 log.warning("events not read in time are dropped", topic=self.topic, dropped=self.dropped)
         self._queue.append(Event(event, payload))
         self._wake()
 
     def _joined(self, response: Any) -> None:
         self.response = response
-        if self._first is not None and not self._first.done():
-            self._first.set_result(response)
+        if self._first_join is not None and not self._first_join.done():
+            self._first_join.set_result(response)
 
-    def _not_joined(self, error: Exception) -> None:
-        if self._first is not None and not self._first.done():
-            self._first.set_exception(error)
+    def _join_failed(self, error: Exception) -> None:
+        if self._first_join is not None and not self._first_join.done():
+            self._first_join.set_exception(error)
 
     def _changed(self, state: str, reason: str) -> None:
         if state == "closed":
-            self._not_joined(ChannelClosed(f"{self.topic!r}: {reason}"))
-            if self._over is not None and not self._over.done():
-                self._over.set_result(None)
+            self._join_failed(ChannelClosed(f"{self.topic!r}: {reason}"))
+            if self._closed is not None and not self._closed.done():
+                self._closed.set_result(None)
             self._wake()
         for callback in list(self._state_callbacks):
             self._call(callback, state, reason, event=state)
 
     def _wake(self) -> None:
-        for waiting in self._waiting:
+        for waiting in self._readers:
             if not waiting.done():
                 waiting.set_result(None)
 

@@ -16,8 +16,18 @@ class ChannelState:
     """
 
     __slots__ = (
-        "answer_by", "buffer", "first_by", "join_ref", "leave_by", "leave_ref", "rejoin_at", "sent",
-        "state", "timeout", "topic", "tries",
+        "attempts",
+        "buffer",
+        "first_join_deadline",
+        "join_deadline",
+        "join_ref",
+        "leave_deadline",
+        "leave_ref",
+        "rejoin_at",
+        "sent",
+        "state",
+        "timeout",
+        "topic",
     )  # fmt: skip
 
     def __init__(self, topic: str, timeout: float) -> None:
@@ -25,18 +35,18 @@ class ChannelState:
         self.state: State = "closed"
         self.join_ref: str | None = None
         self.timeout = timeout
-        self.tries = 0
+        self.attempts = 0
         self.leave_ref: str | None = None
         self.buffer: dict[PushState, None] = {}
         self.sent: dict[str, PushState] = {}
-        self.first_by: float | None = None
-        self.answer_by: float | None = None
+        self.first_join_deadline: float | None = None
+        self.join_deadline: float | None = None
         self.rejoin_at: float | None = None
-        self.leave_by: float | None = None
+        self.leave_deadline: float | None = None
 
     def forget(self, push: "PushState") -> None:
         """Remove a push that no caller waits for any longer."""
-        push.due = None
+        push.deadline = None
         self.buffer.pop(push, None)
         if push.ref is not None:
             self.sent.pop(push.ref, None)
@@ -45,21 +55,21 @@ class ChannelState:
         """Remove and return the pushes that wait for replies, because none will come."""
         lost, self.sent = list(self.sent.values()), {}
         for push in lost:
-            push.due = None
+            push.deadline = None
         return lost
 
     def take_all(self) -> list["PushState"]:
         """As `take_sent`, and also the pushes that were not sent yet."""
         waiting, self.buffer = list(self.buffer), {}
         for push in waiting:
-            push.due = None
+            push.deadline = None
         return [*self.take_sent(), *waiting]
 
 
 class PushState:
     """The state of one push; if `wants_reply` is False, no caller waits for the reply."""
 
-    __slots__ = ("channel", "due", "event", "payload", "ref", "timeout", "wants_reply")
+    __slots__ = ("channel", "deadline", "event", "payload", "ref", "timeout", "wants_reply")
 
     def __init__(
         self, channel: ChannelState, event: str, payload: Any, timeout: float, wants_reply: bool = True
@@ -70,4 +80,4 @@ class PushState:
         self.timeout = timeout
         self.wants_reply = wants_reply
         self.ref: str | None = None
-        self.due: float | None = None
+        self.deadline: float | None = None

@@ -28,7 +28,7 @@ class Hooks:
         callbacks.append(callback)
         return lambda: callbacks.remove(callback) if callback in callbacks else None
 
-    def tell(self, name: Name, *arguments: Any) -> None:
+    def call(self, name: Name, *arguments: Any) -> None:
         """Call all callbacks of this name."""
         for callback in list(self._callbacks[name]):
             context = self.context.copy()

@@ -28,11 +28,11 @@ class Options:
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}; want more than 0 seconds")
         for name in ("reconnect_seconds", "rejoin_seconds"):
-            steps = getattr(self, name)
-            if not steps or any(not step >= 0 for step in steps):
-                raise SettingsError(f"{name} is {steps!r}; want one or more delays of at least 0 seconds")
+            delays = getattr(self, name)
+            if not delays or any(not delay >= 0 for delay in delays):
+                raise SettingsError(f"{name} is {delays!r}; want one or more delays of at least 0 seconds")
 
 
-def step(steps: tuple[float, ...], tries: int) -> float:
-    """Return the delay before an attempt; `tries` counts from 1."""
-    return steps[min(tries, len(steps)) - 1]
+def retry_delay(delays: tuple[float, ...], attempt: int) -> float:
+    """Return the delay before an attempt; `attempt` counts from 1."""
+    return delays[min(attempt, len(delays)) - 1]

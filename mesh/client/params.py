@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from mesh.client.texts import texts
+from mesh.client.query_strings import to_strings
 from mesh.client.wire import Format
 from mesh.errors import SettingsError
 
@@ -22,7 +22,7 @@ async def connect_params(given: Any, format: Format) -> dict[str, Any]:
     if not isinstance(params, dict):
         raise SettingsError(f"params are {params!r}; want a dict, or a function that returns one")
     extra = {"vsn": VSN} if format == "json" else {"vsn": VSN, "format": format}
-    return {**texts(params), **extra}
+    return {**to_strings(params), **extra}
 
 
 async def value_of(given: Any) -> Any:

@@ -59,9 +59,9 @@ class Presence:
         pending, self._pending = self._pending, []
         for diff in pending if self._pending_ref == join_ref else ():  # not those of an earlier join
             self.state = sync_diff(self.state, diff, self._on_join, self._on_leave)
-        self._tell_synced()
+        self._call_on_sync()
 
-    def _tell_synced(self) -> None:
+    def _call_on_sync(self) -> None:
         if self._on_sync is not None:
             self._on_sync()
 
@@ -74,7 +74,7 @@ class Presence:
             self._pending.append(diff)
             return
         self.state = sync_diff(self.state, diff, self._on_join, self._on_leave)
-        self._tell_synced()
+        self._call_on_sync()
 
 
 def sync_state(

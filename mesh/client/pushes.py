@@ -47,16 +47,16 @@ class Pushes:
 
     def failed(self, action: actions.Failed) -> None:
         """Set the error of a push that will get no reply; log it if no caller waits."""
-        push, why = action
+        push, reason = action
         waiting = self.waiting.get(push)
         if waiting is None:
-            log.warning("a cast was not sent", topic=push.channel.topic, cast=push.event, reason=why)
+            log.warning("a cast was not sent", topic=push.channel.topic, cast=push.event, reason=reason)
         elif not waiting.done():
-            waiting.set_exception(self._error(push, why))
+            waiting.set_exception(self._error(push, reason))
 
-    def _error(self, push: PushState, why: actions.Why) -> ClientError:
+    def _error(self, push: PushState, reason: actions.FailureReason) -> ClientError:
         what = f"{push.event!r} on {push.channel.topic!r}"
-        match why:
+        match reason:
             case "timeout":
                 return PushTimeout(f"{what} was not answered within {push.timeout:g} seconds")
             case "lost":

@@ -28,7 +28,7 @@ from mesh.client.actions import (
     SendJoin,
 )
 from mesh.client.channel_state import ChannelState, PushState
-from mesh.client.options import Options, step
+from mesh.client.options import Options, retry_delay
 from mesh.client.timers import Timers
 from mesh.protocol.messages import CLOSE, ERROR, HEARTBEAT, HEARTBEAT_TOPIC, LEAVE, REPLY
 
@@ -43,11 +43,11 @@ class Session:
     def __init__(self, options: Options) -> None:
         self.connected = False
         self.heartbeat_at: float | None = None
-        self.heartbeat_by: float | None = None
+        self.heartbeat_deadline: float | None = None
         self.reconnect_at: float | None = None
         self._options = options
-        self._wanted = False
-        self._tries = 0
+        self._stays_connected = False
+        self._attempts = 0
         self._refs = count(1)
         self._heartbeat_ref: str | None = None
         self._channels: dict[str, list[ChannelState]] = {}
@@ -72,52 +72,52 @@ class Session:
     # The connection
 
     def _start(self, _event: events.Start, _now: float) -> list[Action]:
-        self._wanted = True
+        self._stays_connected = True
         return [Connect()]
 
     def _opened(self, _event: events.Opened, now: float) -> list[Action]:
         self.connected = True
-        self._tries = 0
+        self._attempts = 0
         self.reconnect_at = None
-        self._heartbeat_ref = self.heartbeat_by = None
+        self._heartbeat_ref = self.heartbeat_deadline = None
         self._arm(self, "heartbeat_at", now + self._options.heartbeat_seconds)
         actions: list[Action] = []
-        for channel in self._all():
-            channel.tries = 0
+        for channel in self._all_channels():
+            channel.attempts = 0
             channel.rejoin_at = None
             if channel.state == "errored":
-                actions += self._rejoin(channel, now)
+                actions += self._send_join(channel, now)
         return actions
 
     def _closed(self, event: events.Closed, now: float) -> list[Action]:
-        if not self._wanted:
+        if not self._stays_connected:
             return []
         self.connected = False
-        self._heartbeat_ref = self.heartbeat_by = self.heartbeat_at = None
+        self._heartbeat_ref = self.heartbeat_deadline = self.heartbeat_at = None
         actions: list[Action] = []
-        for channel in self._all():
-            channel.tries = 0
+        for channel in self._all_channels():
+            channel.attempts = 0
             channel.rejoin_at = None
-            actions += self._error(channel, event.reason, now)
-        self._tries += 1
-        self._arm(self, "reconnect_at", now + step(self._options.reconnect_seconds, self._tries))
+            actions += self._channel_errored(channel, event.reason, now)
+        self._attempts += 1
+        self._arm(self, "reconnect_at", now + retry_delay(self._options.reconnect_seconds, self._attempts))
         return actions
 
     def _stop(self, _event: events.Stop, _now: float) -> list[Action]:
-        self._wanted = False
-        self.reconnect_at = self.heartbeat_at = self.heartbeat_by = None
+        self._stays_connected = False
+        self.reconnect_at = self.heartbeat_at = self.heartbeat_deadline = None
         actions: list[Action] = []
-        for channel in self._all():
-            actions += self._end(channel, "the client was closed")
+        for channel in self._all_channels():
+            actions += self._close_channel(channel, "the client was closed")
         self.connected = False
         return [*actions, Disconnect(1000, "")]
 
     def _reconnect(self, _session: "Session", _now: float) -> list[Action]:
-        return [Connect()] if self._wanted else []
+        return [Connect()] if self._stays_connected else []
 
     def _heartbeat(self, _session: "Session", now: float) -> list[Action]:
         self._heartbeat_ref = self._ref()
-        self._arm(self, "heartbeat_by", now + self._options.heartbeat_seconds)
+        self._arm(self, "heartbeat_deadline", now + self._options.heartbeat_seconds)
         return [Send(None, self._heartbeat_ref, HEARTBEAT_TOPIC, HEARTBEAT, {})]
 
     def _heartbeat_missed(self, _session: "Session", now: float) -> list[Action]:
@@ -129,13 +129,13 @@ class Session:
     def _join(self, event: events.Join, now: float) -> list[Action]:
         channel = event.channel
         self._channels.setdefault(channel.topic, []).append(channel)
-        self._arm(channel, "first_by", now + channel.timeout)
+        self._arm(channel, "first_join_deadline", now + channel.timeout)
         if self.connected:
-            return self._rejoin(channel, now)
+            return self._send_join(channel, now)
         channel.state = "errored"  # joined when the connection opens
         return []
 
-    def _rejoin(self, channel: ChannelState, now: float) -> list[Action]:
+    def _send_join(self, channel: ChannelState, now: float) -> list[Action]:
         actions: list[Action] = []
         for other in list(self._channels.get(channel.topic, ())):
             if other is not channel and other.state in ("joined", "joining"):
@@ -143,48 +143,52 @@ class Session:
         channel.state = "joining"
         channel.join_ref = self._ref()
         channel.rejoin_at = None
-        self._arm(channel, "answer_by", now + channel.timeout)
+        self._arm(channel, "join_deadline", now + channel.timeout)
         return [*actions, Changed(channel, "joining", ""), SendJoin(channel, channel.join_ref)]
 
     def _schedule_rejoin(self, channel: ChannelState, now: float) -> None:
         if self.connected:  # else when the connection opens
-            channel.tries += 1
-            self._arm(channel, "rejoin_at", now + step(self._options.rejoin_seconds, channel.tries))
+            channel.attempts += 1
+            self._arm(
+                channel, "rejoin_at", now + retry_delay(self._options.rejoin_seconds, channel.attempts)
+            )
 
     def _leave(self, event: events.Leave, now: float) -> list[Action]:
         channel = event.channel
         if channel.state in ("closed", "leaving"):
             return []
         if not self.connected or channel.join_ref is None or channel.state == "errored":
-            return self._end(channel, "left")
+            return self._close_channel(channel, "left")
         leave = self._send_leave(channel)
         if channel.state == "joining":
-            return [leave, *self._end(channel, "left")]
+            return [leave, *self._close_channel(channel, "left")]
         failed = [Failed(push, "closed") for push in channel.take_all()]
         channel.leave_ref = leave.ref
         channel.state = "leaving"
-        self._arm(channel, "leave_by", now + channel.timeout)
+        self._arm(channel, "leave_deadline", now + channel.timeout)
         return [leave, *failed, Changed(channel, "leaving", "left")]
 
     def _send_leave(self, channel: ChannelState) -> Send:
         return Send(channel.join_ref, self._ref(), channel.topic, LEAVE, {})
 
-    def _error(self, channel: ChannelState, reason: str, now: float) -> list[Action]:
+    def _channel_errored(self, channel: ChannelState, reason: str, now: float) -> list[Action]:
         """Handle a crash of the channel or the end of its connection: it will rejoin."""
         if channel.state in ("closed", "errored"):
             return []
         if channel.state == "leaving":
-            return self._end(channel, reason)
+            return self._close_channel(channel, reason)
         channel.state = "errored"
-        channel.answer_by = None
+        channel.join_deadline = None
         self._schedule_rejoin(channel, now)
         lost = [Failed(push, "lost") for push in channel.take_sent()]
         return [*lost, Changed(channel, "errored", reason)]
 
-    def _end(self, channel: ChannelState, reason: str) -> list[Action]:
+    def _close_channel(self, channel: ChannelState, reason: str) -> list[Action]:
         failed = [Failed(push, "closed") for push in channel.take_all()]
         channel.state = "closed"
-        channel.first_by = channel.answer_by = channel.rejoin_at = channel.leave_by = None
+        channel.first_join_deadline = channel.join_deadline = channel.rejoin_at = channel.leave_deadline = (
+            None
+        )
         others = self._channels.get(channel.topic, [])
         if channel in others:
             others.remove(channel)
@@ -192,11 +196,15 @@ class Session:
             self._channels.pop(channel.topic, None)
         return [*failed, Changed(channel, "closed", reason)]
 
-    def _overdue_first(self, channel: ChannelState, _now: float) -> list[Action]:
+    def _first_join_timed_out(self, channel: ChannelState, _now: float) -> list[Action]:
         leave = [self._send_leave(channel)] if channel.state == "joining" else []
-        return [*leave, JoinTimedOut(channel), *self._end(channel, "the join was not answered in time")]
+        return [
+            *leave,
+            JoinTimedOut(channel),
+            *self._close_channel(channel, "the join was not answered in time"),
+        ]
 
-    def _overdue_answer(self, channel: ChannelState, now: float) -> list[Action]:
+    def _join_timed_out(self, channel: ChannelState, now: float) -> list[Action]:
         leave = self._send_leave(channel)
         channel.state = "errored"
         self._schedule_rejoin(channel, now)
@@ -204,11 +212,11 @@ class Session:
 
     def _rejoin_due(self, channel: ChannelState, now: float) -> list[Action]:
         if self.connected and channel.state == "errored":
-            return self._rejoin(channel, now)
+            return self._send_join(channel, now)
         return []
 
-    def _overdue_leave(self, channel: ChannelState, _now: float) -> list[Action]:
-        return self._end(channel, "left")
+    def _leave_timed_out(self, channel: ChannelState, _now: float) -> list[Action]:
+        return self._close_channel(channel, "left")
 
     # Pushes
 
@@ -222,7 +230,7 @@ class Session:
         if len(channel.buffer) >= self._options.max_buffered:
             return [Failed(push, "full")]
         channel.buffer[push] = None
-        self._arm(push, "due", now + push.timeout)
+        self._arm(push, "deadline", now + push.timeout)
         return []
 
     def _send(self, push: PushState, now: float) -> Send:
@@ -230,16 +238,16 @@ class Session:
         push.ref = self._ref()
         if push.wants_reply:
             channel.sent[push.ref] = push
-            self._arm(push, "due", now + push.timeout)
+            self._arm(push, "deadline", now + push.timeout)
         else:
-            push.due = None
+            push.deadline = None
         return Send(channel.join_ref, push.ref, channel.topic, push.event, push.payload)
 
     def _forget(self, event: events.Forget, _now: float) -> list[Action]:
         event.push.channel.forget(event.push)
         return []
 
-    def _overdue_push(self, push: PushState, _now: float) -> list[Action]:
+    def _push_timed_out(self, push: PushState, _now: float) -> list[Action]:
         push.channel.forget(push)
         return [Failed(push, "timeout")]
 
@@ -249,7 +257,7 @@ class Session:
         if not self.connected:
             return []
         if message.topic == HEARTBEAT_TOPIC:
-            return self._heard(message, now)
+            return self._heartbeat_replied(message, now)
         if not isinstance(message.topic, str) or not isinstance(message.event, str):
             return []
         actions: list[Action] = []
@@ -260,9 +268,9 @@ class Session:
                 actions += handle(self, channel, message, now)
         return actions
 
-    def _heard(self, message: events.Received, now: float) -> list[Action]:
+    def _heartbeat_replied(self, message: events.Received, now: float) -> list[Action]:
         if message.ref is not None and message.ref == self._heartbeat_ref:
-            self._heartbeat_ref = self.heartbeat_by = None
+            self._heartbeat_ref = self.heartbeat_deadline = None
             self._arm(self, "heartbeat_at", now + self._options.heartbeat_seconds)
         return []
 
@@ -281,43 +289,45 @@ class Session:
         if ref == channel.join_ref:
             return self._join_answered(channel, status, response, now)
         if ref == channel.leave_ref:
-            return self._end(channel, "left")
+            return self._close_channel(channel, "left")
         push = channel.sent.pop(ref, None)
         if push is None:
             return []
-        push.due = None
+        push.deadline = None
         return [Replied(push, status, response)]
 
     def _join_answered(self, channel: ChannelState, status: str, response: Any, now: float) -> list[Action]:
         if channel.state != "joining":
             return []
-        channel.answer_by = None
+        channel.join_deadline = None
         if status != "ok":
             return self._join_refused(channel, response, now)
         channel.state = "joined"
-        channel.first_by = None
-        channel.tries = 0
+        channel.first_join_deadline = None
+        channel.attempts = 0
         waiting, channel.buffer = channel.buffer, {}
         changed = Changed(channel, "joined", "")
         return [Joined(channel, response), changed, *(self._send(push, now) for push in waiting)]
 
     def _join_refused(self, channel: ChannelState, response: Any, now: float) -> list[Action]:
-        if channel.first_by is not None:
-            return [Refused(channel, response), *self._end(channel, "refused")]
+        if channel.first_join_deadline is not None:
+            return [Refused(channel, response), *self._close_channel(channel, "refused")]
         channel.state = "errored"
         self._schedule_rejoin(channel, now)
         return [Refused(channel, response), Changed(channel, "errored", "refused")]
 
     def _channel_closed(self, channel: ChannelState, _: events.Received, _now: float) -> list[Action]:
-        return self._end(channel, "left" if channel.state == "leaving" else "closed by the server")
+        return self._close_channel(
+            channel, "left" if channel.state == "leaving" else "closed by the server"
+        )
 
     def _channel_crashed(self, channel: ChannelState, _: events.Received, now: float) -> list[Action]:
-        return self._error(channel, "the channel crashed", now)
+        return self._channel_errored(channel, "the channel crashed", now)
 
     def _ref(self) -> str:
         return str(next(self._refs))
 
-    def _all(self) -> list[ChannelState]:
+    def _all_channels(self) -> list[ChannelState]:
         return [channel for channels in self._channels.values() for channel in channels]
 
 
@@ -340,11 +350,11 @@ _MESSAGES: dict[Any, Callable[[Session, ChannelState, events.Received, float], l
 }
 _DUE: dict[str, Callable[[Session, Any, float], list[Action]]] = {
     "heartbeat_at": Session._heartbeat,
-    "heartbeat_by": Session._heartbeat_missed,
+    "heartbeat_deadline": Session._heartbeat_missed,
     "reconnect_at": Session._reconnect,
-    "first_by": Session._overdue_first,
-    "answer_by": Session._overdue_answer,
+    "first_join_deadline": Session._first_join_timed_out,
+    "join_deadline": Session._join_timed_out,
     "rejoin_at": Session._rejoin_due,
-    "leave_by": Session._overdue_leave,
-    "due": Session._overdue_push,
+    "leave_deadline": Session._leave_timed_out,
+    "deadline": Session._push_timed_out,
 }

@@ -13,10 +13,10 @@ class Timers:
         self._heap: list[tuple[float, int, Any, str]] = []
         self._numbers = count()
 
-    def arm(self, of: Any, name: str, when: float) -> None:
-        """Set a deadline, the attribute `name` of `of`; to cancel it, set the attribute to None."""
-        setattr(of, name, when)
-        heapq.heappush(self._heap, (when, next(self._numbers), of, name))
+    def arm(self, owner: Any, name: str, when: float) -> None:
+        """Set a deadline, the attribute `name` of `owner`; to cancel it, set the attribute to None."""
+        setattr(owner, name, when)
+        heapq.heappush(self._heap, (when, next(self._numbers), owner, name))
 
     @property
     def next(self) -> float | None:
@@ -27,9 +27,9 @@ class Timers:
         return heap[0][0] if heap else None
 
     def due(self, now: float) -> Iterator[tuple[Any, str]]:
-        """Yield (of, name) of each deadline that is reached, including those armed during the iteration."""
+        """Yield (owner, name) of each deadline reached, including those set during the iteration."""
         while self._heap and self._heap[0][0] <= now:
-            when, _, of, name = heapq.heappop(self._heap)
-            if getattr(of, name) == when:
-                setattr(of, name, None)
-                yield of, name
+            when, _, owner, name = heapq.heappop(self._heap)
+            if getattr(owner, name) == when:
+                setattr(owner, name, None)
+                yield owner, name

@@ -12,12 +12,12 @@ from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError
 
-from mesh.client.base import CUT, ConnectionEnded
-from mesh.client.texts import query
+from mesh.client.base import ABNORMAL_CLOSURE, ConnectionEnded
+from mesh.client.query_strings import query
 from mesh.errors import ConnectError, ConnectRefused
 from mesh.protocol.serializers.base import Frame
 
-BEARER = "base64url.bearer.phx."
+BEARER_PREFIX = "base64url.bearer.phx."
 CLOSE_SECONDS = 1.0
 """How long to wait for the server's answer to our close."""
 TIMED_OUT = 599
@@ -46,7 +46,7 @@ class WebSocketConnector:
         max_message_bytes: int,
     ) -> None:
         self._address = address
-        self._where = address.partition("?")[0]  # the query may contain secrets
+        self._shown_address = address.partition("?")[0]  # the query may contain secrets
         self._headers = dict(headers)
         self._ssl = ssl or (ssl_module.create_default_context() if address.startswith("wss:") else None)
         self._auth_token = auth_token
@@ -78,11 +78,11 @@ class WebSocketConnector:
             return WebSocketConnection(await websocket.connect_future)
         except HTTPClientError as error:
             if error.code == TIMED_OUT:
-                raise ConnectError(f"{self._where} does not answer: {error.message}") from None
+                raise ConnectError(f"{self._shown_address} does not answer: {error.message}") from None
             raise ConnectRefused(error.code, _reason(error)) from None
         except (OSError, StreamClosedError, WebSocketError) as error:
             # Certificate errors are OSErrors too: ssl.SSLError.
-            raise ConnectError(f"{self._where} cannot be reached: {error}") from None
+            raise ConnectError(f"{self._shown_address} cannot be reached: {error}") from None
         except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()
@@ -134,12 +134,14 @@ class WebSocketConnection:
             self._stream.close()
 
     def _ended(self) -> ConnectionEnded:
-        return ConnectionEnded(self._websocket.close_code or CUT, self._websocket.close_reason or "")
+        return ConnectionEnded(
+            self._websocket.close_code or ABNORMAL_CLOSURE, self._websocket.close_reason or ""
+        )
 
 
 def bearer(token: str) -> str:
     """Return the sub-protocol that carries a token. Source: phoenix.js, btoa without padding."""
-    return BEARER + base64.b64encode(token.encode()).decode().replace("=", "")
+    return BEARER_PREFIX + base64.b64encode(token.encode()).decode().replace("=", "")
 
 
 def url_of(address: str, params: dict[str, Any]) -> str:
@@ -148,8 +150,8 @@ def url_of(address: str, params: dict[str, Any]) -> str:
     path = parts.path.rstrip("/")
     if not path.endswith("/websocket"):
         path += "/websocket"
-    together = "&".join(each for each in (parts.query, query(params)) if each)
-    return urlunsplit((parts.scheme, parts.netloc, path, together, ""))
+    query_string = "&".join(each for each in (parts.query, query(params)) if each)
+    return urlunsplit((parts.scheme, parts.netloc, path, query_string, ""))
 
 
 def _reason(error: HTTPClientError) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from mesh.client.base import CUT, ConnectionEnded
+from mesh.client.base import ABNORMAL_CLOSURE, ConnectionEnded
 from mesh.errors import ConnectError, ConnectRefused, NodeError
 from mesh.protocol.serializers.base import Frame
 from mesh.zeromq import sockets
@@ -18,7 +18,7 @@ from mesh.zeromq.randomness import seed
 from mesh.zeromq.socket_reader import SocketReader
 
 OPEN, REFUSED, CLOSE, PING, TEXT, BINARY = b"O", b"R", b"C", b"P", b"T", b"B"
-UNKNOWN = 4000
+UNKNOWN_CLIENT = 4000
 """Close code: the gateway does not know this client."""
 RETRY_SECONDS = 0.005
 
@@ -32,7 +32,7 @@ _FAILURES = (
 _HANDSHAKE_FAILURES = _FAILURES & ~(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
 _encode = msgspec.json.Encoder().encode
 
-GOODBYE_MS = 5_000
+CLOSE_LINGER_MS = 5_000
 """How long a busy gateway may take to accept what was sent; one that is gone is not waited for."""
 
 
@@ -76,21 +76,21 @@ class ZeroMQConnector:
             async with asyncio.timeout(self._timeout_seconds):
                 await connection.open(self._path, params)
         except TimeoutError:
-            connection.free()
+            connection.release()
             keys = "with this server_key" if self._curve else "without CURVE keys"
             raise ConnectError(
                 f"{self._address} does not answer {keys} within {self._timeout_seconds:g} seconds"
             ) from None
         except ConnectionEnded as error:
-            connection.free()
+            connection.release()
             raise ConnectError(f"{self._address} cannot be reached: {error.reason}") from None
         except BaseException:
-            connection.free()
+            connection.release()
             raise
         return connection
 
     async def aclose(self) -> None:
-        """Terminate the context, after up to GOODBYE_MS milliseconds to send what is queued."""
+        """Terminate the context, after up to CLOSE_LINGER_MS milliseconds to send what is queued."""
         context, self._context = self._context, None
         if context is not None:
             await asyncio.shield(asyncio.to_thread(context.term))
@@ -108,36 +108,36 @@ class ZeroMQConnection:
     ) -> None:
         self._messages: deque[list[bytes]] = deque()
         self._arrived = asyncio.Event()
-        self._end: ConnectionEnded | None = None
-        self._freed = False
+        self._ended: ConnectionEnded | None = None
+        self._released = False
         self._socket = sockets.client_dealer(context, max_message_bytes, curve)
         self._monitor = sockets.monitor(self._socket, _FAILURES)
         self._reader = SocketReader(self._socket, self._received)
-        self._monitor_reader = SocketReader(self._monitor, self._failed)
+        self._monitor_reader = SocketReader(self._monitor, self._on_monitor_event)
         try:
             sockets.connect_client(self._socket, address)
         except BaseException:
-            self.free()
+            self.release()
             raise
         self._reader.start()
         self._monitor_reader.start()
 
     async def open(self, path: str, params: dict[str, Any]) -> None:
         """Ask to be admitted. Raises ConnectRefused, ConnectionEnded."""
-        await self._say(OPEN, _encode({"path": path, "params": params}))
+        await self._send(OPEN, _encode({"path": path, "params": params}))
         while True:
             kind, data = await self._next()
             if kind == OPEN:
                 return
-            content = _content(data)
+            content = _json_object(data)
             if kind == REFUSED:
                 raise ConnectRefused(_integer(content.get("status"), 0), str(content.get("reason", "")))
-            if kind == CLOSE and content.get("code") != UNKNOWN:
+            if kind == CLOSE and content.get("code") != UNKNOWN_CLIENT:
                 raise _closed(content)
 
     async def send(self, frame: Frame) -> None:
         """Send a message; return when ZeroMQ has it. Raises ConnectionEnded."""
-        await self._say(BINARY if frame.binary else TEXT, frame.data)
+        await self._send(BINARY if frame.binary else TEXT, frame.data)
 
     async def recv(self) -> Frame:
         """Return the next message. Raises ConnectionEnded."""
@@ -146,25 +146,25 @@ class ZeroMQConnection:
             if kind in (TEXT, BINARY):
                 return Frame(data, kind == BINARY)
             if kind == CLOSE:
-                raise _closed(_content(data))
+                raise _closed(_json_object(data))
 
     async def close(self, code: int, reason: str) -> None:
         """Tell the gateway, and release the sockets."""
         del code, reason
-        if not self._freed and self._end is None:
+        if not self._released and self._ended is None:
             try:
                 self._socket.send_multipart((CLOSE, b""), zmq.NOBLOCK)
             except zmq.ZMQError:
                 pass  # the gateway notices the end of the connection
-            return self.free(GOODBYE_MS)
-        self.free()
+            return self.release(CLOSE_LINGER_MS)
+        self.release()
 
-    def free(self, linger_ms: int = sockets.LINGER_MS) -> None:
+    def release(self, linger_ms: int = sockets.LINGER_MS) -> None:
         """Close the sockets; ZeroMQ still sends what is queued, for up to `linger_ms` milliseconds."""
-        if self._freed:
+        if self._released:
             return
-        self._freed = True
-        self._end = self._end or ConnectionEnded(CUT, "closed by us")
+        self._released = True
+        self._ended = self._ended or ConnectionEnded(ABNORMAL_CLOSURE, "closed by us")
         self._arrived.set()
         self._reader.close()
         self._monitor_reader.close()
@@ -172,23 +172,23 @@ class ZeroMQConnection:
         self._monitor.close()
         self._socket.close(linger_ms)
 
-    async def _say(self, kind: bytes, data: bytes) -> None:
-        while self._end is None:
+    async def _send(self, kind: bytes, data: bytes) -> None:
+        while self._ended is None:
             try:
                 self._socket.send_multipart((kind, data), zmq.NOBLOCK)
             except zmq.Again:
                 # The gateway does not read; the heartbeats show whether it is still there.
-                self._reader.look_again()
+                self._reader.read_soon()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._reader.look_again()
+                self._reader.read_soon()
                 return
-        raise self._end
+        raise self._ended
 
     async def _next(self) -> tuple[bytes, bytes]:
         while not self._messages:
-            if self._end is not None:
-                raise self._end
+            if self._ended is not None:
+                raise self._ended
             self._arrived.clear()
             await self._arrived.wait()
         frames = self._messages.popleft()
@@ -198,7 +198,7 @@ class ZeroMQConnection:
         self._messages.append(frames)
         self._arrived.set()
 
-    def _failed(self, frames: list[bytes]) -> None:
+    def _on_monitor_event(self, frames: list[bytes]) -> None:
         event = parse_monitor_message(frames)["event"]
         if event & _HANDSHAKE_FAILURES:
             reason = "the handshake failed (does the gateway require other CURVE keys?)"
@@ -207,12 +207,12 @@ class ZeroMQConnection:
         else:
             self._reader.read_now()  # read what arrived before the end
             reason = "the connection was lost"
-        if self._end is None:
-            self._end = ConnectionEnded(CUT, reason)
+        if self._ended is None:
+            self._ended = ConnectionEnded(ABNORMAL_CLOSURE, reason)
         self._arrived.set()
 
 
-def _content(data: bytes) -> dict[str, Any]:
+def _json_object(data: bytes) -> dict[str, Any]:
     try:
         content = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -221,7 +221,7 @@ def _content(data: bytes) -> dict[str, Any]:
 
 
 def _closed(content: dict[str, Any]) -> ConnectionEnded:
-    return ConnectionEnded(_integer(content.get("code"), CUT), str(content.get("reason", "")))
+    return ConnectionEnded(_integer(content.get("code"), ABNORMAL_CLOSURE), str(content.get("reason", "")))
 
 
 def _integer(value: Any, default: int) -> int:

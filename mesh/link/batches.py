@@ -137,7 +137,7 @@ class Batches:
                 return
             self._encoded_bytes -= len(encoded.popleft())
             self._blocked_since = None
-            if not encoded:
+            if not encoded and self._commands:
                 self._encode()  # commands that were added while the queue was full
         if self.behind and not self.closed:
             self._tell(False)

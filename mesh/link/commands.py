@@ -10,7 +10,6 @@ from typing import Annotated, Any, Union
 
 import msgspec
 
-from mesh.errors import WireError
 from mesh.protocol.versions import Versions
 
 SPOKEN = Versions(1, 2)
@@ -242,23 +241,9 @@ ToGateway = Union[
 ]  # fmt: skip
 
 encode_batch = msgspec.msgpack.Encoder().encode
-_decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode
-_decode_to_gateway = msgspec.msgpack.Decoder(list[ToGateway]).decode
+decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode
+decode_to_gateway = msgspec.msgpack.Decoder(list[ToGateway]).decode
 decode_one_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
 decode_one_to_gateway = msgspec.msgpack.Decoder(ToGateway).decode
-
-
-def decode_to_worker(batch: bytes) -> list[ToWorker]:
-    """Decode a gateway's batch. Raises WireError for anything else."""
-    try:
-        return _decode_to_worker(batch)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not a batch of link commands to a worker: {error}") from None
-
-
-def decode_to_gateway(batch: bytes) -> list[ToGateway]:
-    """Decode a worker's batch. Raises WireError for anything else."""
-    try:
-        return _decode_to_gateway(batch)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"not a batch of link commands to a gateway: {error}") from None
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoders raise. Links use malformed.py, which finds out whom a malformed command concerns."""

@@ -8,6 +8,7 @@ resumed.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import zmq
 
@@ -23,7 +24,7 @@ from mesh.protocol.versions import Versions
 from mesh.settings import LinkSettings
 from mesh.telemetry import counters, get_logger
 from mesh.zeromq import sockets
-from mesh.zeromq.name_resolution import Answer, look_up, without_name
+from mesh.zeromq.name_resolution import Answer, literal_address, look_up
 from mesh.zeromq.socket_reader import SocketReader
 
 log = get_logger(__name__)
@@ -62,6 +63,7 @@ class Dealer:
         version: the common version of the link protocol; 0 until Welcome is received.
         heard_at: when the last message was received, in event-loop time; initially, when the link was
             created.
+        batches: the commands to be sent on the link.
 
     Raises:
         MeshError: if the address or the key cannot be used.
@@ -87,7 +89,7 @@ class Dealer:
         self.heard_at = self._loop.time()
         self._up_since: float | None = None
         self._ended: tuple[End, str] = (End.CONNECTION, "")
-        known = without_name(address)
+        known = literal_address(address)
         self._address, self._key = known or address, key
         self._phases = Phases(TABLE, Phase.GREETING if known is not None else Phase.RESOLVING)
         self._socket = sockets.link_dealer(context, settings)
@@ -98,11 +100,11 @@ class Dealer:
             raise
         self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
         self._monitor_reader = SocketReader(self._monitor, self._event)
-        self._batches = Batches(
+        self.batches = Batches(
             self._send,
             self._too_far_behind,
             bounds(settings),
-            on_behind=lambda much: handlers.on_behind(worker, much),
+            on_behind=partial(handlers.on_behind, worker),
         )
         self._reader.start()
         self._monitor_reader.start()
@@ -115,7 +117,7 @@ class Dealer:
             except (MeshError, zmq.ZMQError):
                 self.close()
                 raise
-        self.send(commands.Hello(commands.SPOKEN.newest, gateway, commands.SPOKEN.oldest))
+        self.batches.add(commands.Hello(commands.SPOKEN.newest, gateway, commands.SPOKEN.oldest))
 
     def _connect(self) -> None:
         sockets.connect(self._socket, self._address, self._key.encode() if self._key else None)
@@ -154,20 +156,6 @@ class Dealer:
         """For how many seconds the link has been up; 0 if it never was."""
         return self._loop.time() - self._up_since if self._up_since is not None else 0.0
 
-    @property
-    def behind(self) -> bool:
-        """Whether too much waits for the worker."""
-        return self._batches.behind
-
-    @property
-    def waiting_bytes(self) -> int:
-        """The bytes that ZeroMQ has not accepted yet."""
-        return self._batches.waiting_bytes
-
-    def send(self, command: commands.ToWorker) -> None:
-        """Send a command with the batch of this tick."""
-        self._batches.add(command)
-
     def end_if_silent(self, seconds: float) -> None:
         """End the link if nothing was received on it for longer than `seconds`."""
         self._reader.read_now()
@@ -192,7 +180,7 @@ class Dealer:
             _ACTIONS[action](self)
 
     def _release(self) -> None:
-        self._batches.closed = True
+        self.batches.closed = True
         self._timer.cancel()
         self._reader.close()
         self._monitor_reader.close()
@@ -218,7 +206,7 @@ class Dealer:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.read_soon_if_any()
 
     def _ping(self) -> None:
         self._send(PING)  # if the queue is full, the batches in it serve the same purpose
@@ -300,7 +288,7 @@ class Dealer:
     def _event(self, frames: list[bytes]) -> None:
         event = int.from_bytes(frames[0][:2], "little")
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._batches.flush()
+            self.batches.flush()
         else:
             self._fail(End.CONNECTION, "the connection ended" if self.was_up else "no connection")
 
@@ -326,7 +314,7 @@ _OWN: dict[type, Callable[..., str | None]] = {
 
 _ACTIONS: dict[Action, Callable[[Dealer], None]] = {
     Action.CONNECT: Dealer._connect,
-    Action.FLUSH: lambda dealer: dealer._batches.flush(),
+    Action.FLUSH: lambda dealer: dealer.batches.flush(),
     Action.RELEASE: Dealer._release,
     Action.REPORT_UP: lambda dealer: dealer._handlers.on_up(dealer.worker),
     Action.REPORT_DOWN: lambda dealer: dealer._handlers.on_down(dealer.worker, *dealer._ended),

@@ -21,7 +21,6 @@ MAX_VALUES = 250_000
 _SOCKET_DOWN, _BROADCAST = 6, 14
 _OF_A_CHANNEL = frozenset({2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 16, 17, 18, 21, 22})
 _NUMBERS = frozenset(range(23))
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _any = msgspec.msgpack.Decoder().decode
 
@@ -59,16 +58,18 @@ def read_to_gateway(batch: bytes) -> list[Gateways]:
     """Decode a worker's batch. Raises WireError for anything that is not an array of commands."""
     try:
         return commands.decode_to_gateway(batch)  # type: ignore[return-value]
-    except WireError as error:
-        return _apart(batch, commands.decode_one_to_gateway, error)
+    except commands.UNREADABLE as error:
+        problem = WireError(f"not a batch of link commands to a gateway: {error}")
+        return _apart(batch, commands.decode_one_to_gateway, problem)
 
 
 def read_to_worker(batch: bytes) -> list[Workers]:
     """Decode a gateway's batch. Raises WireError for anything that is not an array of commands."""
     try:
         return commands.decode_to_worker(batch)  # type: ignore[return-value]
-    except WireError as error:
-        return _apart(batch, commands.decode_one_to_worker, error)
+    except commands.UNREADABLE as error:
+        problem = WireError(f"not a batch of link commands to a worker: {error}")
+        return _apart(batch, commands.decode_one_to_worker, problem)
 
 
 def _apart(batch: bytes, decode: Callable[[bytes], Any], problem: WireError) -> list[Any]:
@@ -78,7 +79,7 @@ def _apart(batch: bytes, decode: Callable[[bytes], Any], problem: WireError) -> 
         pieces = [bytes(each) for each in _raw(batch)]
     except RecursionError:
         pieces = _split(batch, problem)
-    except (WireError, *_ERRORS):
+    except (WireError, *commands.UNREADABLE):
         raise problem from None
     budget = [MAX_VALUES]
     return [_command(piece, decode, budget) for piece in pieces]
@@ -87,7 +88,7 @@ def _apart(batch: bytes, decode: Callable[[bytes], Any], problem: WireError) -> 
 def _command(piece: bytes, decode: Callable[[bytes], Any], budget: list[int]) -> Any:
     try:
         return decode(piece)
-    except _ERRORS as error:
+    except commands.UNREADABLE as error:
         return _blame(piece, str(error), budget)
 
 
@@ -115,7 +116,7 @@ def _head(piece: bytes, budget: list[int]) -> tuple[Any, Any]:
             end = _end(piece, start, budget)
             values[index] = _any(piece[start:end])
             start = end
-    except (WireError, *_ERRORS):
+    except (WireError, *commands.UNREADABLE):
         pass
     return values[0], values[1]
 

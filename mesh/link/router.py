@@ -13,10 +13,11 @@ sends Pings, and continues with the links that still exist.
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 
 import zmq
 
-from mesh.addresses import reachable
+from mesh.addresses import advertised_address
 from mesh.errors import PhaseError, WireError
 from mesh.link import commands
 from mesh.link.backoff import Backoff, End
@@ -69,10 +70,10 @@ class Router:
         self._awake = asyncio.get_running_loop().time()
         self._waking: asyncio.TimerHandle | None = None
         self._held: list[list[bytes]] = []
-        reachable(bind, settings.advertise_host)  # raises before a socket is opened
+        advertised_address(bind, settings.advertise_host)  # raises before a socket is opened
         self._socket = sockets.link_router(context, settings)
-        bound, self._monitor = sockets.bound(self._socket, bind, LINKS)
-        self.address = reachable(bound, settings.advertise_host)
+        bound, self._monitor = sockets.bind_monitored(self._socket, bind, LINKS)
+        self.address = advertised_address(bound, settings.advertise_host)
         keys = keys_of(self._socket)
         self.key = keys.public.decode() if keys is not None else None
         self._reader = SocketReader(self._socket, self._message, BATCHES_PER_TURN)
@@ -126,20 +127,12 @@ class Router:
         self._monitor.close()
         self._socket.close()
 
-    def _message(self, frames: list[bytes]) -> None:
-        if self._was_frozen():
-            self._held.append(frames)
-        else:
-            self._batch(frames)
-
-    def _was_frozen(self) -> bool:
+    def _was_frozen(self, now: float) -> bool:
         """Return whether this process was frozen for longer than gateways wait for it."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
         if now - self._awake > self._patience and self._waking is None:
             log.warning("this worker was frozen", seconds=round(now - self._awake, 1))
             self._ping()
-            self._waking = loop.call_later(WAKING_SECONDS, self._woken)
+            self._waking = asyncio.get_running_loop().call_later(WAKING_SECONDS, self._woken)
         self._awake = now
         return self._waking is not None
 
@@ -150,13 +143,17 @@ class Router:
         self._waking = None
         held, self._held = self._held, []
         for frames in held:
-            self._batch(frames)
+            self._message(frames)
 
-    def _batch(self, frames: list[bytes]) -> None:
+    def _message(self, frames: list[bytes]) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._was_frozen(now):
+            self._held.append(frames)
+            return
         link = frames[0]
         known = self._links.get(link)
         if known is not None:
-            known.heard_at = asyncio.get_running_loop().time()
+            known.heard_at = now
         try:
             if len(frames) != 2:
                 raise WireError(f"link message of {len(frames)} frames; want 2")
@@ -174,19 +171,19 @@ class Router:
             elif kind is Malformed or kind is Unknown:
                 unreadable = self._malformed(link, command) or unreadable  # type: ignore[arg-type]
             else:
-                self._carry_out(link, command)  # type: ignore[arg-type]
+                try:
+                    self._handlers.on_command(link, command)  # type: ignore[arg-type]
+                except Exception as error:  # must not affect the commands after it
+                    self._failed(link, command, error)
         if unreadable is not None:
             self._broken(link, unreadable)
 
-    def _carry_out(self, link: bytes, command: commands.ToWorker) -> None:
-        try:
-            self._handlers.on_command(link, command)
-        except Exception as error:  # must not affect the commands after it
-            counters.count("handlers_failed")
-            log.error("handling a command failed", gateway=self._gateway(link), exc_info=error)
-            channel = getattr(command, "channel", None)
-            if channel is not None:
-                self._handlers.on_malformed(link, channel)
+    def _failed(self, link: bytes, command: object, error: Exception) -> None:
+        counters.count("handlers_failed")
+        log.error("handling a command failed", gateway=self._gateway(link), exc_info=error)
+        channel = getattr(command, "channel", None)
+        if channel is not None:
+            self._handlers.on_malformed(link, channel)
 
     def _malformed(self, link: bytes, command: Malformed | Unknown) -> str | None:
         """End the channels that the command names; return why the link must end, if it names none."""
@@ -247,11 +244,11 @@ class Router:
             self._send(link, commands.encode_batch([commands.Welcome(commands.ENDED, self._worker)]))
             return
         batches = Batches(
-            lambda batch: self._send(link, batch),
-            lambda reason: self._too_far_behind(link, reason),
+            partial(self._send, link),
+            partial(self._too_far_behind, link),
             self._bounds,
             commands.Ping(),
-            lambda much: self._handlers.on_behind(link, much),
+            partial(self._handlers.on_behind, link),
         )
         self._links[link] = GatewayLink(hello.gateway, version, now, batches)
         self._handle(link, Event.WELCOMED)
@@ -283,7 +280,7 @@ class Router:
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.read_soon_if_any()
 
     def _disconnected(self, _frames: list[bytes]) -> None:
         loop = asyncio.get_running_loop()
@@ -291,9 +288,10 @@ class Router:
             loop.call_later(seconds, self._ping)
 
     def _ping_again(self) -> None:
-        self._was_frozen()
+        loop = asyncio.get_running_loop()
+        self._was_frozen(loop.time())
         self._ping()
-        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping_again)
+        self._timer = loop.call_later(PING_SECONDS, self._ping_again)
 
     def _ping(self) -> None:
         for known in list(self._links.values()):

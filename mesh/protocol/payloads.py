@@ -12,11 +12,11 @@ from mesh.errors import DecodeError, PayloadError
 from mesh.protocol.messages import BINARY, CONTROL, JSON, MSGPACK
 
 _encode = msgspec.json.Encoder().encode
-_skip = msgspec.json.Decoder(msgspec.Raw).decode
+_scan = msgspec.json.Decoder(msgspec.Raw).decode
 _decode = msgspec.json.Decoder().decode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_msgpack = msgspec.msgpack.Decoder(ext_hook=lambda code, _: _no_extension(code)).decode
-_MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+_MAP_BYTES = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 """The first bytes of a msgpack map."""
 
 EMPTY = b"{}"
@@ -41,10 +41,10 @@ def encode(payload: Any, to: int = JSON) -> tuple[int, bytes]:
         if type(payload) is msgspec.Raw:
             problem = flaw(codec, data)
             if problem is not None:
-                raise PayloadError(f"payload {_short(bytes(payload))}: {problem}")
+                raise PayloadError(f"payload {_shorten(bytes(payload))}: {problem}")
     if len(data) > MAX_PAYLOAD_BYTES:
         raise PayloadError(
-            f"payload {_short(payload)} is {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent"
+            f"payload {_shorten(payload)} is {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent"
         )
     return codec, data
 
@@ -58,7 +58,7 @@ def encode_object(payload: Any, to: int = JSON) -> tuple[int, bytes]:
     codec, data = encode(payload, to)
     if codec != BINARY and not _is_object(codec, data):
         raise PayloadError(
-            f"payload {_short(payload)} is not an object; push and broadcast want a dict or bytes"
+            f"payload {_shorten(payload)} is not an object; push and broadcast want a dict or bytes"
         )
     return codec, data
 
@@ -91,7 +91,7 @@ def flaw(codec: int, data: bytes) -> str | None:
     """
     try:
         if codec == JSON:
-            _skip(data)  # checks everything except that strings are UTF-8
+            _scan(data)  # checks everything except that strings are UTF-8
             if not data.isascii():
                 str(data, "utf-8")
         elif codec == MSGPACK:
@@ -119,7 +119,7 @@ def check_message(event: str, codec: int, data: bytes) -> None:
     decode(codec, data)
 
 
-def plain(value: Any) -> bytes:
+def encode_lossless(value: Any) -> bytes:
     """Return a value as JSON.
 
     Raises:
@@ -132,7 +132,7 @@ def plain(value: Any) -> bytes:
     except RecursionError:
         same = False
     if not same:
-        raise PayloadError(f"{_short(value)} does not survive the conversion to JSON")
+        raise PayloadError(f"{_shorten(value)} does not survive the conversion to JSON")
     return data
 
 
@@ -141,17 +141,17 @@ def _no_extension(code: int) -> Any:
 
 
 def _is_object(codec: int, data: bytes) -> bool:
-    return data[:1] == b"{" if codec == JSON else data[0] in _MAPS
+    return data[:1] == b"{" if codec == JSON else data[0] in _MAP_BYTES
 
 
 def _encode_value(payload: Any, to: int) -> bytes:
     try:
         return _encode(payload) if to == JSON else _encode_msgpack(payload)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise PayloadError(f"payload {_short(payload)} is not JSON: {error}") from None
+        raise PayloadError(f"payload {_shorten(payload)} is not JSON: {error}") from None
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     try:
         text = repr(value)
     except RecursionError:

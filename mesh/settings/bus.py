@@ -12,7 +12,7 @@ from mesh.settings.values import (
     HighWaterMark,
     MessageBytes,
     Seconds,
-    Texts,
+    StringList,
     address,
 )
 
@@ -33,7 +33,7 @@ class BusSettings(Section, frozen=True):
     """The broadcast plane."""
 
     proxies: Annotated[
-        Texts,
+        StringList,
         Check(_check_proxies),
         Meta(
             description="addresses of all proxies, as publishers connect to them; subscribers use the "

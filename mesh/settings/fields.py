@@ -64,7 +64,7 @@ class Field(NamedTuple):
         try:
             value = msgspec.convert(value, self.annotation, strict=False, dec_hook=_convert)
         except (msgspec.ValidationError, UnicodeError):  # UnicodeError: a variable that is not UTF-8
-            raise ValueError(f"want {self.wanted()}") from None
+            raise ValueError(f"want {self.expected()}") from None
         if value is not None:
             for check in self.checks:
                 value = check.function(value)
@@ -78,7 +78,7 @@ class Field(NamedTuple):
             return True if word in _TRUE else False if word in _FALSE else text
         return text.strip() if self.base in (int, float) else text
 
-    def wanted(self) -> str:
+    def expected(self) -> str:
         """Describe the accepted values, with their limits."""
         if get_origin(self.base) is Literal:
             *most, last = map(repr, get_args(self.base))

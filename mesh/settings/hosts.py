@@ -4,7 +4,7 @@ import json
 from ipaddress import ip_network
 from typing import Annotated, Any
 
-from mesh.settings.values import Check, Split, Texts
+from mesh.settings.values import Check, Split, StringList
 
 
 def _split(text: str) -> list[Any]:
@@ -18,7 +18,7 @@ def _split(text: str) -> list[Any]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
-def _checked(hosts: list[str]) -> list[str]:
+def _check_hosts(hosts: list[str]) -> list[str]:
     """Return the hosts without URL brackets and duplicates. Raises ValueError."""
     if not hosts:
         raise ValueError("want at least one host")
@@ -29,11 +29,11 @@ def _checked(hosts: list[str]) -> list[str]:
     return list(dict.fromkeys(bare))
 
 
-Hosts = Annotated[list[str], Split(_split), Check(_checked)]
+Hosts = Annotated[list[str], Split(_split), Check(_check_hosts)]
 """One or more hosts to listen on."""
 
 
-def _networks(networks: list[str]) -> list[str]:
+def _check_networks(networks: list[str]) -> list[str]:
     for each in networks:
         try:
             ip_network(each, strict=False)
@@ -42,5 +42,5 @@ def _networks(networks: list[str]) -> list[str]:
     return networks
 
 
-Networks = Annotated[Texts, Check(_networks)]
+Networks = Annotated[StringList, Check(_check_networks)]
 """IP addresses and networks."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mesh.addresses import is_local, needs_keys
+from mesh.addresses import is_local, missing_keys_error
 from mesh.errors import SettingsError
 from mesh.settings.fields import PREFIX, Field, fields, sections, variable
 from mesh.settings.secret import Secret
@@ -45,12 +45,12 @@ def load(
     Raises:
         SettingsError: with one line for each invalid value.
     """
-    return _build(_given(_layers(code, config, flags)))
+    return _build(_merge(_layers(code, config, flags)))
 
 
 def build(code: Mapping[str, Any]) -> Settings:
     """Build settings from these values alone, given by section and name. Raises as `load`."""
-    return _build(_given([("code", code)]))
+    return _build(_merge([("code", code)]))
 
 
 def explain(
@@ -59,8 +59,8 @@ def explain(
     flags: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Explained]:
     """Return every setting with its value, origin and description. Raises as `load`."""
-    given = _given(_layers(code, config, flags))
-    settings = _build(given)
+    raw_values = _merge(_layers(code, config, flags))
+    settings = _build(raw_values)
     rows = []
     for key, field in fields().items():
         value = _value(settings, field)
@@ -68,7 +68,7 @@ def explain(
             value = str(value)
         if field.secret:
             value = "(hidden)" if value else value
-        origin = given[key][1] if key in given else "default"
+        origin = raw_values[key][1] if key in raw_values else "default"
         rows.append(Explained(".".join(key), field.variable, value, origin, field.description))
     return rows
 
@@ -97,7 +97,7 @@ def _text(value: Any) -> str:
 
 _DEFAULTS = Settings()
 
-Given = dict[tuple[str, str], tuple[Any, str]]
+RawValues = dict[tuple[str, str], tuple[Any, str]]
 """By section and name: (the raw value, its origin)."""
 
 
@@ -118,58 +118,60 @@ def _layers(
     ]
 
 
-def _given(layers: Layers) -> Given:
-    given: Given = {}
+def _merge(layers: Layers) -> RawValues:
+    raw_values: RawValues = {}
     for origin, values in reversed(layers):
         for section, names in values.items():
             if not isinstance(names, Mapping):
                 raise SettingsError(f"{section}: {names!r} ({origin}); want a table of settings")
             if section not in sections():
                 names = {"…": names}  # one line for the whole section
-            given |= {(section, name): (value, origin) for name, value in names.items()}
-    return given
+            raw_values |= {(section, name): (value, origin) for name, value in names.items()}
+    return raw_values
 
 
-def _build(given: Given) -> Settings:
+def _build(raw_values: RawValues) -> Settings:
     read: dict[str, dict[str, Any]] = {section: {} for section in sections()}
-    wrong = []
-    for (section, name), (value, origin) in given.items():
+    problems = []
+    for (section, name), (value, origin) in raw_values.items():
         field = fields().get((section, name))
         if field is None:
-            wrong.append(_unknown(variable(section, name)))
+            problems.append(_unknown(variable(section, name)))
             continue
         try:
             read[section][name] = field.read(value)
         except ValueError as error:
-            wrong.append(_sentence(field, value, origin, str(error)))
-    if wrong:
-        raise SettingsError("\n".join(wrong))
-    made: dict[str, Any] = {section: model(**read[section]) for section, model in sections().items()}
-    settings = Settings(**made)
-    wrong = [*_conflicts(settings, given), *_without_keys(settings)]
-    if wrong:
-        raise SettingsError("\n".join(wrong))
+            problems.append(_problem_line(field, value, origin, str(error)))
+    if problems:
+        raise SettingsError("\n".join(problems))
+    sections_read: dict[str, Any] = {
+        section: model(**read[section]) for section, model in sections().items()
+    }
+    settings = Settings(**sections_read)
+    problems = [*_conflicts(settings, raw_values), *_missing_keys(settings)]
+    if problems:
+        raise SettingsError("\n".join(problems))
     return settings
 
 
-def _conflicts(settings: Settings, given: Given) -> list[str]:
+def _conflicts(settings: Settings, raw_values: RawValues) -> list[str]:
     """Return one line for each value that conflicts with another."""
     lines = []
     for section in sections():
         for name, reason in getattr(settings, section).conflicts().items():
             field = fields()[section, name]
-            value, origin = given.get((section, name), (_value(settings, field), "default"))
-            lines.append(_sentence(field, value, origin, reason))
+            value, origin = raw_values.get((section, name), (_value(settings, field), "default"))
+            lines.append(_problem_line(field, value, origin, reason))
     return lines
 
 
-def _without_keys(settings: Settings) -> list[str]:
+def _missing_keys(settings: Settings) -> list[str]:
     """Return one line for each bind address that needs CURVE keys while none are configured."""
     if settings.security.node_key is not None:
         return []
     binds = {"link": settings.link.bind, "zeromq": settings.zeromq.bind}
     return [
-        str(needs_keys(address, variable(section, "bind")))
+        str(missing_keys_error(address, variable(section, "bind")))
         for section, address in binds.items()
         if address is not None and not is_local(address)
     ]
@@ -178,7 +180,7 @@ def _without_keys(settings: Settings) -> list[str]:
 def _from_environment() -> dict[str, dict[str, Any]]:
     """Read MESH_SECTION__NAME, and MESH_SECTION as a JSON object. Names may be in lower case."""
     found: dict[str, dict[str, Any]] = {}
-    wrong = []
+    problems = []
     # A section's variable sorts before those of its settings, so the settings override it.
     for name, text in sorted(os.environ.items(), key=lambda variable: variable[0].upper()):
         section, _, setting = name.upper().removeprefix(PREFIX).lower().partition("__")
@@ -189,9 +191,9 @@ def _from_environment() -> dict[str, dict[str, Any]]:
         elif isinstance(values := _json(text), dict):
             found.setdefault(section, {}).update(values)
         else:
-            wrong.append(f"{name}: {text!r}: want a JSON object, or use {name}__…")
-    if wrong:
-        raise SettingsError("\n".join(wrong))
+            problems.append(f"{name}: {text!r}: want a JSON object, or use {name}__…")
+    if problems:
+        raise SettingsError("\n".join(problems))
     return found
 
 
@@ -221,7 +223,7 @@ def _unknown(variable: str) -> str:
     return f"{variable}: unknown setting{hint}"
 
 
-def _sentence(field: Field, value: Any, origin: str, reason: str) -> str:
+def _problem_line(field: Field, value: Any, origin: str, reason: str) -> str:
     """Return what is wrong with a value, under the name of its environment variable."""
     where = "" if origin == "environment" else f" ({origin})"
     shown = "(hidden)" if field.secret else repr(value)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from mesh.settings.section import Section
-from mesh.settings.values import Texts
+from mesh.settings.values import StringList
 from mesh.telemetry.filters import DEFAULT_FILTER
 
 
@@ -38,9 +38,9 @@ class LogSettings(Section, frozen=True):
         ),
     ] = 50
     filter_parameters: Annotated[
-        Texts, Meta(description="parameters whose names contain one of these words are hidden in logs")
+        StringList, Meta(description="parameters whose names contain one of these words are hidden in logs")
     ] = field(default_factory=lambda: list(DEFAULT_FILTER))
     keep_parameters: Annotated[
-        Texts | None,
+        StringList | None,
         Meta(description="if set, all other parameters are hidden in logs"),
     ] = None

@@ -56,4 +56,4 @@ def split(text: str) -> list[Any]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
-Texts = Annotated[list[str], Split(split)]
+StringList = Annotated[list[str], Split(split)]

@@ -36,17 +36,17 @@ def configure_logging(
     """
     secrets = ParameterFilter(filter_parameters, keep_parameters)
     if not configure or handlers.application_logs():
-        least = min(logger.getEffectiveLevel() for logger in _ours())
-        sink = handlers.to_application(secrets)
+        min_level = min(logger.getEffectiveLevel() for logger in _ours())
+        sink = handlers.application_sink(secrets)
     else:
-        least = logging.getLevelNamesMapping()[level.upper()]
-        handlers.own(least, format, node, secrets)
-        sink = handlers.to_own
+        min_level = logging.getLevelNamesMapping()[level.upper()]
+        handlers.install(min_level, format, node, secrets)
+        sink = handlers.own_sink
     for logger in _ours():
         logger.disabled = False  # `dictConfig` disables existing loggers by default
     gate = SimilarLines(lines_per_second, sink) if lines_per_second else None
-    logs.direct(least, secrets, sink, gate)
-    handlers.guard(secrets, gate)
+    logs.set_destination(min_level, secrets, sink, gate)
+    handlers.filter_library_loggers(secrets, gate)
 
 
 def _ours() -> list[logging.Logger]:

@@ -53,7 +53,7 @@ _USER_INFO = re.compile(r"""(//[^\s/:@?#'"\[]*:)(?!\d{1,5}(?:[/?#'",\s]|\Z))[^\s
 _USER_ONLY = re.compile(r"""(://)[^\s/:@?#'"]{16,}@""")
 _PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
 _NAMES, _VALUES = ("name", "key"), ("value",)
-_RAISED = re.compile(r"(?:Error|Exception|Warning|Expired)\Z")
+_EXCEPTION_NAME = re.compile(r"(?:Error|Exception|Warning|Expired)\Z")
 _OPENING, _CLOSING = "[({<", "])}>"
 _NAME_CHARACTERS = 80
 
@@ -80,9 +80,9 @@ class ParameterFilter:
         if len(text) > MAX_TEXT:
             text = f"{text[:MAX_TEXT]}… ({len(text)} characters)"
         if "=" in text or ":" in text or "%" in text:
-            text = self._after_names(text)
+            text = self._hide_after_names(text)
         if "," in text:
-            text = self._in_pairs(text)
+            text = self._hide_in_pairs(text)
         if "earer" in text or "asic" in text or "EARER" in text:
             text = _SCHEME.sub(rf"\1{HIDDEN}", _BEARER.sub(rf"\1{HIDDEN}", text))
         if "-----BEGIN" in text:
@@ -134,7 +134,7 @@ class ParameterFilter:
         letters = _letters(name)
         return any(term in letters for term in self._terms)
 
-    def _after_names(self, text: str) -> str:
+    def _hide_after_names(self, text: str) -> str:
         parts, end = [], 0
         for separator in _SEPARATOR.finditer(text):
             start = separator.start()
@@ -152,14 +152,14 @@ class ParameterFilter:
 
     def _hides(self, text: str, name: re.Match[str], separator: re.Match[str]) -> bool:
         words = " ".join(name[0].split(" ")[-2:])
-        if separator[1] == ":" and _RAISED.search(words):
+        if separator[1] == ":" and _EXCEPTION_NAME.search(words):
             return False  # the name of an exception, followed by its message
         if self._names_secret(words):
             return True
         in_query = name.start() > 0 and text[name.start() - 1] in "?&"
         return self._keep is not None and in_query and unquote(words) not in self._keep
 
-    def _in_pairs(self, text: str) -> str:
+    def _hide_in_pairs(self, text: str) -> str:
         parts, end = [], 0
         for pair in _PAIR.finditer(text):
             value = _QUOTED.match(text, pair.end())
@@ -186,7 +186,7 @@ def _value_end(text: str, start: int, colon: bool, quoted_name: bool) -> int:
     if quoted is not None:
         end = quoted.end()
     elif text[start : start + 1] in (*_OPENING,):
-        end = _closed(text, start)
+        end = _closing_position(text, start)
     if colon:
         if end > start:
             return end
@@ -196,7 +196,7 @@ def _value_end(text: str, start: int, colon: bool, quoted_name: bool) -> int:
     return end + len(plain[0].rstrip("\"'),;]}>"))
 
 
-def _closed(text: str, start: int) -> int:
+def _closing_position(text: str, start: int) -> int:
     """Return the position after the bracket that closes the one at `start`, or the end of the text."""
     depth = 0
     for position in range(start, len(text)):

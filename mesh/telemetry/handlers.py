@@ -11,15 +11,15 @@ from mesh.telemetry.bounded_text import shorten, shorten_fields, visible
 from mesh.telemetry.filters import MAX_TEXT, ParameterFilter
 from mesh.telemetry.logs import TRACEBACK_LINES, Gate, Sink
 
-FOREIGN = ("tornado.access", "tornado.application", "tornado.general", "asyncio")
+LIBRARY_LOGGERS = ("tornado.access", "tornado.application", "tornado.general", "asyncio")
 """Loggers of libraries that report what clients do."""
 
-FOREIGN_CHARACTERS = 1_000
+MAX_LIBRARY_CHARACTERS = 1_000
 """The limit for their messages, without tracebacks: they quote requests."""
 
 ROOT = "mesh"
 _format_exception = logging.Formatter().formatException
-_shared: list[Any] = []
+_shared_processors: list[Any] = []
 """Processors of every line, ours or not."""
 _logfmt = structlog.processors.LogfmtRenderer()
 
@@ -49,10 +49,10 @@ def application_logs() -> bool:
     """
     silent = (OutputHandler, logging.NullHandler)
     chosen = [each for each in logging.root.handlers if not isinstance(each, silent)]
-    return bool(chosen) and not (len(chosen) == 1 and _by_chance(chosen[0]))
+    return bool(chosen) and not (len(chosen) == 1 and _is_from_basic_config(chosen[0]))
 
 
-def _by_chance(handler: logging.Handler) -> bool:
+def _is_from_basic_config(handler: logging.Handler) -> bool:
     return (
         type(handler) is logging.StreamHandler
         and handler.formatter is not None
@@ -61,13 +61,13 @@ def _by_chance(handler: logging.Handler) -> bool:
     )
 
 
-def own(level: int, format: str, node: str, secrets: ParameterFilter) -> None:
+def install(level: int, format: str, node: str, secrets: ParameterFilter) -> None:
     """Make our handler the root logger's only one."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if format == "console" else "iso"),
-        _name_node(node),
+        _node_processor(node),
     ]
     if not structlog.is_configured():  # if configured, it is for the application's own events
         structlog.configure(
@@ -82,13 +82,13 @@ def own(level: int, format: str, node: str, secrets: ParameterFilter) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.processors.format_exc_info,
-                _hide(secrets),
+                _secrets_processor(secrets),
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_renderer(format),
             ],
         )
     )
-    _shared[:] = shared
+    _shared_processors[:] = shared
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -103,25 +103,25 @@ def _set_level(name: str, level: int) -> None:
         logger.setLevel(level)
 
 
-def to_own(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
+def own_sink(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
     """Log one of our events with our handler."""
     logger = logging.getLogger(name)
     number = getattr(logging, level.upper())
     if not logger.isEnabledFor(number):
         return
-    values: Any = {"event": event, **_bound(), **fields}
+    values: Any = {"event": event, **_bound_values(), **fields}
     values["event"] = event  # overrides a bound value of the same name
-    for processor in _shared:
+    for processor in _shared_processors:
         values = processor(logger, level, values)
     logger.log(number, values, extra={"_logger": logger, "_name": level})
 
 
-def _bound() -> dict[str, Any]:
+def _bound_values() -> dict[str, Any]:
     """Return what the application has bound to the context, for example the name of a user."""
     return shorten_fields(structlog.contextvars.get_contextvars())
 
 
-def to_application(secrets: ParameterFilter) -> Sink:
+def application_sink(secrets: ParameterFilter) -> Sink:
     """Return a sink that logs our events with the application's handlers: `event="…" field=value`."""
 
     def log(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
@@ -129,10 +129,10 @@ def to_application(secrets: ParameterFilter) -> Sink:
         number = getattr(logging, level.upper())
         if not logger.isEnabledFor(number):
             return
-        values = {**_bound(), **fields}
+        values = {**_bound_values(), **fields}
         error = values.pop("exc_info", None)
         raised = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
-        shown = {key: _shown(value, secrets) for key, value in values.items()}
+        shown = {key: _printable(value, secrets) for key, value in values.items()}
         text = f"{event} {_logfmt(None, '', shown)}" if shown else event
         record = logger.makeRecord(name, number, "(channelmesh)", 0, text, (), raised)
         hide_secrets(record, secrets)
@@ -141,7 +141,7 @@ def to_application(secrets: ParameterFilter) -> Sink:
     return log
 
 
-class _Guard(logging.Filter):
+class _LibraryFilter(logging.Filter):
     """Hides secrets, and leaves out lines if there are too many similar ones."""
 
     def __init__(self, secrets: ParameterFilter, gate: Gate | None) -> None:
@@ -155,16 +155,16 @@ class _Guard(logging.Filter):
             kind = (record.name, record.levelname.lower(), f"{record.module}:{record.lineno}")
             if not self._gate.admit(kind, TRACEBACK_LINES if record.exc_info else 1):
                 return False
-        hide_secrets(record, self._secrets, FOREIGN_CHARACTERS)
+        hide_secrets(record, self._secrets, MAX_LIBRARY_CHARACTERS)
         return True
 
 
-def guard(secrets: ParameterFilter, gate: Gate | None) -> None:
-    """Filter the loggers of FOREIGN, whichever handlers write their lines."""
-    for name in FOREIGN:
+def filter_library_loggers(secrets: ParameterFilter, gate: Gate | None) -> None:
+    """Filter the loggers of LIBRARY_LOGGERS, whichever handlers write their lines."""
+    for name in LIBRARY_LOGGERS:
         logger = logging.getLogger(name)
-        logger.filters = [each for each in logger.filters if not isinstance(each, _Guard)]
-        logger.addFilter(_Guard(secrets, gate))
+        logger.filters = [each for each in logger.filters if not isinstance(each, _LibraryFilter)]
+        logger.addFilter(_LibraryFilter(secrets, gate))
 
 
 def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter, limit: int = MAX_TEXT) -> None:
@@ -178,30 +178,30 @@ def hide_secrets(record: logging.LogRecord, secrets: ParameterFilter, limit: int
         record.exc_text = visible(secrets.text(_format_exception(record.exc_info)))
 
 
-def _hide(secrets: ParameterFilter) -> Any:
+def _secrets_processor(secrets: ParameterFilter) -> Any:
     def hide(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-        """Hide secrets in our own lines and those of FOREIGN, but not in the application's."""
+        """Hide secrets in our own lines and those of LIBRARY_LOGGERS, but not in the application's."""
         name = event["_record"].name
-        if name in FOREIGN or is_ours(name):
+        if name in LIBRARY_LOGGERS or is_ours(name):
             for key, value in event.items():
                 if isinstance(value, str) or not isinstance(value, (int, float, dict)):
-                    event[key] = value if key in ("_record", "_logger") else _shown(value, secrets)
+                    event[key] = value if key in ("_record", "_logger") else _printable(value, secrets)
         return event
 
     return hide
 
 
-def _shown(value: Any, secrets: ParameterFilter) -> Any:
+def _printable(value: Any, secrets: ParameterFilter) -> Any:
     if isinstance(value, str):
         return visible(secrets.text(value))
     if isinstance(value, (list, tuple)):
-        return [_shown(each, secrets) for each in value]
+        return [_printable(each, secrets) for each in value]
     if value is None or isinstance(value, (int, float, dict)):
         return value  # a dict contains parameters, which were filtered when they were logged
     return secrets.text(repr(value))
 
 
-def _name_node(node: str) -> Any:
+def _node_processor(node: str) -> Any:
     def add(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
         if "node" in event:  # another node, which the line is about
             event["other_node"] = event["node"]

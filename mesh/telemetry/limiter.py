@@ -53,8 +53,8 @@ class Limiter:
         seen[2] += 1
         return False
 
-    def full(self, kind: Kind, now: float) -> bool:
-        """Return whether `admit` would refuse one line; if so, count it as left out."""
+    def suppress(self, kind: Kind, now: float) -> bool:
+        """Count a line as left out if `admit` would refuse it, and return whether it would."""
         seen = self._kinds.get(kind)
         if seen is None or now - seen[0] >= SECONDS or seen[1] < self.lines_per_second:
             return False

@@ -27,8 +27,8 @@ class Gate(Protocol):
     def admit(self, kind: Kind, lines: int) -> bool:
         """Return whether a line that counts as `lines` is written."""
 
-    def full(self, kind: Kind) -> bool:
-        """Return whether one more line is left out; if so, it has been counted."""
+    def suppress(self, kind: Kind) -> bool:
+        """Count a line as left out if `admit` would refuse it, and return whether it would."""
 
 
 def _by_structlog(name: str, level: str, event: str, fields: dict[str, Any]) -> None:
@@ -37,16 +37,16 @@ def _by_structlog(name: str, level: str, event: str, fields: dict[str, Any]) -> 
     getattr(structlog.get_logger(name), level)(event, **fields)
 
 
-_least = 0
+_min_level = 0
 _filter = ParameterFilter()
 _sink: Sink = _by_structlog
 _gate: Gate | None = None
 
 
-def direct(least: int, secrets: ParameterFilter, sink: Sink, gate: Gate | None) -> None:
+def set_destination(min_level: int, secrets: ParameterFilter, sink: Sink, gate: Gate | None) -> None:
     """From now on, pass events of this level and above to `sink`, if `gate` admits them."""
-    global _least, _filter, _sink, _gate
-    _least, _filter, _sink, _gate = least, secrets, sink, gate
+    global _min_level, _filter, _sink, _gate
+    _min_level, _filter, _sink, _gate = min_level, secrets, sink, gate
 
 
 class Logger:
@@ -59,27 +59,30 @@ class Logger:
 
     def debug(self, event: str, **fields: Any) -> None:
         """Log details that explain what a node does."""
-        if _least <= logging.DEBUG:
+        if _min_level <= logging.DEBUG:
             self._write("debug", event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
         """Log something that may interest an operator."""
-        if _least <= logging.INFO:
+        if _min_level <= logging.INFO:
             self._write("info", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
         """Log something that should not happen."""
-        if _least <= logging.WARNING:
+        if _min_level <= logging.WARNING:
             self._write("warning", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
         """Log a failure."""
-        if _least <= logging.ERROR:
+        if _min_level <= logging.ERROR:
             self._write("error", event, fields)
 
-    def crowded(self, level: str, event: str) -> bool:
-        """Return whether a line is left out as too similar; check this before creating its fields."""
-        return _gate is not None and _gate.full((self.name, level, event))
+    def suppress(self, level: str, event: str) -> bool:
+        """Leave out a line if there are too many similar ones, and return whether it was left out.
+
+        Call this before creating the fields of a line that may be left out.
+        """
+        return _gate is not None and _gate.suppress((self.name, level, event))
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if _gate is not None:
@@ -99,7 +102,7 @@ def get_logger(name: str) -> Logger:
 
 def enabled(level: str) -> bool:
     """Return whether a line of this level is logged; check this before creating its fields."""
-    return _NUMBERS.get(level, logging.CRITICAL + 1) >= _least
+    return _NUMBERS.get(level, logging.CRITICAL + 1) >= _min_level
 
 
 def filtered(params: Any) -> Any:

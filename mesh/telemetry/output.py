@@ -25,7 +25,7 @@ EXIT_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def sentence(lines: int) -> bytes:
+def lost_lines_notice(lines: int) -> bytes:
     """Return the line that reports lost lines; see `Writer.notice`."""
     return b"%d log lines were lost\n" % lines
 
@@ -44,12 +44,12 @@ class Writer:
     """
 
     def __init__(self, descriptor: int, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
-        self.notice: Callable[[int], bytes] = sentence
+        self.notice: Callable[[int], bytes] = lost_lines_notice
         self.lost = 0
         self.descriptor = descriptor
         self._max_lines = max_lines
         self._max_bytes = max_bytes
-        self._torn = False
+        self._ends_mid_line = False
         self._reset()
         _writers.append(self)
 
@@ -59,7 +59,7 @@ class Writer:
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._waiting_lines = 0
         self._waiting_bytes = 0
-        self._untold = 0
+        self._unreported = 0
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
@@ -74,8 +74,8 @@ class Writer:
                 self._waiting_lines + lines <= self._max_lines
                 and self._waiting_bytes + len(data) <= self._max_bytes
             )
-            if not fits or not self._started():
-                self._lose(lines)
+            if not fits or not self._ensure_thread():
+                self._count_lost(lines)
                 return
             self._waiting_lines += lines
             self._waiting_bytes += len(data)
@@ -89,7 +89,7 @@ class Writer:
         self._queue.put(written)
         return written.wait(seconds)
 
-    def _started(self) -> bool:
+    def _ensure_thread(self) -> bool:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="output", daemon=True)
             try:
@@ -98,10 +98,10 @@ class Writer:
                 self._thread = None
         return self._thread is not None
 
-    def _lose(self, lines: int) -> None:
+    def _count_lost(self, lines: int) -> None:
         with self._lock:
             self.lost += lines
-            self._untold += lines
+            self._unreported += lines
             counters.count("log_lines_lost", lines)
 
     # In the writer thread
@@ -110,10 +110,10 @@ class Writer:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # signals are handled in the main thread
         while True:
             batch, flushed = self._take()
-            if self._tell():
-                self._put(batch)
+            if self._report_lost():
+                self._write_batch(batch)
             elif batch:
-                self._lose(batch.count(b"\n"))
+                self._count_lost(max(batch.count(b"\n"), 1))
             for each in flushed:
                 each.set()
 
@@ -123,7 +123,7 @@ class Writer:
         flushed: list[threading.Event] = []
         size = 0
         try:
-            item = self._queue.get(timeout=RETRY_SECONDS if self._untold else None)
+            item = self._queue.get(timeout=RETRY_SECONDS if self._unreported else None)
             while True:
                 if isinstance(item, threading.Event):
                     flushed.append(item)
@@ -143,23 +143,23 @@ class Writer:
                 self._waiting_bytes -= size
         return b"".join(parts), flushed
 
-    def _tell(self) -> bool:
+    def _report_lost(self) -> bool:
         """Report lost lines, if any; return False if that cannot be written either."""
         with self._lock:
-            untold, self._untold = self._untold, 0
-        if not untold:
+            unreported, self._unreported = self._unreported, 0
+        if not unreported:
             return True
-        text = self.notice(untold)
-        if self._write_all(b"\n" + text if self._torn else text) == 0:
+        text = self.notice(unreported)
+        if self._write_all(b"\n" + text if self._ends_mid_line else text) == 0:
             return True
         with self._lock:
-            self._untold += untold
+            self._unreported += unreported
         return False
 
-    def _put(self, batch: bytes) -> None:
+    def _write_batch(self, batch: bytes) -> None:
         unwritten = self._write_all(batch) if batch else 0
         if unwritten:
-            self._lose(max(batch[-unwritten:].count(b"\n"), 1))
+            self._count_lost(max(batch[-unwritten:].count(b"\n"), 1))
 
     def _write_all(self, data: bytes) -> int:
         """Write, waiting if necessary; return how many bytes could not be written."""
@@ -172,7 +172,7 @@ class Writer:
                 continue
             except OSError:
                 return len(view)
-            self._torn = bytes(view[written - 1 : written]) != b"\n"
+            self._ends_mid_line = bytes(view[written - 1 : written]) != b"\n"
             view = view[written:]
         return 0
 

@@ -31,7 +31,7 @@ def record(event: str, node: str, level: str = "info", **fields: Any) -> dict[st
     return {"event": event, **fields, "level": level, "timestamp": now, "node": node}
 
 
-def adopt(format: str, line: str, node: str) -> str | None:
+def to_record(format: str, line: str, node: str) -> str | None:
     """Return printed text as a record of this node; None for an empty line.
 
     A line that already is a record is kept; the node's name is added if it has none.

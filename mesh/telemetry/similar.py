@@ -30,26 +30,26 @@ class SimilarLines:
                 self._count()
         return admitted
 
-    def full(self, kind: Kind) -> bool:
-        """Return whether one more line is left out; if so, it has been counted."""
+    def suppress(self, kind: Kind) -> bool:
+        """Count a line as left out if `admit` would refuse it, and return whether it would."""
         with self._lock:
-            full = self._limiter.full(kind, time.monotonic())
-            if full:
+            suppressed = self._limiter.suppress(kind, time.monotonic())
+            if suppressed:
                 self._count()
-        return full
+        return suppressed
 
     def _count(self) -> None:
         """Report within a second, in another thread, because no further line may come."""
         counters.count("log_lines_left_out")
         if self._timer is None:
-            self._timer = threading.Timer(SECONDS, self.tell)
+            self._timer = threading.Timer(SECONDS, self.report_left_out)
             self._timer.daemon = True
             try:
                 self._timer.start()
             except RuntimeError:  # no more threads available: the next line tries again
                 self._timer = None
 
-    def tell(self) -> None:
+    def report_left_out(self) -> None:
         """Log how many lines were left out."""
         with self._lock:
             self._timer = None

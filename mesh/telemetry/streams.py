@@ -30,16 +30,16 @@ class _Raw(io.RawIOBase):
         self._partial = b""
 
     def write(self, data: object) -> int:
-        given = bytes(data)  # type: ignore[call-overload]
+        content = bytes(data)  # type: ignore[call-overload]
         if self.convert is None:
-            self._writer.write(given)
-            return len(given)
-        *lines, self._partial = (self._partial + given).split(b"\n")
+            self._writer.write(content)
+            return len(content)
+        *lines, self._partial = (self._partial + content).split(b"\n")
         for line in lines:
             self._convert(line)
         if len(self._partial) > MAX_PARTIAL_BYTES:
             self.end_line()
-        return len(given)
+        return len(content)
 
     def end_line(self) -> None:
         """Treat what has been printed so far as a complete line."""
@@ -68,7 +68,7 @@ def install() -> None:
     """From now on, printing in this process neither blocks nor fails."""
     if _raw:
         return
-    _fill_closed()
+    _open_closed_descriptors()
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         before = getattr(sys, name)
         if before is not None:
@@ -101,7 +101,7 @@ def _end_lines() -> None:
         raw.end_line()
 
 
-def _fill_closed() -> None:
+def _open_closed_descriptors() -> None:
     """Open closed standard descriptors, so that no socket gets their numbers and receives output."""
     for descriptor in (0, 1, 2):
         try:

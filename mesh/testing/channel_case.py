@@ -90,7 +90,7 @@ class ChannelCase:
         self._channels = channels = Channels(
             self.endpoint,
             bus,
-            gateway.sent,
+            gateway.on_command,
             settings.worker,
             make_presences=lambda _: PresenceRegistry.of(
                 self.endpoint.presences,
@@ -111,7 +111,7 @@ class ChannelCase:
             )
         )
         gateway.connect(channels)
-        contexts.take_base()
+        contexts.set_base()
         self.endpoint.configure(SECRET)
         self.endpoint.bind(PubSub(bus, self._local_broadcast))
         self._presences.start()
@@ -135,7 +135,7 @@ class ChannelCase:
 
     def _disconnect_all(self) -> None:
         for client in list(self.gateway.clients):
-            client.gone("closed")
+            client.on_disconnected("closed")
 
     # Sockets
 
@@ -170,7 +170,9 @@ class ChannelCase:
         handler = context.run(mount.handler)
         given = {**(params or {}), **path_params}
         name = mount.handler.__name__
-        result = self.run(_in_time(lambda: contexts.call(context, handler.connect, given, known), name))
+        result = self.run(
+            _with_time_limit(lambda: contexts.call(context, handler.connect, given, known), name)
+        )
         if result is False or (isinstance(result, Reply) and result.status == "error"):
             raise ConnectRefused(f"{name}.connect refused {given!r}", result)
         if result is not None and result is not True:
@@ -221,7 +223,7 @@ class ChannelCase:
 
     def subscribe(self, topic: str) -> None:
         """Let `assert_broadcast` see the broadcasts on `topic` from now on."""
-        self.bus.listen(topic)
+        self.bus.observe(topic)
 
     def broadcast(self, topic: str, event: str, payload: Any) -> None:
         """Broadcast as from another part of the application."""
@@ -236,12 +238,12 @@ class ChannelCase:
         timeout_seconds: float | None = None,
     ) -> Any:
         """Assert that this was broadcast on a topic subscribed to; return the payload."""
-        heard = self.bus.heard
+        broadcasts = self.bus.broadcasts
         wanted = _broadcast(event, payload, topic)
-        found = self.wait(lambda: take(heard, wanted), timeout_seconds)
+        found = self.wait(lambda: take(broadcasts, wanted), timeout_seconds)
         if found is None:
             where = "" if topic is None else f" on {topic!r}"
-            seen = [(each.topic, each.event, each.payload) for each in heard]
+            seen = [(each.topic, each.event, each.payload) for each in broadcasts]
             fail(f"no broadcast {event!r} with {payload!r}{where}", "broadcasts", seen, self)
         return found.payload
 
@@ -255,13 +257,13 @@ class ChannelCase:
     ) -> None:
         """Assert that nothing like this is broadcast."""
         self.settle(timeout_seconds)
-        found = take(self.bus.heard, _broadcast(event, payload, topic), leave=True)
+        found = take(self.bus.broadcasts, _broadcast(event, payload, topic), keep=True)
         if found is not None:
             raise AssertionError(f"{event!r} was broadcast on {found.topic!r} with {found.payload!r}")
 
     def _local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         self._channels.members.local_broadcast(topic, event, payload)
-        self.bus.hear(topic, event, *payloads.encode_object(payload))
+        self.bus.record(topic, event, *payloads.encode_object(payload))
 
     # The event loop
 
@@ -318,7 +320,7 @@ def _broadcast(event: str, payload: Any, topic: str | None) -> Callable[[Broadca
     )
 
 
-async def _in_time(call: Callable[[], Any], name: str) -> Any:
+async def _with_time_limit(call: Callable[[], Any], name: str) -> Any:
     result = call()
     if not hasattr(result, "__await__"):
         return result

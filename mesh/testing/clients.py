@@ -10,7 +10,7 @@ from mesh.app import topics
 from mesh.app.channel import Channel
 from mesh.app.endpoint import Endpoint
 from mesh.app.mount import Mount
-from mesh.app.replies import NO_PAYLOAD, given
+from mesh.app.replies import NO_PAYLOAD, payload_or_default
 from mesh.errors import ApplicationError, MeshError
 from mesh.link import commands
 from mesh.protocol import payloads
@@ -114,18 +114,18 @@ class TestSocket:
     def disconnect(self, reason: str = "closed") -> None:
         """Disconnect the client; return when its channels have ended with this reason."""
         channels = list(self._joined.values())
-        self._case.do(lambda: self.gone(reason))
+        self._case.do(lambda: self.on_disconnected(reason))
         for channel in channels:
             channel._end(CLOSE_SECONDS)
 
-    def gone(self, reason: str) -> None:
+    def on_disconnected(self, reason: str) -> None:
         """The connection has ended; called in the event loop."""
         self.connected = False
         self._case.gateway.clients.pop(self, None)
         numbers = [channel.number for channel in self._joined.values()]
         self._joined.clear()
         if numbers:
-            self._case.gateway.down(numbers, reason)
+            self._case.gateway.socket_down(numbers, reason)
 
 
 class TestChannel:
@@ -172,7 +172,7 @@ class TestChannel:
         As in production, the error reply "unmatched topic" is sent if the channel has ended.
         """
         ref = self._ref()
-        codec, data = payloads.encode(given(payload))
+        codec, data = payloads.encode(payload_or_default(payload))
         if self._received.end is not None:
             self._received.replies.append((ref, "error", UNMATCHED))
             return ref
@@ -193,7 +193,7 @@ class TestChannel:
         """Disconnect; return once `terminate` has run, and kill the channel if that takes too long."""
         self._forget()
         if self._received.end is None:
-            self._case.do(lambda: self._case.gateway.down([self.number], "closed"))
+            self._case.do(lambda: self._case.gateway.socket_down([self.number], "closed"))
         self._end(timeout_seconds)
 
     def broadcast_from(self, event: str, payload: Any) -> None:
@@ -267,7 +267,7 @@ class TestChannel:
             raise AssertionError(f"the channel on {self.topic!r} {how}; it should be {wanted}") from cause(
                 received
             )
-        self._case.wait(lambda: received.over or None, timeout_seconds)
+        self._case.wait(lambda: received.terminated or None, timeout_seconds)
         return received.reason
 
     # Helpers
@@ -287,11 +287,11 @@ class TestChannel:
     def _end(self, timeout_seconds: float) -> None:
         """Wait until `terminate` has run; kill the channel if that takes too long."""
         received = self._received
-        if self._case.wait(lambda: received.over or None, timeout_seconds):
+        if self._case.wait(lambda: received.terminated or None, timeout_seconds):
             return
         received.end = "killed"
         self._case.do(self._kill)
-        self._case.wait(lambda: received.over or None, KILL_SECONDS)
+        self._case.wait(lambda: received.terminated or None, KILL_SECONDS)
 
     def _kill(self) -> None:
         server = self._received.server

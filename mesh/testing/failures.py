@@ -24,10 +24,10 @@ def fail(
     sentence: str, kind: str, seen: Iterable[Any], case: FailedCase, received: Received | None = None
 ) -> NoReturn:
     """Raise AssertionError, with the error that crashed the channel as its cause."""
-    came = [f"  {kind} so far: {each!r}" for each in seen]
-    lines = [sentence, *(came[-SHOWN:] or [f"  no {kind} so far"])]
-    if len(came) > SHOWN:
-        lines.insert(1, f"  and {len(came) - SHOWN} earlier {kind}")
+    lines_seen = [f"  {kind} so far: {each!r}" for each in seen]
+    lines = [sentence, *(lines_seen[-SHOWN:] or [f"  no {kind} so far"])]
+    if len(lines_seen) > SHOWN:
+        lines.insert(1, f"  and {len(lines_seen) - SHOWN} earlier {kind}")
     if received is not None:
         lines += [f"  {event!r} was sent, but this client cannot receive it" for event in received.skipped]
         if received.end is not None:

@@ -29,9 +29,9 @@ class Contains:
         return f"Contains({self.fields!r})"
 
 
-def take(items: list[Item], wanted: Callable[[Item], bool], leave: bool = False) -> Item | None:
-    """Return the first matching item, and remove it unless `leave` is set; None if there is none."""
+def take(items: list[Item], wanted: Callable[[Item], bool], keep: bool = False) -> Item | None:
+    """Return the first matching item, and remove it unless `keep` is set; None if there is none."""
     for index, item in enumerate(items):
         if wanted(item):
-            return item if leave else items.pop(index)
+            return item if keep else items.pop(index)
     return None

@@ -13,26 +13,26 @@ class ObservedBus(MemoryBus):
     """A bus in memory that records broadcasts for the test.
 
     Attributes:
-        heard: the broadcasts on topics that the test subscribed to, oldest first.
+        broadcasts: the broadcasts on topics that the test subscribed to, oldest first.
     """
 
     def __init__(self) -> None:
         super().__init__("test")
-        self.heard: list[Broadcast] = []
-        self._listened: set[str] = set()
+        self.broadcasts: list[Broadcast] = []
+        self._observed_topics: set[str] = set()
         self.subscribe(b"")  # the worker receives everything
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast and deliver it."""
         if sender != THE_TEST:
-            self.hear(topic, event, codec, data)
+            self.record(topic, event, codec, data)
         return super().publish(topic, event, codec, data, sender)
 
-    def listen(self, topic: str) -> None:
+    def observe(self, topic: str) -> None:
         """Record the broadcasts on `topic`."""
-        self._listened.add(topics.check(topic))
+        self._observed_topics.add(topics.check(topic))
 
-    def hear(self, topic: str, event: str, codec: int, data: bytes) -> None:
-        """Record a broadcast if the test listens to its topic."""
-        if topic in self._listened:
-            self.heard.append(Broadcast(topic, event, payloads.decode(codec, data)))
+    def record(self, topic: str, event: str, codec: int, data: bytes) -> None:
+        """Record a broadcast if the test observes its topic."""
+        if topic in self._observed_topics:
+            self.broadcasts.append(Broadcast(topic, event, payloads.decode(codec, data)))

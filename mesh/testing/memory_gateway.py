@@ -34,7 +34,7 @@ class Received:
         answer: the answer to the join.
         end: "closed", "crashed" or "killed"; None while the client was not informed of an end.
         reason: the argument of `terminate`.
-        over: whether `terminate` has run.
+        terminated: whether `terminate` has run.
         server: the channel's server, even after the channel's end.
     """
 
@@ -46,7 +46,7 @@ class Received:
         self.answer: commands.Joined | commands.Refused | None = None
         self.end: str | None = None
         self.reason: Any = None
-        self.over = False
+        self.terminated = False
         self.server: ChannelServer | None = None
         self._serializer = BY_NAME[serializer]
         self._carries_binary = self._serializer.carries_binary and transport != "longpoll"
@@ -94,7 +94,7 @@ class Client(Protocol):
 
     id: str | None
 
-    def gone(self, reason: str) -> None:
+    def on_disconnected(self, reason: str) -> None:
         """The server has closed its connection."""
 
 
@@ -124,10 +124,10 @@ class MemoryGateway:
         self.command(join)
         received.server = server = self.channels.server(LINK, join.channel)
         if server is not None:
-            _watch_the_end(server.channel, received)
+            _record_termination(server.channel, received)
         return received
 
-    def down(self, numbers: list[int], reason: str) -> None:
+    def socket_down(self, numbers: list[int], reason: str) -> None:
         """The client of these channels is gone: it receives nothing any longer."""
         self.command(commands.SocketDown(numbers, reason))
         for number in numbers:
@@ -140,7 +140,7 @@ class MemoryGateway:
 
     # From the worker
 
-    def sent(self, _link: bytes, command: commands.ToGateway) -> int:
+    def on_command(self, _link: bytes, command: commands.ToGateway) -> int:
         """Handle a command from the worker."""
         if isinstance(command, commands.Broadcast):
             self._deliver(command.topic, command.event, command.codec, command.data, None)
@@ -168,7 +168,7 @@ class MemoryGateway:
         self.channels.members.broadcast(topic, header, data)
         if header.event == DISCONNECT:
             for client in [each for each in self.clients if each.id == topic]:
-                client.gone("disconnected")
+                client.on_disconnected("disconnected")
 
     def _deliver(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> None:
         skipped = (
@@ -182,8 +182,8 @@ class MemoryGateway:
                 received.broadcast(event, codec, data)
 
 
-def _watch_the_end(channel: Channel, received: Received) -> None:
-    """Record the argument of `terminate`, and when it has ended: a gateway is not told."""
+def _record_termination(channel: Channel, received: Received) -> None:
+    """Record the argument of `terminate`, and when it has ended, which a gateway does not learn."""
     terminate = channel.terminate
 
     def watched(reason: Any) -> Any:
@@ -191,18 +191,18 @@ def _watch_the_end(channel: Channel, received: Received) -> None:
         try:
             result = terminate(reason)
         except BaseException:
-            received.over = True
+            received.terminated = True
             raise
         if result is not None and hasattr(result, "__await__"):
-            return _to_its_end(result, received)
-        received.over = True
+            return _await_termination(result, received)
+        received.terminated = True
         return result
 
     channel.terminate = watched  # type: ignore[method-assign]
 
 
-async def _to_its_end(result: Awaitable[Any], received: Received) -> Any:
+async def _await_termination(result: Awaitable[Any], received: Received) -> Any:
     try:
         return await result
     finally:
-        received.over = True
+        received.terminated = True

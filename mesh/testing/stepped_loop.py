@@ -27,7 +27,7 @@ class IdleSelector(selectors.DefaultSelector):
         on_idle: None to run the loop as usual.
         wait_until: a monotonic time: if nothing can run now, wait once until then; None: do not wait.
         spin_until: a monotonic time at which `on_idle` is called even if something can still run.
-        spun: whether that has happened.
+        spinning: whether that has happened.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class IdleSelector(selectors.DefaultSelector):
         self.on_idle: Callable[[], None] | None = None
         self.wait_until: float | None = None
         self.spin_until = 0.0
-        self.spun = False
+        self.spinning = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Select as usual; `timeout` is 0 while callbacks are ready."""
@@ -44,7 +44,7 @@ class IdleSelector(selectors.DefaultSelector):
         if timeout is not None and timeout <= 0:
             self.wait_until = None  # what runs now may be what was waited for
             if time.monotonic() > self.spin_until:
-                self.spun = True
+                self.spinning = True
                 self.on_idle()
             return super().select(0)
         if self.wait_until is not None:
@@ -107,13 +107,13 @@ class SteppedLoop:
         selector = self._selector
         selector.wait_until = wait_until
         selector.spin_until = (wait_until or time.monotonic()) + SPIN_SECONDS
-        selector.spun = False
+        selector.spinning = False
         selector.on_idle = self._loop.stop
         try:
             self._loop.run_forever()
         finally:
             selector.on_idle = None
-        if selector.spun:
+        if selector.spinning:
             raise AssertionError(
                 f"callbacks have kept each other running for {SPIN_SECONDS:g} seconds;"
                 " does one send itself a message without a delay?"

@@ -29,7 +29,7 @@ def flaw(entry: Entry) -> str | None:
 def meta_flaw(meta: Meta) -> str | None:
     """Return why a value is not a usable meta; None if it is."""
     try:
-        data = payloads.plain(meta)
+        data = payloads.encode_lossless(meta)
         if len(data) > MAX_META_BYTES:
             return f"a meta of {len(data)} bytes; at most {MAX_META_BYTES} are accepted"
         envelope.check_payload(data, meta)

@@ -22,7 +22,7 @@ class Outgoing:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._left_out: set[int] = set()
+        self._logged: set[int] = set()
 
     def encode(self, message: TrackerMessage) -> bytes:
         """Encode a message. Entries that cannot be encoded are left out, each counted and logged once."""
@@ -38,8 +38,8 @@ class Outgoing:
 
     def _is_encodable(self, entry: Entry) -> bool:
         flaw = messages.flaw(entry)
-        if flaw is not None and entry.clock not in self._left_out:
-            self._left_out.add(entry.clock)
+        if flaw is not None and entry.clock not in self._logged:
+            self._logged.add(entry.clock)
             counters.count("presence_diffs_unencodable")
             where = {"tracker": self._name, "topic": entry.topic[:200], "key": entry.key[:200]}
             log.error("presence that cannot be sent to other workers", **where, reason=flaw[:300])

@@ -16,13 +16,13 @@ class Replicas:
     def __init__(self, down_seconds: float, permdown_seconds: float) -> None:
         self._down_seconds = down_seconds
         self._permdown_seconds = permdown_seconds
-        self._heard: dict[str, float] = {}
+        self._last_message_at: dict[str, float] = {}
         self._down: set[str] = set()
 
-    def heard(self, replica: str, now: float) -> bool:
+    def record_message(self, replica: str, now: float) -> bool:
         """Record a message of a replica; return whether it was not up before."""
-        new = replica not in self._heard or replica in self._down
-        self._heard[replica] = now
+        new = replica not in self._last_message_at or replica in self._down
+        self._last_message_at[replica] = now
         self._down.discard(replica)
         return new
 
@@ -35,11 +35,11 @@ class Replicas:
 
     def is_up(self, replica: str) -> bool:
         """Return whether the replica is up."""
-        return replica in self._heard and replica not in self._down
+        return replica in self._last_message_at and replica not in self._down
 
     def up(self) -> list[str]:
         """Return the replicas that are up."""
-        return [replica for replica in self._heard if replica not in self._down]
+        return [replica for replica in self._last_message_at if replica not in self._down]
 
     def expire(self, now: float) -> tuple[list[str], list[str]]:
         """Find the replicas that have been silent for too long.
@@ -47,21 +47,23 @@ class Replicas:
         Returns:
             (the replicas that are down now and were up before, those that are permanently down now).
         """
-        down = [each for each in self.up() if now - self._heard[each] > self._down_seconds]
+        down = [each for each in self.up() if now - self._last_message_at[each] > self._down_seconds]
         self._down.update(down)
-        gone = [each for each in self._down if now - self._heard[each] > self._permdown_seconds]
-        for replica in gone:
+        permanently_down = [
+            each for each in self._down if now - self._last_message_at[each] > self._permdown_seconds
+        ]
+        for replica in permanently_down:
             self._down.discard(replica)
-            del self._heard[replica]
-        return [each for each in down if each not in gone], gone
+            del self._last_message_at[replica]
+        return [each for each in down if each not in permanently_down], permanently_down
 
     def forget(self, replica: str) -> None:
         """Forget a replica that has stopped."""
-        self._heard.pop(replica, None)
+        self._last_message_at.pop(replica, None)
         self._down.discard(replica)
 
     def resume(self, now: float) -> None:
         """Restart all periods of silence: this process was frozen and could not receive anything."""
-        for replica in self._heard:
+        for replica in self._last_message_at:
             if replica not in self._down:
-                self._heard[replica] = now
+                self._last_message_at[replica] = now

@@ -91,16 +91,16 @@ class State:
 
     def add(self, topic: str, key: str, meta: Meta) -> Entry:
         """Add an entry of this replica."""
-        entry = Entry(self._tick(), topic, key, meta)
-        self._remember(0)
+        entry = Entry(self._next_clock(), topic, key, meta)
+        self._log_operation(0)
         self._insert(self.replica, self._own, entry)
         return entry
 
     def remove(self, clock: int) -> Entry:
         """Remove an entry of this replica. Raises KeyError if there is no such entry."""
         entry = self._own.entries[clock]
-        self._tick()
-        self._remember(clock)
+        self._next_clock()
+        self._log_operation(clock)
         self._discard(self.replica, self._own, clock)
         return entry
 
@@ -108,7 +108,7 @@ class State:
         """Return an entry of this replica. Raises KeyError if there is no such entry."""
         return self._own.entries[clock]
 
-    def own(self) -> Iterable[Entry]:
+    def own_entries(self) -> Iterable[Entry]:
         """Return this replica's entries."""
         return self._own.entries.values()
 
@@ -118,13 +118,13 @@ class State:
             return []
         behind = self.clock - since
         if behind > len(self._log):
-            return self._everything(max_entries)
+            return self._full_deltas(max_entries)
         ops = list(islice(self._log, len(self._log) - behind, None))
         if len(ops) > max_entries and len(ops) > 2 * len(self._own.entries):
-            return self._everything(max_entries)
-        return self._recent(since, ops, max_entries)
+            return self._full_deltas(max_entries)
+        return self._partial_deltas(since, ops, max_entries)
 
-    def _recent(self, since: int, ops: list[int], max_ops: int) -> list[Delta]:
+    def _partial_deltas(self, since: int, ops: list[int], max_ops: int) -> list[Delta]:
         deltas = []
         alive = self._own.entries
         for start in range(0, len(ops), max_ops):
@@ -136,7 +136,7 @@ class State:
             since = end
         return deltas
 
-    def _everything(self, max_entries: int) -> list[Delta]:
+    def _full_deltas(self, max_entries: int) -> list[Delta]:
         entries = list(self._own.entries.values())  # in the order of their clocks
         deltas, since = [], 0
         for start in range(0, max(len(entries), 1), max_entries):
@@ -147,18 +147,18 @@ class State:
             since = clock
         return deltas
 
-    def _tick(self) -> int:
+    def _next_clock(self) -> int:
         self._own.clock += 1
         return self._own.clock
 
-    def _remember(self, removed: int) -> None:
+    def _log_operation(self, removed: int) -> None:
         self._log.append(removed)
         if len(self._log) > self._max_log:
             self._log.popleft()
 
     # The other replicas
 
-    def known(self, replica: str) -> int:
+    def clock_of(self, replica: str) -> int:
         """Return the clock up to which a replica is known; 0 if it is unknown."""
         known = self._replicas.get(replica)
         return known.clock if known is not None else 0
@@ -184,15 +184,15 @@ class State:
         return changes
 
     def _merge_removed(self, replica: str, known: _Replica, delta: Delta) -> list[Change]:
-        gone: Iterable[int] = delta.removed
+        removed: Iterable[int] = delta.removed
         if delta.full:
             listed = {entry.clock for entry in delta.added}
-            gone = [
+            removed = [
                 clock
                 for clock in known.entries
                 if delta.since < clock <= delta.clock and clock not in listed
             ]
-        return [change for clock in gone for change in self._discard(replica, known, clock)]
+        return [change for clock in removed for change in self._discard(replica, known, clock)]
 
     def show(self, replica: str) -> list[Change]:
         """Make the entries of a replica visible, because it is up."""
@@ -219,12 +219,12 @@ class State:
 
     # The visible entries
 
-    def topic(self, topic: str) -> dict[str, list[Meta]]:
+    def get_by_topic(self, topic: str) -> dict[str, list[Meta]]:
         """Return the metas of each key on a topic, oldest first."""
         keys = self._topics.get(topic, {})
         return {key: list(metas.values()) for key, metas in keys.items()}
 
-    def key(self, topic: str, key: str) -> list[Meta]:
+    def get_by_key(self, topic: str, key: str) -> list[Meta]:
         """Return the metas of one key; empty if it is not present."""
         return list(self._topics.get(topic, {}).get(key, {}).values())
 

@@ -68,31 +68,31 @@ class Tracker:
         self._outgoing = Outgoing(name)
         self._replicas = Replicas(settings.down_seconds, settings.permdown_seconds)
         self._owned: dict[Hashable, dict[tuple[str, str], int]] = {}
-        self._told = 0
+        self._gossiped_clock = 0
         self._requested: dict[str, float] = {}
         self._clocks: dict[str, int] = {}
         self._returning: set[str] = set()
-        self._accused: dict[str, asyncio.TimerHandle] = {}
-        self._soon: asyncio.TimerHandle | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._last_beat = 0.0
-        self._woken = float("-inf")
+        self._suspected: dict[str, asyncio.TimerHandle] = {}
+        self._gossip_timer: asyncio.TimerHandle | None = None
+        self._heartbeat_timer: asyncio.TimerHandle | None = None
+        self._last_heartbeat = 0.0
+        self._resumed_at = float("-inf")
 
     # Start and stop
 
     def start(self) -> None:
         """Announce this replica, then gossip with every heartbeat. The bus is subscribed to `topic`."""
-        self._last_beat = asyncio.get_running_loop().time()
+        self._last_heartbeat = asyncio.get_running_loop().time()
         self._gossip(hello=True)
-        self._beat_later()
+        self._schedule_heartbeat()
 
     def close(self) -> None:
         """Announce the stop to the others, which then forget this replica at once."""
-        for timer in (self._soon, self._timer, *self._accused.values()):
+        for timer in (self._gossip_timer, self._heartbeat_timer, *self._suspected.values()):
             if timer is not None:
                 timer.cancel()
-        self._soon = self._timer = None
-        self._say(self.topic, Goodbye())
+        self._gossip_timer = self._heartbeat_timer = None
+        self._send(self.topic, Goodbye())
 
     # Tracking
 
@@ -121,7 +121,7 @@ class Tracker:
             raise NotTrackedError(f"{key!r} is not tracked on {topic!r} by this channel; use track")
         new = meta(self._state.entry(clock).meta)
         old = self._state.remove(clock)
-        self._on_changes([_left(old), self._add(owned, topic, key, new)])
+        self._on_changes([_leave(old), self._add(owned, topic, key, new)])
 
     def untrack(self, owner: Hashable, topic: str, key: str) -> None:
         """Stop tracking `key` on `topic` for `owner`. Has no effect if it is not tracked."""
@@ -131,93 +131,95 @@ class Tracker:
             return
         if not owned:
             del self._owned[owner]
-        self._on_changes([_left(self._state.remove(clock))])
-        self._tell_soon()
+        self._on_changes([_leave(self._state.remove(clock))])
+        self._gossip_soon()
 
     def untrack_all(self, owner: Hashable) -> None:
         """Stop tracking everything that `owner` tracks."""
         owned = self._owned.pop(owner, None)
         if owned:
-            self._on_changes([_left(self._state.remove(clock)) for clock in owned.values()])
-            self._tell_soon()
+            self._on_changes([_leave(self._state.remove(clock)) for clock in owned.values()])
+            self._gossip_soon()
 
     def tracked(self, owner: Hashable) -> list[tuple[str, str, Meta]]:
         """Return (topic, key, meta) of everything that `owner` tracks."""
         owned = self._owned.get(owner, {})
         return [(topic, key, self._state.entry(clock).meta) for (topic, key), clock in owned.items()]
 
-    def on_topic(self, topic: str) -> dict[str, list[Meta]]:
+    def get_by_topic(self, topic: str) -> dict[str, list[Meta]]:
         """Return the metas of each key on a topic."""
-        return self._state.topic(topic)
+        return self._state.get_by_topic(topic)
 
-    def of_key(self, topic: str, key: str) -> list[Meta]:
+    def get_by_key(self, topic: str, key: str) -> list[Meta]:
         """Return the metas of one key; empty if it is not present."""
-        return self._state.key(topic, key)
+        return self._state.get_by_key(topic, key)
 
     def _add(self, owned: dict[tuple[str, str], int], topic: str, key: str, meta: Meta) -> Change:
         entry = self._state.add(topic, key, meta)
         owned[topic, key] = entry.clock
-        self._tell_soon()
+        self._gossip_soon()
         return Change(True, topic, key, meta)
 
     # Sending
 
-    def tell(self) -> None:
+    def gossip_now(self) -> None:
         """Gossip now, if there is anything to gossip."""
-        if self._soon is not None:
-            self._soon.cancel()
-            self._tell()
+        if self._gossip_timer is not None:
+            self._gossip_timer.cancel()
+            self._gossip_due()
 
-    def _tell_soon(self) -> None:
-        if self._soon is None and self._timer is not None:
+    def _gossip_soon(self) -> None:
+        if self._gossip_timer is None and self._heartbeat_timer is not None:
             loop = asyncio.get_running_loop()
             seconds, context = self._settings.broadcast_seconds, contexts.fresh()
-            self._soon = loop.call_later(seconds, self._tell, context=context)
+            self._gossip_timer = loop.call_later(seconds, self._gossip_due, context=context)
 
-    def _tell(self) -> None:
-        self._soon = None
-        if not self._frozen(asyncio.get_running_loop().time()):
+    def _gossip_due(self) -> None:
+        self._gossip_timer = None
+        if not self._was_frozen(asyncio.get_running_loop().time()):
             self._gossip()
 
     def _gossip(self, hello: bool = False) -> None:
-        deltas = self._state.deltas(self._told)
+        deltas = self._state.deltas(self._gossiped_clock)
         for delta in deltas:
-            self._say(self.topic, Gossip(messages.VERSION, delta.clock, delta, hello))
-            self._told = delta.clock  # only now: what could not be sent is sent with the next gossip
+            self._send(self.topic, Gossip(messages.VERSION, delta.clock, delta, hello))
+            self._gossiped_clock = (
+                delta.clock
+            )  # only now: what could not be sent is sent with the next gossip
         if not deltas:
-            self._say(self.topic, Gossip(messages.VERSION, self._told, None, hello))
+            self._send(self.topic, Gossip(messages.VERSION, self._gossiped_clock, None, hello))
 
-    def _say(self, topic: str, message: messages.TrackerMessage) -> None:
+    def _send(self, topic: str, message: messages.TrackerMessage) -> None:
         self._publish(TRACKER, topic, self.name, 0, self._outgoing.encode(message))
 
-    def _beat_later(self) -> None:
+    def _schedule_heartbeat(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._settings.heartbeat_seconds, self._beat)
+        self._heartbeat_timer = loop.call_later(self._settings.heartbeat_seconds, self._heartbeat)
 
-    def _beat(self) -> None:
-        self._beat_later()  # first, so that the next heartbeat comes whatever raises below
+    def _heartbeat(self) -> None:
+        self._schedule_heartbeat()  # first, so that the next heartbeat comes whatever raises below
         now = asyncio.get_running_loop().time()
-        frozen = self._frozen(now)
-        self._last_beat = now
-        if frozen:
-            self._woken = now
+        was_frozen = self._was_frozen(now)
+        self._last_heartbeat = now
+        if was_frozen:
+            self._resumed_at = now
             self._replicas.resume(now)
             return
         self._gossip()
-        down, gone = self._replicas.expire(now)
+        down, permanently_down = self._replicas.expire(now)
         for replica in down:
             log.warning("replica is silent: its presences leave", tracker=self.name, replica=replica)
             self._hide(replica)
-        for replica in gone:
+        for replica in permanently_down:
             self._forget(replica)
 
-    def _frozen(self, now: float) -> bool:
+    def _was_frozen(self, now: float) -> bool:
         """Return whether this process has just missed its own heartbeats.
 
         In that case the others were not silent. And our own entries may be out of date: the links must
         first find out which channels have ended in the meantime.
         """
-        return now - self._last_beat > 1.5 * self._settings.heartbeat_seconds
+        return now - self._last_heartbeat > 1.5 * self._settings.heartbeat_seconds
 
     # Receiving
 
@@ -230,47 +232,47 @@ class Tracker:
         except WireError as error:
             _malformed.about(replica, "bus_messages_malformed", str(error), tracker=self.name)
             return
-        self._acquit(replica)
+        self._clear_suspicion(replica)
         if isinstance(message, Goodbye):
             self._replicas.forget(replica)
             self._forget(replica)
             return
-        if self._replicas.heard(replica, asyncio.get_running_loop().time()):
+        if self._replicas.record_message(replica, asyncio.get_running_loop().time()):
             self._returning.add(replica)
         if isinstance(message, Gossip):
-            self._hear(replica, message)
+            self._on_gossip(replica, message)
         elif isinstance(message, Request):
             for delta in self._state.deltas(message.since):
-                self._say(topics.of_node(replica), Transfer(delta))
+                self._send(topics.of_node(replica), Transfer(delta))
         else:
             self._merge(replica, message.delta)
             self._catch_up(replica)
 
     def lost(self, replica: str) -> None:
         """A node reported a replica as lost: unless it answers soon, its presences leave."""
-        if replica not in self._accused and self._replicas.is_up(replica):
+        if replica not in self._suspected and self._replicas.is_up(replica):
             loop = asyncio.get_running_loop()
-            self._accused[replica] = loop.call_later(ANSWER_SECONDS, self._does_not_answer, replica)
+            self._suspected[replica] = loop.call_later(ANSWER_SECONDS, self._suspicion_expired, replica)
 
-    def answer(self) -> None:
-        """A node reported this replica as lost: gossip to prove it wrong, unless it was just frozen."""
+    def refute_loss(self) -> None:
+        """A node reported this replica as lost: gossip to refute that, unless this process was frozen."""
         now = asyncio.get_running_loop().time()
-        if not self._frozen(now) and now - self._woken > self._settings.heartbeat_seconds:
+        if not self._was_frozen(now) and now - self._resumed_at > self._settings.heartbeat_seconds:
             self._gossip()
 
-    def _does_not_answer(self, replica: str) -> None:
-        del self._accused[replica]
+    def _suspicion_expired(self, replica: str) -> None:
+        del self._suspected[replica]
         if self._replicas.lost(replica):
             self._hide(replica)
 
-    def _acquit(self, replica: str) -> None:
-        timer = self._accused.pop(replica, None)
+    def _clear_suspicion(self, replica: str) -> None:
+        timer = self._suspected.pop(replica, None)
         if timer is not None:
             timer.cancel()
 
-    def _hear(self, replica: str, gossip: Gossip) -> None:
+    def _on_gossip(self, replica: str, gossip: Gossip) -> None:
         if gossip.hello:
-            self._tell_soon()
+            self._gossip_soon()
         if gossip.delta is not None:
             self._merge(replica, gossip.delta)
         self._clocks[replica] = gossip.clock
@@ -281,7 +283,7 @@ class Tracker:
 
         Otherwise a presence could appear for a moment although it has left in the meantime.
         """
-        if self._state.known(replica) < self._clocks.get(replica, 0):
+        if self._state.clock_of(replica) < self._clocks.get(replica, 0):
             self._request(replica)
         elif replica in self._returning and replica in self._clocks:
             self._returning.discard(replica)
@@ -300,7 +302,7 @@ class Tracker:
         if now - self._requested.get(replica, float("-inf")) < REQUEST_AGAIN_SECONDS:
             return
         self._requested[replica] = now
-        self._say(topics.of_node(replica), Request(self._state.known(replica)))
+        self._send(topics.of_node(replica), Request(self._state.clock_of(replica)))
 
     def _hide(self, replica: str) -> None:
         self._returning.discard(replica)
@@ -317,7 +319,7 @@ class Tracker:
             self._on_changes(changes)
 
 
-def _left(entry: Entry) -> Change:
+def _leave(entry: Entry) -> Change:
     return Change(False, entry.topic, entry.key, entry.meta)
 
 

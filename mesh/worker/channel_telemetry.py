@@ -26,7 +26,7 @@ def joined(channel: Channel, started: float, params: Any, status: str) -> None:
         stats.joins_ok += 1
     else:
         stats.joins_refused += 1
-    if _logs(channel, channel.log_join):
+    if _is_logged(channel, channel.log_join):
         line = "joined" if status == "ok" else "join refused"
         _log(channel, channel.log_join, line, duration, params)
     if telemetry.attached("channel_joined"):
@@ -39,7 +39,7 @@ def handled(channel: Channel, started: float, event: Any, params: Any) -> None:
     duration = perf_counter() - started
     stats.pushes += 1
     stats.handle_in_seconds.observe(duration)
-    if _logs(channel, channel.log_handle_in):
+    if _is_logged(channel, channel.log_handle_in):
         _log(channel, channel.log_handle_in, "handled", duration, params, push=event)
     if telemetry.attached("channel_handled_in"):
         metadata = {**_metadata(channel), "event": event}
@@ -66,7 +66,7 @@ def ended(channel: Channel, reason: Any) -> None:
         telemetry.emit("channel_ended", {}, {**_metadata(channel), "reason": reason})
 
 
-def _logs(channel: Channel, level: str | None) -> bool:
+def _is_logged(channel: Channel, level: str | None) -> bool:
     """Return whether a line is logged. As in Phoenix, topics that begin with `phoenix` are not logged."""
     if level is None or not telemetry.enabled(level):
         return False
@@ -74,7 +74,7 @@ def _logs(channel: Channel, level: str | None) -> bool:
 
 
 def _log(channel: Channel, level: str | None, line: str, duration: float, params: Any, **more: Any) -> None:
-    if log.crowded(level or "debug", line):
+    if log.suppress(level or "debug", line):
         return
     getattr(log, level or "debug")(
         line,

@@ -102,7 +102,7 @@ class Channels:
         servers = self._by_link.pop(link, {})
         for server in list(servers.values()):
             server.client_gone("closed")
-        self.handoffs.settle(link)
+        self.handoffs.forget_moved(link)
         for topic in self.push_pauses.forget(link):
             self.members.pauses_changed(topic)
 
@@ -196,7 +196,7 @@ class Channels:
         self.send(link, commands.PushesResumed(number))
 
     def _join(self, link: bytes, servers: Servers, join: commands.Join) -> None:
-        if self.handoffs.begun:
+        if self.handoffs.started:
             return  # when the link ends, its gateway sends the join to another worker
         if join.channel in servers:
             self.malformed(link, join.channel)
@@ -235,8 +235,8 @@ class Channels:
 
     def remove(self, server: MovableServer) -> None:
         """Remove a channel that has ended or moved: it receives no commands and broadcasts any longer."""
-        if self.handoffs.begun:
-            self.handoffs.over(server)
+        if self.handoffs.started:
+            self.handoffs.finished(server)
         context = server.context
         servers, number = self._by_link.get(context.link), context.number
         if servers is not None and servers.get(number) is server:
@@ -264,7 +264,7 @@ class Channels:
 
     def links_closed(self) -> None:
         """All links have ended: channels that have moved cannot be taken back any longer."""
-        self.handoffs.settle_all()
+        self.handoffs.forget_all_moved()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
         """Run the end of a channel in its execution context. `aclose` waits for it."""

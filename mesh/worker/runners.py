@@ -43,31 +43,31 @@ class Runners:
 
     Attributes:
         active: the number of pieces of work that were submitted and are not done.
-        slow: the last argument of `slow_down`.
+        throttled: the last argument of `throttle`.
     """
 
     def __init__(self) -> None:
         self.active = 0
-        self.slow = False
+        self.throttled = False
         self._queue: deque[Work] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         # The runner that takes from the queue; self while one is being woken; None: nobody takes from it.
-        self._pump: asyncio.Task[None] | object | None = None
+        self._active_runner: asyncio.Task[None] | object | None = None
         self._closing = False
 
-    def slow_down(self, slow: bool) -> None:
+    def throttle(self, throttled: bool) -> None:
         """Run only one piece of work in each turn of the event loop, or as many as time permits.
 
         A ChannelServer then handles one message in each run.
         """
-        self.slow = slow
+        self.throttled = throttled
 
     def submit(self, work: Work) -> None:
         """Run `work` soon. Work that is submitted twice runs twice."""
         self._queue.append(work)
         self.active += 1
-        if self._pump is None:
+        if self._active_runner is None:
             self._wake()
 
     def owns(self, task: asyncio.Task[Any]) -> bool:
@@ -84,7 +84,7 @@ class Runners:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
     def _wake(self) -> None:
-        self._pump = self  # a runner is being woken
+        self._active_runner = self  # a runner is being woken
         while self._idle:
             waiter = self._idle.pop()
             if not waiter.done():
@@ -99,11 +99,11 @@ class Runners:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._pump is task:  # cancelled from outside: the queue must not wait for it
-            self._suspended()
+        if self._active_runner is task:  # cancelled from outside: the queue must not wait for it
+            self._release_queue()
 
-    def _suspended(self) -> None:
-        self._pump = None
+    def _release_queue(self) -> None:
+        self._active_runner = None
         if self._queue and not self._closing:
             self._wake()
 
@@ -112,17 +112,17 @@ class Runners:
         assert task is not None
         loop = asyncio.get_running_loop()
         while True:
-            self._pump = task
-            await self._work(task)
-            if self._pump is task:
-                self._pump = None
+            self._active_runner = task
+            await self._run_queue(task)
+            if self._active_runner is task:
+                self._active_runner = None
             if len(self._idle) >= IDLE_RUNNERS:
                 return
             waiter: asyncio.Future[None] = loop.create_future()
             self._idle.append(waiter)
             await waiter
 
-    async def _shake_off(self, task: asyncio.Task[None]) -> None:
+    async def _reset_cancellation(self, task: asyncio.Task[None]) -> None:
         """Reset the cancellation of work that has ended, unless the runners are closing.
 
         Otherwise it would cancel the next piece of work, of another channel.
@@ -135,16 +135,16 @@ class Runners:
             if self._closing:
                 raise
 
-    async def _work(self, task: asyncio.Task[None]) -> None:
+    async def _run_queue(self, task: asyncio.Task[None]) -> None:
         end = perf_counter() + TICK_BUDGET_SECONDS
-        while self._queue and self._pump is task:
+        while self._queue and self._active_runner is task:
             work = self._queue.popleft()
             work.task = task
             context, coroutine = work.execution_context, work.run()
             try:
                 future = context.run(coroutine.send, None)
-                self._suspended()
-                await contexts.go_on(context, coroutine, future)
+                self._release_queue()
+                await contexts.resume(context, coroutine, future)
             except StopIteration:  # it did not suspend
                 pass
             except asyncio.CancelledError:
@@ -153,10 +153,10 @@ class Runners:
             work.task = None
             self.active -= 1
             if task.cancelling():
-                await self._shake_off(task)
-            if self._pump is None:
-                self._pump = task
+                await self._reset_cancellation(task)
+            if self._active_runner is None:
+                self._active_runner = task
                 end = perf_counter() + TICK_BUDGET_SECONDS
-            elif self.slow or perf_counter() > end:
+            elif self.throttled or perf_counter() > end:
                 await asyncio.sleep(0)
                 end = perf_counter() + TICK_BUDGET_SECONDS

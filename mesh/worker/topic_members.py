@@ -27,7 +27,7 @@ class Subscriber(Protocol):
     def mailbox(self) -> Mailbox:
         """Receives the broadcasts."""
 
-    def named_by(self, sender: Sender) -> bool:
+    def is_sender(self, sender: Sender) -> bool:
         """Return whether the channel is the sender of a broadcast."""
 
 
@@ -122,8 +122,8 @@ class LocalMembers:
         if topic is None:
             topic = self._topics[name] = LocalTopic()
         topic.members[member] = None
-        carried, since = topic.links.get(link, (0, self._bus.sequence))
-        topic.links[link] = carried + 1, since
+        count, since = topic.links.get(link, (0, self._bus.sequence))
+        topic.links[link] = count + 1, since
         if self._push_pauses and self._push_pauses.paused(name, link):
             member.pause_pushes(True)
         return topic
@@ -134,9 +134,9 @@ class LocalMembers:
         topic, link = context.local_topic, context.link
         if topic is None or topic.members.pop(member, self) is self:
             return
-        carried, since = topic.links[link]
-        if carried > 1:
-            topic.links[link] = carried - 1, since
+        count, since = topic.links[link]
+        if count > 1:
+            topic.links[link] = count - 1, since
         else:
             del topic.links[link]
         name = context.topic
@@ -163,17 +163,17 @@ class LocalMembers:
 
     def pauses_changed(self, topic: str) -> None:
         """A topic was paused or resumed: inform its channels."""
-        found = self._topics.get(topic)
-        for member in found.members if found is not None else ():
+        local_topic = self._topics.get(topic)
+        for member in local_topic.members if local_topic is not None else ():
             member.pause_pushes(self._push_pauses.paused(topic, member.context.link))
 
     # Broadcasts
 
     def published(self, topic: str, sequence: int) -> None:
         """This worker has broadcast to `topic`: later commands to its members must follow it."""
-        found = self._topics.get(topic)
-        if found is not None:
-            found.sequence = sequence
+        local_topic = self._topics.get(topic)
+        if local_topic is not None:
+            local_topic.sequence = sequence
 
     def broadcast(self, topic: str, header: Header, data: bytes) -> None:
         """Deliver a broadcast to the channels that intercept its event or subscribed to its topic."""
@@ -182,37 +182,39 @@ class LocalMembers:
             return
         if recent and self._recent is not None:
             self._recent.add(topic, header, data)
-        found = self._topics.get(topic)
-        if found is not None and not self._intercept(found, recent, topic, header, data):
+        local_topic = self._topics.get(topic)
+        if local_topic is not None and not self._intercept(local_topic, recent, topic, header, data):
             return
         subscribers = self._subscribers.get(topic)
         if subscribers:
-            self._inform(subscribers, topic, header, data)
+            self._deliver_to_subscribers(subscribers, topic, header, data)
 
     def _intercept(
-        self, found: LocalTopic, readable: bool, topic: str, header: Header, data: bytes
+        self, local_topic: LocalTopic, readable: bool, topic: str, header: Header, data: bytes
     ) -> bool:
         """Return False if the broadcast cannot be decoded; checked only if a channel intercepts it."""
         event, sender = header.event, header.sender
         skipped = sender if sender is not None and sender.skip else None
-        for member in found.members:
+        for member in local_topic.members:
             if event not in member.intercepts:
                 continue
             if not readable:
                 if not _readable(topic, header, data):
                     return False
                 readable = True
-            if skipped is not None and member.context.named_by(skipped):
+            if skipped is not None and member.context.is_sender(skipped):
                 continue
             member.mailbox.post_sized(InterceptedBroadcast(event, header.codec, data))
         return True
 
-    def _inform(self, subscribers: dict[Subscriber, None], topic: str, header: Header, data: bytes) -> None:
+    def _deliver_to_subscribers(
+        self, subscribers: dict[Subscriber, None], topic: str, header: Header, data: bytes
+    ) -> None:
         sender = header.sender if header.sender is not None and header.sender.skip else None
         if not _readable(topic, header, data):
             return
         for subscriber in subscribers:
-            if sender is not None and subscriber.named_by(sender):
+            if sender is not None and subscriber.is_sender(sender):
                 continue
             subscriber.mailbox.post_sized(SubscribedBroadcast(topic, header.event, header.codec, data))
 
@@ -224,19 +226,21 @@ class LocalMembers:
         Raises:
             PayloadError: if the payload is neither an object nor bytes.
         """
-        found, subscribers = self._topics.get(topic), self._subscribers.get(topic)
-        if found is None and subscribers is None:
+        local_topic, subscribers = self._topics.get(topic), self._subscribers.get(topic)
+        if local_topic is None and subscribers is None:
             return
         codec, data = payloads.encode_object(payload)
         if subscribers is not None:
-            self._inform(subscribers, topic, Header(VERSION, BROADCAST, "", 0, event, codec), data)
-        if found is None:
+            self._deliver_to_subscribers(
+                subscribers, topic, Header(VERSION, BROADCAST, "", 0, event, codec), data
+            )
+        if local_topic is None:
             return
-        for link, (_, since) in found.links.items():
+        for link, (_, since) in local_topic.links.items():
             # Older broadcasts than the first member there may never have reached that gateway.
-            after = found.sequence if found.sequence > since else 0
+            after = local_topic.sequence if local_topic.sequence > since else 0
             self._send(link, commands.Broadcast(topic, after, event, codec, data))
-        for member in found.members:
+        for member in local_topic.members:
             if event in member.intercepts:
                 member.mailbox.post_sized(InterceptedBroadcast(event, codec, data))
 
@@ -260,12 +264,17 @@ class LocalMembers:
             InterceptedBroadcast(header.event, header.codec, data)
             for header, data in self._recent.after(context.topic, seen)
             if header.event in member.intercepts
-            and not (header.sender is not None and header.sender.skip and context.named_by(header.sender))
+            and not (header.sender is not None and header.sender.skip and context.is_sender(header.sender))
         ]
 
 
 def _readable(topic: str, header: Header, data: bytes) -> bool:
-    """Return whether a broadcast can be decoded. If not, it is counted, logged and dropped."""
+    """Return whether a broadcast can be decoded. If not, it is counted, logged and dropped.
+
+    The value is discarded: each channel decodes a value of its own later, which its callbacks may change.
+    It is decoded here and not only scanned, because a scan accepts numbers out of range, and a payload
+    that cannot be decoded must not end the channels that receive it.
+    """
     try:
         payloads.check_message(header.event, header.codec, data)
     except DecodeError as error:

@@ -30,7 +30,7 @@ CLIENTS = "clients"
 ROLES = {BUS: (NODES, PROGRAMS), LINKS: (NODES,)}
 REREAD_SECONDS = 1.0
 """A revoked key is refused at the latest after this time."""
-REREAD_FOR_STRANGERS_SECONDS = 0.05
+REREAD_FOR_UNKNOWN_SECONDS = 0.05
 """A new key is accepted at the latest after this time: soon enough for a key that was refused first, and
 without much work when many unknown keys are presented."""
 
@@ -62,8 +62,8 @@ class Keys:
         """Return the role of a key: NODES, PROGRAMS or None if unknown. Changes take effect in a second."""
         with self._lock:
             now = time.monotonic()
-            patience = REREAD_SECONDS if public in self._known else REREAD_FOR_STRANGERS_SECONDS
-            if now - self._read_at > patience:
+            max_age_seconds = REREAD_SECONDS if public in self._known else REREAD_FOR_UNKNOWN_SECONDS
+            if now - self._read_at > max_age_seconds:
                 self._read_at = now
                 self._known = self._directory.roles()
             return self._known.get(public)
@@ -101,12 +101,12 @@ class NodeContext(zmq.Context[zmq.Socket[bytes]]):
     keys: Keys | None = None
     _authenticator: ThreadAuthenticator | None = None
 
-    def guard(self, keys: Keys) -> None:
+    def enable_curve(self, keys: Keys) -> None:
         """Use these keys and answer ZAP requests. Must be called before the first socket is created."""
         self.keys = keys
-        quiet = logging.getLogger("mesh.zeromq.zap")
-        quiet.setLevel(logging.WARNING)
-        self._authenticator = ThreadAuthenticator(self, log=quiet)
+        logger = logging.getLogger("mesh.zeromq.zap")
+        logger.setLevel(logging.WARNING)
+        self._authenticator = ThreadAuthenticator(self, log=logger)
         key_check = _KeyCheck(keys)
         for domain in (BUS, LINKS, CLIENTS):
             self._authenticator.configure_curve_callback(domain, key_check)
@@ -129,7 +129,7 @@ def new_context(security: SecuritySettings) -> NodeContext:
     context = NodeContext()
     if security.node_key is not None:
         try:
-            context.guard(Keys(security))
+            context.enable_curve(Keys(security))
         except BaseException:
             context.term()
             raise

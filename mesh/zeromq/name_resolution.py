@@ -19,7 +19,7 @@ Answer = list[str] | OSError
 """Addresses with IP addresses in place of the name, or the reason why there are none."""
 
 
-def without_name(address: str) -> str | None:
+def literal_address(address: str) -> str | None:
     """Return the address as ZeroMQ needs it; None if its name must be looked up."""
     if not address.startswith("tcp://"):
         return address
@@ -37,7 +37,7 @@ def look_up(address: str, done: Callable[[Answer], None]) -> None:
     """Look up the name in `address`, and call `done` in this event loop whenever the answer arrives."""
     loop = asyncio.get_running_loop()
 
-    def work() -> None:
+    def run() -> None:
         try:
             answer: Answer = _addresses(address)
         except OSError as error:
@@ -50,7 +50,7 @@ def look_up(address: str, done: Callable[[Answer], None]) -> None:
             pass  # the event loop has ended in the meantime
 
     try:
-        threading.Thread(target=work, name="look-up", daemon=True).start()
+        threading.Thread(target=run, name="look-up", daemon=True).start()
     except RuntimeError as error:  # no more threads
         loop.call_soon(done, OSError(str(error)))
 
@@ -61,9 +61,9 @@ async def resolve(address: str, seconds: float = LOOK_UP_SECONDS) -> list[str]:
     Raises:
         NodeError: if its name cannot be resolved within `seconds`.
     """
-    known = without_name(address)
-    if known is not None:
-        return [known]
+    literal = literal_address(address)
+    if literal is not None:
+        return [literal]
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     look_up(address, lambda answer: None if answered.done() else answered.set_result(answer))
     try:

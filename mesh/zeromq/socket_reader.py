@@ -57,7 +57,7 @@ class SocketReader:
     def start(self) -> None:
         """Begin to read."""
         self._loop.add_reader(self._descriptor, self._readable)
-        self.look_again()
+        self.read_soon()
 
     def close(self) -> None:
         """Stop reading. Must be called before the socket is closed."""
@@ -65,25 +65,33 @@ class SocketReader:
             self._closed = True
             self._loop.remove_reader(self._descriptor)
 
-    def look_again(self) -> None:
+    def read_soon(self) -> None:
         """Read soon, regardless of the descriptor: after each attempt to send on the same socket.
 
         A failed attempt also processes the socket's events and may have consumed the edge.
         """
         if self._next_turn is None:
-            self._next_turn = self._loop.call_soon(self._ready, context=self._context)
+            self._next_turn = self._loop.call_soon(self._read_batch, context=self._context)
+
+    def read_soon_if_any(self) -> None:
+        """As `read_soon`, but only if something has arrived, which saves a turn of the event loop.
+
+        Asking costs a system call, so this is for sockets on which little is sent in one turn.
+        """
+        if self._next_turn is None and cast(int, self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self.read_soon()
 
     def read_now(self) -> None:
         """Read everything that has arrived, at once: before closing a socket whose peer is gone."""
-        self._ready()
+        self._read_batch()
         while self.behind and not self._closed:
-            self._ready()
+            self._read_batch()
 
     def _readable(self) -> None:
         if self._next_turn is None:  # otherwise a read is scheduled, or this turn's share is used up
-            self._ready()
+            self._read_batch()
 
-    def _ready(self) -> None:
+    def _read_batch(self) -> None:
         self._next_turn = None
         if self._closed:
             return
@@ -93,7 +101,7 @@ class SocketReader:
         for _ in range(self._per_turn):
             if not option(zmq.EVENTS) & zmq.POLLIN:
                 if self.behind:
-                    self._tell(False)
+                    self._set_behind(False)
                 return
             frames = socket.recv_multipart(zmq.NOBLOCK)
             try:
@@ -106,10 +114,10 @@ class SocketReader:
             if perf_counter() > end:
                 break
         if not self.behind:
-            self._tell(True)
-        self.look_again()
+            self._set_behind(True)
+        self.read_soon()
 
-    def _tell(self, behind: bool) -> None:
+    def _set_behind(self, behind: bool) -> None:
         self.behind = behind
         if self._on_behind is not None:
             self._on_behind(behind)

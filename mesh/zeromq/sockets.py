@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import zmq
 
-from mesh.addresses import is_local, needs_keys
+from mesh.addresses import is_local, missing_keys_error
 from mesh.errors import NodeError
 from mesh.settings import BusSettings, LinkSettings, ZeroMQSettings
 from mesh.zeromq.curve import keys_of
@@ -48,7 +48,7 @@ def bus_publisher(context: zmq.Context[zmq.Socket[bytes]], bus: BusSettings) -> 
     socket = _socket(context, zmq.XPUB, bus.max_message_bytes, bus.high_water_mark)
     _heartbeat(socket, bus.heartbeat_seconds, bus.heartbeat_timeout_seconds)
     socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full queue fails with EAGAIN instead of dropping silently
-    _once(socket)  # what a broken connection has not sent is sent by another path
+    _disable_reconnect(socket)  # what a broken connection has not sent is sent by another path
     return socket
 
 
@@ -84,7 +84,7 @@ def link_dealer(context: zmq.Context[zmq.Socket[bytes]], link: LinkSettings) -> 
     socket = _socket(context, zmq.DEALER, link.max_message_bytes, _link_queue(link))
     socket.setsockopt(zmq.ROUTING_ID, routing_id())
     _heartbeat(socket, link.heartbeat_seconds, link.heartbeat_timeout_seconds)
-    _once(socket)  # when the connection breaks, the worker ends its channels
+    _disable_reconnect(socket)  # when the connection breaks, the worker ends its channels
     return socket
 
 
@@ -115,14 +115,14 @@ def client_router(
     return socket
 
 
-def bound(socket: zmq.Socket[bytes], address: str, domain: str) -> tuple[str, zmq.Socket[bytes]]:
+def bind_monitored(socket: zmq.Socket[bytes], address: str, domain: str) -> tuple[str, zmq.Socket[bytes]]:
     """Bind a ROUTER; return its address, and a monitor of disconnections. Raises as `bind`."""
-    watcher = monitor(socket, zmq.EVENT_DISCONNECTED)
+    monitor_socket = monitor(socket, zmq.EVENT_DISCONNECTED)
     try:
-        return bind(socket, address, domain), watcher
+        return bind(socket, address, domain), monitor_socket
     except Exception:  # an open socket would block the termination of its context
         socket.disable_monitor()
-        watcher.close()
+        monitor_socket.close()
         socket.close()
         raise
 
@@ -134,7 +134,7 @@ def client_dealer(
     socket = _socket(context, zmq.DEALER, max_message_bytes, CLIENT_HIGH_WATER_MARK)
     socket.setsockopt(zmq.ROUTING_ID, routing_id())
     _keepalive(socket, CLIENT_KEEPALIVE_SECONDS, 3 * CLIENT_KEEPALIVE_SECONDS)
-    _once(socket)  # when the connection breaks, the gateway forgets the client
+    _disable_reconnect(socket)  # when the connection breaks, the gateway forgets the client
     if curve is not None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public_key)
@@ -161,7 +161,7 @@ def bind(socket: zmq.Socket[bytes], address: str, domain: str) -> str:
     keys = keys_of(socket)
     if keys is None:
         if not is_local(address):
-            raise needs_keys(address, "cannot listen")
+            raise missing_keys_error(address, "cannot listen")
     elif address.startswith("tcp://"):
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
@@ -187,13 +187,13 @@ def connect(socket: zmq.Socket[bytes], address: str, server_key: bytes | None) -
     keys = keys_of(socket)
     if keys is None:
         if not is_local(address):
-            raise needs_keys(address, "cannot connect")
+            raise missing_keys_error(address, "cannot connect")
         if server_key is not None and address.startswith("tcp://"):
             raise NodeError(f"{address} requires CURVE; set MESH_SECURITY__NODE_KEY for this process")
     elif address.startswith("tcp://"):
         if server_key is None or keys.role(server_key) != NODES:
-            said = f"the key {server_key.decode()}, which is not a node's" if server_key else "no key"
-            raise NodeError(f"{address} has {said}; this process connects only to keys in keys/nodes")
+            announced = f"the key {server_key.decode()}, which is not a node's" if server_key else "no key"
+            raise NodeError(f"{address} has {announced}; this process connects only to keys in keys/nodes")
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
@@ -244,7 +244,7 @@ def _socket(
     return socket
 
 
-def _once(socket: zmq.Socket[bytes]) -> None:
+def _disable_reconnect(socket: zmq.Socket[bytes]) -> None:
     """Do not reconnect after a connection breaks; the next one uses a new socket.
 
     This is not done with an interval of -1 or IMMEDIATE: libzmq would then drop, with the connection,

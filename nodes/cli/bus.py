@@ -41,7 +41,7 @@ def tail(
                 if json:
                     typer.echo(_json(each))
                 else:
-                    text = payloads_text(each.payload)
+                    text = payload_text(each.payload)
                     stamp = time.strftime("%H:%M:%S")
                     console.print(f"{stamp} ", end="", style="dim")
                     console.print(each.topic, end=" ", style="cyan", markup=False)
@@ -122,7 +122,7 @@ def parse_json(text: str) -> Any:
         raise PayloadError(f"payload {text[:80]!r} is not JSON: {error}") from None
 
 
-def payloads_text(payload: Any) -> str:
+def payload_text(payload: Any) -> str:
     """Return a payload as one line; for bytes, their length."""
     if isinstance(payload, bytes):
         return f"({len(payload)} bytes)"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mesh.client import Client, ClientChannel, PushError, PushTimeout
 from mesh.errors import MeshError, PayloadError, SettingsError
-from mesh.nodes.cli.bus import parse_json, payloads_text, run
+from mesh.nodes.cli.bus import parse_json, payload_text, run
 from mesh.nodes.cli.options import Json
 
 DEFAULT_ADDRESS = "ws://localhost:4000/socket"
@@ -62,7 +62,7 @@ def join(
     body = parse_json(payload)
     client = _client(address, param, path, server_key, format, timeout)
     printer = _Printer(topic, json)
-    reads = interactive or not sys.stdin.isatty()
+    reads_stdin = interactive or not sys.stdin.isatty()
 
     async def follow() -> None:
         async with client:
@@ -72,7 +72,7 @@ def join(
                 people = channel.presence()
                 people.on_sync(lambda: printer.presence(people.state))
             await channel.join()
-            pushing = asyncio.ensure_future(_push_lines(channel, printer)) if reads else None
+            pushing = asyncio.ensure_future(_push_lines(channel, printer)) if reads_stdin else None
             try:
                 await _print_events(channel, printer, count)
             finally:
@@ -100,13 +100,13 @@ def push(
     """
     address, (topic, event, *rest) = _split(words, 2, "TOPIC EVENT [JSON]", optional=1)
     body = parse_json(rest[0]) if rest else {}
-    joined_with = parse_json(payload)
+    join_payload = parse_json(payload)
     client = _client(address, param, path, server_key, format, timeout)
     printer = _Printer(topic, json)
 
     async def send() -> None:
         async with client:
-            channel = await client.join(topic, joined_with)
+            channel = await client.join(topic, join_payload)
             if no_reply:
                 await channel.cast(event, body)
             else:
@@ -149,7 +149,7 @@ async def _print_events(channel: ClientChannel, printer: "_Printer", count: int 
 
 async def _push_lines(channel: ClientChannel, printer: "_Printer") -> None:
     """Push the lines of stdin, several at a time, because not every event gets a reply."""
-    room = asyncio.Semaphore(MAX_LINES)
+    slots = asyncio.Semaphore(MAX_LINES)
     lines: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_LINES)
     # A daemon: reading from a terminal cannot be cancelled, and must not keep the program running.
     threading.Thread(
@@ -166,7 +166,7 @@ async def _push_lines(channel: ClientChannel, printer: "_Printer") -> None:
         except MeshError as error:
             printer.problem(str(error))
         finally:
-            room.release()
+            slots.release()
 
     async with asyncio.TaskGroup() as group:
         while (line := await lines.get()) is not None:
@@ -176,7 +176,7 @@ async def _push_lines(channel: ClientChannel, printer: "_Printer") -> None:
                 printer.problem(str(error))
                 continue
             if parsed is not None:
-                await room.acquire()
+                await slots.acquire()
                 group.create_task(push(*parsed))
 
 
@@ -193,10 +193,10 @@ def _read_lines(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes | N
     rest = b""
     try:
         while data := os.read(0, 65_536):
-            *whole, rest = (rest + data).split(b"\n")
+            *complete, rest = (rest + data).split(b"\n")
             if len(rest) > MAX_LINE_BYTES:
                 return
-            for line in whole:
+            for line in complete:
                 asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
         for last in (rest, None):
             asyncio.run_coroutine_threadsafe(lines.put(last), loop).result()
@@ -210,25 +210,25 @@ class _Printer:
     def __init__(self, topic: str, json: bool) -> None:
         self._topic = topic
         self._json = json
-        self._here: dict[str, int] | None = None
+        self._present: dict[str, int] | None = None
         self._out = Console(soft_wrap=True, highlight=False, markup=False)
         self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
     def event(self, event: str, payload: Any) -> None:
         """Print a push or broadcast from the server."""
         if self._json:
-            return self._line({"topic": self._topic, "event": event, "payload": _plain(payload)})
+            return self._line({"topic": self._topic, "event": event, "payload": _jsonable(payload)})
         self._stamp()
         self._out.print(self._topic, end=" ", style="cyan")
         self._out.print(event, end=" ", style="bold")
-        self._out.print(payloads_text(payload))
+        self._out.print(payload_text(payload))
 
     def presence(self, state: dict[str, Any]) -> None:
         """Print who is present, if that has changed."""
         counts = {key: len(entry["metas"]) for key, entry in state.items()}
-        if counts == self._here:
+        if counts == self._present:
             return  # e.g. the diff of one's own join, after the state
-        self._here = counts
+        self._present = counts
         if self._json:
             return self._line({"topic": self._topic, "presence": counts})
         self._stamp()
@@ -240,18 +240,18 @@ class _Printer:
         """Print the reply to a line of stdin."""
         if self._json:
             return self._line(
-                {"topic": self._topic, "event": event, "status": status, "response": _plain(response)}
+                {"topic": self._topic, "event": event, "status": status, "response": _jsonable(response)}
             )
         self._stamp()
         self._out.print(
-            f"{event}:", status, payloads_text(response), style="green" if status == "ok" else "red"
+            f"{event}:", status, payload_text(response), style="green" if status == "ok" else "red"
         )
 
     def answer(self, status: str, response: Any) -> None:
         """Print the reply to the only push."""
         if self._json:
-            return self._line({"status": status, "response": _plain(response)})
-        self._out.print(payloads_text(response))
+            return self._line({"status": status, "response": _jsonable(response)})
+        self._out.print(payload_text(response))
 
     def state(self, state: str, reason: str) -> None:
         """Print the channel's state."""
@@ -269,14 +269,14 @@ class _Printer:
         self._out.print(time.strftime("%H:%M:%S") + " ", end="", style="dim")
 
 
-def _plain(payload: Any) -> Any:
+def _jsonable(payload: Any) -> Any:
     return {"bytes": payload.hex()} if isinstance(payload, bytes) else payload
 
 
-def _split(words: list[str], wanted: int, usage: str, optional: int = 0) -> tuple[str, list[str]]:
+def _split(words: list[str], required: int, usage: str, optional: int = 0) -> tuple[str, list[str]]:
     """Return (address, the other words)."""
     address, rest = (words[0], words[1:]) if words[0].startswith(SCHEMES) else (DEFAULT_ADDRESS, words)
-    if not wanted <= len(rest) <= wanted + optional:
+    if not required <= len(rest) <= required + optional:
         raise SettingsError(f"{' '.join(words)!r}: want [ADDRESS] {usage}")
     return address, rest
 

@@ -25,7 +25,7 @@ def new(
 
     Example: [bold]mesh new chat[/bold]
     """
-    _told(application.new(name, Path.cwd()))
+    _print_created(application.new(name, Path.cwd()))
     typer.echo(
         f"\nRun it:   cd {name} && mesh serve {name}:endpoint --reload\nTest it:  cd {name} && pytest"
     )
@@ -38,7 +38,7 @@ def channel(name: Name, package: Package = None) -> None:
     Example: [bold]mesh gen channel Room[/bold]
     """
     package = package or find_package(Path.cwd())
-    _told(pieces.channel(name, package, Path.cwd()))
+    _print_created(pieces.channel(name, package, Path.cwd()))
     stem = snake(name)
     typer.echo(
         "\nDeclare it in your socket handler:\n\n"
@@ -58,7 +58,7 @@ def socket(
     Example: [bold]mesh gen socket User --from-channel Room[/bold]
     """
     package = package or find_package(Path.cwd())
-    _told(pieces.socket(name, package, Path.cwd(), from_channel))
+    _print_created(pieces.socket(name, package, Path.cwd(), from_channel))
     typer.echo(
         f"\nMount it:\n\n    from {package}.{snake(name)}_socket import {name}Socket\n\n"
         f'    endpoint = Endpoint(sockets={{"/socket": {name}Socket}})'
@@ -75,7 +75,7 @@ def presence(
     Example: [bold]mesh gen presence[/bold]
     """
     package = package or find_package(Path.cwd())
-    _told(pieces.presence(name, package, Path.cwd()))
+    _print_created(pieces.presence(name, package, Path.cwd()))
     stem = snake(name)
     typer.echo(
         f"\nDeclare it:\n\n    from {package}.{stem} import {stem}\n\n"
@@ -85,6 +85,6 @@ def presence(
     )
 
 
-def _told(written: list[Path]) -> None:
+def _print_created(written: list[Path]) -> None:
     for path in written:
         typer.echo(f"created {path.relative_to(Path.cwd())}")

@@ -34,7 +34,7 @@ def generate(
     Example: [bold]mesh keys generate proxy gateway-1 worker-1[/bold]
     """
     for name in names:
-        _made(KeyDirectory(directory).generate(name, PROGRAMS if program else NODES))
+        _print_key(KeyDirectory(directory).generate(name, PROGRAMS if program else NODES))
 
 
 @keys.command("list")
@@ -66,7 +66,7 @@ def rotate(name: Name, directory: Directory = DIRECTORY) -> None:
 
     Example: [bold]mesh keys rotate gateway-1[/bold]
     """
-    _made(KeyDirectory(directory).rotate(name))
+    _print_key(KeyDirectory(directory).rotate(name))
     if name == PROXY:
         typer.echo("restart the proxies with the new key, one by one; nodes accept it when they reconnect")
     typer.echo(f"then: mesh keys revoke {name}{PREVIOUS}")
@@ -83,7 +83,7 @@ def revoke(name: Name, directory: Directory = DIRECTORY) -> None:
     KeyDirectory(directory).revoke(name)
 
 
-def _made(key: Key) -> None:
+def _print_key(key: Key) -> None:
     typer.echo(f"{key.name}: {key.public.decode()}")
     typer.echo(f"  for this node or program only: MESH_SECURITY__NODE_KEY={key.secret}")
 

@@ -68,11 +68,11 @@ def main(arguments: list[str] | None = None) -> None:
     it was up.
     """
     if arguments is None:
-        ownership.take()
+        ownership.claim()
         arguments = sys.argv[1:]
-    named = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
+    commands = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
     try:
-        application(named)(arguments, prog_name="mesh")
+        application(commands)(arguments, prog_name="mesh")
     except StoppedError as stopped:
         sys.exit(stopped.exit_code)
     except (NodeError, UnreachableError, ClientError) as error:
@@ -83,12 +83,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_command(name: str) -> None:
     """Run one command with the process's own arguments: what `scripts/run_gateway.py` does."""
-    ownership.take()
+    ownership.claim()
     main([name, *sys.argv[1:]])
 
 
 def _fail(error: MeshError, code: int) -> None:
     from mesh.nodes.runtime import process
 
-    process.fail(error)
+    process.report_error(error)
     sys.exit(code)

@@ -38,14 +38,14 @@ def serve(
     from mesh.nodes import embedded
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
-    process.begin("serve", config, flags, heed_signals=not reload)
+    process.prepare("serve", config, flags, handle_signals=not reload)
     if reload:
         from mesh.nodes.cluster import reload as reloader
 
-        given: dict[str, Any] = {"--port": port, "--config": config}
-        given |= {"--log-level": log_level, "--log-format": log_format}
+        values: dict[str, Any] = {"--port": port, "--config": config}
+        values |= {"--log-level": log_level, "--log-format": log_format}
         options = [
-            text for name, value in given.items() if value is not None for text in (name, str(value))
+            text for name, value in values.items() if value is not None for text in (name, str(value))
         ]
         options += [text for each in host or () for text in ("--host", each)]
         return reloader.run(["serve", application_spec, *options], Path.cwd())
@@ -69,7 +69,7 @@ def gateway(
     from mesh.nodes import gateway as node
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port}, bus=bus(proxy))
-    process.begin("gateway", config, flags)
+    process.prepare("gateway", config, flags)
     endpoint = application.load(application_spec)
     node.run(endpoint, load("gateway", endpoint, config, flags), application_spec)
 
@@ -88,7 +88,7 @@ def worker(
     from mesh.nodes import worker as node
 
     flags = to_settings(log_level, log_format, bus=bus(proxy))
-    process.begin("worker", config, flags)
+    process.prepare("worker", config, flags)
     endpoint = application.load(application_spec)
     node.run(endpoint, load("worker", endpoint, config, flags), application_spec)
 
@@ -111,7 +111,7 @@ def proxy(
     from mesh.nodes import proxy as node
 
     flags = to_settings(log_level, log_format, bus=bus([bind] if bind else None))
-    process.begin("proxy", config, flags)
+    process.prepare("proxy", config, flags)
     node.run(load("proxy", None, config, flags))
 
 
@@ -140,7 +140,7 @@ def cluster(
     from mesh.nodes.cluster import local_cluster as node
 
     flags = to_settings(log_level, log_format, gateway={"host": host or None, "port": port})
-    process.begin("cluster", config, flags)
+    process.prepare("cluster", config, flags)
     endpoint = application.load(application_spec)
     settings = load("cluster", endpoint, config, flags)
     sys.exit(node.run(application_spec, settings, gateways, workers, proxies, status_file))

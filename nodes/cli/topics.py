@@ -73,6 +73,6 @@ def _print(rows: list[tuple[str, dict[str, int]]], json: bool) -> None:
         return
     table = Table("topic", "members", "gateways")
     for topic, gateways in rows:
-        each = "\n".join(f"{gateway} {count}" for gateway, count in sorted(gateways.items()))
-        table.add_row(topic, str(sum(gateways.values())), each)
+        counts = "\n".join(f"{gateway} {count}" for gateway, count in sorted(gateways.items()))
+        table.add_row(topic, str(sum(gateways.values())), counts)
     Console(markup=False).print(table)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mesh
-from mesh.bus.trace_call import MAX_COUNT, MAX_SECONDS, Fate, Published, Trace
+from mesh.bus.trace_call import MAX_COUNT, MAX_SECONDS, Outcome, Published, Trace
 from mesh.nodes.cli.bus import LISTEN_SECONDS, parse_json, run
 from mesh.nodes.cli.options import BusProxy, Json
 
@@ -63,58 +63,58 @@ def _problems(topic: str, traced: Trace, seconds: float) -> list[str]:
     problems = [f"no message on {topic} within {seconds:g} seconds"] if not traced.messages else []
     if not traced.gateways:
         problems.append("no gateway has announced itself")
-    for gateway, seen in traced.gateways:
-        if seen is None:
+    for gateway, answer in traced.gateways:
+        if answer is None:
             problems.append(f"{gateway} did not answer within {LISTEN_SECONDS:g} seconds")
-        elif seen.problem:
-            problems.append(f"{gateway}: {seen.problem}")
+        elif answer.problem:
+            problems.append(f"{gateway}: {answer.problem}")
     return problems
 
 
-def _fates(key: Key, traced: Trace) -> dict[str, Fate | str]:
-    """Return the fate at each gateway, or the reason why there is none."""
-    fates: dict[str, Fate | str] = {}
-    for gateway, seen in traced.gateways:
-        if seen is None:
-            fates[gateway] = "no answer"
+def _outcomes(key: Key, traced: Trace) -> dict[str, Outcome | str]:
+    """Return the outcome at each gateway, or the reason why there is none."""
+    outcomes: dict[str, Outcome | str] = {}
+    for gateway, answer in traced.gateways:
+        if answer is None:
+            outcomes[gateway] = "no answer"
             continue
-        found = [each for each in seen.fates if (each.origin, each.sequence) == key]
-        silent = "not arrived" if seen.members else "no members here"
-        fates[gateway] = found[0] if found else seen.problem or silent
-    return fates
+        found = [each for each in answer.outcomes if (each.origin, each.sequence) == key]
+        reason = "not arrived" if answer.members else "no members here"
+        outcomes[gateway] = found[0] if found else answer.problem or reason
+    return outcomes
 
 
-def _start(fates: Mapping[str, Fate | str], published: Published | None) -> float:
+def _start(outcomes: Mapping[str, Outcome | str], published: Published | None) -> float:
     """Return when the message was published, or else when it first arrived at a gateway."""
     if published is not None:
         return published.at
-    return min(fate.arrived for fate in fates.values() if isinstance(fate, Fate))
+    return min(outcome.arrived for outcome in outcomes.values() if isinstance(outcome, Outcome))
 
 
 def _print_json(topic: str, key: Key, traced: Trace) -> None:
-    fates, published = _fates(key, traced), traced.published.get(key)
-    some = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
-    start = _start(fates, published) if some is not None or published is not None else 0.0
+    outcomes, published = _outcomes(key, traced), traced.published.get(key)
+    arrived = next((outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)), None)
+    start = _start(outcomes, published) if arrived is not None or published is not None else 0.0
     gateways: dict[str, Any] = {}
-    for gateway, fate in fates.items():
-        if isinstance(fate, str):
-            gateways[gateway] = {"problem": fate}
+    for gateway, outcome in outcomes.items():
+        if isinstance(outcome, str):
+            gateways[gateway] = {"problem": outcome}
             continue
         gateways[gateway] = {
-            "after_ms": round((fate.arrived - start) * 1000, 3),
-            "members": fate.members,
-            "delivered": fate.delivered,
-            "filtered": fate.filtered,
-            "dropped": fate.dropped,
-            "held": fate.held,
-            "unsent": fate.unsent,
+            "after_ms": round((outcome.arrived - start) * 1000, 3),
+            "members": outcome.members,
+            "delivered": outcome.delivered,
+            "filtered": outcome.filtered,
+            "dropped": outcome.dropped,
+            "held": outcome.held,
+            "unsent": outcome.unsent,
         }
     row = {
         "topic": topic,
-        "event": some.event if some is not None else None,
+        "event": arrived.event if arrived is not None else None,
         "origin": key[0],
         "sequence": key[1],
-        "bytes": some.bytes if some is not None else None,
+        "bytes": arrived.bytes if arrived is not None else None,
         "published": published.at if published is not None else None,
         "proxy": published.proxy if published is not None else None,
         "gateways": gateways,
@@ -123,9 +123,9 @@ def _print_json(topic: str, key: Key, traced: Trace) -> None:
 
 
 def _print(topic: str, key: Key, traced: Trace) -> None:
-    fates, published = _fates(key, traced), traced.published.get(key)
-    some = next((fate for fate in fates.values() if isinstance(fate, Fate)), None)
-    what = f"{some.event}, {some.bytes} bytes, " if some is not None else ""
+    outcomes, published = _outcomes(key, traced), traced.published.get(key)
+    arrived = next((outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)), None)
+    what = f"{arrived.event}, {arrived.bytes} bytes, " if arrived is not None else ""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     console.print(f"{topic} {what}number {key[1]} from {key[0]}")
     if published is not None:
@@ -133,26 +133,26 @@ def _print(topic: str, key: Key, traced: Trace) -> None:
         console.print(f"published {stamp}.{int(published.at % 1 * 1000):03d} through {published.proxy}")
     since = "after" if published is not None else "after the first"
     table = Table()
-    table.add_column("gateway", min_width=max(map(len, fates), default=0))
+    table.add_column("gateway", min_width=max(map(len, outcomes), default=0))
     for title in (since, "members", "delivered", "filtered", "dropped", "waiting"):
         table.add_column(title)
-    for gateway, fate in fates.items():
-        if isinstance(fate, str):
-            table.add_row(gateway, "", fate)
+    for gateway, outcome in outcomes.items():
+        if isinstance(outcome, str):
+            table.add_row(gateway, "", outcome)
             continue
-        after = f"{(fate.arrived - _start(fates, published)) * 1000:.1f} ms"
-        waiting = {"held": fate.held, "unsent": fate.unsent}
+        after = f"{(outcome.arrived - _start(outcomes, published)) * 1000:.1f} ms"
+        waiting = {"held": outcome.held, "unsent": outcome.unsent}
         table.add_row(
             gateway,
             after,
-            str(fate.members),
-            str(fate.delivered),
-            _listed(fate.filtered),
-            _listed(fate.dropped),
-            _listed({reason: number for reason, number in waiting.items() if number}),
+            str(outcome.members),
+            str(outcome.delivered),
+            _counts(outcome.filtered),
+            _counts(outcome.dropped),
+            _counts({reason: number for reason, number in waiting.items() if number}),
         )
     console.print(table)
 
 
-def _listed(reasons: Mapping[str, int]) -> str:
+def _counts(reasons: Mapping[str, int]) -> str:
     return "\n".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "0"

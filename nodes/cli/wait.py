@@ -7,7 +7,7 @@ import typer
 from mesh import settings
 from mesh.nodes.cli.bus import run
 from mesh.nodes.cli.options import BusProxy
-from mesh.nodes.cluster.readiness import PATIENCE_SECONDS, wait_until_ready
+from mesh.nodes.cluster.readiness import TIMEOUT_SECONDS, wait_until_ready
 
 
 def wait(
@@ -19,7 +19,7 @@ def wait(
     seconds: Annotated[
         float,
         typer.Option(min=0, help="Seconds to wait; then it exits with 1 and reports what is missing."),
-    ] = PATIENCE_SECONDS,
+    ] = TIMEOUT_SECONDS,
 ) -> None:
     """Wait until every node is up and connected to every proxy, and every gateway is ready.
 

@@ -28,14 +28,14 @@ class ChildLines:
             for number, name in enumerate(names)
         }
 
-    def printed(self, name: str, line: str) -> None:
+    def write_line(self, name: str, line: str) -> None:
         """Write a line that a child has printed."""
         if self._format in records.RECORD_FORMATS:
-            self._write(records.adopt(self._format, line, name))
+            self._write(records.to_record(self._format, line, name))
         else:
             self._write(self._prefixes[name] + (line if self._coloured else _ANSI.sub("", line)))
 
-    def say(self, name: str, sentence: str) -> None:
+    def write_event(self, name: str, sentence: str) -> None:
         """Write what has happened to a child."""
         if self._format in records.RECORD_FORMATS:
             self._write(records.encode(self._format, records.record(sentence, name)))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 LINE_BYTES = 65_536
 READ_BYTES = 65_536
-LAST_BYTES = 4_000_000
+MAX_DRAIN_BYTES = 4_000_000
 """The most bytes read at once when the child has ended."""
 
 
@@ -20,7 +20,7 @@ class Lines:
     def __init__(self, limit: int = LINE_BYTES) -> None:
         self._limit = limit
         self._partial = b""
-        self._cut = 0
+        self._cut_bytes = 0
 
     def feed(self, data: bytes) -> list[str]:
         """Return the lines that end in `data`. A line beyond the limit is cut, with a note of how much."""
@@ -34,18 +34,18 @@ class Lines:
 
     def end(self) -> list[str]:
         """Return the last line, if it has no line end."""
-        return [self._take()] if self._partial or self._cut else []
+        return [self._take()] if self._partial or self._cut_bytes else []
 
     def _add(self, piece: bytes) -> None:
         room = max(self._limit - len(self._partial), 0)
         self._partial += piece[:room]
-        self._cut += len(piece) - len(piece[:room])
+        self._cut_bytes += len(piece) - len(piece[:room])
 
     def _take(self) -> str:
         text = self._partial.decode("utf-8", "replace").rstrip("\r")
-        if self._cut:
-            text += f"… ({self._cut} more bytes)"
-        self._partial, self._cut = b"", 0
+        if self._cut_bytes:
+            text += f"… ({self._cut_bytes} more bytes)"
+        self._partial, self._cut_bytes = b"", 0
         return text
 
 
@@ -53,14 +53,14 @@ class ChildOutput:
     """The pipe of one process.
 
     Args:
-        say: called with each line.
+        on_line: called with each line.
 
     Attributes:
-        writer: the child's end of the pipe; `started` closes it here.
+        writer: the child's end of the pipe; `close_writer` closes it here.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
         self._lines = Lines()
         self._reader, self.writer = os.pipe()
         os.set_blocking(self._reader, False)
@@ -68,13 +68,13 @@ class ChildOutput:
         self._loop.add_reader(self._reader, self._readable)
         self._open = True
 
-    def started(self) -> None:
+    def close_writer(self) -> None:
         """Close our copy of the child's end, once the child was started or failed to start."""
         os.close(self.writer)
 
-    def ended(self) -> None:
+    def drain(self) -> None:
         """Pass on what the child has printed, before anything else is said about it."""
-        left = LAST_BYTES
+        left = MAX_DRAIN_BYTES
         while self._open and left > 0 and (read := self._readable()):
             left -= read
 
@@ -84,7 +84,7 @@ class ChildOutput:
             self._open = False
             self._loop.remove_reader(self._reader)
             os.close(self._reader)
-            self._tell(self._lines.end())
+            self._emit(self._lines.end())
 
     def _readable(self) -> int:
         try:
@@ -94,11 +94,11 @@ class ChildOutput:
         except OSError:
             data = b""
         if data:
-            self._tell(self._lines.feed(data))
+            self._emit(self._lines.feed(data))
         else:
             self.close()
         return len(data)
 
-    def _tell(self, lines: list[str]) -> None:
+    def _emit(self, lines: list[str]) -> None:
         for line in lines:
-            self._say(line)
+            self._on_line(line)

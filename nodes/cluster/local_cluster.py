@@ -66,13 +66,13 @@ class Cluster:
         self._directory = directory
         self._status_file = status_file
         self._addresses = [f"ipc://{directory / f'proxy.{number}'}" for number in range(1, proxies + 1)]
-        self._held: list[socket.socket] = []
-        self._rolling: asyncio.Task[None] | None = None
+        self._reserved: list[socket.socket] = []
+        self._rolling_restart: asyncio.Task[None] | None = None
         self._terminals = [number for number in (0, 1, 2) if os.isatty(number)]
         hosts, port = settings.gateway.host, settings.gateway.port
-        self._port = self._hold(hosts, port)
+        self._port = self._reserve_port(hosts, port)
         own = [port + number if port else 0 for number in range(1, gateways + 1)]
-        self._own_ports = [self._hold(hosts, each) for each in own]
+        self._own_ports = [self._reserve_port(hosts, each) for each in own]
         self._proxies = [
             self._child("proxy", ["--bind", address], {}, 2, f"proxy.{number}")
             for number, address in enumerate(self._addresses, 1)
@@ -87,16 +87,16 @@ class Cluster:
             NodeError: if the status file cannot be written at the start.
         """
         children = [*self._proxies, *self._workers, *self._gateways]
-        self._begin_status()
-        patience = self._settings.drain.shutdown_seconds + STOP_SECONDS
-        supervisor = Supervisor(children, self._update_status, patience, self._settings.log.format)
+        self._write_first_status()
+        stop_seconds = self._settings.drain.shutdown_seconds + STOP_SECONDS
+        supervisor = Supervisor(children, self._update_status, stop_seconds, self._settings.log.format)
         loop = asyncio.get_running_loop()
         signals.on_stop(
             lambda: lifecycle.call_soon(loop, supervisor.stop),
             lambda: lifecycle.call_soon(loop, supervisor.kill),
         )
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup`
-            loop.add_signal_handler(signal.SIGHUP, self._hang_up, supervisor)
+            loop.add_signal_handler(signal.SIGHUP, self._on_sighup, supervisor)
         rows = [("open", self._url(self._port))]
         rows += [
             (child.name, self._url(port))
@@ -108,31 +108,31 @@ class Cluster:
         try:
             return await supervisor.run()
         finally:
-            if self._rolling is not None:
-                self._rolling.cancel()
+            if self._rolling_restart is not None:
+                self._rolling_restart.cancel()
 
-    def _hang_up(self, supervisor: Supervisor) -> None:
+    def _on_sighup(self, supervisor: Supervisor) -> None:
         """Handle SIGHUP: stop if our terminal was closed, else begin a rolling restart."""
         if self._terminals and not any(map(os.isatty, self._terminals)):
             supervisor.stop()
         else:
-            self._roll(supervisor)
+            self._start_rolling_restart(supervisor)
 
-    def _roll(self, supervisor: Supervisor) -> None:
+    def _start_rolling_restart(self, supervisor: Supervisor) -> None:
         """Restart every node, one by one, while the others keep working."""
-        if self._rolling is not None and not self._rolling.done():
+        if self._rolling_restart is not None and not self._rolling_restart.done():
             log.warning("a rolling restart is already in progress")
             return
-        self._rolling = asyncio.get_running_loop().create_task(self._restart_all(supervisor))
+        self._rolling_restart = asyncio.get_running_loop().create_task(self._restart_all(supervisor))
 
     async def _restart_all(self, supervisor: Supervisor) -> None:
         gateways = [self._url(port) for port in self._own_ports]
 
-        async def whole() -> None:
+        async def ready() -> None:
             await wait_until_ready(self._addresses, gateways, len(self._workers))
 
         try:
-            await supervisor.roll(whole)
+            await supervisor.rolling_restart(ready)
         except MeshError as error:
             log.error("rolling restart aborted", reason=str(error))
         except Exception as error:
@@ -142,10 +142,10 @@ class Cluster:
 
     def close(self) -> None:
         """Release the ports."""
-        for each in self._held:
+        for each in self._reserved:
             each.close()
 
-    def _hold(self, hosts: list[str], port: int) -> int:
+    def _reserve_port(self, hosts: list[str], port: int) -> int:
         try:
             if port > MAX_PORT:  # a gateway's own port may exceed it
                 raise NodeError(
@@ -155,26 +155,26 @@ class Cluster:
             if port:  # with SO_REUSEPORT we could share it with another gateway of the same user
                 for probe in listening.listen(hosts, port):
                     probe.close()
-            held = listening.bind(hosts, port, reuse_port=True)
+            sockets = listening.bind(hosts, port, reuse_port=True)
         except NodeError:
             self.close()
             raise
-        self._held += held
-        bound: int = held[0].getsockname()[1]
+        self._reserved += sockets
+        bound: int = sockets[0].getsockname()[1]
         return bound
 
     def _worker(self, number: int) -> Child:
         name = f"worker.{number}"
         child = self._child("worker", [self._app_spec], {}, 1, name)
 
-        def link() -> dict[str, str]:
+        def environment_for_start() -> dict[str, str]:
             # A new path for each start: the socket file of the last one may still exist.
             path = self._directory / f"{name}-{child.starts}"
             admin = self._admin_port(len(self._own_ports) + number)
             named = {"MESH_LOG__NODE": name, "MESH_LINK__BIND": f"ipc://{path}"}
             return {**self._environment(), **admin, **named}
 
-        child.environment = link
+        child.environment = environment_for_start
         return child
 
     def _gateway(self, number: int) -> Child:
@@ -211,7 +211,7 @@ class Cluster:
         scheme = "https" if self._settings.gateway.tls_certificate is not None else "http"
         return listening.url(scheme, self._settings.gateway.host[0], port)
 
-    def _begin_status(self) -> None:
+    def _write_first_status(self) -> None:
         try:
             self._write_status()
         except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from watchfiles import PythonFilter, run_process
 from watchfiles.main import FileChange
 
-from mesh.nodes.banner import say
+from mesh.nodes.banner import info
 from mesh.nodes.runtime.signals import SUPERVISED
 
 STOP_SECONDS = 5
@@ -33,11 +33,11 @@ def run(arguments: list[str], directory: Path) -> None:
             target=command,
             target_type="command",
             watch_filter=PythonFilter(ignore_paths=[directory / ".venv"]),
-            callback=lambda changes: _tell(changes, directory),
+            callback=lambda changes: _report_changes(changes, directory),
             sigint_timeout=STOP_SECONDS,
         )
 
 
-def _tell(changes: set[FileChange], directory: Path) -> None:
+def _report_changes(changes: set[FileChange], directory: Path) -> None:
     names = sorted({str(Path(path).relative_to(directory)) for _, path in changes})
-    say(f"changed: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}; restarting")
+    info(f"changed: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}; restarting")

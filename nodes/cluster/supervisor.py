@@ -22,7 +22,7 @@ STABLE_SECONDS = 10.0
 """A child that ran this long is restarted after the first delay again."""
 STOP_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
-WRONG_USAGE = 2
+USAGE_ERROR = 2
 """A child with this exit code would always fail: its settings or the application are wrong."""
 
 
@@ -54,11 +54,11 @@ class Child:
 
 
 class Supervisor:
-    """Runs children until it is told to stop, or until one of them ends with WRONG_USAGE.
+    """Runs children until it is told to stop, or until one of them ends with USAGE_ERROR.
 
     Args:
         children: in the order in which they are started.
-        changed: called whenever a child was started; None: nobody has to know.
+        on_started: called whenever a child was started, if given.
         stop_seconds: how long a child may take to stop before it is killed.
         format: the format of our output: "console", "json" or "logfmt".
     """
@@ -66,13 +66,13 @@ class Supervisor:
     def __init__(
         self,
         children: list[Child],
-        changed: Callable[[], None] | None = None,
+        on_started: Callable[[], None] | None = None,
         stop_seconds: float = STOP_SECONDS,
         format: str = "console",
     ) -> None:
         self.children = children
         self.exit_code = 0
-        self._changed = changed
+        self._on_started = on_started
         self._stop_seconds = stop_seconds
         self._stopping = asyncio.Event()
         self._killing = False
@@ -87,35 +87,35 @@ class Supervisor:
         self._killing = True
         self._stopping.set()
         for child in self.children:
-            if child.process is not None and child.process.returncode is None:
-                child.process.kill()
+            if child.process is not None:
+                _send_signal(child.process, signal.SIGKILL)
 
-    async def roll(self, whole: Callable[[], Awaitable[None]]) -> None:
+    async def rolling_restart(self, wait_until_ready: Callable[[], Awaitable[None]]) -> None:
         """Restart every child, one by one, those with the highest `stop_rank` first.
 
-        `whole` must return when everything works again; if it raises, the other children are left as they
-        are.
+        `wait_until_ready` must return when everything works again; if it raises, the other children are not
+        restarted.
         """
         for child in sorted(self.children, key=lambda each: -each.stop_rank):
-            await whole()
+            await wait_until_ready()
             process = child.process
             if process is None or process.returncode is not None or self._stopping.is_set():
                 continue  # it is being restarted anyway
-            self._say(child, "rolling restart")
+            self._report(child, "rolling restart")
             child.started.clear()
-            await self._end(child, process)
+            await self._terminate(child, process)
             await child.started.wait()
-        await whole()
+        await wait_until_ready()
 
     async def run(self) -> int:
         """Start and restart the children; return the exit code for the supervisor itself."""
-        keepers = [asyncio.create_task(self._keep(child), name=child.name) for child in self.children]
+        tasks = [asyncio.create_task(self._keep_running(child), name=child.name) for child in self.children]
         try:
             await self._stopping.wait()
         finally:
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._stop_all()
             for child in self.children:
                 if child.output is not None:
@@ -123,55 +123,55 @@ class Supervisor:
             await asyncio.to_thread(output.flush)
         return self.exit_code
 
-    async def _keep(self, child: Child) -> None:
+    async def _keep_running(self, child: Child) -> None:
         delay = FIRST_DELAY_SECONDS
         loop = asyncio.get_running_loop()
         while True:
-            born = loop.time()
+            started_at = loop.time()
             try:
                 code = await self._run_once(child)
             except Exception as error:  # e.g. no memory or descriptor left, which may change
                 what = f"cannot be started: {error}"
             else:
-                what = _how_it_ended(code)
-                if code == WRONG_USAGE:
-                    self._say(child, "cannot run; stopping everything")
+                what = _describe_exit(code)
+                if code == USAGE_ERROR:
+                    self._report(child, "cannot run; stopping everything")
                     self.exit_code = code
                     self.stop()
                     return
-            if loop.time() - born > STABLE_SECONDS:
+            if loop.time() - started_at > STABLE_SECONDS:
                 delay = FIRST_DELAY_SECONDS
-            self._say(child, f"{what}; restarting in {delay:g} s")
+            self._report(child, f"{what}; restarting in {delay:g} s")
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_DELAY_SECONDS)
 
     async def _run_once(self, child: Child) -> int:
         if child.output is not None:
             child.output.close()
-        child.output = printed = ChildOutput(lambda line: self._lines.printed(child.name, line))
+        child.output = pipe = ChildOutput(lambda line: self._lines.write_line(child.name, line))
         try:
             child.process = process = await asyncio.create_subprocess_exec(
                 *child.command(),
                 env={**os.environ, **child.environment(), SUPERVISED: str(os.getpid())},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=printed.writer,
-                stderr=printed.writer,
+                stdout=pipe.writer,
+                stderr=pipe.writer,
                 start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops them in order
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
         finally:
-            printed.started()
+            pipe.close_writer()
         child.starts += 1
         child.started.set()
-        self._say(child, f"started, pid {process.pid}")
-        if self._changed is not None:
-            self._changed()
+        self._report(child, f"started, pid {process.pid}")
+        if self._on_started is not None:
+            self._on_started()
         code = await process.wait()
-        printed.ended()
+        pipe.drain()
         return code
 
-    def _say(self, child: Child, sentence: str) -> None:
-        self._lines.say(child.name, sentence)
+    def _report(self, child: Child, sentence: str) -> None:
+        self._lines.write_event(child.name, sentence)
 
     async def _stop_all(self) -> None:
         for rank in sorted({child.stop_rank for child in self.children}):
@@ -181,27 +181,34 @@ class Supervisor:
         process = child.process
         if process is None or process.returncode is not None:
             return
-        await self._end(child, process)
+        await self._terminate(child, process)
         if child.output is not None:
-            child.output.ended()
+            child.output.drain()
 
-    async def _end(self, child: Child, process: asyncio.subprocess.Process) -> None:
+    async def _terminate(self, child: Child, process: asyncio.subprocess.Process) -> None:
         """Send SIGTERM, later SIGKILL; return when the process has ended."""
-        if self._killing:
-            process.kill()
-        else:
-            process.terminate()
+        _send_signal(process, signal.SIGKILL if self._killing else signal.SIGTERM)
         try:
             async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
-            self._say(child, f"did not stop within {self._stop_seconds:g} s; killed")
-            with contextlib.suppress(ProcessLookupError):  # it has just stopped
-                process.kill()
+            self._report(child, f"did not stop within {self._stop_seconds:g} s; killed")
+            _send_signal(process, signal.SIGKILL)
             await process.wait()
 
 
-def _how_it_ended(code: int) -> str:
+def _send_signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal, unless the process has ended.
+
+    `Process.send_signal` calls `Popen.poll`, which takes the exit code of a process that has just ended
+    from asyncio's child watcher; the watcher then reports 255.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(process.pid, number)
+
+
+def _describe_exit(code: int) -> str:
     if code < 0:
         try:
             name = signal.Signals(-code).name

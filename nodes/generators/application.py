@@ -14,7 +14,7 @@ def new(name: str, directory: Path) -> list[Path]:
     check_package(name)
     root = directory / name
     package = root / name
-    places = {
+    templates = {
         root / "README.md": "README.md.tmpl",
         root / "pyproject.toml": "pyproject.toml.tmpl",
         root / "mesh.toml": "mesh.toml.tmpl",
@@ -28,5 +28,7 @@ def new(name: str, directory: Path) -> list[Path]:
         root / "tests" / "conftest.py": "conftest.py.tmpl",
         root / "tests" / "test_room_channel.py": "test_room_channel.py.tmpl",
     }
-    files: Files = {path: (f"application/{template}", {"name": name}) for path, template in places.items()}
+    files: Files = {
+        path: (f"application/{template}", {"name": name}) for path, template in templates.items()
+    }
     return write(files)

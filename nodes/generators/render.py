@@ -23,9 +23,9 @@ def write(files: Files) -> list[Path]:
     Raises:
         ApplicationError: if a file exists already, or cannot be written.
     """
-    there = [path for path in files if path.exists()]
-    if there:
-        raise ApplicationError(f"{there[0]} already exists; nothing was written")
+    existing = [path for path in files if path.exists()]
+    if existing:
+        raise ApplicationError(f"{existing[0]} already exists; nothing was written")
     written = []
     for path, (template, values) in files.items():
         text = resources.files("mesh.nodes.generators").joinpath("templates", template).read_text("utf-8")

@@ -10,14 +10,14 @@ import fcntl
 import os
 import resource
 
-MOST = 131_072
+MAX_DESCRIPTORS = 131_072
 """A table for this many descriptors takes 1 MB."""
 
 
-def make_room() -> None:
-    """Enlarge the table for as many descriptors as this process may have, at most MOST."""
+def enlarge_table() -> None:
+    """Enlarge the table for as many descriptors as this process may have, at most MAX_DESCRIPTORS."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = MOST if limit == resource.RLIM_INFINITY else min(limit, MOST)
+    highest = MAX_DESCRIPTORS if limit == resource.RLIM_INFINITY else min(limit, MAX_DESCRIPTORS)
     descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # the table then grows when it is full

@@ -12,12 +12,12 @@ import selectors
 from collections.abc import Callable
 from time import perf_counter
 
-EVENTS_PER_TURN = 32
+EVENTS_PER_SELECT = 32
 
 if hasattr(select, "epoll"):
 
-    class FewAtATime(selectors.EpollSelector):
-        """Reports at most EVENTS_PER_TURN events at a time."""
+    class LimitedSelector(selectors.EpollSelector):
+        """Reports at most EVENTS_PER_SELECT events at a time."""
 
         _selector: select.epoll
         _fd_to_key: dict[int, selectors.SelectorKey]
@@ -27,7 +27,7 @@ if hasattr(select, "epoll"):
             # Rounded up to whole milliseconds, so that it never returns too early.
             seconds = -1 if timeout is None else math.ceil(max(timeout, 0) * 1e3) * 1e-3
             try:
-                found = self._selector.poll(seconds, EVENTS_PER_TURN)
+                found = self._selector.poll(seconds, EVENTS_PER_SELECT)
             except InterruptedError:
                 return []
             return [
@@ -43,28 +43,28 @@ if hasattr(select, "epoll"):
         return read | write
 
 else:
-    FewAtATime = selectors.DefaultSelector  # type: ignore[misc, assignment]
+    LimitedSelector = selectors.DefaultSelector  # type: ignore[misc, assignment]
 
 
-class Selector(FewAtATime):
+class Selector(LimitedSelector):
     """Also measures each turn of the loop, from one `select` to the next.
 
     Attributes:
         on_turn: called at the end of each turn with its duration in seconds, if set.
-        woke: the perf_counter time at which the last `select` ended.
+        woke_at: the perf_counter time at which the last `select` ended.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.on_turn: Callable[[float], None] | None = None
-        self.woke = perf_counter()
+        self.woke_at = perf_counter()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Report the duration of the turn, then select."""
         if self.on_turn is not None:
-            self.on_turn(perf_counter() - self.woke)
+            self.on_turn(perf_counter() - self.woke_at)
         found = super().select(timeout)
-        self.woke = perf_counter()
+        self.woke_at = perf_counter()
         return found
 
 

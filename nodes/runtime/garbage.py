@@ -36,28 +36,28 @@ class GarbageCollection:
         if self._seconds is None:
             return
         gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
-        gc.callbacks.append(_set_aside)
-        self._full(self._seconds)
+        gc.callbacks.append(_freeze_survivors)
+        self._collect_all(self._seconds)
 
     def close(self) -> None:
         """Restore Python's own garbage collection."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            gc.callbacks.remove(_set_aside)
+            gc.callbacks.remove(_freeze_survivors)
             gc.set_threshold(*self._threshold)
             gc.unfreeze()
 
-    def _full(self, seconds: float) -> None:
-        began = time.perf_counter()
+    def _collect_all(self, seconds: float) -> None:
+        started = time.perf_counter()
         gc.unfreeze()
         found = gc.collect()
         gc.freeze()
-        took = round(1000 * (time.perf_counter() - began), 1)
-        log.debug("full garbage collection", unreachable=found, milliseconds=took)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._full, seconds)
+        milliseconds = round(1000 * (time.perf_counter() - started), 1)
+        log.debug("full garbage collection", unreachable=found, milliseconds=milliseconds)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._collect_all, seconds)
 
 
-def _set_aside(phase: str, info: Mapping[str, Any]) -> None:
+def _freeze_survivors(phase: str, info: Mapping[str, Any]) -> None:
     if phase == "stop" and info["generation"] == 0:
         gc.freeze()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
-from mesh.nodes.runtime.descriptors import make_room
+from mesh.nodes.runtime.descriptors import enlarge_table
 from mesh.nodes.runtime.event_loop import EventLoop
 from mesh.nodes.runtime.garbage import GarbageCollection
 from mesh.nodes.runtime.signals import signals
@@ -39,14 +39,14 @@ def secret(settings: Settings) -> str:
 
 def run(
     start: Callable[[AsyncExitStack], Coroutine[Any, Any, Node]],
-    started: Callable[[Node], None],
+    on_started: Callable[[Node], None],
     settings: Settings,
 ) -> None:
     """Run a node until it is asked to stop.
 
     Args:
         start: starts the node; the stack that it is passed stops the node.
-        started: called with the node once it is up.
+        on_started: called with the node once it is up.
         settings: all settings.
 
     Raises:
@@ -54,21 +54,21 @@ def run(
         StoppedError: if a signal came before it was up.
     """
     signals.install()
-    make_room()
+    enlarge_table()
     with asyncio.Runner(loop_factory=EventLoop) as runner:
-        runner.run(_run(start, started, settings))
+        runner.run(_run(start, on_started, settings))
 
 
 async def _run(
     start: Callable[[AsyncExitStack], Coroutine[Any, Any, Node]],
-    started: Callable[[Node], None],
+    on_started: Callable[[Node], None],
     settings: Settings,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals.on_stop(lambda: call_soon(loop, stop.set))
     async with AsyncExitStack() as stack:
-        started(await _until_up(start(stack), stop))
+        on_started(await _start_or_stop(start(stack), stop))
         garbage = GarbageCollection(settings.gc)
         garbage.start()
         stack.callback(garbage.close)
@@ -76,7 +76,7 @@ async def _run(
         log.info("stopping")
 
 
-async def _until_up(start: Coroutine[Any, Any, Node], stop: asyncio.Event) -> Node:
+async def _start_or_stop(start: Coroutine[Any, Any, Node], stop: asyncio.Event) -> Node:
     """Start the node; a signal cancels the start at once."""
     starting = asyncio.create_task(start, name="start")
     stopping = asyncio.create_task(stop.wait(), name="stop")

@@ -1,14 +1,14 @@
 """Whether this process belongs to the `mesh` command alone, or to a test or another program."""
 
-_ours = False
+_claimed = False
 
 
-def take() -> None:
+def claim() -> None:
     """Declare that it does, so that signals, output and logs may be set for the whole process."""
-    global _ours
-    _ours = True
+    global _claimed
+    _claimed = True
 
 
-def ours() -> bool:
+def claimed() -> bool:
     """Return whether this process belongs to the command alone."""
-    return _ours
+    return _claimed

@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mesh.addresses import IPC_PATH_BYTES
+from mesh.addresses import MAX_IPC_PATH_BYTES
 from mesh.errors import NodeError
 
 PREFIX = "mesh-nodes-"
-_NEW = ".mesh-new-"
+_NEW_PREFIX = ".mesh-new-"
 RESERVED_BYTES = 18
 """The longest name of a socket in the directory, such as "/worker.12-1234" or "/proxy.12.sub"."""
 
@@ -42,7 +42,7 @@ class PrivateDirectory:
             except OSError:
                 continue
             return
-        raise NodeError(_no_place())
+        raise NodeError(_no_directory_message())
 
     def close(self) -> None:
         """Remove the directory and its contents."""
@@ -79,20 +79,20 @@ def _is_ours(path: Path) -> bool:
 
 
 def _too_long(parent: Path) -> bool:
-    return len(os.fsencode(parent / f"{PREFIX}12345678")) + RESERVED_BYTES > IPC_PATH_BYTES
+    return len(os.fsencode(parent / f"{PREFIX}12345678")) + RESERVED_BYTES > MAX_IPC_PATH_BYTES
 
 
 def _make(parent: Path) -> tuple[Path, int]:
     """Make a directory, and lock it before it has the name by which leftovers are found."""
-    made = Path(tempfile.mkdtemp(prefix=_NEW, dir=parent))  # mode 0700
-    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+    new = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=parent))  # mode 0700
+    lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    path = parent / f"{PREFIX}{made.name.removeprefix(_NEW)}"
+    path = parent / f"{PREFIX}{new.name.removeprefix(_NEW_PREFIX)}"
     try:
-        made.rename(path)
+        new.rename(path)
     except OSError:
         os.close(lock)
-        made.rmdir()
+        new.rmdir()
         raise
     return path, lock
 
@@ -117,11 +117,11 @@ def _is_in_use(path: Path) -> bool:
     return False
 
 
-def _no_place() -> str:
+def _no_directory_message() -> str:
     tried = ", ".join(f"{str(parent)!r}" for parent in _parents())
-    longest = IPC_PATH_BYTES - RESERVED_BYTES - len(PREFIX) - 9
+    longest = MAX_IPC_PATH_BYTES - RESERVED_BYTES - len(PREFIX) - 9
     return (
         f"no directory for sockets can be made in {tried}: want one that can be written to, with a path of"
-        f" at most {longest} bytes (a socket's path has at most {IPC_PATH_BYTES}); set TMPDIR or"
+        f" at most {longest} bytes (a socket's path has at most {MAX_IPC_PATH_BYTES}); set TMPDIR or"
         " XDG_RUNTIME_DIR, or for a worker MESH_LINK__BIND, e.g. ipc:///run/mesh/worker-1"
     )

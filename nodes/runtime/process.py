@@ -23,24 +23,24 @@ START_ERROR_SECONDS = 5.0
 """How long to wait until the reason why a node cannot start is printed."""
 
 
-def begin(
-    node: str, config: Path | None, flags: Mapping[str, Mapping[str, Any]], heed_signals: bool = True
+def prepare(
+    node: str, config: Path | None, flags: Mapping[str, Mapping[str, Any]], handle_signals: bool = True
 ) -> None:
     """Before the application is imported: handle signals, and make output non-blocking."""
-    if not ownership.ours():
+    if not ownership.claimed():
         return
     streams.install()
-    if heed_signals:
+    if handle_signals:
         signals.install()
     try:
-        _speak(settings_module.load(None, config, flags).log, node)
+        _configure_output(settings_module.load(None, config, flags).log, node)
     except MeshError:
         pass  # reported once the application's own settings are loaded
 
 
 def configure(log_settings: LogSettings, node: str) -> None:
     """Configure logging, once the settings are loaded."""
-    if not ownership.ours():
+    if not ownership.claimed():
         return
     signals.check()
     name = log_settings.node or node
@@ -53,7 +53,7 @@ def configure(log_settings: LogSettings, node: str) -> None:
         log_settings.similar_lines_per_second,
         log_settings.configure,
     )
-    _speak(log_settings, node)
+    _configure_output(log_settings, node)
     if log_settings.format in records.RECORD_FORMATS and log_settings.configure:
         if sys.excepthook is sys.__excepthook__:
             sys.excepthook = _uncaught
@@ -61,29 +61,29 @@ def configure(log_settings: LogSettings, node: str) -> None:
             threading.excepthook = _uncaught_in_thread
 
 
-def fail(error: MeshError) -> None:
+def report_error(error: MeshError) -> None:
     """Print an error, and wait at most START_ERROR_SECONDS until it is printed."""
     for line in str(error).splitlines():
-        banner.fail(line)
+        banner.error(line)
     output.flush(START_ERROR_SECONDS)
 
 
-def _speak(log_settings: LogSettings, node: str) -> None:
+def _configure_output(log_settings: LogSettings, node: str) -> None:
     """Set the format of our output besides the log, and of what other code prints."""
     name = log_settings.node or node
     banner.configure(log_settings.format, name)
-    wanted = log_settings.format in records.RECORD_FORMATS and log_settings.configure
-    streams.convert_lines(partial(_adopt, log_settings.format, name) if wanted else None)
+    convert = log_settings.format in records.RECORD_FORMATS and log_settings.configure
+    streams.convert_lines(partial(_adopt, log_settings.format, name) if convert else None)
     if log_settings.format in records.RECORD_FORMATS:
-        output.standard(2).notice = partial(_lost, log_settings.format, name)
+        output.standard(2).notice = partial(_lost_lines_record, log_settings.format, name)
 
 
 def _adopt(format: str, node: str, line: str) -> str | None:
-    return records.adopt(format, line, node)
+    return records.to_record(format, line, node)
 
 
-def _lost(format: str, node: str, lines: int) -> bytes:
-    sentence = output.sentence(lines).decode().strip()
+def _lost_lines_record(format: str, node: str, lines: int) -> bytes:
+    sentence = output.lost_lines_notice(lines).decode().strip()
     return records.encode(format, records.record(sentence, node, "warning", lines=lines)).encode() + b"\n"
 
 

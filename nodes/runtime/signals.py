@@ -19,7 +19,7 @@ from types import FrameType
 SUPERVISED = "MESH_SUPERVISED"
 """The environment variable of a process that is ended by its parent: the parent's process id."""
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,13 +39,13 @@ class Signals:
     """The handling of this process's signals.
 
     Attributes:
-        asked: the signal that asked the process to stop, if any.
+        received: the signal that asked the process to stop, if any.
     """
 
     def __init__(self) -> None:
-        self.asked: int | None = None
+        self.received: int | None = None
         self._on_stop: Callable[[], None] | None = None
-        self._on_again: Callable[[], None] | None = None
+        self._on_second: Callable[[], None] | None = None
         self._installed = False
         self._supervised = False
 
@@ -57,53 +57,53 @@ class Signals:
         self._supervised = os.environ.get(SUPERVISED) == str(os.getppid())
         if self._supervised:
             die_with_parent()
-        for number in _STOPPING:
+        for number in _STOP_SIGNALS:
             self._handle(number)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, self._heard)
+            signal.signal(signal.SIGHUP, self._on_signal)
 
-    def on_stop(self, stop: Callable[[], None], again: Callable[[], None] | None = None) -> None:
-        """Call `stop` instead of raising, and `again` at the second signal; the third ends the process.
+    def on_stop(self, stop: Callable[[], None], on_second: Callable[[], None] | None = None) -> None:
+        """Call `stop` instead of raising, and `on_second` at the second signal; the third ends the process.
 
-        Without `again`, the second signal ends it. Both functions are called between two instructions of
-        the main thread, so they must only schedule work.
+        Without `on_second`, the second signal ends it. Both functions are called between two instructions
+        of the main thread, so they must only schedule work.
         """
-        self._on_stop, self._on_again = stop, again
-        if self.asked is not None:
+        self._on_stop, self._on_second = stop, on_second
+        if self.received is not None:
             stop()
             return
-        for number in _STOPPING:  # the application may have set handlers of its own
-            if signal.getsignal(number) != self._heard:
+        for number in _STOP_SIGNALS:  # the application may have set handlers of its own
+            if signal.getsignal(number) != self._on_signal:
                 self._handle(number)
 
     def check(self) -> None:
         """Raise StoppedError if a signal has arrived; the application may have caught the first one."""
-        if self.asked is not None:
-            raise StoppedError(self.asked)
+        if self.received is not None:
+            raise StoppedError(self.received)
 
     def _handle(self, number: int) -> None:
-        signal.signal(number, self._heard)
+        signal.signal(number, self._on_signal)
         if not self._supervised:
             _reset_when_delivered(number)
 
-    def _heard(self, number: int, _frame: FrameType | None) -> None:
-        first = self.asked in (None, signal.SIGHUP)  # SIGTERM often follows when a terminal is closed
-        if number in _STOPPING and not self._supervised:
-            self._next_one(first)
-        if self.asked is None:
-            self.asked = number
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        first = self.received in (None, signal.SIGHUP)  # SIGTERM often follows when a terminal is closed
+        if number in _STOP_SIGNALS and not self._supervised:
+            self._rearm(first)
+        if self.received is None:
+            self.received = number
             if self._on_stop is None:
                 raise StoppedError(number)
             self._on_stop()
-        elif first and number in _STOPPING:
-            self.asked = number
-        elif number in _STOPPING and self._on_again is not None:
-            self._on_again()
+        elif first and number in _STOP_SIGNALS:
+            self.received = number
+        elif number in _STOP_SIGNALS and self._on_second is not None:
+            self._on_second()
 
-    def _next_one(self, first: bool) -> None:
-        """Let the next signal end the process, unless `again` is to be called at the second one."""
-        for each in _STOPPING:
-            if first and self._on_again is not None:
+    def _rearm(self, first: bool) -> None:
+        """Let the next signal end the process, unless `on_second` is to be called at the second one."""
+        for each in _STOP_SIGNALS:
+            if first and self._on_second is not None:
                 self._handle(each)
             else:
                 signal.signal(each, signal.SIG_DFL)

@@ -34,12 +34,12 @@ class StallMonitor:
         self._worst_cpu = 0.0
         self._cpu = time.thread_time()
         self._unlogged = 0
-        self._quiet_until = 0.0
+        self._next_warning = 0.0
 
     def start(self) -> None:
         """Start timing every turn."""
         if self._selector is not None:
-            self._selector.woke = time.perf_counter()
+            self._selector.woke_at = time.perf_counter()
             self._selector.on_turn = self._turn
 
     def close(self) -> None:
@@ -60,26 +60,26 @@ class StallMonitor:
     def _turn(self, seconds: float) -> None:
         stats.loop_turn_seconds.observe(seconds)
         cpu = time.thread_time()
-        ran, self._cpu = min(seconds, cpu - self._cpu), cpu
-        if ran > self._worst_cpu:
-            self._worst_cpu = ran
+        cpu_used, self._cpu = min(seconds, cpu - self._cpu), cpu
+        if cpu_used > self._worst_cpu:
+            self._worst_cpu = cpu_used
         if seconds > self._worst:
             self._worst = seconds
         if seconds > STALL_SECONDS:
             stats.loop_stalls += 1
             if seconds > self._warning_seconds:
-                self._warn(seconds, ran)
+                self._warn(seconds, cpu_used)
 
-    def _warn(self, seconds: float, ran: float) -> None:
+    def _warn(self, seconds: float, cpu_used: float) -> None:
         now = time.monotonic()
-        if now < self._quiet_until:
+        if now < self._next_warning:
             self._unlogged += 1
             return
         log.warning(
             "the event loop was held up",
             milliseconds=milliseconds(seconds),
-            cpu_milliseconds=milliseconds(ran),
+            cpu_milliseconds=milliseconds(cpu_used),
             unlogged=self._unlogged,
         )
         self._unlogged = 0
-        self._quiet_until = now + LOG_SECONDS
+        self._next_warning = now + LOG_SECONDS

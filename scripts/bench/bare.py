@@ -13,6 +13,7 @@ from typing import Any
 
 from mesh.gateway.http import upgrade_request
 from mesh.gateway.transports.websocket import frames, upgrade
+from mesh.protocol.serializers.base import Frame
 
 MAX_BYTES = 1_000_000
 
@@ -38,8 +39,8 @@ class Client:
         return [json.loads(each.payload) for each in received if each.opcode == frames.TEXT]
 
     def send(self, *message: Any) -> None:
-        """One message."""
-        self.sock.send(ready(*message))
+        """Send a message."""
+        self.sock.send(encode(*message))
 
     def _upgrade(self, data: bytes) -> bytes:
         """Answer the request once it is complete; return the bytes that follow it."""
@@ -55,9 +56,9 @@ class Client:
         return rest
 
 
-def ready(*message: Any) -> bytes:
+def encode(*message: Any) -> bytes:
     """Return the frame of a message."""
-    return frames.ready(frames.TEXT, json.dumps(message, separators=(",", ":")).encode())
+    return frames.message_frame(Frame(json.dumps(message, separators=(",", ":")).encode(), False))
 
 
 class Server:
@@ -101,7 +102,7 @@ class Server:
     def _handle(self, client: Client, message: list[Any]) -> None:
         join_ref, ref, topic, event, payload = message
         if event == "new_msg":
-            data = ready(None, None, topic, event, payload)
+            data = encode(None, None, topic, event, payload)
             for member in self._topics[topic]:
                 member.sock.send(data)
             return

@@ -23,17 +23,16 @@ from mesh.addresses import subscribe_address
 PAYLOAD_BYTES = 10_000
 MEMBERS = 40
 BROADCASTS_PER_SECOND = 20
-SECONDS = 3.0
 WARM_SECONDS = 0.5
 SETTLE_SECONDS = 3.0
 
 
-def measure(wsload: Path, gateways: int) -> Report:
-    """Broadcast to a topic that has members on every gateway."""
+def measure(wsload: Path, gateways: int, seconds: float) -> Report:
+    """Broadcast for some seconds to a topic that has members on every gateway."""
     with tempfile.TemporaryDirectory() as name, spread(Path(name), gateways) as server:
         before = received(server)
         work = f"fanout -n {MEMBERS} --topics 1 --pubs 1 --rate {BROADCASTS_PER_SECOND} --hb 0"
-        sizes = f"--size {PAYLOAD_BYTES} -s {SECONDS} --warmup {WARM_SECONDS}"
+        sizes = f"--size {PAYLOAD_BYTES} -s {seconds} --warmup {WARM_SECONDS}"
         report = generator.run(wsload, server, f"{work} {sizes}".split())
         after = received(server)
     sent = max(1, report.get("sent_total", 0))

@@ -35,23 +35,23 @@ def through_the_proxy(per_second: int, subscribers: int = 1) -> Callable[[Run], 
             each.stdout.readline()  # "ready"
         meter = Meter(run.server.parts["proxy"])
         published = json.loads(_start("publish", arguments).communicate()[0].splitlines()[-1])
-        heard = [json.loads(each.communicate()[0].splitlines()[-1]) for each in listening]
-        return {**_judged(meter.report(), published, heard), "subscribers": subscribers}
+        reports = [json.loads(each.communicate()[0].splitlines()[-1]) for each in listening]
+        return {**_result(meter.report(), published, reports), "subscribers": subscribers}
 
     return work
 
 
-def _judged(report: Report, published: dict[str, Any], heard: list[dict[str, Any]]) -> Report:
-    sent, received = published["sent"], sum(each["received"] for each in heard)
+def _result(report: Report, published: dict[str, Any], reports: list[dict[str, Any]]) -> Report:
+    sent, received = published["sent"], sum(each["received"] for each in reports)
     cost = 1e6 * report["server_cpu_s"] / max(1, sent)
     return {
         **report,
         "sent": sent,
-        "dropped": sent * len(heard) - received,
-        "reordered": sum(each["reordered"] for each in heard),
+        "dropped": sent * len(reports) - received,
+        "reordered": sum(each["reordered"] for each in reports),
         "bus_per_s": sent / published["seconds"],
         "proxy_us_per_msg": cost,
-        "ok": received == sent * len(heard) and not any(each["reordered"] for each in heard),
+        "ok": received == sent * len(reports) and not any(each["reordered"] for each in reports),
     }
 
 
@@ -79,16 +79,16 @@ def _publish(context: "zmq.Context[zmq.Socket[bytes]]", proxy: str, rate: int, s
     publisher.set(zmq.SNDHWM, HIGH_WATER_MARK)
     publisher.connect(publish_address(proxy))
     publisher.recv()  # the proxy's subscription shows that it is connected
-    time.sleep(WARM_SECONDS)
+    time.sleep(min(WARM_SECONDS, seconds))
     header = encode_header(Header(VERSION, BROADCAST, "load", 1, "new_msg", 0))
-    begun, number, sent = time.monotonic(), int(rate * seconds), 0
+    started, number, sent = time.monotonic(), int(rate * seconds), 0
     while sent < number:
-        due = min(number, int((time.monotonic() - begun) * rate) + 1)
+        due = min(number, int((time.monotonic() - started) * rate) + 1)
         for sequence in range(sent, due):
             publisher.send_multipart((TOPIC, header, sequence.to_bytes(8) + bytes(92)))
         sent = due
         time.sleep(0.001)
-    spent = time.monotonic() - begun
+    spent = time.monotonic() - started
     for _ in range(20):  # at least one of them arrives after the last, however slow the subscriber is
         publisher.send_multipart((END, header, b""))
         time.sleep(0.05)
@@ -101,7 +101,9 @@ def _subscribe(context: "zmq.Context[zmq.Socket[bytes]]", proxy: str, seconds: f
     subscriber.connect(subscribe_address(proxy))
     subscriber.subscribe(b"load:")
     subscriber.set(zmq.RCVTIMEO, int(1000 * (30 + seconds)))
-    time.sleep(WARM_SECONDS)  # for the subscription to be in force; the publisher waits as long again
+    time.sleep(
+        min(WARM_SECONDS, seconds)
+    )  # for the subscription to be in force; the publisher waits as long again
     print("ready", flush=True)
     received, expected, reordered = 0, 0, 0
     while True:

@@ -51,8 +51,10 @@ def fit(results: dict[str, list[Report]]) -> dict[str, float]:
 
 def write(path: Path, fitted: dict[str, float]) -> None:
     """Update the file; constants of parts that were not measured are kept."""
-    known = json.loads(path.read_text())["constants"] if path.exists() else {}
-    path.write_text(json.dumps({"measured": machine(), "constants": {**known, **fitted}}, indent=1) + "\n")
+    existing = json.loads(path.read_text())["constants"] if path.exists() else {}
+    path.write_text(
+        json.dumps({"measured": machine(), "constants": {**existing, **fitted}}, indent=1) + "\n"
+    )
 
 
 def _subscribers(rows: list[Report]) -> dict[str, float]:

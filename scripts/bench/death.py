@@ -33,7 +33,7 @@ ERROR = re.compile(rb'^\["1","1","([^"]+)","phx_error"')
 FLOW = re.compile(rb'"new_msg",\{"at":([\d.]+)\}')
 SETTINGS = {"MESH_GATEWAY__MAX_CHANNELS_PER_SOCKET": "100000"}
 
-Place = tuple[RawSocket, str]
+Joined = tuple[RawSocket, str]
 """One channel: its connection and its topic."""
 
 
@@ -46,12 +46,12 @@ def killed(channels: int, per_topic: int, busy: int = 0) -> Callable[[Run], Repo
         sockets = max(members, run.capped(CONNECTIONS))
         with ExitStack() as stack:
             victim = stack.enter_context(_second_worker(run))
-            places = stack.enter_context(_joined(run.server, topics, members, sockets))
+            joined = stack.enter_context(_joined(run.server, topics, members, sockets))
             flow = RawSocket(run.server.hosts[0])
             stack.callback(flow.close)
             flow.join([f"bench:flow-{each}" for each in range(FLOWS)])
             stack.enter_context(_busy(busy))
-            death = Death(run.server.parts["gateway"][0], places, flow)
+            death = Death(run.server.parts["gateway"][0], joined, flow)
             death.flow(run.seconds / 2)
             death.kill(victim)
             death.wait()
@@ -63,84 +63,84 @@ def killed(channels: int, per_topic: int, busy: int = 0) -> Callable[[Run], Repo
 class Death:
     """One death of a worker, as the clients see it."""
 
-    def __init__(self, gateway: int, places: Sequence[Place], flow: RawSocket) -> None:
+    def __init__(self, gateway: int, joined: Sequence[Joined], flow: RawSocket) -> None:
         self._gateway = gateway
         self._flow = flow
-        self._sockets = list(dict.fromkeys(socket for socket, _ in places))
+        self._sockets = list(dict.fromkeys(socket for socket, _ in joined))
         self._selector = selectors.DefaultSelector()
         for each in [*self._sockets, flow]:
             self._selector.register(each, selectors.EVENT_READ, each)
-        self._lost: list[Place] = []
-        self._after: list[float] = []
-        self._delays: list[float] = []
-        self._begun = self._last = time.monotonic()
+        self._lost: list[Joined] = []
+        self._error_delays: list[float] = []
+        self._flow_delays: list[float] = []
+        self._started_at = self._last_error_at = time.monotonic()
         self._pushed = 0
-        self._kill = self._cpu = self._cpu_used = 0.0
+        self._killed_at = self._cpu = self._cpu_used = 0.0
 
     def flow(self, seconds: float) -> None:
         """Push and read for this many seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self._turn()
+            self._step()
 
     def kill(self, victim: Process) -> None:
         """Kill the worker."""
-        self._delays.clear()
+        self._flow_delays.clear()
         self._cpu = thread_seconds(self._gateway)
-        self._kill = self._last = time.monotonic()
+        self._killed_at = self._last_error_at = time.monotonic()
         victim.signal(signal.SIGKILL)
 
     def wait(self) -> None:
         """Push and read until no more phx_error arrives."""
-        while not self._lost or time.monotonic() < self._last + SILENCE_SECONDS:
-            if time.monotonic() > self._kill + PATIENCE_SECONDS:
+        while not self._lost or time.monotonic() < self._last_error_at + SILENCE_SECONDS:
+            if time.monotonic() > self._killed_at + PATIENCE_SECONDS:
                 raise RuntimeError("no phx_error arrived")
-            self._turn()
+            self._step()
 
     def report(self) -> Report:
         """Return the measurements; the clients rejoin."""
-        after = sorted(self._after)
-        begun = time.monotonic()
+        delays = sorted(self._error_delays)
+        started_at = time.monotonic()
         for socket in self._sockets:
             socket.join([topic for each, topic in self._lost if each is socket])
         return {
-            "lost": len(after),
-            "error_ms_median": 1000 * after[len(after) // 2],
-            "error_ms_p99": 1000 * after[int(0.99 * (len(after) - 1))],
-            "error_ms_max": 1000 * after[-1],
+            "lost": len(delays),
+            "error_ms_median": 1000 * delays[len(delays) // 2],
+            "error_ms_p99": 1000 * delays[int(0.99 * (len(delays) - 1))],
+            "error_ms_max": 1000 * delays[-1],
             "error_cpu_ms": 1000 * self._cpu_used,
-            "flow_ms_max": 1000 * max(self._delays, default=0.0),
-            "rejoin_s": time.monotonic() - begun,
-            "ok": len(after) > 0 and len(after) == len(set(self._lost)) and bool(self._delays),
+            "flow_ms_max": 1000 * max(self._flow_delays, default=0.0),
+            "rejoin_s": time.monotonic() - started_at,
+            "ok": len(delays) > 0 and len(delays) == len(set(self._lost)) and bool(self._flow_delays),
         }
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         """Push what is due, and read what has arrived; parse it only after all of it has been read."""
         now = time.monotonic()
-        if now >= self._begun + self._pushed / PUSHES_PER_SECOND:
+        if now >= self._started_at + self._pushed / PUSHES_PER_SECOND:
             topic = f"bench:flow-{self._pushed % FLOWS}"
             self._flow.push(topic, "new_msg", f'{{"at":{now:.6f}}}')
             self._pushed += 1
-        came = []
+        arrived = []
         for key, _ in self._selector.select(0.001):
             key.data.read()
-            came.append((time.monotonic(), key.data))
-        for at, socket in came:
+            arrived.append((time.monotonic(), key.data))
+        for at, socket in arrived:
             for message in socket.messages():
                 self._message(at, socket, message)
 
     def _message(self, at: float, socket: RawSocket, message: bytes) -> None:
         flowed = FLOW.search(message)
         if flowed is not None:
-            self._delays.append(at - float(flowed[1]))
+            self._flow_delays.append(at - float(flowed[1]))
             return
         error = ERROR.match(message)
         if error is None:
             return
         if socket is not self._flow:
             self._lost.append((socket, error[1].decode()))
-            self._after.append(at - self._kill)
-            self._last = at
+            self._error_delays.append(at - self._killed_at)
+            self._last_error_at = at
             self._cpu_used = thread_seconds(self._gateway) - self._cpu
 
 
@@ -158,19 +158,19 @@ def _second_worker(run: Run) -> Iterator[Process]:
 
 
 @contextmanager
-def _joined(server: Server, topics: int, members: int, connections: int) -> Iterator[list[Place]]:
+def _joined(server: Server, topics: int, members: int, connections: int) -> Iterator[list[Joined]]:
     """Join this many members to each topic, spread over the connections."""
     sockets = [RawSocket(server.hosts[0]) for _ in range(connections)]
     names = [f"bench:{number}" for number in range(topics)]
-    places = [
+    joined = [
         (sockets[(number * members + member) % connections], topic)
         for number, topic in enumerate(names)
         for member in range(members)
     ]
     try:
         for socket in sockets:
-            socket.join([topic for each, topic in places if each is socket])
-        yield places
+            socket.join([topic for each, topic in joined if each is socket])
+        yield joined
     finally:
         for socket in sockets:
             socket.close()

@@ -23,9 +23,10 @@ def under_load(members: int, per_second: int, joins: int) -> Callable[[Run], Rep
         fanout = (
             f"fanout -n {run.capped(members)} --topics 1 --pubs 1 --rate {per_second} --size 100 --hb 0"
         )
-        seconds = ["-s", str(run.seconds + 4), "--warmup", str(WARM_SECONDS), "--topic-offset", "1000000"]
+        warm = min(WARM_SECONDS, run.seconds)
+        seconds = ["-s", str(run.seconds + 2 * warm), "--warmup", str(warm), "--topic-offset", "1000000"]
         flow = generator.start(run.wsload, run.server, [*fanout.split(), *seconds])
-        time.sleep(WARM_SECONDS + 1)
+        time.sleep(1.5 * warm)
         before = scrape(run)
         storm = f"joinstorm -n {run.capped(joins)} --src 4 --per-topic 10 --conc 256".split()
         joined = generator.run(run.wsload, run.server, storm)

@@ -40,7 +40,7 @@ class MessageCount:
             self.latencies.append(time.monotonic() - sent)
 
     def quantile_ms(self, share: float) -> float:
-        """Return percentiles of the measured latencies."""
+        """Return a quantile of the measured latencies, in milliseconds."""
         ordered = sorted(self.latencies) or [0.0]
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -59,11 +59,11 @@ async def _measure(members: Members, run: Run, count: int, per_second: float, si
     async with AsyncExitStack() as stack:
         publish = await members(run, count, tally, stack)
         sent = await _publish(publish, 0, int(WARM_SECONDS * per_second) + 1, per_second, size)
-        await _arrived(tally, sent * count)
+        await _wait_for_deliveries(tally, sent * count)
         tally.measuring, before = True, tally.received
         meter = Meter(run.server.pids)
         sent = await _publish(publish, sent, max(1, int(run.seconds * per_second)), per_second, size)
-        await _arrived(tally, sent * count)
+        await _wait_for_deliveries(tally, sent * count)
         report = per_message(meter.report(), tally.received - before)
     missing = sent * count - tally.received
     return {
@@ -78,15 +78,15 @@ async def _measure(members: Members, run: Run, count: int, per_second: float, si
 
 async def _publish(publish: Publish, sent: int, number: int, per_second: float, size: int) -> int:
     """Publish at this rate; latency is measured from when a message was due, not from when it was sent."""
-    begun = time.monotonic()
+    started = time.monotonic()
     for each in range(number):
-        due = begun + each / per_second
+        due = started + each / per_second
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         await publish({"t": due, "n": sent + each + 1, "d": "x" * max(0, size - 50)})
     return sent + number
 
 
-async def _arrived(tally: MessageCount, number: int) -> None:
+async def _wait_for_deliveries(tally: MessageCount, number: int) -> None:
     end = time.monotonic() + DRAIN_SECONDS
     while tally.received < number and time.monotonic() < end:
         await asyncio.sleep(0.01)

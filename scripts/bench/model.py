@@ -12,7 +12,7 @@ from typing import NamedTuple
 MEASURED = Path(__file__).with_name("constants.json")
 CORES = 16
 GATEWAYS_PER_MACHINE = 12
-FULL = 0.7
+MAX_CORE_SHARE = 0.7
 """The share of a core to plan with; above it, queues begin to grow."""
 HEARTBEAT_SECONDS = 30
 PLANS = (4, 8, 16)
@@ -43,10 +43,10 @@ class Prediction(NamedTuple):
         gateway: the share of a core that each gateway uses.
         workers: the cores that all workers use together.
         proxy: the share of a core that each proxy uses.
-        proxies_wanted: the number of proxies for which none is above FULL.
+        proxies_wanted: the number of proxies for which none is above MAX_CORE_SHARE.
         memory_gb: the memory of each machine for its connections.
         network_mbit: the traffic of each machine to its clients.
-        limit: the resource that exceeds FULL first, or "".
+        limit: the resource that exceeds MAX_CORE_SHARE first, or "".
     """
 
     load: Load
@@ -99,34 +99,38 @@ def predict(load: Load, constants: Constants, machines: int, proxies: int) -> Pr
     proxy_us = (
         load.broadcasts * constants["proxy_us_per_broadcast"] + copied * constants["proxy_us_per_copy"]
     )
-    made = Prediction(
+    prediction = Prediction(
         load,
         machines,
         proxies,
         gateway=gateway_us / gateways / 1e6,
         workers=worker_us / 1e6,
         proxy=proxy_us / proxies / 1e6,
-        proxies_wanted=max(2, -int(-proxy_us // (FULL * 1e6))),
+        proxies_wanted=max(2, -int(-proxy_us // (MAX_CORE_SHARE * 1e6))),
         memory_gb=load.connections * constants["bytes_per_connection"] / machines / 1e9,
         network_mbit=8 * deliveries * constants["bytes_per_delivery"] / machines / 1e6,
         limit="",
     )
-    return made._replace(limit=limit(made))
+    return prediction._replace(limit=limit(prediction))
 
 
-def limit(made: Prediction) -> str:
-    """Return the resource that exceeds FULL first."""
-    spare = (CORES - GATEWAYS_PER_MACHINE) * made.machines - made.proxies
-    shares = {"gateways": made.gateway, "workers": made.workers / spare, "proxy": made.proxy}
+def limit(prediction: Prediction) -> str:
+    """Return the resource that exceeds MAX_CORE_SHARE first."""
+    spare = (CORES - GATEWAYS_PER_MACHINE) * prediction.machines - prediction.proxies
+    shares = {
+        "gateways": prediction.gateway,
+        "workers": prediction.workers / spare,
+        "proxy": prediction.proxy,
+    }
     worst = max(shares, key=lambda each: shares[each])
-    return worst if shares[worst] > FULL else ""
+    return worst if shares[worst] > MAX_CORE_SHARE else ""
 
 
 def proxy_limit(constants: Constants, members: int, machines: int) -> float:
-    """Return the broadcasts per second at which one proxy reaches FULL."""
+    """Return the broadcasts per second at which one proxy reaches MAX_CORE_SHARE."""
     each = copies(members, machines * GATEWAYS_PER_MACHINE)
     cost = constants["proxy_us_per_broadcast"] + each * constants["proxy_us_per_copy"]
-    return FULL * 1e6 / cost
+    return MAX_CORE_SHARE * 1e6 / cost
 
 
 def table(predictions: list[Prediction]) -> str:
@@ -147,7 +151,7 @@ def table(predictions: list[Prediction]) -> str:
 
 
 def proxy_table(constants: Constants) -> str:
-    """Return a Markdown table of the rates at which one proxy reaches FULL."""
+    """Return a Markdown table of the rates at which one proxy reaches MAX_CORE_SHARE."""
     lines = [
         "| members of a topic | gateways that have one, of 96 | broadcasts a second that fill a proxy |",
         "| --- | --- | --- |",

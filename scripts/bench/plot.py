@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.report import middle, of
+from bench.report import median_of, runs_of
 from bench.row import Report, Row
 from bench.servers import Target
 from harness import picture
@@ -23,7 +23,7 @@ def rows(rows: list[Row], targets: list[Target], results: list[dict[str, Any]], 
     figure, panels = pyplot.subplots(len(rows), 1, figsize=(9, 2.2 * len(rows)), squeeze=False)
     for row, panel in zip(rows, panels[:, 0], strict=True):
         first = row.figures[0]
-        bars = [(each.label, middle(of(results, row, each), first.key)) for each in targets]
+        bars = [(each.label, median_of(runs_of(results, row, each), first.key)) for each in targets]
         shown = [(label, value) for label, value in bars if value is not None]
         panel.barh([label for label, _ in shown], [value for _, value in shown])
         for value, colour in ((first.reach, "orange"), (first.aim, "green")):

@@ -48,7 +48,7 @@ class Meter:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
-        self._begun = self._now()
+        self._start = self._now()
 
     def _now(self) -> tuple[float, float, float, float]:
         return time.monotonic(), cpu_seconds(self._pids), own_cpu_seconds(), busy_seconds()
@@ -56,7 +56,7 @@ class Meter:
     def report(self) -> dict[str, Any]:
         """Return the CPU time used since then, under wsload's names."""
         window, server, client, busy = (
-            end - begun for end, begun in zip(self._now(), self._begun, strict=True)
+            end - start for end, start in zip(self._now(), self._start, strict=True)
         )
         return {
             "window_s": window,

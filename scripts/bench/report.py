@@ -19,7 +19,7 @@ def disturbed(result: Result) -> bool:
     return any(each > DISTURBED_SECONDS for each in others)
 
 
-def middle(results: Iterable[Result], key: str) -> float | None:
+def median_of(results: Iterable[Result], key: str) -> float | None:
     """Return the median of a figure over the runs that have it."""
     values = [result[key] for result in results if isinstance(result.get(key), (int, float))]
     return median(values) if values else None
@@ -35,7 +35,7 @@ def run_line(target: Target, row: Row, result: Result) -> str:
 def _figures(row: Row, results: list[Result]) -> str:
     shown = []
     for figure in row.figures:
-        value = middle(results, figure.key)
+        value = median_of(results, figure.key)
         shown.append(figure.text.format(value) if value is not None else f"({figure.key} missing)")
     return "  ".join(shown)
 
@@ -61,14 +61,14 @@ def summary(rows: list[Row], targets: list[Target], results: list[Result]) -> li
     lines = []
     for row in rows:
         for target in targets:
-            runs = of(results, row, target)
+            runs = runs_of(results, row, target)
             if not runs:
                 continue
             marked = sum(map(disturbed, runs))
             note = f"  ({marked} of {len(runs)} runs disturbed)" if marked else ""
             lines.append(f"{target.label:<34} {row.name:<34} {_figures(row, runs)}{note}")
             for figure in row.figures:
-                value = middle(runs, figure.key)
+                value = median_of(runs, figure.key)
                 words = verdict(figure, target.kind, value) if value is not None else ""
                 if words:
                     lines.append(f"{'':<69}   {figure.key}: {words}")
@@ -90,7 +90,7 @@ def ratios(rows: list[Row], targets: list[Target], results: list[Result]) -> lis
 def _ratio_lines(row: Row, target: Target, other: Target, results: list[Result]) -> list[str]:
     lines = []
     for figure in row.figures:
-        mine, theirs = (middle(of(results, row, each), figure.key) for each in (target, other))
+        mine, theirs = (median_of(runs_of(results, row, each), figure.key) for each in (target, other))
         if mine is not None and theirs:
             better = "less is better" if figure.lower else "more is better"
             lines.append(
@@ -100,6 +100,6 @@ def _ratio_lines(row: Row, target: Target, other: Target, results: list[Result])
     return lines
 
 
-def of(results: list[Result], row: Row, target: Target) -> list[Result]:
+def runs_of(results: list[Result], row: Row, target: Target) -> list[Result]:
     """Return the runs of a row on a server."""
     return [each for each in results if each["row"] == row.name and each["server"] == target.label]

@@ -26,7 +26,7 @@ def capped(run: Run, arguments: str) -> list[str]:
     return words
 
 
-def once(arguments: str) -> Callable[[Run], Report]:
+def to_completion(arguments: str) -> Callable[[Run], Report]:
     """Make a row's work that runs wsload until its work is done."""
     return lambda run: generator.run(run.wsload, run.server, capped(run, arguments))
 
@@ -74,8 +74,8 @@ ROWS: list[Row] = [
         windowed("echo -n 100 --window 16"),
         (throughput(39_500, 40_000, 60_000), COST, P99),
     ),
-    Row("join 5000, 64 at a time", once("joinstorm -n 5000 --src 4 --conc 64"), (JOIN_CPU, JOINS)),
-    Row("joinstorm 5000", once("joinstorm -n 5000 --src 4"), (JOIN_CPU, JOINS)),
+    Row("join 5000, 64 at a time", to_completion("joinstorm -n 5000 --src 4 --conc 64"), (JOIN_CPU, JOINS)),
+    Row("joinstorm 5000", to_completion("joinstorm -n 5000 --src 4"), (JOIN_CPU, JOINS)),
     Row(
         "hold 10000",
         windowed("hold -n 10000 --per-topic 10 --src 4 --settle 2 --hb 30"),

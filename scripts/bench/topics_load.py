@@ -39,7 +39,7 @@ def memory(topics: int) -> Callable[[Run], Report]:
         meter = Meter(run.server.pids)
         with joined(run, number):
             joins = meter.report()
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(min(SETTLE_SECONDS, run.seconds))
             grown = {
                 f"kb_per_topic_{part}": (rss_bytes(pids) - before[part]) / number / 1000
                 for part, pids in run.server.parts.items()
@@ -69,13 +69,13 @@ def _publish(
     sockets: list[RawSocket], names: list[str], per_second: float, seconds: float
 ) -> tuple[int, int]:
     """Return (messages sent, messages received); topics are assigned to connections by their number."""
-    begun, received, number = time.monotonic(), 0, max(1, int(seconds * per_second))
+    started, received, number = time.monotonic(), 0, max(1, int(seconds * per_second))
     stride = 7919  # a prime, so that consecutive broadcasts use topics that are far apart in memory
     for each in range(number):
-        wait = begun + each / per_second - time.monotonic()
+        wait = started + each / per_second - time.monotonic()
         if wait > 0:
             received += take_all(sockets, each - received, wait)
-            time.sleep(max(0.0, begun + each / per_second - time.monotonic()))
+            time.sleep(max(0.0, started + each / per_second - time.monotonic()))
         topic = each * stride % len(names)
         sockets[topic % len(sockets)].publish(names[topic])
     return number, received + take_all(sockets, number - received, DRAIN_SECONDS)

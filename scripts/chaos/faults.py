@@ -22,14 +22,14 @@ FREEZE_SECONDS = 4.0
 
 async def schedule(options: argparse.Namespace) -> AsyncIterator[Fault]:
     """Yield faults endlessly: every combination once in random order, then again."""
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     while True:
-        deck = [(what, kind) for what in options.faults if what != "roll" for kind in KINDS]
-        deck += [("roll", "")] if "roll" in options.faults else []
-        chance.shuffle(deck)
-        for what, kind in deck:
-            await asyncio.sleep(chance.uniform(0.5, 2.0))
-            yield Fault(what, kind, chance.randrange(getattr(options, kind)) if kind else 0)
+        combinations = [(what, kind) for what in options.faults if what != "roll" for kind in KINDS]
+        combinations += [("roll", "")] if "roll" in options.faults else []
+        rng.shuffle(combinations)
+        for what, kind in combinations:
+            await asyncio.sleep(rng.uniform(0.5, 2.0))
+            yield Fault(what, kind, rng.randrange(getattr(options, kind)) if kind else 0)
 
 
 async def inflict(cluster: Cluster, fault: Fault) -> None:
@@ -41,7 +41,7 @@ async def inflict(cluster: Cluster, fault: Fault) -> None:
     else:
         await _end(cluster, fault)
     await asyncio.to_thread(wait_for, cluster.ready, cluster)
-    fault.over = time.monotonic()
+    fault.ended = time.monotonic()
 
 
 async def _roll(cluster: Cluster, fault: Fault) -> None:

@@ -10,17 +10,21 @@ SOURCES = ("bus", "pushes")
 class Sent:
     """One message, with the times at which it was published and confirmed."""
 
-    began: float
+    published: float
     confirmed: float | None = None
 
 
 @dataclass
-class Stay:
-    """A period in which a reader was joined to a topic, and the messages it got: (source, number, when)."""
+class Membership:
+    """A period in which a reader was joined to a topic.
+
+    Attributes:
+        received: (source, number, when) of each message that it received.
+    """
 
     since: float
     until: float = float("inf")
-    got: list[tuple[str, int, float]] = field(default_factory=list)
+    received: list[tuple[str, int, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Fault:
     kind: str
     index: int
     at: float = 0.0
-    over: float = 0.0
+    ended: float = 0.0
 
     @property
     def name(self) -> str:
@@ -44,17 +48,17 @@ class History:
     """Everything that happened in a run.
 
     Attributes:
-        began: the time from which on faults could occur.
+        started: the time from which on faults could occur.
         sent: the messages by source and topic; the first has number 1.
-        stays: the periods of membership by reader and topic.
+        memberships: the periods of membership by reader and topic.
         gateways: the number of each reader's gateway, from 0.
         faults: the faults in order.
         unacknowledged: the number of pushes without a reply.
     """
 
-    began: float = 0.0
+    started: float = 0.0
     sent: dict[tuple[str, str], list[Sent]] = field(default_factory=dict)
-    stays: dict[tuple[str, str], list[Stay]] = field(default_factory=dict)
+    memberships: dict[tuple[str, str], list[Membership]] = field(default_factory=dict)
     gateways: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     unacknowledged: int = 0

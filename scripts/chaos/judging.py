@@ -17,7 +17,7 @@ import bisect
 import itertools
 from dataclasses import dataclass, field
 
-from chaos.history import SOURCES, Fault, History, Sent, Stay
+from chaos.history import SOURCES, Fault, History, Membership, Sent
 
 GRACE_SECONDS = 0.5
 """Even on a fast machine, messages confirmed this shortly before a channel's end may be in transit."""
@@ -25,7 +25,7 @@ NEAR_SECONDS = 5.0
 """Messages that arrive within this time of an end show how long messages took then."""
 THAW_SECONDS = 1.0
 """The time after a frozen gateway resumes in which its clients notice that it was frozen."""
-FATES = ("delivered", "lost", "doubled", "misordered")
+OUTCOMES = ("delivered", "lost", "doubled", "misordered")
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Verdict:
     reader: str
     source: str
     topic: str
-    published: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FATES})
+    published: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OUTCOMES})
     misordered_at: list[float] = field(default_factory=list)
     delays: list[tuple[float, float]] = field(default_factory=list)
 
-    def count(self, fate: str) -> int:
+    def count(self, outcome: str) -> int:
         """Return the number of messages with this outcome."""
-        return len(self.published[fate])
+        return len(self.published[outcome])
 
 
 def judge(history: History) -> list[Verdict]:
@@ -55,45 +55,47 @@ def judge(history: History) -> list[Verdict]:
     freezes = [each for each in history.faults if (each.what, each.kind) == ("freeze", "gateways")]
     verdicts = []
     delays = _delays(history)
-    for (reader, topic), stays in history.stays.items():
+    for (reader, topic), memberships in history.memberships.items():
         gateway = history.gateways[reader]
         its_freezes = [each for each in freezes if each.index == gateway]
         for source in SOURCES:
             verdict = Verdict(reader, source, topic)
             sent = history.sent[source, topic]
-            began = [message.began for message in sent]
+            published = [message.published for message in sent]
             arrived = _first_arrivals(history, source, topic)
-            for stay in stays:
-                got = [(number, at) for name, number, at in stay.got if name == source]
-                _judge_got(verdict, sent, got)
-                numbers = {number for number, _ in got}
-                first = bisect.bisect_right(began, stay.since)
-                end = _end(stay, its_freezes)
-                last = bisect.bisect_left(began, end, first)
+            for membership in memberships:
+                received = [(number, at) for name, number, at in membership.received if name == source]
+                _record_received(verdict, sent, received)
+                numbers = {number for number, _ in received}
+                first = bisect.bisect_right(published, membership.since)
+                end = _end(membership, its_freezes)
+                last = bisect.bisect_left(published, end, first)
                 missing = [
                     (number, message)
                     for number, message in enumerate(sent[first:last], first + 1)
                     if number not in numbers
                 ]
-                _judge_missing(verdict, missing, arrived, end - _grace(delays[reader], end))
+                _record_lost(verdict, missing, arrived, end - _grace(delays[reader], end))
             verdicts.append(verdict)
     return verdicts
 
 
-def _end(stay: Stay, freezes: list[Fault]) -> float:
-    """Return the time until which a stay lasted for its reader's gateway."""
+def _end(membership: Membership, freezes: list[Fault]) -> float:
+    """Return the time until which a membership lasted for its reader's gateway."""
     for freeze in freezes:
-        if freeze.at < stay.until < freeze.over + THAW_SECONDS:
+        if freeze.at < membership.until < freeze.ended + THAW_SECONDS:
             return freeze.at
-    return stay.until
+    return membership.until
 
 
 def _delays(history: History) -> dict[str, list[tuple[float, float]]]:
-    """Return, for each reader, (when, time in transit) of all messages that it got, in order."""
-    delays: dict[str, list[tuple[float, float]]] = {reader: [] for reader, _ in history.stays}
-    for (reader, topic), stays in history.stays.items():
-        for source, number, at in (got for stay in stays for got in stay.got):
-            delays[reader].append((at, at - history.sent[source, topic][number - 1].began))
+    """Return, for each reader, (when, time in transit) of all messages that it received, in order."""
+    delays: dict[str, list[tuple[float, float]]] = {reader: [] for reader, _ in history.memberships}
+    for (reader, topic), memberships in history.memberships.items():
+        for source, number, at in (
+            received for membership in memberships for received in membership.received
+        ):
+            delays[reader].append((at, at - history.sent[source, topic][number - 1].published))
     for each in delays.values():
         each.sort()
     return delays
@@ -106,35 +108,39 @@ def _grace(delays: list[tuple[float, float]], end: float) -> float:
     return GRACE_SECONDS + max((delay for _, delay in delays[first:last]), default=0.0)
 
 
-def _judge_got(verdict: Verdict, sent: list[Sent], got: list[tuple[int, float]]) -> None:
-    """Return (number, when) of the messages that arrived in one stay."""
-    for (one, _), (two, at) in itertools.pairwise(got):
+def _record_received(verdict: Verdict, sent: list[Sent], received: list[tuple[int, float]]) -> None:
+    """Record the outcomes of the messages, given as (number, when), that arrived in one membership."""
+    for (one, _), (two, at) in itertools.pairwise(received):
         if one > two and sent[two - 1].confirmed is not None:
             verdict.misordered_at.append(at)
-            verdict.published["misordered"].append(sent[two - 1].began)
+            verdict.published["misordered"].append(sent[two - 1].published)
     seen: set[int] = set()
-    for number, at in got:
-        began = sent[number - 1].began
-        verdict.published["doubled" if number in seen else "delivered"].append(began)
-        verdict.delays.append((began, at - began))
+    for number, at in received:
+        published = sent[number - 1].published
+        verdict.published["doubled" if number in seen else "delivered"].append(published)
+        verdict.delays.append((published, at - published))
         seen.add(number)
 
 
-def _judge_missing(
+def _record_lost(
     verdict: Verdict, missing: list[tuple[int, Sent]], arrived: dict[int, float], owed_until: float
 ) -> None:
-    """Return the messages published in one stay that did not arrive in it."""
+    """Record as lost those missing messages that the reader had to receive before `owed_until`."""
     for number, message in missing:
         confirmed = message.confirmed is not None and message.confirmed < owed_until
         if confirmed and arrived.get(number, 0.0) < owed_until:
-            verdict.published["lost"].append(message.began)
+            verdict.published["lost"].append(message.published)
 
 
 def _first_arrivals(history: History, source: str, topic: str) -> dict[int, float]:
-    """Return when each message arrived at the first reader that got it."""
+    """Return when each message arrived at the first reader that received it."""
     first: dict[int, float] = {}
-    for (_, its_topic), stays in history.stays.items():
-        for name, number, at in (got for stay in stays for got in stay.got) if its_topic == topic else ():
+    for (_, its_topic), memberships in history.memberships.items():
+        for name, number, at in (
+            (received for membership in memberships for received in membership.received)
+            if its_topic == topic
+            else ()
+        ):
             if name == source and at < first.get(number, float("inf")):
                 first[number] = at
     return first

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mesh
-from chaos.history import History, Sent, Stay
+from chaos.history import History, Membership, Sent
 from chaos.judging import judge
 from harness.processes import Cluster
 from mesh.client import Client, ClientChannel, ClientError
@@ -31,7 +31,7 @@ class Load:
         self._history = history
         self._topics = [f"room:{number}" for number in range(topics)]
         self._interval_seconds = topics / rate
-        self._ended = False
+        self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
 
@@ -56,7 +56,7 @@ class Load:
 
     async def end(self) -> None:
         """Stop publishing, wait until the readers have everything, and disconnect."""
-        self._ended = True
+        self._stopping = True
         await asyncio.gather(*self._tasks)
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline and any(each.count("lost") for each in judge(self._history)):
@@ -71,7 +71,7 @@ class Load:
 
     async def _publish(self, topic: str, publish: Callable[..., Any]) -> None:
         sent = self._history.sent["bus", topic] = []
-        while not self._ended:
+        while not self._stopping:
             message = Sent(time.monotonic())
             sent.append(message)
             await publish(topic, "n", {"from": "bus", "n": len(sent)})
@@ -81,7 +81,7 @@ class Load:
     async def _push(self, topic: str, room: ClientChannel) -> None:
         """Push numbers; that of an unacknowledged push, which may have been carried out, is not reused."""
         sent = self._history.sent["pushes", topic] = []
-        while not self._ended:
+        while not self._stopping:
             message = Sent(time.monotonic())
             sent.append(message)
             try:
@@ -94,20 +94,20 @@ class Load:
     async def _read(self, reader: str, url: str) -> None:
         client = await self._client(url)
         for topic in self._topics:
-            stays = self._history.stays[reader, topic] = []
+            memberships = self._history.memberships[reader, topic] = []
             room = client.channel(topic)
-            room.on_state(lambda state, _reason, stays=stays: _changed(stays, state))
-            room.on("n", lambda payload, stays=stays: _got(stays, payload))
+            room.on_state(lambda state, _reason, memberships=memberships: _record_state(memberships, state))
+            room.on("n", lambda payload, memberships=memberships: _record_received(memberships, payload))
             await room.join()
 
 
-def _changed(stays: list[Stay], state: str) -> None:
+def _record_state(memberships: list[Membership], state: str) -> None:
     now = time.monotonic()
     if state == "joined":
-        stays.append(Stay(now))
-    elif stays and stays[-1].until == float("inf"):
-        stays[-1].until = now
+        memberships.append(Membership(now))
+    elif memberships and memberships[-1].until == float("inf"):
+        memberships[-1].until = now
 
 
-def _got(stays: list[Stay], payload: Any) -> None:
-    stays[-1].got.append((payload["from"], payload["n"], time.monotonic()))
+def _record_received(memberships: list[Membership], payload: Any) -> None:
+    memberships[-1].received.append((payload["from"], payload["n"], time.monotonic()))

@@ -23,14 +23,14 @@ def plot(path: Path, history: History, verdicts: list[Verdict], result: dict[str
     bars.bar_label(drawn, labels=[f"{each:.0f} ms" for each in worst], padding=4)
     bars.invert_yaxis()
     bars.set(xscale="log", xlim=(1, max(10.0, 3 * max(worst))), xlabel="worst gap, ms")
-    began = history.began
+    started = history.started
     for source in SOURCES:
         points = [each for verdict in verdicts if verdict.source == source for each in verdict.delays]
-        at = [published - began for published, _ in points]
+        at = [published - started for published, _ in points]
         times.scatter(at, [delay * 1000 for _, delay in points], s=2, color=COLORS[source], label=source)
     for fault in history.faults:
         times.axvspan(
-            fault.at - began, fault.over - began, alpha=0.3, color=colors[fault.name], lw=0, zorder=0
+            fault.at - started, fault.ended - started, alpha=0.3, color=colors[fault.name], lw=0, zorder=0
         )
     times.set(yscale="log", xlabel="seconds; the colours are the faults above", ylabel="delay, ms")
     times.legend(loc="upper right", title="published by", markerscale=4)

@@ -4,10 +4,10 @@ import bisect
 from typing import Any
 
 from chaos.history import SOURCES, Fault, History
-from chaos.judging import FATES, Verdict
+from chaos.judging import OUTCOMES, Verdict
 
-QUIET = "(no fault)"
-BEFORE_SECONDS = 0.1
+NO_FAULT = "(no fault)"
+TRANSIT_SECONDS = 0.1
 """Messages published this shortly before a fault may have been in transit."""
 
 
@@ -16,12 +16,12 @@ class Windows:
 
     def __init__(self, faults: list[Fault]) -> None:
         self._faults = faults
-        self._starts = [fault.at - BEFORE_SECONDS for fault in faults]
+        self._starts = [fault.at - TRANSIT_SECONDS for fault in faults]
 
     def name(self, at: float) -> str:
-        """Return the fault's name, or QUIET."""
+        """Return the fault's name, or NO_FAULT."""
         index = bisect.bisect_right(self._starts, at) - 1
-        return self._faults[index].name if index >= 0 and at <= self._faults[index].over else QUIET
+        return self._faults[index].name if index >= 0 and at <= self._faults[index].ended else NO_FAULT
 
 
 def report(history: History, verdicts: list[Verdict]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def report(history: History, verdicts: list[Verdict]) -> dict[str, Any]:
     return {
         "publishers": publishers,
         "unacknowledged": history.unacknowledged,
-        "worst_gap_ms": {name: each["worst_gap_ms"] for name, each in faults.items() if name != QUIET},
+        "worst_gap_ms": {name: each["worst_gap_ms"] for name, each in faults.items() if name != NO_FAULT},
         "faults": faults,
     }
 
@@ -57,7 +57,7 @@ def _print_where(history: History, verdicts: list[Verdict]) -> None:
     for each in verdicts:
         for what, at in (("lost", each.published["lost"]), ("misordered", each.misordered_at)):
             if at:
-                where = f"{min(at) - history.began:.3f} to {max(at) - history.began:.3f} s"
+                where = f"{min(at) - history.started:.3f} to {max(at) - history.started:.3f} s"
                 print(f"  {each.reader}, {each.topic}, {each.source}: {len(at)} {what}, {where}")
 
 
@@ -65,29 +65,32 @@ def by_source(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, 
     """Return how many messages each source sent, and their outcomes."""
     rows = {}
     for source in SOURCES:
-        mine = [each for each in verdicts if each.source == source]
+        of_source = [each for each in verdicts if each.source == source]
         sent = sum(len(messages) for (name, _), messages in history.sent.items() if name == source)
-        rows[source] = {"sent": sent, **{fate: sum(each.count(fate) for each in mine) for fate in FATES}}
+        rows[source] = {
+            "sent": sent,
+            **{outcome: sum(each.count(outcome) for each in of_source) for outcome in OUTCOMES},
+        }
     return rows
 
 
 def by_fault(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, float]]:
     """Return the messages, outcomes and longest delay for each kind of fault, and for the time without."""
-    names = [*dict.fromkeys(fault.name for fault in history.faults), QUIET]
+    names = [*dict.fromkeys(fault.name for fault in history.faults), NO_FAULT]
     rows: dict[str, dict[str, float]] = {
-        name: {"times": 0, "sent": 0, **dict.fromkeys(FATES, 0), "worst_gap_ms": 0.0} for name in names
+        name: {"times": 0, "sent": 0, **dict.fromkeys(OUTCOMES, 0), "worst_gap_ms": 0.0} for name in names
     }
     windows = Windows(history.faults)
     for fault in history.faults:
         rows[fault.name]["times"] += 1
     for sent in history.sent.values():
         for message in sent:
-            rows[windows.name(message.began)]["sent"] += 1
+            rows[windows.name(message.published)]["sent"] += 1
     for verdict in verdicts:
-        for fate, times in verdict.published.items():
-            for began in times:
-                rows[windows.name(began)][fate] += 1
-        for began, delay in verdict.delays:
-            row = rows[windows.name(began)]
+        for outcome, times in verdict.published.items():
+            for published in times:
+                rows[windows.name(published)][outcome] += 1
+        for published, delay in verdict.delays:
+            row = rows[windows.name(published)]
             row["worst_gap_ms"] = max(row["worst_gap_ms"], delay * 1000)
     return rows

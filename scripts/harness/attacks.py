@@ -69,14 +69,14 @@ class Attacks:
     """All attacks.
 
     Attributes:
-        thrown: the number of messages sent of each kind.
+        sent: the number of messages sent of each kind.
     """
 
     def __init__(self, nodes: Nodes, mutate: Mutator, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-        self.thrown: dict[str, int] = {}
+        self.sent: dict[str, int] = {}
         self._nodes = nodes
         self._mutate = mutate
-        self._chance = mutate.chance
+        self._rng = mutate.rng
         self._context = context
         self._sequence = itertools.count(1)
         self._bus = self._socket(zmq.PUB, nodes.proxy)
@@ -93,34 +93,34 @@ class Attacks:
         # Attacks that need one connection per message are chosen less often than the others.
         self._weights = (6, 1, 1, 5, 1, 8, 4, 1)
 
-    def throw(self) -> int:
+    def send_batch(self) -> int:
         """Send one batch of a random kind."""
-        name = self._chance.choices(list(self._kinds), self._weights)[0]
-        thrown = self._kinds[name]()
-        self.thrown[name] = self.thrown.get(name, 0) + thrown
-        return thrown
+        name = self._rng.choices(list(self._kinds), self._weights)[0]
+        sent = self._kinds[name]()
+        self.sent[name] = self.sent.get(name, 0) + sent
+        return sent
 
     # The gateway's port
 
     def websocket(self) -> int:
         """Send unusual messages of each protocol version, then a malformed message or frame."""
-        thrown = 0
-        while thrown < BATCH:
-            query, say = self._chance.choice(VERSIONS)
+        sent = 0
+        while sent < BATCH:
+            query, encode = self._rng.choice(VERSIONS)
             with contextlib.suppress(OSError), self._connect(self._nodes.port) as sock:
                 sock.sendall(upgrade(query))
                 sock.recv(4_096)
-                odd = self._chance.choice((0, 3, 20, 60))
-                frames = [say(self._mutate.field(self._chance.choice(MESSAGES))) for _ in range(odd)]
-                frames.insert(0, say(MESSAGES[0]))
-                sock.sendall(b"".join(frames) + self._broken_frame(say))
-                thrown += len(frames) + 1
-                _read_to_the_end(sock)
-        return thrown
+                odd = self._rng.choice((0, 3, 20, 60))
+                frames = [encode(self._mutate.field(self._rng.choice(MESSAGES))) for _ in range(odd)]
+                frames.insert(0, encode(MESSAGES[0]))
+                sock.sendall(b"".join(frames) + self._broken_frame(encode))
+                sent += len(frames) + 1
+                _drain(sock)
+        return sent
 
-    def _broken_frame(self, say: Callable[[object], bytes]) -> bytes:
-        good = self._chance.choice((say(self._chance.choice(MESSAGES)), frame(PUSH, BINARY)))
-        if self._chance.random() < 0.3:
+    def _broken_frame(self, encode: Callable[[object], bytes]) -> bytes:
+        good = self._rng.choice((encode(self._rng.choice(MESSAGES)), frame(PUSH, BINARY)))
+        if self._rng.random() < 0.3:
             return self._mutate(good)
         payload = self._mutate(good[6:] if len(good) < 132 else good[8:])
         return frame(payload[:60_000], good[0] & 0xF)
@@ -134,43 +134,43 @@ class Attacks:
 
     def longpoll(self) -> int:
         """Open sessions, and send malformed tokens, bodies and lines."""
-        thrown = 0
+        sent = 0
         connection = http.client.HTTPConnection("127.0.0.1", self._nodes.port, timeout=5)
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError, KeyError):
             connection.request("GET", "/socket/longpoll?vsn=2.0.0")
             token = json.loads(connection.getresponse().read())["token"]
             for _ in range(BATCH // 10):
                 body = self._mutate(b"\n".join(map(msgspec.json.encode, MESSAGES)))
-                given = token if self._chance.random() < 0.8 else self._mutate(token.encode()).hex()
+                given = token if self._rng.random() < 0.8 else self._mutate(token.encode()).hex()
                 headers = {"Content-Type": "application/x-ndjson", "X-Phoenix-Longpoll-Token": given}
                 connection.request("POST", "/socket/longpoll?vsn=2.0.0", body, headers)
-                thrown += 1
+                sent += 1
                 connection.getresponse().read()
         connection.close()
-        return thrown
+        return sent
 
     # The other ports for clients and operators
 
     def zeromq_client(self) -> int:
         """Send unusual and malformed messages and unknown kinds; the connection is reopened each time."""
         dealer = self._socket(zmq.DEALER, self._nodes.zeromq)
-        thrown = 0
-        while thrown < BATCH:
-            query, say = self._chance.choice(OPENINGS)
+        sent = 0
+        while sent < BATCH:
+            query, encode = self._rng.choice(OPENINGS)
             opening = msgspec.json.encode({"path": "/socket", "params": query})
-            frames = [[b"O", opening], say(MESSAGES[0])]
-            frames += [say(self._mutate.field(self._chance.choice(MESSAGES))) for _ in range(20)]
-            kind, content = say(self._chance.choice(MESSAGES))
+            frames = [[b"O", opening], encode(MESSAGES[0])]
+            frames += [encode(self._mutate.field(self._rng.choice(MESSAGES))) for _ in range(20)]
+            kind, content = encode(self._rng.choice(MESSAGES))
             frames.append([kind, self._mutate(content)])
-            frames.append([self._chance.choice((b"O", b"P", b"C", b"x", b"")), self._mutate(opening)])
-            thrown += sum(self._send(dealer, each) for each in frames)
+            frames.append([self._rng.choice((b"O", b"P", b"C", b"x", b"")), self._mutate(opening)])
+            sent += sum(self._send(dealer, each) for each in frames)
         dealer.close(1_000)
-        return thrown
+        return sent
 
     def admin(self) -> int:
         """Send malformed requests for metrics and health."""
         for _ in range(BATCH // 10):
-            port = self._chance.choice(list(self._nodes.admin.values()))
+            port = self._rng.choice(list(self._nodes.admin.values()))
             with contextlib.suppress(OSError), self._connect(port) as sock:
                 sock.sendall(self._mutate(ADMIN))
         return BATCH // 10
@@ -179,30 +179,30 @@ class Attacks:
 
     def bus(self) -> int:
         """Publish malformed topics, headers and payloads on the bus, each with its own sequence number."""
-        thrown = 0
+        sent = 0
         for _ in range(BATCH):
-            topic, kind, codec, data = self._chance.choice(BUS)
-            origin = self._chance.choice(("fuzzer", "fuzzer", "other", ""))
+            topic, kind, codec, data = self._rng.choice(BUS)
+            origin = self._rng.choice(("fuzzer", "fuzzer", "other", ""))
             header = encode_header(Header(1, kind, origin, next(self._sequence), "new_msg", codec))
             parts = [topic, header, data]
-            broken = self._chance.randrange(3)
+            broken = self._rng.randrange(3)
             parts[broken] = self._mutate(parts[broken])
-            thrown += self._send(self._bus, parts[: self._chance.choice((3, 3, 3, 3, 3, 2, 1))])
-        return thrown
+            sent += self._send(self._bus, parts[: self._rng.choice((3, 3, 3, 3, 3, 2, 1))])
+        return sent
 
     def link(self) -> int:
         """Send unusual commands and malformed batches to a worker, as a gateway."""
         dealer = self._socket(zmq.DEALER, self._nodes.link)
-        thrown = self._send(dealer, [PACK([commands.Hello(1, "fuzzer")])])
+        sent = self._send(dealer, [PACK([commands.Hello(1, "fuzzer")])])
         for _ in range(BATCH):
-            batch = PACK(self._chance.choice(LINK))
-            if self._chance.random() < 0.5:
+            batch = PACK(self._rng.choice(LINK))
+            if self._rng.random() < 0.5:
                 batch = PACK(self._mutate.odd(msgspec.msgpack.decode(batch)))
             else:
                 batch = self._mutate(batch)
-            thrown += self._send(dealer, [batch])
+            sent += self._send(dealer, [batch])
         dealer.close(1_000)
-        return thrown
+        return sent
 
     def stranger(self) -> int:
         """Send malformed ZMTP greetings, handshakes and subscriptions to every ZeroMQ port."""
@@ -211,7 +211,7 @@ class Attacks:
             for port in ports:
                 with contextlib.suppress(OSError), self._connect(port) as sock:
                     parts = [GREETING, READY, SUBSCRIBE]
-                    at = self._chance.randrange(len(parts))
+                    at = self._rng.randrange(len(parts))
                     parts[at] = self._mutate(parts[at])
                     sock.sendall(b"".join(parts))
         return BATCH // 20 * len(ports)
@@ -220,12 +220,12 @@ class Attacks:
         return socket.create_connection(("127.0.0.1", port), 5)
 
     def _socket(self, kind: int, port: int) -> "zmq.Socket[bytes]":
-        made = self._context.socket(kind)
-        made.setsockopt(zmq.SNDTIMEO, 5_000)
+        sock = self._context.socket(kind)
+        sock.setsockopt(zmq.SNDTIMEO, 5_000)
         if kind == zmq.PUB:
-            made.setsockopt(zmq.XPUB_NODROP, 1)  # wait for the proxy instead of dropping messages
-        made.connect(f"tcp://127.0.0.1:{port}")
-        return made
+            sock.setsockopt(zmq.XPUB_NODROP, 1)  # wait for the proxy instead of dropping messages
+        sock.connect(f"tcp://127.0.0.1:{port}")
+        return sock
 
     @staticmethod
     def _send(to: "zmq.Socket[bytes]", frames: list[bytes]) -> int:
@@ -237,7 +237,7 @@ class Attacks:
         return 1
 
 
-def _read_to_the_end(sock: socket.socket) -> None:
+def _drain(sock: socket.socket) -> None:
     """Shut down and drain before closing: a plain close could destroy data that the peer has not read."""
     sock.shutdown(socket.SHUT_WR)
     while sock.recv(65_536):

@@ -28,7 +28,7 @@ def trace_calls(frame: FrameType, event: str, argument: Any) -> Any:
     return trace_bytecodes
 
 
-def begin(*_: object) -> None:
+def start(*_: object) -> None:
     """Start counting."""
     sys.settrace(trace_calls)
     show()
@@ -41,6 +41,6 @@ def show(*_: object) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = os.getcwd()
-    signal.signal(signal.SIGUSR1, begin)
+    signal.signal(signal.SIGUSR1, start)
     signal.signal(signal.SIGUSR2, show)
     run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)

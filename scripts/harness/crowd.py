@@ -20,7 +20,7 @@ from harness.websocket import HungUp, WebSocket, encode, frame, upgrade
 SHARED = [f"presence:shared-{number}" for number in range(8)]
 """Topics that all clients and the observer share."""
 BUSY = "room:busy"
-CALM = "room:calm"
+QUIET = "room:calm"
 """A topic for clients that are too slow for the busy room, but must not be closed."""
 FAST_MESSAGES = 5
 FLOOD_MESSAGES = 150
@@ -58,9 +58,9 @@ class Crowd:
     context: zmq.asyncio.Context = field(default_factory=zmq.asyncio.Context)
 
     @property
-    def chance(self) -> random.Random:
+    def rng(self) -> random.Random:
         """The source of randomness."""
-        return self.mutate.chance
+        return self.mutate.rng
 
     async def connect(self, query: str = "vsn=2.0.0", receive_bytes: int | None = None) -> WebSocket:
         """Connect, and count the connection."""
@@ -74,7 +74,7 @@ class Crowd:
         self.joins += 1
 
 
-async def live(crowd: Crowd, kind: str) -> None:
+async def run_client(crowd: Crowd, kind: str) -> None:
     """Run one client from its connection to its end."""
     crowd.started += 1
     try:
@@ -90,10 +90,10 @@ async def presence(crowd: Crowd) -> None:
     """Join a shared topic and a private one, be tracked on both, and leave or just disconnect."""
     name = f"u{crowd.started}"
     client = await crowd.connect(f"vsn=2.0.0&user_id={name}")
-    mine = [crowd.chance.choice(SHARED), f"presence:own-{name}"]
-    refs = {client.send(topic, "phx_join", {}) for topic in mine}
+    topics = [crowd.rng.choice(SHARED), f"presence:own-{name}"]
+    refs = {client.send(topic, "phx_join", {}) for topic in topics}
     states = 0
-    while refs or states < len(mine):
+    while refs or states < len(topics):
         _, ref, topic, event, payload = await client.receive()
         if event == "phx_reply":
             if payload["status"] != "ok":
@@ -104,17 +104,17 @@ async def presence(crowd: Crowd) -> None:
             if name not in payload:
                 raise HungUp(f"{name} is not on {topic}")
             states += 1
-    await _go(crowd, client, mine)
+    await _leave_and_disconnect(crowd, client, topics)
 
 
-async def _go(crowd: Crowd, client: WebSocket, topics: list[str]) -> None:
+async def _leave_and_disconnect(crowd: Crowd, client: WebSocket, topics: list[str]) -> None:
     """Leave or not, then close the connection with or without a close frame."""
-    way = crowd.chance.random()
-    if way < 0.5:
+    choice = crowd.rng.random()
+    if choice < 0.5:
         for ref in [client.send(topic, "phx_leave", {}) for topic in topics]:
             await client.reply(ref)
-    if way < 0.25 or way > 0.75:
-        client.hang_up(reset=crowd.chance.random() < 0.3)
+    if choice < 0.25 or choice > 0.75:
+        client.hang_up(reset=crowd.rng.random() < 0.3)
     else:
         await client.close()
 
@@ -128,16 +128,16 @@ async def fast(crowd: Crowd) -> None:
     for number in range(FAST_MESSAGES):
         refs.append(client.send(BUSY, "echo", {"n": number}))
         client.send(BUSY, "new_msg", {"from": name, "n": number})
-    heard = 0
-    while refs or heard < FAST_MESSAGES:
+    received = 0
+    while refs or received < FAST_MESSAGES:
         _, ref, _, event, payload = await client.receive()
         if event == "phx_reply" and refs[:1] == [ref]:
             del refs[0]
         elif event == "new_msg" and payload.get("from") == name:
-            if payload["n"] != heard:
-                raise HungUp(f"heard {payload}, wanted {heard}")
-            heard += 1
-    await _go(crowd, client, [BUSY])
+            if payload["n"] != received:
+                raise HungUp(f"heard {payload}, wanted {received}")
+            received += 1
+    await _leave_and_disconnect(crowd, client, [BUSY])
 
 
 async def slow(crowd: Crowd) -> None:
@@ -156,8 +156,8 @@ async def never_reads(crowd: Crowd) -> None:
     client = await crowd.connect(receive_bytes=2_048)
     await crowd.join(client, BUSY)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    await asyncio.sleep(1.0 + crowd.chance.random())
-    client.hang_up(reset=crowd.chance.random() < 0.5)
+    await asyncio.sleep(1.0 + crowd.rng.random())
+    client.hang_up(reset=crowd.rng.random() < 0.5)
 
 
 async def floods(crowd: Crowd) -> None:
@@ -178,7 +178,7 @@ async def garbage(crowd: Crowd) -> None:
     """Send malformed messages, and then malformed frames."""
     crowd.unknown_joins = True
     client = await crowd.connect()
-    for _ in range(crowd.chance.randrange(1, 10)):
+    for _ in range(crowd.rng.randrange(1, 10)):
         message = crowd.mutate.odd(["1", "1", BUSY, "phx_join", {"a": [1, {}]}])
         client.writer.write(frame(encode(message)))
     client.writer.write(crowd.mutate(frame(crowd.mutate(b'["1","2","room:busy","new_msg",{"a":1}]'))))
@@ -194,8 +194,8 @@ async def hangs_up(crowd: Crowd) -> None:
     crowd.unknown += 1
     reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
     request = upgrade(f"vsn=2.0.0&user_id=gone{crowd.started}")
-    writer.write(request[: crowd.chance.choice((0, 10, len(request), len(request)))])
-    if crowd.chance.random() < 0.5:
+    writer.write(request[: crowd.rng.choice((0, 10, len(request), len(request)))])
+    if crowd.rng.random() < 0.5:
         await asyncio.sleep(0)
     writer.transport.abort()
     del reader
@@ -203,10 +203,10 @@ async def hangs_up(crowd: Crowd) -> None:
 
 async def longpoll(crowd: Crowd) -> None:
     """Begin a long-poll session, join, poll until the reply arrives, and never poll again."""
-    began = await _request(crowd, "GET", "")
-    token = began["token"]
+    opened = await _request(crowd, "GET", "")
+    token = opened["token"]
     crowd.connections += 1
-    body = encode(("1", "1", CALM, "phx_join", {}))
+    body = encode(("1", "1", QUIET, "phx_join", {}))
     posted = await _request(crowd, "POST", f"&token={token}", body)
     if posted["status"] != 200:
         raise HungUp(f"long-poll: {posted}")
@@ -236,18 +236,18 @@ async def over_zeromq(crowd: Crowd) -> None:
     dealer.connect(f"tcp://127.0.0.1:{crowd.zeromq}")
     try:
         await dealer.send_multipart([b"O", encode({"path": "/socket", "params": {"vsn": "2.0.0"}})])
-        await _heard(dealer, b"O", b"")
+        await _receive(dealer, b"O", b"")
         crowd.connections += 1
         await dealer.send_multipart([b"T", encode(("1", "1", BUSY, "phx_join", {}))])
-        await _heard(dealer, b"T", b"phx_reply")
+        await _receive(dealer, b"T", b"phx_reply")
         crowd.joins += 1
-        if crowd.chance.random() < 0.5:
+        if crowd.rng.random() < 0.5:
             await dealer.send_multipart([b"C", b""])
     finally:
         dealer.close()
 
 
-async def _heard(dealer: zmq.asyncio.Socket, kind: bytes, part: bytes) -> None:
+async def _receive(dealer: zmq.asyncio.Socket, kind: bytes, part: bytes) -> None:
     while True:
         frames = await dealer.recv_multipart()
         if frames[0] == kind and part in frames[1]:

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-WARM = 0.2
+WARM_UP_SHARE = 0.2
 """The part of a run in which caches, malloc's pools and bounded logs fill up."""
 MAX_GROWTH = 0.10
 MAX_GROWTH_KILOBYTES = 4_000
 MAX_BYTES_PER_CYCLE = 64
-LONG_RUN = 100_000
+MIN_CYCLES = 100_000
 """The cycles from which on memory is judged; before that, caches and pools fill up."""
 
 
@@ -44,10 +44,10 @@ class Verdict(NamedTuple):
 def verdict(samples: list[Sample], node: str) -> Verdict:
     """Judge a node's memory: a tenth plus 4 MB may be fragmentation, besides 64 bytes per cycle."""
     cycles = samples[-1].cycles
-    since = [each for each in samples if each.cycles >= WARM * cycles]
+    since = [each for each in samples if each.cycles >= WARM_UP_SHARE * cycles]
     warm, end = since[0].kilobytes[node], since[-1].kilobytes[node]
     slope = 1024 * _slope([(each.cycles, each.kilobytes[node]) for each in since])
-    if cycles < LONG_RUN:
+    if cycles < MIN_CYCLES:
         return Verdict(warm, end, slope, None)
     grown = end - warm > MAX_GROWTH * warm + MAX_GROWTH_KILOBYTES
     return Verdict(warm, end, slope, not grown and slope <= MAX_BYTES_PER_CYCLE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.processes import Process, free_port, ready, wait_for
 
 APP = "examples.conformance:endpoint"
-OUR_FAULTS = (
+INTERNAL_ERRORS = (
     "handling a message failed",
     "Uncaught exception",
     "Exception in callback",
@@ -73,10 +73,10 @@ class Nodes:
         """Return whether every node is ready."""
         return all(ready(f"http://127.0.0.1:{port}") for port in self.admin.values())
 
-    def faults(self, name: str) -> int:
+    def internal_errors(self, name: str) -> int:
         """Return how many exceptions in its own code a node has logged."""
         log = self.processes[name].printed()
-        return sum(log.count(each) for each in OUR_FAULTS)
+        return sum(log.count(each) for each in INTERNAL_ERRORS)
 
     def kilobytes(self, name: str) -> int:
         """Return the resident memory of a node; 0 if it has ended."""

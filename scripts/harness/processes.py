@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180.0
 STOP_SECONDS = 180.0
-LAST_CHARACTERS = 10_000
+LOG_TAIL_CHARACTERS = 10_000
 """The length of the end of a log, shown when a process does not start."""
 KINDS = ("proxies", "workers", "gateways")
 
@@ -59,8 +59,8 @@ class Process:
         output: int | None = None,
     ) -> None:
         self.log = log
-        own = checkout / ".venv/bin/python"
-        python = str(own) if own.exists() and checkout != ROOT else sys.executable
+        own_python = checkout / ".venv/bin/python"
+        python = str(own_python) if own_python.exists() and checkout != ROOT else sys.executable
         with log.open("wb") as file:
             self._popen = subprocess.Popen(
                 [python, *(program or ("-m", command_module(checkout))), *arguments],
@@ -149,9 +149,9 @@ class Cluster(Process):
 
 def ready(url: str) -> bool:
     """Return whether a node reports that it is ready."""
-    anybody = ssl._create_unverified_context()
+    context = ssl._create_unverified_context()
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=10, context=anybody) as answer:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=10, context=context) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -163,31 +163,33 @@ def wait_for(condition: Callable[[], Found], *processes: Process) -> Found:
     while not (found := condition()):
         for each in processes:
             if not each.alive():
-                sys.exit(f"{each.log.stem} has ended:\n{each.printed()[-LAST_CHARACTERS:]}")
+                sys.exit(f"{each.log.stem} has ended:\n{each.printed()[-LOG_TAIL_CHARACTERS:]}")
         if time.monotonic() > deadline:
-            logs = "\n".join(f"{each.log.stem}:\n{each.printed()[-LAST_CHARACTERS:]}" for each in processes)
+            logs = "\n".join(
+                f"{each.log.stem}:\n{each.printed()[-LOG_TAIL_CHARACTERS:]}" for each in processes
+            )
             sys.exit(f"not ready within {START_SECONDS:g} s; {logs}")
         time.sleep(0.05)
     return found
 
 
-_given: set[int] = set()
+_returned: set[int] = set()
 
 
-def free_port(in_a_row: int = 1) -> int:
+def free_port(count: int = 1) -> int:
     """Return a free port whose successors are free as well; each port is returned only once.
 
     Ports are below the kernel's ephemeral range, whose ports could be taken before the node listens.
     """
     while True:
         port = random.randrange(10_000, 32_000)
-        if not _given.isdisjoint(range(port, port + in_a_row)):
+        if not _returned.isdisjoint(range(port, port + count)):
             continue
         with contextlib.ExitStack() as stack:
             try:
-                for each in range(port, port + in_a_row):
+                for each in range(port, port + count):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", each))
             except OSError:
                 continue
-        _given.update(range(port, port + in_a_row))
+        _returned.update(range(port, port + count))
         return port

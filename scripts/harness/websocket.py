@@ -66,17 +66,17 @@ class WebSocket:
         except BaseException:
             sock.close()
             raise
-        made = cls(reader, writer)
+        client = cls(reader, writer)
         writer.write(upgrade(query))
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
-            made.hang_up()
+            client.hang_up()
             raise HungUp from None
         if not head.startswith(b"HTTP/1.1 101"):
-            made.hang_up()
+            client.hang_up()
             raise HungUp(head.partition(b"\r\n")[0].decode())
-        return made
+        return client
 
     def send(self, topic: str, event: str, payload: Any, join_ref: str | None = "1") -> str:
         """Send a message; return its ref."""

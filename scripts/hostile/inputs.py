@@ -17,8 +17,8 @@ from harness.websocket import TEXT, HungUp, WebSocket, upgrade
 from hostile import zmtp
 from hostile.foreign_worker import ForeignWorker
 
-CLAIMS = 64
-UNSEEDED = 0x6B8B4567
+CLAIMED_IDS = 64
+FIRST_RAND = 0x6B8B4567
 """The first result of the C library's `rand` without a seed, from which libzmq numbers its peers."""
 ANSWER_SECONDS = 120.0
 HELLO_SECONDS = 8.0
@@ -31,55 +31,58 @@ JOINS = 9_000
 
 
 @dataclass
-class Seen:
+class Observation:
     """What an input observed.
 
     Attributes:
-        said: a description for the report.
+        summary: a description for the report.
         wrong: the observations that must not occur.
     """
 
-    said: str = ""
+    summary: str = ""
     wrong: list[str] = field(default_factory=list)
 
-    def want(self, holds: bool, otherwise: str) -> None:
+    def require(self, holds: bool, otherwise: str) -> None:
         """Note what is wrong, unless the condition holds."""
         if not holds:
             self.wrong.append(otherwise)
 
 
-Input = Callable[[Nodes, float], Awaitable[Seen]]
+Input = Callable[[Nodes, float], Awaitable[Observation]]
 
 
-async def routing_ids(nodes: Nodes, scale: float) -> Seen:
+async def routing_ids(nodes: Nodes, scale: float) -> Observation:
     """Claim the routing ids that libzmq assigns next on a worker's link; then connect anonymous peers."""
     return await asyncio.to_thread(_claim, nodes.link)
 
 
-def _claim(port: int) -> Seen:
+def _claim(port: int) -> Observation:
     with contextlib.ExitStack() as stack:
-        for number in range(UNSEEDED, UNSEEDED + CLAIMS):
+        for number in range(FIRST_RAND, FIRST_RAND + CLAIMED_IDS):
             claimed = b"\x00" + number.to_bytes(4, "big")
             stack.enter_context(contextlib.closing(zmtp.peer(port, claimed)))
         refused = 0
-        for _ in range(CLAIMS):
+        for _ in range(CLAIMED_IDS):
             try:
                 anonymous = stack.enter_context(contextlib.closing(zmtp.peer(port, b"")))
                 anonymous.recv(64)
             except OSError:
                 refused += 1
-        seen = Seen(f"{CLAIMS} ids claimed, {CLAIMS - refused} of {CLAIMS} anonymous peers could connect")
-        seen.want(not refused, f"{refused} peers could not connect")
+        connected = CLAIMED_IDS - refused
+        seen = Observation(
+            f"{CLAIMED_IDS} ids claimed, {connected} of {CLAIMED_IDS} anonymous peers could connect"
+        )
+        seen.require(not refused, f"{refused} peers could not connect")
         return seen
 
 
-async def unreadable_batch(nodes: Nodes, scale: float) -> Seen:
+async def unreadable_batch(nodes: Nodes, scale: float) -> Observation:
     """Answer a join with an unreadable batch of commands; another channel of that worker must survive."""
-    seen = Seen()
+    seen = Observation()
     with foreign_worker(nodes) as worker:
         innocent = await _joined(nodes, "remote:innocent")
-        offered = await WebSocket.connect(nodes.port)
-        ref = offered.send("remote:unreadable", "phx_join", {})
+        joining = await WebSocket.connect(nodes.port)
+        ref = joining.send("remote:unreadable", "phx_join", {})
         crashes = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HELLO_SECONDS):
@@ -87,38 +90,38 @@ async def unreadable_batch(nodes: Nodes, scale: float) -> Seen:
                     if (await innocent.receive())[3] == "phx_error":
                         crashes += 1
                         innocent.send("remote:innocent", "phx_join", {})
-        answer = await _answer(offered, ref)
-        seen.said = (
+        answer = await _answer(joining, ref)
+        seen.summary = (
             f"{worker.hellos} Hellos, the innocent channel crashed {crashes} times, the join got {answer}"
         )
-        seen.want(worker.hellos <= MAX_HELLOS, f"{worker.hellos} Hellos in {HELLO_SECONDS:g} s")
-        seen.want(crashes <= MAX_INNOCENT_CRASHES, f"an innocent channel crashed {crashes} times")
-        seen.want(answer.startswith("error"), "the join was not answered")
+        seen.require(worker.hellos <= MAX_HELLOS, f"{worker.hellos} Hellos in {HELLO_SECONDS:g} s")
+        seen.require(crashes <= MAX_INNOCENT_CRASHES, f"an innocent channel crashed {crashes} times")
+        seen.require(answer.startswith("error"), "the join was not answered")
         innocent.hang_up()
-        offered.hang_up()
+        joining.hang_up()
     return seen
 
 
-async def bad_command(nodes: Nodes, scale: float) -> Seen:
+async def bad_command(nodes: Nodes, scale: float) -> Observation:
     """Answer one push with text in place of bytes; another channel on the same link must survive."""
-    seen = Seen()
+    seen = Observation()
     with foreign_worker(nodes):
         innocent = await _joined(nodes, "remote:innocent")
         struck = await _joined(nodes, "remote:struck")
         struck.send("remote:struck", "text_for_bytes", {})
         ended = await _event(struck, "phx_error")
         answer = await _answer(innocent, innocent.send("remote:innocent", "echo", {"n": 1}))
-        seen.said = f"its channel {'crashed' if ended else 'lives'}, the other one was answered {answer}"
-        seen.want(ended, "the channel with the bad command did not crash")
-        seen.want(answer == "ok {'n': 1}", f"the other channel of the link was answered {answer}")
+        seen.summary = f"its channel {'crashed' if ended else 'lives'}, the other one was answered {answer}"
+        seen.require(ended, "the channel with the bad command did not crash")
+        seen.require(answer == "ok {'n': 1}", f"the other channel of the link was answered {answer}")
         innocent.hang_up()
         struck.hang_up()
     return seen
 
 
-async def payloads(nodes: Nodes, scale: float) -> Seen:
+async def payloads(nodes: Nodes, scale: float) -> Observation:
     """Reply with invalid JSON, broadcast it, and broadcast an event that is reserved for the protocol."""
-    seen = Seen()
+    seen = Observation()
     with foreign_worker(nodes) as worker:
         client = await _joined(nodes, "remote:struck")
         worker.publish("remote:struck", "cut", b'{"n":')
@@ -136,20 +139,20 @@ async def payloads(nodes: Nodes, scale: float) -> Seen:
             seen.wrong.append(f"a broken frame reached the client: {error}")
         except TimeoutError:
             seen.wrong.append("the broadcast after the broken ones did not arrive")
-        seen.said = f"the client heard {', '.join(events) or 'nothing'}"
-        seen.want(not {"cut", "phx_close"} & set(events), f"the client heard {', '.join(events)}")
+        seen.summary = f"the client heard {', '.join(events) or 'nothing'}"
+        seen.require(not {"cut", "phx_close"} & set(events), f"the client heard {', '.join(events)}")
         client.hang_up()
     return seen
 
 
-async def fragments(nodes: Nodes, scale: float) -> Seen:
+async def fragments(nodes: Nodes, scale: float) -> Observation:
     """Send an endless message in fragments of two bytes, and another in empty fragments."""
     count = max(int(FRAGMENTS * scale), FEW_FRAGMENTS)
     answers = await asyncio.gather(
         *(asyncio.to_thread(_fragments, nodes.port, part, count) for part in (b"ab", b""))
     )
-    seen = Seen(f"fragments of two bytes: {answers[0]}; of none: {answers[1]}")
-    seen.want("close frame" in answers[0] and "close frame" in answers[1], "not closed with a code")
+    seen = Observation(f"fragments of two bytes: {answers[0]}; of none: {answers[1]}")
+    seen.require("close frame" in answers[0] and "close frame" in answers[1], "not closed with a code")
     return seen
 
 
@@ -175,13 +178,13 @@ def _fragments(port: int, part: bytes, count: int) -> str:
     return f"close frame {int.from_bytes(answer[2:4], 'big')} {answer[4:].decode(errors='replace')}"
 
 
-async def bodies(nodes: Nodes, scale: float) -> Seen:
+async def bodies(nodes: Nodes, scale: float) -> Observation:
     """Post large bodies to a path that does not exist, all at once."""
     count = max(int(BODIES * scale), 4)
     answers = await asyncio.gather(*(_post(nodes.port) for _ in range(count)))
     statuses = {answer: answers.count(answer) for answer in sorted(set(answers))}
-    seen = Seen(f"{count} bodies of {BODY_BYTES} bytes were answered {statuses}")
-    seen.want(not any(answer.startswith("2") for answer in answers), "something was accepted")
+    seen = Observation(f"{count} bodies of {BODY_BYTES} bytes were answered {statuses}")
+    seen.require(not any(answer.startswith("2") for answer in answers), "something was accepted")
     return seen
 
 
@@ -204,15 +207,15 @@ async def _post(port: int) -> str:
         writer.transport.abort()
 
 
-async def joins(nodes: Nodes, scale: float) -> Seen:
+async def joins(nodes: Nodes, scale: float) -> Observation:
     """Join one topic thousands of times in one burst."""
     count = int(JOINS * scale)
     client = await WebSocket.connect(nodes.port)
     refs = [client.send("room:burst", "phx_join", {}, join_ref=str(n)) for n in range(1, count + 1)]
     answer = await _answer(client, refs[-1])
     client.hang_up()
-    seen = Seen(f"{count} joins, the last one got {answer}")
-    seen.want(answer.startswith("ok"), f"the last join got {answer}")
+    seen = Observation(f"{count} joins, the last one got {answer}")
+    seen.require(answer.startswith("ok"), f"the last join got {answer}")
     return seen
 
 

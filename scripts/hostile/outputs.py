@@ -13,14 +13,14 @@ import msgspec
 
 from harness.processes import START_SECONDS, Cluster
 from harness.websocket import frame, upgrade
-from hostile.inputs import Seen
+from hostile.inputs import Observation
 
 APP = "scripts.chaos.app:endpoint"
 COUNTS = {"gateways": 1, "workers": 2, "proxies": 1}
 RESTART_SECONDS = 60.0
 PIPE_BYTES = 4_096
-CHATTER = 2_000
-"""The number of joins, each of which logs a line, to fill an output that nobody reads."""
+LOGGED_MESSAGES = 2_000
+"""The number of joins and leaves, whose log lines fill an output that nobody reads."""
 
 
 @contextlib.contextmanager
@@ -56,20 +56,20 @@ def silent_reader() -> Iterator[int]:
 OUTPUTS = {"full disk": full_disk, "reader gone": gone_reader, "nobody reads": silent_reader}
 
 
-def killed_worker(name: str, directory: Path) -> Seen:
+def killed_worker(name: str, directory: Path) -> Observation:
     """Kill a worker of a cluster with that output, after a client has caused many log lines."""
     directory.mkdir()
     with OUTPUTS[name]() as output, Cluster(APP, directory, COUNTS, {}, output=output) as cluster:
         if not _until(cluster.ready, cluster, START_SECONDS):
-            return Seen(wrong=["the cluster did not start"])
-        _chatter(int(cluster.status()["gateways"][0]["url"].rpartition(":")[2]))
+            return Observation(wrong=["the cluster did not start"])
+        _cause_log_lines(int(cluster.status()["gateways"][0]["url"].rpartition(":")[2]))
         pid = cluster.status()["workers"][0]["pid"]
-        began = time.monotonic()
+        started = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         if not _until(lambda: _restarted(cluster, pid), cluster, RESTART_SECONDS):
-            return Seen(wrong=[f"the worker was not restarted within {RESTART_SECONDS:g} s"])
-        return Seen(
-            f"a killed worker was back and the gateway ready after {time.monotonic() - began:.1f} s"
+            return Observation(wrong=[f"the worker was not restarted within {RESTART_SECONDS:g} s"])
+        return Observation(
+            f"a killed worker was back and the gateway ready after {time.monotonic() - started:.1f} s"
         )
 
 
@@ -87,11 +87,11 @@ def _restarted(cluster: Cluster, pid: int) -> bool:
     return cluster.status()["workers"][0]["pid"] not in (None, pid) and cluster.ready()
 
 
-def _chatter(port: int) -> None:
+def _cause_log_lines(port: int) -> None:
     """Join and leave many times, without waiting for replies."""
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
         sock.sendall(upgrade())
-        for number in range(CHATTER // 2):
+        for number in range(LOGGED_MESSAGES // 2):
             for event in ("phx_join", "phx_leave"):
                 ref = str(number)
                 sock.sendall(frame(msgspec.json.encode((ref, ref, "room:chatter", event, {}))))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.bystander import Bystander
 
-ASK_SECONDS = 0.05
+PUSH_INTERVAL_SECONDS = 0.05
 """The time between two pushes of a bystander."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -34,19 +34,19 @@ class Cost:
 
 
 @contextlib.asynccontextmanager
-async def watched(nodes: Mapping[str, int], bystander: Bystander) -> AsyncIterator[Cost]:
+async def measured(nodes: Mapping[str, int], bystander: Bystander) -> AsyncIterator[Cost]:
     """Measure the nodes, given by their pids, and let the bystander push, until the block ends."""
     cost = Cost()
-    bystander.worst, bystander.asked = 0.0, 0
+    bystander.worst, bystander.pushes = 0.0, 0
     before = {name: (cpu_seconds(pid), _reset_peak(pid)) for name, pid in nodes.items()}
     done = asyncio.Event()
-    asking = asyncio.create_task(_ask(bystander, done))
+    pushing = asyncio.create_task(_push_repeatedly(bystander, done))
     try:
         yield cost
     finally:
         done.set()
-        await asking
-    cost.worst_ms, cost.asked = round(bystander.worst * 1000, 1), bystander.asked
+        await pushing
+    cost.worst_ms, cost.asked = round(bystander.worst * 1000, 1), bystander.pushes
     for name, pid in nodes.items():
         try:
             cost.cpu_seconds[name] = round(cpu_seconds(pid) - before[name][0], 2)
@@ -55,13 +55,13 @@ async def watched(nodes: Mapping[str, int], bystander: Bystander) -> AsyncIterat
             cost.dead.append(name)
 
 
-async def _ask(bystander: Bystander, done: asyncio.Event) -> None:
+async def _push_repeatedly(bystander: Bystander, done: asyncio.Event) -> None:
     """Push at least once, and repeatedly until the input is done."""
     while True:
-        await bystander.ask()
+        await bystander.push_and_wait()
         if done.is_set():
             return
-        await asyncio.sleep(ASK_SECONDS)
+        await asyncio.sleep(PUSH_INTERVAL_SECONDS)
 
 
 def cpu_seconds(pid: int) -> float:

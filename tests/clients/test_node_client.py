@@ -105,7 +105,7 @@ def test_our_own_socket_channel_and_presence_and_the_process_ends_by_itself(prog
 
 
 def test_a_socket_that_has_nothing_to_say_stays_open(programs, servers):
-    server, _ = servers(CONFORMANCE, MESH_GATEWAY__IDLE_TIMEOUT_SECONDS="8")
+    server, _ = servers(CONFORMANCE, MESH_GATEWAY__IDLE_TIMEOUT_SECONDS="5")
     run(programs / "node_client" / "idle.mjs", zeromq(server))
 
 

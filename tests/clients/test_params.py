@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from mesh.client import Client
-from mesh.client.texts import texts
+from mesh.client.query_strings import to_strings
 from mesh.client.websocket import url_of
 from mesh.errors import SettingsError
 from mesh.gateway.http.params import decode_query
@@ -96,7 +96,7 @@ def test_over_zeromq_the_server_gets_what_a_query_string_brings(row):
     params = TABLE[row][0]
     if "a[b]" in params:
         return  # a name that nests in a query string only
-    assert texts(params) == decode_query(urlsplit(url_of("ws://host/socket", params)).query)
+    assert to_strings(params) == decode_query(urlsplit(url_of("ws://host/socket", params)).query)
 
 
 def test_dates_and_ids_are_texts():
@@ -106,7 +106,7 @@ def test_dates_and_ids_are_texts():
         "id": UUID(int=1),
         "path": Path("/a"),
     }
-    assert texts(given) == {
+    assert to_strings(given) == {
         "day": "2026-01-02",
         "time": "2026-01-02T03:04:05+00:00",
         "id": "00000000-0000-0000-0000-000000000001",
@@ -127,14 +127,14 @@ def test_dates_and_ids_are_texts():
 )
 def test_what_is_no_text_is_refused_by_name(params, named):
     with pytest.raises(SettingsError, match=named):
-        texts(params)
+        to_strings(params)
 
 
 def test_params_within_themselves_are_refused():
     params = {}
     params["a"] = params
     with pytest.raises(SettingsError, match="deep"):
-        texts(params)
+        to_strings(params)
 
 
 def test_a_parameter_that_is_none_does_not_reach_the_server_over_any_transport(servers):

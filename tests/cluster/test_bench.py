@@ -105,7 +105,7 @@ def test_growth_finds_that_each_gateway_gets_each_broadcast_once(tmp_path):
 
 
 def test_bytecodes_of_two_checkouts_are_counted():
-    command = [sys.executable, "scripts/bytecodes.py", "--repeat=1", f"--compare={ROOT}"]
+    command = [sys.executable, "scripts/bytecodes.py", "--repeat=1", "--share=0.1", f"--compare={ROOT}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     title, *rows = done.stdout.splitlines()

@@ -57,7 +57,7 @@ def test_a_push_prints_its_reply(server, transport):
     done = mesh("push", address, "room:1", "echo", '{"a": 1}', "--json", "--format", "msgpack")
     assert json.loads(done.stdout) == {"status": "ok", "response": {"a": 1}}
     done = mesh("push", address, "room:1", "fail", code=1)
-    assert (done.stdout, "answered error" in done.stderr) == ('{"reason":"bad"}\n', True)
+    assert (done.stdout, "answered with status error" in done.stderr) == ('{"reason":"bad"}\n', True)
     assert mesh("push", address, "room:1", "new_msg", "--no-reply").stdout == ""
     done = mesh("push", address, "room:1", "noreply", "--timeout", "0.1", code=1)
     assert "not answered within 0.1 seconds" in done.stderr

@@ -6,7 +6,7 @@ import signal
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from mesh.nodes.metrics import FATES, GAUGES, HISTOGRAMS, TOTALS
+from mesh.nodes.metrics import DELIVERY_METRICS, GAUGES, HISTOGRAMS, TOTALS
 from mesh.telemetry import COUNTERS
 from tests.support.http import request
 from tests.support.processes import node, serve
@@ -89,7 +89,7 @@ def test_embedded_health_and_what_it_counts(tmp_path):
             assert seen["mesh_messages_in_total",] == 8
             names = {name[0] for name in seen}
             assert {f"mesh_{name}_total" for name in (*TOTALS, *COUNTERS)} <= names
-            assert {f"mesh_{name}" for name in (*GAUGES, *FATES)} <= names
+            assert {f"mesh_{name}" for name in (*GAUGES, *DELIVERY_METRICS)} <= names
             assert {f"mesh_{name}_bucket" for name in HISTOGRAMS} <= names
 
         run(scenario())

@@ -147,9 +147,11 @@ def test_the_applications_own_logging_is_kept_and_hears_of_ours(tmp_path):
         assert request(f"{url}/socket/longpoll?raise=1&Password=SECRET")[0] == 500
         process.wait_for("no such user")
     assert "OWN WARNING shop logged by the application" in process.log()
-    assert re.search(r"OWN ERROR mesh\.channel channel crashed .*topic=room:1", process.log())
+    assert re.search(
+        r"OWN ERROR mesh\.worker\.channel_telemetry channel crashed .*topic=room:1", process.log()
+    )
     assert process.log().count("ValueError: crashed") == 1
-    assert "OWN INFO nodes stopping" in process.log()
+    assert "OWN INFO mesh.nodes.runtime.lifecycle stopping" in process.log()
     assert "SECRET" not in process.log()
 
 

@@ -131,7 +131,7 @@ def test_a_cluster_stops_when_its_terminal_is_closed(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "nodes",
+        "mesh",
         "cluster",
         APP,
         "--port",

@@ -93,10 +93,10 @@ def test_it_waits_for_others_messages_and_says_what_a_slow_client_misses(running
         assert events == 2 * (["even", "odd"] if first == "even" else ["odd", "even"])
         assert [row["sequence"] for row in rows] == sorted(row["sequence"] for row in rows)
         for row in rows:
-            fates = sorted(row["gateways"].values(), key=lambda each: each["delivered"], reverse=True)
-            assert (fates[0]["members"], fates[0]["delivered"]) == (1, 1)
-            assert (fates[1]["members"], fates[1]["delivered"]) == (1, 0)
-            assert fates[1]["dropped"] == {"conflated": 1}
+            outcomes = sorted(row["gateways"].values(), key=lambda each: each["delivered"], reverse=True)
+            assert (outcomes[0]["members"], outcomes[0]["delivered"]) == (1, 1)
+            assert (outcomes[1]["members"], outcomes[1]["delivered"]) == (1, 0)
+            assert outcomes[1]["dropped"] == {"conflated": 1}
 
     run(scenario())
 

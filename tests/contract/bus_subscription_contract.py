@@ -8,7 +8,7 @@ from mesh import Broadcast
 from mesh.app import topics
 from mesh.app.pubsub import PubSub
 from mesh.bus.contract import DirectPaths
-from mesh.bus.delivery import confirm, deliver, reach, subscribed
+from mesh.bus.delivery import publish_and_confirm, subscribed, wait_until_connected, wait_until_subscribed
 from mesh.bus.discovery.placement import Announcement
 from tests.contract.bus_nodes import Heard, following, say
 from tests.support.until import until
@@ -103,8 +103,8 @@ class SubscriptionContract:
             bus, other = node("a"), node("b")
             bus.subscribe(topics.exact("room:1"))
             await subscribed(bus)
-            await reach(other, 60.0)
-            await deliver(other, lambda: [say(other, "e") for _ in range(3)], 60.0)
+            await wait_until_connected(other, 60.0)
+            await publish_and_confirm(other, lambda: [say(other, "e") for _ in range(3)], 60.0)
             await other.confirmed(other.sequence - 2, other.sequence)
             last = say(other, "last")
             await until(lambda: bus.delivered("b", last))
@@ -115,7 +115,7 @@ class SubscriptionContract:
     def test_the_status_of_a_working_bus_is_connected_with_nothing_waiting(self, run):
         async def scenario(node):
             bus = node("a")
-            await confirm(bus, 60.0)
+            await wait_until_subscribed(bus, 60.0)
             status = bus.status()
             assert (status.connected, status.waiting, status.dropped) == (True, 0, 0)
 
@@ -130,7 +130,7 @@ class SubscriptionContract:
             assert (ours.node, ours.kind) == ("a", "worker")
             other.paths.node_announced(ours)
             other.paths.use_version(1)
-            assert isinstance(other.paths, DirectPaths) == (other.paths.of_topic("room:1") == "")
+            assert isinstance(other.paths, DirectPaths) == (other.paths.server_of("room:1") == "")
             other.paths.node_gone("a")
             say(other, "still published")
 

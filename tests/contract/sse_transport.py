@@ -129,7 +129,7 @@ class EventsHandler(RequestHandler):
 
     async def post(self, **_path_params):
         connection = self._server.connections.get(self._handshake.params(self.request).get("token"))
-        if connection is None or not await connection.until_open(PAUSE_SECONDS):
+        if connection is None or not await connection.wait_until_open(PAUSE_SECONDS):
             paused = connection is not None and connection.phase is Phase.PAUSED
             self.set_status(503 if paused else 404)
             return

@@ -158,7 +158,7 @@ class MemoryPeer(Peer):
             raise Refused from refused
 
     async def say(self, text):
-        await self.gateway.saying(self.client.say(text.encode()))
+        await self.gateway.saying(self.client.send(text.encode()))
 
     async def next(self):
         try:
@@ -167,7 +167,7 @@ class MemoryPeer(Peer):
             raise Ended(closed.code) from None
 
     def leave(self):
-        self.client.leave()
+        self.client.disconnect()
 
 
 class EventsPeer(Peer):

@@ -47,7 +47,7 @@ class Gateway:
 
     def announce(self):
         now = asyncio.get_running_loop().time()
-        self.placement.heard(self.announcement, now)
+        self.placement.record(self.announcement, now)
         self.workers.announced(self.announcement)
 
     async def linked(self):

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from mesh.client import Client
-from mesh.nodes.cluster.readiness import _ask
+from mesh.nodes.cluster.readiness import _query
 from tests.support.longpoll import http
 from tests.support.processes import node, serve
 from tests.support.relay import certificate
@@ -246,22 +246,19 @@ def test_requests_follow_each_other_behind_one_proxy_header(proxied):
 def test_without_a_proxy_header_the_connection_is_closed(proxied):
     process, port = proxied
 
+    async def send(garbage):
+        reader, writer = await open_connection("127.0.0.1", port)
+        writer.write(garbage)
+        async with asyncio.timeout(PATIENCE):  # what is only a part has its time
+            try:
+                assert await reader.read() == b""
+            except ConnectionError:
+                pass
+        writer.close()
+
     async def scenario():
-        for garbage in (
-            upgrade("localhost"),
-            b"\x16\x03\x01",
-            b"PROXY TCP4 x\r\n",
-            b"PROXY ",
-            b"",
-            V1[:-1],
-        ):
-            reader, writer = await open_connection("127.0.0.1", port)
-            writer.write(garbage)
-            async with asyncio.timeout(PATIENCE):  # what is only a part has its time
-                try:
-                    assert await reader.read() == b""
-                except ConnectionError:
-                    pass
+        garbage = upgrade("localhost"), b"\x16\x03\x01", b"PROXY TCP4 x\r\n", b"PROXY ", b"", V1[:-1]
+        await asyncio.gather(*(send(each) for each in garbage))
 
     run(scenario())
     process.wait_for("it needs a PROXY header from a trusted proxy")
@@ -314,7 +311,7 @@ def test_a_gateway_on_ipv6_takes_ipv4_too(tmp_path):
                 ] == 410
 
         run(scenario())
-        assert _ask(f"http://[::1]:{port}").problem is None, "as `mesh wait --gateway` asks"
+        assert _query(f"http://[::1]:{port}").problem is None, "as `mesh wait --gateway` asks"
 
 
 def test_several_hosts_are_one_port(tmp_path):
@@ -323,4 +320,4 @@ def test_several_hosts_are_one_port(tmp_path):
         port = process.wait_for(r"http://127\.0\.0\.1:(\d+)")[1]
         process.wait_for(rf"http://\[::1\]:{port}")
         for host in ("127.0.0.1", "[::1]"):
-            until_sync(lambda host=host: _ask(f"http://{host}:{port}").problem is None)
+            until_sync(lambda host=host: _query(f"http://{host}:{port}").problem is None)

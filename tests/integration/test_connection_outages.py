@@ -79,14 +79,14 @@ def test_a_message_lost_with_the_proxy_is_resent_when_it_is_back():
             node.publisher._settings = msgspec.structs.replace(node.publisher._settings, **patient)
             await until(lambda: takes_and_dies.poll(0) or node.publisher.connections[0].connected)
             node.publisher.connections[0]._handle(Event.ECHOED)  # as if it passed probes on
-            node.publisher._choose()
-            delivering = asyncio.create_task(delivery.deliver(node, publish, 60.0))
+            node.publisher._choose_proxies()
+            delivering = asyncio.create_task(delivery.publish_and_confirm(node, publish, 60.0))
             await until(lambda: takes_and_dies.poll(0))
-            node.publisher.hears("other", [])  # as it says once it has missed that proxy
+            node.publisher.node_announced("other", [])  # as it says once it has missed that proxy
             takes_and_dies.close()
             async with proxy(address):
                 await subscribed(other)
-                node.publisher.hears("other", [address])
+                node.publisher.node_announced("other", [address])
                 await delivering
                 await until(lambda: got)
                 await subscribed(other)
@@ -162,7 +162,7 @@ def test_a_full_backlog_raises_unreachable_error(tmp_path, monkeypatch):
             frozen.send_signal(signal.SIGSTOP)
             try:
                 with pytest.raises(UnreachableError, match="overloaded"):
-                    await delivery.deliver(own, publish_too_much, 60.0)
+                    await delivery.publish_and_confirm(own, publish_too_much, 60.0)
             finally:
                 frozen.send_signal(signal.SIGCONT)
             assert counters.value("bus_backlog_dropped") - before == len(dropped) > 0

@@ -95,10 +95,15 @@ def test_a_name_that_no_package_can_have_is_refused(here, name):
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["mesh", "nodes", "gateway", "json", "tests"])
+@pytest.mark.parametrize("name", ["mesh", "json", "tests"])
 def test_a_name_that_is_taken_is_refused(name):
     with pytest.raises(MeshError, match=f"{name}_app"):
         check_package(name)
+
+
+@pytest.mark.parametrize("name", ["gateway", "nodes"])
+def test_a_name_of_a_folder_of_ours_is_free(name):
+    assert check_package(name) == name
 
 
 @pytest.mark.parametrize("name", ["room", "Room_1", "Room.X", "", "7Up"])

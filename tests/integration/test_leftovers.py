@@ -21,16 +21,15 @@ BOUNDED = {
     "_Origin.recent",  # numbers of messages that have come, for half a minute
     "_Origin.older",
     "ResendBuffer._messages",  # what a proxy may have lost, for a second
-    "ResendBuffer._marks",
+    "ResendBuffer._checkpoints",
     "ProxyConnection._probes",  # those under way
     "State._log",  # what this replica did last, 10,000 numbers at most
-    "Subscriber._young",  # subscriptions of the last 15 seconds that are in force
-    "Subscriber._first",
+    "Subscriber._in_force_since",  # subscriptions of the last 15 seconds that are in force
+    "Subscriber._first_sequences",
     "Runners._tasks",  # idle tasks, kept for the next callbacks
     "Runners._idle",
     "Barrier._echoed",
-    "Barrier._covered",  # of the last probe
-    "Prober._sent",
+    "Barrier._probed_subscriptions",  # of the last probe
 }
 """What may be longer or shorter at any time, and why that does not grow without end."""
 
@@ -148,7 +147,7 @@ def test_nothing_of_a_client_is_left_in_any_container(tmp_path):
             await until(lambda: node.gateway.checks()["workers"] is None)
             await come_and_go(node, base, 0, 5)
             before = sizes(node)
-            assert before["Subscriber._counts"] > 3, "the walk finds containers"
+            assert before["Subscriber._subscription_counts"] > 3, "the walk finds containers"
             assert "Listener._silent" in before, "the walk finds what only the stack of the node holds"
             await come_and_go(node, base, 5, 25)
             try:

@@ -112,7 +112,7 @@ def test_what_is_no_utf8_is_a_400_that_says_why(running, way):
                 (b"/tenants/" + wrong, b""),
             ):
                 status, body, _ = await open_by(base, way, path, query)
-                assert (status, b"in the address" in body) == (400, True), (path, query, body)
+                assert (status, b"in the request target" in body) == (400, True), (path, query, body)
 
     run(scenario())
     assert "Traceback" not in process.log()
@@ -127,7 +127,7 @@ def test_every_request_of_long_poll_is_read_by_the_same_rule(base):
         ):
             for method in ("GET", "POST"):
                 status, body = await exchange(base, method, target, body=b"[]" if method == "POST" else b"")
-                assert (status, b"in the address" in body) == (400, True), (method, target)
+                assert (status, b"in the request target" in body) == (400, True), (method, target)
 
     run(scenario())
 
@@ -137,7 +137,7 @@ def test_the_publishing_api_says_so_in_json(base):
         lines = [f"Authorization: Bearer {KEY}".encode()]
         body = json.dumps({"topic": "info:1", "event": "e", "payload": {}}).encode()
         status, answer = await exchange(base, "POST", b"/api/broadcast?a=%ff", lines, body)
-        assert (status, "in the address" in json.loads(answer)["error"]) == (400, True)
+        assert (status, "in the request target" in json.loads(answer)["error"]) == (400, True)
         assert (await exchange(base, "POST", b"/api/broadcast?a=%C3%BC", lines, body))[0] == 200
 
     run(scenario())

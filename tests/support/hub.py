@@ -33,7 +33,7 @@ class Workers:
     """One worker; `counts` has how many commands came from it."""
 
     def __init__(self):
-        self.counts, self.sent, self.slow = {WORKER: 0}, [], False
+        self.counts, self.sent = {WORKER: 0}, []
 
     def place(self, mount, channel, key):
         return WORKER
@@ -56,9 +56,6 @@ class Workers:
 
     def tell(self, worker, command):
         self.sent.append(command)
-
-    def behind(self, worker):
-        return self.slow
 
 
 class Outbox(list):

@@ -181,9 +181,15 @@ PARSERS = [
     ),
     Parser(
         "trace answer",
-        trace_call.decode_seen,
+        trace_call.decode_answer,
         (WireError,),
-        [PACK(trace_call.Seen(2, [trace_call.Fate("w", 1, "e", 7, 0.5, 3, 2, {}, {"slow": 1}, 0, 0)]))],
+        [
+            PACK(
+                trace_call.TraceAnswer(
+                    2, [trace_call.Outcome("w", 1, "e", 7, 0.5, 3, 2, {}, {"slow": 1}, 0, 0)]
+                )
+            )
+        ],
         PACK,
     ),
     Parser(
@@ -211,14 +217,14 @@ PARSERS = [
     Parser(
         "link to worker",
         commands.decode_to_worker,
-        (WireError,),
+        commands.UNREADABLE,
         hexes("link", direction="to_worker"),
         commands.encode_batch,
     ),
     Parser(
         "link to gateway",
         commands.decode_to_gateway,
-        (WireError,),
+        commands.UNREADABLE,
         hexes("link", direction="to_gateway"),
         commands.encode_batch,
     ),

@@ -182,7 +182,7 @@ def handshake(transport: str, rule: Any) -> Callable[[bytes], Any]:
 
     def call(data: bytes) -> Any:
         request = request_of(data)
-        admitted: Any = checks._ask(request, ("127.0.0.1", 1))  # as `ask`, but an error of ours shows
+        admitted: Any = checks._run(request, ("127.0.0.1", 1))  # as `run`, but an error of ours shows
         if transport == "websocket" and upgrade.problem(request.headers) is None:
             assert upgrade.response(request.headers, admitted.subprotocol).endswith(b"\r\n\r\n")
         return admitted
@@ -226,4 +226,4 @@ def opening(data: bytes) -> Any:
     """As a ZeroMQ client is let in."""
     read = read_opening(data)
     info = ConnectInfo(transport="zeromq", uri=read.path)
-    return admission.ask(MOUNT, info, read.params)
+    return admission.call_connect(MOUNT, info, read.params)

@@ -115,7 +115,9 @@ def origin(rule: Any) -> Callable[[bytes], Any]:
 def forwarded(data: bytes) -> Any:
     """Headers of a trusted proxy, one a line."""
     headers = Headers(data.decode("latin1").replace("\n", "\r\n"))
-    return TrustedProxies(["10.0.0.0/8"]).see(headers, "http", "localhost:4000", ("10.0.0.1", 1))
+    return TrustedProxies(["10.0.0.0/8"]).original_request(
+        headers, "http", "localhost:4000", ("10.0.0.1", 1)
+    )
 
 
 FORWARDED = [

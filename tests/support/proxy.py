@@ -72,7 +72,7 @@ def handlers(**given):
 
 def node_handlers(**given):
     """Handlers of an announcer: these, and no others."""
-    none = {"up": None, "down": None, "lost": None, "accused": lambda: None, "gone": None}
+    none = {"up": None, "down": None, "lost": None, "reported_lost": lambda: None, "gone": None}
     return NodeHandlers(**none | given)
 
 

@@ -9,8 +9,8 @@ from mesh.telemetry import logs
 def log_lines(monkeypatch):
     """What is logged during the test, at every level: (logger, level, event, fields)."""
     lines = []
-    # Not `logs.direct`: it cannot tell how logging was configured before, to restore that.
-    monkeypatch.setattr(logs, "_least", 0)
+    # Not `logs.set_destination`: it cannot tell how logging was configured before, to restore that.
+    monkeypatch.setattr(logs, "_min_level", 0)
     monkeypatch.setattr(logs, "_gate", None)
     monkeypatch.setattr(logs, "_sink", lambda *line: lines.append(line))
     return lines

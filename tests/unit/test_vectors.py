@@ -72,7 +72,7 @@ def test_the_bus(vector):
     assert json.loads(json.dumps(msgspec.to_builtins(header)))[: len(wanted)] == wanted
     plain = frames.Header(*[getattr(header, name) for name in frames.Header.__struct_fields__])
     again = frames.encode_header(plain)
-    assert (frames.encode_again(again, header.age) if header.age is not None else again) == second
+    assert (frames.encode_resent(again, header.age) if header.age is not None else again) == second
     if vector["payload"] is not None:
         assert msgspec.msgpack.decode(third) == real(vector["payload"])
 
@@ -82,7 +82,7 @@ def test_the_link(vector):
     decode = getattr(commands, f"decode_{vector['direction']}")
     data = bytes.fromhex(vector["hex"])
     if "error" in vector:
-        with pytest.raises(WireError):
+        with pytest.raises(commands.UNREADABLE):
             decode(data)
         return
     said = msgspec.msgpack.decode(commands.encode_batch(decode(data)))

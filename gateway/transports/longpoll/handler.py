@@ -39,7 +39,7 @@ class LongPollHandler(BodyHandler):
         self._bodies = bodies
         self._longpoll = longpoll
         self._handshake = handshake
-        self._hung_up = False
+        self._client_gone = False
         self._polling: asyncio.Task[list[bytes] | None] | None = None
 
     decode_argument = undecoded
@@ -76,7 +76,7 @@ class LongPollHandler(BodyHandler):
     def on_connection_close(self) -> None:
         """The client disconnected: its messages must wait for the next poll."""
         super().on_connection_close()
-        self._hung_up = True
+        self._client_gone = True
         if self._polling is not None:
             self._polling.cancel()
 
@@ -95,21 +95,21 @@ class LongPollHandler(BodyHandler):
             self._refuse(refused)
 
     async def _get(self) -> None:
-        place = self._find()
-        if place is not None:
-            token, gateway, session_id = place
+        located = self._find()
+        if located is not None:
+            token, gateway, session_id = located
             messages = await self._poll(gateway, session_id)
-            if messages and self._hung_up:  # the client disconnected just as they arrived
+            if messages and self._client_gone:  # the client disconnected just as they arrived
                 return self._longpoll.relay.give_back(gateway, session_id, messages)
             if messages is not None:
                 return self._answer(200 if messages else 204, token, messages)
-        await self._begin()
+        await self._open_session()
 
     async def _post(self) -> None:
-        place = self._find()
-        if place is None:
+        located = self._find()
+        if located is None:
             return self._answer(410)
-        _, gateway, session_id = place
+        _, gateway, session_id = located
         self.request.body = self.take_body()
         self._answer(await self._longpoll.relay.post(gateway, session_id, messages_of(self.request)))
 
@@ -131,7 +131,7 @@ class LongPollHandler(BodyHandler):
         finally:
             self._polling = None
 
-    async def _begin(self) -> None:
+    async def _open_session(self) -> None:
         admitted = await self._handshake.admit(self.request)
         try:
             token = await self._longpoll.open(self._handshake.mount, admitted)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from mesh.app import tokens
 from mesh.app.mount import Mount
-from mesh.bus.calls import Answer, Calls
+from mesh.bus.calls import CallHandler, Calls
 from mesh.errors import TokenError, WireError
 from mesh.gateway.transports.longpoll import calls as questions
 from mesh.gateway.transports.longpoll.calls import CANCEL, POLL, POST, UNREAD, encode
@@ -43,7 +43,7 @@ class SessionRelay:
         self._secret = secret
         longpoll = sessions.longpoll
         self._answer_seconds = longpoll.window_seconds + longpoll.relay_timeout_seconds
-        self.answers: Mapping[str, Answer] = {
+        self.answers: Mapping[str, CallHandler] = {
             POLL: self._answer_poll,
             CANCEL: self._answer_cancel,
             UNREAD: self._answer_unread,
@@ -79,11 +79,15 @@ class SessionRelay:
         except (TimeoutError, WireError):
             return None
         except asyncio.CancelledError:
-            self._calls.tell(gateway, CANCEL, session_id.encode())
-            call.add_done_callback(lambda answered: self._crossed(gateway, session_id, answered))
+            self._calls.cast(gateway, CANCEL, session_id.encode())
+            call.add_done_callback(
+                lambda answered: self._give_back_late_answer(gateway, session_id, answered)
+            )
             raise
 
-    def _crossed(self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]") -> None:
+    def _give_back_late_answer(
+        self, gateway: str, session_id: str, answered: "asyncio.Future[bytes]"
+    ) -> None:
         """Give back the messages of an answer that crossed the cancellation."""
         if answered.cancelled() or answered.exception() is not None:
             return
@@ -97,7 +101,7 @@ class SessionRelay:
     def give_back(self, gateway: str, session_id: str, messages: list[bytes]) -> None:
         """Put back messages that a poll took but did not deliver; they wait for the next poll."""
         if gateway != self._gateway:
-            self._calls.tell(gateway, UNREAD, encode((session_id, list(map(bytes, messages)))))
+            self._calls.cast(gateway, UNREAD, encode((session_id, list(map(bytes, messages)))))
             return
         session = self._sessions.get(session_id)
         if session is not None:
@@ -124,7 +128,7 @@ class SessionRelay:
     async def _answer_cancel(self, data: bytes) -> bytes:
         session = self._sessions.get(data.decode("utf-8", "replace"))
         if session is not None:
-            session.give_up_fetch()
+            session.cancel_fetch()
         return b""
 
     async def _answer_unread(self, data: bytes) -> bytes:

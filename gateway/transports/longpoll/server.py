@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesh.app.mount import Mount
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.gateway.transports.admission import Admitted, RefusedError
 from mesh.gateway.transports.client_connection import id_subscribed
 from mesh.gateway.transports.handshake import handshakes
@@ -49,7 +49,7 @@ class LongPoll:
             for each in self._handshakes
         ]
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """Return what answers requests that arrived at other gateways."""
         return self.relay.answers
 
@@ -76,7 +76,7 @@ class LongPoll:
         self._check_limit()
         async with id_subscribed(self._sessions.hub, admitted):
             self._check_limit()  # others may have begun in the meantime
-            session = self._sessions.begin()
+            session = self._sessions.create()
             session.admit(mount, admitted, encoding)
         return self.relay.token(session.id, mount)
 

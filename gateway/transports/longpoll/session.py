@@ -57,7 +57,7 @@ class LongPollSession(FetchedConnection):
         """Deliver the client's messages, in order; return the status to answer with."""
         window = self._server.longpoll.window_seconds
         for number, (data, binary) in enumerate(messages):
-            if self.phase is not Phase.OPEN and not await self.until_open(window):
+            if self.phase is not Phase.OPEN and not await self.wait_until_open(window):
                 if self.phase is not Phase.PAUSED:
                     return 410
                 counters.count("longpoll_lines_dropped", len(messages) - number)  # as in Phoenix
@@ -65,7 +65,7 @@ class LongPollSession(FetchedConnection):
                 return 408
             if len(data) > self._server.settings.max_frame_bytes:
                 counters.count("frames_malformed")
-                self._break_off(f"a message of {len(data)} bytes (gateway.max_frame_bytes)")
+                self._abort(f"a message of {len(data)} bytes (gateway.max_frame_bytes)")
                 return 408
             self.deliver(data, binary)
         # Phoenix answers 408, after a window, when a message ended the session.
@@ -73,13 +73,13 @@ class LongPollSession(FetchedConnection):
 
     def time_out(self) -> None:
         """End a session whose client no longer polls; what waits is dropped."""
-        self._handle(Event.LOST, told="inactive")
+        self._handle(Event.LOST, hub_reason="inactive")
 
     def discard(self) -> None:
         """Drop what waits, because no poll will fetch it."""
         self._discard(CLIENT_GONE)
 
-    def _break_off(self, reason: str) -> None:
+    def _abort(self, reason: str) -> None:
         log.warning("long-poll session ended", socket_id=self.socket_id, reason=reason)
         self.discard()
         self.end(CloseCode.INTERNAL_ERROR, reason)

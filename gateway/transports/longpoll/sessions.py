@@ -36,7 +36,7 @@ class LongPollSessions:
         """Return the session with this id, or None."""
         return self._sessions.get(session_id)
 
-    def begin(self) -> LongPollSession:
+    def create(self) -> LongPollSession:
         """Make a session for a client that is about to be admitted."""
         session = LongPollSession(self)
         self._sessions[session.id] = session

@@ -22,7 +22,7 @@ from mesh.gateway.transports.websocket.frames import (
     FrameReader,
     close_code,
     close_frame,
-    ready,
+    control_frame,
 )
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
@@ -32,10 +32,10 @@ log = get_logger(__name__)
 READ_BYTES = 65_536
 LINGER_SECONDS = 2.0
 """The time for the client to close the connection after our close frame."""
-PONG_AGAIN_SECONDS = 0.1
+PONG_RETRY_SECONDS = 0.1
 """The interval of checks whether a client that did not read can be sent the pong to its last ping."""
 OPEN, PAUSED = Phase.OPEN, Phase.PAUSED
-LIMITS = frozenset((CloseCode.POLICY_VIOLATION, CloseCode.TOO_BIG))
+LIMIT_CODES = frozenset((CloseCode.POLICY_VIOLATION, CloseCode.TOO_BIG))
 """Close codes sent with a reason, the exceeded limit; others have no reason, as in Phoenix."""
 
 
@@ -60,7 +60,7 @@ class WebSocketConnection(ClientConnection):
         outbox: the queue of ready frames.
     """
 
-    __slots__ = ("_linger", "_loop", "_pong", "_reader", "_sock", "outbox")
+    __slots__ = ("_linger_timer", "_loop", "_pong", "_reader", "_sock", "outbox")
 
     name = "websocket"
     outbox: Outbox
@@ -73,7 +73,7 @@ class WebSocketConnection(ClientConnection):
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(settings.max_frame_bytes, settings.max_fragments)
         self._pong: bytes | None = None
-        self._linger: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
         self.outbox = Outbox(
             server.flusher,
             sock,
@@ -86,7 +86,7 @@ class WebSocketConnection(ClientConnection):
     # Reading
 
     def _readable(self) -> None:
-        if self._life.phase is PAUSED:  # paused since this call was scheduled
+        if self._phases.phase is PAUSED:  # paused since this call was scheduled
             return
         try:
             data = self._sock.recv(READ_BYTES)
@@ -96,32 +96,32 @@ class WebSocketConnection(ClientConnection):
             return self.lost()
         if not data:
             return self.lost()
-        if self._life.phase is not OPEN:
+        if self._phases.phase is not OPEN:
             return  # after our close frame, data is read and dropped
         self.received(data)
-        self._read_on()
+        self._read_decrypted()
 
-    def _read_on(self) -> None:
+    def _read_decrypted(self) -> None:
         """Read on with TLS: data that is already decrypted does not make the descriptor readable."""
         sock = self._sock
-        if isinstance(sock, ssl.SSLSocket) and self._life.phase is OPEN and sock.pending():
+        if isinstance(sock, ssl.SSLSocket) and self._phases.phase is OPEN and sock.pending():
             self._loop.call_soon(self._readable)
 
     def received(self, data: bytes) -> None:
         """Handle bytes from the client."""
-        self.heard = self._loop.time()
+        self.last_heard = self._loop.time()
         received, error = self._reader.feed(data)
-        hub, client, life = self._server.hub, self.client, self._life
+        hub, client, phases = self._server.hub, self.client, self._phases
         assert client is not None
         for opcode, payload in received:
-            if life.phase is not OPEN and life.phase is not PAUSED:
+            if phases.phase is not OPEN and phases.phase is not PAUSED:
                 return
             if opcode <= BINARY:
                 hub.received(client, payload, opcode == BINARY)
             else:
                 self._control(opcode, payload)
-        if error is not None and (life.phase is OPEN or life.phase is PAUSED):
-            self._broke_protocol(error)
+        if error is not None and (phases.phase is OPEN or phases.phase is PAUSED):
+            self._end_with_error(error)
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
@@ -131,7 +131,7 @@ class WebSocketConnection(ClientConnection):
             try:
                 self.end(close_code(payload))
             except WebSocketError as error:
-                self._broke_protocol(error)
+                self._end_with_error(error)
 
     def _answer_ping(self, payload: bytes) -> None:
         """Answer a ping, or keep it while the client does not read.
@@ -140,22 +140,22 @@ class WebSocketConnection(ClientConnection):
         """
         if not self.outbox.blocked:
             self._pong = None
-            self.outbox.send(ready(PONG, payload))
+            self.outbox.send(control_frame(PONG, payload))
             return
         if self._pong is None:
-            self._loop.call_later(PONG_AGAIN_SECONDS, self._pong_again)
+            self._loop.call_later(PONG_RETRY_SECONDS, self._retry_pong)
         self._pong = payload
 
-    def _pong_again(self) -> None:
-        if self._pong is None or self._life.phase not in (OPEN, PAUSED):
+    def _retry_pong(self) -> None:
+        if self._pong is None or self._phases.phase not in (OPEN, PAUSED):
             return
         if self.outbox.blocked:
-            self._loop.call_later(PONG_AGAIN_SECONDS, self._pong_again)
+            self._loop.call_later(PONG_RETRY_SECONDS, self._retry_pong)
             return
-        self.outbox.send(ready(PONG, self._pong))
+        self.outbox.send(control_frame(PONG, self._pong))
         self._pong = None
 
-    def _broke_protocol(self, error: WebSocketError) -> None:
+    def _end_with_error(self, error: WebSocketError) -> None:
         counters.count("frames_malformed")
         log.info("connection closed", code=int(error.code), reason=str(error))
         self.end(error.code, str(error))
@@ -163,19 +163,19 @@ class WebSocketConnection(ClientConnection):
     # Actions of the phase table
 
     def _start_reading(self) -> None:
-        if self._life.phase is OPEN:
-            self.heard = self._loop.time()
+        if self._phases.phase is OPEN:
+            self.last_heard = self._loop.time()
         self._loop.add_reader(self._sock.fileno(), self._readable)
-        self._read_on()
+        self._read_decrypted()
 
     def _stop_reading(self) -> None:
-        self.heard = float("inf")
+        self.last_heard = float("inf")
         self._loop.remove_reader(self._sock.fileno())
 
     def _send_close(self, code: int | None, reason: str) -> None:
-        self.outbox.send(close_frame(code, reason if code in LIMITS else ""))
+        self.outbox.send(close_frame(code, reason if code in LIMIT_CODES else ""))
         self._server.closing(self)
-        self._linger = self._loop.call_later(LINGER_SECONDS, self._handle, Event.FINISHED)
+        self._linger_timer = self._loop.call_later(LINGER_SECONDS, self._handle, Event.FINISHED)
         # Only after the hub has dropped the channels and the flusher has run.
         self._loop.call_soon(self._loop.call_soon, self._shut_down)
 
@@ -192,8 +192,8 @@ class WebSocketConnection(ClientConnection):
         self.outbox.discard(reason)
 
     def _release(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         self._server.closed(self)
         self.outbox.discard()
         self._loop.remove_reader(self._sock.fileno())

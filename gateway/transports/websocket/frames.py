@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tornado.util import _websocket_mask as unmask
 
 from mesh.errors import CloseCode, WebSocketError
+from mesh.protocol.serializers.base import Frame
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
@@ -34,16 +35,17 @@ class FrameReader:
     """
 
     __slots__ = (
-        "_buffer", "_count", "_fragments", "_max_bytes", "_max_fragments", "_opcode", "_size", "_wanted",
+        "_buffer", "_fragment_count", "_fragments", "_max_bytes", "_max_fragments", "_needed",
+        "_opcode", "_size",
     )  # fmt: skip
 
     def __init__(self, max_bytes: int, max_fragments: int = MAX_FRAGMENTS) -> None:
         self._max_bytes = max_bytes
         self._max_fragments = max_fragments
         self._buffer: bytearray | None = None
-        self._wanted = 0
+        self._needed = 0
         self._fragments: bytearray | None = None
-        self._count = 0
+        self._fragment_count = 0
         self._opcode = 0
         self._size = 0
 
@@ -51,14 +53,14 @@ class FrameReader:
         """Return what is complete now, and the error, after which nothing more may be fed."""
         if self._buffer is not None:
             self._buffer += data
-            if len(self._buffer) < self._wanted:  # the frame cannot be complete yet
+            if len(self._buffer) < self._needed:  # the frame cannot be complete yet
                 return [], None
             data = bytes(self._buffer)
             self._buffer = None
         received: list[Received] = []
         position = 0
         try:
-            while True:
+            while position < len(data):
                 frame = self._frame(data, position)
                 if frame is None:
                     break
@@ -71,7 +73,7 @@ class FrameReader:
         except WebSocketError as error:
             return received, error
         if position < len(data):
-            self._wanted -= position
+            self._needed -= position
             self._buffer = bytearray(memoryview(data)[position:])
         return received, None
 
@@ -79,7 +81,7 @@ class FrameReader:
         """Return (end position, first byte, payload) of the frame at `position`; None if incomplete."""
         available = len(buffer) - position
         if available < 2:
-            self._wanted = position + 2
+            self._needed = position + 2
             return None
         first, second = buffer[position], buffer[position + 1]
         self._check_head(first, second)
@@ -88,7 +90,7 @@ class FrameReader:
         if length >= 126:
             head = 8 if length == 126 else 14
             if available < head - 4:
-                self._wanted = position + head - 4
+                self._needed = position + head - 4
                 return None
             length = _extended_length(buffer[position + 2 : position + head - 4])
         if first & 0x0F < CLOSE and length + self._size > self._max_bytes:
@@ -97,7 +99,7 @@ class FrameReader:
             )
         end = position + head + length
         if len(buffer) < end:
-            self._wanted = end
+            self._needed = end
             return None
         start = position + head
         return end, first, unmask(buffer[start - 4 : start], buffer[start:end])
@@ -128,8 +130,8 @@ class FrameReader:
             return _message(opcode, payload)
         if self._fragments is None:
             self._fragments, self._opcode = bytearray(), opcode
-        self._count += 1
-        if self._count > self._max_fragments:
+        self._fragment_count += 1
+        if self._fragment_count > self._max_fragments:
             raise WebSocketError(
                 CloseCode.POLICY_VIOLATION,
                 f"message of more than {self._max_fragments} frames (gateway.max_fragments)",
@@ -139,7 +141,7 @@ class FrameReader:
         if not first & 0x80:
             return None
         whole = bytes(self._fragments)
-        self._fragments, self._size, self._count = None, 0, 0
+        self._fragments, self._size, self._fragment_count = None, 0, 0
         return _message(self._opcode, whole)
 
 
@@ -167,21 +169,27 @@ def _protocol_error(reason: str) -> WebSocketError:
     return WebSocketError(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def ready(opcode: int, payload: bytes) -> bytes:
-    """Return a server's frame, final and unmasked."""
+def message_frame(frame: Frame) -> bytes:
+    """Return a message of the server as a WebSocket frame, final and unmasked."""
+    payload, first = frame.data, 0x80 | (BINARY if frame.binary else TEXT)
     length = len(payload)
     if length < 126:
-        return bytes((0x80 | opcode, length)) + payload
+        return bytes((first, length)) + payload
     if length < 65_536:
-        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
+        return bytes((first, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + length.to_bytes(8, "big") + payload
+
+
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """Return a control frame of the server; its payload has at most 125 bytes (RFC 6455 §5.5)."""
+    return bytes((0x80 | opcode, len(payload))) + payload
 
 
 def close_frame(code: int | None, reason: str = "") -> bytes:
     """Return a close frame; it has no code if `code` is None."""
     if code is None:
-        return ready(CLOSE, b"")
-    return ready(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
+        return control_frame(CLOSE, b"")
+    return control_frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:123])
 
 
 def close_code(payload: bytes) -> int | None:

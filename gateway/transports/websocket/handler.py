@@ -21,13 +21,13 @@ from mesh.gateway.transports.websocket.connection import READ_BYTES
 from mesh.telemetry import counters
 
 
-class Admitting(Protocol):
+class UpgradeServer(Protocol):
     """What a request needs from the gateway's WebSocket transport."""
 
     hub: Hub
 
-    def begin(self, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes) -> None:
-        """Take over a client that was sent its 101 response; `first` was read after its request."""
+    def take_over(self, mount: Mount, admitted: Admitted, sock: socket.socket, early_data: bytes) -> None:
+        """Take over a client that was sent its 101 response; `early_data` was read after its request."""
 
 
 class WebSocketHandler(RequestHandler):
@@ -35,7 +35,7 @@ class WebSocketHandler(RequestHandler):
 
     BODIES = ()
 
-    def initialize(self, websockets: Admitting, handshake: Handshake) -> None:
+    def initialize(self, websockets: UpgradeServer, handshake: Handshake) -> None:
         """Called by Tornado with the arguments of the route."""
         self._websockets = websockets
         self._handshake = handshake
@@ -67,12 +67,12 @@ class WebSocketHandler(RequestHandler):
     async def _upgrade(self, admitted: Admitted) -> None:
         try:
             async with id_subscribed(self._websockets.hub, admitted):
-                sock, first = self._take_over(admitted)
-                self._websockets.begin(self._handshake.mount, admitted, sock, first)
+                sock, early_data = self._detach_socket(admitted)
+                self._websockets.take_over(self._handshake.mount, admitted, sock, early_data)
         except ClientGoneError:
             pass
 
-    def _take_over(self, admitted: Admitted) -> tuple[socket.socket, bytes]:
+    def _detach_socket(self, admitted: Admitted) -> tuple[socket.socket, bytes]:
         """Send the 101 and take the socket out of Tornado's stream, with the bytes already read."""
         answer = upgrade.response(self.request.headers, admitted.subprotocol)
         try:
@@ -83,8 +83,8 @@ class WebSocketHandler(RequestHandler):
 
 def _detach(stream: IOStream, answer: bytes) -> tuple[socket.socket, bytes]:
     stream.write(answer)
-    first = asyncio.ensure_future(stream.read_bytes(READ_BYTES, partial=True))
-    data = first.result() if first.done() else b""
+    reading = asyncio.ensure_future(stream.read_bytes(READ_BYTES, partial=True))
+    data = reading.result() if reading.done() else b""
     stream.io_loop.remove_handler(stream.fileno())
     sock = stream.socket
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesh.app.mount import Mount
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.gateway.flow.outbox import Flusher
 from mesh.gateway.transports.admission import Admitted
 from mesh.gateway.transports.base import Encoding
@@ -14,18 +14,13 @@ from mesh.gateway.transports.client_connection import idle_timer
 from mesh.gateway.transports.handshake import handshakes
 from mesh.gateway.transports.server import Services
 from mesh.gateway.transports.websocket.connection import WebSocketConnection
-from mesh.gateway.transports.websocket.frames import BINARY, TEXT, ready
+from mesh.gateway.transports.websocket.frames import message_frame
 from mesh.gateway.transports.websocket.handler import WebSocketHandler
 from mesh.gateway.transports.websocket.upgrades import Upgrades
-from mesh.protocol.serializers.base import Frame, Serializer
+from mesh.protocol.serializers.base import Serializer
 from mesh.protocol.serializers.registry import BY_NAME
 
-
-def _ready(frame: Frame) -> bytes:
-    return ready(BINARY if frame.binary else TEXT, frame.data)
-
-
-ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, _ready) for each in BY_NAME.values()}
+ENCODINGS: dict[Serializer, Encoding] = {each: Encoding(each, message_frame) for each in BY_NAME.values()}
 
 
 class WebSockets:
@@ -58,7 +53,7 @@ class WebSockets:
             for each in self._handshakes
         ]
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """No calls: a connection belongs to one gateway."""
         return {}
 
@@ -78,13 +73,13 @@ class WebSockets:
 
     # Called by requests
 
-    def begin(self, mount: Mount, admitted: Admitted, sock: socket.socket, first: bytes) -> None:
-        """Take over a client that was sent its 101 response; `first` was read after its request."""
+    def take_over(self, mount: Mount, admitted: Admitted, sock: socket.socket, early_data: bytes) -> None:
+        """Take over a client that was sent its 101 response; `early_data` was read after its request."""
         connection = WebSocketConnection(self, sock)
         self._connections.add(connection)
         connection.admit(mount, admitted, ENCODINGS[admitted.serializer])
-        if first:
-            connection.received(first)
+        if early_data:
+            connection.received(early_data)
 
     # Called by connections
 

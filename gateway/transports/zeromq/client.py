@@ -4,16 +4,16 @@ from collections import deque
 from typing import Any, Protocol
 
 from mesh.errors import CloseCode
-from mesh.gateway.flow.backlog import Backlog, lost
+from mesh.gateway.flow.backlog import Backlog, count_lost
 from mesh.gateway.hub import Hub
 from mesh.gateway.transports.client_connection import QueueingConnection
 from mesh.gateway.transports.client_phases import Event, Phase
-from mesh.gateway.transports.zeromq.messages import CLOSE, PING, closing
+from mesh.gateway.transports.zeromq.messages import CLOSE, PING, close_content
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters
 
 OPEN, PAUSED = Phase.OPEN, Phase.PAUSED
-MESSAGE_BYTES = 100
+MESSAGE_OVERHEAD_BYTES = 100
 """Counted for each waiting message in addition to its own bytes."""
 
 
@@ -26,7 +26,7 @@ class ClientRouter(Protocol):
     def send(self, client: "ZeroMQClient", frames: tuple[bytes, bytes]) -> bool:
         """Send to a client; return False if its queue is full, in which case `flush` is called soon."""
 
-    def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
+    def send_control(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
         """Send a client a control message about its connection."""
 
     def forget(self, client: "ZeroMQClient") -> None:
@@ -55,7 +55,7 @@ class ZeroMQClient(QueueingConnection):
     @property
     def ended(self) -> bool:
         """Whether messages from the client are ignored."""
-        return self._life.phase in (Phase.CLOSING, Phase.CLOSED)
+        return self._phases.phase in (Phase.CLOSING, Phase.CLOSED)
 
     # From the client
 
@@ -65,10 +65,10 @@ class ZeroMQClient(QueueingConnection):
         if len(data) > settings.max_frame_bytes:
             counters.count("frames_malformed")
             return self.end(CloseCode.TOO_BIG, f"message of {len(data)} bytes (gateway.max_frame_bytes)")
-        if self._life.phase is OPEN and self.client is not None:
+        if self._phases.phase is OPEN and self.client is not None:
             return self._server.hub.received(self.client, data, binary)
         self._pending.append((data, binary))
-        self._pending_bytes += len(data) + MESSAGE_BYTES
+        self._pending_bytes += len(data) + MESSAGE_OVERHEAD_BYTES
         if self._pending_bytes > 2 * settings.max_pending_bytes:
             counters.count("zeromq_floods_closed")
             self.end(CloseCode.TRY_AGAIN_LATER, "more messages than can wait (gateway.max_pending_bytes)")
@@ -91,9 +91,9 @@ class ZeroMQClient(QueueingConnection):
 
     def send(self, frames: tuple[bytes, bytes]) -> None:
         """Send a frame, or keep it if ZeroMQ does not accept it now."""
-        phase = self._life.phase
+        phase = self._phases.phase
         if phase is not OPEN and phase is not PAUSED:
-            lost(frames[1], self._lost_as)
+            count_lost(frames[1], self._lost_reason)
             return
         backlog = self._backlog
         if backlog is None:
@@ -101,7 +101,7 @@ class ZeroMQClient(QueueingConnection):
                 return
             backlog = self._backlog = Backlog()
         backlog.add(frames, frames[1])
-        self._bound(backlog)
+        self._enforce_limit(backlog)
 
     def flush(self) -> bool:
         """Send what was kept; return whether nothing is left."""
@@ -111,15 +111,15 @@ class ZeroMQClient(QueueingConnection):
                 return False
             backlog.pop()
             if self.watermark is not None:
-                self.watermark.look(backlog.size)
+                self.watermark.update(backlog.size)
         if self._pong is not None:
             if not self._server.send(self, (PING, self._pong)):
                 return False
             self._pong = None
-        self._caught_up()
+        self._end_stall()
         return True
 
-    def _caught_up(self) -> None:
+    def _end_stall(self) -> None:
         backlog, self._backlog = self._backlog, None
         if backlog is not None and backlog.dropped:
             self.report_dropped(backlog.dropped)
@@ -127,9 +127,9 @@ class ZeroMQClient(QueueingConnection):
     # Actions of the phase table
 
     def _start_reading(self) -> None:
-        while self._pending and self._life.phase is OPEN and self.client is not None:
+        while self._pending and self._phases.phase is OPEN and self.client is not None:
             data, binary = self._pending.popleft()
-            self._pending_bytes -= len(data) + MESSAGE_BYTES
+            self._pending_bytes -= len(data) + MESSAGE_OVERHEAD_BYTES
             self._server.hub.received(self.client, data, binary)
 
     def _stop_reading(self) -> None:
@@ -138,12 +138,12 @@ class ZeroMQClient(QueueingConnection):
     def _send_close(self, code: int | None, reason: str) -> None:
         """Send what ZeroMQ accepts, then the close; the client's later messages get UNKNOWN."""
         self.flush()
-        self._server.say(self.identity, CLOSE, closing(code or CloseCode.NORMAL, reason))
+        self._server.send_control(self.identity, CLOSE, close_content(code or CloseCode.NORMAL, reason))
         self._handle(Event.FINISHED)
 
     def _release(self) -> None:
         super()._release()
-        self._caught_up()
+        self._end_stall()
         self._pong = None
         self._pending.clear()
         self._pending_bytes = 0

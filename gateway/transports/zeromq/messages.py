@@ -40,7 +40,7 @@ def read_opening(data: bytes) -> Opening:
         raise RefusedError(400, f"want JSON: path, params: {shorten(str(error))}") from None
 
 
-def closing(code: int, reason: str) -> dict[str, Any]:
+def close_content(code: int, reason: str) -> dict[str, Any]:
     """Return the content of a CLOSE."""
     return {"code": int(code), "reason": reason}
 

@@ -8,7 +8,7 @@ from typing import Any
 from mesh.app.endpoint import Endpoint
 from mesh.app.mount import Mount
 from mesh.app.socket_handler import ConnectInfo
-from mesh.gateway.http.paths import without_empty
+from mesh.gateway.http.paths import without_empty_segments
 from mesh.gateway.hub import Hub
 from mesh.gateway.transports.admission import RefusedError, admit
 from mesh.gateway.transports.client_connection import ClientGoneError, id_subscribed
@@ -16,7 +16,7 @@ from mesh.gateway.transports.zeromq.client import ZeroMQClient
 from mesh.gateway.transports.zeromq.messages import ENCODINGS, OPEN, REFUSED, read_opening
 from mesh.telemetry import counters
 
-Say = Callable[[bytes, bytes, dict[str, Any]], None]
+SendControl = Callable[[bytes, bytes, dict[str, Any]], None]
 
 
 class Openings:
@@ -27,34 +27,36 @@ class Openings:
         endpoint: the application's endpoint.
         address: the address clients connect to.
         idle_seconds: the idle time-out, which an admitted client is told.
-        say: sends a client a control message.
+        send_control: sends a client a control message.
     """
 
-    def __init__(self, hub: Hub, endpoint: Endpoint, address: str, idle_seconds: float, say: Say) -> None:
+    def __init__(
+        self, hub: Hub, endpoint: Endpoint, address: str, idle_seconds: float, send_control: SendControl
+    ) -> None:
         self._hub = hub
         self._mounts = [(mount.pattern, mount) for mount in endpoint.mounts.values()]
         self._address = address
         self._idle_seconds = idle_seconds
-        self._say = say
+        self._send_control = send_control
         self._tasks: dict[ZeroMQClient, asyncio.Task[None]] = {}
-        self._given_up: set[asyncio.Task[None]] = set()
+        self._cancelled: set[asyncio.Task[None]] = set()
 
     @property
-    def given_up(self) -> int:
+    def cancelled(self) -> int:
         """The number of cancelled admissions that have not ended yet, because `connect` still runs."""
-        return len(self._given_up)
+        return len(self._cancelled)
 
-    def begin(self, client: ZeroMQClient, data: bytes) -> None:
+    def start(self, client: ZeroMQClient, data: bytes) -> None:
         """Admit a client, or tell it why it is refused."""
         task = asyncio.get_running_loop().create_task(self._open(client, data), name="zeromq client")
         self._tasks[client] = task
         task.add_done_callback(partial(self._ended, client))
 
-    def give_up(self, client: ZeroMQClient) -> None:
+    def cancel(self, client: ZeroMQClient) -> None:
         """Cancel the admission of a client that is gone, if it is in progress."""
         task = self._tasks.get(client)
         if task is not None and task is not asyncio.current_task():
-            self._given_up.add(task)
+            self._cancelled.add(task)
             task.cancel()
 
     def close(self) -> None:
@@ -65,11 +67,11 @@ class Openings:
     def refuse(self, identity: bytes, status: int, reason: str) -> None:
         """Tell a client that it is refused."""
         counters.count("connections_refused")
-        self._say(identity, REFUSED, {"status": status, "reason": reason})
+        self._send_control(identity, REFUSED, {"status": status, "reason": reason})
 
     def _ended(self, client: ZeroMQClient, task: asyncio.Task[None]) -> None:
         del self._tasks[client]
-        self._given_up.discard(task)
+        self._cancelled.discard(task)
 
     async def _open(self, client: ZeroMQClient, data: bytes) -> None:
         try:
@@ -81,7 +83,7 @@ class Openings:
             async with id_subscribed(self._hub, admitted):
                 if client.ended:
                     raise ClientGoneError(f"client {client.identity!r} is gone")
-                self._say(client.identity, OPEN, {"idle_timeout_seconds": self._idle_seconds})
+                self._send_control(client.identity, OPEN, {"idle_timeout_seconds": self._idle_seconds})
                 client.admit(mount, admitted, ENCODINGS[admitted.serializer])
         except ClientGoneError:
             pass
@@ -93,7 +95,7 @@ class Openings:
 
     def _find(self, data: bytes) -> tuple[Mount, dict[str, Any]]:
         opening = read_opening(data)
-        path = without_empty(opening.path)
+        path = without_empty_segments(opening.path)
         for pattern, mount in self._mounts:
             match = pattern.fullmatch(path)
             if match is not None and mount.zeromq:

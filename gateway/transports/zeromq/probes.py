@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 
 from mesh.gateway.transports.zeromq.client import ZeroMQClient
 
-PROBES_PER_TURN = 1_000
-TURN_SECONDS = 0.005
+PROBES_PER_BATCH = 1_000
+BATCH_DELAY_SECONDS = 0.005
 """The delay between two batches of one pass over all clients."""
-AGAIN_SECONDS = (0.01, 0.1, 1.0)
+REPEAT_DELAYS_SECONDS = (0.01, 0.1, 1.0)
 """The delays before the passes that follow the first."""
 
 
@@ -28,32 +28,32 @@ class Probes:
     def __init__(self, clients: Callable[[], Iterable[ZeroMQClient]]) -> None:
         self._clients = clients
         self._loop = asyncio.get_running_loop()
-        self._left: deque[ZeroMQClient] = deque()
-        self._pauses: list[float] = []
+        self._remaining: deque[ZeroMQClient] = deque()
+        self._delays: list[float] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Probe all clients after the end of a connection, and again after each delay."""
-        self._pauses = list(AGAIN_SECONDS)
+        self._delays = list(REPEAT_DELAYS_SECONDS)
         if self._timer is None:
             self._pass()
 
     def close(self) -> None:
         """Stop probing."""
-        self._left.clear()
+        self._remaining.clear()
         if self._timer is not None:
             self._timer.cancel()
 
     def _pass(self) -> None:
-        self._left = deque(self._clients())
+        self._remaining = deque(self._clients())
         self._probe()
 
     def _probe(self) -> None:
-        for _ in range(min(PROBES_PER_TURN, len(self._left))):
-            self._left.popleft().probe()
-        if self._left:
-            self._timer = self._loop.call_later(TURN_SECONDS, self._probe)
-        elif self._pauses:
-            self._timer = self._loop.call_later(self._pauses.pop(0), self._pass)
+        for _ in range(min(PROBES_PER_BATCH, len(self._remaining))):
+            self._remaining.popleft().probe()
+        if self._remaining:
+            self._timer = self._loop.call_later(BATCH_DELAY_SECONDS, self._probe)
+        elif self._delays:
+            self._timer = self._loop.call_later(self._delays.pop(0), self._pass)
         else:
             self._timer = None

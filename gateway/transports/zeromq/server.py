@@ -1,7 +1,7 @@
 """The transport over plain ZeroMQ: a DEALER in each client, one ROUTER for all (docs/protocol.md §1.2).
 
-A client is identified by its routing id. One that the gateway does not know, e.g. after a restart, is told
-so.
+A client is identified by its routing id. One that the gateway does not know, for example after a restart of
+the gateway, is sent a CLOSE with the code UNKNOWN.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ from typing import Any
 
 import zmq
 
-from mesh.bus.calls import Answer
+from mesh.bus.calls import CallHandler
 from mesh.errors import CloseCode
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
-from mesh.gateway.flow.backlog import lost
+from mesh.gateway.flow.backlog import count_lost
 from mesh.gateway.transports.client_connection import idle_timer
 from mesh.gateway.transports.server import Services
 from mesh.gateway.transports.zeromq.client import ZeroMQClient
@@ -24,7 +24,7 @@ from mesh.gateway.transports.zeromq.messages import (
     PING,
     TEXT,
     UNKNOWN,
-    closing,
+    close_content,
     encode,
 )
 from mesh.gateway.transports.zeromq.openings import Openings
@@ -68,7 +68,7 @@ class ZeroMQ:
         self._socket = sockets.client_router(
             services.context, services.settings.zeromq, self.settings.max_frame_bytes
         )
-        self.address, self._monitor = sockets.bound(self._socket, bind, CLIENTS)
+        self.address, self._monitor = sockets.bind_monitored(self._socket, bind, CLIENTS)
         self._reader = SocketReader(
             self._socket, self.received, on_behind=lambda behind: None if behind else self._end_gone()
         )
@@ -76,13 +76,15 @@ class ZeroMQ:
         self._probes = Probes(self._clients.values)
         idle_seconds = self.settings.idle_timeout_seconds
         self._idle = idle_timer(self._clients.values, idle_seconds)
-        self._openings = Openings(self.hub, services.endpoint, self.address, idle_seconds, self.say)
+        self._openings = Openings(
+            self.hub, services.endpoint, self.address, idle_seconds, self.send_control
+        )
 
     def routes(self) -> list[tuple[Any, ...]]:
         """Nothing is served over HTTP."""
         return []
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, CallHandler]:
         """No calls: a connection belongs to one gateway."""
         return {}
 
@@ -122,31 +124,31 @@ class ZeroMQ:
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._reader.look_again()  # what it sent before it disconnected is read first
+            self._reader.read_soon()  # what it sent before it disconnected is read first
             if not self._gone:
                 self._loop.call_soon(self._end_gone)
             self._gone.append(client)
-            lost(frames[1], CLIENT_GONE)
+            count_lost(frames[1], CLIENT_GONE)
             return True
         else:
             return True
         finally:
-            self._reader.look_again()
+            self._reader.read_soon()
 
-    def say(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
+    def send_control(self, identity: bytes, kind: bytes, content: dict[str, Any]) -> None:
         """Send a client a control message, which is lost if the client is gone or does not read."""
         try:
             self._socket.send_multipart((identity, kind, encode(content)), zmq.NOBLOCK)
         except zmq.ZMQError:
             pass
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def forget(self, client: ZeroMQClient) -> None:
         """Forget a client whose connection is closed, and cancel its admission if in progress."""
         if self._clients.get(client.identity) is client:
             del self._clients[client.identity]
         self._blocked.pop(client, None)
-        self._openings.give_up(client)
+        self._openings.cancel(client)
 
     # From clients
 
@@ -155,16 +157,18 @@ class ZeroMQ:
         identity, *rest = frames
         if not 0 < len(rest) <= 2:
             counters.count("frames_malformed")
-            return self.say(identity, CLOSE, closing(CloseCode.PROTOCOL_ERROR, "want one or two frames"))
+            return self.send_control(
+                identity, CLOSE, close_content(CloseCode.PROTOCOL_ERROR, "want one or two frames")
+            )
         handle = _KINDS.get(rest[0])
         if handle is None:
             counters.count("frames_malformed")
             return self._end(identity, CloseCode.PROTOCOL_ERROR, f"no message begins with {rest[0][:8]!r}")
         handle(self, identity, rest[1] if len(rest) == 2 else b"")
 
-    def _opened(self, identity: bytes, data: bytes) -> None:
+    def _on_open(self, identity: bytes, data: bytes) -> None:
         old = self._clients.get(identity)
-        others = len(self._clients) + self._openings.given_up - (old is not None)
+        others = len(self._clients) + self._openings.cancelled - (old is not None)
         if old is not None:  # the client has restarted
             old.lost()
         if len(data) > self.settings.max_frame_bytes:
@@ -174,47 +178,49 @@ class ZeroMQ:
             log.error("too many ZeroMQ clients", limit=self._max_clients)
             return self._openings.refuse(identity, 503, "too many clients; come later")
         client = self._clients[identity] = ZeroMQClient(self, identity)
-        self._openings.begin(client, data)
+        self._openings.start(client, data)
 
-    def _text(self, identity: bytes, data: bytes) -> None:
-        client = self._heard(identity)
+    def _on_text(self, identity: bytes, data: bytes) -> None:
+        client = self._known_client(identity)
         if client is not None:
             client.received(data, False)
 
-    def _binary(self, identity: bytes, data: bytes) -> None:
-        client = self._heard(identity)
+    def _on_binary(self, identity: bytes, data: bytes) -> None:
+        client = self._known_client(identity)
         if client is not None:
             client.received(data, True)
 
-    def _ping(self, identity: bytes, data: bytes) -> None:
-        client = self._heard(identity)
+    def _on_ping(self, identity: bytes, data: bytes) -> None:
+        client = self._known_client(identity)
         if client is not None:
             client.answer_ping(data[:MAX_PING_BYTES])
 
-    def _left(self, identity: bytes, _data: bytes) -> None:
+    def _on_close(self, identity: bytes, _data: bytes) -> None:
         client = self._clients.get(identity)
         if client is not None:
             client.lost()
 
-    def _heard(self, identity: bytes) -> ZeroMQClient | None:
+    def _known_client(self, identity: bytes) -> ZeroMQClient | None:
         client = self._clients.get(identity)
         if client is None:
-            self.say(identity, CLOSE, closing(UNKNOWN, "this gateway does not know you; open first"))
+            self.send_control(
+                identity, CLOSE, close_content(UNKNOWN, "this gateway does not know you; open first")
+            )
             return None
-        client.heard = self._loop.time()
+        client.last_heard = self._loop.time()
         return client
 
     def _end(self, identity: bytes, code: int, reason: str) -> None:
         client = self._clients.get(identity)
         if client is None:
-            self.say(identity, CLOSE, closing(code, reason))
+            self.send_control(identity, CLOSE, close_content(code, reason))
         else:
             client.end(code, reason)
 
     # Clients that are gone, or do not read
 
     def _disconnected(self, _frames: list[bytes]) -> None:
-        self._probes.begin()
+        self._probes.start()
 
     def _end_gone(self) -> None:
         if self._reader.behind:
@@ -233,9 +239,9 @@ class ZeroMQ:
 
 
 _KINDS: dict[bytes, Callable[[ZeroMQ, bytes, bytes], None]] = {
-    OPEN: ZeroMQ._opened,
-    TEXT: ZeroMQ._text,
-    BINARY: ZeroMQ._binary,
-    PING: ZeroMQ._ping,
-    CLOSE: ZeroMQ._left,
+    OPEN: ZeroMQ._on_open,
+    TEXT: ZeroMQ._on_text,
+    BINARY: ZeroMQ._on_binary,
+    PING: ZeroMQ._on_ping,
+    CLOSE: ZeroMQ._on_close,
 }

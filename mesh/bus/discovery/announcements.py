@@ -16,7 +16,7 @@ from mesh.bus.contract import Bus
 from mesh.bus.discovery import placement
 from mesh.bus.discovery.departures import Departures
 from mesh.bus.discovery.placement import Announcement, Placement
-from mesh.bus.frames import ANNOUNCEMENT, READ, Header
+from mesh.bus.frames import ANNOUNCEMENT, READABLE_VERSIONS, Header
 from mesh.errors import WireError
 from mesh.protocol.versions import common
 from mesh.telemetry import Complaints, get_logger
@@ -24,7 +24,7 @@ from mesh.telemetry import Complaints, get_logger
 log = get_logger(__name__)
 _malformed = Complaints(log, "announcement dropped")
 
-MAX_OTHER_VERSIONS = 1_000
+MAX_INCOMPATIBLE_NODES = 1_000
 """The most nodes with an incompatible version that are remembered, so that each is logged once."""
 
 
@@ -36,14 +36,14 @@ class NodeHandlers:
         up: called with each announcement of a live node.
         down: called with the announcement of a node that announced its stop or fell silent.
         lost: called with the id of a node that another node reports as lost, because its link ended.
-        accused: called when another node reports this node as lost.
+        reported_lost: called when another node reports this node as lost.
         gone: called with the id of a node that will not answer any more (departures.py).
     """
 
     up: Callable[[Announcement], None] | None
     down: Callable[[Announcement], None] | None
     lost: Callable[[str], None] | None
-    accused: Callable[[], None]
+    reported_lost: Callable[[], None]
     gone: Callable[[str], None] | None
 
 
@@ -72,8 +72,8 @@ class Announcer:
         self._node_down_seconds = node_down_seconds
         self._handlers: NodeHandlers | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._last = float("-inf")
-        self._other_versions: set[str] = set()
+        self._last_tick = float("-inf")
+        self._incompatible_nodes: set[str] = set()
         bus.subscribe(topics.exact(topics.NODES))
 
     def start(self, handlers: NodeHandlers) -> None:
@@ -103,47 +103,47 @@ class Announcer:
         lost = Announcement(node=node, kind=kind, state="lost")
         self._bus.publish_kind(ANNOUNCEMENT, topics.NODES, data=placement.encode(lost))
 
-    def missed(self) -> dict[str, set[str]]:
+    def unreceived_proxies(self) -> dict[str, set[str]]:
         """Return, by node, the proxies that it publishes through and this node does not receive from."""
-        heard = set(self._bus.paths.describe(self._announcement).proxies or ())
-        missed = {each.node: set(each.uses or ()) - heard for each in self.placement.nodes()}
-        return {node: proxies for node, proxies in missed.items() if proxies}
+        received_from = set(self._bus.paths.describe(self._announcement).proxies or ())
+        unreceived = {each.node: set(each.uses or ()) - received_from for each in self.placement.nodes()}
+        return {node: proxies for node, proxies in unreceived.items() if proxies}
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        late = now - self._last - self._announce_seconds
-        if late < self._node_down_seconds / 2:
+        delay = now - self._last_tick - self._announce_seconds
+        if delay < self._node_down_seconds / 2:  # otherwise this process was frozen
             for silent in self.placement.expire(now, self._node_down_seconds):
                 log.warning("node fell silent", node=silent.node, kind=silent.kind)
                 if self._handlers is not None and self._handlers.down is not None:
                     self._handlers.down(silent)
                 self.departures.fell_silent(silent.node)
-                self._agree()
-        self._last = now
+                self._agree_on_version()
+        self._last_tick = now
         self._announce("up")
         self._timer = loop.call_later(self._announce_seconds, self._tick)
 
     def _announce(self, state: Literal["up", "down"]) -> None:
-        announcement = msgspec.structs.replace(self._announcement, state=state, versions=READ)
+        announcement = msgspec.structs.replace(self._announcement, state=state, versions=READABLE_VERSIONS)
         data = placement.encode(self._bus.paths.describe(announcement))
         self._bus.publish_kind(ANNOUNCEMENT, topics.NODES, data=data)
 
-    def _agree(self) -> None:
+    def _agree_on_version(self) -> None:
         """Publish headers in the newest version that all live nodes can read."""
-        read = [each.reads for each in self.placement.nodes()]
-        self._bus.paths.use_version(common((READ, *read)) or READ.newest)
+        readable = [each.reads for each in self.placement.nodes()]
+        self._bus.paths.use_version(common((READABLE_VERSIONS, *readable)) or READABLE_VERSIONS.newest)
 
-    def _other_version(self, announcement: Announcement) -> None:
-        if announcement.node not in self._other_versions:
-            if len(self._other_versions) >= MAX_OTHER_VERSIONS:
-                self._other_versions.clear()
-            self._other_versions.add(announcement.node)
+    def _log_incompatible(self, announcement: Announcement) -> None:
+        if announcement.node not in self._incompatible_nodes:
+            if len(self._incompatible_nodes) >= MAX_INCOMPATIBLE_NODES:
+                self._incompatible_nodes.clear()
+            self._incompatible_nodes.add(announcement.node)
             log.error(
                 "node reads other versions of the bus: upgrade one of the two; it is ignored",
                 node=announcement.node,
                 theirs=str(announcement.reads),
-                ours=str(READ),
+                ours=str(READABLE_VERSIONS),
             )
 
     def paths_changed(self) -> None:
@@ -163,11 +163,11 @@ class Announcer:
             return
         if announcement.node == self._announcement.node:
             if announcement.state == "lost":
-                handlers.accused()
+                handlers.reported_lost()
             else:
-                self.departures.heard_self()
-        elif common((READ, announcement.reads)) is None:
-            self._other_version(announcement)
+                self.departures.own_announcement_received()
+        elif common((READABLE_VERSIONS, announcement.reads)) is None:
+            self._log_incompatible(announcement)
         elif announcement.state == "lost":
             self._lost(handlers, announcement)
         elif announcement.state == "down":
@@ -179,21 +179,21 @@ class Announcer:
         if handlers.lost is not None:
             handlers.lost(announcement.node)
         if announcement.kind == "gateway":
-            self.departures.accuse(announcement.node)
+            self.departures.suspect(announcement.node)
 
     def _down(self, handlers: NodeHandlers, announcement: Announcement) -> None:
         self.placement.forget(announcement.node)
-        self._agree()
+        self._agree_on_version()
         self._bus.paths.node_gone(announcement.node)
         if handlers.down is not None:
             handlers.down(announcement)
-        self.departures.left(announcement.node)
+        self.departures.stopped(announcement.node)
 
     def _up(self, handlers: NodeHandlers, announcement: Announcement) -> None:
-        new = self.placement.heard(announcement, asyncio.get_running_loop().time())
+        new = self.placement.record(announcement, asyncio.get_running_loop().time())
         if new:
-            self._agree()
-        self.departures.spoke(announcement.node)
+            self._agree_on_version()
+        self.departures.announced(announcement.node)
         self._bus.paths.node_announced(announcement)
         if new:
             log.debug("node is up", node=announcement.node, kind=announcement.kind)

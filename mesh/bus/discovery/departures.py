@@ -27,9 +27,9 @@ class Departures:
         self._on_gone: Callable[[str], None] | None = None
         self._placement = placement
         self._announce_seconds = announce_seconds
-        self._heard_self = float("-inf")
-        self._hears_since = float("-inf")
-        self._accused: dict[str, asyncio.TimerHandle] = {}
+        self._last_own_announcement = float("-inf")
+        self._receiving_since = float("-inf")
+        self._suspected: dict[str, asyncio.TimerHandle] = {}
 
     def start(self, on_silent: Callable[[str], None] | None, on_gone: Callable[[str], None] | None) -> None:
         """Begin to watch.
@@ -46,52 +46,52 @@ class Departures:
         if self._placement.get(node) is not None:
             return False
         now = asyncio.get_running_loop().time()
-        settled = now - self._hears_since > SETTLED_ANNOUNCEMENTS * self._announce_seconds
-        return settled and self._hears(now)
+        settled = now - self._receiving_since > SETTLED_ANNOUNCEMENTS * self._announce_seconds
+        return settled and self._is_receiving(now)
 
-    def heard_self(self) -> None:
+    def own_announcement_received(self) -> None:
         """Record that this node's own announcement was received."""
         now = asyncio.get_running_loop().time()
-        if not self._hears(now):
-            self._hears_since = now
-        self._heard_self = now
+        if not self._is_receiving(now):
+            self._receiving_since = now
+        self._last_own_announcement = now
 
-    def _hears(self, now: float) -> bool:
-        return now - self._heard_self < SETTLED_ANNOUNCEMENTS * self._announce_seconds
+    def _is_receiving(self, now: float) -> bool:
+        return now - self._last_own_announcement < SETTLED_ANNOUNCEMENTS * self._announce_seconds
 
-    def spoke(self, node: str) -> None:
+    def announced(self, node: str) -> None:
         """Record that the node has announced itself."""
-        timer = self._accused.pop(node, None)
+        timer = self._suspected.pop(node, None)
         if timer is not None:
             timer.cancel()
 
-    def left(self, node: str) -> None:
+    def stopped(self, node: str) -> None:
         """Record that the node has announced its stop."""
-        self.spoke(node)
+        self.announced(node)
         if self._on_gone is not None:
             self._on_gone(node)
 
     def fell_silent(self, node: str) -> None:
         """Record that nothing was received from the node for `bus.node_down_seconds`."""
-        if self._hears(asyncio.get_running_loop().time()):
-            self.left(node)
+        if self._is_receiving(asyncio.get_running_loop().time()):
+            self.stopped(node)
 
-    def accuse(self, node: str) -> None:
+    def suspect(self, node: str) -> None:
         """Record that another node has lost its link to this node."""
-        if node not in self._accused and self._placement.get(node) is not None:
+        if node not in self._suspected and self._placement.get(node) is not None:
             seconds = SILENT_ANNOUNCEMENTS * self._announce_seconds
             loop = asyncio.get_running_loop()
-            self._accused[node] = loop.call_later(seconds, self._does_not_answer, node)
+            self._suspected[node] = loop.call_later(seconds, self._suspicion_expired, node)
 
     def close(self) -> None:
         """Stop watching."""
-        for timer in self._accused.values():
+        for timer in self._suspected.values():
             timer.cancel()
-        self._accused.clear()
+        self._suspected.clear()
 
-    def _does_not_answer(self, node: str) -> None:
-        del self._accused[node]
-        if self._hears(asyncio.get_running_loop().time()):
+    def _suspicion_expired(self, node: str) -> None:
+        del self._suspected[node]
+        if self._is_receiving(asyncio.get_running_loop().time()):
             self._placement.forget(node)
             if self._on_silent is not None:
                 self._on_silent(node)

@@ -77,7 +77,7 @@ class Placement:
     def __init__(self) -> None:
         self._nodes: dict[str, tuple[Announcement, float]] = {}
 
-    def heard(self, announcement: Announcement, now: float) -> bool:
+    def record(self, announcement: Announcement, now: float) -> bool:
         """Record an announcement; return whether the node was unknown before."""
         new = announcement.node not in self._nodes
         self._nodes[announcement.node] = (announcement, now)
@@ -86,7 +86,9 @@ class Placement:
     def expire(self, now: float, silence_seconds: float) -> list[Announcement]:
         """Remove and return the nodes that have been silent for longer than `silence_seconds`."""
         silent = [
-            announcement for announcement, heard in self._nodes.values() if now - heard > silence_seconds
+            announcement
+            for announcement, received_at in self._nodes.values()
+            if now - received_at > silence_seconds
         ]
         for announcement in silent:
             del self._nodes[announcement.node]

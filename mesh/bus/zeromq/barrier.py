@@ -9,7 +9,7 @@ processes the subscriptions of one connection in order, so by then it has all of
 
 Subscriptions made in one tick share a probe, and those made while a probe is under way share the next one.
 An unavailable proxy is not waited for: when it becomes available, its connection is not used until libzmq
-has sent it all subscriptions, which is verified in the same way (`ZeroMQBus.fresh_topic`).
+has sent it all subscriptions, which is verified in the same way (`ZeroMQBus.new_probe_topic`).
 """
 
 import asyncio
@@ -41,10 +41,10 @@ class Barrier:
         self._subscriber = subscriber
         self._timeout_seconds = timeout_seconds
         self._waiting: Batch = {}
-        self._probed: Batch = {}
+        self._probed_callbacks: Batch = {}
         self._topic = ""
         self._echoed: set[ProxyConnection] = set()
-        self._covered: list[bytes] = []
+        self._probed_subscriptions: list[bytes] = []
         self._number = 0
         self._retry: asyncio.TimerHandle | None = None
         self._started = 0.0
@@ -60,42 +60,42 @@ class Barrier:
         self._waiting[callback] = None
         if not self._topic and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin, context=contexts.fresh())
+            asyncio.get_running_loop().call_soon(self._start_probe, context=contexts.fresh())
         return partial(self._withdraw, callback)
 
     def _withdraw(self, callback: Callable[[], None]) -> None:
         self._waiting.pop(callback, None)
-        self._probed.pop(callback, None)
+        self._probed_callbacks.pop(callback, None)
 
     def close(self) -> None:
         """Discard all callbacks."""
         if self._retry is not None:
             self._retry.cancel()
         self._waiting.clear()
-        self._probed.clear()
+        self._probed_callbacks.clear()
         self._topic = "closed"
 
-    def _begin(self) -> None:
+    def _start_probe(self) -> None:
         self._scheduled = False
         if self._topic:
             return
-        self._probed, self._waiting = self._waiting, {}
+        self._probed_callbacks, self._waiting = self._waiting, {}
         self._number += 1
         self._topic = f"{topics.SYNC}:{self._publisher.origin}:{self._number}"
         self._echoed.clear()
-        self._covered = self._subscriber.not_in_force()
+        self._probed_subscriptions = self._subscriber.not_in_force()
         self._subscriber.subscribe(topics.exact(self._topic))
         self._started = asyncio.get_running_loop().time()
         self._warned = False
-        self._probe(FIRST_RETRY_SECONDS)
+        self._send_probes(FIRST_RETRY_SECONDS)
 
-    def _probe(self, retry_seconds: float) -> None:
+    def _send_probes(self, retry_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         for connection in self._publisher.connections:
             if connection not in self._echoed:
                 self._publisher.probe(self._topic, connection)
         self._retry = loop.call_later(
-            retry_seconds, self._probe, min(2 * retry_seconds, LAST_RETRY_SECONDS)
+            retry_seconds, self._send_probes, min(2 * retry_seconds, LAST_RETRY_SECONDS)
         )
         waited = loop.time() - self._started
         if waited > self._timeout_seconds and not self._warned:
@@ -117,12 +117,12 @@ class Barrier:
         if self._retry is not None:
             self._retry.cancel()
         self._subscriber.unsubscribe(topics.exact(self._topic))
-        self._subscriber.in_force(self._covered)
+        self._subscriber.in_force(self._probed_subscriptions)
         self._echoed.clear()
         self._topic = ""
-        callbacks, self._probed = self._probed, {}
+        callbacks, self._probed_callbacks = self._probed_callbacks, {}
         for callback in callbacks:
             callback()
         if self._waiting and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin, context=contexts.fresh())
+            asyncio.get_running_loop().call_soon(self._start_probe, context=contexts.fresh())

@@ -54,9 +54,9 @@ class ZeroMQBus:
         subscribe_timeout_seconds: float | None = None,
     ) -> None:
         self._names = ProxyNames(
-            settings.proxies, settings.resolve_seconds, self._is_settled, self._follow_names
+            settings.proxies, settings.resolve_seconds, self._all_connected, self._names_resolved
         )
-        self._failures = ConnectFailures()
+        self._connect_failures = ConnectFailures()
         self._handlers: Handlers | None = None
         self._published: Callable[[str, int], None] | None = None
         proxies = self._names.addresses
@@ -71,8 +71,8 @@ class ZeroMQBus:
         self._barrier = Barrier(self.publisher, self.subscriber, settings.probe_timeout_seconds)
         self._confirmations = Confirmations(self.publisher)
         self._subscriptions = Subscriptions(self, subscribe_timeout_seconds)
-        self._fresh: dict[int, str] = {}
-        self._fresh_count = 0
+        self._probe_topics: dict[int, str] = {}
+        self._probe_topic_count = 0
         self.subscriber.subscribe(topics.exact(topics.of_sync(node)))
         self.subscriber.subscribe(topics.exact(topics.of_node(node)))
 
@@ -171,22 +171,22 @@ class ZeroMQBus:
 
     # Called by publisher and subscriber
 
-    def fresh_topic(self, connection: ProxyConnection) -> str:
+    def new_probe_topic(self, connection: ProxyConnection) -> str:
         """Subscribe to a new topic, whose echo proves that a new connection has all earlier subscriptions.
 
         A topic subscribed to before proves nothing: libzmq sends existing subscriptions in an arbitrary
         order.
         """
-        self._forget_fresh(connection)
-        self._fresh_count += 1
-        topic = self._fresh[connection.index] = (
-            f"{topics.of_sync(self.node)}:{connection.index}:{self._fresh_count}"
+        self._unsubscribe_probe_topic(connection)
+        self._probe_topic_count += 1
+        topic = self._probe_topics[connection.index] = (
+            f"{topics.of_sync(self.node)}:{connection.index}:{self._probe_topic_count}"
         )
         self.subscriber.subscribe(topics.exact(topic))
         return topic
 
-    def _forget_fresh(self, connection: ProxyConnection) -> None:
-        topic = self._fresh.pop(connection.index, None)
+    def _unsubscribe_probe_topic(self, connection: ProxyConnection) -> None:
+        topic = self._probe_topics.pop(connection.index, None)
         if topic is not None:
             self.subscriber.unsubscribe(topics.exact(topic))
 
@@ -198,11 +198,11 @@ class ZeroMQBus:
         connection = next((each for each in self.publisher.connections if each.index == index), None)
         if connection is None:
             return
-        if not connection.answering and topic != self._fresh.get(index):
+        if not connection.answering and topic != self._probe_topics.get(index):
             return
         self.publisher.echoed(connection, header.sequence)
         if connection.answering:
-            self._forget_fresh(connection)
+            self._unsubscribe_probe_topic(connection)
             self._barrier.echo(topic, connection)
 
     def interrupted(self, proxy: str) -> None:
@@ -227,7 +227,7 @@ class ZeroMQBus:
 
     # Names
 
-    def _is_settled(self) -> bool:
+    def _all_connected(self) -> bool:
         """Return whether every configured proxy is connected."""
         connections = self.publisher.connections
         return bool(connections) and all(connection.answering for connection in connections)
@@ -235,14 +235,14 @@ class ZeroMQBus:
     def proxy_lost(self) -> None:
         """A proxy is gone: its name may refer to another address by now."""
         self._barrier.check()
-        self._names.hurry()
-        asyncio.get_running_loop().call_soon(self._forget_vanished)
+        self._names.look_up_now()
+        asyncio.get_running_loop().call_soon(self._remove_vanished)
 
-    def _follow_names(self) -> None:
+    def _names_resolved(self) -> None:
         """Names were looked up: connect to new addresses, up to MAX_PROXIES."""
-        self._forget_vanished()
+        self._remove_vanished()
         known = {connection.address for connection in self.publisher.connections}
-        self._failures.keep(self._names.addresses)
+        self._connect_failures.keep(self._names.addresses)
         for address in self._names.addresses:
             if address not in known and len(self.publisher.connections) < MAX_PROXIES:
                 self._add(address)
@@ -253,16 +253,16 @@ class ZeroMQBus:
             self.publisher.add(address)
         except CANNOT_CONNECT as error:
             self.subscriber.remove(address)
-            self._failures.add(address, error)
+            self._connect_failures.add(address, error)
         else:
-            self._failures.forget(address)
+            self._connect_failures.forget(address)
 
-    def _forget_vanished(self) -> None:
+    def _remove_vanished(self) -> None:
         """Stop using addresses that their names no longer have, as soon as their connections end."""
         wanted = set(self._names.addresses)
         for connection in list(self.publisher.connections):
             if connection.address not in wanted and not connection.connected:
-                self._forget_fresh(connection)
+                self._unsubscribe_probe_topic(connection)
                 self.subscriber.remove(connection.address)
                 self.publisher.remove(connection)
                 log.info("proxy forgotten: its name no longer has this address", proxy=connection.address)

@@ -1,7 +1,7 @@
 """Determines when proxies have accepted what was published, without waiting for a proxy that is frozen.
 
 A probe sent after the messages comes back through the proxy that accepted them. If one proxy in use has not
-answered while another one has, its connection becomes DOUBTED: its messages are sent again through the
+answered while another one has, its connection becomes SUSPECTED: its messages are sent again through the
 other proxies, in order and with the same numbers, and those proxies confirm them. The doubted proxy is used
 again as soon as it answers.
 """
@@ -12,9 +12,9 @@ from mesh.app import topics
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.bus.zeromq.publisher import Publisher
 
-DOUBT_SECONDS = 0.25
+SUSPECT_SECONDS = 0.25
 """How long a proxy may leave a probe unanswered before it is doubted."""
-AGAIN_SECONDS = 0.1
+RETRY_SECONDS = 0.1
 """The interval of further probes while an answer is outstanding."""
 
 
@@ -29,36 +29,38 @@ class Confirmations:
     async def wait(self, first: int, last: int) -> None:
         """Return once proxies have accepted all messages with these numbers."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        started = loop.time()
         confirmed = loop.create_future()
         self._waiting[confirmed] = first, last
         try:
-            self._ask_soon()
-            await asyncio.wait({confirmed}, timeout=DOUBT_SECONDS)
+            self._probe_soon()
+            await asyncio.wait({confirmed}, timeout=SUSPECT_SECONDS)
             while self._publisher.is_pending(first, last):
-                self._doubt(first, last, began)
-                self._ask_soon()
-                await asyncio.wait({confirmed}, timeout=AGAIN_SECONDS)
+                self._suspect_unresponsive(first, last, started)
+                self._probe_soon()
+                await asyncio.wait({confirmed}, timeout=RETRY_SECONDS)
         finally:
             del self._waiting[confirmed]
             confirmed.cancel()
 
-    def _ask_soon(self) -> None:
+    def _probe_soon(self) -> None:
         """Send one probe for everything that is published in this turn of the event loop."""
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._ask)
+            asyncio.get_running_loop().call_soon(self._probe_all)
 
-    def _ask(self) -> None:
+    def _probe_all(self) -> None:
         self._scheduled = False
         topic = topics.of_sync(self._publisher.origin)
         for connection in self._publisher.in_use:  # all: only a comparison shows which one does not answer
             self._publisher.probe(topic, connection)
 
-    def _doubt(self, first: int, last: int, since: float) -> None:
-        owing = {each for each in self._publisher.in_use if each.resend_buffer.untaken(first, last)}
-        if any(_answered(each, since) for each in self._publisher.in_use if each not in owing):
-            self._publisher.doubt([each for each in owing if not _answered(each, since)])
+    def _suspect_unresponsive(self, first: int, last: int, since: float) -> None:
+        unconfirmed = {
+            each for each in self._publisher.in_use if each.resend_buffer.has_unconfirmed(first, last)
+        }
+        if any(_answered(each, since) for each in self._publisher.in_use if each not in unconfirmed):
+            self._publisher.suspect([each for each in unconfirmed if not _answered(each, since)])
 
     def check(self) -> None:
         """A probe has come back: wake the callers whose messages are confirmed."""

@@ -21,7 +21,7 @@ class Coverage:
         self._announced_at: dict[str, float] = {}
         self._proxies: dict[str, Collection[str]] = {}
 
-    def hears(self, node: str, proxies: Collection[str], now: float) -> None:
+    def node_announced(self, node: str, proxies: Collection[str], now: float) -> None:
         """Record the proxies that a node has announced to receive from."""
         self._announced_at[node], self._proxies[node] = now, proxies
         for connection in self._connections:
@@ -30,7 +30,7 @@ class Coverage:
             else:
                 connection.receivers.discard(node)
 
-    def welcome(self, connection: ProxyConnection) -> None:
+    def add_connection(self, connection: ProxyConnection) -> None:
         """Add a connection: nodes may already have announced that they receive from its proxy."""
         connection.receivers.update(
             node for node, proxies in self._proxies.items() if connection.address in proxies
@@ -43,11 +43,14 @@ class Coverage:
         self._proxies.pop(node, None)
         return self._announced_at.pop(node, None) is not None
 
-    def usable(self, now: float, patience_seconds: float) -> list[ProxyConnection]:
-        """Return the confirmed proxies that every node receives from, or else those confirmed for long."""
-        working = [each for each in self._connections if each.phase is Phase.CONFIRMED]
-        everybody = [each for each in working if self._announced_at.keys() <= each.receivers]
-        return everybody or [each for each in working if now - each.answering_since > patience_seconds]
+    def usable(self, now: float, wait_seconds: float) -> list[ProxyConnection]:
+        """Return the confirmed proxies that every node receives from.
+
+        If there are none, return those that have been confirmed for longer than `wait_seconds`.
+        """
+        confirmed = [each for each in self._connections if each.phase is Phase.CONFIRMED]
+        complete = [each for each in confirmed if self._announced_at.keys() <= each.receivers]
+        return complete or [each for each in confirmed if now - each.answering_since > wait_seconds]
 
     def silent(self, now: float, seconds: float) -> list[str]:
         """Return the nodes that have not announced themselves for longer than `seconds`.
@@ -56,4 +59,4 @@ class Coverage:
         """
         if not any(each.answering and now - each.answering_since > seconds for each in self._connections):
             return []
-        return [node for node, heard_at in self._announced_at.items() if now - heard_at > seconds]
+        return [node for node, announced_at in self._announced_at.items() if now - announced_at > seconds]

@@ -5,14 +5,14 @@ sequence). A receiver may have had them through the first proxy, so it remembers
 second copy.
 
 **What is bounded.** The numbers of one origin are kept in two generations, `recent` and `older`. After
-REMEMBERED_SECONDS or REMEMBERED numbers the older generation is discarded and replaced by its highest
+REMEMBERED_SECONDS or MAX_REMEMBERED numbers the older generation is discarded and replaced by its highest
 number, the `floor`. From then on every number up to the floor counts as having arrived. So a message that
 is this late is dropped even if it has never arrived; by then publishers have stopped sending it again.
 
 Time is an argument, in seconds of any one clock.
 """
 
-REMEMBERED = 131_072
+MAX_REMEMBERED = 131_072
 """The most numbers in one generation of one origin."""
 REMEMBERED_SECONDS = 15.0
 """The length of a generation: well above the time after which a silent proxy is given up."""
@@ -50,27 +50,27 @@ class Duplicates:
 
     def is_new(self, origin: str, sequence: int) -> bool:
         """Return whether the message is new, and remember it."""
-        of = self._origins.get(origin)
-        if of is None:
-            of = self._origins[origin] = _Origin(self._now)
-        elif of.has(sequence):
+        numbers = self._origins.get(origin)
+        if numbers is None:
+            numbers = self._origins[origin] = _Origin(self._now)
+        elif numbers.has(sequence):
             return False
-        of.recent.add(sequence)
-        if len(of.recent) > REMEMBERED:
-            of.forget_older(self._now)
+        numbers.recent.add(sequence)
+        if len(numbers.recent) > MAX_REMEMBERED:
+            numbers.forget_older(self._now)
         return True
 
     def has(self, origin: str, sequence: int) -> bool:
         """Return whether the message has arrived, or is too old to be accepted."""
-        of = self._origins.get(origin)
-        return of is not None and of.has(sequence)
+        numbers = self._origins.get(origin)
+        return numbers is not None and numbers.has(sequence)
 
     def tick(self, now: float) -> None:
         """Discard old generations, and origins that have been silent for long."""
         self._now = now
-        for origin, of in list(self._origins.items()):
-            if now - of.since > REMEMBERED_SECONDS:
-                if of.recent or of.older:
-                    of.forget_older(now)
-                elif now - of.since > REMEMBERED_ORIGINS_SECONDS:
+        for origin, numbers in list(self._origins.items()):
+            if now - numbers.since > REMEMBERED_SECONDS:
+                if numbers.recent or numbers.older:
+                    numbers.forget_older(now)
+                elif now - numbers.since > REMEMBERED_ORIGINS_SECONDS:
                     del self._origins[origin]

@@ -12,11 +12,11 @@ certainly lost.
 
 **The proof.** A marker is sent after all earlier messages of its connection, and a proxy forwards messages
 in order. So a marker that came through a proxy proves that everything sent through this proxy below the
-boundary has arrived. `ways` is the number of proxies that were used before and are still used. When that
-many markers with `old` have arrived, by different ways, the only messages below the boundary that can still
-be missing are those of a lost proxy, which is the second case:
+boundary has arrived. `kept_proxies` is the number of proxies that were used before and are still used. When
+that many markers with `kept` have arrived, through different proxies, the only messages below the boundary
+that can still be missing are those of a lost proxy, which is the second case:
 
-- *A proxy is added.* Markers go through the proxies that are kept (`old`) and those that are added. The
+- *A proxy is added.* Markers go through the proxies that are kept (`kept`) and those that are added. The
   latter are not waited for; they tell a receiver of the boundary before the first message on the new path.
 - *A proxy is lost.* The messages that it may have lost are sent again through the others, with their
   numbers, before newer messages. When all of them are sent, the next marker goes through all remaining
@@ -56,14 +56,14 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
     """The payload of a MOVE; the boundary is the sequence in its header.
 
     Attributes:
-        ways: the number of proxies that the origin used before and still uses.
-        old: whether this marker was sent through one of them.
-        way: the index of the proxy that this marker was sent through.
+        kept_proxies: the number of proxies that the origin used before and still uses.
+        kept: whether this marker was sent through one of them.
+        proxy: the index of the proxy that this marker was sent through.
     """
 
-    ways: int
-    old: bool
-    way: int
+    kept_proxies: int
+    kept: bool
+    proxy: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -74,13 +74,13 @@ decode = decoder(Marker, "a marker of a move")
 class _Reroute:
     """The messages of one origin above `boundary`, held until all markers of `latest` have arrived."""
 
-    __slots__ = ("boundary", "came", "held", "latest", "timer")
+    __slots__ = ("arrived", "boundary", "held", "latest", "timer")
 
     def __init__(self, boundary: int) -> None:
         self.boundary = boundary
         self.latest = 0
         self.timer: asyncio.TimerHandle | None = None
-        self.came: set[int] = set()
+        self.arrived: set[int] = set()
         self.held: list[tuple[str, Header, bytes]] = []
 
     def stop_timer(self) -> None:
@@ -97,16 +97,16 @@ class Reroutes:
             used.
 
     Attributes:
-        under_way: by origin; while it is empty, `hold` need not be called.
+        in_progress: by origin; while it is empty, `hold` need not be called.
     """
 
     def __init__(self, deliver: Deliver, wait_seconds: float) -> None:
-        self.under_way: dict[str, _Reroute] = {}
+        self.in_progress: dict[str, _Reroute] = {}
         self._deliver = deliver
         self._wait_seconds = wait_seconds
-        self._done: dict[str, int] = {}
+        self._completed: dict[str, int] = {}
 
-    def marker(self, header: Header, data: bytes) -> None:
+    def handle_marker(self, header: Header, data: bytes) -> None:
         """Handle a marker.
 
         Raises:
@@ -114,28 +114,28 @@ class Reroutes:
         """
         marker = decode(data)
         origin, boundary = header.origin, header.sequence
-        if boundary <= self._done.get(origin, 0):
+        if boundary <= self._completed.get(origin, 0):
             return
-        reroute = self.under_way.get(origin)
+        reroute = self.in_progress.get(origin)
         if reroute is None:
-            reroute = self.under_way[origin] = _Reroute(boundary)
+            reroute = self.in_progress[origin] = _Reroute(boundary)
         reroute.boundary = min(reroute.boundary, boundary)
         if boundary > reroute.latest:
             reroute.latest = boundary
-            reroute.came.clear()
+            reroute.arrived.clear()
             reroute.stop_timer()
             loop = asyncio.get_running_loop()
             reroute.timer = loop.call_later(self._wait_seconds, self._expired, origin)
         if boundary < reroute.latest:
             return
-        if marker.old:
-            reroute.came.add(marker.way)
-        if len(reroute.came) >= marker.ways:
+        if marker.kept:
+            reroute.arrived.add(marker.proxy)
+        if len(reroute.arrived) >= marker.kept_proxies:
             self._finish(origin)
 
     def hold(self, topic: str, header: Header, data: bytes) -> bool:
         """Hold a message that must wait, and return whether it does."""
-        reroute = self.under_way.get(header.origin)
+        reroute = self.in_progress.get(header.origin)
         if reroute is None or header.sequence <= reroute.boundary:
             return False
         reroute.held.append((topic, header, data))
@@ -143,27 +143,27 @@ class Reroutes:
 
     def close(self) -> None:
         """Discard held messages."""
-        for reroute in self.under_way.values():
+        for reroute in self.in_progress.values():
             reroute.stop_timer()
-        self.under_way.clear()
+        self.in_progress.clear()
 
     def _expired(self, origin: str) -> None:
         counters.count("bus_moves_expired")
-        held = len(self.under_way[origin].held)
+        held = len(self.in_progress[origin].held)
         log.warning("messages of a node may be out of order", origin=origin, messages=held)
         self._finish(origin)
 
     def _finish(self, origin: str) -> None:
-        reroute = self.under_way.pop(origin)
+        reroute = self.in_progress.pop(origin)
         reroute.stop_timer()
-        if len(self._done) >= REMEMBERED_ORIGINS:
-            self._done.clear()
-        self._done[origin] = reroute.latest
-        for topic, header, data in sorted(reroute.held, key=_number):
+        if len(self._completed) >= REMEMBERED_ORIGINS:
+            self._completed.clear()
+        self._completed[origin] = reroute.latest
+        for topic, header, data in sorted(reroute.held, key=_sequence):
             self._deliver(topic, header, data)
 
 
-def _number(message: tuple[str, Header, bytes]) -> int:
+def _sequence(message: tuple[str, Header, bytes]) -> int:
     return message[1].sequence
 
 
@@ -175,13 +175,13 @@ class Markers:
         self._until = 0.0
 
     def send(
-        self, header: bytes, kept: Sequence[ProxyConnection], gained: Sequence[ProxyConnection], now: float
+        self, header: bytes, kept: Sequence[ProxyConnection], added: Sequence[ProxyConnection], now: float
     ) -> None:
         """Send a marker through every proxy: later messages are held until those through `kept` arrive."""
         topic = topics.exact(topics.MOVES)
         self._frames = [
             (connection, [topic, header, _encode(Marker(len(kept), connection in kept, connection.index))])
-            for connection in (*kept, *gained)
+            for connection in (*kept, *added)
         ]
         self._until = now + REPEATED_SECONDS
         self._send()

@@ -20,7 +20,7 @@ class ProxyPaths:
     def node_announced(self, announcement: Announcement) -> None:
         """Record the proxies that another node receives from."""
         if announcement.proxies is not None:
-            self._publisher.hears(announcement.node, announcement.proxies)
+            self._publisher.node_announced(announcement.node, announcement.proxies)
 
     def node_gone(self, node: str) -> None:
         """Ignore a node's proxies from now on."""
@@ -30,6 +30,6 @@ class ProxyPaths:
         """Publish headers of this version."""
         self._publisher.version = version
 
-    def of_topic(self, topic: str) -> str:
+    def server_of(self, topic: str) -> str:
         """Return the proxy through which a topic is sent now; empty if no proxy is available."""
         return self._publisher.proxy_of(topic)

@@ -12,7 +12,7 @@ from typing import Protocol
 import zmq
 
 from mesh.addresses import publish_address
-from mesh.bus.frames import encode_again
+from mesh.bus.frames import encode_resent
 from mesh.bus.zeromq.connect_failures import CANNOT_CONNECT, ConnectFailures
 from mesh.bus.zeromq.proxy_connection_phases import (
     ANSWERING,
@@ -23,7 +23,7 @@ from mesh.bus.zeromq.proxy_connection_phases import (
     Event,
     Phase,
 )
-from mesh.bus.zeromq.resend_buffer import RESENT_SECONDS, NumberedMessage, ResendBuffer
+from mesh.bus.zeromq.resend_buffer import MIN_KEPT_SECONDS, NumberedMessage, ResendBuffer
 from mesh.errors import PhaseError
 from mesh.phases import Phases
 from mesh.settings import BusSettings
@@ -36,8 +36,8 @@ log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.02
 LAST_RETRY_SECONDS = 0.5
-PATIENCE_SECONDS = 1.0
-"""Nobody waits longer than this for a proxy that is not connected or does not answer."""
+RESPONSE_SECONDS = 1.0
+"""Joins wait for at most this long for a proxy that is not connected or does not answer."""
 
 MAX_PROBES = 1_000
 
@@ -70,8 +70,8 @@ class ProxyConnection:
         interruptions: how often the connection to the proxy has ended.
         resend_buffer: the messages that may be lost with the proxy.
         receivers: the ids of the nodes that announce to receive from this proxy.
-        answered_at: when something last came back, in event-loop time.
-        answering_since: when things began to come back.
+        answered_at: when a probe last came back, in event-loop time.
+        answering_since: when the first probe came back after the proxy was connected or interrupted.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ProxyConnection:
         self.index = index
         self.interruptions = 0
         # A proxy accepts messages for a node that it cannot reach, until that node announces the failure.
-        self.resend_buffer = ResendBuffer(RESENT_SECONDS + settings.proxy_timeout_seconds)
+        self.resend_buffer = ResendBuffer(MIN_KEPT_SECONDS + settings.proxy_timeout_seconds)
         self.receivers: set[str] = set()
         self.answered_at = self.answering_since = 0.0
         self._phases = Phases(TABLE, Phase.CLOSED)
@@ -101,7 +101,7 @@ class ProxyConnection:
         self._monitor: zmq.Socket[bytes] | None = None
         self._reader: SocketReader | None = None
         self._monitor_reader: SocketReader | None = None
-        self._failures = ConnectFailures()
+        self._connect_failures = ConnectFailures()
 
     @property
     def phase(self) -> Phase:
@@ -115,7 +115,7 @@ class ProxyConnection:
 
     @property
     def answering(self) -> bool:
-        """Whether something has come back since the proxy was connected, so that both directions work."""
+        """Whether a probe has come back since the proxy was connected, so that both directions work."""
         return self._phases.phase in ANSWERING
 
     @property
@@ -133,15 +133,15 @@ class ProxyConnection:
         try:
             self._connect()
         except BaseException:
-            self._shut(linger_ms=0)
+            self._close_sockets(linger_ms=0)
             raise
         self._handle(Event.OPENED)
 
     def _connect(self) -> None:
         socket = self._socket = sockets.bus_publisher(self._context, self._settings)
         self._monitor = sockets.monitor(socket, _EVENTS)
-        self._reader = SocketReader(socket, self._subscription)
-        self._monitor_reader = SocketReader(self._monitor, lambda _: self.lose())
+        self._reader = SocketReader(socket, self._on_subscription)
+        self._monitor_reader = SocketReader(self._monitor, lambda _: self.give_up())
         self._reader.start()
         self._monitor_reader.start()
         sockets.connect(socket, publish_address(self.address), proxy_key(socket, self.address))
@@ -158,32 +158,32 @@ class ProxyConnection:
         else:
             return True
         finally:
-            self._reader.look_again()  # type: ignore[union-attr]  # exists as long as the socket does
+            self._reader.read_soon()  # type: ignore[union-attr]  # exists as long as the socket does
 
-    def send_kept(self, message: NumberedMessage) -> bool:
+    def send_and_keep(self, message: NumberedMessage) -> bool:
         """As `send`, and keep the message until the proxy has certainly forwarded it."""
         topic, header, data = message.frames
-        if message.again:
+        if message.resent:
             # With its age: a node that subscribed later must not receive it after newer messages.
-            header = encode_again(header, int((time.monotonic() - message.published) * 1000))
+            header = encode_resent(header, int((time.monotonic() - message.published_at) * 1000))
         if not self.send([topic, header, data]):
             return False
         self.resend_buffer.add(message)
         return True
 
     def probe(self, sequence: int, frames: list[bytes]) -> None:
-        """Send a probe. When it comes back, `echoed` knows what the proxy has accepted."""
+        """Send a probe. When it comes back, the proxy has accepted all earlier messages (`echoed`)."""
         if self.send(frames):
             if len(self._probes) >= MAX_PROBES:
                 del self._probes[next(iter(self._probes))]
             self._probes[sequence] = self.resend_buffer.position
 
     def echoed(self, sequence: int) -> bool:
-        """Handle an echo; return whether it is news: both directions work, for the first time or again."""
+        """Handle an echo; return whether the connection becomes CONFIRMED, for the first time or again."""
         position = self._probes.pop(sequence, None)
         if position is None:
             return False
-        self.resend_buffer.taken(position)
+        self.resend_buffer.confirm_up_to(position)
         now = self.answered_at = asyncio.get_running_loop().time()
         if self.phase is Phase.CONFIRMED:
             return False
@@ -192,16 +192,16 @@ class ProxyConnection:
         self._handle(Event.ECHOED)
         return True
 
-    def doubt(self) -> None:
-        """Other proxies have answered and this one has not: do not use it until something comes back."""
+    def suspect(self) -> None:
+        """Other proxies have answered and this one has not: do not use it until a probe comes back."""
         if self.phase is Phase.CONFIRMED:
-            self._handle(Event.DOUBT)
+            self._handle(Event.SUSPECT)
 
     def interrupt(self) -> None:
         """Nothing arrives from the proxy any more: whether messages make the round trip is open again."""
         self._handle(Event.INTERRUPTED)
 
-    def lose(self) -> None:
+    def give_up(self) -> None:
         """Give up this connection and try another one."""
         if self._socket is not None:
             self._handle(Event.ENDED)
@@ -210,16 +210,16 @@ class ProxyConnection:
         """Stop, after a moment to send what is queued."""
         self._handle(Event.CLOSE)
 
-    def _subscription(self, frames: list[bytes]) -> None:
+    def _on_subscription(self, frames: list[bytes]) -> None:
         # ZeroMQ RFC 29: the first byte distinguishes a subscription from its cancellation.
-        there = frames[0][:1] == b"\x01"
-        if there and not self.connected:
+        subscribed = frames[0][:1] == b"\x01"
+        if subscribed and not self.connected:
             self._connected_socket = self._socket
             self._retry_seconds = FIRST_RETRY_SECONDS
-            self._failures.forget(self.address)
+            self._connect_failures.forget(self.address)
             log.debug("proxy is connected", proxy=self.address)
             self._handle(Event.PEER_ARRIVED)
-        elif not there and self.connected:
+        elif not subscribed and self.connected:
             self._handle(Event.ENDED)
 
     def _handle(self, event: Event) -> None:
@@ -233,10 +233,10 @@ class ProxyConnection:
 
     # Actions
 
-    def _start_patience(self) -> None:
+    def _start_timeout(self) -> None:
         self._stop_timer()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(PATIENCE_SECONDS, self._handle, Event.OVERDUE)
+        self._timer = loop.call_later(RESPONSE_SECONDS, self._handle, Event.OVERDUE)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -248,12 +248,12 @@ class ProxyConnection:
         log.warning("proxy is gone", proxy=self.address)
 
     def _discard_socket(self) -> None:
-        self._shut(linger_ms=0)
+        self._close_sockets(linger_ms=0)
         self.receivers.clear()
         self._probes.clear()
 
     def _flush_socket(self) -> None:
-        self._shut(sockets.LINGER_MS)
+        self._close_sockets(sockets.LINGER_MS)
 
     def _retry_later(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._retry_seconds, self._retry)
@@ -263,10 +263,10 @@ class ProxyConnection:
         try:
             self.open()
         except CANNOT_CONNECT as error:
-            self._failures.add(self.address, error)
+            self._connect_failures.add(self.address, error)
             self._timer = asyncio.get_running_loop().call_later(LAST_RETRY_SECONDS, self._retry)
 
-    def _shut(self, linger_ms: int) -> None:
+    def _close_sockets(self, linger_ms: int) -> None:
         self._stop_timer()
         for reader in (self._reader, self._monitor_reader):
             if reader is not None:
@@ -282,8 +282,8 @@ class ProxyConnection:
 
 
 _ACTIONS: dict[Action, Callable[[ProxyConnection], None]] = {
-    Action.START_PATIENCE: ProxyConnection._start_patience,
-    Action.STOP_PATIENCE: ProxyConnection._stop_timer,
+    Action.START_TIMEOUT: ProxyConnection._start_timeout,
+    Action.STOP_TIMEOUT: ProxyConnection._stop_timer,
     Action.FORGET_PROBES: lambda connection: connection._probes.clear(),
     Action.COUNT_INTERRUPTION: ProxyConnection._count_interruption,
     Action.DISCARD_SOCKET: ProxyConnection._discard_socket,

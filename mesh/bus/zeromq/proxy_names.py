@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from mesh.telemetry import get_logger
-from mesh.zeromq.name_resolution import LOOK_UP_SECONDS, Answer, look_up, without_name
+from mesh.zeromq.name_resolution import LOOK_UP_SECONDS, Answer, literal_address, look_up
 
 log = get_logger(__name__)
 
@@ -24,7 +24,7 @@ class ProxyNames:
     Args:
         configured: the addresses, with or without names.
         seconds: the interval of look-ups while every proxy is connected.
-        is_settled: returns whether every proxy is connected.
+        all_connected: returns whether every proxy is connected.
         on_answer: called after each look-up.
 
     Attributes:
@@ -36,16 +36,16 @@ class ProxyNames:
         self,
         configured: Sequence[str],
         seconds: float,
-        is_settled: Callable[[], bool],
+        all_connected: Callable[[], bool],
         on_answer: Callable[[], None],
     ) -> None:
         self.problems: dict[str, str] = {}
         self._seconds = seconds
-        self._is_settled = is_settled
+        self._all_connected = all_connected
         self._on_answer = on_answer
-        self._answers = {each: _fixed(each) for each in configured}
-        self._names = [each for each in configured if without_name(each) is None]
-        self._asked: dict[str, asyncio.TimerHandle] = {}
+        self._answers = {each: _literal_addresses(each) for each in configured}
+        self._names = [each for each in configured if literal_address(each) is None]
+        self._pending: dict[str, asyncio.TimerHandle] = {}
         self._delay = FIRST_RETRY_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -63,11 +63,11 @@ class ProxyNames:
     def close(self) -> None:
         """Stop looking up names."""
         self._closed = True
-        for timer in (self._timer, *self._asked.values()):
+        for timer in (self._timer, *self._pending.values()):
             if timer is not None:
                 timer.cancel()
 
-    def hurry(self) -> None:
+    def look_up_now(self) -> None:
         """A proxy was lost: look up names now, unless that is done frequently already."""
         if self._timer is not None and self._delay > LAST_RETRY_SECONDS:
             self._delay = FIRST_RETRY_SECONDS
@@ -77,8 +77,8 @@ class ProxyNames:
     def _look_up(self) -> None:
         loop = asyncio.get_running_loop()
         for name in self._names:
-            if name not in self._asked:
-                self._asked[name] = loop.call_later(LOOK_UP_SECONDS, self._failed, name, "no answer")
+            if name not in self._pending:
+                self._pending[name] = loop.call_later(LOOK_UP_SECONDS, self._failed, name, "no answer")
                 look_up(name, lambda answer, name=name: self._answered(name, answer))  # type: ignore[misc]
         delay = min(self._delay, LAST_RETRY_SECONDS)
         self._timer = loop.call_later(delay, self._look_up)
@@ -87,7 +87,7 @@ class ProxyNames:
     def _answered(self, name: str, answer: Answer) -> None:
         if self._closed:
             return
-        self._asked.pop(name).cancel()
+        self._pending.pop(name).cancel()
         if isinstance(answer, OSError):
             self._failed(name, answer.strerror or str(answer))
         else:
@@ -96,10 +96,10 @@ class ProxyNames:
                 log.info("the name of a proxy has new addresses", name=name, addresses=answer)
                 self._answers[name] = answer
         self._on_answer()
-        self._settle()
+        self._slow_down()
 
-    def _settle(self) -> None:
-        if not self.problems and self._is_settled() and self._timer is not None:
+    def _slow_down(self) -> None:
+        if not self.problems and self._all_connected() and self._timer is not None:
             self._timer.cancel()
             self._delay = self._seconds
             self._timer = asyncio.get_running_loop().call_later(self._delay, self._look_up)
@@ -110,6 +110,6 @@ class ProxyNames:
             log.warning("the name of a proxy cannot be looked up", name=name, reason=reason)
 
 
-def _fixed(address: str) -> list[str]:
-    known = without_name(address)
-    return [] if known is None else [known]
+def _literal_addresses(address: str) -> list[str]:
+    literal = literal_address(address)
+    return [] if literal is None else [literal]

@@ -32,7 +32,16 @@ import zmq
 
 from mesh import contexts
 from mesh.app import topics
-from mesh.bus.frames import ANNOUNCEMENT, KEPT, MOVE, PROBE, READ, VERSION, Header, encode_header
+from mesh.bus.frames import (
+    ANNOUNCEMENT,
+    MOVE,
+    PROBE,
+    READABLE_VERSIONS,
+    RESENT_KINDS,
+    VERSION,
+    Header,
+    encode_header,
+)
 from mesh.bus.zeromq.backlog import MAX_BYTES, Backlog
 from mesh.bus.zeromq.coverage import Coverage
 from mesh.bus.zeromq.failover import Markers
@@ -56,7 +65,7 @@ SILENT_ANNOUNCEMENTS = 2.5
 class Owner(Protocol):
     """The bus that a publisher is part of."""
 
-    def fresh_topic(self, connection: ProxyConnection) -> str:
+    def new_probe_topic(self, connection: ProxyConnection) -> str:
         """Return a topic that was subscribed to just now, to find out whether a proxy's messages arrive."""
 
     def probe_echoed(self) -> None:
@@ -91,24 +100,24 @@ class Publisher:
     ) -> None:
         self.origin = origin
         self.sequence = 0
-        self.version = READ.newest
+        self.version = READABLE_VERSIONS.newest
         self.dropped = 0
         self._owner = owner
         self.connections: list[ProxyConnection] = []
         self._settings = settings
         self._context = context
         # Never reused: markers of an old connection may still be on their way.
-        self._numbers = itertools.count()
+        self._indexes = itertools.count()
         self.connections += map(self._connection_to, proxies)
         self._coverage = Coverage(self.connections)
         self.in_use: list[ProxyConnection] = []
-        self._unsettled = False
+        self._marker_due = False
         self._markers = Markers()
         self._topics = TopicProxies()
         self._backlog = Backlog(settings.backlog_messages)
         self._retry: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ticked = 0.0
+        self._last_tick = 0.0
 
     @property
     def connected(self) -> bool:
@@ -146,16 +155,16 @@ class Publisher:
         connection = self._connection_to(address)
         connection.open()
         self.connections.append(connection)
-        self._coverage.welcome(connection)
+        self._coverage.add_connection(connection)
 
     def _connection_to(self, address: str) -> ProxyConnection:
-        return ProxyConnection(self._context, self._settings, address, next(self._numbers), self)
+        return ProxyConnection(self._context, self._settings, address, next(self._indexes), self)
 
     def remove(self, connection: ProxyConnection) -> None:
         """Remove a proxy whose connection has ended; what it may have lost was sent again then."""
         connection.close()
         self.connections.remove(connection)
-        self._choose()
+        self._choose_proxies()
         self._owner.proxy_lost()
 
     def close(self) -> None:
@@ -183,11 +192,11 @@ class Publisher:
         version = VERSION if kind == ANNOUNCEMENT else self.version
         header = encode_header(Header(version, kind, self.origin, sequence, event, codec, sender))
         frames = [topics.exact(topic), header, data]
-        if kind in KEPT:
+        if kind in RESENT_KINDS:
             message = NumberedMessage(sequence, topic, frames, time.monotonic())
             connection = None if self._backlog.messages else self._topics.connection(topic)
-            if connection is None or not connection.send_kept(message):
-                self._keep(message)
+            if connection is None or not connection.send_and_keep(message):
+                self._queue_message(message)
         elif kind == ANNOUNCEMENT:  # through every proxy, for nodes that have lost one of them
             for each in self.connections:
                 each.send(frames)
@@ -208,14 +217,14 @@ class Publisher:
         """A probe has come back: its proxy has accepted everything that was sent before it."""
         if connection.connected and connection.echoed(sequence):
             self._owner.paths_changed()
-            self._choose()
+            self._choose_proxies()
         self._owner.probe_echoed()
 
-    def doubt(self, connections: Collection[ProxyConnection]) -> None:
-        """Stop using these until something comes back through them, and send their messages again."""
+    def suspect(self, connections: Collection[ProxyConnection]) -> None:
+        """Stop using these until a probe comes back through them, and send their messages again."""
         for connection in connections:
-            connection.doubt()
-        self._choose()
+            connection.suspect()
+        self._choose_proxies()
 
     def interrupted(self, connection: ProxyConnection) -> None:
         """The SUB's connection to a proxy has ended: probe it again."""
@@ -227,22 +236,22 @@ class Publisher:
     def is_pending(self, first: int, last: int) -> bool:
         """Return whether one of the messages with these numbers has not been confirmed by a proxy yet."""
         return self._backlog.has_any(first, last) or any(
-            connection.resend_buffer.untaken(first, last) for connection in self.connections
+            connection.resend_buffer.has_unconfirmed(first, last) for connection in self.connections
         )
 
     # Which nodes receive from which proxy
 
-    def hears(self, node: str, proxies: Collection[str]) -> None:
+    def node_announced(self, node: str, proxies: Collection[str]) -> None:
         """Record the proxies that a node has announced to receive from."""
-        self._coverage.hears(node, proxies, asyncio.get_running_loop().time())
-        self._choose()
+        self._coverage.node_announced(node, proxies, asyncio.get_running_loop().time())
+        self._choose_proxies()
 
     def node_gone(self, node: str) -> None:
         """Ignore the proxies of a node that has stopped."""
         if self._coverage.forget(node):
-            self._choose()
+            self._choose_proxies()
 
-    def _choose(self) -> None:
+    def _choose_proxies(self) -> None:
         """Use the proxies that every node receives from; send messages of proxies no longer used again."""
         now = asyncio.get_running_loop().time()
         usable = self._coverage.usable(now, self._settings.listeners_seconds)
@@ -254,22 +263,22 @@ class Publisher:
         self._topics.use(usable)
         log.debug("proxies in use", proxies=[connection.address for connection in usable])
         kept = [connection for connection in before if connection in usable]
-        gained = [connection for connection in usable if connection not in before]
-        if kept and gained:
-            self._mark(kept, gained)
-        self._unsettled = self._unsettled or len(kept) < len(before)
-        self._send_again([each for each in self.connections if each not in usable])
+        added = [connection for connection in usable if connection not in before]
+        if kept and added:
+            self._send_markers(kept, added)
+        self._marker_due = self._marker_due or len(kept) < len(before)
+        self._resend([each for each in self.connections if each not in usable])
         self._owner.paths_changed()
 
-    def _mark(self, kept: list[ProxyConnection], gained: list[ProxyConnection]) -> None:
+    def _send_markers(self, kept: list[ProxyConnection], added: list[ProxyConnection]) -> None:
         """Send markers: receivers hold later messages until those on the old paths have arrived."""
         self.sequence = boundary = self.sequence + 1
         header = encode_header(Header(self.version, MOVE, self.origin, boundary, "", 0))
-        self._markers.send(header, kept, gained, asyncio.get_running_loop().time())
+        self._markers.send(header, kept, added, asyncio.get_running_loop().time())
 
-    def _send_again(self, connections: list[ProxyConnection]) -> None:
+    def _resend(self, connections: list[ProxyConnection]) -> None:
         lost = [
-            message._replace(again=True)
+            message._replace(resent=True)
             for each in connections
             for message in each.resend_buffer.take_all()
         ]
@@ -284,38 +293,38 @@ class Publisher:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        late = now - self._ticked > 4 * TICK_SECONDS  # this process was frozen: silence proves nothing
-        self._ticked = now
+        was_frozen = now - self._last_tick > 4 * TICK_SECONDS  # then silence proves nothing
+        self._last_tick = now
         topic = topics.of_sync(self.origin)
         for connection in self.connections:
             connection.resend_buffer.tick(now)
             if connection.answering:
                 self.probe(topic, connection)
-            owed_seconds = now - connection.answered_at
-            silent = connection.answering and owed_seconds > self._settings.proxy_timeout_seconds
-            if silent and not late and any(other is not connection for other in self.in_use):
+            unanswered_seconds = now - connection.answered_at
+            silent = connection.answering and unanswered_seconds > self._settings.proxy_timeout_seconds
+            if silent and not was_frozen and any(other is not connection for other in self.in_use):
                 log.warning("proxy does not answer", proxy=connection.address)
-                connection.lose()
+                connection.give_up()
         self._markers.repeat(now)
-        patience = SILENT_ANNOUNCEMENTS * self._settings.announce_seconds
-        for node in [] if late else self._coverage.silent(now, patience):
+        silence_seconds = SILENT_ANNOUNCEMENTS * self._settings.announce_seconds
+        for node in [] if was_frozen else self._coverage.silent(now, silence_seconds):
             self.node_gone(node)
-        self._choose()
+        self._choose_proxies()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     def proxy_connected(self, connection: ProxyConnection) -> None:
         """A proxy is connected: find out whether its messages arrive as well."""
-        FirstProbes(self, connection, self._owner.fresh_topic(connection), TICK_SECONDS).send()
+        FirstProbes(self, connection, self._owner.new_probe_topic(connection), TICK_SECONDS).send()
 
     def proxy_lost(self, _connection: ProxyConnection) -> None:
         """A proxy is known to be disconnected or unresponsive."""
         self._owner.proxy_lost()
         self._owner.paths_changed()
-        self._choose()
+        self._choose_proxies()
 
     # Backlog
 
-    def _keep(self, message: NumberedMessage) -> None:
+    def _queue_message(self, message: NumberedMessage) -> None:
         if not self._backlog.add(message):
             if not counters.value("bus_backlog_dropped"):
                 limit = self._settings.backlog_messages
@@ -327,9 +336,9 @@ class Publisher:
 
     def _retry_later(self) -> None:
         loop = asyncio.get_running_loop()
-        self._retry = loop.call_later(RETRY_SECONDS, self._flush_again, context=contexts.fresh())
+        self._retry = loop.call_later(RETRY_SECONDS, self._retry_flush, context=contexts.fresh())
 
-    def _flush_again(self) -> None:
+    def _retry_flush(self) -> None:
         self._retry = None
         self._flush()
 
@@ -337,11 +346,11 @@ class Publisher:
         while self._backlog.messages and self.in_use:
             message = self._backlog.messages[0]
             connection = self._topics.connection(message.topic)
-            if connection is None or not connection.send_kept(message):
+            if connection is None or not connection.send_and_keep(message):
                 if self._retry is None:
                     self._retry_later()
                 return
             self._backlog.remove_first()
-        if self._unsettled and self.in_use:  # the messages of a lost proxy have been sent again
-            self._unsettled = False
-            self._mark(self.in_use, [])
+        if self._marker_due and self.in_use:  # the messages of a lost proxy have been sent again
+            self._marker_due = False
+            self._send_markers(self.in_use, [])

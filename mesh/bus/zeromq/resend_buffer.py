@@ -2,8 +2,8 @@
 
 **How long a message is kept.** A message is discarded when two conditions hold: a probe sent after it has
 come back, so the proxy has accepted it; and `seconds` have passed since it was sent, so the proxy has
-forwarded it, too, or the nodes that it cannot reach have announced this. Memory is bounded by RESENT
-messages and RESENT_BYTES; beyond this the oldest are discarded early.
+forwarded it, too, or the nodes that it cannot reach have announced this. Memory is bounded by
+MAX_KEPT_MESSAGES and MAX_KEPT_BYTES; beyond this the oldest are discarded early.
 
 **Which clock.** Only time in which this process runs counts. A process that was frozen or suspended does
 not know yet that a proxy failed in the meantime, so it must not discard messages because of the time that
@@ -15,11 +15,11 @@ Time is an argument, in seconds of any one clock.
 from collections import deque
 from typing import NamedTuple
 
-RESENT = 65_536
+MAX_KEPT_MESSAGES = 65_536
 """The most messages that are kept for one proxy."""
-RESENT_BYTES = 64_000_000
+MAX_KEPT_BYTES = 64_000_000
 """The most bytes of their payloads."""
-RESENT_SECONDS = 1.0
+MIN_KEPT_SECONDS = 1.0
 """How long a message is kept after it was sent, even if the proxy has accepted it. A node adds the time
 within which another node notices that it no longer receives from a proxy
 (mesh/bus/zeromq/proxy_connection.py)."""
@@ -35,15 +35,15 @@ class NumberedMessage(NamedTuple):
         sequence: its number.
         topic: its topic.
         frames: its frames, as they were sent.
-        published: when it was published, in seconds.
-        again: whether it was sent before and may have been lost.
+        published_at: when it was published, in seconds.
+        resent: whether it was sent before and may have been lost.
     """
 
     sequence: int
     topic: str
     frames: list[bytes]
-    published: float
-    again: bool = False
+    published_at: float
+    resent: bool = False
 
 
 class ResendBuffer:
@@ -53,16 +53,16 @@ class ResendBuffer:
         seconds: how long a message is kept after it was sent.
     """
 
-    def __init__(self, seconds: float = RESENT_SECONDS) -> None:
+    def __init__(self, seconds: float = MIN_KEPT_SECONDS) -> None:
         self.position = 0
         self._seconds = seconds
         self._messages: deque[NumberedMessage] = deque()
         self._positions: dict[int, int] = {}  # position of each message, by its number
         self._bytes = 0
-        self._taken = 0
-        self._ticked: float | None = None
-        self._running = 0.0  # seconds during which this process ran
-        self._marks: deque[tuple[float, int]] = deque()
+        self._confirmed = 0
+        self._last_tick: float | None = None
+        self._running_seconds = 0.0  # the time during which this process ran
+        self._checkpoints: deque[tuple[float, int]] = deque()
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -73,30 +73,30 @@ class ResendBuffer:
         self._messages.append(message)
         self._positions[message.sequence] = self.position
         self._bytes += len(message.frames[2])
-        if len(self._messages) > RESENT or self._bytes > RESENT_BYTES:
-            self._drop()
+        if len(self._messages) > MAX_KEPT_MESSAGES or self._bytes > MAX_KEPT_BYTES:
+            self._discard_oldest()
 
-    def taken(self, position: int) -> None:
+    def confirm_up_to(self, position: int) -> None:
         """The proxy has accepted all messages up to this position."""
-        self._taken = max(self._taken, position)
+        self._confirmed = max(self._confirmed, position)
 
     def tick(self, now: float) -> None:
         """Discard the messages that the proxy has accepted and, by now, forwarded."""
-        if self._ticked is not None:
-            self._running += min(now - self._ticked, MAX_TICK_SECONDS)
-        self._ticked = now
-        long_ago = self._running - self._seconds
-        self._marks.append((self._running, self.position))
-        while len(self._marks) > 1 and self._marks[1][0] <= long_ago:
-            self._marks.popleft()
-        when, old = self._marks[0]
-        safe = min(old, self._taken) if when <= long_ago else 0
+        if self._last_tick is not None:
+            self._running_seconds += min(now - self._last_tick, MAX_TICK_SECONDS)
+        self._last_tick = now
+        long_ago = self._running_seconds - self._seconds
+        self._checkpoints.append((self._running_seconds, self.position))
+        while len(self._checkpoints) > 1 and self._checkpoints[1][0] <= long_ago:
+            self._checkpoints.popleft()
+        when, old = self._checkpoints[0]
+        safe = min(old, self._confirmed) if when <= long_ago else 0
         for _ in range(len(self._messages) - (self.position - safe)):
-            self._drop()
+            self._discard_oldest()
 
-    def untaken(self, first: int, last: int) -> bool:
+    def has_unconfirmed(self, first: int, last: int) -> bool:
         """Return whether the proxy has not confirmed one of the messages with these numbers."""
-        positions, taken = self._positions, self._taken
+        positions, taken = self._positions, self._confirmed
         return any(positions.get(number, 0) > taken for number in range(first, last + 1))
 
     def take_all(self) -> list[NumberedMessage]:
@@ -104,11 +104,11 @@ class ResendBuffer:
         messages = list(self._messages)
         self._messages.clear()
         self._positions.clear()
-        self._marks.clear()
+        self._checkpoints.clear()
         self._bytes = 0
         return messages
 
-    def _drop(self) -> None:
+    def _discard_oldest(self) -> None:
         message = self._messages.popleft()
         self._bytes -= len(message.frames[2])
         if self._positions.get(message.sequence, 0) <= self.position - len(self._messages):

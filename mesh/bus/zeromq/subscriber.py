@@ -10,8 +10,8 @@ A received message passes these steps, in this order:
 4. If it has arrived before, through another proxy, it is dropped (duplicates.py).
 5. The handlers of its kind are called.
 
-Messages of kinds that are not in `frames.KEPT` skip steps 3 and 4: they are never sent again after a
-failure, and their receivers tolerate any order.
+Messages of kinds that are not in `frames.RESENT_KINDS` skip steps 3 and 4: they are never sent again after
+a failure, and their receivers tolerate any order.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from mesh.bus.frames import (
     ANNOUNCEMENT,
     BROADCAST,
     DIRECT,
-    KEPT,
     MOVE,
     PROBE,
+    RESENT_KINDS,
     Header,
     Received,
     decode_direct,
@@ -50,7 +50,7 @@ from mesh.zeromq.socket_reader import SocketReader
 log = get_logger(__name__)
 _malformed = Complaints(log, "bus message dropped")
 
-REFUSED_SECONDS = 1.0
+RECONNECT_SECONDS = 1.0
 """libzmq does not reconnect after a failed handshake. We do, after this time, with the current key."""
 
 NOT_YET = float("inf")
@@ -58,7 +58,7 @@ TICK_BUDGET_SECONDS = 2 * tick_budget.TICK_BUDGET_SECONDS
 """Twice the usual time: replies wait for broadcasts, so whatever causes more of them must wait, too."""
 _RESERVED = topics.RESERVED.encode()
 _BROADCASTS = frozenset({BROADCAST, DIRECT})
-_FAILED = frozenset(
+_HANDSHAKE_FAILURES = frozenset(
     {
         zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
         zmq.EVENT_HANDSHAKE_FAILED_AUTH,
@@ -94,25 +94,25 @@ class Subscriber:
         self, socket: zmq.Socket[bytes], proxies: Collection[str], reroute_seconds: float, owner: Owner
     ) -> None:
         self._owner = owner
-        self._on_broadcast: Sequence[OnBroadcast] = ()
-        self._on_message: Mapping[int, OnMessage] = {}
+        self._broadcast_handlers: Sequence[OnBroadcast] = ()
+        self._message_handlers: Mapping[int, OnMessage] = {}
         self._socket = socket
         self._proxies = {subscribe_address(proxy): proxy for proxy in proxies}
-        self._monitor = sockets.monitor(socket, zmq.EVENT_DISCONNECTED | sum(_FAILED))
+        self._monitor = sockets.monitor(socket, zmq.EVENT_DISCONNECTED | sum(_HANDSHAKE_FAILURES))
         self._reader = SocketReader(
-            socket, self._message, budget_seconds=TICK_BUDGET_SECONDS, on_behind=owner.unread_changed
+            socket, self._on_frames, budget_seconds=TICK_BUDGET_SECONDS, on_behind=owner.unread_changed
         )
-        self._monitor_reader = SocketReader(self._monitor, self._connection)
-        self._counts: dict[bytes, int] = {}
+        self._monitor_reader = SocketReader(self._monitor, self._on_monitor_event)
+        self._subscription_counts: dict[bytes, int] = {}
         self._prefixes: set[bytes] = set()
-        self._young: dict[bytes, float] = {}
+        self._in_force_since: dict[bytes, float] = {}
         self._not_in_force: dict[bytes, None] = {}
-        self._first: dict[bytes, dict[str, int]] = {}
-        self._announced: dict[str, int] = {}
+        self._first_sequences: dict[bytes, dict[str, int]] = {}
+        self._last_announcements: dict[str, int] = {}
         self._duplicates = Duplicates()
         self._reroutes = Reroutes(self._deliver, reroute_seconds)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._failures = ConnectFailures()
+        self._connect_failures = ConnectFailures()
         self.subscribe(topics.exact(topics.MOVES))
 
     def start(self, on_broadcast: Sequence[OnBroadcast], on_message: Mapping[int, OnMessage]) -> None:
@@ -125,7 +125,7 @@ class Subscriber:
         Raises:
             MeshError: if an address or a key cannot be used.
         """
-        self._on_broadcast, self._on_message = on_broadcast, on_message
+        self._broadcast_handlers, self._message_handlers = on_broadcast, on_message
         self._reader.start()
         self._monitor_reader.start()
         self._tick()
@@ -137,20 +137,20 @@ class Subscriber:
         address = subscribe_address(proxy)
         sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
         self._proxies[address] = proxy
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def remove(self, proxy: str) -> None:
         """Stop connecting to a proxy whose connection has ended."""
         address = subscribe_address(proxy)
         if self._proxies.pop(address, None) is None:
             return
-        self._failures.forget(proxy)
+        self._connect_failures.forget(proxy)
         timer = self._timers.pop(address, None)
         if timer is not None:
             timer.cancel()
         self._reader.read_now()  # what has arrived: libzmq drops it together with the address
         self._disconnect(address)
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def close(self) -> None:
         """Close the socket."""
@@ -175,29 +175,29 @@ class Subscriber:
 
     def subscribe(self, subscription: bytes) -> None:
         """Receive messages whose topic starts with these bytes. Calls are counted."""
-        count = self._counts.get(subscription, 0)
-        self._counts[subscription] = count + 1
+        count = self._subscription_counts.get(subscription, 0)
+        self._subscription_counts[subscription] = count + 1
         if not count:
-            self._young[subscription] = NOT_YET
+            self._in_force_since[subscription] = NOT_YET
             self._not_in_force[subscription] = None
             if not subscription.endswith(topics.TERMINATOR):
                 self._prefixes.add(subscription)
             self._socket.setsockopt(zmq.SUBSCRIBE, subscription)
-            self._reader.look_again()
+            self._reader.read_soon()
 
     def unsubscribe(self, subscription: bytes) -> None:
         """Undo one `subscribe`."""
-        count = self._counts[subscription] - 1
+        count = self._subscription_counts[subscription] - 1
         if count:
-            self._counts[subscription] = count
+            self._subscription_counts[subscription] = count
             return
-        del self._counts[subscription]
-        self._young.pop(subscription, None)
+        del self._subscription_counts[subscription]
+        self._in_force_since.pop(subscription, None)
         self._not_in_force.pop(subscription, None)
-        self._first.pop(subscription, None)
+        self._first_sequences.pop(subscription, None)
         self._prefixes.discard(subscription)
         self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
-        self._reader.look_again()
+        self._reader.read_soon()
 
     def not_in_force(self) -> list[bytes]:
         """Return the subscriptions that the proxies may not have received yet."""
@@ -209,36 +209,36 @@ class Subscriber:
         for subscription in subscriptions:
             if subscription in self._not_in_force:
                 del self._not_in_force[subscription]
-                self._young[subscription] = now
+                self._in_force_since[subscription] = now
 
     def delivered(self, origin: str, sequence: int) -> bool:
         """Return whether this message has been handled, or will never arrive."""
         return self._duplicates.has(origin, sequence)
 
-    def _message(self, frames: list[bytes]) -> None:
+    def _on_frames(self, frames: list[bytes]) -> None:
         try:
             if len(frames) != 3:
                 raise WireError(f"bus message of {len(frames)} frames; want 3")
             first, second, data = frames
-            if first[:1] == _RESERVED and first not in self._counts:
+            if first[:1] == _RESERVED and first not in self._subscription_counts:
                 return  # the prefix "" also matches messages that are meant for other nodes
             topic = topics.of_frame(first)
             header = decode_header(second)
             if header.kind == DIRECT:
                 topic, data = decode_direct(data)
             elif header.kind == MOVE:
-                return self._reroutes.marker(header, data)
+                return self._reroutes.handle_marker(header, data)
         except MeshError as error:
             _malformed.about("unknown", "bus_messages_malformed", str(error))
             return
-        if first in self._young:
-            self._first.setdefault(first, {}).setdefault(header.origin, header.sequence)
+        if first in self._in_force_since:
+            self._first_sequences.setdefault(first, {}).setdefault(header.origin, header.sequence)
         if header.age is not None and self._is_older_than_its_subscription(first, header):
             counters.count("bus_duplicates_dropped")
             return
-        if header.kind not in KEPT:
-            self._of_the_mesh(topic, header, data)
-        elif not self._reroutes.under_way or not self._reroutes.hold(topic, header, data):
+        if header.kind not in RESENT_KINDS:
+            self._handle_node_message(topic, header, data)
+        elif not self._reroutes.in_progress or not self._reroutes.hold(topic, header, data):
             self._deliver(topic, header, data)
 
     def _is_older_than_its_subscription(self, frame: bytes, header: Received) -> bool:
@@ -251,10 +251,12 @@ class Subscriber:
         """
         assert header.age is not None
         published = time.monotonic() - header.age / 1000
-        if header.sequence < self._first.get(frame, {}).get(header.origin, 0):
+        if header.sequence < self._first_sequences.get(frame, {}).get(header.origin, 0):
             published = 0.0
-        since = (self._young.get(frame, 0.0) if frame in self._counts else NOT_YET,)
-        prefixes = (self._young.get(each, 0.0) for each in self._prefixes if frame.startswith(each))
+        since = (self._in_force_since.get(frame, 0.0) if frame in self._subscription_counts else NOT_YET,)
+        prefixes = (
+            self._in_force_since.get(each, 0.0) for each in self._prefixes if frame.startswith(each)
+        )
         return published < min(*since, *prefixes, NOT_YET)
 
     def _deliver(self, topic: str, header: Header, data: bytes) -> None:
@@ -262,21 +264,21 @@ class Subscriber:
             counters.count("bus_duplicates_dropped")
             return
         if header.kind not in _BROADCASTS:
-            return self._of_the_mesh(topic, header, data)
+            return self._handle_node_message(topic, header, data)
         stats.bus_received += 1
-        for handle in self._on_broadcast:
+        for handle in self._broadcast_handlers:
             handle(topic, header, data)
 
-    def _of_the_mesh(self, topic: str, header: Header, data: bytes) -> None:
+    def _handle_node_message(self, topic: str, header: Header, data: bytes) -> None:
         if header.kind == PROBE:
             self._owner.probe_arrived(topic, header)
             return
         if header.kind == ANNOUNCEMENT:
             # They come through every proxy; a slow one must not restore an outdated state.
-            if header.sequence < self._announced.get(header.origin, 0):
+            if header.sequence < self._last_announcements.get(header.origin, 0):
                 return
-            self._announced[header.origin] = header.sequence
-        handle = self._on_message.get(header.kind)
+            self._last_announcements[header.origin] = header.sequence
+        handle = self._message_handlers.get(header.kind)
         if handle is not None:  # otherwise this node does not use the kind, or does not know it
             handle(header, data)
 
@@ -284,14 +286,14 @@ class Subscriber:
         loop = asyncio.get_running_loop()
         self._duplicates.tick(loop.time())
         long_ago = time.monotonic() - REMEMBERED_SECONDS
-        for subscription in [each for each, since in self._young.items() if since < long_ago]:
-            del self._young[subscription]
-            self._first.pop(subscription, None)
-        if len(self._announced) > 10_000:
-            self._announced.clear()
+        for subscription in [each for each, since in self._in_force_since.items() if since < long_ago]:
+            del self._in_force_since[subscription]
+            self._first_sequences.pop(subscription, None)
+        if len(self._last_announcements) > 10_000:
+            self._last_announcements.clear()
         self._timers["tick"] = loop.call_later(REMEMBERED_SECONDS, self._tick)
 
-    def _connection(self, frames: list[bytes]) -> None:
+    def _on_monitor_event(self, frames: list[bytes]) -> None:
         event = parse_monitor_message(frames)
         address = event["endpoint"].decode(errors="replace")
         proxy = self._proxies.get(address)
@@ -300,21 +302,21 @@ class Subscriber:
         counters.count("bus_interruptions")
         log.warning("connection to a proxy ended: nothing is received from it now", proxy=proxy)
         self._owner.interrupted(proxy)
-        if event["event"] in _FAILED and address not in self._timers:
+        if event["event"] in _HANDSHAKE_FAILURES and address not in self._timers:
             loop = asyncio.get_running_loop()
-            self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)
+            self._timers[address] = loop.call_later(RECONNECT_SECONDS, self._reconnect, address, proxy)
 
-    def _again(self, address: str, proxy: str) -> None:
+    def _reconnect(self, address: str, proxy: str) -> None:
         del self._timers[address]
         self._disconnect(address)
         try:
             sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
         except CANNOT_CONNECT as error:
-            self._failures.add(proxy, error)
+            self._connect_failures.add(proxy, error)
             loop = asyncio.get_running_loop()
-            self._timers[address] = loop.call_later(REFUSED_SECONDS, self._again, address, proxy)
+            self._timers[address] = loop.call_later(RECONNECT_SECONDS, self._reconnect, address, proxy)
         else:
-            self._failures.forget(proxy)
+            self._connect_failures.forget(proxy)
 
     def _disconnect(self, address: str) -> None:
         try:

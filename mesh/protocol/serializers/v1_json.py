@@ -43,7 +43,7 @@ class V1JSON:
         try:
             envelope = _decode(data)
             payload = bytes(envelope.payload)
-            value = _decode_payload(payload)
+            value = _decode_payload(payload)  # only to check it, because Raw accepts numbers out of range
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not a V1 message: {error}") from None
         envelopes.check_payload(payload, value)

@@ -34,7 +34,7 @@ class V2Msgpack:
         try:
             envelope = _decode(data)
             raw = bytes(envelope.payload)
-            payload = _decode_payload(raw)
+            payload = _decode_payload(raw)  # to check it, and to find out whether it is binary
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError) as error:
             raise DecodeError(f"not a V2 message in msgpack: {error}") from None
         envelopes.check(envelope.join_ref, envelope.ref, envelope.topic, envelope.event)

@@ -116,7 +116,7 @@ async def terminate(server: Living, reason: Any) -> None:
         if result is not None and hasattr(result, "__await__"):
             await result
     except (Exception, asyncio.CancelledError) as error:
-        if cancellation.is_end(error):
+        if cancellation.must_propagate(error):
             raise
         log.error("terminate crashed", topic=server.context.topic, exc_info=error)
     finally:

@@ -53,7 +53,7 @@ async def handle_push(server: Served, push: commands.Push) -> None:
             result = await result
         if result is not None:
             reply = push_reply(channel, event, result)
-            context.reply(None, reply.status, reply.payload)
+            context.answer(push.ref, reply.status, reply.payload)
     context.push_ref = NO_PUSH
     channel_telemetry.handled(channel, started, event, payload)
 

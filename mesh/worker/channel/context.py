@@ -100,16 +100,19 @@ class WorkerContext:
 
     def reply(self, ref: SocketRef | None, status: str, payload: Any) -> None:
         """Reply to a push of this client."""
-        topic = self.local_topic
-        if topic is None:
+        if self.local_topic is None:
             raise self._not_joined("reply")
-        check_name(status, "status")
         to = ref or self.socket_ref()
         if to.topic != self.topic:
             raise ChannelError(f"the push belongs to channel {to.topic!r}; reply to it there")
+        self.answer(to.ref, status, payload)
+
+    def answer(self, ref: Any, status: str, payload: Any) -> None:
+        """Reply to the push with this ref."""
+        check_name(status, "status")
         codec, data = self.encode_reply(status, payload)
         stats.replies += 1
-        self.send_command(commands.Reply(self.number, topic.sequence, to.ref, status, codec, data))
+        self.send_command(commands.Reply(self.number, self.after(), ref, status, codec, data))
 
     def broadcast(self, event: str, payload: Any, to_self: bool) -> None:
         """Send an event to all members of the topic."""
@@ -121,7 +124,7 @@ class WorkerContext:
         """Return this channel as the sender of a broadcast, which it must not receive if `skip`."""
         return Sender(self._worker.gateway_of(self.link), self.number, skip, self._last_sent)
 
-    def named_by(self, sender: Sender) -> bool:
+    def is_sender(self, sender: Sender) -> bool:
         """Return whether this channel is the sender."""
         return sender[:2] == (self._worker.gateway_of(self.link), self.number)
 

@@ -183,7 +183,7 @@ class ChannelServer:
     async def run(self) -> None:
         """Handle some of the waiting mail. Never raises, except if cancelled after the channel's end."""
         mailbox, context, runners = self.mailbox, self.context, self.worker.runners
-        most = 1 if runners.slow else MAILS_PER_RUN
+        most = 1 if runners.throttled else MAILS_PER_RUN
         try:
             for _ in range(MAILS_PER_EMPTYING_RUN if self.life.phase is Phase.EMPTYING else most):
                 if not mailbox.queue:

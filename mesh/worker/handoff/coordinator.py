@@ -15,7 +15,7 @@ from mesh.worker.topic_members import Member
 
 log = get_logger(__name__)
 
-AT_ONCE = 256
+MAX_CONCURRENT_MOVES = 256
 """The most channels that move at a time: their messages wait, and their state is in memory three times."""
 
 
@@ -37,70 +37,71 @@ class HandoffCoordinator:
 
     Args:
         version: returns the version of a link.
-        seconds: how long the move of one channel may take; after that it ends as if it could not move.
+        seconds: how long the move of one channel may take; after that the channel ends, as if it could not
+            move.
 
     Attributes:
-        begun: whether the worker is stopping, so that it accepts no joins.
+        started: whether the worker is stopping, so that it accepts no joins.
     """
 
     def __init__(self, version: Callable[[bytes], int], seconds: float) -> None:
-        self.begun = False
+        self.started = False
         self._version = version
         self._seconds = seconds
-        self._window = asyncio.Semaphore(AT_ONCE)
-        self._under_way: dict[MovableServer, asyncio.Future[None]] = {}
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_MOVES)
+        self._in_progress: dict[MovableServer, asyncio.Future[None]] = {}
         self._moved: dict[bytes, dict[int, MovableServer]] = {}
 
     async def run(self, servers: Iterable[MovableServer], seconds: float) -> None:
         """Move all channels that can move; return when they have moved or ended, or after `seconds`."""
-        self.begun = True
+        self.started = True
         moves = [asyncio.create_task(self._move(each), name="channel move") for each in servers]
         if not moves:
             return
         log.debug("channels move", channels=len(moves))
         try:
-            _, late = await asyncio.wait(moves, timeout=seconds)
+            _, unfinished = await asyncio.wait(moves, timeout=seconds)
         finally:
             for task in moves:
                 task.cancel()  # no effect on tasks that are done
-        if late:
-            log.error("channels did not move in time", channels=len(late), seconds=seconds)
-            await asyncio.wait(late)
+        if unfinished:
+            log.error("channels did not move in time", channels=len(unfinished), seconds=seconds)
+            await asyncio.wait(unfinished)
 
     async def _move(self, server: MovableServer) -> None:
-        async with self._window:
+        async with self._slots:
             link = server.context.link
             if self._version(link) < commands.MOVES or not server.announce_move():
                 return
-            over = self._under_way[server] = asyncio.get_running_loop().create_future()
+            finished = self._in_progress[server] = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self._seconds):
-                    await over
+                    await finished
             except TimeoutError:
                 topic = server.context.topic
                 log.error("channel did not move in time", topic=topic, seconds=self._seconds)
                 server.shut_down()
             finally:
-                del self._under_way[server]
+                del self._in_progress[server]
 
     def moved(self, server: MovableServer) -> None:
         """The state of a channel was sent; its gateway may not have received it yet."""
         self._moved.setdefault(server.context.link, {})[server.context.number] = server
 
-    def over(self, server: MovableServer) -> None:
+    def finished(self, server: MovableServer) -> None:
         """A channel has moved, or has ended otherwise."""
-        waiting = self._under_way.get(server)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
+        finished = self._in_progress.get(server)
+        if finished is not None and not finished.done():
+            finished.set_result(None)
 
     def take_back(self, link: bytes, number: int) -> MovableServer | None:
         """Return, once, a channel that has moved although its client was gone before its gateway knew."""
         return self._moved.get(link, {}).pop(number, None)
 
-    def settle(self, link: bytes) -> None:
+    def forget_moved(self, link: bytes) -> None:
         """A link has ended: channels that moved over it cannot be taken back any longer."""
         self._moved.pop(link, None)
 
-    def settle_all(self) -> None:
-        """As `settle`, for every link."""
+    def forget_all_moved(self) -> None:
+        """As `forget_moved`, for every link."""
         self._moved.clear()

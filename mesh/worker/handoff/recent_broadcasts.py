@@ -41,7 +41,7 @@ class RecentBroadcasts:
     def __init__(self, events: frozenset[str], clock: Callable[[], float] = monotonic) -> None:
         self._events = events
         self._clock = clock
-        self._heard: deque[RecentBroadcast] = deque()
+        self._broadcasts: deque[RecentBroadcast] = deque()
         self._by_topic: dict[str, deque[RecentBroadcast]] = {}
         self._bytes = 0
 
@@ -62,12 +62,14 @@ class RecentBroadcasts:
             return
         now = self._clock()
         new = RecentBroadcast(now, topic, header, data)
-        self._heard.append(new)
+        self._broadcasts.append(new)
         self._by_topic.setdefault(topic, deque()).append(new)
         self._bytes += len(data)
-        heard = self._heard
-        while heard[0].at < now - KEPT_SECONDS or len(heard) > MAX_KEPT or self._bytes > MAX_BYTES:
-            self._forget(heard.popleft())
+        broadcasts = self._broadcasts
+        while (
+            broadcasts[0].at < now - KEPT_SECONDS or len(broadcasts) > MAX_KEPT or self._bytes > MAX_BYTES
+        ):
+            self._forget(broadcasts.popleft())
 
     def _forget(self, oldest: RecentBroadcast) -> None:
         self._bytes -= len(oldest.data)

@@ -59,7 +59,7 @@ def pack(name: str, state: HandoffState, max_bytes: int) -> bytes:
         raise ChannelError(
             f"{name}.snapshot returned {state.snapshot!r:.200}; expected a dict, or None not to move"
         )
-    data = _packed(state, f"{name}.snapshot returned a value that msgpack cannot express")
+    data = _encode_or_raise(state, f"{name}.snapshot returned a value that msgpack cannot express")
     if len(data) > max_bytes:
         raise ChannelError(
             f"{name}.snapshot has {len(data)} bytes; worker.max_snapshot_bytes allows {max_bytes}:"
@@ -82,11 +82,11 @@ def pack_assigns(name: str, assigns: Assigns, route: Mapping[str, Any]) -> bytes
     Raises:
         ChannelError: if one of them contains values that msgpack cannot express.
     """
-    own = {key: value for key, value in assigns.items() if not _is(route, key, value)}
-    return _packed(own, f"{name} has assigns that msgpack cannot express")
+    own = {key: value for key, value in assigns.items() if not _is_assigned_by_route(route, key, value)}
+    return _encode_or_raise(own, f"{name} has assigns that msgpack cannot express")
 
 
-def _is(route: Mapping[str, Any], key: str, value: Any) -> bool:
+def _is_assigned_by_route(route: Mapping[str, Any], key: str, value: Any) -> bool:
     """Return whether the value is the one that the route assigned.
 
     Objects are compared by identity, because they may define equality differently.
@@ -97,7 +97,7 @@ def _is(route: Mapping[str, Any], key: str, value: Any) -> bool:
     return given is value or (type(value) in (dict, list) and bool(given == value))
 
 
-def _packed(value: Any, problem: str) -> bytes:
+def _encode_or_raise(value: Any, problem: str) -> bytes:
     try:
         return _encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:

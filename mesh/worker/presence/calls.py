@@ -13,14 +13,14 @@ Steps = Generator[Awaitable[Any], Any, Any]
 """Yields awaitables and receives their results. If nothing must be awaited, it does not suspend."""
 
 
-async def go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
+async def run_to_end(steps: Steps, waiting: Awaitable[Any]) -> None:
     """Run steps that have yielded `waiting` to their end."""
     try:
         while True:
             try:
                 result = await waiting
             except (Exception, asyncio.CancelledError) as error:
-                if cancellation.is_end(error):
+                if cancellation.must_propagate(error):
                     raise
                 waiting = steps.throw(error)
             else:
@@ -29,7 +29,7 @@ async def go_on(steps: Steps, waiting: Awaitable[Any]) -> None:
         return
 
 
-async def in_time(callback: Awaitable[Any]) -> Any:
+async def with_time_limit(callback: Awaitable[Any]) -> Any:
     """Await a callback for at most CALLBACK_SECONDS. Raises TimeoutError if it takes longer.
 
     It runs in a task of its own, so that one that ignores its cancellation can be abandoned.

@@ -13,7 +13,7 @@ MAX_META_BYTES = 10_000
 _NESTED = frozenset({dict, list})
 
 
-def checked(meta: Meta) -> Meta:
+def validated(meta: Meta) -> Meta:
     """Return the meta as every replica will have it: plain JSON values that msgpack can express.
 
     Raises:
@@ -33,10 +33,10 @@ def checked(meta: Meta) -> Meta:
     return plain
 
 
-def copied(meta: Meta) -> Meta:
+def copy_meta(meta: Meta) -> Meta:
     """Return a copy that the application may change. The original is what this worker sends to the others.
 
-    Lists and objects in it must be copied too; encoding it as msgpack and decoding it does that at any
+    Lists and objects in it must be copy_meta too; encoding it as msgpack and decoding it does that at any
     depth.
     """
     copy = meta.copy()
@@ -47,12 +47,12 @@ def copied(meta: Meta) -> Meta:
     return copy
 
 
-def copied_keys(keys: dict[str, list[Meta]]) -> dict[str, list[Meta]]:
+def copy_metas_by_key(keys: dict[str, list[Meta]]) -> dict[str, list[Meta]]:
     """Return copies of the metas of each key.
 
     Every join of a topic usually lists its presences, so this loops in C: if no meta contains a list or an
     object, no Python code runs for each member.
     """
     values = chain.from_iterable(map(dict.values, chain.from_iterable(keys.values())))
-    copy = dict.copy if _NESTED.isdisjoint(map(type, values)) else copied
+    copy = dict.copy if _NESTED.isdisjoint(map(type, values)) else copy_meta
     return dict(zip(keys, map(list, map(map, repeat(copy), keys.values())), strict=True))

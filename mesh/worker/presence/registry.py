@@ -14,8 +14,8 @@ from mesh.worker.presence.server import PresenceServer
 
 log = get_logger(__name__)
 
-FOLLOWED_SECONDS = 0.01
-"""The interval at which `followed` checks whether the presences that moved are tracked elsewhere."""
+POLL_SECONDS = 0.01
+"""The interval at which `wait_until_taken_over` checks the presences that have moved."""
 
 
 class PresenceRegistry:
@@ -75,10 +75,10 @@ class PresenceRegistry:
         if server is not None:
             server.tracker.handle(header.origin, data)
 
-    def answer(self) -> None:
-        """A node reported this worker as lost: show all others that it is not."""
+    def refute_loss(self) -> None:
+        """A node reported this worker as lost: prove to all others that it is not."""
         for server in self._servers.values():
-            server.tracker.answer()
+            server.tracker.refute_loss()
 
     def lost(self, node: str) -> None:
         """A node reported another one as lost."""
@@ -90,10 +90,10 @@ class PresenceRegistry:
         for server in self._servers.values():
             server.untrack_all(owner)
 
-    def tell(self) -> None:
+    def gossip_now(self) -> None:
         """Channels are about to move: send all changes of their presences to the other workers now."""
         for server in self._servers.values():
-            server.tracker.tell()
+            server.tracker.gossip_now()
 
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
         """Return everything that `owner` tracks."""
@@ -115,14 +115,14 @@ class PresenceRegistry:
         for server in self._servers.values():
             server.move_out(owner)
 
-    async def followed(self, seconds: float) -> None:
+    async def wait_until_taken_over(self, seconds: float) -> None:
         """Wait until other workers track the presences that moved, for at most `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
-        while not all(server.followed for server in self._servers.values()):
+        while not all(server.all_taken_over for server in self._servers.values()):
             if asyncio.get_running_loop().time() > deadline:
                 log.warning("presences of channels that moved leave: no worker tracks them yet")
                 return
-            await asyncio.sleep(FOLLOWED_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def no_presences(_: LocalBroadcast) -> PresenceRegistry:

@@ -17,7 +17,7 @@ from time import time_ns
 from typing import Any
 
 from mesh import contexts
-from mesh.app.presence import DIFF, Presence
+from mesh.app.presence import PRESENCE_DIFF, Presence
 from mesh.app.pubsub import LocalBroadcast
 from mesh.errors import PayloadError
 from mesh.settings import PresenceSettings
@@ -26,8 +26,8 @@ from mesh.tracker import foreign
 from mesh.tracker.state import Change, Meta
 from mesh.tracker.tracker import Publish, Tracker
 from mesh.worker.channel.context import WorkerContext
-from mesh.worker.presence.calls import Steps, go_on, in_time
-from mesh.worker.presence.metas import checked, copied, copied_keys
+from mesh.worker.presence.calls import Steps, run_to_end, with_time_limit
+from mesh.worker.presence.metas import copy_meta, copy_metas_by_key, validated
 from mesh.worker.presence.window import DiffWindow
 
 log = get_logger(__name__)
@@ -52,14 +52,14 @@ class PresenceServer:
         self._local_broadcast = local_broadcast
         self._diff_seconds = settings.diff_seconds
         self._refs = _refs(node)
-        self._gathering: dict[str, DiffWindow] = {}
+        self._windows: dict[str, DiffWindow] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._diffs: deque[tuple[str, list[Change]]] = deque()
-        self._unsent: set[str] = set()
+        self._unsent_topics: set[str] = set()
         self._task: asyncio.Task[None] | None = None
-        self._informs = type(presence).handle_metas is not Presence.handle_metas
-        self._followed: dict[str, tuple[Hashable, str, str]] = {}
-        self._moved_out: dict[Hashable, list[str]] = {}
+        self._has_handle_metas = type(presence).handle_metas is not Presence.handle_metas
+        self._moved_out_by_ref: dict[str, tuple[Hashable, str, str]] = {}
+        self._moved_out_by_owner: dict[Hashable, list[str]] = {}
 
     def close(self) -> None:
         """Announce to the other workers that this one stops, and drop diffs that were not sent."""
@@ -74,7 +74,7 @@ class PresenceServer:
     @property
     def busy(self) -> bool:
         """Whether a diff still has to be sent."""
-        return self._task is not None or any(map(len, self._gathering.values()))
+        return self._task is not None or any(map(len, self._windows.values()))
 
     # PresenceContext
 
@@ -82,7 +82,7 @@ class PresenceServer:
         """Track a key on a topic; return its `phx_ref`."""
         _require_live(owner, "track")
         ref = next(self._refs)
-        self.tracker.track(owner, topic, key, checked(meta) | {"phx_ref": ref})
+        self.tracker.track(owner, topic, key, validated(meta) | {"phx_ref": ref})
         return ref
 
     def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
@@ -91,7 +91,7 @@ class PresenceServer:
         ref = next(self._refs)
 
         def make(old: Meta) -> Meta:
-            return checked(meta(copied(old))) | {"phx_ref": ref, "phx_ref_prev": old["phx_ref"]}
+            return validated(meta(copy_meta(old))) | {"phx_ref": ref, "phx_ref_prev": old["phx_ref"]}
 
         self.tracker.update(owner, topic, key, make)
         return ref
@@ -102,25 +102,25 @@ class PresenceServer:
 
     def untrack_all(self, owner: Hashable) -> None:
         """Stop tracking everything that `owner` tracks."""
-        if self._moved_out:
-            for ref in self._moved_out.pop(owner, ()):
-                self._followed.pop(ref, None)
+        if self._moved_out_by_owner:
+            for ref in self._moved_out_by_owner.pop(owner, ()):
+                self._moved_out_by_ref.pop(ref, None)
         self.tracker.untrack_all(owner)
 
-    def on_topic(self, topic: str) -> dict[str, list[Meta]]:
+    def get_by_topic(self, topic: str) -> dict[str, list[Meta]]:
         """Return the metas of each key on a topic."""
-        self._read(topic)
-        return copied_keys(self.tracker.on_topic(topic))
+        self._note_list_read(topic)
+        return copy_metas_by_key(self.tracker.get_by_topic(topic))
 
-    def of_key(self, topic: str, key: str) -> list[Meta]:
+    def get_by_key(self, topic: str, key: str) -> list[Meta]:
         """Return the metas of one key on a topic."""
-        self._read(topic)
-        return [copied(meta) for meta in self.tracker.of_key(topic, key)]
+        self._note_list_read(topic)
+        return [copy_meta(meta) for meta in self.tracker.get_by_key(topic, key)]
 
-    def _read(self, topic: str) -> None:
-        gathering = self._gathering.get(topic)
-        if gathering is not None:
-            gathering.read()
+    def _note_list_read(self, topic: str) -> None:
+        window = self._windows.get(topic)
+        if window is not None:
+            window.read()
 
     # Moving channels
 
@@ -141,62 +141,62 @@ class PresenceServer:
     def move_out(self, owner: Hashable) -> None:
         """Keep the entries until another worker tracks the keys: no leave is seen before the join."""
         for topic, key, meta in self.tracked(owner):
-            self._followed[meta["phx_ref"]] = owner, topic, key
-            self._moved_out.setdefault(owner, []).append(meta["phx_ref"])
+            self._moved_out_by_ref[meta["phx_ref"]] = owner, topic, key
+            self._moved_out_by_owner.setdefault(owner, []).append(meta["phx_ref"])
 
     @property
-    def followed(self) -> bool:
+    def all_taken_over(self) -> bool:
         """Return whether other workers now track everything that moved."""
-        return not self._followed
+        return not self._moved_out_by_ref
 
-    def _leave_followed(self, changes: list[Change]) -> None:
+    def _untrack_taken_over(self, changes: list[Change]) -> None:
         for change in changes:
-            before = change.meta.get("phx_ref_prev")
-            if change.joined and isinstance(before, str) and before in self._followed:
-                self.tracker.untrack(*self._followed.pop(before))
+            old_ref = change.meta.get("phx_ref_prev")
+            if change.joined and isinstance(old_ref, str) and old_ref in self._moved_out_by_ref:
+                self.tracker.untrack(*self._moved_out_by_ref.pop(old_ref))
 
     # Diffs
 
     def _changed(self, changes: list[Change]) -> None:
         # Most changes come from a channel's callback, but what follows concerns all members of the topic.
-        contexts.fresh().run(self._tell, changes)
-        if self._followed:
-            self._leave_followed(changes)
+        contexts.fresh().run(self._collect, changes)
+        if self._moved_out_by_ref:
+            self._untrack_taken_over(changes)
 
-    def _tell(self, changes: list[Change]) -> None:
+    def _collect(self, changes: list[Change]) -> None:
         by_topic: dict[str, list[Change]] = {}
         for change in changes:
             by_topic.setdefault(change.topic, []).append(change)
         for topic, each in by_topic.items():
-            gathering = self._gathering.get(topic)
-            if gathering is None:
-                gathering = self._open_window(topic)
-                if topic not in self._unsent:
-                    self._emit(topic, each)
+            window = self._windows.get(topic)
+            if window is None:
+                window = self._open_window(topic)
+                if topic not in self._unsent_topics:
+                    self._queue_diff(topic, each)
                     continue
-            gathering.add(each)
+            window.add(each)
 
     def _open_window(self, topic: str) -> DiffWindow:
-        window = self._gathering[topic] = DiffWindow()
-        self._close_later(topic)
+        window = self._windows[topic] = DiffWindow()
+        self._schedule_close(topic)
         return window
 
-    def _close_later(self, topic: str) -> None:
+    def _schedule_close(self, topic: str) -> None:
         loop = asyncio.get_running_loop()
-        self._timers[topic] = loop.call_later(self._diff_seconds, self._gathered, topic)
+        self._timers[topic] = loop.call_later(self._diff_seconds, self._close_window, topic)
 
-    def _gathered(self, topic: str) -> None:
-        if self._gathering[topic] and topic in self._unsent:
-            return self._close_later(topic)
-        changes = self._gathering.pop(topic).net()
+    def _close_window(self, topic: str) -> None:
+        if self._windows[topic] and topic in self._unsent_topics:
+            return self._schedule_close(topic)
+        changes = self._windows.pop(topic).net()
         del self._timers[topic]
         if changes:
             self._open_window(topic)
-            self._emit(topic, changes)
+            self._queue_diff(topic, changes)
 
-    def _emit(self, topic: str, changes: list[Change]) -> None:
+    def _queue_diff(self, topic: str, changes: list[Change]) -> None:
         self._diffs.append((topic, changes))
-        self._unsent.add(topic)
+        self._unsent_topics.add(topic)
         self._send()
 
     def _send(self) -> None:
@@ -207,19 +207,19 @@ class PresenceServer:
             except StopIteration:
                 return
             except Exception as error:
-                self._lost(error)
+                self._log_lost_diff(error)
             else:
                 loop = asyncio.get_running_loop()
-                self._task = loop.create_task(go_on(steps, waiting), name="presence diffs")
+                self._task = loop.create_task(run_to_end(steps, waiting), name="presence diffs")
                 self._task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and task.exception() is not None:
-            self._lost(task.exception())
+            self._log_lost_diff(task.exception())
         self._send()
 
-    def _lost(self, error: BaseException | None) -> None:
+    def _log_lost_diff(self, error: BaseException | None) -> None:
         log.error("presence diff lost", presence=self.presence.name, exc_info=error)
 
     def _send_diffs(self) -> Steps:
@@ -229,32 +229,32 @@ class PresenceServer:
                 for part in _parts(changes):
                     yield from self._send_part(topic, part)
             finally:
-                self._unsent.discard(topic)
+                self._unsent_topics.discard(topic)
 
     def _send_part(self, topic: str, changes: list[Change]) -> Steps:
-        joins = yield from self._fetched(topic, changes, True)
-        leaves = yield from self._fetched(topic, changes, False)
+        joins = yield from self._fetch(topic, changes, True)
+        leaves = yield from self._fetch(topic, changes, False)
         diff = {"joins": joins, "leaves": leaves}
         try:
-            self._local_broadcast(topic, DIFF, diff)
+            self._local_broadcast(topic, PRESENCE_DIFF, diff)
         except PayloadError as error:
             counters.count("presence_diffs_unencodable")
             log.error("presence diff dropped", topic=topic, reason=str(error))
-        yield from self._inform(topic, diff)
+        yield from self._call_handle_metas(topic, diff)
 
-    def _fetched(self, topic: str, changes: Iterable[Change], joined: bool) -> Steps:
+    def _fetch(self, topic: str, changes: Iterable[Change], joined: bool) -> Steps:
         found: dict[str, dict[str, Any]] = {}
         for change in changes:
             if change.joined is joined:
-                found.setdefault(change.key, {"metas": []})["metas"].append(copied(change.meta))
+                found.setdefault(change.key, {"metas": []})["metas"].append(copy_meta(change.meta))
         if not found:
             return found
         result = yield from self._call("fetch", self.presence.fetch, topic, found)
         return found if result is None else result
 
-    def _inform(self, topic: str, diff: dict[str, Any]) -> Steps:
-        if self._informs:
-            now = copied_keys(self.tracker.on_topic(topic))
+    def _call_handle_metas(self, topic: str, diff: dict[str, Any]) -> Steps:
+        if self._has_handle_metas:
+            now = copy_metas_by_key(self.tracker.get_by_topic(topic))
             yield from self._call("handle_metas", self.presence.handle_metas, topic, diff, now)
 
     def _call(self, name: str, callback: Callable[..., Any], topic: str, *arguments: Any) -> Steps:
@@ -263,7 +263,7 @@ class PresenceServer:
         try:
             result = contexts.call(context, callback, topic, *arguments)
             if hasattr(result, "__await__"):
-                result = yield in_time(result)
+                result = yield with_time_limit(result)
         except (Exception, asyncio.CancelledError) as error:  # what the callback awaits may be cancelled
             counters.count("presence_callbacks_failed")
             context.run(
@@ -280,12 +280,12 @@ class PresenceServer:
 
 def _refs(node: str) -> Iterator[str]:
     """Yield values of `phx_ref`, of 16 characters: 8 bytes of the clock, 2 of the node, 2 of a counter."""
-    mark = blake2b(node.encode(), digest_size=2).digest()
+    node_hash = blake2b(node.encode(), digest_size=2).digest()
     now = 0
     for number in count():
         now = max(now + 1, time_ns())  # the clock may be set back, and refs must be unique
         yield urlsafe_b64encode(
-            now.to_bytes(8, "big") + mark + (number % 65_536).to_bytes(2, "big")
+            now.to_bytes(8, "big") + node_hash + (number % 65_536).to_bytes(2, "big")
         ).decode()
 
 

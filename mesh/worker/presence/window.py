@@ -13,24 +13,24 @@ class _Entry:
     """The changes of one entry.
 
     Attributes:
-        first: whether the first change was a join.
+        first_joined: whether the first change was a join.
         last: the last change.
         reads: how often the list had been read before the last change.
-        believed: whether the list was read while the entry was as its first change had left it.
+        read_after_first: whether the list was read while the entry was as its first change had left it.
     """
 
-    __slots__ = ("believed", "first", "last", "reads")
+    __slots__ = ("first_joined", "last", "read_after_first", "reads")
 
     def __init__(self, change: Change, reads: int) -> None:
-        self.first = change.joined
+        self.first_joined = change.joined
         self.last = change
         self.reads = reads
-        self.believed = False
+        self.read_after_first = False
 
     @property
-    def told(self) -> bool:
+    def in_diff(self) -> bool:
         """Whether the diff must contain the entry, because a client may know another state of it."""
-        return self.last.joined is self.first or self.believed
+        return self.last.joined is self.first_joined or self.read_after_first
 
 
 class DiffWindow:
@@ -63,9 +63,9 @@ class DiffWindow:
         if entry is None:
             entry = _Entry(change, self._reads)
         else:
-            entry.believed |= entry.last.joined is entry.first and entry.reads < self._reads
+            entry.read_after_first |= entry.last.joined is entry.first_joined and entry.reads < self._reads
             entry.last, entry.reads = change, self._reads
-        if entry.told:  # otherwise it is as before, and nobody knows another state
+        if entry.in_diff:  # otherwise it is as before, and nobody knows another state
             self._entries[name] = entry
 
     def read(self) -> None:

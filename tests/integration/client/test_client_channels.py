@@ -190,7 +190,11 @@ def test_a_cancelled_join_push_or_loop_leaves_no_state(address):
                 with pytest.raises(asyncio.CancelledError):
                     await task
             # Private: a push or reader that is kept although nobody waits for it shows in memory only.
-            assert (client._driver._pushes.waiting, room._core.sent, list(room._waiting)) == ({}, {}, [])
+            assert (client._driver._pushes.waiting, room._channel_state.sent, list(room._readers)) == (
+                {},
+                {},
+                [],
+            )
             other = client.channel("room:other")
             task = asyncio.ensure_future(other.join())
             await asyncio.sleep(0)

@@ -160,8 +160,8 @@ def test_an_auth_token_is_sent_as_phoenix_js_sends_it(tmp_path):
                 told = await info.push("me")
                 assert (told["auth_token"], told["x_headers"]) == ("t0ken/?", {"x-device": "7"})
                 # Private: nothing public loses a connection without ending the client or its server.
-                client._driver._hang_up(1006, "")
-                client._driver.feed(events.Closed("lost"))
+                client._driver._close_connection(1006, "")
+                client._driver.handle(events.Closed("lost"))
                 await until(lambda: opened)
                 assert (await info.push("me"))["auth_token"] == "second"
 
@@ -233,8 +233,8 @@ def test_heartbeats_keep_a_connection_open_and_a_missing_answer_closes_it(tmp_pa
                 for client, log in zip((one, two), logs, strict=True):
                     client.on_close(lambda code, reason, log=log: log.append(reason))
                     client.on_open(lambda log=log: log.append("open"))
-                for log in logs:
-                    await unchanged_for(5.5, log)  # longer than idle_timeout_seconds
+                # longer than idle_timeout_seconds
+                await asyncio.gather(*(unchanged_for(5.5, log) for log in logs))
                 await until(lambda: one.connected and two.connected)
                 lengths = [len(log) for log in logs]
                 os.kill(process.pid, signal.SIGSTOP)

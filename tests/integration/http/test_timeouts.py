@@ -19,7 +19,7 @@ def impatient_url(tmp_path_factory):
 
 
 def test_an_idle_connection_outlives_the_handshake_timeout(impatient_url):
-    async def scenario():
+    async def answered():
         connection = await RawHTTP.connect(impatient_url)
         loop = asyncio.get_running_loop()
         for target in ("/healthz", "/socket/longpoll?vsn=2.0.0", "/healthz"):
@@ -30,6 +30,8 @@ def test_an_idle_connection_outlives_the_handshake_timeout(impatient_url):
         assert await connection.ended()
         assert loop.time() - idle_since >= 5.5
         connection.close()
+
+    async def upgrade_refused():
         refused = await RawHTTP.connect(impatient_url)
         refused.request("/socket/websocket?vsn=9.0.0", headers=UPGRADE)  # answered by the short way
         assert (await refused.answer()).status == 403
@@ -37,6 +39,9 @@ def test_an_idle_connection_outlives_the_handshake_timeout(impatient_url):
         refused.request("/healthz")
         assert (await refused.answer()).status == 200
         refused.close()
+
+    async def scenario():
+        await asyncio.gather(answered(), upgrade_refused())
 
     run(scenario())
 
@@ -51,16 +56,18 @@ def test_an_idle_connection_outlives_the_handshake_timeout(impatient_url):
     ],
 )
 def test_a_request_that_stalls_is_answered_408(impatient_url, begun):
+    async def stall(first):
+        connection = await RawHTTP.connect(impatient_url)
+        connection.send(first + begun)
+        if first:
+            assert (await connection.answer()).status == 200
+        answer = await connection.answer()
+        assert (answer.status, b"handshake_timeout_seconds" in answer.body) == (408, True)
+        assert await connection.ended()
+        connection.close()
+
     async def scenario():
-        for first in (b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"):
-            connection = await RawHTTP.connect(impatient_url)
-            connection.send(first + begun)
-            if first:
-                assert (await connection.answer()).status == 200
-            answer = await connection.answer()
-            assert (answer.status, b"handshake_timeout_seconds" in answer.body) == (408, True)
-            assert await connection.ended()
-            connection.close()
+        await asyncio.gather(stall(b""), stall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"))
 
     run(scenario())
 

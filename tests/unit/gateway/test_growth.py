@@ -67,7 +67,7 @@ def lose_the_worker(gateway):
     """And let all the turns pass that its channels need."""
     gateway.hub.on_lost(WORKER, False)
     while gateway.hub._lost._lost:
-        gateway.hub._lost._turn()
+        gateway.hub._lost._end_slice()
 
 
 def joins_of_one_topic(number):

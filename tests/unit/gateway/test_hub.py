@@ -133,7 +133,6 @@ def test_a_client_is_not_read_from_until_no_channel_asks_for_that(gateway):
 def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gateway):
     join(gateway, "room:1", 1)
     idle = gateway.connect()
-    gateway.workers.slow = True
     gateway.hub.on_behind(WORKER, True)
     assert gateway.client.transport.paused
     assert not idle.transport.paused
@@ -146,22 +145,32 @@ def test_nobody_is_read_from_who_has_a_channel_on_a_worker_that_is_behind(gatewa
 
 
 @scenario
+def test_a_worker_that_is_gone_is_not_behind_any_longer(gateway):
+    join(gateway, "room:1", 1)
+    gateway.hub.on_behind(WORKER, True)
+    gateway.hub.on_lost(WORKER, True)
+    assert not gateway.client.transport.paused
+    join(gateway, "room:2", 2)
+    assert not gateway.client.transport.paused
+
+
+@scenario
 def test_a_client_that_is_behind_pauses_its_topics_until_it_has_caught_up(gateway):
     join(gateway, "paced:1", 1)
     join(gateway, "room:1", 2)
     watermark = gateway.client.outbox.watermark
     gateway.workers.sent.clear()
-    watermark.look(10_000_000)
+    watermark.update(10_000_000)
     assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
     join(gateway, "paced:2", 3)
     assert gateway.workers.sent[-1] == commands.TopicPaused("paced:2")
     gateway.workers.sent.clear()
     gateway.hub.on_linked("a new worker")
     assert gateway.workers.sent == [commands.TopicPaused("paced:1"), commands.TopicPaused("paced:2")]
-    watermark.look(700_000)
-    watermark.look(400_000)
+    watermark.update(700_000)
+    watermark.update(400_000)
     assert gateway.workers.sent[2:] == [commands.TopicResumed("paced:1"), commands.TopicResumed("paced:2")]
-    watermark.look(10_000_000)
+    watermark.update(10_000_000)
     gateway.hub.disconnected(gateway.client, "closed")
     assert commands.TopicResumed("paced:2") in gateway.workers.sent[6:]
     assert gateway.client.outbox.watermark is None, "no circle is left"
@@ -174,9 +183,9 @@ def test_a_topic_goes_on_when_the_last_of_its_slow_clients_has_caught_up(gateway
     gateway.hub.received(other, b'["1","1","paced:1","phx_join",{}]', False)
     gateway.hear(commands.Joined(2, (), 0, JSON, b"{}"))
     gateway.workers.sent.clear()
-    gateway.client.outbox.watermark.look(10_000_000)
-    other.outbox.watermark.look(10_000_000)
-    gateway.client.outbox.watermark.look(0)
+    gateway.client.outbox.watermark.update(10_000_000)
+    other.outbox.watermark.update(10_000_000)
+    gateway.client.outbox.watermark.update(0)
     assert gateway.workers.sent == [commands.TopicPaused("paced:1")]
     gateway.hub.disconnected(other, "closed")
     assert gateway.workers.sent[1] == commands.TopicResumed("paced:1")
@@ -187,9 +196,9 @@ def test_a_topic_goes_on_if_its_slow_client_catches_up_while_the_channel_moves(g
     join(gateway, "paced:1", 1)
     gateway.workers.sent.clear()
     watermark = gateway.client.outbox.watermark
-    watermark.look(10_000_000)
+    watermark.update(10_000_000)
     gateway.hear(commands.Moving(1))
-    watermark.look(0)
+    watermark.update(0)
     assert [each for each in gateway.workers.sent if type(each) is not commands.Handover] == [
         commands.TopicPaused("paced:1"),
         commands.TopicResumed("paced:1"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.addresses import check_address, is_local, reachable, subscribe_address
+from mesh.addresses import advertised_address, check_address, is_local, subscribe_address
 from mesh.errors import SettingsError
 
 
@@ -61,10 +61,10 @@ def test_addresses_of_this_machine_are_told_from_others(address, local):
      ("tcp://[::]:5", "fd00::1", "tcp://[fd00::1]:5"), ("ipc:///run/w", "worker-1", "ipc:///run/w")],
 )  # fmt: skip
 def test_what_listens_on_all_addresses_is_named_by_one(bound, host, named):
-    assert reachable(bound, host) == named
+    assert advertised_address(bound, host) == named
 
 
 @pytest.mark.parametrize("bound", ["tcp://0.0.0.0:5", "tcp://*:5", "tcp://[::]:5"])
 def test_what_listens_on_all_addresses_must_be_told_its_name(bound):
     with pytest.raises(SettingsError, match="MESH_LINK__ADVERTISE_HOST"):
-        reachable(bound, None)
+        advertised_address(bound, None)

@@ -16,7 +16,7 @@ from mesh.telemetry.bounded_text import (
     shorten_fields,
     visible,
 )
-from mesh.telemetry.handlers import FOREIGN_CHARACTERS, guard
+from mesh.telemetry.handlers import MAX_LIBRARY_CHARACTERS, filter_library_loggers
 
 LONG = "e" * 900_000
 
@@ -79,12 +79,12 @@ def test_a_line_of_tornado_is_bounded():
     logger = logging.getLogger("tornado.general")
     before = logger.filters[:]
     try:
-        guard(logs.ParameterFilter(), None)
+        filter_library_loggers(logs.ParameterFilter(), None)
         record = logger.makeRecord(
             "tornado.general", logging.WARNING, "", 0, "Malformed: %r", (LONG,), None
         )
         assert logger.filter(record)
-        assert len(record.getMessage()) < FOREIGN_CHARACTERS + 50
+        assert len(record.getMessage()) < MAX_LIBRARY_CHARACTERS + 50
     finally:
         logger.filters[:] = before
 

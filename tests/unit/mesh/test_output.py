@@ -107,6 +107,14 @@ def test_a_partial_line_is_ended_before_the_loss_is_reported(pipe, monkeypatch):
     assert collect(reader, lambda seen: b"lost\n" in seen) == [b"a l", b"1 log lines were lost"]
 
 
+def test_text_without_a_line_end_counts_when_it_is_lost(pipe):
+    reader, writer = pipe
+    os.close(reader)
+    for lost in (1, 2, 3):  # after the first, the loss itself cannot be reported either
+        writer.write(b"no line end")
+        until_sync(lambda lost=lost: writer.lost == lost)
+
+
 def test_without_a_reader_only_lines_are_lost(pipe):
     reader, writer = pipe
     os.close(reader)

@@ -46,11 +46,11 @@ def test_one_a_second_is_written_however_much_room_it_takes():
 
 def test_a_full_kind_is_counted_before_its_fields_are_made():
     limiter = Limiter(1)
-    assert not limiter.full(JOINED, 0.0)
+    assert not limiter.suppress(JOINED, 0.0)
     assert limiter.admit(JOINED, 0.0)
-    assert limiter.full(JOINED, 0.1)
+    assert limiter.suppress(JOINED, 0.1)
     assert limiter.left_out() == [(JOINED, 1)]
-    assert not limiter.full(JOINED, 1.1)
+    assert not limiter.suppress(JOINED, 1.1)
 
 
 def test_kinds_are_bounded():
@@ -69,7 +69,12 @@ def logged(monkeypatch):
         lines.append((name, level, event, fields))
 
     gate = SimilarLines(2, sink)
-    for name, value in {"_least": 0, "_sink": sink, "_gate": gate, "_filter": ParameterFilter()}.items():
+    for name, value in {
+        "_min_level": 0,
+        "_sink": sink,
+        "_gate": gate,
+        "_filter": ParameterFilter(),
+    }.items():
         monkeypatch.setattr(logs, name, value)
     lines_and_gate = (lines, gate)
     yield lines_and_gate
@@ -86,7 +91,7 @@ def test_what_was_left_out_is_counted_and_said(logged, monkeypatch):
         log.warning("connection refused", number=number)
     assert [fields["number"] for *_, fields in lines] == [0, 1]
     assert counters.value("log_lines_left_out") - before == 8
-    gate.tell()
+    gate.report_left_out()
     assert lines[2:] == [
         (
             "gateway.handshake",
@@ -102,7 +107,7 @@ def test_a_line_that_is_left_out_costs_next_to_nothing(logged):
     log = logs.get_logger("mesh.channel")
     began = time.process_time()
     for _ in range(100_000):
-        if not log.crowded("info", "joined"):
+        if not log.suppress("info", "joined"):
             log.info("joined", topic="room:1")
     spent = time.process_time() - began
     assert spent < 3  # 20 times what it takes; a line each took 8
@@ -116,7 +121,7 @@ def test_lines_that_clients_cause_create_no_fields_when_they_are_left_out(logged
     monkeypatch.setattr(logs, "_filter", filtered.append)
     for _ in range(10):
         if cause == "connections":
-            admission.ask(Mount(User), ConnectInfo("websocket"), {"vsn": "2.0.0"})
+            admission.call_connect(Mount(User), ConnectInfo("websocket"), {"vsn": "2.0.0"})
         else:
             channel = SimpleNamespace(topic="room:1", socket=SimpleNamespace(id=None), log_join="info")
             channel_telemetry.joined(channel, time.perf_counter(), {}, "ok")
@@ -125,7 +130,7 @@ def test_lines_that_clients_cause_create_no_fields_when_they_are_left_out(logged
 
 def test_levels_that_are_not_logged_take_no_lines(logged, monkeypatch):
     lines, _ = logged
-    monkeypatch.setattr(logs, "_least", logging.WARNING)
+    monkeypatch.setattr(logs, "_min_level", logging.WARNING)
     for _ in range(10):
         logs.get_logger("x").info("quiet")
     logs.get_logger("x").warning("quiet")

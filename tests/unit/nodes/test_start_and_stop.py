@@ -77,7 +77,7 @@ def test_a_worker_says_goodbye_first_and_closes_its_links_after_its_channels(tmp
     told.watch(Prober, "drain", "close")
     told.watch(Announcer, "close")
     told.watch(BackgroundTasks, "aclose")
-    told.watch(PresenceRegistry, "tell", "followed", "close")
+    told.watch(PresenceRegistry, "gossip_now", "wait_until_taken_over", "close")
     told.watch(Channels, "move_away", "aclose", "links_closed")
     told.watch(Router, "close")
     told.watch(AdminServer, "close")
@@ -93,10 +93,10 @@ def test_a_worker_says_goodbye_first_and_closes_its_links_after_its_channels(tmp
         "Prober.drain",
         "Announcer.close",
         "BackgroundTasks.aclose",
-        "PresenceRegistry.tell",
+        "PresenceRegistry.gossip_now",
         "Channels.move_away",
         "Channels.aclose",
-        "PresenceRegistry.followed",
+        "PresenceRegistry.wait_until_taken_over",
         "PresenceRegistry.close",
     ]
     assert sorted(told.names[8:-1]) == [
@@ -255,7 +255,7 @@ def test_a_start_that_a_signal_interrupts_is_undone():
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(0.01, stop.set)
         async with AsyncExitStack() as stack:
-            await lifecycle._until_up(start(stack), stop)
+            await lifecycle._start_or_stop(start(stack), stop)
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(scenario())

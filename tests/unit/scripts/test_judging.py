@@ -6,9 +6,9 @@ from tests.support.processes import ROOT
 
 sys.path.append(str(ROOT / "scripts"))
 
-from chaos.history import Fault, History, Sent, Stay
-from chaos.judging import FATES, GRACE_SECONDS, THAW_SECONDS, judge
-from chaos.report import QUIET, by_fault, by_source
+from chaos.history import Fault, History, Membership, Sent
+from chaos.judging import GRACE_SECONDS, OUTCOMES, THAW_SECONDS, judge
+from chaos.report import NO_FAULT, by_fault, by_source
 
 TOPIC = "room:0"
 
@@ -18,7 +18,7 @@ def history(stays, sent=10, faults=(), confirmed_after=0.01):
     messages = [Sent(n, n + confirmed_after) for n in range(1, sent + 1)]
     return History(
         sent={("bus", TOPIC): messages, ("pushes", TOPIC): []},
-        stays={("reader 1", TOPIC): stays},
+        memberships={("reader 1", TOPIC): stays},
         gateways={"reader 1": 0},
         faults=list(faults),
     )
@@ -26,13 +26,13 @@ def history(stays, sent=10, faults=(), confirmed_after=0.01):
 
 def stay(since, until, *numbers):
     """Each number is delivered a tenth of a second after it was published."""
-    return Stay(since, until, [("bus", number, number + 0.1) for number in numbers])
+    return Membership(since, until, [("bus", number, number + 0.1) for number in numbers])
 
 
 def fates(history):
     """Of what was published by the bus, by when."""
     verdict = judge(history)[0]
-    return {fate: verdict.published[fate] for fate in FATES if verdict.published[fate]}
+    return {fate: verdict.published[fate] for fate in OUTCOMES if verdict.published[fate]}
 
 
 def frozen(at, over, kind="gateways", index=0):
@@ -85,7 +85,9 @@ def test_what_may_have_been_on_its_way_depends_on_how_long_other_messages_were()
     assert fates(story)["lost"] == [3, 4, 5, 6, 7]
     story.sent["bus", "room:1"] = [Sent(3.0, 3.1), Sent(4.0, 4.1)]
     story.sent["pushes", "room:1"] = []
-    story.stays["reader 1", "room:1"] = [Stay(0.5, float("inf"), [("bus", 1, 3.1), ("bus", 2, 8.3)])]
+    story.memberships["reader 1", "room:1"] = [
+        Membership(0.5, float("inf"), [("bus", 1, 3.1), ("bus", 2, 8.3)])
+    ]
     assert fates(story)["lost"] == [3], "what came through the same gateway at 8.3 had needed 4.3 seconds"
 
 
@@ -120,7 +122,7 @@ def test_what_reached_another_reader_only_after_a_stay_had_ended_was_on_its_way(
     story = history([stay(0.5, 8.0, 1, 2, 3, 4)])
     assert fates(story)["lost"] == [5, 6, 7]
     late = [("bus", 5, 6.0), ("bus", 6, 8.0 - GRACE_SECONDS + 0.1), ("bus", 7, 9.0)]
-    story.stays["reader 2", TOPIC] = [Stay(4.5, float("inf"), late)]
+    story.memberships["reader 2", TOPIC] = [Membership(4.5, float("inf"), late)]
     story.gateways["reader 2"] = 1
     assert fates(story)["lost"] == [5]
 
@@ -133,7 +135,7 @@ def test_a_push_that_was_not_acknowledged_may_come_at_any_time():
 
 def test_each_source_is_judged_for_itself():
     story = history(
-        [Stay(0.5, float("inf"), [("bus", 1, 1.1), ("pushes", 1, 1.6), ("bus", 2, 2.1)])], sent=2
+        [Membership(0.5, float("inf"), [("bus", 1, 1.1), ("pushes", 1, 1.6), ("bus", 2, 2.1)])], sent=2
     )
     story.sent["pushes", TOPIC] = [Sent(1.5, 1.7), Sent(2.5, 2.7)]
     rows = by_source(story, judge(story))
@@ -145,8 +147,8 @@ def test_messages_are_counted_by_what_was_done_when_they_were_published():
     kills = [Fault("kill", "proxies", 0, 3.05, 4.5), Fault("kill", "proxies", 1, 7.5, 8.5)]
     story = history([stay(0.5, float("inf"), 1, 2, 3, 5, 6, 7, 8, 9, 10)], faults=kills)
     rows = by_fault(story, judge(story))
-    assert list(rows) == ["kill proxy", QUIET]
+    assert list(rows) == ["kill proxy", NO_FAULT]
     killed = rows["kill proxy"]
     assert (killed["times"], killed["sent"], killed["delivered"], killed["lost"]) == (2, 3, 2, 1)
-    assert (rows[QUIET]["sent"], rows[QUIET]["lost"]) == (7, 0)
+    assert (rows[NO_FAULT]["sent"], rows[NO_FAULT]["lost"]) == (7, 0)
     assert round(killed["worst_gap_ms"]) == 100

@@ -52,7 +52,7 @@ def test_the_first_that_is_full_is_named():
 def test_a_proxy_is_full_at_its_limit():
     rate = model.proxy_limit(ONE, 100, 8)
     load = model.Load("rooms", 1_000_000, rate, 100, 0)
-    assert model.predict(load, ONE, 8, 1).proxy == pytest.approx(model.FULL)
+    assert model.predict(load, ONE, 8, 1).proxy == pytest.approx(model.MAX_CORE_SHARE)
 
 
 def test_a_line_is_found_over_three_orders_of_magnitude():

@@ -163,7 +163,7 @@ def test_whatever_happens_frames_come_whole_in_order_and_everything_is_counted(s
         else:
             client.backlog.trim(values[0])
         assert len(client.backlog._by_topic.get("oldest", ())) <= 3
-        assert all(len(each) <= 2 for each in client.backlog._latest.values())
+        assert all(len(each) <= 2 for each in client.backlog._conflatable.values())
         assert client.backlog.size == len(client.backlog.data(10**9))
         assert client.route.unsent == sum(":reply:" not in each for each in client.waiting())
         check(client.route)

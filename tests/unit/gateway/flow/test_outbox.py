@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from mesh.gateway.flow.outbox import FLUSHES_PER_LOOK, Flusher, Outbox
+from mesh.gateway.flow.outbox import FLUSHES_PER_CLOCK_CHECK, Flusher, Outbox
 from mesh.gateway.flow.watermark import HighWatermark
 from tests.support.until import until
 
@@ -81,11 +81,11 @@ async def test_many_outboxes_leave_others_their_turn(make):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mesh.gateway.flow.outbox.TICK_BUDGET_SECONDS", 0.0)
         flusher = Flusher()
-        pairs = [make(1_000_000, flusher) for _ in range(2 * FLUSHES_PER_LOOK + 1)]
+        pairs = [make(1_000_000, flusher) for _ in range(2 * FLUSHES_PER_CLOCK_CHECK + 1)]
         for pair in pairs:
             pair.outbox.send(b"1")
         await asyncio.sleep(0)
-        assert [pair.outbox.empty for pair in pairs].count(True) == FLUSHES_PER_LOOK
+        assert [pair.outbox.empty for pair in pairs].count(True) == FLUSHES_PER_CLOCK_CHECK
         for pair in pairs:
             pair.outbox.send(b"2")
         for _ in range(5):

@@ -13,7 +13,7 @@ TRUSTED = ["10.0.0.0/8", "::1", "2001:db8::/32"]
 def see(*lines, peer="10.0.0.1", host="inner:4000", malformed=None):
     told = (lambda *each: malformed.append(each)) if malformed is not None else (lambda *_: None)
     proxies = TrustedProxies(TRUSTED, told)
-    return proxies.see(Headers("\r\n".join(["A: b", *lines])), "http", host, (peer, 5))
+    return proxies.original_request(Headers("\r\n".join(["A: b", *lines])), "http", host, (peer, 5))
 
 
 XFF, PROTO, HOST, PORT = (
@@ -95,6 +95,16 @@ def test_what_is_malformed_is_ignored_and_told(line):
     told = []
     assert see(line, malformed=told)[:3] == ("http", "inner:4000", ("10.0.0.1", 5))
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "harmless"), [(PROTO + "ftp, https", "https"), (HOST + "a/b, inner:4000", "inner:4000")]
+)
+def test_the_malformed_entry_is_named_and_not_its_neighbour(line, harmless):
+    told = []
+    see(XFF + "192.0.2.7, 10.0.0.2", line, malformed=told)
+    assert [each[1] for each in told] != []
+    assert harmless not in [each[1] for each in told]
 
 
 def test_nobody_else_is_believed_and_the_log_can_say_so():

@@ -111,7 +111,7 @@ def test_text_beyond_ascii_is_the_same_escaped_or_not(written):
     ["a=%", "%=a", "a=%4", "a=%zz", "a=%2x", "a=%%20", "a[%]=1", "a=\xfc", "a=\xc3", "\xff=1", "a=%c3%28", "a=%ed%a0%80", "a=\u20ac"],
 )  # fmt: skip
 def test_what_is_no_utf8_and_no_escape_is_refused(query):
-    with pytest.raises(RemoteProtocolError, match="in the address"):
+    with pytest.raises(RemoteProtocolError, match="in the request target"):
         decode_query(query)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.gateway.http.paths import file_of, normal, unescape
+from mesh.gateway.http.paths import normalize, relative_file, unescape
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from mesh.gateway.http.paths import file_of, normal, unescape
     ],
 )
 def test_a_path_has_one_normal_form(path, expected):
-    assert normal(path) == expected
-    assert normal(expected) == expected
+    assert normalize(path) == expected
+    assert normalize(expected) == expected
 
 
 def test_escapes_are_decoded_once():
@@ -31,10 +31,10 @@ def test_escapes_are_decoded_once():
     "path", ["%00", ".a", "a/.b", "..", "a%2Fb", "a%5Cb", "%FF", "a" * 256, ".well-known"]
 )
 def test_names_that_are_never_served(path):
-    assert file_of(path, well_known=False) is None
+    assert relative_file(path, well_known=False) is None
 
 
 def test_well_known_may_come_first():
-    assert file_of(".well-known/a", well_known=True) == ".well-known/a"
-    assert file_of("a/.well-known", well_known=True) is None
-    assert file_of(".well-known/.a", well_known=True) is None
+    assert relative_file(".well-known/a", well_known=True) == ".well-known/a"
+    assert relative_file("a/.well-known", well_known=True) is None
+    assert relative_file(".well-known/.a", well_known=True) is None

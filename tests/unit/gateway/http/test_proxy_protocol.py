@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import RemoteProtocolError
-from mesh.gateway.http.proxy_protocol import MAX_BYTES, Header, plain_peer, read
+from mesh.gateway.http.proxy_protocol import MAX_BYTES, Header, peer_address, read
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -95,7 +95,7 @@ def test_no_bytes_raise_anything_else(junk, data, at):
 
 
 def test_ipv4_within_ipv6_is_shown_as_ipv4():
-    assert plain_peer(("::ffff:192.0.2.7", 5, 0, 0)) == ("192.0.2.7", 5)
-    assert plain_peer(("::1", 5, 0, 0)) == ("::1", 5)
-    assert plain_peer(("192.0.2.7", 5)) == ("192.0.2.7", 5)
-    assert plain_peer("") is None
+    assert peer_address(("::ffff:192.0.2.7", 5, 0, 0)) == ("192.0.2.7", 5)
+    assert peer_address(("::1", 5, 0, 0)) == ("::1", 5)
+    assert peer_address(("192.0.2.7", 5)) == ("192.0.2.7", 5)
+    assert peer_address("") is None

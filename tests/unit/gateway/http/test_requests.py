@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.gateway.http.requests import ACTIONS, Ready, RequestError
+from mesh.gateway.http.requests import ACTIONS, ReadyMessage, RequestError
 
 GOOD = {"topic": "room:1", "event": "e", "payload": {"a": [1, None, "ü"]}}
 
@@ -17,10 +17,10 @@ def read(action, body, max_messages=1_000):
 
 
 def test_good_requests_become_messages():
-    ready = Ready("room:1", "e", 0, '{"a":[1,null,"ü"]}'.encode())
+    ready = ReadyMessage("room:1", "e", 0, '{"a":[1,null,"ü"]}'.encode())
     assert read("broadcast", GOOD) == [ready]
     assert read("broadcast_batch", {"messages": [GOOD, GOOD]}) == [ready, ready]
-    assert read("disconnect", {"socket_id": "users:1"}) == [Ready("users:1", "disconnect", 0, b"{}")]
+    assert read("disconnect", {"socket_id": "users:1"}) == [ReadyMessage("users:1", "disconnect", 0, b"{}")]
 
 
 @pytest.mark.parametrize(

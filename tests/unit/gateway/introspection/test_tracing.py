@@ -6,11 +6,11 @@ from types import SimpleNamespace
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
 from mesh.bus.frames import BROADCAST, VERSION, Header
-from mesh.bus.trace_call import MAX_MESSAGES, Question, decode_seen, encode
+from mesh.bus.trace_call import MAX_MESSAGES, Question, decode_answer, encode
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.fanout.fanout import Fanout
 from mesh.gateway.flow.backlog import Backlog
-from mesh.gateway.introspection.tracing import MAX_WATCHES, Tracing
+from mesh.gateway.introspection.tracing import MAX_TRACES, Tracing
 from mesh.gateway.transports.base import Encoding
 from mesh.protocol.messages import JSON, Message
 from mesh.protocol.serializers.v2_json import V2JSON
@@ -56,7 +56,9 @@ class Gateway:
         self.fanout.deliver(topic, Header(VERSION, BROADCAST, origin, sequence, "e", JSON), b"{}")
 
     async def ask(self, trace="t", topic="room:1", origin="", seconds=60.0, limit=10):
-        return decode_seen(await self.traces.answer(encode(Question(trace, topic, origin, seconds, limit))))
+        return decode_answer(
+            await self.traces.answer(encode(Question(trace, topic, origin, seconds, limit)))
+        )
 
 
 def scenario(test):
@@ -80,18 +82,18 @@ async def test_the_fate_of_a_message_is_followed_until_nothing_of_it_waits(gatew
     gateway.join(slow)
     gateway.join(SimpleNamespace(send=lambda _: None))
     joining = gateway.join(slow, answered=False)
-    assert (await gateway.ask()).fates == []
+    assert (await gateway.ask()).outcomes == []
     gateway.broadcast(1)
-    (fate,) = (await gateway.ask()).fates
-    assert (fate.origin, fate.sequence, fate.event, fate.bytes) == ("w", 1, "e", 2)
-    assert (fate.members, fate.delivered, fate.unsent, fate.held) == (3, 1, 1, 1)
+    (outcome,) = (await gateway.ask()).outcomes
+    assert (outcome.origin, outcome.sequence, outcome.event, outcome.bytes) == ("w", 1, "e", 2)
+    assert (outcome.members, outcome.delivered, outcome.unsent, outcome.held) == (3, 1, 1, 1)
     gateway.broadcast(2)
-    first, second = (await gateway.ask()).fates
+    first, second = (await gateway.ask()).outcomes
     assert (first.dropped, first.unsent) == ({"conflated": 1}, 0)
     assert (second.delivered, second.unsent) == (1, 1)
     slow.backlog.pop()
     gateway.fanout.drop(joining)
-    first, second = (await gateway.ask()).fates
+    first, second = (await gateway.ask()).outcomes
     assert first.dropped == {"conflated": 1, "join_failed": 1}
     assert (second.delivered, second.waiting) == (2, 0)
     topic = gateway.fanout.stats("room:1")[0]
@@ -108,14 +110,14 @@ async def test_only_what_was_asked_for_is_kept(gateway):
         gateway.broadcast(sequence, "other")
         gateway.broadcast(sequence, "other", "room:2")
     gateway.broadcast(1, "me")
-    assert [fate.origin for fate in (await gateway.ask("mine", origin="me")).fates] == ["me"]
-    assert [fate.sequence for fate in (await gateway.ask("all")).fates] == [1, 2]
+    assert [outcome.origin for outcome in (await gateway.ask("mine", origin="me")).outcomes] == ["me"]
+    assert [outcome.sequence for outcome in (await gateway.ask("all")).outcomes] == [1, 2]
 
 
 @scenario
 async def test_a_gateway_without_members_says_so(gateway):
     seen = await gateway.ask(topic="room:nobody")
-    assert (seen.members, seen.fates, seen.problem) == (0, [], "")
+    assert (seen.members, seen.outcomes, seen.problem) == (0, [], "")
 
 
 @scenario
@@ -124,25 +126,25 @@ async def test_nothing_is_kept_when_nobody_traces_any_more(gateway):
     await gateway.ask("one")
     await gateway.ask("two", seconds=0.001)
     assert gateway.fanout.tracing is not None
-    await until(lambda: list(gateway.traces._watches) == ["one"])
+    await until(lambda: list(gateway.traces._traces) == ["one"])
     await gateway.ask("one", seconds=0)
     assert gateway.fanout.tracing is None
     gateway.broadcast(1)
-    assert (await gateway.ask("one")).fates == []
+    assert (await gateway.ask("one")).outcomes == []
 
 
 @scenario
 async def test_traces_are_bounded(gateway):
     gateway.join(Behind())
-    for number in range(MAX_WATCHES):
+    for number in range(MAX_TRACES):
         assert (await gateway.ask(f"t{number}", limit=10**9)).problem == ""
     assert "traces are in progress already" in (await gateway.ask("one too many")).problem
     for sequence in range(1, MAX_MESSAGES + 50):
         gateway.broadcast(sequence)
-    assert len((await gateway.ask("t0")).fates) == MAX_MESSAGES
+    assert len((await gateway.ask("t0")).outcomes) == MAX_MESSAGES
 
 
 @scenario
 async def test_garbage_is_answered_with_a_problem(gateway):
-    seen = decode_seen(await gateway.traces.answer(b"\xff"))
+    seen = decode_answer(await gateway.traces.answer(b"\xff"))
     assert seen.problem.startswith("not a question for a trace")

@@ -85,10 +85,10 @@ async def test_a_worker_that_stops_in_order_or_was_given_up_does_not_count(gatew
 
 @virtually
 async def test_what_another_gateway_says_is_heeded_and_garbage_is_not(gateway):
-    told = gateway.hub.join_guard.told
+    refused_elsewhere = gateway.hub.join_guard.on_topic_refused_elsewhere
     header = Header(VERSION, CRASHED_JOINS, "g2", 1, "", 0)
-    told(header, b"garbage")
-    told(header, crashed_joins.encode(crashed_joins.RefusedTopic("/socket", "room:1", 1)))
+    refused_elsewhere(header, b"garbage")
+    refused_elsewhere(header, crashed_joins.encode(crashed_joins.RefusedTopic("/socket", "room:1", 1)))
     gateway.say("1", "1", "room:1", "phx_join", {})
     await asyncio.sleep(0)
     assert (replies(gateway), joins(gateway)) == ([CRASHED], [])

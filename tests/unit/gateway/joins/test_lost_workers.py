@@ -25,7 +25,7 @@ class Moody(Workers):
 
 
 scenario = scenario_with(lambda: Gateway(Moody(), max_channels_per_socket=1_000))
-MANY = 10 * lost_workers.CHANNELS_PER_LOOK
+MANY = 10 * lost_workers.CHANNELS_PER_CLOCK_CHECK
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +81,11 @@ async def test_the_first_clients_hear_of_it_before_the_last_channels_have_ended(
 
 @in_a_loop
 async def test_a_small_workers_channels_end_at_once(gateway):
-    join(gateway, lost_workers.CHANNELS_PER_LOOK)
+    join(gateway, lost_workers.CHANNELS_PER_CLOCK_CHECK)
     gateway.workers.to = "other"
     join(gateway, 3, first=100)
     gateway.hub.on_lost(WORKER, False)
-    assert len(errors(gateway)) == lost_workers.CHANNELS_PER_LOOK
+    assert len(errors(gateway)) == lost_workers.CHANNELS_PER_CLOCK_CHECK
     assert not gateway.hub._lost._lost
     assert gateway.hub.counts()[1] == 3
 

@@ -2,8 +2,8 @@
 
 import time
 
-from mesh.gateway.joins.refused_topics import CALM_SECONDS, FORGET_SECONDS, MAX_TOPICS, RefusedTopics
-from mesh.gateway.joins.suspects import ALONE_SECONDS, Suspects
+from mesh.gateway.joins.refused_topics import FORGET_SECONDS, MAX_TOPICS, PROBATION_SECONDS, RefusedTopics
+from mesh.gateway.joins.suspects import SURVIVAL_SECONDS, Suspects
 
 TOPIC = ("/socket", "room:1")
 
@@ -39,7 +39,7 @@ def test_many_joins_of_a_topic_on_one_worker_are_one_death():
 def test_a_topic_that_can_be_joined_again_is_forgotten_after_a_calm_while():
     crashed = RefusedTopics(300.0)
     crashed.died(TOPIC, 2, 0.0)
-    crashed.answered(TOPIC, 1.0 + CALM_SECONDS)
+    crashed.answered(TOPIC, 1.0 + PROBATION_SECONDS)
     assert not crashed
     crashed.died(TOPIC, 2, 0.0)
     assert not crashed.died(TOPIC, 1, 1.0 + FORGET_SECONDS)
@@ -47,13 +47,13 @@ def test_a_topic_that_can_be_joined_again_is_forgotten_after_a_calm_while():
 
 def test_what_another_gateway_says_counts_and_is_news_once():
     crashed = RefusedTopics(300.0)
-    assert crashed.told(TOPIC, 3, 0.0)
+    assert crashed.refused_elsewhere(TOPIC, 3, 0.0)
     assert crashed.refuses(TOPIC, 3.9)
-    assert not crashed.told(TOPIC, 3, 0.0)
-    assert not crashed.told(TOPIC, 4, 1.0), "it is refused already"
-    assert crashed.told(TOPIC, 4, 5.0)
-    assert not crashed.told(TOPIC, -1, 100.0)
-    assert crashed.told(("/socket", "room:2"), 2**62, 0.0)
+    assert not crashed.refused_elsewhere(TOPIC, 3, 0.0)
+    assert not crashed.refused_elsewhere(TOPIC, 4, 1.0), "it is refused already"
+    assert crashed.refused_elsewhere(TOPIC, 4, 5.0)
+    assert not crashed.refused_elsewhere(TOPIC, -1, 100.0)
+    assert crashed.refused_elsewhere(("/socket", "room:2"), 2**62, 0.0)
     assert crashed.refuses(("/socket", "room:2"), 299.0)
     assert not crashed.refuses(("/socket", "room:2"), 300.0)
 
@@ -85,15 +85,15 @@ def test_a_suspect_that_lives_on_a_worker_for_a_while_counts_as_answered():
     for number in range(4):
         suspects.add(number, 0.0)
     assert suspects.due(0.0) == [3]
-    assert suspects.under_way(3)
-    assert suspects.due(ALONE_SECONDS) == [2, 1]
-    assert not suspects.under_way(3)
+    assert suspects.in_progress(3)
+    assert suspects.due(SURVIVAL_SECONDS) == [2, 1]
+    assert not suspects.in_progress(3)
     suspects.answered(3)
-    assert suspects.due(ALONE_SECONDS) == [], "late, and counted already"
+    assert suspects.due(SURVIVAL_SECONDS) == [], "late, and counted already"
     suspects.forget(2)
-    assert suspects.due(ALONE_SECONDS) == [0]
+    assert suspects.due(SURVIVAL_SECONDS) == [0]
     assert not suspects.waits(0)
-    assert suspects.due(2 * ALONE_SECONDS) == []
+    assert suspects.due(2 * SURVIVAL_SECONDS) == []
     assert not suspects
 
 

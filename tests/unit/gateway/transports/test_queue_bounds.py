@@ -47,7 +47,7 @@ class Router:
     def forget(self, client):
         self.forgotten.append(client)
 
-    def say(self, *message):
+    def send_control(self, *message):
         self.said.append(message)
 
 

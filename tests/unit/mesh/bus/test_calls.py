@@ -9,8 +9,8 @@ import pytest
 
 from mesh.app import topics
 from mesh.bus.answers import Answers
-from mesh.bus.calls import AGAIN, Calls, Responder
-from mesh.bus.frames import ANSWER, CALL, KEPT, VERSION, Header
+from mesh.bus.calls import CALL_AGAIN, Calls, Responder
+from mesh.bus.frames import ANSWER, CALL, RESENT_KINDS, VERSION, Header
 from mesh.errors import NodeGoneError
 from tests.support.virtual_time import run_virtually
 
@@ -124,7 +124,7 @@ def test_a_call_that_takes_long_costs_a_few_reminders_and_no_repetition():
         net = Net()
         asker, _ = pair(net, seconds=60)
         assert await asker.call("b", "count", b"x", 100) == b"1"
-        assert net.said.count((CALL, AGAIN)) == 4
+        assert net.said.count((CALL, CALL_AGAIN)) == 4
         assert [each for each in net.said if each[1] == "count"] == [(CALL, "count"), (ANSWER, "count")]
 
     run_virtually(scenario())
@@ -171,10 +171,10 @@ def test_no_two_calls_of_a_process_have_one_number():
 def test_a_call_to_a_node_that_is_gone_fails_at_once():
     async def scenario():
         asker, counter = pair(Net(), is_gone=lambda node: node == "b")
-        began = asyncio.get_running_loop().time()
+        started_at = asyncio.get_running_loop().time()
         with pytest.raises(NodeGoneError, match="b has stopped"):
             await asker.call("b", "count", b"x", 12)
-        assert asyncio.get_running_loop().time() == began
+        assert asyncio.get_running_loop().time() == started_at
         assert counter.asked == []
 
     run_virtually(scenario())
@@ -186,7 +186,7 @@ def test_calls_under_way_fail_when_their_node_is_gone():
         asker, _ = pair(Net(), seconds=60, is_gone=gone.__contains__)
         calls = [asyncio.ensure_future(asker.call(node, "count", b"x", 12)) for node in ("b", "b", "c")]
         await asyncio.sleep(0.5)
-        asker.gone("b")
+        asker.fail_calls_to("b")
         done, pending = await asyncio.wait(calls, timeout=0.1)
         assert [type(each.exception()) for each in done] == [NodeGoneError] * 2
         (other,) = pending
@@ -199,7 +199,7 @@ def test_calls_under_way_fail_when_their_node_is_gone():
 
 
 def test_answers_and_calls_are_sent_again_when_a_proxy_is_lost():
-    assert {CALL, ANSWER} <= KEPT
+    assert {CALL, ANSWER} <= RESENT_KINDS
 
 
 def test_a_reminder_that_is_not_one_is_dropped():
@@ -213,7 +213,7 @@ def test_a_reminder_that_is_not_one_is_dropped():
             msgspec.msgpack.encode((2, msgspec.msgpack.encode(("count", 1)))),
             msgspec.msgpack.encode("x"),
         ):
-            stranger.publish_kind(CALL, topics.of_node("b"), AGAIN, 0, data)
+            stranger.publish_kind(CALL, topics.of_node("b"), CALL_AGAIN, 0, data)
         await asyncio.sleep(1)
         assert counter.asked == []
 
@@ -225,35 +225,35 @@ def test_a_reminder_that_is_not_one_is_dropped():
 
 def test_answers_are_kept_for_a_time():
     answers = Answers(kept_seconds=10)
-    answers.begin(("a", 1), "count", 0.0)
-    answers.done(("a", 1), b"1")
-    answers.begin(("a", 2), "count", 9.0)
+    answers.record_call(("a", 1), "count", 0.0)
+    answers.record_answer(("a", 1), b"1")
+    answers.record_call(("a", 2), "count", 9.0)
     assert answers.get(("a", 1)).answer == b"1"
-    answers.begin(("a", 3), "count", 11.0)
+    answers.record_call(("a", 3), "count", 11.0)
     assert answers.get(("a", 1)) is None
-    assert answers.never_came(("a", 4), 11.0)
-    assert not answers.never_came(("a", 2), 11.0)
+    assert answers.never_received(("a", 4), 11.0)
+    assert not answers.never_received(("a", 2), 11.0)
 
 
 def test_who_had_to_forget_early_does_not_say_that_a_call_never_came():
     answers = Answers(kept_seconds=10, max_calls=2)
     for number in range(3):
-        answers.begin(("a", number), "count", float(number))
+        answers.record_call(("a", number), "count", float(number))
     assert len(answers) == 2
     assert answers.get(("a", 0)) is None
-    assert not answers.never_came(("a", 0), 3.0)
-    assert answers.never_came(("a", 0), 12.5)
+    assert not answers.never_received(("a", 0), 3.0)
+    assert answers.never_received(("a", 0), 12.5)
 
 
 def test_the_bytes_of_answers_are_bounded_and_calls_without_theirs_stay_known():
     answers = Answers(max_bytes=10)
     for number in range(3):
-        answers.begin(("a", number), "count", 0.0)
-        answers.done(("a", number), b"12345")
+        answers.record_call(("a", number), "count", 0.0)
+        answers.record_answer(("a", number), b"12345")
     assert [answers.get(("a", number)).answer for number in range(3)] == [None, b"12345", b"12345"]
-    assert not answers.never_came(("a", 0), 0.0)
-    answers.begin(("a", 1), "count", 0.0)
-    answers.done(("a", 1), b"1234")
+    assert not answers.never_received(("a", 0), 0.0)
+    answers.record_call(("a", 1), "count", 0.0)
+    answers.record_answer(("a", 1), b"1234")
     assert answers.get(("a", 2)).answer == b"12345"
-    answers.begin(("b", 1), "count", 100.0)
+    answers.record_call(("b", 1), "count", 100.0)
     assert len(answers) == 1

@@ -22,7 +22,7 @@ def longer(fields):
     [
         (decoder(tuple[int, bytes], "a pair"), [1]),
         (trace_call.decode_question, ["t", "room:1", "", 1.0, 9]),
-        (trace_call.decode_seen, [2, [], ""]),
+        (trace_call.decode_answer, [2, [], ""]),
         (topic_counts.decode_question, ["room:", False, 9]),
         (topic_counts.decode_answer, [[], 0]),
     ],

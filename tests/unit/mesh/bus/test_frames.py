@@ -12,9 +12,9 @@ from mesh.bus.frames import (
     Received,
     decode_direct,
     decode_header,
-    encode_again,
     encode_direct,
     encode_header,
+    encode_resent,
 )
 from mesh.errors import MeshError, WireError
 from mesh.protocol.messages import Sender
@@ -40,7 +40,7 @@ def test_a_header_round_trips(header):
     assert decode_header(encode_header(header)) == Received(
         *msgspec.structs.astuple(header)[:6], header.sender
     )
-    assert decode_header(encode_again(encode_header(header), 1234)).age == 1234
+    assert decode_header(encode_resent(encode_header(header), 1234)).age == 1234
 
 
 @given(st.binary(max_size=40))

@@ -85,9 +85,9 @@ class AnyOrder(RuleBasedStateMachine):
             if channel.state in ("joined", "joining", "leaving"):
                 assert session.connected
             if channel.state == "joining":
-                assert channel.answer_by is not None, "every wait has a deadline"
+                assert channel.join_deadline is not None, "every wait has a deadline"
             if channel.state == "leaving":
-                assert channel.leave_by is not None
+                assert channel.leave_deadline is not None
             if channel.state == "errored" and session.connected:
                 assert channel.rejoin_at is not None
             if channel.state == "joined":
@@ -102,7 +102,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert session.connected or self.connecting or session.reconnect_at is not None
         waiting = {push for channel in self.channels for push in (*channel.buffer, *channel.sent.values())}
         assert waiting == set(self.open_pushes)
-        assert all(push.due is not None for push in waiting)
+        assert all(push.deadline is not None for push in waiting)
 
     def teardown(self):
         """Stop closes exactly the channels that were not closed yet: none was lost, none kept."""

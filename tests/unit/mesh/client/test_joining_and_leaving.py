@@ -64,7 +64,7 @@ def test_a_crashed_channel_rejoins_after_1_2_5_10_10_seconds(timeline):
         waits.append(timeline.now - start)
         actions = timeline.reply(channel.join_ref, "error", {"reason": "no"}, join_ref=channel.join_ref)
         assert actions == [Refused(channel, {"reason": "no"}), Changed(channel, "errored", "refused")]
-        timeline.session.heartbeat_at = timeline.session.heartbeat_by = None
+        timeline.session.heartbeat_at = timeline.session.heartbeat_deadline = None
     assert waits == [1, 2, 5, 10, 10]
     timeline.wait(10)
     timeline.reply(channel.join_ref, join_ref=channel.join_ref)

@@ -4,7 +4,7 @@ import pytest
 
 from mesh.client.actions import Changed, Connect, Disconnect, Send
 from mesh.client.events import Closed, Opened, Start
-from mesh.client.options import Options, step
+from mesh.client.options import Options, retry_delay
 from mesh.errors import SettingsError
 from tests.unit.mesh.client.timeline import Timeline
 
@@ -65,4 +65,4 @@ def test_invalid_options_raise_settings_error(options):
 
 
 def test_the_last_interval_is_repeated():
-    assert [step((1.0, 2.0), tries) for tries in (1, 2, 3, 99)] == [1, 2, 2, 2]
+    assert [retry_delay((1.0, 2.0), attempt) for attempt in (1, 2, 3, 99)] == [1, 2, 2, 2]

@@ -3,7 +3,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.errors import WireError
 from mesh.link import commands
 
 NUMBER = st.integers(0, 2**50)
@@ -43,11 +42,11 @@ def test_batches_to_a_gateway_round_trip(batch):
 
 
 @given(st.binary(max_size=40))
-def test_garbage_is_a_wire_error_and_nothing_else(data):
+def test_garbage_is_unreadable_and_nothing_else(data):
     for decode in (commands.decode_to_worker, commands.decode_to_gateway):
         try:
             decode(data)
-        except WireError:
+        except commands.UNREADABLE:
             pass
 
 

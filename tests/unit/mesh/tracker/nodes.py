@@ -40,7 +40,9 @@ class Node:
                 self.seen.remove(entry)
 
     def here(self, topic="t"):
-        return {key: [meta["n"] for meta in metas] for key, metas in self.tracker.on_topic(topic).items()}
+        return {
+            key: [meta["n"] for meta in metas] for key, metas in self.tracker.get_by_topic(topic).items()
+        }
 
 
 def world(scenario, names="abc", seed=0):

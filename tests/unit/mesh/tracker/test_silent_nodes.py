@@ -53,7 +53,7 @@ def test_the_presences_of_a_node_that_answers_a_loss_report_stay():
         await asyncio.sleep(1)
         changes = len(b.diffs)
         b.tracker.lost("a")
-        a.tracker.answer()
+        a.tracker.refute_loss()
         await asyncio.sleep(2 * ANSWER_SECONDS)
         assert b.here() == {"ana": [1]}
         assert len(b.diffs) == changes
@@ -67,9 +67,9 @@ def test_a_node_that_was_just_frozen_does_not_answer_a_loss_report():
         await asyncio.sleep(1)
         freeze(60)
         b.tracker.lost("a")
-        a.tracker.answer()
+        a.tracker.refute_loss()
         await asyncio.sleep(0.01)  # the late heartbeats
-        a.tracker.answer()
+        a.tracker.refute_loss()
         await asyncio.sleep(ANSWER_SECONDS + 0.01)
         assert b.here() == {}
 

@@ -10,12 +10,12 @@ from mesh.tracker.state import Change, Delta, Entry, State
 
 
 def keys(state: State, topic: str = "t") -> dict[str, list[object]]:
-    return {key: [meta["n"] for meta in metas] for key, metas in state.topic(topic).items()}
+    return {key: [meta["n"] for meta in metas] for key, metas in state.get_by_topic(topic).items()}
 
 
 def merged(state: State, other: State) -> State:
     state.show(other.replica)
-    for delta in other.deltas(state.known(other.replica)):
+    for delta in other.deltas(state.clock_of(other.replica)):
         assert state.merge(other.replica, delta) is not None
     return state
 
@@ -25,10 +25,10 @@ def test_an_entry_counts_until_it_is_removed():
     entry = state.add("t", "ana", {"n": 1})
     state.add("t", "ana", {"n": 2})
     assert keys(state) == {"ana": [1, 2]}
-    assert state.key("t", "ana") == [{"n": 1}, {"n": 2}]
+    assert state.get_by_key("t", "ana") == [{"n": 1}, {"n": 2}]
     state.remove(entry.clock)
     assert keys(state) == {"ana": [2]}
-    assert state.key("t", "bo") == []
+    assert state.get_by_key("t", "bo") == []
 
 
 def test_a_topic_without_entries_takes_no_memory():
@@ -71,7 +71,7 @@ def test_a_gap_is_refused():
     a.add("t", "bo", {"n": 2})
     (late,) = a.deltas(1)
     assert b.merge("a", late) is None
-    assert b.known("a") == 0
+    assert b.clock_of("a") == 0
 
 
 def test_an_old_delta_does_not_bring_back_what_was_removed():
@@ -93,7 +93,7 @@ def test_a_hidden_replica_does_not_count_and_comes_back_as_it_is_then():
     assert b.hide("a") == []
     assert keys(b) == {}
     a.remove(gone.clock)
-    for delta in a.deltas(b.known("a")):
+    for delta in a.deltas(b.clock_of("a")):
         assert b.merge("a", delta) == [], "nobody is told of what does not count"
     assert b.show("a") == [Change(True, "t", "bo", {"n": 2})]
 
@@ -104,7 +104,7 @@ def test_a_forgotten_replica_leaves_nothing():
     merged(b, a)
     assert len(b.forget("a")) == 1
     assert b.replicas() == ["b"]
-    assert b.known("a") == 0
+    assert b.clock_of("a") == 0
 
 
 def test_nobody_can_speak_for_this_replica():
@@ -126,12 +126,12 @@ def test_deltas_in_parts_bring_everything(max_log, since):
     entries += [a.add("t", str(n), {"n": n}) for n in range(since, 20)]
     for entry in entries[::3]:
         a.remove(entry.clock)
-    parts = a.deltas(b.known("a"), 3)
+    parts = a.deltas(b.clock_of("a"), 3)
     assert len(parts) > 1
     for delta in parts:
         assert b.merge("a", delta) is not None
     assert keys(a) == keys(b)
-    assert b.known("a") == a.clock
+    assert b.clock_of("a") == a.clock
 
 
 def test_who_is_too_far_behind_for_the_log_gets_everything():
@@ -185,7 +185,7 @@ def test_replicas_converge_whatever_the_network_does(steps, seed, max_log, part)
             entry = state.add(f"t{other}", f"k{pick % 3}", {"n": number})
             told(state, state.replica, [Change(True, entry.topic, entry.key, entry.meta)])
         elif verb == "remove":
-            own = list(state.own())
+            own = list(state.own_entries())
             if own:
                 entry = state.remove(own[pick % len(own)].clock)
                 told(state, state.replica, [Change(False, entry.topic, entry.key, entry.meta)])
@@ -208,14 +208,16 @@ def test_replicas_converge_whatever_the_network_does(steps, seed, max_log, part)
         for source in states:
             told(state, source.replica, state.show(source.replica))
             if source is not state:
-                for delta in source.deltas(state.known(source.replica), part):
+                for delta in source.deltas(state.clock_of(source.replica), part):
                     changes = state.merge(source.replica, delta)
                     assert changes is not None
                     told(state, source.replica, changes)
 
     def everything(state: State) -> dict[str, dict[str, list[int]]]:
         return {
-            topic: {key: sorted(meta["n"] for meta in metas) for key, metas in state.topic(topic).items()}
+            topic: {
+                key: sorted(meta["n"] for meta in metas) for key, metas in state.get_by_topic(topic).items()
+            }
             for topic in state.topics()
         }
 
@@ -223,5 +225,5 @@ def test_replicas_converge_whatever_the_network_does(steps, seed, max_log, part)
     assert [everything(state) for state in states] == [truth] * 3
     for state in states:
         assert sorted(meta["n"] for seen in mirror[state.replica].values() for meta in seen) == sorted(
-            entry.meta["n"] for source in states for entry in source.own()
+            entry.meta["n"] for source in states for entry in source.own_entries()
         )

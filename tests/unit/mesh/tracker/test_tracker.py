@@ -49,8 +49,8 @@ def test_tracking_twice_and_updating_an_unknown_key_are_errors():
         a.tracker.untrack_all("channel")
         a.tracker.untrack_all("channel")
         assert a.here() == {"ana": [2]}
-        assert a.tracker.of_key("t", "ana") == [{"n": 2}]
-        assert a.tracker.of_key("t", "bo") == []
+        assert a.tracker.get_by_key("t", "ana") == [{"n": 2}]
+        assert a.tracker.get_by_key("t", "bo") == []
 
     world(scenario, "a")
 

@@ -338,13 +338,13 @@ def test_within_keeps_the_task_its_cancellation_and_what_it_returns():
 
     async def scenario():
         USER.set("outer")
-        task = asyncio.create_task(contexts.within(contexts.fresh(), inner(asyncio.Event())))
+        task = asyncio.create_task(contexts.await_in(contexts.fresh(), inner(asyncio.Event())))
         await asyncio.sleep(0)
         task.cancel()
         assert await task == (task, "inner")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await contexts.within(contexts.fresh(), asyncio.Event().wait())
+                await contexts.await_in(contexts.fresh(), asyncio.Event().wait())
         assert USER.get() == "outer"
 
     asyncio.run(scenario())

@@ -70,10 +70,10 @@ def test_a_turn_ends_by_the_clock(monkeypatch):
 
 def test_slow_runners_do_one_piece_of_work_in_a_turn():
     runners = Runners()
-    runners.slow_down(True)
+    runners.throttle(True)
     assert turns(runners, 5) == [1] * 5
-    runners.slow_down(False)
-    assert not runners.slow
+    runners.throttle(False)
+    assert not runners.throttled
 
 
 def test_work_that_suspends_does_not_stop_the_rest():

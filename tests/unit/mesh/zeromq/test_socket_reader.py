@@ -77,6 +77,25 @@ def test_a_turn_ends_by_the_clock_or_the_number(pair, seconds, per_turn, expecte
     assert behind == [True, False]
 
 
+@pytest.mark.parametrize("look", [SocketReader.read_soon, SocketReader.read_soon_if_any])
+def test_what_arrives_during_a_send_is_read_although_the_descriptor_shows_nothing(pair, look):
+    ours, theirs = pair
+    got = []
+
+    async def scenario():
+        reader = SocketReader(ours, got.append)
+        reader.start()
+        await asyncio.sleep(0)  # the turn in which it looks first
+        theirs.send(b"1")
+        assert ours.getsockopt(zmq.EVENTS) & zmq.POLLIN  # this resets the descriptor, as a send does
+        look(reader)
+        assert got == [], "not at once: the sender may be a handler"
+        await until(lambda: got == [[b"1"]])
+        reader.close()
+
+    run(scenario())
+
+
 def test_before_a_socket_is_closed_all_is_read(pair):
     ours, theirs = pair
     got = []

@@ -97,7 +97,7 @@ def test_a_status_file_that_cannot_be_written_later_is_a_warning(make, tmp_path)
     directory = tmp_path / "status"
     directory.mkdir()
     cluster = make(status_file=directory / "status.json")
-    cluster._begin_status()
+    cluster._write_first_status()
     status = json.loads((directory / "status.json").read_text())
     assert [each["name"] for each in status["gateways"]] == ["gateway.1", "gateway.2"]
     assert status["url"] == f"http://127.0.0.1:{cluster._port}"

@@ -8,7 +8,7 @@ import pytest
 
 from mesh.bus.discovery.placement import Announcement
 from mesh.errors import NodeError
-from mesh.nodes.cluster.readiness import Asked, _ask, missing, wait_until_ready
+from mesh.nodes.cluster.readiness import GatewayStatus, _query, missing, wait_until_ready
 from tests.support.proxy import free_address, proxy
 
 PROXIES = ["tcp://127.0.0.1:5510", "tcp://127.0.0.1:5520"]
@@ -24,7 +24,7 @@ def worker(name, proxies=tuple(PROXIES)):
 
 
 BOTH = [gateway("g1", URLS[0]), gateway("g2", URLS[1])]
-WHOLE = {URLS[0]: Asked("g1", None), URLS[1]: Asked("g2", None)}
+WHOLE = {URLS[0]: GatewayStatus("g1", None), URLS[1]: GatewayStatus("g2", None)}
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ WHOLE = {URLS[0]: Asked("g1", None), URLS[1]: Asked("g2", None)}
         ),
         (
             [*BOTH, worker("w1")],
-            {**WHOLE, URLS[1]: Asked("g2", "not ready: no worker for room:*")},
+            {**WHOLE, URLS[1]: GatewayStatus("g2", "not ready: no worker for room:*")},
             1,
             ["http://127.0.0.1:4002: not ready: no worker for room:*"],
         ),
         (
             [*BOTH, worker("w1")],
-            {**WHOLE, URLS[1]: Asked(None, "does not answer (refused)")},
+            {**WHOLE, URLS[1]: GatewayStatus(None, "does not answer (refused)")},
             1,
             ["http://127.0.0.1:4002: does not answer (refused)"],
         ),
@@ -112,7 +112,7 @@ def test_whatever_answers_is_waited_for(answer, said):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        asked = _ask(f"http://127.0.0.1:{server.getsockname()[1]}")
+        asked = _query(f"http://127.0.0.1:{server.getsockname()[1]}")
         thread.join()
     assert asked.node is None
     assert said in asked.problem
@@ -120,4 +120,4 @@ def test_whatever_answers_is_waited_for(answer, said):
 
 def test_what_is_no_url_is_said():
     for url in ("nonsense", "http://[::1", "http://127.0.0.1:x", "http://a b", "http://127.0.0.1:99999"):
-        assert "does not answer" in _ask(url).problem
+        assert "does not answer" in _query(url).problem

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from mesh.nodes.runtime.event_loop import EVENTS_PER_TURN, EventLoop, Selector
+from mesh.nodes.runtime.event_loop import EVENTS_PER_SELECT, EventLoop, Selector
 
 
 @pytest.fixture
 def pairs():
     """(ours, theirs), many more than fit into one turn."""
-    made = [socket.socketpair() for _ in range(3 * EVENTS_PER_TURN + 5)]
+    made = [socket.socketpair() for _ in range(3 * EVENTS_PER_SELECT + 5)]
     for ours, _ in made:
         ours.setblocking(False)
     yield made
@@ -35,7 +35,7 @@ def test_sockets_that_stay_ready_take_turns(selector, pairs):
     seen = set()
     for _ in range(4):
         found = selector.select(0)
-        assert 0 < len(found) <= EVENTS_PER_TURN
+        assert 0 < len(found) <= EVENTS_PER_SELECT
         seen |= {key.fileobj for key, _ in found}
     assert seen == {ours for ours, _ in pairs}
 
@@ -91,4 +91,4 @@ def test_others_have_their_turn_while_thousands_are_ready(pairs):
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         runner.run(main())
     runs = "".join("s" if each == "socket" else "o" for each in log).split("o")
-    assert max(map(len, runs)) == EVENTS_PER_TURN
+    assert max(map(len, runs)) == EVENTS_PER_SELECT

@@ -15,13 +15,16 @@ from mesh.gateway.transports.websocket.frames import (
     CLOSE,
     CONTINUATION,
     PING,
+    PONG,
     TEXT,
     FrameReader,
     Received,
     close_code,
     close_frame,
-    ready,
+    control_frame,
+    message_frame,
 )
+from mesh.protocol.serializers.base import Frame
 
 
 def client_frame(opcode, payload=b"", fin=True, rsv=0, length=None):
@@ -159,11 +162,17 @@ def test_close_codes_that_may_be_sent_are_echoed_and_others_are_protocol_errors(
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
 def test_a_ready_frame_is_final_and_unmasked(size):
-    frame = ready(TEXT, b"x" * size)
+    frame = message_frame(Frame(b"x" * size, False))
     assert frame[0] == 0x81
     assert not frame[1] & 0x80
     assert frame.endswith(b"x" * size)
     assert len(frame) == size + (2 if size < 126 else 4 if size < 65536 else 10)
+
+
+def test_the_opcode_says_what_a_frame_is():
+    assert message_frame(Frame(b"x", False))[0] == 0x81
+    assert message_frame(Frame(b"x", True))[0] == 0x82
+    assert control_frame(PONG, b"x" * 125) == b"\x8a\x7d" + b"x" * 125
 
 
 def test_a_close_frame_carries_its_code():

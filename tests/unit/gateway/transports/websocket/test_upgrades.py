@@ -22,7 +22,7 @@ class WebSockets:
 
     hub = SimpleNamespace()
 
-    def begin(self, *_):
+    def take_over(self, *_):
         raise RuntimeError("a defect")
 
 
@@ -34,7 +34,7 @@ def offered(connect):
         handshake = SimpleNamespace(
             path=re.compile("/socket/websocket"),
             mount=SimpleNamespace(path="/socket"),
-            ask=lambda request, peer: connect(),
+            run=lambda request, peer: connect(),
         )
         with socket.create_server(("127.0.0.1", 0)) as listener:
             client = socket.create_connection(listener.getsockname())

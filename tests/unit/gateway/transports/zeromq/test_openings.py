@@ -60,7 +60,7 @@ class Recording(ZeroMQ):
         super().__init__(services, bind)
         self.said = []
 
-    def say(self, identity, kind, content):
+    def send_control(self, identity, kind, content):
         self.said.append((identity, kind, content))
 
 

@@ -15,12 +15,12 @@ def world(scenario, hears=True):
         gone = Departures(placement, 1.0)
         told = []
         gone.start(None, told.append)
-        placement.heard(Announcement(node="b", kind="gateway"), 0.0)
+        placement.record(Announcement(node="b", kind="gateway"), 0.0)
         cut_off = asyncio.Event()
 
         async def announce():
             while not cut_off.is_set():
-                gone.heard_self()
+                gone.own_announcement_received()
                 await asyncio.sleep(1)
 
         task = asyncio.ensure_future(announce()) if hears else None
@@ -45,7 +45,7 @@ def test_who_is_placed_is_there_and_who_is_not_is_gone():
 def test_who_says_goodbye_is_gone_at_once():
     async def scenario(gone, placement, told, cut_off):
         placement.forget("b")
-        gone.left("b")
+        gone.stopped("b")
         assert told == ["b"]
 
     world(scenario)
@@ -55,12 +55,12 @@ def test_who_says_goodbye_is_gone_at_once():
 def test_who_is_accused_is_gone_unless_it_speaks(speaks):
     async def scenario(gone, placement, told, cut_off):
         await asyncio.sleep(3)
-        gone.accuse("b")
-        gone.accuse("b")
-        gone.accuse("stranger")
+        gone.suspect("b")
+        gone.suspect("b")
+        gone.suspect("stranger")
         await asyncio.sleep(0.5)
         if speaks:
-            gone.spoke("b")
+            gone.announced("b")
         await asyncio.sleep(2)
         assert told == ([] if speaks else ["b"])
         assert gone.is_gone("b") is not speaks
@@ -73,13 +73,13 @@ def test_who_hears_nothing_blames_nobody():
         await asyncio.sleep(3)
         cut_off.set()
         await asyncio.sleep(4)
-        gone.accuse("b")
+        gone.suspect("b")
         await asyncio.sleep(2)
         placement.forget("b")
         gone.fell_silent("b")
         assert told == []
         assert not gone.is_gone("b")
-        gone.heard_self()  # the proxy is back
+        gone.own_announcement_received()  # the proxy is back
         assert not gone.is_gone("b"), "it will announce itself"
 
     world(scenario)

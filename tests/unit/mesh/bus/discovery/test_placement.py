@@ -41,11 +41,11 @@ def test_without_workers_there_is_no_choice():
 
 def test_a_node_is_new_once_and_gone_after_silence_or_goodbye():
     nodes = Placement()
-    assert nodes.heard(worker("a"), 0.0)
-    assert not nodes.heard(worker("a"), 3.0)
+    assert nodes.record(worker("a"), 0.0)
+    assert not nodes.record(worker("a"), 3.0)
     assert nodes.expire(7.9, 5.0) == []
     assert [each.node for each in nodes.expire(8.1, 5.0)] == ["a"]
-    assert nodes.heard(worker("b"), 9.0)
+    assert nodes.record(worker("b"), 9.0)
     nodes.forget("b")
     assert nodes.nodes() == []
 

@@ -40,7 +40,7 @@ class Bus:
 
     @property
     def known(self):
-        return len(self.barrier._waiting) + len(self.barrier._probed)
+        return len(self.barrier._waiting) + len(self.barrier._probed_callbacks)
 
 
 def run(scenario):

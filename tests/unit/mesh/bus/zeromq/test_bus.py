@@ -39,11 +39,11 @@ def test_addresses_that_cannot_be_connected_to_are_tried_again_and_an_error_once
             bus._names._answers[NAME] = [FIRST, SECOND]
             monkeypatch.setattr(sockets, "bus_publisher", fail)
             for _ in range(3):
-                bus._follow_names()
+                bus._names_resolved()
             assert (bus.publisher.connections, bus.subscriber._proxies) == ([], {})
             assert log.levels == ["error"] * 2 + ["debug"] * 4
             monkeypatch.setattr(sockets, "bus_publisher", publishers)
-            bus._follow_names()
+            bus._names_resolved()
             assert [each.address for each in bus.publisher.connections] == [FIRST, SECOND]
             assert len(bus.subscriber._proxies) == 2
         finally:

@@ -47,7 +47,7 @@ def test_an_origin_of_which_nothing_comes_costs_nothing():
 
 
 def test_much_of_one_origin_is_bounded(monkeypatch):
-    monkeypatch.setattr(module, "REMEMBERED", 10)
+    monkeypatch.setattr(module, "MAX_REMEMBERED", 10)
     duplicates = Duplicates()
     assert all(duplicates.is_new("a", number) for number in range(1, 100))
     of = duplicates._origins["a"]

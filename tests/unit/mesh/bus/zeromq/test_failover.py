@@ -16,9 +16,9 @@ class Receiver:
         self.got = []
         self.reroutes = Reroutes(lambda topic, header, data: self.got.append(header.sequence), 0.1)
 
-    def marker(self, boundary, ways, way, *, old=True, origin="a"):
+    def marker(self, boundary, kept_proxies, proxy, *, kept=True, origin="a"):
         header = Header(VERSION, MOVE, origin, boundary, "", 0)
-        self.reroutes.marker(header, msgspec.msgpack.encode((ways, old, way)))
+        self.reroutes.handle_marker(header, msgspec.msgpack.encode((kept_proxies, kept, proxy)))
 
     def message(self, sequence, origin="a"):
         header = Header(VERSION, BROADCAST, origin, sequence, "e", 0)
@@ -41,7 +41,7 @@ def scenario(test):
 
 @scenario
 async def test_what_comes_the_new_way_waits_for_what_was_sent_the_old_way(receiver):
-    receiver.marker(10, 1, 1, old=False)
+    receiver.marker(10, 1, 1, kept=False)
     receiver.message(11)
     receiver.message(12)
     receiver.message(9)
@@ -51,16 +51,16 @@ async def test_what_comes_the_new_way_waits_for_what_was_sent_the_old_way(receiv
     assert receiver.got == [9, 5, 11, 12]
     receiver.message(13)
     assert receiver.got[-1] == 13
-    assert not receiver.reroutes.under_way
+    assert not receiver.reroutes.in_progress
 
 
 @scenario
 async def test_all_old_ways_count_each_once(receiver):
     receiver.marker(10, 2, 0)
-    receiver.marker(10, 2, 2, old=False)
+    receiver.marker(10, 2, 2, kept=False)
     receiver.message(11)
     receiver.marker(10, 2, 0)
-    receiver.marker(10, 2, 2, old=False)
+    receiver.marker(10, 2, 2, kept=False)
     assert receiver.got == []
     receiver.marker(10, 2, 1)
     assert receiver.got == [11]
@@ -69,24 +69,24 @@ async def test_all_old_ways_count_each_once(receiver):
 @scenario
 async def test_markers_that_are_repeated_afterwards_hold_nothing(receiver):
     receiver.marker(10, 1, 0)
-    receiver.marker(10, 1, 1, old=False)
+    receiver.marker(10, 1, 1, kept=False)
     receiver.message(11)
     receiver.marker(10, 1, 0)
     receiver.message(12)
     assert receiver.got == [11, 12]
-    assert not receiver.reroutes.under_way
+    assert not receiver.reroutes.in_progress
 
 
 @scenario
 async def test_markers_that_are_lost_delay_by_a_bounded_time(receiver):
-    receiver.marker(10, 1, 1, old=False)
+    receiver.marker(10, 1, 1, kept=False)
     receiver.message(11)
     await until(lambda: receiver.got == [11])
 
 
 @scenario
 async def test_the_messages_of_an_old_way_that_is_lost_come_again_before_the_next_marker(receiver):
-    receiver.marker(10, 1, 1, old=False)
+    receiver.marker(10, 1, 1, kept=False)
     receiver.message(11)  # the old way freezes with 8 and 9
     receiver.message(12)
     receiver.message(8)
@@ -100,14 +100,14 @@ async def test_the_messages_of_an_old_way_that_is_lost_come_again_before_the_nex
 
 @scenario
 async def test_a_second_move_goes_on_with_what_waits_for_the_first(receiver):
-    receiver.marker(10, 2, 2, old=False)
+    receiver.marker(10, 2, 2, kept=False)
     receiver.message(11)
     receiver.marker(10, 2, 1)
-    receiver.marker(20, 2, 2)  # way 0 is lost; what went through it comes through both others
+    receiver.marker(20, 2, 2)  # proxy 0 is lost; what went through it comes through the others
     receiver.message(21)
     receiver.message(12)
     receiver.message(9)
-    receiver.marker(10, 2, 0)  # late, by the way that was lost: its successor is waited for
+    receiver.marker(10, 2, 0)  # late, by the lost proxy: the next marker is waited for
     assert receiver.got == [9]
     receiver.marker(20, 2, 1)
     assert receiver.got == [9, 11, 12, 21]
@@ -116,7 +116,7 @@ async def test_a_second_move_goes_on_with_what_waits_for_the_first(receiver):
 @scenario
 async def test_an_older_marker_that_comes_after_a_newer_one_counts_from_its_own_number(receiver):
     receiver.marker(20, 2, 0)
-    receiver.marker(10, 1, 1, old=False)
+    receiver.marker(10, 1, 1, kept=False)
     receiver.message(11)
     assert receiver.got == []
     receiver.marker(20, 2, 1)
@@ -127,4 +127,4 @@ async def test_an_older_marker_that_comes_after_a_newer_one_counts_from_its_own_
 async def test_what_is_no_marker_is_refused(receiver):
     for data in (b"", b"\xc1", msgspec.msgpack.encode(("x", True, 0)), msgspec.msgpack.encode((1, True))):
         with pytest.raises(WireError, match="not a marker"):
-            receiver.reroutes.marker(Header(VERSION, MOVE, "a", 1, "", 0), data)
+            receiver.reroutes.handle_marker(Header(VERSION, MOVE, "a", 1, "", 0), data)

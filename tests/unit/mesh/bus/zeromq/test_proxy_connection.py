@@ -102,7 +102,7 @@ def test_what_cannot_be_opened_leaves_nothing_open_and_is_tried_again(monkeypatc
         connection.open()
         errors = [error() for _ in range(3)]
         failing(monkeypatch, name, errors)
-        connection.lose()
+        connection.give_up()
         await until(lambda: not errors and connection._socket is not None)
         assert [each.closed for each in made[-2:]] == [False, False]
         assert all(each.closed for each in made[:-2])
@@ -142,12 +142,12 @@ def test_an_error_is_said_again_after_the_proxy_was_there(monkeypatch, log):
         for _ in range(2):
             errors = [too_many(), too_many()]
             failing(monkeypatch, "monitor", errors)
-            connection.lose()
+            connection.give_up()
             await until(lambda errors=errors: not errors and connection._socket is not None)
         assert log.levels == ["error", "debug"] + ["debug"] * 2
-        connection._subscription([b"\x01"])
+        connection._on_subscription([b"\x01"])
         failing(monkeypatch, "monitor", [too_many()])
-        connection.lose()
+        connection.give_up()
         await until(lambda: len(log.levels) == 5)
         assert log.levels[-1] == "error"
 

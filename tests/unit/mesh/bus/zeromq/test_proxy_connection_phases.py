@@ -61,7 +61,7 @@ def test_who_is_waited_for_answers_in_time_or_is_not_waited_for():
     waiting = {Phase.CONNECTING, Phase.UNCONFIRMED, Phase.INTERRUPTED}
     assert {phase for phase, event in TABLE if event is Event.OVERDUE} == waiting
     for (_, event), (after, actions) in TABLE.items():
-        assert (Action.START_PATIENCE in actions) == (after in waiting), event
+        assert (Action.START_TIMEOUT in actions) == (after in waiting), event
 
 
 def test_what_answers_is_connected():

@@ -17,7 +17,7 @@ def test_what_is_not_confirmed_or_of_the_last_second_is_sent_again():
     for number in (1, 2, 3):
         sent.add(message(number))
     sent.tick(10.0)
-    sent.taken(2)
+    sent.confirm_up_to(2)
     sent.add(message(4))
     sent.tick(10.5)
     sent.tick(10.9)
@@ -30,7 +30,7 @@ def test_what_is_not_confirmed_or_of_the_last_second_is_sent_again():
 def test_what_is_confirmed_and_old_is_forgotten():
     sent = ResendBuffer()
     sent.add(message(1))
-    sent.taken(sent.position)
+    sent.confirm_up_to(sent.position)
     for seconds in (0.0, 0.5, 1.0):
         sent.tick(seconds)
     assert len(sent) == 0
@@ -39,7 +39,7 @@ def test_what_is_confirmed_and_old_is_forgotten():
 def test_the_time_in_which_a_publisher_stood_still_does_not_count():
     sent = ResendBuffer()
     sent.add(message(1))
-    sent.taken(sent.position)
+    sent.confirm_up_to(sent.position)
     sent.tick(0.0)
     sent.tick(60.0)  # the proxy may have gone meanwhile: nobody has read so yet
     assert numbers(sent.take_all()) == [1]
@@ -50,15 +50,15 @@ def test_a_message_sent_again_counts_by_when_it_was_sent_not_by_its_number():
     sent.add(message(7))
     probed = sent.position
     sent.add(message(3))
-    sent.taken(probed)
-    assert not sent.untaken(7, 7)
-    assert sent.untaken(3, 3)
-    assert sent.untaken(1, 9)
+    sent.confirm_up_to(probed)
+    assert not sent.has_unconfirmed(7, 7)
+    assert sent.has_unconfirmed(3, 3)
+    assert sent.has_unconfirmed(1, 9)
 
 
 def test_what_is_kept_is_bounded_by_count_and_bytes(monkeypatch):
-    monkeypatch.setattr(resend_buffer, "RESENT", 3)
-    monkeypatch.setattr(resend_buffer, "RESENT_BYTES", 100)
+    monkeypatch.setattr(resend_buffer, "MAX_KEPT_MESSAGES", 3)
+    monkeypatch.setattr(resend_buffer, "MAX_KEPT_BYTES", 100)
     sent = ResendBuffer()
     for number in range(1, 6):
         sent.add(message(number))

@@ -8,7 +8,7 @@ import zmq
 
 from mesh import settings
 from mesh.app import topics
-from mesh.bus.frames import BROADCAST, VERSION, Header, encode_again, encode_header
+from mesh.bus.frames import BROADCAST, VERSION, Header, encode_header, encode_resent
 from mesh.bus.zeromq import connect_failures
 from mesh.bus.zeromq import subscriber as module
 from mesh.bus.zeromq.subscriber import Subscriber
@@ -50,8 +50,8 @@ def hearing(monkeypatch):
         def message(self, sequence, age=None, topic="room:1", origin="a"):
             header = encode_header(Header(VERSION, BROADCAST, origin, sequence, "e", 0))
             if age is not None:
-                header = encode_again(header, int(age * 1000))
-            self.subscriber._message([topics.exact(topic), header, b"{}"])
+                header = encode_resent(header, int(age * 1000))
+            self.subscriber._on_frames([topics.exact(topic), header, b"{}"])
 
     made = Hearing()
     monkeypatch.setattr(module.time, "monotonic", lambda: made.now)
@@ -109,7 +109,7 @@ async def test_a_subscription_of_long_ago_needs_no_memory(hearing):
     hearing.subscriber.in_force(hearing.subscriber.not_in_force())
     hearing.now += 100.0
     hearing.subscriber._tick()
-    assert not hearing.subscriber._young
+    assert not hearing.subscriber._in_force_since
     hearing.message(5, age=3.0)
     assert hearing.came == [5]
 
@@ -123,7 +123,7 @@ async def test_what_is_older_than_the_first_that_came_is_not_delivered_however_y
     hearing.message(6, age=0.0)
     hearing.message(8, age=0.0)
     hearing.subscriber.unsubscribe(topics.exact("room:1"))
-    assert not hearing.subscriber._first
+    assert not hearing.subscriber._first_sequences
     assert hearing.came == [7, 3, 8]
 
 
@@ -151,7 +151,7 @@ def test_a_proxy_that_cannot_be_connected_to_is_tried_on_and_an_error_once(heari
             ):
                 answers.append(answer)
                 timers.setdefault(address, None)
-                hearing.subscriber._again(address, proxy)
+                hearing.subscriber._reconnect(address, proxy)
                 assert (address in timers) == (len(answers) != 4), "tried again unless it worked"
 
     asyncio.run(scenario())

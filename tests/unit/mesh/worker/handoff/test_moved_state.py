@@ -82,7 +82,7 @@ async def test_a_presence_is_tracked_until_another_worker_tracks_it(old, new):
     assert (tracked.presence, tracked.topic, tracked.key) == ("presence", "move:1", "ana")
     new.restore(moved)
     await new.wait(commands.Joined)
-    await old.presences.followed(5)
+    await old.presences.wait_until_taken_over(5)
     (meta,) = presence.get_by_key("move:1", "ana")["metas"]
     assert meta["phx_ref_prev"] == ref != meta["phx_ref"], "the old entry has left"
 

@@ -105,7 +105,7 @@ def test_what_an_application_writes_into_metas_it_is_given_stays_there():
         await asyncio.sleep(1)
         ((_, _, own),) = a.server.tracker.tracked("one")
         assert (own["n"], own["deep"]) == (2, {"list": []})
-        ((meta,),) = b.server.tracker.on_topic(TOPIC).values()
+        ((meta,),) = b.server.tracker.get_by_topic(TOPIC).values()
         assert meta == own
         a.presence.untrack("one", "ana", topic=TOPIC)
         await asyncio.sleep(1)

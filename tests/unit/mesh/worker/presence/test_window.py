@@ -98,11 +98,11 @@ class Node:
             client.take(diff)
 
     def join(self):
-        state = {key: {"metas": metas} for key, metas in self.server.on_topic(TOPIC).items()}
+        state = {key: {"metas": metas} for key, metas in self.server.get_by_topic(TOPIC).items()}
         self.clients += [Client(state, True), Client(state, False)]
 
     def truth(self):
-        listed = self.server.tracker.on_topic(TOPIC)
+        listed = self.server.tracker.get_by_topic(TOPIC)
         return {key: {meta["phx_ref"] for meta in metas} for key, metas in listed.items()}
 
 
@@ -190,7 +190,7 @@ def test_while_fetch_is_slower_than_the_window_one_diff_waits():
             if number % 100:
                 node.presence.untrack(number, "ana", topic=TOPIC)
             assert len(node.server._diffs) <= 1
-            assert len(node.server._gathering[TOPIC]) <= 70
+            assert len(node.server._windows[TOPIC]) <= 70
         await asyncio.sleep(15.0)
         assert not node.server.busy
         assert [client.metas for client in node.clients] == [node.truth()] * 2

@@ -17,7 +17,7 @@ MAX_UNSENT_BYTES = 1_000_000
 
 
 class Owner(Protocol):
-    """Is told what happens to a link, until it calls `hang_up`."""
+    """Is informed of what happens to a connection, until it calls `close`."""
 
     def opened(self) -> None:
         """The connection is open."""
@@ -32,17 +32,17 @@ class Owner(Protocol):
         """The connection has ended. This is the last call."""
 
 
-class Link:
+class ConnectionTask:
     """One connection.
 
     Args:
-        owner: is told what happens.
+        owner: is informed of what happens.
         connect: opens the connection.
-        context: the context of the link's task.
+        context: the context of the connection's task.
 
     Attributes:
         opened: whether the connection was ever open.
-        task: the task that runs the link.
+        task: the task that runs the connection.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Link:
         self.opened = False
         self._owner = owner
         self._connect = connect
-        self._over = False
+        self._closed = False
         self._outbox: deque[Frame] = deque()
         self._unsent_bytes = 0
-        self._more = asyncio.Event()
-        self._less = asyncio.Event()
-        self._goodbye = (1000, "")
+        self._outbox_filled = asyncio.Event()
+        self._outbox_drained = asyncio.Event()
+        self._close_arguments = (1000, "")
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(self._run(), name="mesh.client connection", context=context)
 
@@ -65,18 +65,18 @@ class Link:
         try:
             connection = await self._connect()
         except Exception as error:  # of any kind, including those of the application's functions
-            if not self._over:
-                self._over = True
+            if not self._closed:
+                self._closed = True
                 self._owner.not_opened(error)
             return
         try:
-            await self._converse(connection)
+            await self._transfer(connection)
         finally:
-            self._less.set()
-            await connection.close(*self._goodbye)
+            self._outbox_drained.set()
+            await connection.close(*self._close_arguments)
 
-    async def _converse(self, connection: Connection) -> None:
-        if self._over:
+    async def _transfer(self, connection: Connection) -> None:
+        if self._closed:
             return
         self.opened = True
         writer = asyncio.get_running_loop().create_task(self._write(connection), name="mesh.client writer")
@@ -84,12 +84,12 @@ class Link:
         try:
             while True:
                 frame = await connection.recv()
-                if self._over:
+                if self._closed:
                     return
                 self._owner.received(frame)
         except ConnectionEnded as ended:
-            if not self._over:
-                self._over = True
+            if not self._closed:
+                self._closed = True
                 self._owner.ended(ended)
         finally:
             writer.cancel()
@@ -102,39 +102,39 @@ class Link:
                 try:
                     await connection.send(frame)
                 except ConnectionEnded:
-                    return  # the reader sees it too
+                    return  # the reader notices it too
                 self._outbox.popleft()
                 self._unsent_bytes -= len(frame.data)
-                self._less.set()
-            self._more.clear()
-            await self._more.wait()
+                self._outbox_drained.set()
+            self._outbox_filled.clear()
+            await self._outbox_filled.wait()
 
     def send(self, frame: Frame) -> None:
         """Queue a message."""
         self._outbox.append(frame)
         self._unsent_bytes += len(frame.data)
-        self._more.set()
+        self._outbox_filled.set()
 
-    async def room(self) -> None:
+    async def wait_for_outbox(self) -> None:
         """Wait while too much is unsent."""
-        while self._unsent_bytes > MAX_UNSENT_BYTES and not self._over:
-            self._less.clear()
-            await self._less.wait()
+        while self._unsent_bytes > MAX_UNSENT_BYTES and not self._closed:
+            self._outbox_drained.clear()
+            await self._outbox_drained.wait()
 
     async def flush(self, seconds: float) -> None:
         """Wait until everything is sent, at most this many seconds."""
         try:
             async with asyncio.timeout(seconds):
-                while self._outbox and self.opened and not self._over:
-                    self._less.clear()
-                    await self._less.wait()
+                while self._outbox and self.opened and not self._closed:
+                    self._outbox_drained.clear()
+                    await self._outbox_drained.wait()
         except TimeoutError:
             log.warning("connection closed before all was sent", unsent_bytes=self._unsent_bytes)
 
-    def hang_up(self, code: int, reason: str) -> None:
-        """End the connection; the owner is told nothing more."""
-        self._over = True
-        self._goodbye = (code, reason)
-        self._less.set()
+    def close(self, code: int, reason: str) -> None:
+        """End the connection; the owner is informed of nothing more."""
+        self._closed = True
+        self._close_arguments = (code, reason)
+        self._outbox_drained.set()
         if self.task is not asyncio.current_task():
             self.task.cancel()
