@@ -65,7 +65,7 @@ class Hub:
         link: makes the links to the workers; called with this hub, which handles their events.
         settings: the settings of the gateway.
         hold_seconds: how long a command may wait for the broadcast before it.
-        tell_gateways: tells the other gateways about a topic whose joins crash workers.
+        notify_gateways: tells the other gateways about a topic whose joins crash workers.
         limits: the rate limits of sockets.
 
     Attributes:
@@ -88,7 +88,7 @@ class Hub:
         link: Callable[["Hub"], WorkerLinks],
         settings: GatewaySettings,
         hold_seconds: float,
-        tell_gateways: Callable[[bytes], object],
+        notify_gateways: Callable[[bytes], object],
         limits: LimitSettings | None = None,
     ) -> None:
         self.clients: dict[Client, None] = {}
@@ -96,7 +96,7 @@ class Hub:
         self.socket_ids = SocketIds(bus)
         self.read_pauses = ReadPauses()
         self._gateway = gateway
-        self.join_guard = JoinGuard(self, settings.max_topic_rest_seconds, tell_gateways)
+        self.join_guard = JoinGuard(self, settings.max_topic_refusal_seconds, notify_gateways)
         self._settings = settings
         self._limits = limits or LimitSettings()
         self._numbers = count(1)

@@ -177,7 +177,7 @@ class WorkerNode:
             announcer.report_lost(gateway, "gateway")
 
     def _node_up(self, announcement: Announcement) -> None:
-        self._silence.heard(announcement.node)
+        self._silence.unwatch(announcement.node)
 
     def _node_down(self, announcement: Announcement) -> None:
         """Mark a silent node as lost. A node that announced its end reports its presences itself."""

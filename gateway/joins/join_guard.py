@@ -42,7 +42,7 @@ class JoinGuard:
 
     Args:
         handler: handles the joins that were held.
-        max_seconds: the longest time for which a topic is refused (gateway.max_topic_rest_seconds).
+        max_seconds: the longest time for which a topic is refused (gateway.max_topic_refusal_seconds).
         notify_gateways: sends the other gateways a message that they pass to `on_topic_refused_elsewhere`.
     """
 

@@ -199,7 +199,7 @@ class WorkerLinks:
             return
         dealer = self._dealers.get(worker)
         if dealer is not None:
-            self._silence.heard(worker)
+            self._silence.unwatch(worker)
             if self._backoff and dealer.up and self._backoff.sound(worker, dealer.up_seconds):
                 log.info("link to worker is stable again", worker=worker)
             return
@@ -260,7 +260,7 @@ class WorkerLinks:
         dealer.close()
         self._unroute(worker)
         self._announcer.placement.forget(worker)
-        self._silence.heard(worker)
+        self._silence.unwatch(worker)
         if dealer.was_up:  # a worker that was never reached may be reachable for others
             self._announcer.report_lost(worker)
         in_order = worker in self._stopping

@@ -24,8 +24,8 @@ from mesh.telemetry import counters, get_logger
 
 log = get_logger(__name__)
 
-HOLDS = 20
-"""The factor by which the wait is extended while the bus has unread broadcasts."""
+UNREAD_HOLDS = 20
+"""The extension of the wait, in multiples of `hold_seconds`, while the bus has unread broadcasts."""
 GIVEN_UP = 10_000
 """The most topics for which a broadcast that did not arrive is remembered."""
 
@@ -35,7 +35,7 @@ class CommandsAfterBroadcasts:
 
     Args:
         release: called with (origin, command) when a command may be carried out.
-        hold_seconds: how long a command waits; HOLDS times as long while `unread` returns True.
+        hold_seconds: how long a command waits; 1 + UNREAD_HOLDS times as long while `unread` is true.
         delivered: returns whether the broadcast with (origin, sequence) has been delivered.
         unread: returns whether broadcasts have arrived that have not been read yet.
     """
@@ -94,9 +94,9 @@ class CommandsAfterBroadcasts:
     def _expire(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        patience = HOLDS * self._hold_seconds if self._unread() else 0.0
+        extension = UNREAD_HOLDS * self._hold_seconds if self._unread() else 0.0
         for key, waiting in list(self._waiting.items()):
-            late = list(takewhile(lambda each: each[1] + patience <= now, waiting))  # oldest first
+            late = list(takewhile(lambda each: each[1] + extension <= now, waiting))  # oldest first
             if late:
                 counters.count("hold_timeouts", len(late))
                 log.warning(
@@ -110,4 +110,4 @@ class CommandsAfterBroadcasts:
                 self._release_up_to(key, late[-1][0])
         if self._waiting:
             nearest = min(waiting[0][1] for waiting in self._waiting.values())
-            self._expire_later(max(self._hold_seconds / 4 if patience else 0.001, nearest - now))
+            self._expire_later(max(self._hold_seconds / 4 if extension else 0.001, nearest - now))

@@ -61,7 +61,7 @@ class Dealer:
     Attributes:
         received: the number of commands received on this link, including Welcome.
         version: the common version of the link protocol; 0 until Welcome is received.
-        heard_at: when the last message was received, in event-loop time; initially, when the link was
+        last_heard: when the last message was received, in event-loop time; initially, when the link was
             created.
         batches: the commands to be sent on the link.
 
@@ -86,7 +86,7 @@ class Dealer:
         self._handlers = handlers
         self._on_command = handlers.on_command
         self._loop = asyncio.get_running_loop()
-        self.heard_at = self._loop.time()
+        self.last_heard = self._loop.time()
         self._up_since: float | None = None
         self._ended: tuple[End, str] = (End.CONNECTION, "")
         known = literal_address(address)
@@ -159,7 +159,7 @@ class Dealer:
     def end_if_silent(self, seconds: float) -> None:
         """End the link if nothing was received on it for longer than `seconds`."""
         self._reader.read_now()
-        if self._loop.time() - self.heard_at > seconds:
+        if self._loop.time() - self.last_heard > seconds:
             self._fail(End.SILENCE, f"silent for {seconds:g} s on both the link and the bus")
 
     def close(self) -> None:
@@ -213,7 +213,7 @@ class Dealer:
         self._timer = self._loop.call_later(PING_SECONDS, self._ping)
 
     def _message(self, frames: list[bytes]) -> None:
-        self.heard_at = self._loop.time()
+        self.last_heard = self._loop.time()
         try:
             if len(frames) != 1:
                 raise WireError(f"link message of {len(frames)} frames; want 1")

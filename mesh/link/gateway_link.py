@@ -11,17 +11,17 @@ class GatewayLink:
     Attributes:
         gateway: the id of the gateway.
         version: the common version of the link protocol.
-        heard_at: when the last message was received, in event-loop time.
+        last_heard: when the last message was received, in event-loop time.
         up_since: when Hello was received.
         batches: the commands to be sent on the link.
         phases: the phase of the link.
     """
 
-    __slots__ = ("batches", "gateway", "heard_at", "phases", "up_since", "version")
+    __slots__ = ("batches", "gateway", "last_heard", "phases", "up_since", "version")
 
     def __init__(self, gateway: str, version: int, now: float, batches: Batches) -> None:
         self.gateway = gateway
         self.version = version
-        self.heard_at = self.up_since = now
+        self.last_heard = self.up_since = now
         self.batches = batches
         self.phases = Phases(TABLE, Phase.GREETING)

@@ -153,7 +153,7 @@ class Router:
         link = frames[0]
         known = self._links.get(link)
         if known is not None:
-            known.heard_at = now
+            known.last_heard = now
         try:
             if len(frames) != 2:
                 raise WireError(f"link message of {len(frames)} frames; want 2")
@@ -226,7 +226,7 @@ class Router:
         self._reader.read_now()
         since = asyncio.get_running_loop().time() - seconds
         links = [link for link, each in self._links.items() if each.gateway == gateway]
-        silent = [link for link in links if self._links[link].heard_at < since]
+        silent = [link for link in links if self._links[link].last_heard < since]
         for link in silent:
             log.warning("gateway is silent on both the link and the bus", gateway=gateway)
             self._end(link)

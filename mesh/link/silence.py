@@ -33,7 +33,7 @@ class Silence:
         if self._timer is None:
             self._later()
 
-    def heard(self, node: str) -> None:
+    def unwatch(self, node: str) -> None:
         """Stop watching a node that announces itself again, or is gone."""
         self._nodes.pop(node, None)
 
@@ -54,6 +54,6 @@ class Silence:
         if late < self._seconds / CHECKS:  # otherwise this process was frozen
             for node in list(self._nodes):
                 if not self._check(node, self._seconds):
-                    self.heard(node)
+                    self.unwatch(node)
         if self._nodes and self._timer is None:
             self._later()

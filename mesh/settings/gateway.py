@@ -157,7 +157,7 @@ class GatewaySettings(Section, frozen=True):
             "further joins are refused",
         ),
     ] = 100_000
-    max_topic_rest_seconds: Annotated[
+    max_topic_refusal_seconds: Annotated[
         float,
         Meta(
             ge=1,

@@ -50,12 +50,12 @@ class Living(Served, MovableServer, Protocol):
 
 
 def _queue_last(server: Living, ending: Ending) -> None:
-    server.mailbox.post_last(ending.mail)
+    server.mailbox.post_last(ending.message)
 
 
 def _queue_again(server: Living, ending: Ending) -> None:
     server.mailbox.put_back()
-    server.mailbox.requeue(ending.mail)
+    server.mailbox.requeue(ending.message)
 
 
 def _mute(server: Living, _: Ending) -> None:

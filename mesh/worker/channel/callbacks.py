@@ -1,4 +1,4 @@
-"""Calls the application: one function for each type of mail.
+"""Calls the application: one function for each type of message.
 
 The server (server.py) awaits them one after the other. An exception in a callback ends the channel, and so
 does an invalid return value. The server handles joins itself, because their result changes the channel's

@@ -114,12 +114,12 @@ class Ending(msgspec.Struct, frozen=True):
     Attributes:
         reason: the argument of `terminate`.
         command: the command that informs the client; None: it is not informed.
-        mail: the message that is queued.
+        message: the message that is queued.
     """
 
     reason: Any = None
     command: type[commands.Closed] | type[commands.Crashed] | None = None
-    mail: Any = None
+    message: Any = None
 
 
 OVER = frozenset({Phase.KILLED, Phase.TERMINATING, Phase.MOVED, Phase.TERMINATED})

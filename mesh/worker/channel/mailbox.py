@@ -1,9 +1,9 @@
 """The messages that wait for one channel: in order, and bounded (docs/protocol.md §3.3).
 
-Mail comes from the link, from the bus (intercepted and subscribed broadcasts) and from the channel itself;
-its ChannelServer handles it. Above the pause limits the client is not read from for a while; above the hard
-limits the channel ends. While a topic is paused, pushes of its channels are set aside and all other mail is
-handled.
+They come from the link, from the bus (intercepted and subscribed broadcasts) and from the channel itself;
+its ChannelServer handles them. Above the pause limits the client is not read from for a while; above the
+hard limits the channel ends. While a topic is paused, pushes of its channels are set aside and all other
+messages are handled.
 """
 
 from collections import deque
@@ -56,8 +56,8 @@ class SetAside:
     __slots__ = ()
 
 
-SizedMail = commands.Push | InterceptedBroadcast | SubscribedBroadcast
-"""Mail with a payload, whose bytes count while it waits."""
+SizedMessage = commands.Push | InterceptedBroadcast | SubscribedBroadcast
+"""Messages with a payload, whose bytes count while they wait."""
 
 SIZED = frozenset({commands.Push, InterceptedBroadcast, SubscribedBroadcast})
 SET_ASIDE = SetAside()
@@ -90,10 +90,10 @@ class MailboxLimits(NamedTuple):
 
 
 class MailboxOwner(Protocol):
-    """Handles the mail."""
+    """Handles the messages."""
 
     def wake(self) -> None:
-        """Take the waiting mail soon."""
+        """Take the waiting messages soon."""
 
     def overflow(self, setting: str, limit: int) -> None:
         """End the channel: more waits than `setting` allows."""
@@ -133,13 +133,13 @@ class Mailbox:
     """One channel's mailbox.
 
     Args:
-        owner: handles the mail.
+        owner: handles the messages.
         limits: how much may wait.
-        first: the first mail; the owner takes it without being woken.
+        first: the first message; the owner takes it without being woken.
 
     Attributes:
-        queue: the waiting mail, oldest first; only the mailbox changes it.
-        busy: whether the owner handles mail, or was woken to do so.
+        queue: the waiting messages, oldest first; only the mailbox changes it.
+        busy: whether the owner handles messages, or was woken to do so.
         reading_paused: whether the gateway was asked not to read from the client.
     """
 
@@ -172,49 +172,49 @@ class Mailbox:
 
     def count(self, *kinds: type[Any]) -> int:
         """Return how many messages of these types wait."""
-        return sum(type(mail) in kinds for mail in self.queue)
+        return sum(type(message) in kinds for message in self.queue)
 
-    def post(self, mail: Any) -> None:
-        """Queue mail; drop it if the mailbox is closed. Above a hard limit the channel ends."""
+    def post(self, message: Any) -> None:
+        """Queue a message; drop it if the mailbox is closed. Above a hard limit the channel ends."""
         queue = self.queue
         if len(queue) >= self._limits.max_messages:
             self._owner.overflow("worker.max_mailbox_messages", self._limits.max_messages)
             return
-        queue.append(mail)
+        queue.append(message)
         if not self.busy:
             self.busy = True
             self._owner.wake()
 
-    def post_sized(self, mail: SizedMail) -> None:
-        """As `post`, for mail with a payload: above a pause limit the client is not read from."""
-        self._bytes = size = self._bytes + len(mail.data)
-        self.post(mail)
+    def post_sized(self, message: SizedMessage) -> None:
+        """As `post`, for a message with a payload: above a pause limit the client is not read from."""
+        self._bytes = size = self._bytes + len(message.data)
+        self.post(message)
         limits = self._limits
         if size > limits.pause_bytes or len(self.queue) > limits.pause_messages or self._aside is not None:
             self._check_limits()
 
-    def post_last(self, mail: Any) -> None:
+    def post_last(self, message: Any) -> None:
         """As `post`, for the client's last message: the pushes that were set aside came before it."""
         if self._aside is not None:
             self.put_back()
-        self.post(mail)
+        self.post(message)
 
-    def requeue(self, mail: Any) -> None:
-        """Queue mail again, after all other mail."""
-        self.queue.append(mail)
+    def requeue(self, message: Any) -> None:
+        """Queue a message again, after all others."""
+        self.queue.append(message)
 
     def take(self) -> Any:
-        """Return the next mail of `queue`, which must not be empty; SET_ASIDE for a push that must wait."""
-        mail = self.queue.popleft()
-        if type(mail) in SIZED:
-            if self._aside is not None and type(mail) is commands.Push:
-                self._aside.append(mail)
+        """Return the next message, of which there must be one; SET_ASIDE for a push that must wait."""
+        message = self.queue.popleft()
+        if type(message) in SIZED:
+            if self._aside is not None and type(message) is commands.Push:
+                self._aside.append(message)
                 return SET_ASIDE
-            self._bytes -= len(mail.data)
-        return mail
+            self._bytes -= len(message.data)
+        return message
 
     def rest(self) -> bool:
-        """The owner has handled some mail; return whether there is more, so that it must continue."""
+        """The owner has handled some messages; return whether there is more, so that it must continue."""
         self.busy = bool(self.queue)
         return self.busy
 
@@ -233,7 +233,7 @@ class Mailbox:
                 self._owner.wake()
 
     def close(self) -> None:
-        """Drop all waiting and all future mail."""
+        """Drop all waiting and all future messages."""
         self.queue = _CLOSED
         self._aside = None
         self._bytes = 0

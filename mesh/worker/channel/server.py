@@ -1,7 +1,7 @@
 """Runs one channel: join → callbacks → terminate, one callback at a time.
 
 A server owns the three parts of a channel: its lifecycle (lifecycle.py says what each event leads to), its
-mailbox (what waits) and its context (what the application's Channel may do). The server takes mail in
+mailbox (what waits) and its context (what the application's Channel may do). The server takes messages in
 order, calls the application (callbacks.py) and carries out the actions of the lifecycle table (actions.py).
 Source: Phoenix.Channel.Server.
 """
@@ -38,7 +38,7 @@ from mesh.worker.handoff import transfer
 
 log = get_logger(__name__)
 
-MAILS_PER_RUN = 8
+MESSAGES_PER_RUN = 8
 """The most messages of one channel that are handled before other channels have their turn."""
 MAILS_PER_EMPTYING_RUN = 256
 """The same for a channel that moves as soon as its mailbox is empty: more than arrive in the meantime."""
@@ -104,11 +104,11 @@ class ChannelServer:
     # Called for link commands
 
     def leave(self, leave: commands.Leave) -> None:
-        """The client leaves: end after the mail that arrived before."""
-        self.change(Event.LEAVE_CAME, Ending(mail=leave))
+        """The client leaves: end after the messages that arrived before."""
+        self.change(Event.LEAVE_CAME, Ending(message=leave))
 
     def client_gone(self, reason: str) -> None:
-        """The client is gone: end after the mail that arrived before."""
+        """The client is gone: end after the messages that arrived before."""
         self.change(Event.CLIENT_GONE, Ending(reason, None, ClientGone(reason)))
 
     def replace(self) -> None:
@@ -146,7 +146,7 @@ class ChannelServer:
     # Called by its mailbox and by the worker
 
     def wake(self) -> None:
-        """There is mail."""
+        """Messages wait."""
         self.worker.runners.submit(self)
 
     def overflow(self, setting: str, limit: int) -> None:
@@ -181,17 +181,17 @@ class ChannelServer:
     # Running
 
     async def run(self) -> None:
-        """Handle some of the waiting mail. Never raises, except if cancelled after the channel's end."""
+        """Handle some of the waiting messages. Raises only if cancelled after the channel's end."""
         mailbox, context, runners = self.mailbox, self.context, self.worker.runners
-        most = 1 if runners.throttled else MAILS_PER_RUN
+        most = 1 if runners.throttled else MESSAGES_PER_RUN
         try:
             for _ in range(MAILS_PER_EMPTYING_RUN if self.life.phase is Phase.EMPTYING else most):
                 if not mailbox.queue:
                     break
-                mail = mailbox.take()
+                message = mailbox.take()
                 if context.silence_seconds is not None:
                     context.end_silence()
-                await HANDLERS[type(mail)](self, mail)
+                await HANDLERS[type(message)](self, message)
                 if mailbox.reading_paused:
                     mailbox.resume_if_low()
                 if context.stop_reason is not None:
@@ -209,7 +209,7 @@ class ChannelServer:
                 self._rest()
 
     def _rest(self) -> None:
-        """Wait for mail."""
+        """Wait for messages."""
         if self.context.silence_seconds is not None:
             self.context.begin_silence(self.context.silence_seconds)
         if self._callback_over is not None:
@@ -275,7 +275,7 @@ class ChannelServer:
     async def _handle_handover(self, handover: commands.Handover) -> None:
         """The gateway sends no more: move the channel once its mailbox is empty."""
         if self.mailbox.waiting:
-            self.change(Event.HANDED_OVER, Ending(mail=handover))
+            self.change(Event.HANDED_OVER, Ending(message=handover))
             return
         self.change(Event.EMPTIED)
         await transfer.hand_over(self)

@@ -35,8 +35,8 @@ class Server:
 
     def __init__(self):
         self.context = self.mailbox = self
-        self.mail = []
-        self.post = self.post_sized = self.mail.append
+        self.messages = []
+        self.post = self.post_sized = self.messages.append
 
 
 def header(event, codec, sequence):
@@ -54,14 +54,14 @@ def test_channels_are_not_given_garbage(event, codec, data, moving):
         await members.subscribe(subscriber, "room:1")
         before = counters.value("bus_messages_malformed")
         members.broadcast("room:1", header(event, codec, 1), data)
-        assert not server.mail
-        assert not subscriber.mail
+        assert not server.messages
+        assert not subscriber.messages
         assert counters.value("bus_messages_malformed") == before + 1
         if recent is not None:
             assert not list(recent.after("room:1", {}))
         members.broadcast("room:1", header("e", JSON, 2), b'{"a":1}')
-        assert server.mail == [InterceptedBroadcast("e", JSON, b'{"a":1}')]
-        assert subscriber.mail == [SubscribedBroadcast("room:1", "e", JSON, b'{"a":1}')]
+        assert server.messages == [InterceptedBroadcast("e", JSON, b'{"a":1}')]
+        assert subscriber.messages == [SubscribedBroadcast("room:1", "e", JSON, b'{"a":1}')]
 
     asyncio.run(scenario())
 

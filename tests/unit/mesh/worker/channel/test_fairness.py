@@ -3,7 +3,7 @@
 import asyncio
 
 from mesh.link import commands
-from mesh.worker.channel.server import MAILS_PER_RUN
+from mesh.worker.channel.server import MESSAGES_PER_RUN
 from tests.unit.mesh.worker.channel.channel_worker import scenario
 
 
@@ -22,13 +22,13 @@ async def test_a_channel_handles_a_bounded_number_of_messages_per_turn(worker):
     for number in (1, 2):
         worker.join(number)
         await worker.wait(commands.Joined, number)
-    for number in range(3 * MAILS_PER_RUN):
+    for number in range(3 * MESSAGES_PER_RUN):
         worker.push("echo", ref=str(number))
     worker.push("echo", number=2)
-    await worker.wait(commands.Reply, 3 * MAILS_PER_RUN + 1)
+    await worker.wait(commands.Reply, 3 * MESSAGES_PER_RUN + 1)
     replies = [each for each in worker.sent if isinstance(each, commands.Reply)]
-    assert [each.channel for each in replies].index(2) == MAILS_PER_RUN
-    assert [int(each.ref) for each in replies if each.channel == 1] == list(range(3 * MAILS_PER_RUN))
+    assert [each.channel for each in replies].index(2) == MESSAGES_PER_RUN
+    assert [int(each.ref) for each in replies if each.channel == 1] == list(range(3 * MESSAGES_PER_RUN))
 
 
 @scenario()

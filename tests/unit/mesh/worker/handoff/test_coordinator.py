@@ -8,7 +8,7 @@ from mesh import telemetry
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.link import commands
 from mesh.protocol.messages import JSON
-from mesh.worker.channel.server import MAILS_PER_RUN
+from mesh.worker.channel.server import MESSAGES_PER_RUN
 from tests.support.until import until
 from tests.unit.mesh.worker.handoff.moving_workers import (
     LINK,
@@ -39,7 +39,7 @@ async def test_a_channel_moves_even_if_broadcasts_arrive_faster_than_it_handles_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mesh.worker.runners.TICK_BUDGET_SECONDS", 0.0)
         while not any(isinstance(each, commands.Moved) for each in old.sent):
-            broadcast(MAILS_PER_RUN + 1)  # more than are handled in a turn
+            broadcast(MESSAGES_PER_RUN + 1)  # more than are handled in a turn
             assert sent < 900
             await asyncio.sleep(0)
     await draining
