@@ -44,6 +44,15 @@ class ChannelState:
         self.rejoin_at: float | None = None
         self.leave_deadline: float | None = None
 
+    def clear_deadlines(self) -> None:
+        """Let no time-out of the channel pass any more."""
+        self.first_join_deadline = self.join_deadline = self.leave_deadline = self.rejoin_at = None
+
+    def reset_rejoin(self) -> None:
+        """Cancel the rejoin that is due, and begin with the first delay again."""
+        self.attempts = 0
+        self.rejoin_at = None
+
     def forget(self, push: "PushState") -> None:
         """Remove a push that no caller waits for any longer."""
         push.deadline = None

@@ -83,8 +83,7 @@ class Session:
         self._arm(self, "heartbeat_at", now + self._options.heartbeat_seconds)
         actions: list[Action] = []
         for channel in self._all_channels():
-            channel.attempts = 0
-            channel.rejoin_at = None
+            channel.reset_rejoin()
             if channel.state == "errored":
                 actions += self._send_join(channel, now)
         return actions
@@ -96,8 +95,7 @@ class Session:
         self._heartbeat_ref = self.heartbeat_deadline = self.heartbeat_at = None
         actions: list[Action] = []
         for channel in self._all_channels():
-            channel.attempts = 0
-            channel.rejoin_at = None
+            channel.reset_rejoin()
             actions += self._channel_errored(channel, event.reason, now)
         self._attempts += 1
         self._arm(self, "reconnect_at", now + retry_delay(self._options.reconnect_seconds, self._attempts))
@@ -149,9 +147,8 @@ class Session:
     def _schedule_rejoin(self, channel: ChannelState, now: float) -> None:
         if self.connected:  # else when the connection opens
             channel.attempts += 1
-            self._arm(
-                channel, "rejoin_at", now + retry_delay(self._options.rejoin_seconds, channel.attempts)
-            )
+            delay = retry_delay(self._options.rejoin_seconds, channel.attempts)
+            self._arm(channel, "rejoin_at", now + delay)
 
     def _leave(self, event: events.Leave, now: float) -> list[Action]:
         channel = event.channel
@@ -186,9 +183,7 @@ class Session:
     def _close_channel(self, channel: ChannelState, reason: str) -> list[Action]:
         failed = [Failed(push, "closed") for push in channel.take_all()]
         channel.state = "closed"
-        channel.first_join_deadline = channel.join_deadline = channel.rejoin_at = channel.leave_deadline = (
-            None
-        )
+        channel.clear_deadlines()
         others = self._channels.get(channel.topic, [])
         if channel in others:
             others.remove(channel)
@@ -198,11 +193,8 @@ class Session:
 
     def _first_join_timed_out(self, channel: ChannelState, _now: float) -> list[Action]:
         leave = [self._send_leave(channel)] if channel.state == "joining" else []
-        return [
-            *leave,
-            JoinTimedOut(channel),
-            *self._close_channel(channel, "the join was not answered in time"),
-        ]
+        closed = self._close_channel(channel, "the join was not answered in time")
+        return [*leave, JoinTimedOut(channel), *closed]
 
     def _join_timed_out(self, channel: ChannelState, now: float) -> list[Action]:
         leave = self._send_leave(channel)
@@ -211,9 +203,8 @@ class Session:
         return [leave, JoinTimedOut(channel), Changed(channel, "errored", "the join was not answered")]
 
     def _rejoin_due(self, channel: ChannelState, now: float) -> list[Action]:
-        if self.connected and channel.state == "errored":
-            return self._send_join(channel, now)
-        return []
+        rejoins = self.connected and channel.state == "errored"
+        return self._send_join(channel, now) if rejoins else []
 
     def _leave_timed_out(self, channel: ChannelState, _now: float) -> list[Action]:
         return self._close_channel(channel, "left")
@@ -317,9 +308,8 @@ class Session:
         return [Refused(channel, response), Changed(channel, "errored", "refused")]
 
     def _channel_closed(self, channel: ChannelState, _: events.Received, _now: float) -> list[Action]:
-        return self._close_channel(
-            channel, "left" if channel.state == "leaving" else "closed by the server"
-        )
+        reason = "left" if channel.state == "leaving" else "closed by the server"
+        return self._close_channel(channel, reason)
 
     def _channel_crashed(self, channel: ChannelState, _: events.Received, now: float) -> list[Action]:
         return self._channel_errored(channel, "the channel crashed", now)

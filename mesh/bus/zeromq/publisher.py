@@ -12,9 +12,8 @@ promise less: one connection delivers in order, but nothing is acknowledged or s
    than none.
 3. *Kept until forwarded.* A probe that comes back proves that the proxy has accepted the messages before
    it, but not that every node has received them. So a message stays in the resend buffer of its connection
-   until then and some seconds longer (resend_buffer.py). When a proxy is no longer used, the messages in
-   its buffer are sent through the others, in order and with their old numbers; receivers drop those that
-   they have received already (duplicates.py).
+   some seconds longer (resend_buffer.py). When a proxy is no longer used, the messages in its buffer are
+   sent through the others, in order and with their old numbers; receivers drop duplicates (duplicates.py).
 4. *Markers.* Messages on a new path must not overtake those on the old path: failover.py.
 
 **What is bounded.** While no proxy is in use, or its queue is full (EAGAIN; XPUB_NODROP), messages wait in
@@ -103,12 +102,11 @@ class Publisher:
         self.version = READABLE_VERSIONS.newest
         self.dropped = 0
         self._owner = owner
-        self.connections: list[ProxyConnection] = []
         self._settings = settings
         self._context = context
         # Never reused: markers of an old connection may still be on their way.
         self._indexes = itertools.count()
-        self.connections += map(self._connection_to, proxies)
+        self.connections = [self._connection_to(address) for address in proxies]
         self._coverage = Coverage(self.connections)
         self.in_use: list[ProxyConnection] = []
         self._marker_due = False
@@ -277,11 +275,8 @@ class Publisher:
         self._markers.send(header, kept, added, asyncio.get_running_loop().time())
 
     def _resend(self, connections: list[ProxyConnection]) -> None:
-        lost = [
-            message._replace(resent=True)
-            for each in connections
-            for message in each.resend_buffer.take_all()
-        ]
+        buffers = [connection.resend_buffer for connection in connections]
+        lost = [message._replace(resent=True) for buffer in buffers for message in buffer.take_all()]
         if lost:
             log.warning("messages are sent again, a proxy may have lost them", messages=len(lost))
             counters.count("bus_messages_resent", len(lost))
@@ -295,11 +290,10 @@ class Publisher:
         now = loop.time()
         was_frozen = now - self._last_tick > 4 * TICK_SECONDS  # then silence proves nothing
         self._last_tick = now
-        topic = topics.of_sync(self.origin)
         for connection in self.connections:
             connection.resend_buffer.tick(now)
             if connection.answering:
-                self.probe(topic, connection)
+                self.probe(topics.of_sync(self.origin), connection)
             unanswered_seconds = now - connection.answered_at
             silent = connection.answering and unanswered_seconds > self._settings.proxy_timeout_seconds
             if silent and not was_frozen and any(other is not connection for other in self.in_use):
