@@ -26,7 +26,7 @@ from mesh.gateway.http.proxy_protocol import peer_address
 from mesh.gateway.http.upgrade_request import UpgradeRequest
 from mesh.gateway.transports.admission import Admitted, RefusedError, call_connect, in_own_context
 from mesh.settings import GatewaySettings
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import counters, get_logger, hide_in_path
 
 log = get_logger(__name__)
 
@@ -180,6 +180,7 @@ def handshakes(endpoint: Endpoint, transport: str, settings: GatewaySettings) ->
     trusted = TrustedProxies(settings.trusted_proxies, _malformed_header)
     for mount in endpoint.mounts.values():
         if getattr(mount, transport, True):
+            hide_in_path(f"{mount.path}/{transport}")
             rule = endpoint.check_origin if mount.check_origin is None else mount.check_origin
             found.append(Handshake(mount, transport, OriginCheck(rule, settings.url_host), trusted))
     return found

@@ -4,7 +4,7 @@ from mesh.telemetry.bounded_text import shorten
 from mesh.telemetry.complaints import Complaints
 from mesh.telemetry.counters import COUNTERS, counters, stats
 from mesh.telemetry.events import EVENTS, attach, attached, detach, emit
-from mesh.telemetry.logs import enabled, filtered, get_logger, log_to_logging, milliseconds
+from mesh.telemetry.logs import enabled, filtered, get_logger, hide_in_path, log_to_logging, milliseconds
 
 __all__ = [
     "COUNTERS",
@@ -18,6 +18,7 @@ __all__ = [
     "enabled",
     "filtered",
     "get_logger",
+    "hide_in_path",
     "log_to_logging",
     "milliseconds",
     "shorten",

@@ -2,15 +2,19 @@
 filter_parameters.
 
 A name is secret if it contains one of the terms, ignoring case and word separators: `api_key` also hides
-`apiKey`, `API-KEY` and `x-api-key`. Names may be nested (`user[password]`) and percent-encoded.
+`apiKey`, `API-KEY` and `x-api-key`. Names may be nested (`user[password]`) and percent-encoded. The variables
+of paths (`/socket/:token`) are hidden in all text.
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
+
+from mesh.telemetry import path_variables
 
 DEFAULT_FILTER = (
     "password",
@@ -24,6 +28,9 @@ DEFAULT_FILTER = (
     "authorization",
     "credential",
     "cookie",
+    "bearer",
+    "jwt",
+    "pwd",
 )
 HIDDEN = "[FILTERED]"
 MAX_TEXT = 20_000
@@ -36,13 +43,19 @@ MAX_CHARACTERS = 2_000
 
 _NOT_A_LETTER = re.compile(r"[\W_]+")
 _ESCAPE = re.compile(r"\\u00([0-9a-fA-F]{2})")
-_SEPARATOR = re.compile(r"""["'\]]{0,2}\s{0,3}(=>?|:|%(?:25)*3[dDaA])\s{0,3}""")
+_SEPARATOR = re.compile(r"""["'\]]{0,2}\s{0,3}(=>?|:|%(?:25)*3[dDaA]|\\u003[dD])\s{0,3}""")
 _NAME_BEFORE = re.compile(r"[\w.%~+\-\[\]\\ ]+\Z")
-_PAIR = re.compile(
-    r"""(?:[(\[]|["'](?:name|key)["']\s{0,3}:)\s{0,3}b?(["'])([^"'\n]{1,80})\1\s{0,3},"""
-    r"""\s{0,3}(?:["']value["']\s{0,3}:\s{0,3})?(?=b?["'])"""
+_PAIR = re.compile(r"""[(\[]\s{0,3}b?(["'])([^"'\n]{1,80})\1\s{0,3},\s{0,3}(?=b?["'])""")
+_NAMED_VALUE = re.compile(
+    r"""["'](?:name|key|field|header)["']\s{0,3}:\s{0,3}b?(["'])([^"'\n]{1,80})\1\s{0,3},"""
+    r"""[^{}]{0,200}?["']values?["']\s{0,3}:\s{0,3}""",
+    re.IGNORECASE,
 )
 _QUOTED = re.compile(r"""[bBrRuUfF]{0,2}(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
+# Brackets between quotes close nothing. Without a closing quote, the rest of the text is quoted.
+_BRACKET_OR_QUOTED = re.compile(
+    r"""[\[\](){}<>]|"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)""", re.DOTALL
+)
 _PLAIN = re.compile(r"(?:(?:bearer|basic|digest|negotiate)\s+)?[^\s&]*", re.IGNORECASE)
 _UNTIL_COMMA = re.compile(r"[^,}\]\n]*")
 _UNTIL_LINE_END = re.compile(r"[^\n]*")
@@ -52,7 +65,9 @@ _SCHEME = re.compile(r"\b((?:bearer|basic)(?:\s+|\+|%(?:25)*20))[\w+/=.~%\-]{16,
 _USER_INFO = re.compile(r"""(//[^\s/:@?#'"\[]*:)(?!\d{1,5}(?:[/?#'",\s]|\Z))[^\s"]{1,200}@""")
 _USER_ONLY = re.compile(r"""(://)[^\s/:@?#'"]{16,}@""")
 _PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(?=-----END|\Z)", re.DOTALL)
-_NAMES, _VALUES = ("name", "key"), ("value",)
+_NAMES, _VALUES = frozenset({"name", "key", "field", "header"}), frozenset({"value", "values"})
+_NAMED_KEYS = 20
+"""The most keys of an object among which a name and its value are looked for."""
 _EXCEPTION_NAME = re.compile(r"(?:Error|Exception|Warning|Expired)\Z")
 _OPENING, _CLOSING = "[({<", "])}>"
 _NAME_CHARACTERS = 80
@@ -70,6 +85,7 @@ class ParameterFilter:
         self._terms = tuple(filter(None, map(_letters, hide)))
         self._keep = None if keep is None else frozenset(keep)
         self._is_secret = lru_cache(1_024)(self._find_term)
+        self._paths: dict[str, re.Pattern[str]] = {}
 
     def __call__(self, value: Any) -> Any:
         """Return a bounded copy of parameters with secrets hidden; bytes are replaced by their length."""
@@ -79,7 +95,9 @@ class ParameterFilter:
         """Return text with the values after secret names hidden: in URLs, headers, reprs, tracebacks."""
         if len(text) > MAX_TEXT:
             text = f"{text[:MAX_TEXT]}… ({len(text)} characters)"
-        if "=" in text or ":" in text or "%" in text:
+        for path in self._paths.values():
+            text = path.sub(_hide_between_groups, text)
+        if "=" in text or ":" in text or "%" in text or "\\u" in text:
             text = self._hide_after_names(text)
         if "," in text:
             text = self._hide_in_pairs(text)
@@ -91,17 +109,21 @@ class ParameterFilter:
             text = _USER_ONLY.sub(rf"\1{HIDDEN}@", _USER_INFO.sub(rf"\1{HIDDEN}@", text))
         return text
 
+    def hide_in_path(self, path: str) -> None:
+        """From now on, also hide the secret variables of `path` (`/socket/:token`) in text."""
+        pattern = path_variables.pattern(path, lambda name: not self._shows(name))
+        if pattern is not None:
+            self._paths[path] = pattern
+
     def _copy(self, value: Any, budget: list[int], depth: int) -> Any:
         budget[0] -= 1
         if budget[0] < 0 or depth < 0:
             return "…"
         if isinstance(value, dict):
-            named = any(
-                isinstance(value.get(key), str) and self._names_secret(value[key]) for key in _NAMES
-            )
+            named = any(map(self._is_secret_pair, islice(value.items(), _NAMED_KEYS)))
             return {
-                key: HIDDEN
-                if (named and key in _VALUES) or not self._shows(key)
+                self._copy_name(key): HIDDEN
+                if (named and _lower(key) in _VALUES) or not self._shows(key)
                 else self._copy(inner, budget, depth - 1)
                 for key, inner in _first(value.items(), budget)
             }
@@ -112,6 +134,14 @@ class ParameterFilter:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"{len(value)} bytes"
         return self._copy_text(value) if isinstance(value, str) else value
+
+    def _is_secret_pair(self, item: tuple[Any, Any]) -> bool:
+        key, value = item
+        return isinstance(value, str) and _lower(key) in _NAMES and self._names_secret(value)
+
+    def _copy_name(self, name: Any) -> Any:
+        """A name may contain a secret too, e.g. that of `?token%3DSECRET`."""
+        return self.text(name) if isinstance(name, str) else name
 
     def _copy_text(self, value: str) -> str:
         if self._keep is None:
@@ -160,13 +190,22 @@ class ParameterFilter:
         return self._keep is not None and in_query and unquote(words) not in self._keep
 
     def _hide_in_pairs(self, text: str) -> str:
-        parts, end = [], 0
-        for pair in _PAIR.finditer(text):
-            value = _QUOTED.match(text, pair.end())
-            if pair.start() >= end and value is not None and self._names_secret(pair[2]):
-                parts += [text[end : pair.end()], HIDDEN]
-                end = value.end()
-        return "".join([*parts, text[end:]]) if parts else text
+        for pattern in (_PAIR, _NAMED_VALUE):
+            parts, end = [], 0
+            for pair in pattern.finditer(text):
+                if pair.start() >= end and self._names_secret(pair[2]):
+                    parts += [text[end : pair.end()], HIDDEN]
+                    end = _value_end(text, pair.end(), True, True)
+            text = "".join([*parts, text[end:]])
+        return text
+
+
+def _hide_between_groups(match: re.Match[str]) -> str:
+    return HIDDEN.join(match.groups())
+
+
+def _lower(name: Any) -> Any:
+    return name.lower() if isinstance(name, str) else name
 
 
 def _letters(name: str) -> str:
@@ -199,13 +238,13 @@ def _value_end(text: str, start: int, colon: bool, quoted_name: bool) -> int:
 def _closing_position(text: str, start: int) -> int:
     """Return the position after the bracket that closes the one at `start`, or the end of the text."""
     depth = 0
-    for position in range(start, len(text)):
-        if text[position] in _OPENING:
+    for part in _BRACKET_OR_QUOTED.finditer(text, start):
+        if part[0] in _OPENING:
             depth += 1
-        elif text[position] in _CLOSING:
+        elif part[0] in _CLOSING:
             depth -= 1
             if depth == 0:
-                return position + 1
+                return part.end()
     return len(text)
 
 

@@ -110,6 +110,11 @@ def filtered(params: Any) -> Any:
     return _filter(params)
 
 
+def hide_in_path(path: str) -> None:
+    """From now on, hide the secret variables of a path (`/socket/:token`) in all lines."""
+    _filter.hide_in_path(path)
+
+
 def milliseconds(seconds: float) -> float:
     """Return milliseconds for a log line, rounded to a microsecond."""
     return round(1000 * seconds, 3)

@@ -170,17 +170,20 @@ def verbose(tmp_path_factory):
         yield process
 
 
+@pytest.mark.parametrize("mount", ["/socket", "/by/SECRET/socket", "//by//SECRET%2f'/socket"])
 @pytest.mark.parametrize("way", ["websocket", "longpoll", "odd websocket"])
-def test_no_secret_of_a_request_is_logged(verbose, way):
+def test_no_secret_of_a_request_is_logged(verbose, way, mount):
     url = verbose.url()
     logged = verbose.log().count("no such user")
     query = (
         "raise=1&token=SECRET&accessToken=SECRET&api-key=SECRET&user%5Bpassword%5D=SECRET&%74oken=SECRET"
     )
     if way == "longpoll":
-        assert request(f"{url}/socket/longpoll?{query}")[0] == 500
+        assert request(f"{url}{mount}/longpoll?{query}")[0] == 500
+        head = f"GET {mount}/longpoll HTTP/1.1\r\nHost: x\r\nOrigin: http://evil\r\n\r\n"
+        assert b" 200 " in raw(url, head.encode()).split(b"\r\n")[0]
     else:
-        path = "/socket/websocket" if way == "websocket" else "/socket/websocke%74"
+        path = f"{mount}/websocket" if way == "websocket" else f"{mount}/websocke%74"
         head = f"GET {path}?{query}&vsn=2.0.0 HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n"
         head += "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         head += "Cookie: session=SECRET\r\nSec-WebSocket-Protocol: base64url.bearer.phx.SECRET\r\n\r\n"

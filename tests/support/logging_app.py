@@ -49,7 +49,12 @@ class Socket(SocketHandler):
 
     def connect(self, params, info):
         if "raise" in params:
-            raise ValueError("no such user")
+            raise ValueError(f"no such user: {info}")
 
 
-endpoint = Endpoint(sockets={"/socket": Mount(Socket, longpoll=True)})
+endpoint = Endpoint(
+    sockets={
+        "/socket": Mount(Socket, longpoll=True),
+        "/by/:token/socket": Mount(Socket, longpoll=True),
+    }
+)

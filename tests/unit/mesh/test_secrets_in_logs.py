@@ -13,7 +13,7 @@ hide = ParameterFilter()
         "token", "accessToken", "ACCESS_TOKEN", "access-token", "access token", "userToken2", "Password", "passwd",
         "new_password", "apiKey", "api_key", "api-key", "API KEY", "x-api-key", "Authorization", "x-csrf-token",
         "_csrf_token", "Cookie", "set-cookie", "client_secret", "clientSecret", "user[password]", "%74oken",
-        "%2574oken", "api%5Fkey", "api%20key", "api.key", "tokenizer", "privateKey", "ｔｏｋｅｎ",
+        "%2574oken", "api%5Fkey", "api%20key", "api.key", "tokenizer", "privateKey", "ｔｏｋｅｎ", "jwt", "bearer", "db_pwd",
     ],
 )  # fmt: skip
 def test_names_are_compared_without_case_word_breaks_and_encodings(name):
@@ -71,6 +71,12 @@ def test_other_names_are_shown(name):
         '{"key":"Authorization","value":"SECRET SECRET"}',
         "-----BEGIN EC PRIVATE KEY-----\nSECRET\nSECRET\n-----END EC PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----\\nSECRET",
+        "{'token': {'a': 'x}SECRET', 'b': ['SECRET]', 'SECRET']}, 'user': 'ana'}",
+        "{'token': ('a)SECRET', \"it's) SECRET\")}",
+        'token=["x]SECRET"]',
+        "GET /socket?next=token\\u003dSECRET",
+        "{'name': 'password', 'id': 3, 'value': 'SECRET'}",
+        '[{"Header": "Authorization", "secure": true, "Values": ["SECRET", "SECRET"]}]',
     ],
 )
 def test_no_text_shows_a_secret(text):
@@ -133,3 +139,39 @@ def test_values_whose_name_stands_beside_them_are_hidden():
         ]
     }
     assert hide({"name": ["token"], "value": "shown"}) == {"name": ["token"], "value": "shown"}
+    assert hide({"Field": "Password", "Value": "SECRET"}) == {"Field": "Password", "Value": "[FILTERED]"}
+
+
+@pytest.mark.parametrize("name", ["token=SECRET", "?a=1&token=SECRET", '{"token":"SECRET"}'])
+def test_names_that_contain_a_secret_are_shown_without_it(name):
+    assert "SECRET" not in str(hide({name: ""}))
+    assert "SECRET" not in str(hide({"a": [{name: 1}]}))
+
+
+@pytest.fixture
+def hides_paths():
+    secrets = ParameterFilter()
+    for path in ("/:token/websocket", "/tenants/:tenant/:api_key/longpoll", "/socket/:tenant/websocket"):
+        secrets.hide_in_path(path)
+    return secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("500 GET /SECRET/websocket (::1)", "500 GET /[FILTERED]/websocket (::1)"),
+        ("500 GET //SECRET%2f'a;b//websocket/?a=1", "500 GET //[FILTERED]//websocket/?a=1"),
+        ("uri='http://x/SECRET/websocke%74?a=1'", "uri='http://x/[FILTERED]/websocke%74?a=1'"),
+        ("/tenants/acme/SECRET/%6congpoll", "/tenants/acme/[FILTERED]/%6congpoll"),
+        ("/socket/acme/websockets", "/socket/acme/websockets"),
+        ("/usr/lib/python/websocket_test.py", "/usr/lib/python/websocket_test.py"),
+    ],
+)
+def test_secret_variables_of_paths_are_hidden(hides_paths, text, shown):
+    assert hides_paths.text(text) == shown
+
+
+def test_only_the_variables_that_are_kept_are_shown():
+    secrets = ParameterFilter(keep=["tenant"])
+    secrets.hide_in_path("/:tenant/:room/websocket")
+    assert secrets.text("GET /acme/7/websocket") == "GET /acme/[FILTERED]/websocket"
