@@ -4,6 +4,7 @@
 only in between. What is started here is undone by the AsyncExitStack that is passed in.
 """
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Literal
 
@@ -17,7 +18,7 @@ from mesh.bus.discovery.placement import Announcement
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.nodes.health import Prober
 from mesh.nodes.metrics import Gauges
-from mesh.nodes.runtime import lifecycle
+from mesh.nodes.runtime import late_reports, lifecycle
 from mesh.settings import Settings
 from mesh.zeromq.curve import new_context
 
@@ -52,6 +53,7 @@ class MeshNode:
         self.embedded = context is not None
         stack.callback(self.emit, "node_stopped")
         contexts.set_base()
+        late_reports.install(asyncio.get_running_loop())
         endpoint.configure(self.secret)
         if context is None:
             context = new_context(settings.security)

@@ -2,8 +2,8 @@
 filter_parameters.
 
 A name is secret if it contains one of the terms, ignoring case and word separators: `api_key` also hides
-`apiKey`, `API-KEY` and `x-api-key`. Names may be nested (`user[password]`) and percent-encoded. The variables
-of paths (`/socket/:token`) are hidden in all text.
+`apiKey`, `API-KEY` and `x-api-key`. Names may be nested (`user[password]`) and percent-encoded. In text,
+variables of paths (`/socket/:token`) are hidden too.
 """
 
 import re

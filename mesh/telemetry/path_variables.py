@@ -1,4 +1,4 @@
-"""Finds the variables of socket paths in text: `SECRET` in `GET /SECRET/websocket` for `/:token/websocket`. Pure."""
+"""Finds the variables of paths in text: for `/:token/websocket`, the token in `GET /abc/websocket`. Pure."""
 
 import re
 from collections.abc import Callable

@@ -60,8 +60,9 @@ class BackgroundTasks:
         pause = FIRST_PAUSE_SECONDS
         while not self._closing:
             started = loop.time()
+            context = contexts.fresh()  # without what a run that failed has set
             try:
-                await function()
+                await contexts.await_in(context, function())
             except asyncio.CancelledError:
                 if self._closing:
                     raise
@@ -75,8 +76,12 @@ class BackgroundTasks:
             if loop.time() - started > STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             counters.count("background_tasks_failed")
-            log.error(
-                "background task failed", task=_name(function), again_in_seconds=pause, exc_info=error
+            context.run(
+                log.error,
+                "background task failed",
+                task=_name(function),
+                again_in_seconds=pause,
+                exc_info=error,
             )
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_PAUSE_SECONDS)

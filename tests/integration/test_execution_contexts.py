@@ -1,6 +1,8 @@
 """No user sees another's context variables: over every transport, and in no timer or task of the node."""
 
 import asyncio
+import gc
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
 
@@ -9,7 +11,7 @@ import structlog
 
 from mesh.nodes.embedded import EmbeddedNode
 from mesh.settings import build
-from tests.support.contexts_app import USER, endpoint
+from tests.support.contexts_app import USER, RoomChannel, endpoint
 from tests.support.longpoll import LongPollClient
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, Refused, run
@@ -181,3 +183,40 @@ def test_no_timer_or_task_of_the_node_has_a_users_context(tmp_path):
 
     run(scenario())
     assert leaked == []
+
+
+class Reporter(logging.Handler):
+    """Notes whose context variables an error reporter would find."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.seen = []
+
+    def emit(self, record):
+        self.seen.append((record.name, USER.get()))
+
+
+def test_what_is_deleted_later_is_reported_and_closed_without_another_users_context(tmp_path):
+    reporter = Reporter()
+    RoomChannel.ended.clear()
+
+    async def scenario():
+        async with running(tmp_path) as node:
+            clients = {}
+            for user in ("ana", "bob"):
+                clients[user] = await PhoenixClient.connect(node.gateway.addresses[0], f"user={user}")
+                await clients[user].join(f"room:{user}", {"user": user})
+            clients["ana"].cast("room:ana", "abandon", {})
+            await clients["ana"].push("room:ana", "who")
+            await clients["bob"].push("room:bob", "collect")
+
+    gc.disable()
+    logging.getLogger("asyncio").addHandler(reporter)
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
+        logging.getLogger("asyncio").removeHandler(reporter)
+    assert [name for name, _ in reporter.seen] == ["asyncio"], "the test must abandon one task"
+    assert reporter.seen[0][1] in (None, "ana"), "Python 3.12 tells the task's own context"
+    assert [each for each in RoomChannel.ended if each[0] == "generator"] == [("generator", None)]

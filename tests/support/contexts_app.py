@@ -1,6 +1,7 @@
 """Callbacks of every kind that say whose context variables they see."""
 
 import asyncio
+import gc
 from contextvars import ContextVar
 
 import structlog
@@ -99,6 +100,34 @@ class RoomChannel(Channel):
     @on("crash")
     def crash(self, payload):
         raise RuntimeError("crashed on request")
+
+    @on("abandon")
+    async def abandon(self, payload):
+        """Leave a task that fails, and a generator, to be deleted at any later time."""
+        asyncio.create_task(self.failing())  # noqa: RUF006
+        self.generator = self.generate()
+        await anext(self.generator)
+        self.kept = [self.generator]
+        self.kept.append(self.kept)
+        del self.generator
+        del self.kept
+        await asyncio.sleep(0.01)
+
+    async def failing(self):
+        task = asyncio.current_task()  # with its error's traceback, a cycle
+        raise RuntimeError(f"{task.get_name()} failed")
+
+    async def generate(self):
+        try:
+            yield 1
+        finally:
+            self.ended.append(("generator", USER.get()))
+
+    @on("collect")
+    async def collect(self, payload):
+        gc.collect()
+        await asyncio.sleep(0.01)
+        return {}
 
     @on("hang")
     async def hang(self, payload):

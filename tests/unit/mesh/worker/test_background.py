@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from contextvars import ContextVar
 
 import pytest
 
@@ -31,6 +32,27 @@ def test_a_task_that_raises_starts_again_after_a_pause_that_grows():
     pauses = [round(late - early, 3) for early, late in itertools.pairwise(starts)]
     assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
     assert set(pauses[9:]) == {30.0}
+
+
+def test_each_run_starts_without_the_context_variables_of_the_last_one():
+    run = ContextVar("run", default=None)
+    seen = []
+
+    async def failing():
+        seen.append(run.get())
+        run.set(len(seen))
+        await asyncio.sleep(1)
+        seen.append(run.get())
+        raise RuntimeError("raised on request")
+
+    async def scenario():
+        tasks = BackgroundTasks([failing], 5.0)
+        tasks.start()
+        await asyncio.sleep(3)
+        await tasks.aclose()
+
+    run_virtually(scenario())
+    assert seen[:4] == [None, 1, None, 3]
 
 
 def test_a_task_that_ran_long_enough_starts_again_soon():
