@@ -8,7 +8,6 @@ lose the response (RFC 9112 §9.6).
 """
 
 import asyncio
-import select
 import socket
 import ssl
 from email.utils import formatdate
@@ -31,8 +30,10 @@ from tornado.web import Application
 
 from mesh.errors import RemoteProtocolError
 from mesh.gateway.http.chunks import ChunkedBody
+from mesh.gateway.http.connection_options import asks_to_close
 from mesh.gateway.http.deadline import Deadline
 from mesh.gateway.http.head import HeadError, HeadReader
+from mesh.gateway.http.stream_buffers import readable, unread
 from mesh.settings import GatewaySettings
 from mesh.telemetry import counters, get_logger
 
@@ -302,6 +303,10 @@ class Connection(HTTP1Connection):
 
     # The answer
 
+    def _can_keep_alive(self, start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
+        """As in Tornado, which overlooks `close` among other options."""
+        return super()._can_keep_alive(start_line, headers) and not asks_to_close(headers)
+
     def write_headers(
         self,
         start_line: RequestStartLine | ResponseStartLine,
@@ -330,18 +335,3 @@ class Connection(HTTP1Connection):
         self._shut_down()
         if not self._finish_future.done():
             self._finish_future.set_result(None)
-
-
-def readable(stream: IOStream) -> bool:
-    """Return whether unread bytes, or the end of the stream, have arrived."""
-    if stream.closed():
-        return False
-    poll = select.poll()
-    poll.register(stream.fileno(), select.POLLIN)
-    return stream._read_buffer_size > 0 or bool(poll.poll(0))
-
-
-def unread(stream: IOStream, data: bytes) -> None:
-    """Put bytes back into a stream, to be read next."""
-    stream._read_buffer[:0] = data
-    stream._read_buffer_size += len(data)

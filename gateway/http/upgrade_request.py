@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from mesh.gateway.http import host as hosts
+from mesh.gateway.http.connection_options import asks_to_close
 
 # RFC 9110 §5.1 and §5.5: a token, a colon, visible characters, blanks and obs-text. No line folding.
 _HEAD = re.compile(
@@ -80,6 +81,6 @@ def parse(head: bytes) -> UpgradeRequest | None:
     host = hosts.parse(given[0]) if len(given) == 1 else None
     if host is None or not host.regular or host.port == "":
         return None
-    if any(name in headers for name in _NOT_FOR_AN_UPGRADE):
+    if any(name in headers for name in _NOT_FOR_AN_UPGRADE) or asks_to_close(headers):
         return None
     return UpgradeRequest(match[1].decode("ascii"), headers)

@@ -1,4 +1,4 @@
-"""Finds the variables of paths in text: for `/:token/websocket`, the token in `GET /abc/websocket`. Pure."""
+"""Finds the variables of paths in text: for `/:token/websocket`, `abc` in `GET /abc/websocket`. Pure."""
 
 import re
 from collections.abc import Callable

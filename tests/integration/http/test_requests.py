@@ -177,3 +177,28 @@ def test_no_request_of_this_file_logged_a_traceback(server):
 
     run(scenario())
     assert "Traceback" not in process.log()
+
+
+@pytest.mark.parametrize(
+    "option", ["close", "TE, Close", "Upgrade,close", "keep-alive\r\nConnection: close"]
+)
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/healthz", 200),
+        ("/nothing", 404),
+        ("/socket/longpoll?vsn=2.0.0", 200),
+        ("/socket/websocket?vsn=9", 403),
+    ],
+)
+def test_a_connection_ends_when_close_is_among_the_options(url, option, target, status):
+    headers = [each for each in UPGRADE if not each.startswith("Connection")]
+
+    async def scenario():
+        connection = await RawHTTP.connect(url)
+        connection.request(target, headers=[*headers, f"Connection: {option}"])
+        answer = await connection.answer()
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+        assert await connection.ended()
+
+    run(scenario())

@@ -52,6 +52,7 @@ def test_a_regular_request_is_read_as_tornado_reads_it():
         GOOD.replace(b"X-One: a", b"Content-Length: 3"),
         GOOD.replace(b"X-One: a", b"Transfer-Encoding: chunked"),
         GOOD.replace(b"X-One: a", b"Expect: 100-continue"),
+        GOOD.replace(b"keep-alive, Upgrade", b"Upgrade, Close"),
         b"\x16\x03\x01",
     ],
 )
