@@ -10,6 +10,7 @@ from mesh.client.connectors import make_connector
 from mesh.client.driver import Driver
 from mesh.client.options import Options
 from mesh.client.params import value_of
+from mesh.client.query_strings import without_secrets
 from mesh.errors import SettingsError
 from mesh.protocol.messages import check_name
 from mesh.telemetry import log_to_logging
@@ -78,7 +79,7 @@ class Client:
     ) -> None:
         if format not in ("json", "msgpack"):
             raise SettingsError(f"format {format!r} is unknown; want 'json' or 'msgpack'")
-        self.address = address.partition("?")[0]  # the query may contain secrets
+        self.address = without_secrets(address)
         self._options = Options(
             timeout_seconds=timeout_seconds,
             heartbeat_seconds=heartbeat_seconds,

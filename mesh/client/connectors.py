@@ -8,6 +8,7 @@ import zmq
 
 from mesh.addresses import check_address
 from mesh.client.base import Connector
+from mesh.client.query_strings import without_secrets
 from mesh.client.websocket import WebSocketConnector
 from mesh.client.zeromq import ZeroMQConnector
 from mesh.errors import SettingsError
@@ -47,7 +48,7 @@ def make_connector(
         curve = _curve(server_key, public_key, secret_key)
         return ZeroMQConnector(address, path, curve, timeout_seconds, max_message_bytes)
     raise SettingsError(
-        f"address {address!r}: want ws://HOST:PORT/PATH, wss://…, tcp://HOST:PORT or ipc://PATH"
+        f"address {without_secrets(address)!r}: want ws://HOST:PORT/PATH, wss://…, tcp://HOST:PORT or ipc://PATH"
     )
 
 
@@ -62,7 +63,9 @@ def _check_url(address: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise SettingsError(f"address {address!r} has no usable host and port; want ws://HOST:PORT/PATH")
+        raise SettingsError(
+            f"address {without_secrets(address)!r} has no usable host and port; want ws://HOST:PORT/PATH"
+        )
 
 
 def _require_none(where: str, **options: object) -> None:

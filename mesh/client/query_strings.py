@@ -5,6 +5,7 @@ the same from every client and transport: strings in nested dicts. A list become
 """
 
 import os
+import re
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -20,8 +21,15 @@ _UNESCAPED = "!*'()"
 MAX_DEPTH = 32
 """The depth to which a gateway reads a query string."""
 
+_SECRETS = re.compile(r"//[^/?#]*@|[?#].*", re.DOTALL)
+
 StringParams = dict[str, Any]
 """Its values are strings, or dicts of the same kind."""
+
+
+def without_secrets(address: str) -> str:
+    """Return an address for log lines and errors: without query, user and password."""
+    return _SECRETS.sub(lambda found: "//" if found[0].startswith("//") else "", address)
 
 
 def to_strings(params: dict[Any, Any]) -> StringParams:

@@ -13,7 +13,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError
 
 from mesh.client.base import ABNORMAL_CLOSURE, ConnectionEnded
-from mesh.client.query_strings import query
+from mesh.client.query_strings import query, without_secrets
 from mesh.errors import ConnectError, ConnectRefused
 from mesh.protocol.serializers.base import Frame
 
@@ -46,7 +46,7 @@ class WebSocketConnector:
         max_message_bytes: int,
     ) -> None:
         self._address = address
-        self._shown_address = address.partition("?")[0]  # the query may contain secrets
+        self._shown_address = without_secrets(address)
         self._headers = dict(headers)
         self._ssl = ssl or (ssl_module.create_default_context() if address.startswith("wss:") else None)
         self._auth_token = auth_token

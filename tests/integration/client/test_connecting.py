@@ -83,6 +83,29 @@ def test_invalid_options_raise_settings_error_at_once(options, sentence):
         Client(**options)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ws://127.0.0.1:1/socket?token=SECRET#SECRET",
+        "ws://ana:SECRET@127.0.0.1:1/socket",
+        "wss://SECRET@127.0.0.1:1/socket?a=1&apiKey=SECRET",
+        "http://ana:SECRET@127.0.0.1/socket?token=SECRET",
+        "ws://ana:SECRET@/socket?token=SECRET",
+        "ws://ana:SECRET@localhost:x/socket?token=SECRET",
+    ],
+)
+def test_no_error_or_line_shows_a_secret_of_the_address(address, caplog):
+    async def scenario():
+        async with Client(address, params={"token": "SECRET"}):
+            pass
+
+    caplog.set_level("DEBUG")
+    with pytest.raises((ConnectError, SettingsError)) as caught:
+        run(scenario())
+    assert "SECRET" not in str(caught.value)
+    assert "SECRET" not in caplog.text
+
+
 @pytest.mark.parametrize("scheme", ["ws", "tcp"])
 def test_a_cancelled_connect_leaves_no_task(scheme, silent):
     async def scenario():
