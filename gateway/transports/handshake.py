@@ -198,14 +198,17 @@ def undecoded(_handler: RequestHandler, value: bytes, name: str | None = None) -
 
 
 def _load(session_cookie: SessionCookie, cookie: str) -> Mapping[str, Any] | None:
-    """Load a session; None if `load` raises, because the cookie may be another application's."""
+    """Load a session; None if `load` fails, because the cookie may be another application's."""
+    name = session_cookie.name
     try:
-        return session_cookie.load(cookie)
+        session: object = session_cookie.load(cookie)
     except Exception as error:
-        log.error(
-            "session cookie not read: `load` raised", cookie=session_cookie.name, error=type(error).__name__
-        )
+        log.error("session cookie not read: `load` raised", cookie=name, error=type(error).__name__)
         return None
+    if session is None or isinstance(session, Mapping):
+        return session
+    log.error("session cookie not read: want a mapping", cookie=name, returned=type(session).__name__)
+    return None
 
 
 def _csrf_token_matches(own: object, params: dict[str, Any]) -> bool:

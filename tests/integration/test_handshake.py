@@ -177,6 +177,26 @@ def test_a_session_is_read_with_its_csrf_token_only(base, path, sign, key):
     run(scenario())
 
 
+@pytest.mark.parametrize("other", ["[1]", "7", "true", "null", "{", '\\"text\\"'])
+@pytest.mark.parametrize("way", ["websocket", "websocket by Tornado", "longpoll"])
+def test_a_cookie_that_decodes_to_anything_else_is_skipped(base, way, other):
+    own = '{"user":7,"_csrf_token":"right"}'
+
+    async def scenario():
+        if way == "longpoll":
+            headers = {"Cookie": f"session={other}; session={own}"}
+            answer = await http(base, "GET", "/json/longpoll?vsn=2.0.0&_csrf_token=right", headers)
+            assert (answer.status, answer.json["status"]) == (200, 410)
+            return
+        headers = {"Cookie": f"session={other}; session={own}"}
+        if way == "websocket by Tornado":
+            headers["Content-Length"] = "0"
+        info, _ = await told(base, "/json", "&_csrf_token=right", headers)
+        assert info["session"] == {"user": 7, "_csrf_token": "right"}
+
+    run(scenario())
+
+
 def test_each_transport_is_served_only_where_it_was_mounted(base):
     async def scenario():
         assert (await http(base, "GET", "/sub/longpoll?vsn=2.0.0")).status == 404

@@ -1,5 +1,7 @@
 """Sockets mounted with every option; `me` on `info:*` says what `connect` was told."""
 
+import json
+
 from tornado.web import RequestHandler
 
 from mesh import Channel, Endpoint, Mount, SessionCookie, SocketHandler, on, refuse, session_cookies
@@ -66,6 +68,7 @@ endpoint = Endpoint(
             AnySocket,
             session=SessionCookie("session", session_cookies.flask(SECRET), csrf_key="csrf_token"),
         ),
+        "/json": Mount(AnySocket, longpoll=True, session=SessionCookie("session", json.loads)),
         "/tenants/:tenant": Mount(AnySocket, longpoll=True),
         "/conn": Mount(AnySocket, longpoll=True, check_origin="conn"),
         "/open": Mount(AnySocket, websocket=False, longpoll=True, check_origin=False),
