@@ -24,8 +24,8 @@ from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.bus.contract import Handlers
 from mesh.errors import ApplicationError, MeshError, TopicError
 from mesh.protocol import payloads
-from mesh.protocol.messages import Broadcast
-from mesh.protocol.serializers.registry import BY_NAME
+from mesh.protocol.messages import MSGPACK, Broadcast
+from mesh.protocol.serializers.registry import BY_NAME, TEXT_TRANSPORTS
 from mesh.settings import build
 from mesh.testing.clients import KILL_SECONDS, TestSocket
 from mesh.testing.failures import fail
@@ -310,8 +310,8 @@ def _check_client(mount: Mount, transport: str, serializer: str) -> None:
         raise ApplicationError(f"{mount.path!r} has no transport {transport!r}, but {offered}")
     if serializer not in BY_NAME:
         raise ApplicationError(f"there is no serializer {serializer!r}; want one of {sorted(BY_NAME)}")
-    if transport == "longpoll" and serializer == "v2_msgpack":
-        raise ApplicationError("long-poll cannot carry v2_msgpack; use v2_json or v1_json")
+    if transport in TEXT_TRANSPORTS and BY_NAME[serializer].codec == MSGPACK:
+        raise ApplicationError(f"{transport} cannot carry {serializer}; use v2_json or v1_json")
 
 
 def _broadcast(event: str, payload: Any, topic: str | None) -> Callable[[Broadcast], bool]:
