@@ -154,7 +154,7 @@ class ChannelCase:
             params: the parameters as a client sends them: strings, and objects of strings.
             path: the path of the mount; may be left out if there is only one. For a mount at
                 "/socket/:tenant", "/socket/acme" passes the parameter to `connect`.
-            info: what `connect` is told about the request.
+            info: the information about the request that `connect` receives.
             transport: "websocket" (unless `info` says otherwise), "longpoll" or "zeromq".
             serializer: "v2_json", "v2_msgpack", or "v1_json", e.g. to test what its clients cannot receive.
 
