@@ -71,23 +71,39 @@ class ChannelCase:
         self.endpoint = endpoint
         self.assert_seconds = assert_seconds
         self.bus = ObservedBus()
-        self.gateway = MemoryGateway()
         self.numbers = count(1)
         self._loop = SteppedLoop()
-        self._channels: Channels
-        self._presences: PresenceRegistry
         try:
-            self._loop.call(self._start)
+            self.gateway = self._loop.call(self._start)
         except BaseException:
             self._loop.close()
             raise
+        self._channels = self.gateway.channels
+        self._presences = self._channels.presences
 
-    def _start(self) -> None:
-        bus, gateway = self.bus, self.gateway
-        own = self.endpoint.settings
+    def _start(self) -> MemoryGateway:
+        gateway = MemoryGateway(self._make_channels)
+        channels = gateway.channels
+        self.bus.start(
+            Handlers(
+                broadcast=gateway.broadcast,
+                messages={},
+                published=channels.members.published,
+                unread=None,
+                paths_changed=None,
+            )
+        )
+        contexts.set_base()
+        self.endpoint.configure(SECRET)
+        self.endpoint.bind(PubSub(self.bus, self._local_broadcast))
+        channels.presences.start()
+        return gateway
+
+    def _make_channels(self, gateway: MemoryGateway) -> Channels:
+        bus, own = self.bus, self.endpoint.settings
         worker = {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}
         settings = build({"worker": worker, "presence": own.get("presence", {})})
-        self._channels = channels = Channels(
+        return Channels(
             self.endpoint,
             bus,
             gateway.on_command,
@@ -100,21 +116,6 @@ class ChannelCase:
                 self._local_broadcast,
             ),
         )
-        self._presences = channels.presences
-        bus.start(
-            Handlers(
-                broadcast=gateway.broadcast,
-                messages={},
-                published=channels.members.published,
-                unread=None,
-                paths_changed=None,
-            )
-        )
-        gateway.connect(channels)
-        contexts.set_base()
-        self.endpoint.configure(SECRET)
-        self.endpoint.bind(PubSub(bus, self._local_broadcast))
-        self._presences.start()
 
     def close(self) -> None:
         """End all channels; the fixture calls it."""

@@ -100,21 +100,21 @@ class Client(Protocol):
 class MemoryGateway:
     """The only gateway of the worker.
 
+    Args:
+        make_channels: makes the channels of the worker; called with this gateway, which handles their
+            commands.
+
     Attributes:
         channels: the channels of the worker.
         received: by channel number.
         clients: the connected clients.
     """
 
-    def __init__(self) -> None:
-        self.channels: Channels
+    def __init__(self, make_channels: Callable[["MemoryGateway"], Channels]) -> None:
         self.received: dict[int, Received] = {}
         self.clients: dict[Client, None] = {}
-
-    def connect(self, channels: Channels) -> None:
-        """Connect to the worker."""
-        self.channels = channels
-        channels.gateway_up(LINK, GATEWAY)
+        self.channels = make_channels(self)
+        self.channels.gateway_up(LINK, GATEWAY)
 
     def join(self, join: commands.Join) -> Received:
         """Send a join; return the object that receives the answer."""
