@@ -65,7 +65,7 @@ class Hub:
         link: makes the links to the workers; called with this hub, which handles their events.
         settings: the settings of the gateway.
         hold_seconds: how long a command may wait for the broadcast before it.
-        notify_gateways: tells the other gateways about a topic whose joins crash workers.
+        notify_gateways: notifies the other gateways of a topic whose joins crash workers.
         limits: the rate limits of sockets.
 
     Attributes:

@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from mesh.nodes.own_version import own_version
+from mesh.nodes.own_version import VERSION
 from mesh.telemetry import output, records
 
 _format = "console"
@@ -29,10 +29,10 @@ def show(title: str, app_spec: str, rows: list[tuple[str, str]]) -> None:
             if value:
                 values.setdefault(name, []).append(value)  # type: ignore[union-attr]
         fields = {name: each[0] if len(each) == 1 else list(each) for name, each in values.items()}
-        fields = {"kind": title, "version": own_version(), **fields}
+        fields = {"kind": title, "version": VERSION, **fields}
         _write("info", "started", **fields, **({"application": app_spec} if app_spec else {}))
         return
-    lines = [Text.assemble(("channelmesh ", "bold"), own_version(), " · ", (title, "bold green"))]
+    lines = [Text.assemble(("channelmesh ", "bold"), VERSION, " · ", (title, "bold green"))]
     for name, value in [("application", app_spec), *rows]:
         if value:
             lines.append(Text.assemble((f"  {name:<12}", "dim"), (value, "cyan")))

@@ -21,7 +21,7 @@ from mesh.gateway.fanout.delivery_stats import DeliveryStats
 from mesh.gateway.flow.outbox import Flusher
 from mesh.gateway.http.application import make_application
 from mesh.gateway.http.bodies import Bodies
-from mesh.gateway.http.health import Checks
+from mesh.gateway.http.health import health_routes
 from mesh.gateway.http.listener import Listener
 from mesh.gateway.http.publish import PublishApi
 from mesh.gateway.http.server import GatewayServer
@@ -32,7 +32,8 @@ from mesh.gateway.joins.worker_links import WorkerLinks
 from mesh.gateway.transports.registry import make_transports
 from mesh.gateway.transports.server import Services, TransportServer
 from mesh.nodes import banner, tls
-from mesh.nodes.admin import AdminServer, health_routes
+from mesh.nodes.admin import AdminServer
+from mesh.nodes.health import Checks
 from mesh.nodes.listening import ClientSockets
 from mesh.nodes.mesh_node import Membership, MeshNode
 from mesh.nodes.metrics import Gauges

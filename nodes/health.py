@@ -7,9 +7,11 @@ import asyncio
 
 from mesh.bus.contract import Bus
 from mesh.bus.discovery.announcements import Announcer
-from mesh.gateway.http.health import Checks
 
 PROBE_SECONDS = 1.0
+
+Checks = dict[str, str | None]
+"""By name of the check: what is wrong, or None."""
 
 
 class Prober:

@@ -29,7 +29,7 @@ class MeshNode:
     Args:
         stack: stops the node.
         kind: of the node.
-        endpoint: the application, which is told its secret.
+        endpoint: the application, which is given the secret of its tokens.
         settings: all settings.
         context: in an embedded node, the context that its nodes share; by default a new one.
 

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from mesh import phases
+from mesh.errors import PhaseError
 from tests.support.pool import Clusters, Servers
 
 APART = ("test_bench.py", "test_chaos.py", "test_rolling_by_hand.py", "test_soak.py")
@@ -70,3 +72,22 @@ def servers(tmp_path_factory):
     """Embedded servers that the tests of this process share: tests.support.pool.Servers."""
     with Servers(tmp_path_factory) as shared:
         yield shared
+
+
+@pytest.fixture(autouse=True)
+def phase_errors(request, monkeypatch):
+    """Fails a test in whose process an event came that a table of phases does not allow.
+
+    Nodes catch such an error and end one channel, link or connection, which a test may not notice. Tests that
+    cause one intentionally are marked with `causes_phase_errors`.
+    """
+    raised = []
+
+    def error(text):
+        raised.append(PhaseError(text))
+        return raised[-1]
+
+    monkeypatch.setattr(phases, "PhaseError", error)
+    yield
+    intended = request.node.get_closest_marker("causes_phase_errors") is not None
+    assert bool(raised) == intended, raised

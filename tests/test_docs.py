@@ -166,7 +166,7 @@ def test_links_between_pages_lead_somewhere():
 
 def test_the_package_says_what_it_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    code = "import sys, json, mesh.nodes.cli.nodes, mesh.nodes.embedded, mesh.nodes.cluster.local_cluster, mesh.nodes.cluster.reload; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    code = "import sys, json, mesh.nodes.cli.nodes, mesh.nodes.admin_port, mesh.nodes.embedded, mesh.nodes.cluster.local_cluster, mesh.nodes.cluster.reload; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     names = {

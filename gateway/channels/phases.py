@@ -5,7 +5,7 @@ disconnected. In between, three questions decide what may be done with a message
 combination of answers:
 
 ============  =====================  ===========================  ===================================
-phase         runs on a worker       the client has been told     messages of the client on its topic
+phase         runs on a worker       the client was informed      messages of the client on its topic
                                      that the join is accepted
 ============  =====================  ===========================  ===================================
 QUEUED        no                     no                           wait
@@ -71,7 +71,7 @@ class Phase(Enum):
     """The phases of a channel.
 
     Attributes:
-        joined: whether the client has been told that its join is accepted, which makes the channel a
+        joined: whether the client was informed that its join is accepted, which makes the channel a
             member of its topic.
     """
 

@@ -15,8 +15,8 @@ is JOINED: a second `phx_join` replaces it, a message of an earlier join is igno
 **What must precede what.** Held messages are handled in the order received, after the reply to the join and
 after the broadcasts held for the channel (`Deliver` comes before `_release`), up to the next join among
 them. The end of a replaced channel is sent after the reply to the join that replaced it. Commands of a
-worker reach this file in an order that gateway/ordering has established; `join_ref` tells the client, and
-`GatewayChannel.number` tells the links, which join of a topic a message belongs to.
+worker reach this file in an order that gateway/ordering has established; which join of
+a topic a message belongs to, `join_ref` states for the client, and `GatewayChannel.number` for the links.
 
 **What is limited.** The channels by `gateway.max_channels_per_socket`; the bytes held for all of them by
 `gateway.max_pending_bytes`: above it, `Pause` stops reading from the client until `Resume`, and nothing is

@@ -1,13 +1,20 @@
-"""The handlers for operators and load balancers: /healthz, /readyz, /metrics."""
+"""The handlers for operators and load balancers: /healthz and /readyz."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from tornado.web import RequestHandler
 
-Checks = dict[str, str | None]
-"""By name of the check: what is wrong, or None."""
+ReadChecks = Callable[[], Mapping[str, str | None]]
+"""Returns what is wrong, or None, by name of the check."""
+
+
+def health_routes(node: str, kind: str, checks: ReadChecks) -> list[tuple[Any, ...]]:
+    """Return the routes /healthz and /readyz of a node."""
+    return [
+        ("/healthz", HealthHandler, {"node": node, "kind": kind}),
+        ("/readyz", ReadyHandler, {"node": node, "checks": checks}),
+    ]
 
 
 class HealthHandler(RequestHandler):
@@ -31,7 +38,7 @@ class ReadyHandler(RequestHandler):
 
     BODIES = ()
 
-    def initialize(self, node: str, checks: Callable[[], Checks]) -> None:
+    def initialize(self, node: str, checks: ReadChecks) -> None:
         """Called by Tornado with the arguments of the route."""
         self._node = node
         self._checks = checks
@@ -45,18 +52,3 @@ class ReadyHandler(RequestHandler):
         self.finish({"status": status, "node": self._node, "wrong": wrong, "checks": sorted(checks)})
 
     head = get
-
-
-class MetricsHandler(RequestHandler):
-    """`/metrics`: for Prometheus."""
-
-    BODIES = ()
-
-    def initialize(self, registry: CollectorRegistry) -> None:
-        """Called by Tornado with the arguments of the route."""
-        self._registry = registry
-
-    def get(self) -> None:
-        """Answer with all metrics, in Prometheus's text format."""
-        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(generate_latest(self._registry))

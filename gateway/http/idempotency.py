@@ -62,7 +62,7 @@ def digest(*parts: bytes) -> bytes:
 
 
 def encode(fingerprint: bytes, published: int) -> bytes:
-    """Encode what the other gateways are told about a key: the payload on `$once`."""
+    """Encode what the other gateways must know of a key: the payload on `$once`."""
     return msgspec.msgpack.encode((fingerprint, published))
 
 

@@ -28,7 +28,7 @@ events, topics and refs may be longer than COMMAND_BYTES, but measuring them wou
 command."""
 RETRY_SECONDS = 0.002
 BATCHES_PER_TURN = 16
-"""The most batches read in one turn of the event loop: peers can then be told to pause in time."""
+"""The most batches read in one turn of the event loop: so that peers can be asked to pause in time."""
 
 
 class Bounds(NamedTuple):

@@ -24,8 +24,8 @@ from mesh.app.socket_handler import ConnectInfo, SocketHandler
 from mesh.bus.contract import Handlers
 from mesh.errors import ApplicationError, MeshError, TopicError
 from mesh.protocol import payloads
-from mesh.protocol.messages import Broadcast
-from mesh.protocol.serializers.registry import BY_NAME
+from mesh.protocol.messages import MSGPACK, Broadcast
+from mesh.protocol.serializers.registry import BY_NAME, TEXT_TRANSPORTS
 from mesh.settings import build
 from mesh.testing.clients import KILL_SECONDS, TestSocket
 from mesh.testing.failures import fail
@@ -71,23 +71,39 @@ class ChannelCase:
         self.endpoint = endpoint
         self.assert_seconds = assert_seconds
         self.bus = ObservedBus()
-        self.gateway = MemoryGateway()
         self.numbers = count(1)
         self._loop = SteppedLoop()
-        self._channels: Channels
-        self._presences: PresenceRegistry
         try:
-            self._loop.call(self._start)
+            self.gateway = self._loop.call(self._start)
         except BaseException:
             self._loop.close()
             raise
+        self._channels = self.gateway.channels
+        self._presences = self._channels.presences
 
-    def _start(self) -> None:
-        bus, gateway = self.bus, self.gateway
-        own = self.endpoint.settings
+    def _start(self) -> MemoryGateway:
+        gateway = MemoryGateway(self._make_channels)
+        channels = gateway.channels
+        self.bus.start(
+            Handlers(
+                broadcast=gateway.broadcast,
+                messages={},
+                published=channels.members.published,
+                unread=None,
+                paths_changed=None,
+            )
+        )
+        contexts.set_base()
+        self.endpoint.configure(SECRET)
+        self.endpoint.bind(PubSub(self.bus, self._local_broadcast))
+        channels.presences.start()
+        return gateway
+
+    def _make_channels(self, gateway: MemoryGateway) -> Channels:
+        bus, own = self.bus, self.endpoint.settings
         worker = {"kill_seconds": KILL_SECONDS, **own.get("worker", {})}
         settings = build({"worker": worker, "presence": own.get("presence", {})})
-        self._channels = channels = Channels(
+        return Channels(
             self.endpoint,
             bus,
             gateway.on_command,
@@ -100,21 +116,6 @@ class ChannelCase:
                 self._local_broadcast,
             ),
         )
-        self._presences = channels.presences
-        bus.start(
-            Handlers(
-                broadcast=gateway.broadcast,
-                messages={},
-                published=channels.members.published,
-                unread=None,
-                paths_changed=None,
-            )
-        )
-        gateway.connect(channels)
-        contexts.set_base()
-        self.endpoint.configure(SECRET)
-        self.endpoint.bind(PubSub(bus, self._local_broadcast))
-        self._presences.start()
 
     def close(self) -> None:
         """End all channels; the fixture calls it."""
@@ -154,7 +155,7 @@ class ChannelCase:
             params: the parameters as a client sends them: strings, and objects of strings.
             path: the path of the mount; may be left out if there is only one. For a mount at
                 "/socket/:tenant", "/socket/acme" passes the parameter to `connect`.
-            info: what `connect` is told about the request.
+            info: the information about the request that `connect` receives.
             transport: "websocket" (unless `info` says otherwise), "longpoll" or "zeromq".
             serializer: "v2_json", "v2_msgpack", or "v1_json", e.g. to test what its clients cannot receive.
 
@@ -310,8 +311,8 @@ def _check_client(mount: Mount, transport: str, serializer: str) -> None:
         raise ApplicationError(f"{mount.path!r} has no transport {transport!r}, but {offered}")
     if serializer not in BY_NAME:
         raise ApplicationError(f"there is no serializer {serializer!r}; want one of {sorted(BY_NAME)}")
-    if transport == "longpoll" and serializer == "v2_msgpack":
-        raise ApplicationError("long-poll cannot carry v2_msgpack; use v2_json or v1_json")
+    if transport in TEXT_TRANSPORTS and BY_NAME[serializer].codec == MSGPACK:
+        raise ApplicationError(f"{transport} cannot carry {serializer}; use v2_json or v1_json")
 
 
 def _broadcast(event: str, payload: Any, topic: str | None) -> Callable[[Broadcast], bool]:

@@ -14,7 +14,7 @@ from mesh.link import commands
 from mesh.protocol import payloads
 from mesh.protocol.messages import BINARY, DISCONNECT, JSON, Sender
 from mesh.protocol.serializers.base import Frame
-from mesh.protocol.serializers.registry import BY_NAME
+from mesh.protocol.serializers.registry import client_serializer
 from mesh.worker.channel.server import ChannelServer
 from mesh.worker.channels import Channels
 
@@ -48,8 +48,7 @@ class Received:
         self.reason: Any = None
         self.terminated = False
         self.server: ChannelServer | None = None
-        self._serializer = BY_NAME[serializer]
-        self._carries_binary = self._serializer.carries_binary and transport != "longpoll"
+        self._serializer = client_serializer(serializer, transport)
 
     @property
     def joined(self) -> bool:
@@ -78,7 +77,7 @@ class Received:
         return self._serializer.encode_push("1", self.topic, event, codec, data)
 
     def _carries(self, what: str, codec: int, encode: Callable[[], Frame]) -> bool:
-        if codec == BINARY and not self._carries_binary:
+        if codec == BINARY and not self._serializer.carries_binary:
             self.skipped.append(what)
             return False
         try:
@@ -101,21 +100,21 @@ class Client(Protocol):
 class MemoryGateway:
     """The only gateway of the worker.
 
+    Args:
+        make_channels: makes the channels of the worker; called with this gateway, which handles their
+            commands.
+
     Attributes:
         channels: the channels of the worker.
         received: by channel number.
         clients: the connected clients.
     """
 
-    def __init__(self) -> None:
-        self.channels: Channels
+    def __init__(self, make_channels: Callable[["MemoryGateway"], Channels]) -> None:
         self.received: dict[int, Received] = {}
         self.clients: dict[Client, None] = {}
-
-    def connect(self, channels: Channels) -> None:
-        """Connect to the worker."""
-        self.channels = channels
-        channels.gateway_up(LINK, GATEWAY)
+        self.channels = make_channels(self)
+        self.channels.gateway_up(LINK, GATEWAY)
 
     def join(self, join: commands.Join) -> Received:
         """Send a join; return the object that receives the answer."""

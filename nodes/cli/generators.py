@@ -61,7 +61,9 @@ def socket(
     _print_created(pieces.socket(name, package, Path.cwd(), from_channel))
     typer.echo(
         f"\nMount it:\n\n    from {package}.{snake(name)}_socket import {name}Socket\n\n"
-        f'    endpoint = Endpoint(sockets={{"/socket": {name}Socket}})'
+        f'    endpoint = Endpoint(sockets={{"/socket": {name}Socket}})\n\n'
+        "If the application has a socket at /socket already, choose another path, here and in"
+        f" static/{snake(name)}_socket.js."
     )
 
 

@@ -2,9 +2,9 @@
 
 import typer
 
-from mesh.nodes.own_version import own_version
+from mesh.nodes.own_version import VERSION
 
 
 def version() -> None:
     """Print the version."""
-    typer.echo(own_version())
+    typer.echo(VERSION)

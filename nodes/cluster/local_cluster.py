@@ -81,7 +81,7 @@ class Cluster:
         self._gateways = [self._gateway(number) for number in range(1, gateways + 1)]
 
     async def run(self) -> int:
-        """Supervise until told to stop.
+        """Supervise until a signal to stop arrives.
 
         Raises:
             NodeError: if the status file cannot be written at the start.

@@ -1,6 +1,7 @@
 """`mesh serve --reload`: restarts the command whenever a Python file changes. For development."""
 
 import contextlib
+import logging
 import os
 import shlex
 import signal
@@ -27,6 +28,8 @@ def run(arguments: list[str], directory: Path) -> None:
     os.environ[SUPERVISED] = str(os.getpid())  # it ends with us
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
+    # It warns that Ctrl-C and SIGTERM stop it; the node already logs that it stops.
+    logging.getLogger("watchfiles").setLevel(logging.ERROR)
     with contextlib.suppress(KeyboardInterrupt):
         run_process(
             directory,

@@ -54,7 +54,7 @@ class Child:
 
 
 class Supervisor:
-    """Runs children until it is told to stop, or until one of them ends with USAGE_ERROR.
+    """Runs children until `stop` is called, or until one of them ends with USAGE_ERROR.
 
     Args:
         children: in the order in which they are started.

@@ -8,7 +8,7 @@ class RoomChannel(Channel):
 
     @on("say")
     def say(self, payload):
-        """Broadcast, then reply: the reply tells the client that the broadcast has been sent."""
+        """Broadcast, then reply: the reply shows the client that the broadcast has been sent."""
         self.broadcast("n", payload)
         return ok({})
 

@@ -1,4 +1,4 @@
-"""A program that runs a module, the `mesh` command, under valgrind and counts instructions when told to.
+"""A program that runs a module, the `mesh` command, under valgrind and counts instructions on request.
 
 It runs the code of the current directory.
 """

@@ -71,3 +71,4 @@ def test_what_is_changed_runs(tmp_path):
         assert process.wait(PATIENCE) == 0
         assert log().count("application") == starts
         assert "Traceback" not in log()
+        assert "KeyboardInterrupt" not in log()

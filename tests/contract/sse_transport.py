@@ -16,6 +16,7 @@ from mesh.gateway.transports.client_phases import Phase
 from mesh.gateway.transports.fetched_connection import FetchedConnection
 from mesh.gateway.transports.handshake import handshakes, undecoded
 from mesh.protocol.serializers.registry import SERIALIZERS
+from mesh.protocol.serializers.text_only import TextOnly
 
 PAUSE_SECONDS = 10.0
 FETCH_SECONDS = 1.0
@@ -25,7 +26,7 @@ def event(frame):
     return b"data: " + frame.data.replace(b"\n", b"\ndata: ") + b"\n\n"
 
 
-ENCODINGS = {each: Encoding(each, event) for each in SERIALIZERS.values()}
+ENCODINGS = {each: Encoding(TextOnly(each), event) for each in SERIALIZERS.values()}
 
 
 class ServerSentEvents:

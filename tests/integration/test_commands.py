@@ -24,6 +24,19 @@ def test_a_command_imports_only_what_it_needs(command, unused):
     assert set(unused) & set(done.stderr.split()) == set()
 
 
+@pytest.mark.parametrize(
+    ("node", "unused"),
+    [
+        ("worker", ["importlib.metadata", "prometheus_client", "tornado"]),
+        ("gateway", ["importlib.metadata", "prometheus_client"]),
+    ],
+)
+def test_a_node_without_a_port_for_operators_imports_nothing_for_it(node, unused):
+    code = f"import sys, mesh.nodes.cli.nodes, mesh.nodes.{node}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(unused) & set(done.stdout.split()) == set()
+
+
 @pytest.mark.parametrize("command", ["serve", "gateway", "cluster"])
 def test_an_occupied_port_is_an_error_of_one_line(command):
     with socket.socket() as taken:

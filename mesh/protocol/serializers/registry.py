@@ -7,6 +7,7 @@ import re
 
 from mesh.errors import RemoteProtocolError
 from mesh.protocol.serializers.base import Serializer
+from mesh.protocol.serializers.text_only import TextOnly
 from mesh.protocol.serializers.v1_json import V1JSON
 from mesh.protocol.serializers.v2_json import V2JSON
 from mesh.protocol.serializers.v2_msgpack import V2Msgpack
@@ -26,6 +27,15 @@ MSGPACK_FORMAT = "msgpack"
 SERIALIZERS: dict[tuple[str, str], Serializer] = {("1", "0"): V1JSON(), ("2", "0"): V2JSON()}
 MSGPACK: Serializer = V2Msgpack()
 BY_NAME: dict[str, Serializer] = {each.name: each for each in (*SERIALIZERS.values(), MSGPACK)}
+TEXT_TRANSPORTS = frozenset({"longpoll"})
+"""The names of the transports that can send clients only text; they encode with `TextOnly`."""
+_TEXT_ONLY: dict[str, Serializer] = {name: TextOnly(each) for name, each in BY_NAME.items()}
+
+
+def client_serializer(name: str, transport: str) -> Serializer:
+    """Return the serializer of a client, with the limits of its transport; V2 JSON for an unknown name."""
+    serializers = _TEXT_ONLY if transport in TEXT_TRANSPORTS else BY_NAME
+    return serializers.get(name) or serializers["v2_json"]
 
 
 def negotiate(vsn: object, format: object = None) -> Serializer:

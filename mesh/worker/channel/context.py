@@ -15,14 +15,13 @@ from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
 from mesh.protocol import payloads
 from mesh.protocol.messages import BINARY, JSON, Sender, check_event, check_name
-from mesh.protocol.serializers.registry import BY_NAME
+from mesh.protocol.serializers.registry import client_serializer
 from mesh.telemetry import stats
 from mesh.worker.channel.lifecycle import Life, Phase
 from mesh.worker.channel.mailbox import InfoMessage, Mailbox, StopRequested
 from mesh.worker.channel.worker import ContextWorker
 from mesh.worker.topic_members import LocalTopic
 
-DEFAULT = BY_NAME["v2_json"]
 NO_PUSH = object()
 """Replaces the ref while no push is handled; None is the ref of a push that wants no reply."""
 
@@ -74,7 +73,8 @@ class WorkerContext:
         self.topic = join.topic
         self._transport = join.transport
         self._name = name
-        self._serializer = BY_NAME.get(join.serializer, DEFAULT)  # a gateway may know others
+        # A gateway of a later version may know serializers that this worker does not.
+        self._serializer = client_serializer(join.serializer, join.transport)
         self._codec = self._serializer.codec
         self.local_topic: LocalTopic | None = None
         self.muted = False
@@ -261,11 +261,9 @@ class WorkerContext:
         serializer = self._serializer
         if not serializer.carries_binary:
             raise PayloadError(
-                f"a client with the serializer {serializer.name} cannot receive bytes; it must connect with"
-                " vsn 2.0.0"
+                f"a client with {serializer.name} over {self._transport} cannot receive bytes; it must"
+                " connect by WebSocket with vsn 2.0.0"
             )
-        if self._transport == "longpoll":
-            raise PayloadError("a long-poll client cannot receive bytes; it must connect by WebSocket")
         limit = serializer.max_binary_field_bytes
         if limit is None:
             return

@@ -1,5 +1,7 @@
 """gateway/hub.py: sessions, fan-out, links and bus together, with all of them replaced by lists."""
 
+import pytest
+
 from mesh.debug import SocketInfo
 from mesh.link import commands
 from mesh.protocol.messages import JSON, Sender
@@ -211,6 +213,7 @@ def test_only_classes_that_say_so_have_a_mark(gateway):
     assert gateway.client.outbox.watermark is None
 
 
+@pytest.mark.causes_phase_errors
 @scenario
 def test_an_event_that_cannot_be_ends_that_channel_alone(gateway):
     join(gateway, "room:1", 1)

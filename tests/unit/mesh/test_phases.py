@@ -28,6 +28,7 @@ def test_an_event_leads_to_the_next_phase_and_says_what_to_do():
 
 
 @pytest.mark.parametrize(("phase", "event"), [(Door.OPEN, Push.SOFT), (Door.SHUT, Push.HARD)])
+@pytest.mark.causes_phase_errors
 def test_what_is_not_in_the_table_is_an_error_and_changes_nothing(phase, event):
     door = Phases(TABLE, phase)
     with pytest.raises(PhaseError, match=f"{event} in {phase}"):

@@ -162,9 +162,11 @@ def test_the_end_lets_a_task_clean_up_but_not_for_ever():
         await tasks.aclose()
         assert loop.time() == 6.0
         await asyncio.sleep(100)
-        for task in tasks._tasks:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert len(left) == 1
+        for task in left:
             task.cancel()
-        await asyncio.wait(tasks._tasks)
+        await asyncio.wait(left)
 
     run_virtually(scenario())
     assert cleaned == [1]
@@ -178,7 +180,7 @@ def test_nothing_starts_after_the_end():
         tasks = BackgroundTasks([never], 5.0)
         await tasks.aclose()
         tasks.start()
-        assert tasks._tasks == []
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run_virtually(scenario())
 

@@ -103,7 +103,7 @@ def test_what_cannot_be_opened_leaves_nothing_open_and_is_tried_again(monkeypatc
         errors = [error() for _ in range(3)]
         failing(monkeypatch, name, errors)
         connection.give_up()
-        await until(lambda: not errors and connection._socket is not None)
+        await until(lambda: not errors and not made[-1].closed)
         assert [each.closed for each in made[-2:]] == [False, False]
         assert all(each.closed for each in made[:-2])
 

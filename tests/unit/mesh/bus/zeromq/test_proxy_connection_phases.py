@@ -16,6 +16,7 @@ from tests.support.tables import check_pairs, reachable
 WITHOUT_SOCKET = {Phase.CLOSED, Phase.BACKING_OFF}
 
 
+@pytest.mark.causes_phase_errors
 def test_every_pair_is_in_the_table_or_an_error():
     check_pairs(TABLE, Phase, Event)
 

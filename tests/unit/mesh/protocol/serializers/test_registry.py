@@ -3,13 +3,42 @@
 import pytest
 
 from mesh.errors import RemoteProtocolError
-from mesh.protocol.serializers.registry import DEFAULT_VSN, SERIALIZERS, negotiate
+from mesh.protocol.serializers.registry import (
+    BY_NAME,
+    DEFAULT_VSN,
+    SERIALIZERS,
+    TEXT_TRANSPORTS,
+    client_serializer,
+    negotiate,
+)
+from mesh.protocol.serializers.text_only import TextOnly
 from tests.contract.serializer_contract import SerializerContract
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS.values(), ids=lambda each: each.name)
 class TestEverySerializer(SerializerContract):
     pass
+
+
+@pytest.mark.parametrize(
+    "serializer", [TextOnly(each) for each in SERIALIZERS.values()], ids=lambda each: each.name
+)
+class TestEveryTextOnlySerializer(SerializerContract):
+    pass
+
+
+def test_a_client_of_a_text_transport_is_not_sent_bytes():
+    for name, serializer in BY_NAME.items():
+        assert client_serializer(name, "websocket") is serializer
+        assert client_serializer(name, "a transport of the application") is serializer
+        for transport in TEXT_TRANSPORTS:
+            limited = client_serializer(name, transport)
+            assert (limited.name, limited.codec, limited.carries_binary) == (name, serializer.codec, False)
+
+
+def test_a_serializer_of_a_later_gateway_is_taken_for_v2_json():
+    assert client_serializer("a later one", "websocket") is BY_NAME["v2_json"]
+    assert not client_serializer("a later one", "longpoll").carries_binary
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def after(*events, moved=False):
     return life.phase, actions
 
 
+@pytest.mark.causes_phase_errors
 def test_exactly_what_the_table_allows_is_allowed():
     check_pairs(TABLE, Phase, Event)
 

@@ -58,6 +58,7 @@ async def test_a_callback_that_ignores_cancellation_is_abandoned(worker):
             task.get_coro().close()  # it ignores cancellation
 
 
+@pytest.mark.causes_phase_errors
 @scenario()
 async def test_an_event_not_allowed_in_its_phase_ends_only_that_channel(worker):
     worker.join(1)
