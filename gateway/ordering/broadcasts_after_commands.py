@@ -6,9 +6,10 @@ arrived on the worker's link before it (docs/protocol.md §2). Until then the br
 of the topic, is held for that one channel; all other members receive it at once. `waiting` records the
 numbers for each worker as a heap, so that the arrival of a command costs one comparison.
 
-Commands on a link arrive, or the link ends, and then the worker is forgotten. So only a wrong number can make
-a broadcast wait for ever: the wait is limited, and after that the numbers of this worker are ignored until
-its link ends. Numbers of other nodes are always ignored. ordering.py explains the guarantee as a whole.
+Commands on a link arrive, or the link ends, and then the worker is forgotten. So only a wrong number can
+make a broadcast wait for ever: the wait is limited, and after that the numbers of this worker are ignored
+until its link ends. Numbers of other nodes are always ignored. ordering.py explains the guarantee as a
+whole.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ from mesh.telemetry import counters, get_logger
 log = get_logger(__name__)
 
 LINK_HOLDS = 40
-"""The longest wait for commands, in multiples of `hold_seconds`. It is long, because a link whose gateway is
-far behind with reading may legitimately be late."""
+"""The longest wait for commands, in multiples of `hold_seconds`. It is long, because commands may be late
+while the gateway is far behind with reading the link."""
 
 
 class Holder(Protocol):

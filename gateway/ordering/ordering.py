@@ -39,12 +39,12 @@ cycle.
 waits `link.hold_seconds` at most, or 1 + UNREAD_HOLDS times as long while the bus has broadcasts that have
 not been read yet, because the expected one may be among them. After that, the command is carried out
 without the broadcast, which is counted (`mesh_hold_timeouts_total`) and logged; later commands do not wait
-for that number again. A held broadcast waits for commands on a link, and a link loses nothing until it ends.
-When it ends, the worker's joined channels end, and what is held for a channel whose join goes to another
-worker no longer waits for commands (`channel_lost`). Only a worker that counts wrong makes a broadcast wait
-longer: after LINK_HOLDS times `link.hold_seconds`, its numbers are ignored. The number and the bytes of the
-broadcasts held for one channel are limited by the fan-out, which closes the client as too slow when the limit
-is exceeded.
+for that number again. A held broadcast waits for commands on a link, and a link loses nothing until it
+ends. When it ends, the worker's joined channels end, and what is held for a channel whose join goes to
+another worker no longer waits for commands (`channel_lost`). Only a worker that counts wrong makes a
+broadcast wait longer: after LINK_HOLDS times `link.hold_seconds`, its numbers are ignored. The number and
+the bytes of the broadcasts held for one channel are limited by the fan-out, which closes the client as too
+slow when the limit is exceeded.
 """
 
 from collections.abc import Callable, Mapping
