@@ -184,6 +184,7 @@ FIRST = (Phase.SUBSCRIBING, Phase.QUEUED)
 _REFUSE = (Phase.ENDED, (Step.REFUSE, Step.DROP, Step.RELEASE))
 _CRASH = (Phase.ENDED, (Step.SAY_ERROR, Step.DROP))
 _NOT_MOVED = (Phase.ENDED, (Step.SAY_ERROR, Step.COUNT_NOT_MOVED, Step.DROP, Step.RELEASE))
+_GIVEN_BACK = (Phase.ENDED, (Step.END_AT_WORKER, *_NOT_MOVED[1]))
 _CLOSED_ON_THE_WAY = (Phase.ENDED, (Step.SAY_CLOSED, Step.DROP, Step.RELEASE))
 _MAKE_ROOM = (Phase.ENDED, (Step.DROP, Step.START_SUCCESSOR))
 
@@ -238,7 +239,7 @@ TABLE: Table[Phase, Event, Step] = {
     (Phase.MOVING, Event.TOPIC_REFUSED): _NOT_MOVED,
     (Phase.MOVING, Event.CRASHED): _NOT_MOVED,
     (Phase.RESUMING, Event.ACCEPTED): (Phase.JOINED, (Step.DELIVER, Step.RELEASE)),
-    (Phase.RESUMING, Event.HANDED_OVER): (Phase.MOVING, (Step.PLACE,)),
+    (Phase.RESUMING, Event.HANDED_OVER): _GIVEN_BACK,
     (Phase.RESUMING, Event.CLOSED): _CLOSED_ON_THE_WAY,
     (Phase.RESUMING, Event.CRASHED): _NOT_MOVED,
     (Phase.RESUMING, Event.REFUSED): _NOT_MOVED,

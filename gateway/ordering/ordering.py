@@ -39,11 +39,12 @@ cycle.
 waits `link.hold_seconds` at most, or 1 + UNREAD_HOLDS times as long while the bus has broadcasts that have
 not been read yet, because the expected one may be among them. After that, the command is carried out
 without the broadcast, which is counted (`mesh_hold_timeouts_total`) and logged; later commands do not wait
-for that number again. A held broadcast needs no time-out of its own: it waits for commands on a link, and a
-link loses nothing until it ends. When it ends, the worker's joined channels end, and what is held for a
-channel whose join goes to another worker no longer waits for commands (`channel_lost`). The number and the
-bytes of the broadcasts held for one channel are limited by the fan-out, which closes the client as too slow
-when the limit is exceeded.
+for that number again. A held broadcast waits for commands on a link, and a link loses nothing until it
+ends. When it ends, the worker's joined channels end, and what is held for a channel whose join goes to
+another worker no longer waits for commands (`channel_lost`). Only a worker that counts wrong makes a
+broadcast wait longer: after LINK_HOLDS times `link.hold_seconds`, its numbers are ignored. The number and
+the bytes of the broadcasts held for one channel are limited by the fan-out, which closes the client as too
+slow when the limit is exceeded.
 """
 
 from collections.abc import Callable, Mapping
@@ -102,7 +103,7 @@ class Ordering:
         self._receivers = receivers
         self._channels = channels
         self._received = received
-        self._broadcasts = BroadcastsAfterCommands(receivers, channels, received)
+        self._broadcasts = BroadcastsAfterCommands(receivers, channels, received, hold_seconds)
         self._commands = CommandsAfterBroadcasts(
             self._in_turn, hold_seconds, bus.delivered, lambda: bus.unread
         )
@@ -111,7 +112,7 @@ class Ordering:
         """Deliver a broadcast from the bus, and then release the commands that waited for it."""
         sender = header.sender
         if sender is not None and sender.gateway == self._gateway and not sender.skip:
-            self._broadcasts.keep(header.origin, sender)
+            header = self._broadcasts.keep(header, sender)
         self._handler.deliver(topic, header, data)
         self._commands.passed(header.origin, topic, header.sequence)
 

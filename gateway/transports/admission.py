@@ -5,7 +5,6 @@ are logged in the same context, so that an error reporter finds there what `conn
 Source: Phoenix.Socket.__connect__.
 """
 
-from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from time import perf_counter
@@ -74,7 +73,9 @@ def in_own_context(
         answer = context.run(admission, *arguments)
     except RefusedError:
         raise
-    except (Exception, CancelledError) as error:
+    except BaseException as error:
+        if cancellation.must_propagate(error):
+            raise
         raise _crashed(context, error) from None
     return answer if isinstance(answer, Admitted) else _awaited(context, answer)
 
@@ -84,7 +85,7 @@ async def _awaited(context: Context, answer: Awaitable[Admitted]) -> Admitted:
         return await contexts.await_in(context, answer)
     except RefusedError:
         raise
-    except (Exception, CancelledError) as error:
+    except BaseException as error:
         if cancellation.must_propagate(error):
             raise
         raise _crashed(context, error) from None

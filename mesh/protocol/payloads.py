@@ -87,8 +87,10 @@ def decode(codec: int, data: bytes) -> Any:
 def flaw(codec: int, data: bytes) -> str | None:
     """Return why these bytes are not a payload of that codec; None if they are. JSON is not converted.
 
-    Payloads that are nested deeper than our own encoders can write are rejected as well.
+    Payloads that are larger, or nested deeper, than our own encoders can write are rejected as well.
     """
+    if len(data) > MAX_PAYLOAD_BYTES:
+        return f"payload of {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent"
     try:
         if codec == JSON:
             _scan(data)  # checks everything except that strings are UTF-8

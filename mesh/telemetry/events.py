@@ -71,6 +71,6 @@ def emit(event: str, measurements: dict[str, Any], metadata: dict[str, Any]) -> 
     for handler in tuple(_handlers.get(event, ())):
         try:
             copy_context().run(handler, event, measurements, metadata)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.error("telemetry handler failed and is detached", hook=event, exc_info=error)
             detach(event, handler)

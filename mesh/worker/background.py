@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mesh import contexts
 from mesh.app.endpoint import Background
+from mesh.application_errors import as_exception
 from mesh.errors import ApplicationError
 from mesh.telemetry import counters, get_logger
 
@@ -67,8 +68,8 @@ class BackgroundTasks:
                 if self._closing:
                     raise
                 error: Exception = ApplicationError("the task was cancelled by its own code")
-            except Exception as raised:
-                error = raised
+            except BaseException as raised:
+                error = as_exception(raised, "task")
             else:
                 log.debug("background task is done", task=_name(function))
                 return

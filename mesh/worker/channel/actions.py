@@ -115,7 +115,7 @@ async def terminate(server: Living, reason: Any) -> None:
         result = server.channel.terminate(reason)
         if result is not None and hasattr(result, "__await__"):
             await result
-    except (Exception, asyncio.CancelledError) as error:
+    except BaseException as error:
         if cancellation.must_propagate(error):
             raise
         log.error("terminate crashed", topic=server.context.topic, exc_info=error)

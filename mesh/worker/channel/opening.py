@@ -7,6 +7,7 @@ from mesh import contexts
 from mesh.app.channel import RemoteChannel
 from mesh.app.endpoint import Endpoint
 from mesh.app.socket import Socket
+from mesh.application_errors import as_exception
 from mesh.errors import WireError
 from mesh.link import commands
 from mesh.protocol import payloads
@@ -44,6 +45,7 @@ def open_channel(
     context = contexts.fresh()
     try:
         return context.run(ChannelServer, worker, link, join, route.channel, socket, context)
-    except Exception as error:
+    except BaseException as raised:
+        error = as_exception(raised, "callback")
         context.run(log.error, "channel could not be made", topic=join.topic, exc_info=error)
         return commands.Refused(join.channel, *payloads.encode(JOIN_CRASHED))

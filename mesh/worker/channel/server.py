@@ -14,6 +14,7 @@ from typing import Any
 
 from mesh.app.channel import Channel
 from mesh.app.socket import Socket
+from mesh.application_errors import as_exception
 from mesh.errors import ChannelError
 from mesh.link import commands
 from mesh.protocol import payloads
@@ -200,8 +201,8 @@ class ChannelServer:
             if self.life.phase in OVER:  # killed
                 raise
             await self._crash(ChannelError("the callback was cancelled by its own code"))
-        except Exception as error:
-            await self._crash(error)
+        except BaseException as error:
+            await self._crash(as_exception(error, "callback"))
         finally:
             if mailbox.rest():
                 runners.submit(self)
@@ -237,7 +238,10 @@ class ChannelServer:
                 return
             reply = join_reply(self.channel, result)
             codec, data = self.context.encode_reply(reply.status, reply.payload)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as raised:
+            error = as_exception(raised, "callback")
             if self.life.phase in OVER:  # killed in the meantime
                 return
             socket_id = self.channel.socket.id

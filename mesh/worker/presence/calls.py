@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Generator
 from typing import Any
 
 from mesh import cancellation
+from mesh.application_errors import as_exception
 
 CALLBACK_SECONDS = 30.0
 """How long one callback may take. Diffs are sent in order, so all later ones wait for it."""
@@ -19,7 +20,7 @@ async def run_to_end(steps: Steps, waiting: Awaitable[Any]) -> None:
         while True:
             try:
                 result = await waiting
-            except (Exception, asyncio.CancelledError) as error:
+            except BaseException as error:
                 if cancellation.must_propagate(error):
                     raise
                 waiting = steps.throw(error)
@@ -34,7 +35,7 @@ async def with_time_limit(callback: Awaitable[Any]) -> Any:
 
     It runs in a task of its own, so that one that ignores its cancellation can be abandoned.
     """
-    task = asyncio.ensure_future(callback)
+    task = asyncio.ensure_future(_contained(callback))
     try:
         done, _ = await asyncio.wait([task], timeout=CALLBACK_SECONDS)
     finally:
@@ -42,3 +43,13 @@ async def with_time_limit(callback: Awaitable[Any]) -> Any:
     if not done:
         raise TimeoutError(f"the callback took over {CALLBACK_SECONDS:g} s and was cancelled")
     return task.result()
+
+
+async def _contained(callback: Awaitable[Any]) -> Any:
+    """Await a callback; SystemExit in a task would end the event loop."""
+    try:
+        return await callback
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        raise as_exception(error, "callback") from None

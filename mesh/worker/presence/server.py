@@ -16,7 +16,7 @@ from itertools import count, islice
 from time import time_ns
 from typing import Any
 
-from mesh import contexts
+from mesh import cancellation, contexts
 from mesh.app.presence import PRESENCE_DIFF, Presence
 from mesh.app.pubsub import LocalBroadcast
 from mesh.errors import PayloadError
@@ -264,7 +264,9 @@ class PresenceServer:
             result = contexts.call(context, callback, topic, *arguments)
             if hasattr(result, "__await__"):
                 result = yield with_time_limit(result)
-        except (Exception, asyncio.CancelledError) as error:  # what the callback awaits may be cancelled
+        except BaseException as error:
+            if cancellation.must_propagate(error):
+                raise
             counters.count("presence_callbacks_failed")
             context.run(
                 log.error,

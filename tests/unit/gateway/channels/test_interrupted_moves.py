@@ -41,8 +41,16 @@ def refuse_it(gateway):
     gateway.hear(commands.Refused(1, JSON, b'{"reason":"unmatched topic"}'), NEW)
 
 
+def give_it_back(gateway):
+    gateway.placed()
+    gateway.push(1)
+    gateway.hear(MOVED, NEW)
+    assert gateway.sent() == [(NEW, SocketDown([1], "closed"))], "and no worker has it again"
+
+
 @pytest.mark.parametrize(
-    "fail", [crash_before_moved, lose_the_old_worker, find_no_worker, crash_in_restore, refuse_it]
+    "fail",
+    [crash_before_moved, lose_the_old_worker, find_no_worker, crash_in_restore, refuse_it, give_it_back],
 )
 def test_a_failed_move_is_a_crash_and_held_messages_are_answered(fail):
     @scenario

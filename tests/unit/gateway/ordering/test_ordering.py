@@ -14,6 +14,7 @@ from mesh.link import commands
 from mesh.protocol.messages import JSON, Message, Sender
 from tests.support.bus import Bus
 from tests.support.gateway_channels import answer, place
+from tests.support.until import until
 
 WORKER = "w"
 
@@ -21,22 +22,22 @@ WORKER = "w"
 class Out:
     """What comes out, and the broadcasts held for the one channel there is."""
 
-    def __init__(self):
+    def __init__(self, hold_seconds=60.0):
         self.heard, self.held, self.received, self.bus = [], None, 1, Bus()
         join = Message("1", "1", "room:1", "phx_join", JSON, b"{}")
         self.channel = GatewayChannel(1, Route("room:*", Channel), join, None)
         place(self.channel, WORKER)
         answer(self.channel)
         self.ordering = Ordering(
-            "g", self, self, {1: self.channel}, self.bus, lambda _: self.received, 60.0
+            "g", self, self, {1: self.channel}, self.bus, lambda _: self.received, hold_seconds
         )
 
     # From outside
 
-    def broadcast(self, sequence, behind=0, topic="room:1"):
-        self.bus.came.add((WORKER, sequence))
+    def broadcast(self, sequence, behind=0, topic="room:1", origin=WORKER):
+        self.bus.came.add((origin, sequence))
         sender = Sender("g", 1, False, behind)
-        header = Header(VERSION, BROADCAST, WORKER, sequence, f"b{sequence}", JSON, sender)
+        header = Header(VERSION, BROADCAST, origin, sequence, f"b{sequence}", JSON, sender)
         self.ordering.on_broadcast(topic, header, b"{}")
 
     def push(self, event, after=0, worker=WORKER):
@@ -165,3 +166,29 @@ def test_only_the_channels_worker_tells_what_was_before_its_join():
     assert relation_to_join(channel, WORKER, 5) is Relation.BEFORE
     assert relation_to_join(channel, WORKER, 6) is Relation.AFTER
     assert relation_to_join(channel, "elsewhere", 5) is Relation.NONE
+
+
+@scenario
+def test_what_another_node_says_of_a_channels_commands_is_ignored(out):
+    out.hold(out.channel)  # as while its join is pending
+    out.broadcast(1, behind=2**60, origin="another")
+    out.ordering.joined(out.channel)
+    assert out.heard == ["b1"]
+
+
+def test_a_worker_that_counts_its_commands_wrong_delays_its_broadcasts_once():
+    async def main():
+        out = Out(hold_seconds=0.001)
+        out.broadcast(1, behind=3)
+        out.broadcast(2, behind=2**60)
+        out.received = 3
+        out.ordering.on_command(WORKER, commands.Ping())
+        assert out.heard == ["b1"]
+        await until(lambda: out.heard == ["b1", "b2"])
+        out.broadcast(3, behind=2**60)
+        assert out.heard == ["b1", "b2", "b3"], "at once"
+        out.ordering.worker_lost(WORKER)
+        out.broadcast(4, behind=4)
+        assert out.heard == ["b1", "b2", "b3"], "its next link counts anew"
+
+    asyncio.run(main())

@@ -69,3 +69,10 @@ def test_an_extension_type_is_no_payload():
     assert "extension type 5" in payloads.flaw(MSGPACK, data)
     with pytest.raises(DecodeError, match="extension type 5"):
         payloads.decode(MSGPACK, data)
+
+
+@pytest.mark.parametrize("codec", [JSON, BINARY, MSGPACK])
+def test_what_is_larger_than_our_own_payloads_is_no_payload(codec):
+    data = {JSON: b'"%s"', BINARY: b"%s", MSGPACK: b"\xc6\x00\x7a\x12\x00%s"}[codec] % bytes(8_000_000)
+    assert "at most 8000000" in payloads.flaw(codec, data + b"x")
+    assert payloads.flaw(BINARY, bytes(8_000_000)) is None
