@@ -29,6 +29,9 @@ if os.environ.get("SLOW_IMPORT"):
         else:
             raise
 print("printed at import")
+if os.environ.get("PROGRAM"):
+    os.system("echo printed by a program; echo and an error of it >&2")
+    os.write(1, b"written without sys.stdout\n")
 if os.environ.get("THREAD"):
     threading.Thread(target=time.sleep, args=(600,)).start()
 
