@@ -16,6 +16,7 @@ BATCHES = "tests/unit/mesh/link/test_batches.py"
 CALLS = "tests/unit/mesh/bus/test_calls.py"
 CONNECTION = "tests/integration/test_connection.py"
 LONGPOLL_MESSAGES = "tests/unit/gateway/transports/longpoll/test_messages.py"
+OPENINGS = "tests/unit/gateway/transports/zeromq/test_openings.py"
 QUEUES = "tests/unit/gateway/transports/test_queue_bounds.py"
 SESSION = "tests/unit/gateway/channels/test_session.py"
 WIRE = "tests/integration/test_wire.py"
@@ -35,6 +36,9 @@ PROBES = {
     "an HTTP request that has begun": [
         "tests/integration/http/test_timeouts.py::test_a_request_that_stalls_is_answered_408",
         "tests/integration/http/test_timeouts.py::test_a_request_that_trickles_in_is_answered_408",
+    ],
+    "openings of ZeroMQ clients, while `connect` runs": [
+        f"{OPENINGS}::test_an_opening_larger_than_the_head_of_a_request_is_refused_at_once",
     ],
     "body of an HTTP request": [
         "tests/integration/http/test_bodies.py::test_bodies_are_bounded_in_total_and_each",
