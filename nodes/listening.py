@@ -4,6 +4,7 @@ import errno
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from mesh.errors import NodeError
@@ -97,7 +98,8 @@ def _bind_all(hosts: Sequence[str], port: int, reuse_port: bool, setting: str) -
     families = {family for _, (family, _) in found}
     wildcards = {address[0] for _, (_, address) in found if address[0] in _WILDCARDS}
     absent: list[tuple[str, OSError]] = []
-    for host, (family, address) in dict.fromkeys(found):
+    # Several hosts may stand for one address.
+    for (family, address), host in _without_repetition(found):
         if address[0] not in _WILDCARDS and _WILDCARDS[family == socket.AF_INET6] in wildcards:
             continue  # included in the wildcard address
         at = (address[0], port, *address[2:])
@@ -120,6 +122,13 @@ def _bind_all(hosts: Sequence[str], port: int, reuse_port: bool, setting: str) -
     return bound
 
 
+def _without_repetition(found: list[tuple[str, Any]]) -> list[tuple[Any, str]]:
+    first: dict[Any, str] = {}
+    for host, address in found:
+        first.setdefault(address, host)
+    return list(first.items())
+
+
 def _is_served(host: str, found: list[tuple[str, Any]], bound: list[socket.socket]) -> bool:
     at = {each.getsockname()[0] for each in bound}
     return any(name == host and address[0] in at for name, (_, address) in found)
@@ -130,7 +139,18 @@ def _addresses(host: str, port: int, setting: str) -> list[tuple[socket.AddressF
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise _listen_error(host, port, error, setting) from None
-    return [(family, address) for family, _, _, _, address in sorted(found, key=lambda each: each[0])]
+    addresses = [_as_ipv4(family, address) for family, _, _, _, address in found]
+    return sorted(addresses, key=lambda each: each[0])
+
+
+def _as_ipv4(
+    family: socket.AddressFamily, address: tuple[Any, ...]
+) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """Return an IPv4 address that is written as an IPv6 one (`::ffff:10.0.0.1`) as the IPv4 address."""
+    mapped = ip_address(address[0].partition("%")[0]) if family == socket.AF_INET6 else None
+    if isinstance(mapped, IPv6Address) and mapped.ipv4_mapped is not None:
+        return socket.AF_INET, (str(mapped.ipv4_mapped), address[1])
+    return family, address
 
 
 def _bind(

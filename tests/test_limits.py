@@ -16,6 +16,7 @@ BATCHES = "tests/unit/mesh/link/test_batches.py"
 CALLS = "tests/unit/mesh/bus/test_calls.py"
 CONNECTION = "tests/integration/test_connection.py"
 LONGPOLL_MESSAGES = "tests/unit/gateway/transports/longpoll/test_messages.py"
+OPENINGS = "tests/unit/gateway/transports/zeromq/test_openings.py"
 QUEUES = "tests/unit/gateway/transports/test_queue_bounds.py"
 SESSION = "tests/unit/gateway/channels/test_session.py"
 WIRE = "tests/integration/test_wire.py"
@@ -36,6 +37,9 @@ PROBES = {
         "tests/integration/http/test_timeouts.py::test_a_request_that_stalls_is_answered_408",
         "tests/integration/http/test_timeouts.py::test_a_request_that_trickles_in_is_answered_408",
     ],
+    "openings of ZeroMQ clients, while `connect` runs": [
+        f"{OPENINGS}::test_an_opening_larger_than_the_head_of_a_request_is_refused_at_once",
+    ],
     "body of an HTTP request": [
         "tests/integration/http/test_bodies.py::test_bodies_are_bounded_in_total_and_each",
         "tests/integration/test_publish.py::test_a_body_beyond_the_limit_is_refused",
@@ -53,6 +57,10 @@ PROBES = {
         f"{SESSION}::test_a_ref_that_is_too_long_ends_the_connection",
         "tests/unit/gateway/channels/test_pending_joins.py::test_an_event_that_is_too_long_is_not_held_for_a_pending_join",
         f"{SESSION}::test_a_join_without_route_is_answered_with_join_ref_null",
+    ],
+    "what a proxy and a gateway keep of a topic with members, beside its name": [
+        "tests/unit/mesh/bus/zeromq/test_subscriber.py::test_a_long_topic_is_subscribed_by_its_beginning_and_compared_as_a_whole",
+        f"{WIRE}::test_the_hundred_and_first_channel_is_refused",
     ],
     "lines of a long-poll POST": [
         f"{LONGPOLL_MESSAGES}::test_lines_over_the_limit_are_counted",

@@ -82,7 +82,8 @@ class GatewaySettings(Section, frozen=True):
         int,
         Meta(
             ge=1_000,
-            description="largest request line with headers; a larger one is answered with 414 or 431",
+            description="largest request line with headers, and largest opening of a ZeroMQ client; a "
+            "larger one is answered with 414, 431 or 413",
         ),
     ] = 65_536
     max_body_bytes: Annotated[

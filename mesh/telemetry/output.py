@@ -107,7 +107,7 @@ class Writer:
     # In the writer thread
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # signals are handled in the main thread
+        block_signals()
         while True:
             batch, flushed = self._take()
             if self._report_lost():
@@ -175,6 +175,11 @@ class Writer:
             self._ends_mid_line = bytes(view[written - 1 : written]) != b"\n"
             view = view[written:]
         return 0
+
+
+def block_signals() -> None:
+    """Block signals in this thread: they are handled in the main thread."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def _wait_writable(descriptor: int) -> None:

@@ -12,6 +12,9 @@ RECORD_FORMATS = ("json", "logfmt")
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _LOGFMT = re.compile(r'(?:[A-Za-z_][\w.-]*=(?:"(?:[^"\\]|\\.)*"|[^\s"=]*)(?: |\Z))+')
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
+"""Control characters, and what some programs take for a line end. `json` escapes only the first range."""
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NODE = re.compile(r"(?:^| )node=")
 _decode = msgspec.json.Decoder().decode
 _logfmt = structlog.processors.LogfmtRenderer()
@@ -20,9 +23,14 @@ _logfmt = structlog.processors.LogfmtRenderer()
 def encode(format: str, fields: dict[str, Any]) -> str:
     """Return a record as one line, without the line end."""
     if format == "json":
-        return json.dumps(fields, default=repr, ensure_ascii=False)
-    text = _logfmt(None, "", {_key(key): value for key, value in fields.items()})
-    return str(text).replace("\n", "\\n")
+        return _escape(json.dumps(fields, default=repr, ensure_ascii=False))
+    return _escape(str(_logfmt(None, "", {_key(key): value for key, value in fields.items()})))
+
+
+def _escape(text: str) -> str:
+    if text.isprintable():
+        return text
+    return _CONTROL.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
 
 
 def record(event: str, node: str, level: str = "info", **fields: Any) -> dict[str, Any]:
@@ -43,8 +51,10 @@ def to_record(format: str, line: str, node: str) -> str | None:
         fields = _json_object(text)
         if fields is None:
             return encode(format, record(text, node))
-        return text if "node" in fields else encode(format, {**fields, "node": node})
+        kept = "node" in fields and text.isprintable()
+        return text if kept else encode(format, {"node": node, **fields})
     if _LOGFMT.fullmatch(text):
+        text = _escape(text)
         return text if _NODE.search(text) else f"{text} {encode(format, {'node': node})}"
     return encode(format, record(text, node))
 

@@ -6,13 +6,16 @@ the traceback of an uncaught exception. With JSON or logfmt each printed line be
 
 import io
 import os
+import select
 import sys
+import threading
 from collections.abc import Callable
 
 from mesh.telemetry import output
 from mesh.telemetry.output import Writer
 
 MAX_PARTIAL_BYTES = 65_536
+MAX_PIPE_BYTES = 65_536
 
 Convert = Callable[[str], str | None]
 """Converts a printed line to the line that is written, or to None for no line."""
@@ -23,8 +26,9 @@ _raw: list["_Raw"] = []
 class _Raw(io.RawIOBase):
     """A file whose content is queued for a writer."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, descriptor: int) -> None:
         super().__init__()
+        self._descriptor = descriptor
         self.convert: Convert | None = None
         self._writer = writer
         self._partial = b""
@@ -58,7 +62,7 @@ class _Raw(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        return self._writer.descriptor
+        return self._descriptor
 
     def isatty(self) -> bool:
         return os.isatty(self._writer.descriptor)
@@ -76,7 +80,7 @@ def install() -> None:
                 before.flush()
             except (OSError, ValueError):
                 pass
-        raw = _Raw(output.standard(descriptor))
+        raw = _Raw(output.standard(descriptor), descriptor)
         _raw.append(raw)
         encoding = getattr(before, "encoding", None) or "utf-8"
         stream = io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True)  # type: ignore[type-var]
@@ -89,6 +93,50 @@ def convert_lines(convert: Convert | None) -> None:
     for raw in _raw:
         raw.end_line()
         raw.convert = convert
+
+
+class _Programs:
+    """Reads what other programs and C code write to our descriptors, and queues it for stderr."""
+
+    def __init__(self) -> None:
+        self._reader, end = os.pipe()
+        os.set_blocking(self._reader, False)
+        for descriptor in (1, 2):
+            output.standard(descriptor).descriptor = os.dup(descriptor)
+            os.dup2(end, descriptor)
+        os.close(end)
+        self._lock = threading.Lock()
+        self._raw = _Raw(output.standard(2), 2)
+        self._raw.convert = _raw[-1].convert
+        _raw.append(self._raw)
+        output.before_exit.insert(0, self._read)
+        threading.Thread(target=self._run, name="programs", daemon=True).start()
+
+    def _run(self) -> None:
+        output.block_signals()
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        while True:
+            poll.poll()
+            self._read()
+
+    def _read(self) -> None:
+        """Read what is there; not more than a pipe holds, so that it ends."""
+        with self._lock:
+            try:
+                self._raw.write(os.read(self._reader, MAX_PIPE_BYTES))
+            except BlockingIOError:
+                pass
+
+
+_programs: _Programs | None = None
+
+
+def capture_programs() -> None:
+    """From now on, convert also the lines that other programs and C code write to our stdout or stderr."""
+    global _programs
+    if _raw and _programs is None:
+        _programs = _Programs()
 
 
 def _end_lines() -> None:

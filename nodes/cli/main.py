@@ -1,6 +1,7 @@
 """Runs `mesh …`; imports only the module of the given command."""
 
 import sys
+import threading
 from collections.abc import Iterable
 from importlib import import_module
 
@@ -70,6 +71,23 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is None:
         ownership.claim()
         arguments = sys.argv[1:]
+    try:
+        _run(arguments)
+    except SystemExit as ended:
+        if threading.active_count() > 1:
+            _end_soon(ended)
+        raise
+
+
+def _end_soon(ended: SystemExit) -> None:
+    """Do not wait for threads of the application without limit."""
+    from mesh.nodes.runtime import exiting
+
+    if exiting.threads():
+        exiting.end_soon(ended.code if isinstance(ended.code, int) else bool(ended.code))
+
+
+def _run(arguments: list[str]) -> None:
     commands = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
     try:
         application(commands)(arguments, prog_name="mesh")

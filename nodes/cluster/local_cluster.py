@@ -16,7 +16,7 @@ from mesh.nodes.runtime import lifecycle
 from mesh.nodes.runtime.private_directory import PrivateDirectory
 from mesh.nodes.runtime.signals import signals
 from mesh.settings import Settings, environment
-from mesh.telemetry import get_logger
+from mesh.telemetry import get_logger, output
 
 log = get_logger(__name__)
 
@@ -68,7 +68,8 @@ class Cluster:
         self._addresses = [f"ipc://{directory / f'proxy.{number}'}" for number in range(1, proxies + 1)]
         self._reserved: list[socket.socket] = []
         self._rolling_restart: asyncio.Task[None] | None = None
-        self._terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+        ours = (0, output.standard(1).descriptor, output.standard(2).descriptor)
+        self._terminals = [number for number in ours if os.isatty(number)]
         hosts, port = settings.gateway.host, settings.gateway.port
         self._port = self._reserve_port(hosts, port)
         own = [port + number if port else 0 for number in range(1, gateways + 1)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+from mesh.nodes.runtime import exiting
 from mesh.nodes.runtime.descriptors import enlarge_table
 from mesh.nodes.runtime.event_loop import EventLoop
 from mesh.nodes.runtime.garbage import GarbageCollection
@@ -57,6 +58,7 @@ def run(
     enlarge_table()
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         runner.run(_run(start, on_started, settings))
+        exiting.end_soon(0)
 
 
 async def _run(

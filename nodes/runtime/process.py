@@ -19,6 +19,7 @@ from mesh.telemetry.configuration import configure_logging
 
 log = get_logger(__name__)
 
+SUPERVISOR = "cluster"
 START_ERROR_SECONDS = 5.0
 """How long to wait until the reason why a node cannot start is printed."""
 
@@ -74,6 +75,8 @@ def _configure_output(log_settings: LogSettings, node: str) -> None:
     banner.configure(log_settings.format, name)
     convert = log_settings.format in records.RECORD_FORMATS and log_settings.configure
     streams.convert_lines(partial(_adopt, log_settings.format, name) if convert else None)
+    if convert and node == SUPERVISOR:
+        streams.capture_programs()  # the supervisor does this for all other nodes of its cluster
     if log_settings.format in records.RECORD_FORMATS:
         output.standard(2).notice = partial(_lost_lines_record, log_settings.format, name)
 

@@ -94,7 +94,7 @@ def records_of(log, format):
 @pytest.mark.parametrize("format", ["json", "logfmt"])
 def test_every_line_of_a_cluster_is_a_record_with_the_nodes_name(tmp_path, format):
     own = {"LOGGING": "dictConfig", "LOGGING_LEVEL": "DEBUG"} if format == "json" else {}
-    env = {"MESH_LOG__FORMAT": format, **own}
+    env = {"MESH_LOG__FORMAT": format, "PROGRAM": "1", **own}
     with cluster(tmp_path, APP, 1, 1, env=env) as running:
 
         async def talk():
@@ -115,6 +115,9 @@ def test_every_line_of_a_cluster_is_a_record_with_the_nodes_name(tmp_path, forma
     assert ("worker.1", "printed by a handler") in events
     assert ("cluster", "printed at import") in events
     assert ("cluster", "started") in events
+    for name in ("cluster", "worker.1", "gateway.1"):
+        for text in ("printed by a program", "and an error of it", "written without sys.stdout"):
+            assert (name, text) in events
     assert any(name == "worker.1" and "was killed by SIGABRT" in event for name, event in events)
     assert any(name == "worker.1" and "logged by the application" in event for name, event in events)
 

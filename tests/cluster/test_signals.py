@@ -61,6 +61,28 @@ def pending(pid, number):
     return int(pending, 16) >> (number - 1) & 1
 
 
+@pytest.mark.parametrize("event", ["thread", "ignore"])
+def test_a_callback_that_never_ends_does_not_keep_a_stopped_node(tmp_path, event):
+    with started(tmp_path, "serve", APP, "--port", "0") as process:
+        block(process, process.url(), event)
+        assert process.stop() == 0
+        assert "code of the application still runs" in process.log()
+
+
+@pytest.mark.parametrize("command", ["serve", "cluster"])
+def test_a_thread_that_never_ends_does_not_keep_a_stopped_process(tmp_path, command):
+    with started(tmp_path, command, APP, "--port", "0", env={"THREAD": "1"}) as process:
+        process.url()
+        assert process.stop() == 0
+        assert "did not stop within" not in process.log()
+
+
+def test_a_thread_that_never_ends_does_not_keep_a_node_that_cannot_start(tmp_path):
+    with started(tmp_path, "serve", APP, "--host", "192.0.2.1", env={"THREAD": "1"}) as process:
+        assert process.popen.wait(PATIENCE) == 1
+        assert "cannot listen" in process.log()
+
+
 def test_the_second_signal_ends_a_cluster_whose_worker_blocks(tmp_path):
     arguments = ["cluster", APP, "--port", "0", "--gateways", "1", "--workers", "1"]
     with started(tmp_path, *arguments) as process:

@@ -96,7 +96,7 @@ def test_bytes_and_msgpack(conformance):
         ({"path": "/socket", "parameters": {}}, 400),
         ([1], 400),
         ("{", 400),
-        pytest.param(" " * 1_000_001, 413, id="more than gateway.max_frame_bytes"),
+        pytest.param(" " * 65_537, 413, id="more than gateway.max_head_bytes"),
     ],
 )
 def test_who_is_refused_and_why(conformance, opening, status):

@@ -1,11 +1,14 @@
 """An application that prints, logs as LOGGING says, and blocks or crashes when it is asked to."""
 
+import asyncio
+import contextlib
 import logging
 import logging.config
 import os
+import threading
 import time
 
-from mesh import Channel, Endpoint, Mount, SocketHandler, ok
+from mesh import Channel, Endpoint, Mount, SocketHandler, ok, on
 
 if os.environ.get("LOGGING") == "dictConfig":
     logging.config.dictConfig({
@@ -26,9 +29,26 @@ if os.environ.get("SLOW_IMPORT"):
         else:
             raise
 print("printed at import")
+if os.environ.get("PROGRAM"):
+    os.system("echo printed by a program; echo and an error of it >&2")
+    os.write(1, b"written without sys.stdout\n")
+if os.environ.get("THREAD"):
+    threading.Thread(target=time.sleep, args=(600,)).start()
 
 
 class Room(Channel):
+    @on("thread")
+    async def occupy_a_thread(self, payload):
+        os.write(2, b"blocks\n")
+        await asyncio.to_thread(time.sleep, 600)
+
+    @on("ignore")
+    async def ignore_cancellation(self, payload):
+        os.write(2, b"blocks\n")
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(600)
+
     def handle_in(self, event, payload):
         if event == "sleep":
             os.write(2, b"blocks\n")

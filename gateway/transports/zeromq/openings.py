@@ -76,6 +76,7 @@ class Openings:
     async def _open(self, client: ZeroMQClient, data: bytes) -> None:
         try:
             mount, params = self._find(data)
+            del data  # it would be kept while `connect` runs
             info = ConnectInfo(
                 transport=client.name, uri=self._address + mount.path, extra=mount.connect_info
             )

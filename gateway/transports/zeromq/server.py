@@ -171,8 +171,8 @@ class ZeroMQ:
         others = len(self._clients) + self._openings.cancelled - (old is not None)
         if old is not None:  # the client has restarted
             old.lost()
-        if len(data) > self.settings.max_frame_bytes:
-            reason = f"opening of {len(data)} bytes (gateway.max_frame_bytes)"
+        if len(data) > self.settings.max_head_bytes:  # as much as the request of a WebSocket
+            reason = f"opening of {len(data)} bytes (gateway.max_head_bytes)"
             return self._openings.refuse(identity, 413, reason)
         if others >= self._max_clients:
             log.error("too many ZeroMQ clients", limit=self._max_clients)

@@ -53,6 +53,10 @@ _malformed = Complaints(log, "bus message dropped")
 RECONNECT_SECONDS = 1.0
 """libzmq does not reconnect after a failed handshake. We do, after this time, with the current key."""
 
+MAX_SUBSCRIPTION_BYTES = 128
+"""Longer subscriptions are cut, and the remaining bytes are compared here: libzmq uses some 50 bytes of
+memory for each byte of a subscription, in every proxy and every subscriber."""
+
 NOT_YET = float("inf")
 TICK_BUDGET_SECONDS = 2 * tick_budget.TICK_BUDGET_SECONDS
 """Twice the usual time: replies wait for broadcasts, so whatever causes more of them must wait, too."""
@@ -182,7 +186,7 @@ class Subscriber:
             self._not_in_force[subscription] = None
             if not subscription.endswith(topics.TERMINATOR):
                 self._prefixes.add(subscription)
-            self._socket.setsockopt(zmq.SUBSCRIBE, subscription)
+            self._socket.setsockopt(zmq.SUBSCRIBE, subscription[:MAX_SUBSCRIPTION_BYTES])
             self._reader.read_soon()
 
     def unsubscribe(self, subscription: bytes) -> None:
@@ -196,7 +200,7 @@ class Subscriber:
         self._not_in_force.pop(subscription, None)
         self._first_sequences.pop(subscription, None)
         self._prefixes.discard(subscription)
-        self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription)
+        self._socket.setsockopt(zmq.UNSUBSCRIBE, subscription[:MAX_SUBSCRIPTION_BYTES])
         self._reader.read_soon()
 
     def not_in_force(self) -> list[bytes]:
@@ -222,6 +226,8 @@ class Subscriber:
             first, second, data = frames
             if first[:1] == _RESERVED and first not in self._subscription_counts:
                 return  # the prefix "" also matches messages that are meant for other nodes
+            if len(first) > MAX_SUBSCRIPTION_BYTES and not self._is_subscribed(first):
+                return  # only the beginning of its topic is that of a subscription
             topic = topics.of_frame(first)
             header = decode_header(second)
             if header.kind == DIRECT:
@@ -240,6 +246,9 @@ class Subscriber:
             self._handle_node_message(topic, header, data)
         elif not self._reroutes.in_progress or not self._reroutes.hold(topic, header, data):
             self._deliver(topic, header, data)
+
+    def _is_subscribed(self, frame: bytes) -> bool:
+        return frame in self._subscription_counts or any(map(frame.startswith, self._prefixes))
 
     def _is_older_than_its_subscription(self, frame: bytes, header: Received) -> bool:
         """Return whether a message that was sent again was published before this node subscribed to its

@@ -52,6 +52,9 @@ def test_the_ipv6_wildcard_takes_ipv4_too(listen):
         (("0.0.0.0", "127.0.0.1"), 1),
         (("::", "::1"), 1),
         (("127.0.0.1", "127.0.0.1"), 1),
+        (("127.0.0.1", "127.1"), 1),
+        (("::ffff:127.0.0.1",), 1),
+        (("::ffff:127.0.0.1", "127.0.0.1", "::1"), 2),
     ],
 )
 def test_several_hosts_share_one_port(listen, hosts, sockets):

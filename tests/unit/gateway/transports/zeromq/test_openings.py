@@ -76,7 +76,7 @@ class Gateway:
             disconnected=lambda *_: None,
         )
         settings = Settings(
-            gateway=GatewaySettings(max_frame_bytes=2_000), zeromq=ZeroMQSettings(max_clients=max_clients)
+            gateway=GatewaySettings(max_head_bytes=2_000), zeromq=ZeroMQSettings(max_clients=max_clients)
         )
         services = SimpleNamespace(
             hub=hub,
@@ -177,11 +177,11 @@ def test_who_goes_while_the_bus_is_waited_for_leaves_no_subscription(tmp_path):
     run(tmp_path, scenario, handler=Named)
 
 
-def test_an_opening_larger_than_a_frame_may_be_is_refused_at_once(tmp_path):
+def test_an_opening_larger_than_the_head_of_a_request_is_refused_at_once(tmp_path):
     async def scenario(gateway, handler):
         large = json.dumps({"path": "/socket", "params": {"x": "x" * 2_000}}).encode()
         gateway.hear(b"one", OPEN, large)
         assert (gateway.refusals, gateway.under_way) == ([413], 0)
-        assert "gateway.max_frame_bytes" in gateway.said[-1][2]["reason"]
+        assert "gateway.max_head_bytes" in gateway.said[-1][2]["reason"]
 
     run(tmp_path, scenario)

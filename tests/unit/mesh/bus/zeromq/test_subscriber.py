@@ -103,6 +103,38 @@ async def test_an_older_subscription_to_a_prefix_counts_as_well(hearing):
     assert hearing.came == [5]
 
 
+class Options:
+    """A socket of which only the subscriptions count."""
+
+    def __init__(self):
+        self.sent = []
+
+    def setsockopt(self, option, value):
+        self.sent.append((option, value))
+
+
+@scenario
+async def test_a_long_topic_is_subscribed_by_its_beginning_and_compared_as_a_whole(hearing):
+    subscriber, beginning = hearing.subscriber, "room:" + "x" * 1000
+    real, subscriber._socket = subscriber._socket, Options()
+    sent = subscriber._socket.sent
+    subscriber.subscribe(topics.exact(beginning + "1"))
+    hearing.message(1, topic=beginning + "1")
+    hearing.message(2, topic=beginning + "2")
+    assert hearing.came == [1]
+    subscriber.subscribe(beginning.encode())
+    hearing.message(3, topic=beginning + "2")
+    subscriber.unsubscribe(beginning.encode())
+    hearing.message(4, topic=beginning + "2")
+    subscriber.unsubscribe(topics.exact(beginning + "1"))
+    hearing.message(5, topic=beginning + "1")
+    subscriber._socket = real
+    assert hearing.came == [1, 3]
+    cut = beginning.encode()[: module.MAX_SUBSCRIPTION_BYTES]
+    assert len(cut) < 1000
+    assert sent == [(zmq.SUBSCRIBE, cut)] * 2 + [(zmq.UNSUBSCRIBE, cut)] * 2
+
+
 @scenario
 async def test_a_subscription_of_long_ago_needs_no_memory(hearing):
     hearing.subscriber.subscribe(topics.exact("room:1"))
