@@ -14,7 +14,7 @@ from mesh.bus.contract import Bus
 from mesh.bus.frames import Header
 from mesh.errors import ChannelError, DecodeError, NodeError
 from mesh.protocol import payloads
-from mesh.protocol.messages import CONTROL, Broadcast
+from mesh.protocol.messages import Broadcast
 from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger(__name__)
@@ -181,9 +181,8 @@ class Subscription:
         if not self._queue:
             self._dropped_since_empty = 0
         try:
-            if header.event in CONTROL:
-                raise DecodeError(f"event {header.event!r} is reserved by the protocol")
-            return Broadcast(topic, header.event, payloads.decode(header.codec, data))
+            payload = payloads.read_message(header.event, header.codec, data)
+            return Broadcast(topic, header.event, payload)
         except DecodeError as error:
             fields = {"topic": topic, "broadcast": header.event}
             _malformed.about(header.origin, "bus_messages_malformed", str(error), **fields)

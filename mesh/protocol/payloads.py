@@ -1,7 +1,8 @@
 """Conversion of payloads between Python values and the bytes in transit.
 
 `bytes` are a binary payload, everything else is JSON. As in Phoenix, a push or broadcast must be an object
-(or bytes), a reply may be any JSON value.
+(or bytes), a reply may be any JSON value. This applies to our own senders: what other programs push or
+broadcast may be any JSON value, and receivers pass it on.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mesh.errors import DecodeError, PayloadError
-from mesh.protocol.messages import BINARY, CONTROL, JSON, MSGPACK
+from mesh.protocol.messages import BINARY, CONTROL, JSON, MAX_EVENT_BYTES, MSGPACK
 
 _encode = msgspec.json.Encoder().encode
 _scan = msgspec.json.Decoder(msgspec.Raw).decode
@@ -109,16 +110,37 @@ def flaw(codec: int, data: bytes) -> str | None:
 
 def message_flaw(event: str, codec: int, data: bytes) -> str | None:
     """Return why a push or broadcast cannot be delivered; None if it can."""
+    return event_flaw(event) or flaw(codec, data)
+
+
+def event_flaw(event: str) -> str | None:
+    """Return why an event of another program cannot be delivered; None if it can."""
     if event in CONTROL:
         return f"event {event!r} is reserved by the protocol"
-    return flaw(codec, data)
+    if len(event) > MAX_EVENT_BYTES // 4:  # otherwise its UTF-8 cannot be too long
+        size = len(event.encode())
+        if size > MAX_EVENT_BYTES:
+            return f"event of {size} bytes; at most {MAX_EVENT_BYTES}"
+    return None
 
 
 def check_message(event: str, codec: int, data: bytes) -> None:
-    """Raise DecodeError if `decode` cannot read the payload, or the event is one of the protocol itself."""
-    if event in CONTROL:
-        raise DecodeError(f"event {event!r} is reserved by the protocol")
-    decode(codec, data)
+    """As `message_flaw`, but raise DecodeError, also for a payload that only `decode` cannot read."""
+    read_message(event, codec, data)
+
+
+def read_message(event: str, codec: int, data: bytes) -> Any:
+    """Return the Python value of a push or broadcast.
+
+    Raises:
+        DecodeError: if `message_flaw` finds a flaw, or `decode` cannot read the payload.
+    """
+    problem = event_flaw(event)
+    if problem is not None:
+        raise DecodeError(problem)
+    if len(data) > MAX_PAYLOAD_BYTES:
+        raise DecodeError(f"payload of {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} can be sent")
+    return decode(codec, data)
 
 
 def encode_lossless(value: Any) -> bytes:

@@ -160,6 +160,40 @@ def test_a_join_that_is_answered_badly_has_crashed(codec, data):
         scenario()
 
 
+@pytest.mark.parametrize("event", ["e" * 4_097, "\u00e9" * 2_049, "\U0001f600" * 1_025])
+def test_events_over_the_limit_are_not_passed_on(event):
+    @scenario_with(Gateway)
+    def scenario(gateway):
+        number = joined(gateway)
+        gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
+        heard = len(gateway.client.outbox)
+        before = counters.value("bus_messages_malformed"), counters.value("worker_payloads_malformed")
+        gateway.broadcast(1, event)
+        gateway.hear(commands.Pushed(number, 0, event, JSON, b"{}"))
+        gateway.hear(commands.Broadcast("room:1", 0, event, JSON, b"{}"))
+        assert len(gateway.client.outbox) == heard
+        after = counters.value("bus_messages_malformed"), counters.value("worker_payloads_malformed")
+        assert after == (before[0] + 1, before[1] + 2)
+        gateway.broadcast(2, "e" * 4_096)
+        assert len(gateway.client.outbox) == heard + 1
+        pushed(gateway, number)
+
+    scenario()
+
+
+@pytest.mark.parametrize("data", [b"[1]", b"null", b'"text"', b"7"])
+def test_the_payload_of_a_broadcast_may_be_any_json_value(data):
+    @scenario_with(Gateway)
+    def scenario(gateway):
+        number = joined(gateway)
+        gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
+        gateway.client.outbox.clear()
+        gateway.hub.fanout.deliver("room:1", Header(VERSION, BROADCAST, "p", 1, "e", JSON, None), data)
+        assert gateway.client.outbox == [[None, None, "room:1", "e", json.loads(data)]]
+
+    scenario()
+
+
 @pytest.mark.parametrize("event", sorted(CONTROL))
 def test_events_of_the_protocol_are_not_passed_on(event):
     @scenario_with(Gateway)

@@ -6,7 +6,7 @@ import pytest
 
 from mesh.bus.frames import BROADCAST, VERSION, Header
 from mesh.bus.subscriptions import Subscription, Subscriptions
-from mesh.protocol.messages import JSON, MSGPACK
+from mesh.protocol.messages import BINARY, JSON, MSGPACK
 from mesh.telemetry import counters
 from mesh.worker.channel.mailbox import InterceptedBroadcast, SubscribedBroadcast
 from mesh.worker.handoff.recent_broadcasts import RecentBroadcasts
@@ -23,7 +23,11 @@ GARBAGE = [
     ("e", MSGPACK, b"\x81\xa1"),
     ("e", 9, b"{}"),
     ("phx_close", JSON, b"{}"),
+    ("e" * 4_097, JSON, b"{}"),
+    ("\u00e9" * 2_049, JSON, b"{}"),
+    ("e", BINARY, bytes(8_000_001)),
 ]
+INTERCEPTS = frozenset(event for event, _, _ in GARBAGE)
 each_garbage = pytest.mark.parametrize(("event", "codec", "data"), GARBAGE)
 
 
@@ -31,7 +35,7 @@ class Server:
     """A channel."""
 
     topic, link = "room:1", b"g"
-    intercepts = frozenset(["e", "phx_close"])
+    intercepts = INTERCEPTS
 
     def __init__(self):
         self.context = self.mailbox = self
@@ -47,7 +51,7 @@ def header(event, codec, sequence):
 @pytest.mark.parametrize("moving", [False, True])
 def test_channels_are_not_given_garbage(event, codec, data, moving):
     async def scenario():
-        recent = RecentBroadcasts(frozenset(["e", "phx_close"])) if moving else None
+        recent = RecentBroadcasts(INTERCEPTS) if moving else None
         members = LocalMembers(NumberingBus(), lambda *_: 0, PushPauses(), recent)
         server, subscriber = Server(), Server()
         members.add(server)
