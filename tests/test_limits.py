@@ -15,6 +15,8 @@ BACKPRESSURE = "tests/cluster/test_backpressure.py"
 BATCHES = "tests/unit/mesh/link/test_batches.py"
 CALLS = "tests/unit/mesh/bus/test_calls.py"
 CONNECTION = "tests/integration/test_connection.py"
+DUPLICATES = "tests/unit/mesh/bus/zeromq/test_duplicates.py"
+FAILOVER = "tests/unit/mesh/bus/zeromq/test_failover.py"
 LONGPOLL_MESSAGES = "tests/unit/gateway/transports/longpoll/test_messages.py"
 OPENINGS = "tests/unit/gateway/transports/zeromq/test_openings.py"
 QUEUES = "tests/unit/gateway/transports/test_queue_bounds.py"
@@ -132,6 +134,18 @@ PROBES = {
     ],
     "proxy → node, ZeroMQ's queue at each end": [
         f"{BACKPRESSURE}::test_a_gateway_frozen_under_a_flood_is_cut_off_and_its_clients_are_told",
+    ],
+    "messages of nodes whose topics move to another proxy, held at a node": [
+        f"{FAILOVER}::test_what_is_held_of_all_origins_is_bounded",
+        f"{FAILOVER}::test_ever_higher_boundaries_prolong_a_wait_by_a_bounded_time",
+        f"{FAILOVER}::test_the_moves_in_progress_are_bounded",
+    ],
+    "numbers of received messages, to drop duplicates": [
+        f"{DUPLICATES}::test_the_origins_are_bounded_and_those_that_send_most_are_kept",
+        "tests/unit/mesh/bus/zeromq/test_subscriber.py::test_forgotten_origins_are_counted_and_logged_once",
+    ],
+    "the same, of all nodes together": [
+        f"{DUPLICATES}::test_the_numbers_of_all_origins_are_bounded_and_none_is_taken_twice",
     ],
     "a subscription of a program or a task": [
         f"{CONNECTION}::test_a_full_subscription_drops_and_counts_the_oldest_broadcasts",

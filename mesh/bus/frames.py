@@ -18,6 +18,9 @@ node can read them."""
 READABLE_VERSIONS = Versions(1, 1)
 """The versions of headers that this node reads."""
 
+MAX_ORIGIN_BYTES = 255
+"""Receivers remember origins; ours have about 20 bytes."""
+
 BROADCAST = 1
 ANNOUNCEMENT = 2
 PROBE = 3
@@ -82,7 +85,7 @@ def decode_header(frame: bytes) -> Received:
     """Decode a second frame.
 
     Raises:
-        WireError: if it is not a header, or of another version.
+        WireError: if it is not a header, of another version, or its origin is too long.
     """
     try:
         header = _decode(frame)
@@ -90,6 +93,8 @@ def decode_header(frame: bytes) -> Received:
         raise WireError(f"not a bus header: {error}") from None
     if not READABLE_VERSIONS.oldest <= header.version <= READABLE_VERSIONS.newest:
         raise WireError(f"bus header of version {header.version}; this node reads {READABLE_VERSIONS}")
+    if len(header.origin) > MAX_ORIGIN_BYTES // 4 and len(header.origin.encode()) > MAX_ORIGIN_BYTES:
+        raise WireError(f"bus header whose origin is over {MAX_ORIGIN_BYTES} bytes long")
     return header
 
 

@@ -24,16 +24,19 @@ that can still be missing are those of a lost proxy, which is the second case:
   boundary decides when to continue, and the messages above the first one are held until then.
 
 **What is bounded.** A receiver waits for at most `bus.proxy_timeout_seconds` plus three seconds; within
-that time a lost proxy is given up and its messages are sent again. After that, messages may be delivered
-out of order, which is logged and counted (`bus_moves_expired`). Markers are repeated for two seconds, for
-nodes that were not connected to all proxies yet; a marker that is not above the last completed boundary has
-no effect.
+that time a lost proxy is given up and its messages are sent again. Each higher boundary prolongs the wait,
+up to MAX_WAITS times that long in all. At most MAX_HELD messages and MAX_HELD_BYTES of all origins together
+are held; above this, the origin that has the most is no longer waited for. After that, messages may be
+delivered out of order, which is logged and counted (`bus_moves_expired`). Markers are repeated for two
+seconds, for nodes that were not connected to all proxies yet; a marker that is not above the last completed
+boundary has no effect.
 
 Markers is the publishing side, Reroutes the receiving side.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -41,11 +44,20 @@ from mesh.app import topics
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import Header
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, get_logger
 
-log = get_logger(__name__)
+_ended_early = Complaints(get_logger(__name__), "messages of a node may be out of order")
 
 REMEMBERED_ORIGINS = 10_000
+"""The most origins whose moves are in progress, or whose last completed boundary is remembered."""
+MAX_WAITS = 8
+"""How many times `wait_seconds` a move may take in all: a node may lose several proxies one by one."""
+MAX_HELD = 500_000
+"""The most messages of all origins that are held."""
+MAX_HELD_BYTES = 256_000_000
+"""The most bytes of their payloads."""
+MAX_PROXIES = 1_000
+"""The most proxies that a marker may require."""
 REPEATED_SECONDS = 2.0
 """How long a marker is repeated, for nodes that were not connected to all proxies when it was sent."""
 
@@ -61,7 +73,7 @@ class Marker(msgspec.Struct, array_like=True, frozen=True):
         proxy: the index of the proxy that this marker was sent through.
     """
 
-    kept_proxies: int
+    kept_proxies: Annotated[int, msgspec.Meta(ge=0, le=MAX_PROXIES)]
     kept: bool
     proxy: int
 
@@ -74,10 +86,12 @@ decode = decoder(Marker, "a marker of a move")
 class _Reroute:
     """The messages of one origin above `boundary`, held until all markers of `latest` have arrived."""
 
-    __slots__ = ("arrived", "boundary", "held", "latest", "timer")
+    __slots__ = ("arrived", "boundary", "bytes", "deadline", "held", "latest", "timer")
 
-    def __init__(self, boundary: int) -> None:
+    def __init__(self, boundary: int, deadline: float) -> None:
         self.boundary = boundary
+        self.deadline = deadline
+        self.bytes = 0
         self.latest = 0
         self.timer: asyncio.TimerHandle | None = None
         self.arrived: set[int] = set()
@@ -105,6 +119,8 @@ class Reroutes:
         self._deliver = deliver
         self._wait_seconds = wait_seconds
         self._completed: dict[str, int] = {}
+        self._held = 0
+        self._held_bytes = 0
 
     def handle_marker(self, header: Header, data: bytes) -> None:
         """Handle a marker.
@@ -118,14 +134,16 @@ class Reroutes:
             return
         reroute = self.in_progress.get(origin)
         if reroute is None:
-            reroute = self.in_progress[origin] = _Reroute(boundary)
+            if len(self.in_progress) >= REMEMBERED_ORIGINS:
+                _ended_early.about(
+                    origin, "bus_moves_expired", "too many nodes move their topics", messages=0
+                )
+                return
+            deadline = asyncio.get_running_loop().time() + MAX_WAITS * self._wait_seconds
+            reroute = self.in_progress[origin] = _Reroute(boundary, deadline)
         reroute.boundary = min(reroute.boundary, boundary)
         if boundary > reroute.latest:
-            reroute.latest = boundary
-            reroute.arrived.clear()
-            reroute.stop_timer()
-            loop = asyncio.get_running_loop()
-            reroute.timer = loop.call_later(self._wait_seconds, self._expired, origin)
+            self._wait_for(origin, reroute, boundary)
         if boundary < reroute.latest:
             return
         if marker.kept:
@@ -133,12 +151,25 @@ class Reroutes:
         if len(reroute.arrived) >= marker.kept_proxies:
             self._finish(origin)
 
+    def _wait_for(self, origin: str, reroute: _Reroute, boundary: int) -> None:
+        reroute.latest = boundary
+        reroute.arrived.clear()
+        reroute.stop_timer()
+        loop = asyncio.get_running_loop()
+        until = min(loop.time() + self._wait_seconds, reroute.deadline)
+        reroute.timer = loop.call_at(until, self._end_early, origin, "their markers did not arrive in time")
+
     def hold(self, topic: str, header: Header, data: bytes) -> bool:
         """Hold a message that must wait, and return whether it does."""
         reroute = self.in_progress.get(header.origin)
         if reroute is None or header.sequence <= reroute.boundary:
             return False
         reroute.held.append((topic, header, data))
+        reroute.bytes += len(data)
+        self._held += 1
+        self._held_bytes += len(data)
+        if self._held > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
+            self._end_largest()
         return True
 
     def close(self) -> None:
@@ -147,15 +178,25 @@ class Reroutes:
             reroute.stop_timer()
         self.in_progress.clear()
 
-    def _expired(self, origin: str) -> None:
-        counters.count("bus_moves_expired")
+    def _end_largest(self) -> None:
+        by_bytes = self._held_bytes > MAX_HELD_BYTES
+
+        def size(origin: str) -> int:
+            reroute = self.in_progress[origin]
+            return reroute.bytes if by_bytes else len(reroute.held)
+
+        self._end_early(max(self.in_progress, key=size), "too many messages are held")
+
+    def _end_early(self, origin: str, reason: str) -> None:
         held = len(self.in_progress[origin].held)
-        log.warning("messages of a node may be out of order", origin=origin, messages=held)
+        _ended_early.about(origin, "bus_moves_expired", reason, messages=held)
         self._finish(origin)
 
     def _finish(self, origin: str) -> None:
         reroute = self.in_progress.pop(origin)
         reroute.stop_timer()
+        self._held -= len(reroute.held)
+        self._held_bytes -= reroute.bytes
         if len(self._completed) >= REMEMBERED_ORIGINS:
             self._completed.clear()
         self._completed[origin] = reroute.latest

@@ -39,7 +39,7 @@ from mesh.bus.frames import (
     decode_header,
 )
 from mesh.bus.zeromq.connect_failures import CANNOT_CONNECT, ConnectFailures
-from mesh.bus.zeromq.duplicates import REMEMBERED_SECONDS, Duplicates
+from mesh.bus.zeromq.duplicates import MAX_ORIGINS, REMEMBERED_SECONDS, Duplicates
 from mesh.bus.zeromq.failover import Reroutes
 from mesh.errors import MeshError, WireError
 from mesh.telemetry import Complaints, counters, get_logger, stats
@@ -114,6 +114,7 @@ class Subscriber:
         self._first_sequences: dict[bytes, dict[str, int]] = {}
         self._last_announcements: dict[str, int] = {}
         self._duplicates = Duplicates()
+        self._forgotten_origins = 0
         self._reroutes = Reroutes(self._deliver, reroute_seconds)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._connect_failures = ConnectFailures()
@@ -238,7 +239,9 @@ class Subscriber:
             _malformed.about("unknown", "bus_messages_malformed", str(error))
             return
         if first in self._in_force_since:
-            self._first_sequences.setdefault(first, {}).setdefault(header.origin, header.sequence)
+            numbers = self._first_sequences.setdefault(first, {})
+            if len(numbers) < MAX_ORIGINS:
+                numbers.setdefault(header.origin, header.sequence)
         if header.age is not None and self._is_older_than_its_subscription(first, header):
             counters.count("bus_duplicates_dropped")
             return
@@ -294,6 +297,7 @@ class Subscriber:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         self._duplicates.tick(loop.time())
+        self._report_forgotten_origins()
         long_ago = time.monotonic() - REMEMBERED_SECONDS
         for subscription in [each for each, since in self._in_force_since.items() if since < long_ago]:
             del self._in_force_since[subscription]
@@ -301,6 +305,13 @@ class Subscriber:
         if len(self._last_announcements) > 10_000:
             self._last_announcements.clear()
         self._timers["tick"] = loop.call_later(REMEMBERED_SECONDS, self._tick)
+
+    def _report_forgotten_origins(self) -> None:
+        forgotten = self._duplicates.origins_forgotten - self._forgotten_origins
+        if forgotten and not self._forgotten_origins:
+            log.warning("too many nodes on the bus: some are forgotten", limit=MAX_ORIGINS)
+        counters.count("bus_origins_forgotten", forgotten)
+        self._forgotten_origins += forgotten
 
     def _on_monitor_event(self, frames: list[bytes]) -> None:
         event = parse_monitor_message(frames)

@@ -43,6 +43,14 @@ def test_a_header_round_trips(header):
     assert decode_header(encode_resent(encode_header(header), 1234)).age == 1234
 
 
+@pytest.mark.parametrize("letter", ["n", "\u00e9", "\U0001f600"])
+def test_an_origin_is_at_most_255_bytes_long(letter):
+    longest = letter * (255 // len(letter.encode()))
+    assert decode_header(encode_header(Header(VERSION, BROADCAST, longest, 1, "e", 0))).origin == longest
+    with pytest.raises(WireError, match="origin is over 255 bytes"):
+        decode_header(encode_header(Header(VERSION, BROADCAST, longest + letter, 1, "e", 0)))
+
+
 @given(st.binary(max_size=40))
 def test_garbage_is_a_wire_error_and_nothing_else(data):
     try:

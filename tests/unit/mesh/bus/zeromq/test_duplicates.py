@@ -53,3 +53,40 @@ def test_much_of_one_origin_is_bounded(monkeypatch):
     of = duplicates._origins["a"]
     assert len(of.recent) + len(of.older) <= 22
     assert not any(duplicates.is_new("a", number) for number in range(1, 100))
+
+
+def test_the_origins_are_bounded_and_those_that_send_most_are_kept(monkeypatch):
+    monkeypatch.setattr(module, "MAX_ORIGINS", 16)
+    monkeypatch.setattr(module, "FORGOTTEN_AT_ONCE", 4)
+    duplicates = Duplicates()
+    assert duplicates.is_new("silent", 1)
+    duplicates.tick(16)
+    duplicates.tick(32)
+    for number in range(1, 10):
+        assert duplicates.is_new("busy", number)
+    for number in range(1_000):
+        assert duplicates.is_new(f"stranger-{number}", 1)
+        assert len(duplicates._origins) <= 16
+    assert not any(duplicates.is_new("busy", number) for number in range(1, 10))
+    assert "silent" not in duplicates._origins
+    assert duplicates.origins_forgotten == 1_002 - len(duplicates._origins)
+    assert duplicates._numbers == sum(each.count for each in duplicates._origins.values())
+
+
+def test_a_mesh_of_thousands_of_nodes_is_remembered_as_a_whole():
+    duplicates = Duplicates()
+    for number in range(1, 4):
+        assert all(duplicates.is_new(f"node-{node}", number) for node in range(5_000))
+    assert not any(duplicates.is_new(f"node-{node}", 2) for node in range(5_000))
+    assert duplicates.origins_forgotten == 0
+
+
+def test_the_numbers_of_all_origins_are_bounded_and_none_is_taken_twice(monkeypatch):
+    monkeypatch.setattr(module, "MAX_NUMBERS", 40)
+    duplicates = Duplicates()
+    for number in range(1, 100):
+        for origin in "abc":
+            assert duplicates.is_new(origin, number)
+            kept = sum(each.count for each in duplicates._origins.values())
+            assert duplicates._numbers == kept <= 40
+    assert not any(duplicates.is_new(origin, number) for origin in "abc" for number in range(1, 100))

@@ -6,8 +6,10 @@ import msgspec
 import pytest
 
 from mesh.bus.frames import BROADCAST, MOVE, VERSION, Header
-from mesh.bus.zeromq.failover import Reroutes
+from mesh.bus.zeromq import failover as module
+from mesh.bus.zeromq.failover import MAX_PROXIES, MAX_WAITS, Reroutes
 from mesh.errors import WireError
+from mesh.telemetry import counters
 from tests.support.until import until
 
 
@@ -20,9 +22,9 @@ class Receiver:
         header = Header(VERSION, MOVE, origin, boundary, "", 0)
         self.reroutes.handle_marker(header, msgspec.msgpack.encode((kept_proxies, kept, proxy)))
 
-    def message(self, sequence, origin="a"):
+    def message(self, sequence, origin="a", data=b""):
         header = Header(VERSION, BROADCAST, origin, sequence, "e", 0)
-        if not self.reroutes.hold("room:1", header, b""):
+        if not self.reroutes.hold("room:1", header, data):
             self.got.append(sequence)
 
 
@@ -128,3 +130,55 @@ async def test_what_is_no_marker_is_refused(receiver):
     for data in (b"", b"\xc1", msgspec.msgpack.encode(("x", True, 0)), msgspec.msgpack.encode((1, True))):
         with pytest.raises(WireError, match="not a marker"):
             receiver.reroutes.handle_marker(Header(VERSION, MOVE, "a", 1, "", 0), data)
+
+
+@scenario
+async def test_ever_higher_boundaries_prolong_a_wait_by_a_bounded_time(receiver):
+    loop = asyncio.get_running_loop()
+    began, boundary = loop.time(), 10
+    receiver.marker(boundary, 2, 0)
+    receiver.message(11)
+    while not receiver.got:
+        boundary += 1
+        receiver.marker(boundary, 2, 0)
+        assert loop.time() - began < 3 * MAX_WAITS * 0.1
+        await asyncio.sleep(0.02)
+    assert loop.time() - began > (MAX_WAITS - 1) * 0.1
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_HELD", 10), ("MAX_HELD_BYTES", 100)])
+def test_what_is_held_of_all_origins_is_bounded(monkeypatch, limit, value):
+    monkeypatch.setattr(module, limit, value)
+
+    @scenario
+    async def flood(receiver):
+        before = counters.value("bus_moves_expired")
+        receiver.marker(1, 1, 1, kept=False)
+        receiver.marker(1, 1, 1, kept=False, origin="b")
+        receiver.message(100, origin="b", data=bytes(10))
+        for number in range(11, 1, -1):
+            receiver.message(number, data=bytes(10))
+        assert receiver.got == list(range(2, 12)), "in order, and only those of the origin with the most"
+        assert list(receiver.reroutes.in_progress) == ["b"]
+        assert counters.value("bus_moves_expired") == before + 1
+        receiver.marker(1, 1, 0, origin="b")
+        assert receiver.got[-1] == 100
+        assert (receiver.reroutes._held, receiver.reroutes._held_bytes) == (0, 0)
+
+    flood()
+
+
+def test_the_moves_in_progress_are_bounded(monkeypatch):
+    monkeypatch.setattr(module, "REMEMBERED_ORIGINS", 5)
+
+    @scenario
+    async def flood(receiver):
+        for number in range(100):
+            receiver.marker(1, 1, 1, kept=False, origin=str(number))
+        assert len(receiver.reroutes.in_progress) == 5
+        receiver.message(7, origin="99")
+        assert receiver.got == [7]
+        with pytest.raises(WireError, match="not a marker"):
+            receiver.marker(1, MAX_PROXIES + 1, 1)
+
+    flood()

@@ -9,10 +9,11 @@ import zmq
 from mesh import settings
 from mesh.app import topics
 from mesh.bus.frames import BROADCAST, VERSION, Header, encode_header, encode_resent
-from mesh.bus.zeromq import connect_failures
+from mesh.bus.zeromq import connect_failures, duplicates
 from mesh.bus.zeromq import subscriber as module
 from mesh.bus.zeromq.subscriber import Subscriber
 from mesh.errors import SettingsError
+from mesh.telemetry import counters
 from mesh.zeromq import sockets
 
 
@@ -101,6 +102,36 @@ async def test_an_older_subscription_to_a_prefix_counts_as_well(hearing):
     hearing.subscriber.subscribe(topics.exact("room:1"))
     hearing.message(5, age=1.0)
     assert hearing.came == [5]
+
+
+def test_forgotten_origins_are_counted_and_logged_once(hearing, monkeypatch):
+    monkeypatch.setattr(duplicates, "MAX_ORIGINS", 10)
+    lines = Log()
+    monkeypatch.setattr(module, "log", lines)
+
+    @scenario
+    async def flood(hearing):
+        hearing.subscriber.subscribe(topics.exact("room:1"))
+        before = counters.value("bus_origins_forgotten")
+        for _ in range(3):
+            for number in range(100):
+                hearing.message(1, origin=str(number))
+            hearing.subscriber._timers["tick"].cancel()
+            hearing.subscriber._tick()
+        kept = len(hearing.subscriber._duplicates._origins)
+        assert counters.value("bus_origins_forgotten") == before + len(hearing.came) - kept
+        assert lines.levels == ["warning"]
+
+    flood(hearing)
+
+
+@scenario
+async def test_the_first_numbers_of_a_new_subscription_are_bounded(hearing):
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    for number in range(10_050):
+        hearing.message(1, origin=str(number))
+    (numbers,) = hearing.subscriber._first_sequences.values()
+    assert len(numbers) == 10_000
 
 
 class Options:
