@@ -2,6 +2,7 @@
 import assert from "node:assert/strict"
 import { afterEach, test } from "node:test"
 import { ChannelError, Socket, decode } from "../../../clients/js/channelmesh.js"
+import { Presence } from "../../../clients/js/presence.js"
 
 /** As a real one, it closes only when the other end has answered: `end`. */
 class Wire {
@@ -88,6 +89,21 @@ test("an event that comes in one read with the join reply is not lost", () => {
   const joinRef = wire.answer("phx_join")
   wire.say(joinRef, null, "room:1", "e", { n: 1 })
   assert.deepEqual(seen, [{ n: 1 }])
+})
+
+test("a presence diff of a join that was given up leaves no ghost after the next one", async () => {
+  const [socket, wire] = connected({ timeoutMs: 5, rejoinAfterMs: () => 10 })
+  const channel = socket.channel("room:1")
+  const presence = new Presence(channel)
+  const metas = (ref) => ({ metas: [{ phx_ref: ref }] })
+  await assert.rejects(channel.join(), { status: "timeout" })
+  // the server has joined all the same, until it reads phx_leave
+  wire.say(null, null, "room:1", "presence_diff", { joins: { ghost: metas("1") }, leaves: {} })
+  await after(12)
+  const joinRef = wire.answer("phx_join")
+  wire.say(null, null, "room:1", "presence_diff", { joins: { bo: metas("2") }, leaves: {} })
+  wire.say(joinRef, null, "room:1", "presence_state", { ana: metas("3") })
+  assert.deepEqual([...presence.state.keys()], ["ana", "bo"])
 })
 
 test("a crash that comes in one read with the join reply leads to a rejoin", async () => {
