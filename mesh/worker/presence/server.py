@@ -58,6 +58,7 @@ class PresenceServer:
         self._unsent_topics: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._has_handle_metas = type(presence).handle_metas is not Presence.handle_metas
+        self._has_moved_in = False
         self._moved_out_by_ref: dict[str, tuple[Hashable, str, str]] = {}
         self._moved_out_by_owner: dict[Hashable, list[str]] = {}
 
@@ -88,6 +89,7 @@ class PresenceServer:
     def update(self, owner: Hashable, topic: str, key: str, meta: Callable[[Meta], Meta]) -> str:
         """Replace the meta of a tracked key; return its new `phx_ref`."""
         _require_live(owner, "update")
+        self._gossip_moves()
         ref = next(self._refs)
 
         def make(old: Meta) -> Meta:
@@ -98,10 +100,12 @@ class PresenceServer:
 
     def untrack(self, owner: Hashable, topic: str, key: str) -> None:
         """Stop tracking a key on a topic."""
+        self._gossip_moves()
         self.tracker.untrack(owner, topic, key)
 
     def untrack_all(self, owner: Hashable) -> None:
         """Stop tracking everything that `owner` tracks."""
+        self._gossip_moves()
         if self._moved_out_by_owner:
             for ref in self._moved_out_by_owner.pop(owner, ()):
                 self._moved_out_by_ref.pop(ref, None)
@@ -137,6 +141,13 @@ class PresenceServer:
             return
         ref, old = next(self._refs), meta.get("phx_ref")
         self.tracker.track(owner, topic, key, meta | {"phx_ref": ref, "phx_ref_prev": old})
+        self._has_moved_in = True
+
+    def _gossip_moves(self) -> None:
+        """Send entries that have moved here before they change: the old worker must see that it can go."""
+        if self._has_moved_in:
+            self._has_moved_in = False
+            self.tracker.gossip_now()
 
     def move_out(self, owner: Hashable) -> None:
         """Keep the entries until another worker tracks the keys: no leave is seen before the join."""
@@ -172,9 +183,17 @@ class PresenceServer:
             if window is None:
                 window = self._open_window(topic)
                 if topic not in self._unsent_topics:
-                    self._queue_diff(topic, each)
+                    self._queue_first(topic, each)
                     continue
             window.add(each)
+
+    def _queue_first(self, topic: str, changes: list[Change]) -> None:
+        if len(changes) > 1:  # a tracker of another implementation may use a ref again
+            first = DiffWindow()
+            first.add(changes)
+            changes = first.net()
+        if changes:
+            self._queue_diff(topic, changes)
 
     def _open_window(self, topic: str) -> DiffWindow:
         window = self._windows[topic] = DiffWindow()

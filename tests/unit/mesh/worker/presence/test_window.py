@@ -275,6 +275,51 @@ def test_a_track_an_update_and_an_untrack_within_a_window_are_not_told():
     run_virtually(scenario())
 
 
+@pytest.mark.parametrize("ends", ["update", "untrack", "untrack_all"])
+def test_a_presence_that_changes_at_once_after_its_move_is_taken_over(ends):
+    async def scenario():
+        network = Network()
+        old, new = Node(network, "a"), Node(network, "b")
+        old.presence.track("me", "ana", topic=TOPIC)
+        await asyncio.sleep(2)
+        old.join()
+        new.join()
+        ((_, _, meta),) = old.server.tracked("me")
+        old.server.move_out("me")
+        new.server.move_in("me", TOPIC, "ana", meta)
+        if ends == "update":
+            new.presence.update("me", "ana", {"n": 1}, topic=TOPIC)
+        else:
+            new.presence.untrack("me", "ana" if ends == "untrack" else None, topic=TOPIC)
+        await asyncio.sleep(2)
+        assert old.server.all_taken_over
+        truth = new.truth()
+        assert len(truth.get("ana", ())) == (ends == "update")
+        assert old.truth() == truth
+        assert [client.metas for client in old.clients + new.clients] == [truth] * 4
+        network.trackers.clear()
+        for node in (old, new):
+            node.server.close()
+
+    run_virtually(scenario())
+
+
+def test_one_message_of_a_tracker_that_uses_a_ref_again_causes_no_contradiction():
+    async def scenario():
+        node = Node(Network(), "a")
+        node.server._changed([came("1")])
+        await asyncio.sleep(2)
+        node.server._changed([went("1"), came("1"), came("2"), went("2"), came("3")])
+        await asyncio.sleep(2)
+        node.server._changed([came("4"), went("4")])
+        await asyncio.sleep(2)
+        assert [_refs_of(diff["joins"]) for diff in node.diffs] == [{("ana", "1")}, {("ana", "3")}]
+        assert not any(diff["leaves"] for diff in node.diffs)
+        node.server.close()
+
+    run_virtually(scenario())
+
+
 def test_refs_are_not_used_again_when_the_clock_is_set_back(monkeypatch):
     monkeypatch.setattr("mesh.worker.presence.server.time_ns", lambda: 1_000)
     refs = _refs("node")
