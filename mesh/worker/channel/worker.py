@@ -39,6 +39,9 @@ class Presences(Protocol):
     def untrack_all(self, owner: Hashable) -> None:
         """End the presences of a channel that has ended."""
 
+    def flush(self, topic: str) -> None:
+        """Send the members of a topic the changes collected so far."""
+
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
         """The presences of a channel."""
 

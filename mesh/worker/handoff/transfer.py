@@ -74,6 +74,7 @@ def _move_out(server: Transferred, snapshot: Any, seen: dict[str, int]) -> None:
     data = pack(name, state, worker.settings.max_snapshot_bytes)
     assigns = pack_assigns(name, channel.assigns, worker.assigns_of(server.mount, context.topic))
     _count_dropped(server)
+    worker.presences.flush(context.topic)
     context.send_command(commands.Moved(context.number, context.after(), assigns, data))
     worker.move_out(server)
     channel_telemetry.moved(channel)

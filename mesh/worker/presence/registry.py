@@ -95,6 +95,11 @@ class PresenceRegistry:
         for server in self._servers.values():
             server.tracker.gossip_now()
 
+    def flush(self, topic: str) -> None:
+        """A channel is about to move: send the members of its topic the changes collected so far."""
+        for server in self._servers.values():
+            server.flush(topic)
+
     def tracked(self, owner: Hashable) -> tuple[TrackedPresence, ...]:
         """Return everything that `owner` tracks."""
         return tuple(

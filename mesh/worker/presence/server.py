@@ -213,6 +213,15 @@ class PresenceServer:
             self._open_window(topic)
             self._queue_diff(topic, changes)
 
+    def flush(self, topic: str) -> None:
+        """Send the changes collected so far, unless an earlier diff of the topic still waits for `fetch`.
+
+        A client that moves to another worker may already have missed the same changes there.
+        """
+        if self._windows.get(topic) and topic not in self._unsent_topics:
+            self._timers[topic].cancel()
+            contexts.fresh().run(self._close_window, topic)
+
     def _queue_diff(self, topic: str, changes: list[Change]) -> None:
         self._diffs.append((topic, changes))
         self._unsent_topics.add(topic)

@@ -88,6 +88,16 @@ async def test_a_presence_is_tracked_until_another_worker_tracks_it(old, new):
 
 
 @scenario
+async def test_changes_of_presences_are_told_before_the_channel_moves(old, new):
+    (server,) = old.presences._servers.values()
+    server.track("somebody", "move:1", "ana", {})
+    server.track("somebody", "move:1", "bo", {})  # collected for the next diff
+    await move(old)
+    assert old.kinds()[-2:] == [commands.Broadcast, commands.Moved]
+    assert list(msgspec.json.decode(old.sent[-2].data)["joins"]) == ["bo"]
+
+
+@scenario
 async def test_a_channel_that_has_moved_can_no_longer_track_or_subscribe(old, new):
     channel = old.channels.server(LINK, 1).channel
     old.push("do", track="ana")

@@ -304,6 +304,34 @@ def test_a_presence_that_changes_at_once_after_its_move_is_taken_over(ends):
     run_virtually(scenario())
 
 
+def test_a_client_that_moves_within_a_window_is_told_first():
+    async def scenario():
+        network = Network()
+        old, new = Node(network, "a"), Node(network, "b")
+        await asyncio.sleep(2)
+        old.join()
+        old.server.flush(TOPIC)
+        old.presence.track("1", "ana", topic=TOPIC)
+        await asyncio.sleep(0.05)
+        old.presence.track("2", "bo", topic=TOPIC)
+        await asyncio.sleep(0.15)
+        assert [set(diff["joins"]) for diff in new.diffs] == [{"ana", "bo"}], "told before the client comes"
+        old.server.flush(TOPIC)
+        old.server.flush(TOPIC)
+        assert len(old.diffs) == 2
+        new.clients, old.clients = old.clients, []
+        await asyncio.sleep(2)
+        assert [client.metas for client in new.clients] == [new.truth()] * 2
+        assert len(old.diffs) == 2
+        old.presence.untrack("1", "ana", topic=TOPIC)
+        assert len(old.diffs) == 3
+        network.trackers.clear()
+        for node in (old, new):
+            node.server.close()
+
+    run_virtually(scenario())
+
+
 def test_one_message_of_a_tracker_that_uses_a_ref_again_causes_no_contradiction():
     async def scenario():
         node = Node(Network(), "a")
