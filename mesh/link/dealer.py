@@ -7,6 +7,7 @@ resumed.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from functools import partial
 
@@ -130,7 +131,7 @@ class Dealer:
             reason = f"its name cannot be resolved: {answer.strerror or answer}"
             self._fail(End.CONNECTION, reason)
             return
-        self._address = answer[0]
+        self._address = random.choice(answer)  # noqa: S311  (one may be dead: the next link may take another)
         try:
             self._handle(Event.RESOLVED)
         except (MeshError, zmq.ZMQError) as error:

@@ -83,7 +83,7 @@ def nodes(proxy: BusProxy = None, json: Json = False) -> None:
         async with mesh.connect(*(proxy or ())) as pubsub:
             return await pubsub.nodes(LISTEN_SECONDS)
 
-    found = sorted(run(listen()), key=lambda each: (each.kind, each.node))
+    found = sorted(run(listen()) or (), key=lambda each: (each.kind, each.node))
     if json:
         for each in found:
             routes = [{"mount": path, "route": pattern} for path, pattern in each.routes]

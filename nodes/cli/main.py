@@ -8,6 +8,7 @@ from importlib import import_module
 import typer
 
 from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
+from mesh.nodes.cli import standard_streams
 from mesh.nodes.runtime import ownership
 from mesh.nodes.runtime.signals import StoppedError
 
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     if arguments is None:
         ownership.claim()
+        standard_streams.install()
         arguments = sys.argv[1:]
     try:
         _run(arguments)
@@ -102,6 +104,7 @@ def _run(arguments: list[str]) -> None:
 def run_command(name: str) -> None:
     """Run one command with the process's own arguments: what `scripts/run_gateway.py` does."""
     ownership.claim()
+    standard_streams.install()
     main([name, *sys.argv[1:]])
 
 

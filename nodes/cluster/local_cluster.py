@@ -1,16 +1,17 @@
 """A cluster on one machine: proxies, workers and gateways, each a process, supervised."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from mesh.errors import MeshError, NodeError
 from mesh.nodes import banner, listening
 from mesh.nodes.cluster.readiness import wait_until_ready
+from mesh.nodes.cluster.status_file import StatusFile
 from mesh.nodes.cluster.supervisor import STOP_SECONDS, Child, Supervisor
 from mesh.nodes.runtime import lifecycle
 from mesh.nodes.runtime.private_directory import PrivateDirectory
@@ -34,7 +35,7 @@ def run(
     """Run a cluster until SIGINT or SIGTERM; returns the exit code.
 
     Raises:
-        NodeError: if a port is in use, or the status file cannot be written.
+        NodeError: if a port is in use, or the status file cannot be at its path.
     """
     signals.install()
     with PrivateDirectory() as directory:
@@ -64,7 +65,7 @@ class Cluster:
         self._app_spec = app_spec
         self._settings = settings
         self._directory = directory
-        self._status_file = status_file
+        self._status_file = StatusFile(status_file) if status_file is not None else None
         self._addresses = [f"ipc://{directory / f'proxy.{number}'}" for number in range(1, proxies + 1)]
         self._reserved: list[socket.socket] = []
         self._rolling_restart: asyncio.Task[None] | None = None
@@ -85,12 +86,13 @@ class Cluster:
         """Supervise until a signal to stop arrives.
 
         Raises:
-            NodeError: if the status file cannot be written at the start.
+            NodeError: if the status file cannot be at its path.
         """
         children = [*self._proxies, *self._workers, *self._gateways]
-        self._write_first_status()
+        if self._status_file is not None:
+            self._status_file.write_first(self._status())
         stop_seconds = self._settings.drain.shutdown_seconds + STOP_SECONDS
-        supervisor = Supervisor(children, self._update_status, stop_seconds, self._settings.log.format)
+        supervisor = Supervisor(children, self._write_status, stop_seconds, self._settings.log.format)
         loop = asyncio.get_running_loop()
         signals.on_stop(
             lambda: lifecycle.call_soon(loop, supervisor.stop),
@@ -212,26 +214,16 @@ class Cluster:
         scheme = "https" if self._settings.gateway.tls_certificate is not None else "http"
         return listening.url(scheme, self._settings.gateway.host[0], port)
 
-    def _write_first_status(self) -> None:
-        try:
-            self._write_status()
-        except OSError as error:
-            raise NodeError(f"cannot write {self._status_file}: {error.strerror or error}") from None
-
-    def _update_status(self) -> None:
-        try:
-            self._write_status()
-        except OSError as error:  # e.g. a full disk; the nodes keep running
-            log.warning("status file not written", path=str(self._status_file), reason=str(error))
-
     def _write_status(self) -> None:
-        if self._status_file is None:
-            return
+        if self._status_file is not None:
+            self._status_file.write(self._status())
+
+    def _status(self) -> dict[str, Any]:
         proxies = [
             {"name": each.name, "pid": each.pid, "address": address}
             for each, address in zip(self._proxies, self._addresses, strict=True)
         ]
-        status = {
+        return {
             "url": self._url(self._port),
             "proxy": proxies[0],
             "proxies": proxies,
@@ -241,6 +233,3 @@ class Cluster:
                 for each, port in zip(self._gateways, self._own_ports, strict=True)
             ],
         }
-        partial = self._status_file.with_name(self._status_file.name + ".partial")
-        partial.write_text(json.dumps(status))
-        os.replace(partial, self._status_file)

@@ -158,3 +158,36 @@ def test_topics_are_counted_on_every_gateway(running):
     run(scenario())
     assert "starts with '$'" in mesh("topics", "$nodes", "--proxy", proxy, code=2).stderr
     assert "no proxy answered" in mesh("topics", "--proxy", free_address(), code=1).stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["plain", "json"])
+def test_a_client_whose_stdout_is_full_ends_with_one_sentence(server, running, options):
+    proxy = ("--proxy", running.status["proxy"]["address"])
+    commands = (
+        ("push", server[0], "room:full", "echo", *options),
+        ("join", server[1], "presence:full", "--presence", "--param", "user=ana", *options),
+        ("nodes", *proxy, *options),
+        ("topics", *proxy, *options),
+    )
+    with started("join", server[0], "room:full") as joined, open("/dev/full", "w") as full:
+        while "joined" not in joined.stderr.readline():
+            pass
+        for command in commands:
+            done = subprocess.run(
+                [sys.executable, "-m", "mesh", *command],
+                cwd=ROOT, stdin=subprocess.PIPE, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE,
+            )  # fmt: skip
+            sentences = [line for line in done.stderr.splitlines() if "presence:full:" not in line]
+            assert sentences == ["mesh: cannot write to stdout: No space left on device"], command
+            assert done.returncode == 1
+
+
+def test_a_client_whose_reader_has_gone_ends_without_a_word(server):
+    with started("join", server[0], "room:gone") as joined:
+        while "joined" not in joined.stderr.readline():
+            pass
+        joined.stdout.close()
+        while joined.poll() is None:
+            mesh("push", server[0], "room:gone", "new_msg", "--no-reply")
+        assert joined.returncode == 1
+        assert joined.stderr.read().splitlines() == ["room:gone: closed (the client was closed)"]

@@ -1,15 +1,18 @@
 """A link over real sockets."""
 
 import asyncio
+import socket
 import time
 
 import msgspec
+import pytest
 import zmq
 
 from mesh import settings
 from mesh.link import commands
 from mesh.link.dealer import Dealer
 from mesh.link.handlers import DealerHandlers
+from tests.integration.link_peers import LINK, FakeWorker
 from tests.support.until import until
 
 
@@ -52,5 +55,53 @@ def test_the_last_words_of_a_worker_are_heard_by_a_busy_gateway():
             assert not heard
             await until(lambda: down)
             assert [command.channel for command in heard] == list(range(50))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_worker_whose_name_has_a_dead_address_too_is_linked_by_one_of_the_next_links(monkeypatch, order):
+    """127.0.0.0 refuses at once; the name stands for it and for the worker, in either order."""
+    real = socket.getaddrinfo
+
+    def found(host, port, *more, **options):
+        if host != "worker.mesh.test":
+            return real(host, port, *more, **options)
+        both = ["127.0.0.0", "127.0.0.1"][::order]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in both]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+    async def tried(context, worker):
+        """Whether one link comes up."""
+        up, down = [], []
+        port = worker.address.rpartition(":")[2]
+        address = f"tcp://worker.mesh.test:{port}"
+        handlers = DealerHandlers(
+            on_up=up.append,
+            on_command=lambda *_: None,
+            on_malformed=lambda *_: None,
+            on_down=lambda *why: down.append(why),
+            on_incompatible=down.append,
+            on_behind=lambda *_: None,
+        )
+        dealer = Dealer(context, LINK, "gateway", "w", address, None, handlers)
+        await until(lambda: down or worker.router.poll(0))
+        if not down:
+            await worker.welcome()
+            await until(lambda: up)
+        dealer.close()
+        return bool(up)
+
+    async def scenario():
+        with zmq.Context() as context:
+            worker = FakeWorker(context)
+            try:
+                for _ in range(30):
+                    if await tried(context, worker):
+                        return
+                raise AssertionError("every link took the dead address")
+            finally:
+                worker.router.close(0)
 
     asyncio.run(scenario())

@@ -1,11 +1,13 @@
 """nodes/cli/: help that teaches, and errors of one line."""
 
+import asyncio
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from mesh.nodes import cli
+from mesh.nodes.cli import bus
 from mesh.nodes.cli.main import COMMANDS, application
 
 
@@ -60,3 +62,13 @@ def test_an_error_is_one_line_and_an_exit_code(monkeypatch, capsys, arguments, e
     assert line in error
     assert "Traceback" not in error
     assert error.count("\n") == 1
+
+
+def test_ctrl_c_while_nodes_are_looked_for_is_silent(monkeypatch, capsys):
+    def interrupted(work):
+        work.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    bus.nodes(["tcp://127.0.0.1:1"], json=True)
+    assert capsys.readouterr() == ("", "")

@@ -86,22 +86,19 @@ def test_an_own_port_beyond_the_last_one_is_one_sentence(make):
         make(port=65535, gateways=1)
 
 
-def test_a_status_file_that_cannot_be_written_stops_before_anything_starts(make, tmp_path):
+def test_a_status_file_in_a_directory_that_is_missing_stops_before_anything_starts(make, tmp_path):
     cluster = make(status_file=tmp_path / "missing" / "status.json")
     with pytest.raises(NodeError, match="cannot write"):
         asyncio.run(cluster.run())
     assert [child.starts for child in children(cluster)] == [0, 0, 0, 0, 0]
 
 
-def test_a_status_file_that_cannot_be_written_later_is_a_warning(make, tmp_path):
+def test_the_status_file_names_every_node(make, tmp_path):
     directory = tmp_path / "status"
     directory.mkdir()
     cluster = make(status_file=directory / "status.json")
-    cluster._write_first_status()
+    cluster._write_status()
     status = json.loads((directory / "status.json").read_text())
     assert [each["name"] for each in status["gateways"]] == ["gateway.1", "gateway.2"]
     assert status["url"] == f"http://127.0.0.1:{cluster._port}"
     assert os.listdir(directory) == ["status.json"]
-    (directory / "status.json").unlink()
-    directory.rmdir()
-    cluster._update_status()
