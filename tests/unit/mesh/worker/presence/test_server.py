@@ -9,7 +9,7 @@ from mesh.errors import PayloadError
 from mesh.settings import PresenceSettings
 from mesh.telemetry import counters
 from mesh.worker.presence.calls import CALLBACK_SECONDS
-from mesh.worker.presence.server import PresenceServer
+from mesh.worker.presence.server import PresenceServer, _refs
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
 
@@ -183,3 +183,10 @@ def test_the_end_of_a_worker_ends_a_callback_under_way():
         node.server.presence.bind(node.server)
 
     run(scenario, presence)
+
+
+def test_refs_are_not_used_again_when_the_clock_is_set_back(monkeypatch):
+    monkeypatch.setattr("mesh.worker.presence.server.time_ns", lambda: 1_000)
+    refs = _refs("node")
+    made = [next(refs) for _ in range(70_000)]
+    assert len(set(made)) == len(made)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mesh.app.presence import Presence
 from mesh.settings import PresenceSettings
 from mesh.tracker.state import Change
-from mesh.worker.presence.server import PresenceServer, _refs
+from mesh.worker.presence.server import PresenceServer
 from mesh.worker.presence.window import DiffWindow
 from tests.support.network import Network
 from tests.support.virtual_time import run_virtually
@@ -346,10 +346,3 @@ def test_one_message_of_a_tracker_that_uses_a_ref_again_causes_no_contradiction(
         node.server.close()
 
     run_virtually(scenario())
-
-
-def test_refs_are_not_used_again_when_the_clock_is_set_back(monkeypatch):
-    monkeypatch.setattr("mesh.worker.presence.server.time_ns", lambda: 1_000)
-    refs = _refs("node")
-    made = [next(refs) for _ in range(70_000)]
-    assert len(set(made)) == len(made)
