@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
 from typing import Annotated, Any, Literal
 
 import typer
@@ -197,11 +198,20 @@ def _read_lines(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes | N
             if len(rest) > MAX_LINE_BYTES:
                 return
             for line in complete:
-                asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
+                _put(loop, lines, line)
         for last in (rest, None):
-            asyncio.run_coroutine_threadsafe(lines.put(last), loop).result()
-    except (OSError, RuntimeError, asyncio.CancelledError):
+            _put(loop, lines, last)
+    except (OSError, RuntimeError, CancelledError):
         pass  # the program ends
+
+
+def _put(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes | None]", line: bytes | None) -> None:
+    putting = lines.put(line)
+    try:
+        asyncio.run_coroutine_threadsafe(putting, loop).result()
+    except RuntimeError:  # the loop is closed and has not taken it, of which Python would warn
+        putting.close()
+        raise
 
 
 class _Printer:
