@@ -168,7 +168,7 @@ class Writer:
             try:
                 written = os.write(self.descriptor, view)
             except BlockingIOError:  # a process that shares the descriptor made it non-blocking
-                _wait_writable(self.descriptor)
+                wait_writable(self.descriptor)
                 continue
             except OSError:
                 return len(view)
@@ -182,7 +182,8 @@ def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
-def _wait_writable(descriptor: int) -> None:
+def wait_writable(descriptor: int) -> None:
+    """Wait until a non-blocking descriptor may take more, for a second at most."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(1_000)):

@@ -7,7 +7,6 @@ replace these streams (mesh/telemetry/streams.py): their output may be lost, and
 
 import io
 import os
-import select
 import sys
 from collections.abc import Callable
 
@@ -55,7 +54,9 @@ def _write(descriptor: int, view: memoryview) -> int:
         try:
             return os.write(descriptor, view)
         except BlockingIOError:  # a process that shares the descriptor made it non-blocking
-            select.select([], [descriptor], [], 1.0)
+            from mesh.telemetry import output  # rarely needed, and slow to import
+
+            output.wait_writable(descriptor)
 
 
 def _replace(stream: object, failed: Failed) -> io.TextIOWrapper | None:

@@ -103,7 +103,7 @@ class Duplicates:
             numbers = self._origins[origin]
             return numbers.count, numbers.since
 
-        for origin in nsmallest(max(FORGOTTEN_AT_ONCE, 1), self._origins, key=lately):
+        for origin in nsmallest(FORGOTTEN_AT_ONCE, self._origins, key=lately):
             self._numbers -= self._origins.pop(origin).count
             self.origins_forgotten += 1
 
