@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.http import request
-from tests.support.processes import OUR_FAULT, serve
+from tests.support.processes import OUR_FAULT
 from tests.support.until import until
 from tests.support.websocket import PhoenixClient, Refused, run
 
@@ -13,10 +13,9 @@ KINDS = ("exit", "interrupt", "base")
 CRASHED = ("error", {"reason": "join crashed"})
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("exits"), "tests.support.exits_app:endpoint") as found:
-        yield found
+@pytest.fixture
+def running(servers):
+    return servers("tests.support.exits_app:endpoint")
 
 
 @pytest.fixture

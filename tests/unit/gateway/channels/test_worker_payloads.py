@@ -160,20 +160,29 @@ def test_a_join_that_is_answered_badly_has_crashed(codec, data):
         scenario()
 
 
+def sent_every_way(gateway, event):
+    """Send a joined client an event over the bus and by two commands of its worker.
+
+    Returns its channel's number, the messages that it had before, and how many of these three were malformed.
+    """
+    number = joined(gateway)
+    gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
+    heard = len(gateway.client.outbox)
+    names = {"bus": "bus_messages_malformed", "worker": "worker_payloads_malformed"}
+    before = {part: counters.value(name) for part, name in names.items()}
+    gateway.broadcast(1, event)
+    gateway.hear(commands.Pushed(number, 0, event, JSON, b"{}"))
+    gateway.hear(commands.Broadcast("room:1", 0, event, JSON, b"{}"))
+    return number, heard, {part: counters.value(name) - before[part] for part, name in names.items()}
+
+
 @pytest.mark.parametrize("event", ["e" * 4_097, "\u00e9" * 2_049, "\U0001f600" * 1_025])
 def test_events_over_the_limit_are_not_passed_on(event):
     @scenario_with(Gateway)
     def scenario(gateway):
-        number = joined(gateway)
-        gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
-        heard = len(gateway.client.outbox)
-        before = counters.value("bus_messages_malformed"), counters.value("worker_payloads_malformed")
-        gateway.broadcast(1, event)
-        gateway.hear(commands.Pushed(number, 0, event, JSON, b"{}"))
-        gateway.hear(commands.Broadcast("room:1", 0, event, JSON, b"{}"))
+        number, heard, malformed = sent_every_way(gateway, event)
         assert len(gateway.client.outbox) == heard
-        after = counters.value("bus_messages_malformed"), counters.value("worker_payloads_malformed")
-        assert after == (before[0] + 1, before[1] + 2)
+        assert malformed == {"bus": 1, "worker": 2}
         gateway.broadcast(2, "e" * 4_096)
         assert len(gateway.client.outbox) == heard + 1
         pushed(gateway, number)
@@ -198,14 +207,8 @@ def test_the_payload_of_a_broadcast_may_be_any_json_value(data):
 def test_events_of_the_protocol_are_not_passed_on(event):
     @scenario_with(Gateway)
     def scenario(gateway):
-        number = joined(gateway)
-        gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
-        heard = len(gateway.client.outbox)
-        before = counters.value("bus_messages_malformed")
-        gateway.broadcast(1, event)
-        assert counters.value("bus_messages_malformed") == before + 1
-        gateway.hear(commands.Pushed(number, 0, event, JSON, b"{}"))
-        gateway.hear(commands.Broadcast("room:1", 0, event, JSON, b"{}"))
+        number, heard, malformed = sent_every_way(gateway, event)
+        assert malformed["bus"] == 1
         assert len(gateway.client.outbox) == heard
         pushed(gateway, number)
 

@@ -189,6 +189,6 @@ def test_a_worker_that_counts_its_commands_wrong_delays_its_broadcasts_once():
         assert out.heard == ["b1", "b2", "b3"], "at once"
         out.ordering.worker_lost(WORKER)
         out.broadcast(4, behind=4)
-        assert out.heard == ["b1", "b2", "b3"], "its next link counts anew"
+        assert out.heard == ["b1", "b2", "b3"], "its next link counts from zero"
 
     asyncio.run(main())
