@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mesh.app import session_cookies, tokens
     from mesh.app.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, on
     from mesh.app.endpoint import Endpoint
+    from mesh.app.history import History, KeptBroadcast
     from mesh.app.mount import Mount, SessionCookie
     from mesh.app.presence import Presence
     from mesh.app.replies import Reply, SocketRef, error, ok, refuse
@@ -29,6 +30,8 @@ __all__ = [
     "Channel",
     "ConnectInfo",
     "Endpoint",
+    "History",
+    "KeptBroadcast",
     "MeshError",
     "Mount",
     "Presence",
@@ -54,6 +57,7 @@ __all__ = [
 _NAMES = {
     "mesh.app.channel": ("TIMEOUT", "Channel", "RateLimit", "RemoteChannel", "on"),
     "mesh.app.endpoint": ("Endpoint",),
+    "mesh.app.history": ("History", "KeptBroadcast"),
     "mesh.app.mount": ("Mount", "SessionCookie"),
     "mesh.app.presence": ("Presence",),
     "mesh.app.replies": ("Reply", "SocketRef", "error", "ok", "refuse"),

@@ -205,6 +205,10 @@ class UnreachableError(MeshError):
         self.lost = lost
 
 
+class HistoryUnavailableError(MeshError):
+    """The history of a topic cannot be read or changed now: no worker records it, or its store is away."""
+
+
 class CloseCode(IntEnum):
     """WebSocket close codes that we send (RFC 6455 §7.4.1). phoenix.js reconnects after all but 1000."""
 

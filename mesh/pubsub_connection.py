@@ -90,6 +90,8 @@ class Connection:
         bus.start(
             Handlers(
                 broadcast=None,
+                recorded=None,
+                keeps=None,
                 messages={**calls.handlers, ANNOUNCEMENT: self._on_announcement},
                 published=None,
                 unread=None,

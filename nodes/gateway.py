@@ -195,6 +195,8 @@ class GatewayNode:
             messages[ONCE] = self._api.used_elsewhere
         return Handlers(
             broadcast=self.hub.on_broadcast,
+            recorded=None,
+            keeps=None,
             messages=messages,
             published=None,
             unread=self._embedding.on_unread if self._embedding is not None else None,

@@ -146,6 +146,8 @@ class WorkerNode:
         members, announcer = self.channels.members, self._membership.announcer
         return Handlers(
             broadcast=members.broadcast,
+            recorded=None,
+            keeps=None,
             messages={ANNOUNCEMENT: announcer.on_announcement, TRACKER: self.presences.handle},
             published=members.published,
             unread=None,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from mesh.app.assigns import Assign, Assigns, assign
 from mesh.app.channel_context import ChannelContext
+from mesh.app.history import History
 from mesh.app.replies import NO_PAYLOAD, Reply, SocketRef, payload_or_default
 from mesh.app.socket import Socket
 from mesh.errors import ChannelError, UnhandledEventError
@@ -105,6 +106,8 @@ class Channel:
             until it has caught up (docs/operations.md, "Slow readers").
         max_behind_messages: with "drop_oldest", the most broadcasts of a topic that wait for one client.
         rate_limit: the limit of pushes from one client to one channel of this class; None for no limit.
+        history: which broadcasts of a topic are kept for clients that were away; None for none. In a
+            callback, `await self.history.list()` returns them.
         log_join: the level of the log line for each join; None for no line.
         log_handle_in: the level of the log line for each handled event; None for no line.
         topic: the topic that was joined.
@@ -117,6 +120,7 @@ class Channel:
     slow_consumer: ClassVar[SlowConsumer] = "close"
     max_behind_messages: ClassVar[int] = 1_000
     rate_limit: ClassVar["RateLimit | None"] = None
+    history: ClassVar[History | None] = None
     handlers: ClassVar[dict[str, str]] = {}
     log_join: ClassVar[str | None] = "debug"
     log_handle_in: ClassVar[str | None] = "debug"
@@ -135,6 +139,7 @@ class Channel:
         _check_slow_consumer(cls)
         if cls.rate_limit is not None and not isinstance(cls.rate_limit, RateLimit):
             raise ChannelError(f"{cls.__name__}.rate_limit is {cls.rate_limit!r}; want a mesh.RateLimit")
+        _check_history(cls)
         check_level(cls, "log_join")
         check_level(cls, "log_handle_in")
 
@@ -318,6 +323,14 @@ def _check_slow_consumer(cls: type[Channel]) -> None:
         raise ChannelError(f"{cls.__name__}.max_behind_messages is {most!r}; want an int of at least 1")
 
 
+def _check_history(cls: type[Channel]) -> None:
+    if cls.history is None:
+        return
+    if not isinstance(cls.history, History):
+        raise ChannelError(f"{cls.__name__}.history is {cls.history!r}; want a mesh.History or None")
+    cls.history.check_intercepts(cls.__name__, cls.intercept)
+
+
 def _collect_handlers(cls: type[Channel]) -> dict[str, str]:
     handlers: dict[str, str] = {}
     for base in reversed(cls.__mro__):
@@ -337,5 +350,13 @@ class RemoteChannel(Channel):
     """A channel that workers in other languages run: `channels = {"sensor:*": RemoteChannel}`.
 
     Gateways send joins to a worker that announces the route (docs/protocol.md §2.1, §3); Python workers
-    neither announce nor run it. Subclass it to change `spread`.
+    neither announce nor run it. Subclass it to change `spread`. It cannot have a history, which only Python
+    workers record.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.history is not None:
+            raise ChannelError(
+                f"{cls.__name__}.history: only Python workers record a history; set it to None"
+            )

@@ -6,6 +6,7 @@ The worker provides it (mesh/worker/channel/context.py); tests may provide anoth
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
+from mesh.app.history import KeptBroadcast
 from mesh.app.replies import SocketRef
 from mesh.protocol.messages import Sender
 
@@ -42,3 +43,6 @@ class ChannelContext(Protocol):
 
     def unsubscribe(self, topic: str) -> None:
         """Stop passing broadcasts on `topic` to `handle_info`."""
+
+    async def history(self, limit: int, before: int | None) -> list[KeptBroadcast]:
+        """Return the newest kept broadcasts of the topic, the oldest of them first."""

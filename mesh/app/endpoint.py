@@ -10,6 +10,7 @@ from typing import Any
 
 from mesh.app import tokens
 from mesh.app.channel import SENT, Channel, Sent
+from mesh.app.history import LIST_LIMIT, KeptBroadcast, KeptTopics
 from mesh.app.mount import CheckOrigin, Mount
 from mesh.app.presence import Presence
 from mesh.app.pubsub import MAX_QUEUED, PubSub, Subscription
@@ -56,6 +57,7 @@ class Endpoint:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.mounts = {path: _mount(path, each) for path, each in sockets.items()}
+        self.kept_topics = KeptTopics(self.mounts)
         self.static = {prefix: Path(directory) for prefix, directory in (static or {}).items()}
         self.http = tuple(http)
         self.check_origin = check_origin
@@ -150,6 +152,31 @@ class Endpoint:
             ApplicationError: if no node runs this endpoint.
         """
         return self.pubsub.subscribe(topic, max_queued)
+
+    async def history(
+        self, topic: str, limit: int = LIST_LIMIT, before: int | None = None
+    ) -> list[KeptBroadcast]:
+        """Return the newest kept broadcasts of a topic, the oldest of them first.
+
+        Args:
+            topic: a topic whose Channel class has a `history`.
+            limit: the most broadcasts to return.
+            before: return only broadcasts with a smaller offset, to page backwards; None for the newest.
+
+        Raises:
+            HistoryUnavailableError: if the history cannot be read now.
+            ChannelError: if the topic has no history, or for an invalid `limit` or `before`.
+            TopicError: if `topic` starts with `$` or contains NUL.
+            ApplicationError: if no node runs this endpoint.
+        """
+        return await self.pubsub.history(topic, limit, before)
+
+    async def forget(self, topic: str) -> None:
+        """Remove the history of a topic. It begins a new epoch, so that clients do not recover across it.
+
+        Raises as `history`.
+        """
+        await self.pubsub.forget(topic)
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> Sent:
         """Send `event` only to the members of `topic` that this node serves.

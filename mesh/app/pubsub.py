@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 from mesh import contexts
 from mesh.app import topics
+from mesh.app.history import LIST_LIMIT, KeptBroadcast, check_range
 from mesh.errors import ChannelError
 from mesh.protocol import payloads
 from mesh.protocol.messages import Broadcast, Sender, check_event
@@ -55,6 +56,17 @@ class Bus(Protocol):
 
 
 LocalBroadcast = Callable[[str, str, Any], None]
+Publish = Callable[[str, str, int, bytes, Sender | None], int]
+
+
+class Histories(Protocol):
+    """The histories of all topics; `HistoryReader` (mesh/history/reader.py) implements it."""
+
+    async def list(self, topic: str, limit: int, before: int | None) -> list[KeptBroadcast]:
+        """Return the newest kept broadcasts of a topic, the oldest of them first."""
+
+    async def forget(self, topic: str) -> None:
+        """Remove the history of a topic; it begins a new epoch."""
 
 
 class PubSub:
@@ -63,11 +75,21 @@ class PubSub:
     Args:
         bus: publishes to all nodes.
         local: broadcasts to the members of a topic that this node serves.
+        histories: the kept broadcasts; None if this node cannot read them.
+        publish: publishes a broadcast; by default on the bus.
     """
 
-    def __init__(self, bus: Bus, local: LocalBroadcast | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        local: LocalBroadcast | None = None,
+        histories: Histories | None = None,
+        publish: Publish | None = None,
+    ) -> None:
         self.bus = bus
         self._local = local
+        self._histories = histories
+        self._publish = publish if publish is not None else bus.publish
 
     def broadcast(self, topic: str, event: str, payload: Any) -> int:
         """Send `event` to every subscriber of `topic` on every node.
@@ -84,7 +106,7 @@ class PubSub:
     def broadcast_from(self, sender: Sender | None, topic: str, event: str, payload: Any) -> int:
         """As `broadcast`, with the channel that made it, which is skipped if `sender.skip` is set."""
         codec, data = payloads.encode_object(payload)
-        return self.bus.publish(topics.check(topic), check_event(event), codec, data, sender)
+        return self._publish(topics.check(topic), check_event(event), codec, data, sender)
 
     def direct_broadcast(self, node: str, topic: str, event: str, payload: Any) -> int:
         """As `broadcast`, to the subscribers on one node only.
@@ -113,6 +135,33 @@ class PubSub:
         if max_queued < 1:
             raise ChannelError(f"max_queued is {max_queued!r}; want an integer of at least 1")
         return self.bus.subscription(topics.check_pattern(pattern), max_queued)
+
+    async def history(
+        self, topic: str, limit: int = LIST_LIMIT, before: int | None = None
+    ) -> list[KeptBroadcast]:
+        """Return the newest kept broadcasts of a topic, the oldest of them first.
+
+        Args:
+            topic: the topic.
+            limit: the most broadcasts to return.
+            before: return only broadcasts with a smaller offset; None for the newest.
+
+        Raises:
+            HistoryUnavailableError: if the history cannot be read now.
+            ChannelError: if the topic has no history, or for an invalid `limit` or `before`.
+            TopicError: if `topic` starts with `$` or contains NUL.
+        """
+        check_range(limit, before)
+        return await self._require_histories().list(topics.check(topic), limit, before)
+
+    async def forget(self, topic: str) -> None:
+        """Remove the history of a topic, which begins a new epoch. Raises as `history`."""
+        await self._require_histories().forget(topics.check(topic))
+
+    def _require_histories(self) -> Histories:
+        if self._histories is None:
+            raise ChannelError("this node cannot read histories")
+        return self._histories
 
     @property
     def node_id(self) -> str:

@@ -6,9 +6,11 @@ or through a server such as NATS is decided where the node is assembled (nodes/)
 `tests/contract/test_bus.py` verifies the guarantees below for every implementation.
 
 **Messages.** A message consists of a topic, a header (mesh/bus/frames.py: kind, origin, sequence, event,
-codec, sender) and a payload of bytes. The kinds BROADCAST and DIRECT belong to the application; the others
-are exchanged between nodes: announcements, calls, presence. Topics that start with `$` are reserved for the
-mesh; the bus carries them like any other topic.
+codec, sender) and a payload of bytes. The kinds BROADCAST, RECORDED and DIRECT belong to the application;
+the others are exchanged between nodes: announcements, calls, presence. A broadcast of a topic with a
+history is published again, as RECORDED, by the worker that records the topic (mesh/history/recorder.py);
+`Handlers.keeps` tells the bus which broadcasts its subscriptions must therefore ignore. Topics that start
+with `$` are reserved for the mesh; the bus carries them like any other topic.
 
 **Guarantees**
 
@@ -37,7 +39,9 @@ mesh; the bus carries them like any other topic.
 
     from mesh.app import topics
     from mesh.bus.contract import DirectPaths, Status
-    from mesh.bus.frames import BROADCAST, DIRECT, VERSION, Header, decode_direct, encode_direct
+    from mesh.bus.frames import (
+        BROADCAST, DIRECT, RECORDED, VERSION, Received, decode_direct, encode_direct,
+    )
     from mesh.bus.subscriptions import Subscription, Subscriptions
 
     class ListBus:
@@ -50,6 +54,7 @@ mesh; the bus carries them like any other topic.
 
         def start(self, handlers):
             self._handlers = handlers
+            self._subscriptions.use(handlers.keeps)
             self._nodes.append(self)
 
         def close(self):
@@ -63,15 +68,23 @@ mesh; the bus carries them like any other topic.
                 self._handlers.published(topic, number)
             return number
 
+        def publish_recorded(self, topic, event, codec, data, sender, recorded):
+            number = self._send(RECORDED, topic, event, codec, data, sender, recorded)
+            if self._handlers.published is not None and event and not recorded.origin:
+                self._handlers.published(topic, number)
+            return number
+
         def publish_direct(self, node, topic, event, codec, data):
             return self.publish_kind(DIRECT, topics.of_node(node), event, codec, encode_direct(topic, data))
 
         def publish_kind(self, kind, topic, event="", codec=0, data=b""):
             return self._send(kind, topic, event, codec, data, None)
 
-        def _send(self, kind, topic, event, codec, data, sender):
+        def _send(self, kind, topic, event, codec, data, sender, recorded=None):
             self.sequence += 1
-            header = Header(VERSION, kind, self.node, self.sequence, event, codec, sender)
+            header = Received(
+                VERSION, kind, self.node, self.sequence, event, codec, sender, None, recorded
+            )
             for each in self._nodes:  # in order; an error affects only that message
                 asyncio.get_running_loop().call_soon(each._arrived, topics.exact(topic), header, data)
             return self.sequence
@@ -83,10 +96,14 @@ mesh; the bus carries them like any other topic.
             topic = topics.of_frame(frame)
             if header.kind == DIRECT:
                 topic, data = decode_direct(data)
-            if header.kind in (BROADCAST, DIRECT):
+            if header.kind in (BROADCAST, DIRECT, RECORDED):
                 self._subscriptions.deliver(topic, header, data)
+            if header.kind in (BROADCAST, DIRECT):
                 if self._handlers.broadcast is not None:
                     self._handlers.broadcast(topic, header, data)
+            elif header.kind == RECORDED:
+                if self._handlers.recorded is not None:
+                    self._handlers.recorded(topic, header, data)
             elif header.kind in self._handlers.messages:
                 self._handlers.messages[header.kind](header, data)
 
@@ -130,10 +147,11 @@ from typing import NamedTuple, Protocol
 
 from mesh.app.pubsub import Subscription
 from mesh.bus.discovery.placement import Announcement
-from mesh.bus.frames import Header
+from mesh.bus.frames import Header, Received, Recorded
 from mesh.protocol.messages import Sender
 
-OnBroadcast = Callable[[str, Header, bytes], None]
+OnBroadcast = Callable[[str, Received, bytes], None]
+Keeps = Callable[[str, str], bool]
 OnMessage = Callable[[Header, bytes], None]
 Withdraw = Callable[[], None]
 """Withdraws a callback that has not been called yet; has no effect afterwards."""
@@ -147,14 +165,22 @@ class Handlers:
 
     Attributes:
         broadcast: called with (topic, header, payload) of each broadcast that matches a subscription.
+        recorded: called with (topic, header, payload) of each recorded broadcast, and each claim, that
+            matches a subscription.
+        keeps: returns whether broadcasts of (topic, event) are kept, so that they arrive as recorded ones
+            as well; then subscriptions ignore the original. None if it is not known here: subscriptions
+            then deliver whichever arrives first.
         messages: by kind, called with (header, payload) of each message between nodes that matches a
             subscription. Kinds without a handler, including those of later versions, are ignored.
-        published: called with (topic, sequence) of each broadcast that `publish` has numbered.
+        published: called with (topic, sequence) of each broadcast of this node that `publish` or
+            `publish_recorded` has numbered.
         unread: called with `Bus.unread` when it changes.
         paths_changed: called when the result of `Paths.describe` has changed and should be announced.
     """
 
     broadcast: OnBroadcast | None
+    recorded: OnBroadcast | None
+    keeps: Keeps | None
     messages: Mapping[int, OnMessage]
     published: Callable[[str, int], None] | None
     unread: Callable[[bool], None] | None
@@ -267,6 +293,11 @@ class Bus(Protocol):
             data: the encoded payload.
             sender: the channel that made the broadcast, or None.
         """
+
+    def publish_recorded(
+        self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None, recorded: Recorded
+    ) -> int:
+        """As `publish`, for a broadcast that this worker has recorded, or a claim if `event` is empty."""
 
     def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:
         """As `publish`, but to one node, which need not be subscribed to the topic."""

@@ -1,9 +1,13 @@
 """The three frames of a bus message: topic and NUL, msgpack header, payload.
 
 The header is the array `[version, kind, origin, sequence, event, codec, sender]`; `sender` is nil or
-`[gateway, channel, skip, behind]`, the channel that made the broadcast. The payload is in a frame of its
-own, already encoded: a gateway checks that it is well-formed, and then forwards these bytes to its clients.
+`[gateway, channel, skip, behind]`, the channel that made the broadcast. A message that is sent again has
+its age behind that, and a recorded broadcast its age or nil and its position. The payload is in a frame of
+its own, already encoded: a gateway checks that it is well-formed, and then forwards these bytes to its
+clients.
 """
+
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -38,10 +42,14 @@ ONCE = 8
 MOVE = 9
 """From this number on, some topics of the origin use another proxy (mesh/bus/zeromq/failover.py)."""
 
-RESENT_KINDS = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER})
-"""The kinds of messages that are sent again after a failure; the others need not be."""
 CRASHED_JOINS = 10
 """A topic whose joins have ended workers and are suspended in all gateways (mesh/bus/crashed_joins.py)."""
+RECORDED = 11
+"""A broadcast of a topic with a history, with its position; published by the worker that records the topic
+(mesh/history/recorder.py). Without an event it is the claim of a worker that begins to record the topic."""
+
+RESENT_KINDS = frozenset({BROADCAST, DIRECT, ONCE, CALL, ANSWER, RECORDED})
+"""The kinds of messages that are sent again after a failure; the others need not be."""
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -49,8 +57,8 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         version: the version of this layout; messages of other versions are dropped.
-        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT, ONCE, MOVE or
-            CRASHED_JOINS; other kinds are ignored.
+        kind: BROADCAST, ANNOUNCEMENT, PROBE, TRACKER, CALL, ANSWER, DIRECT, ONCE, MOVE,
+            CRASHED_JOINS or RECORDED; other kinds are ignored.
         origin: the id of the node that published the message.
         sequence: the number of the message, counted by its origin.
         event: the event of the broadcast.
@@ -67,14 +75,42 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     sender: Sender | None = None
 
 
-class Received(Header, array_like=True, frozen=True):
-    """A received header.
+class Recorded(NamedTuple):
+    """The position of a recorded broadcast, and which broadcast it is.
+
+    Attributes:
+        epoch: the epoch of the offset.
+        offset: its number in the topic; of a claim, the last one that was given before.
+        term: the term of the worker that recorded it: the greatest that receivers know counts.
+        origin: the node that published the original broadcast; empty if it is this message itself.
+        sequence: the number of the original broadcast; 0 if it is this message itself.
+    """
+
+    epoch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    term: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    origin: str = ""
+    sequence: int = 0
+
+
+class Resent(Header, array_like=True, frozen=True):
+    """The header of a message that is sent again.
 
     Attributes:
         age: milliseconds since the message was first published, if it was sent again; otherwise None.
     """
 
     age: int | None = None
+
+
+class Received(Resent, array_like=True, frozen=True):
+    """A received header.
+
+    Attributes:
+        recorded: the position of a recorded broadcast; otherwise None.
+    """
+
+    recorded: Recorded | None = None
 
 
 encode_header = msgspec.msgpack.Encoder().encode
@@ -85,7 +121,8 @@ def decode_header(frame: bytes) -> Received:
     """Decode a second frame.
 
     Raises:
-        WireError: if it is not a header, of another version, or its origin is too long.
+        WireError: if it is not a header, of another version, its origin is too long, or a recorded
+            broadcast has no position.
     """
     try:
         header = _decode(frame)
@@ -95,13 +132,26 @@ def decode_header(frame: bytes) -> Received:
         raise WireError(f"bus header of version {header.version}; this node reads {READABLE_VERSIONS}")
     if len(header.origin) > MAX_ORIGIN_BYTES // 4 and len(header.origin.encode()) > MAX_ORIGIN_BYTES:
         raise WireError(f"bus header whose origin is over {MAX_ORIGIN_BYTES} bytes long")
+    if header.kind == RECORDED and header.recorded is None:
+        raise WireError("recorded broadcast without a position")
     return header
+
+
+def original(header: Received) -> Received:
+    """Return the header of a recorded broadcast with the origin and sequence of the original broadcast."""
+    recorded = header.recorded
+    if recorded is None or not recorded.origin:
+        return header
+    return msgspec.structs.replace(header, origin=recorded.origin, sequence=recorded.sequence)
 
 
 def encode_resent(frame: bytes, age: int) -> bytes:
     """Return the second frame of a message that is sent again, made from its original second frame."""
     header = _decode(frame)
-    return encode_header(msgspec.structs.replace(header, age=age))
+    if header.recorded is not None:
+        return encode_header(msgspec.structs.replace(header, age=age))
+    version, kind, origin, sequence, event, codec, sender, *_ = msgspec.structs.astuple(header)
+    return encode_header(Resent(version, kind, origin, sequence, event, codec, sender, age))
 
 
 def encode_direct(topic: str, data: bytes) -> bytes:

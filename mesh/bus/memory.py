@@ -9,7 +9,16 @@ from collections.abc import Callable
 
 from mesh.app import topics
 from mesh.bus.contract import DirectPaths, Handlers, Status, Withdraw
-from mesh.bus.frames import BROADCAST, DIRECT, VERSION, Header, decode_direct, encode_direct
+from mesh.bus.frames import (
+    BROADCAST,
+    DIRECT,
+    RECORDED,
+    VERSION,
+    Received,
+    Recorded,
+    decode_direct,
+    encode_direct,
+)
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.protocol.messages import Sender
 from mesh.telemetry import counters, get_logger
@@ -24,7 +33,7 @@ class MemoryNetwork:
 
     def __init__(self) -> None:
         self._buses: dict[MemoryBus, None] = {}
-        self._queue: deque[tuple[bytes, Header, bytes]] = deque()
+        self._queue: deque[tuple[bytes, Received, bytes]] = deque()
         self._delivering = False
 
     def add(self, bus: "MemoryBus") -> None:
@@ -35,7 +44,7 @@ class MemoryNetwork:
         """Stop delivering messages to this node."""
         self._buses.pop(bus, None)
 
-    def send(self, frame: bytes, header: Header, data: bytes) -> None:
+    def send(self, frame: bytes, header: Received, data: bytes) -> None:
         """Deliver a message to every node that is subscribed to it."""
         self._queue.append((frame, header, data))
         if self._delivering:
@@ -71,6 +80,7 @@ class MemoryBus:
     def start(self, handlers: Handlers) -> None:
         """Receive messages from now on."""
         self._handlers = handlers
+        self._subscriptions.use(handlers.keeps)
         self._network.add(self)
 
     def close(self) -> None:
@@ -82,6 +92,17 @@ class MemoryBus:
         """Number a broadcast and deliver it."""
         header = self._header(BROADCAST, event, codec, sender)
         if self._handlers is not None and self._handlers.published is not None:
+            self._handlers.published(topic, header.sequence)
+        self._network.send(topics.exact(topic), header, data)
+        return header.sequence
+
+    def publish_recorded(
+        self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None, recorded: Recorded
+    ) -> int:
+        """As `publish`, for a broadcast that this worker has recorded, or a claim."""
+        header = self._header(RECORDED, event, codec, sender, recorded)
+        own = event and not recorded.origin
+        if own and self._handlers is not None and self._handlers.published is not None:
             self._handlers.published(topic, header.sequence)
         self._network.send(topics.exact(topic), header, data)
         return header.sequence
@@ -128,7 +149,7 @@ class MemoryBus:
         """Return that the bus is connected and nothing waits."""
         return Status(connected=True, waiting=0, dropped=0, addresses=())
 
-    def arrived(self, frame: bytes, header: Header, data: bytes) -> None:
+    def arrived(self, frame: bytes, header: Received, data: bytes) -> None:
         """Handle a message of any node if this one is subscribed to it."""
         try:
             if self._handlers is not None and self._is_subscribed(frame):
@@ -142,21 +163,26 @@ class MemoryBus:
             return frame in self._subscription_counts
         return any(frame.startswith(each) for each in self._subscription_counts)
 
-    def _handle(self, handlers: Handlers, topic: str, header: Header, data: bytes) -> None:
+    def _handle(self, handlers: Handlers, topic: str, header: Received, data: bytes) -> None:
+        handle = handlers.broadcast
         if header.kind == DIRECT:
             topic, data = decode_direct(data)
+        elif header.kind == RECORDED:
+            handle = handlers.recorded
         elif header.kind != BROADCAST:
-            handle = handlers.messages.get(header.kind)
-            if handle is not None:
-                handle(header, data)
+            handle_message = handlers.messages.get(header.kind)
+            if handle_message is not None:
+                handle_message(header, data)
             return
         self._subscriptions.deliver(topic, header, data)
-        if handlers.broadcast is not None:
-            handlers.broadcast(topic, header, data)
+        if handle is not None:
+            handle(topic, header, data)
 
-    def _header(self, kind: int, event: str, codec: int, sender: Sender | None) -> Header:
+    def _header(
+        self, kind: int, event: str, codec: int, sender: Sender | None, recorded: Recorded | None = None
+    ) -> Received:
         self.sequence += 1
-        return Header(VERSION, kind, self.node, self.sequence, event, codec, sender)
+        return Received(VERSION, kind, self.node, self.sequence, event, codec, sender, None, recorded)
 
 
 def _nothing_to_withdraw() -> None:

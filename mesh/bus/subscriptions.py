@@ -1,17 +1,21 @@
 """Broadcasts for code that reads them in a loop: background tasks of a worker, and scripts.
 
 Each Subscription has a bounded queue of encoded broadcasts. A broadcast is decoded when it is read.
+
+A broadcast of a topic with a history arrives twice: as its publisher sent it, and recorded, with a
+position. A node that runs the application knows which broadcasts are kept, and ignores the former. A
+program that does not know delivers whichever arrives first.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from typing import Self
 
 from mesh.app import topics
 from mesh.bus import delivery
-from mesh.bus.contract import Bus
-from mesh.bus.frames import Header
+from mesh.bus.contract import Bus, Keeps
+from mesh.bus.frames import DIRECT, RECORDED, Header, Received, original
 from mesh.errors import ChannelError, DecodeError, NodeError
 from mesh.protocol import payloads
 from mesh.protocol.messages import Broadcast
@@ -22,6 +26,8 @@ _malformed = Complaints(log, "broadcast dropped")
 
 MAX_QUEUED_BYTES = 64_000_000
 """The most payload bytes that wait in one subscription, regardless of their number."""
+MAX_REMEMBERED = 50_000
+"""The most broadcasts that are remembered in order to recognise their recorded versions, and vice versa."""
 
 
 class Subscriptions:
@@ -39,15 +45,40 @@ class Subscriptions:
         self._closed = False
         self._exact: dict[str, dict[Subscription, None]] = {}
         self._prefixes: dict[str, dict[Subscription, None]] = {}
+        self._keeps: Keeps | None = None
+        self._delivered: OrderedDict[tuple[str, int], None] = OrderedDict()
 
-    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+    def use(self, keeps: Keeps | None) -> None:
+        """Set what returns whether broadcasts of (topic, event) are kept; None if it is not known."""
+        self._keeps = keeps
+
+    def deliver(self, topic: str, header: Received, data: bytes) -> None:
         """Deliver a broadcast of the bus to the subscriptions that match its topic."""
+        if not (self._exact or self._prefixes) or self._comes_again(topic, header):
+            return
         for subscription in self._exact.get(topic, ()):
             subscription.put(topic, header, data)
         for prefix, subscriptions in self._prefixes.items():
             if topic.startswith(prefix):
                 for subscription in subscriptions:
                     subscription.put(topic, header, data)
+
+    def _comes_again(self, topic: str, header: Received) -> bool:
+        """Return whether a broadcast came before or will come recorded, or is the claim of a recorder."""
+        if header.kind == DIRECT:
+            return False
+        if header.kind == RECORDED and not header.event:
+            return True
+        if self._keeps is not None:
+            return header.kind != RECORDED and self._keeps(topic, header.event)
+        first = original(header)
+        key = first.origin, first.sequence
+        if key in self._delivered:
+            return True
+        self._delivered[key] = None
+        if len(self._delivered) > MAX_REMEMBERED:
+            self._delivered.popitem(last=False)
+        return False
 
     def add(self, subscription: "Subscription") -> None:
         """Deliver broadcasts to this subscription from now on.

@@ -6,17 +6,19 @@ sequence number of the last broadcast by the worker that this client must receiv
 the command until it has handled that broadcast (docs/protocol.md §3). With 0 the command is not held.
 """
 
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, NamedTuple, Union
 
 import msgspec
 
 from mesh.protocol.versions import Versions
 
-SPOKEN = Versions(1, 2)
+SPOKEN = Versions(1, 3)
 """The versions of the link protocol that this side speaks."""
 
 MOVES = 2
 """The link version from which on channels can move to another worker."""
+HISTORY = 3
+"""The link version from which on a join can be followed by what its client has missed."""
 
 ENDED = 0
 """The version in a Welcome by which a worker ends a link; no link can have this version."""
@@ -109,7 +111,8 @@ class Joined(msgspec.Struct, array_like=True, tag=7, frozen=True):
     """Worker → gateway: the join was accepted.
 
     `intercepts` are the events that this channel handles in `handle_out`. Broadcasts by this worker up to
-    number `since` were made before the join returned and must not be delivered to the channel.
+    number `since` were made before the join returned and must not be delivered to the channel. With
+    `history` (version 3), HistoryState and what the client has missed follow.
     """
 
     channel: int
@@ -117,6 +120,7 @@ class Joined(msgspec.Struct, array_like=True, tag=7, frozen=True):
     since: Sequence
     codec: Codec
     data: bytes
+    history: bool = False
 
 
 class Refused(msgspec.Struct, array_like=True, tag=8, frozen=True):
@@ -231,13 +235,43 @@ class Handover(msgspec.Struct, array_like=True, tag=22, frozen=True):
     channel: int
 
 
+class HistoryState(msgspec.Struct, array_like=True, tag=23, frozen=True):
+    """Worker → gateway, version 3: the position of a channel's topic when it was joined.
+
+    `count` missed broadcasts follow in Missed. Recorded broadcasts of this epoch up to `offset` must not be
+    delivered to the channel besides. `recovered` is false if completeness cannot be proven.
+    """
+
+    channel: int
+    epoch: Annotated[str, msgspec.Meta(max_length=64)]
+    offset: Sequence
+    recovered: bool
+    count: Sequence
+
+
+class MissedBroadcast(NamedTuple):
+    """A kept broadcast that a client has missed."""
+
+    offset: Sequence
+    event: str
+    codec: Codec
+    data: bytes
+
+
+class Missed(msgspec.Struct, array_like=True, tag=24, frozen=True):
+    """Worker → gateway, version 3: the next broadcasts that the channel's client has missed, in order."""
+
+    channel: int
+    broadcasts: list[MissedBroadcast]
+
+
 BACK_PRESSURE = 2
 """The link version from which on pushes and topics can be paused."""
 
 ToWorker = Union[Hello, Join, Push, Leave, Replace, SocketDown, Handover, TopicPaused, TopicResumed]
 ToGateway = Union[
     Welcome, Joined, Refused, Reply, Pushed, Closed, Crashed, Ping, Broadcast, Incompatible, Moved, Moving,
-    PushesPaused, PushesResumed,
+    PushesPaused, PushesResumed, HistoryState, Missed,
 ]  # fmt: skip
 
 encode_batch = msgspec.msgpack.Encoder().encode

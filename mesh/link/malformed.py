@@ -19,8 +19,8 @@ MAX_VALUES = 250_000
 """The most msgpack values of a batch that are examined to find what its commands name."""
 
 _SOCKET_DOWN, _BROADCAST = 6, 14
-_OF_A_CHANNEL = frozenset({2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 16, 17, 18, 21, 22})
-_NUMBERS = frozenset(range(23))
+_OF_A_CHANNEL = frozenset({2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 16, 17, 18, 21, 22, 23, 24})
+_NUMBERS = frozenset(range(25))
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _any = msgspec.msgpack.Decoder().decode
 

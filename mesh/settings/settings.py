@@ -6,6 +6,7 @@ from msgspec import field
 from mesh.settings.api import ApiSettings
 from mesh.settings.bus import BusSettings, LinkSettings
 from mesh.settings.gateway import GatewaySettings, LimitSettings
+from mesh.settings.history import HistorySettings
 from mesh.settings.log import LogSettings
 from mesh.settings.presence import PresenceSettings
 from mesh.settings.sections import (
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain: DrainSettings = field(default_factory=DrainSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     presence: PresenceSettings = field(default_factory=PresenceSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     log: LogSettings = field(default_factory=LogSettings)
     gc: GarbageSettings = field(default_factory=GarbageSettings)

@@ -87,6 +87,8 @@ class ChannelCase:
         self.bus.start(
             Handlers(
                 broadcast=gateway.broadcast,
+                recorded=None,
+                keeps=None,
                 messages={},
                 published=channels.members.published,
                 unread=None,

@@ -66,7 +66,15 @@ async def _start(stack, address, tries=1000):
 
 def handlers(**given):
     """Handlers of a bus: these, and no others."""
-    none = {"broadcast": None, "messages": {}, "published": None, "unread": None, "paths_changed": None}
+    none = {
+        "broadcast": None,
+        "recorded": None,
+        "keeps": None,
+        "messages": {},
+        "published": None,
+        "unread": None,
+        "paths_changed": None,
+    }
     return Handlers(**none | given)
 
 

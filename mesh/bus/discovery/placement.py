@@ -7,6 +7,7 @@ share of the topics.
 
 from collections.abc import Collection
 from hashlib import blake2b
+from heapq import nlargest
 from typing import Literal
 
 import msgspec
@@ -28,6 +29,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
         state: "up"; "down" when the node stops; "lost" in another node's report that its link to it ended.
         link: the address on which a worker accepts links.
         routes: the (mount, pattern) pairs that a worker serves.
+        history: the (mount, pattern) pairs whose topics a worker can record.
         key: a worker's public CURVE key, in Z85, if it has one.
         machine: the worker's machine, if `link` can be reached only there (mesh/link/reach.py).
         proxies: the proxies that the node receives from; None if it does not announce them.
@@ -48,6 +50,7 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     uses: tuple[str, ...] | None = None
     urls: tuple[str, ...] = ()
     versions: Versions | None = None
+    history: tuple[tuple[str, str], ...] = ()
 
     @property
     def reads(self) -> Versions:
@@ -106,6 +109,12 @@ class Placement:
     def nodes(self) -> list[Announcement]:
         """Return the announcements of all live nodes."""
         return [announcement for announcement, _ in self._nodes.values()]
+
+
+def ranked(key: str, workers: Collection[str], count: int = 2) -> list[str]:
+    """Return the first workers for a key, in the order in which `choose` would choose them."""
+    encoded = key.encode()
+    return nlargest(count, workers, key=lambda worker: _weight(encoded, worker))
 
 
 def choose(key: str, workers: Collection[str]) -> str | None:

@@ -8,7 +8,7 @@ import zmq
 from mesh import telemetry
 from mesh.app import topics
 from mesh.bus.contract import Handlers, OnBroadcast, Status, Withdraw
-from mesh.bus.frames import BROADCAST, DIRECT, Header, encode_direct
+from mesh.bus.frames import BROADCAST, DIRECT, RECORDED, Header, Recorded, encode_direct
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.bus.zeromq.barrier import Barrier
 from mesh.bus.zeromq.confirmations import Confirmations
@@ -84,11 +84,15 @@ class ZeroMQBus:
         """
         self._handlers = handlers
         self._published = handlers.published
+        self._subscriptions.use(handlers.keeps)
         on_broadcast: list[OnBroadcast] = [self._subscriptions.deliver]
+        on_recorded: list[OnBroadcast] = [self._subscriptions.deliver]
         if handlers.broadcast is not None:
             on_broadcast.append(handlers.broadcast)
+        if handlers.recorded is not None:
+            on_recorded.append(handlers.recorded)
         self.publisher.start()
-        self.subscriber.start(on_broadcast, handlers.messages)
+        self.subscriber.start(on_broadcast, on_recorded, handlers.messages)
         self._names.start()
 
     def close(self) -> None:
@@ -119,11 +123,23 @@ class ZeroMQBus:
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Number a broadcast, queue it, and return its number."""
         sequence = self.publisher.publish(BROADCAST, topic, event, codec, data, sender)
+        self._count(topic, event, data, sequence)
+        return sequence
+
+    def _count(self, topic: str, event: str, data: bytes, sequence: int) -> None:
         stats.broadcasts += 1
         if telemetry.attached("broadcast"):
             telemetry.emit("broadcast", {"bytes": len(data)}, {"topic": topic, "event": event})
         if self._published is not None:
             self._published(topic, sequence)
+
+    def publish_recorded(
+        self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None, recorded: Recorded
+    ) -> int:
+        """As `publish`, for a broadcast that this worker has recorded, or a claim."""
+        sequence = self.publisher.publish(RECORDED, topic, event, codec, data, sender, recorded)
+        if event and not recorded.origin:
+            self._count(topic, event, data, sequence)
         return sequence
 
     def publish_direct(self, node: str, topic: str, event: str, codec: int, data: bytes) -> int:

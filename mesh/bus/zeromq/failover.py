@@ -42,7 +42,7 @@ import msgspec
 
 from mesh.app import topics
 from mesh.bus.decoding import decoder
-from mesh.bus.frames import Header
+from mesh.bus.frames import Header, Received
 from mesh.bus.zeromq.proxy_connection import ProxyConnection
 from mesh.telemetry import Complaints, get_logger
 
@@ -61,7 +61,7 @@ MAX_PROXIES = 1_000
 REPEATED_SECONDS = 2.0
 """How long a marker is repeated, for nodes that were not connected to all proxies when it was sent."""
 
-Deliver = Callable[[str, Header, bytes], None]
+Deliver = Callable[[str, Received, bytes], None]
 
 
 class Marker(msgspec.Struct, array_like=True, frozen=True):
@@ -95,7 +95,7 @@ class _Reroute:
         self.latest = 0
         self.timer: asyncio.TimerHandle | None = None
         self.arrived: set[int] = set()
-        self.held: list[tuple[str, Header, bytes]] = []
+        self.held: list[tuple[str, Received, bytes]] = []
 
     def stop_timer(self) -> None:
         if self.timer is not None:
@@ -159,7 +159,7 @@ class Reroutes:
         until = min(loop.time() + self._wait_seconds, reroute.deadline)
         reroute.timer = loop.call_at(until, self._end_early, origin, "their markers did not arrive in time")
 
-    def hold(self, topic: str, header: Header, data: bytes) -> bool:
+    def hold(self, topic: str, header: Received, data: bytes) -> bool:
         """Hold a message that must wait, and return whether it does."""
         reroute = self.in_progress.get(header.origin)
         if reroute is None or header.sequence <= reroute.boundary:
@@ -204,7 +204,7 @@ class Reroutes:
             self._deliver(topic, header, data)
 
 
-def _sequence(message: tuple[str, Header, bytes]) -> int:
+def _sequence(message: tuple[str, Received, bytes]) -> int:
     return message[1].sequence
 
 

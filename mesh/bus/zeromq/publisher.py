@@ -39,6 +39,8 @@ from mesh.bus.frames import (
     RESENT_KINDS,
     VERSION,
     Header,
+    Received,
+    Recorded,
     encode_header,
 )
 from mesh.bus.zeromq.backlog import MAX_BYTES, Backlog
@@ -184,11 +186,17 @@ class Publisher:
         codec: int = 0,
         data: bytes = b"",
         sender: Sender | None = None,
+        recorded: Recorded | None = None,
     ) -> int:
         """Number a message of any kind, queue it, and return its number."""
         self.sequence = sequence = self.sequence + 1
         version = VERSION if kind == ANNOUNCEMENT else self.version
-        header = encode_header(Header(version, kind, self.origin, sequence, event, codec, sender))
+        origin = self.origin
+        header = encode_header(
+            Header(version, kind, origin, sequence, event, codec, sender)
+            if recorded is None
+            else Received(version, kind, origin, sequence, event, codec, sender, None, recorded)
+        )
         frames = [topics.exact(topic), header, data]
         if kind in RESENT_KINDS:
             message = NumberedMessage(sequence, topic, frames, time.monotonic())

@@ -32,6 +32,7 @@ from mesh.bus.frames import (
     DIRECT,
     MOVE,
     PROBE,
+    RECORDED,
     RESENT_KINDS,
     Header,
     Received,
@@ -61,7 +62,6 @@ NOT_YET = float("inf")
 TICK_BUDGET_SECONDS = 2 * tick_budget.TICK_BUDGET_SECONDS
 """Twice the usual time: replies wait for broadcasts, so whatever causes more of them must wait, too."""
 _RESERVED = topics.RESERVED.encode()
-_BROADCASTS = frozenset({BROADCAST, DIRECT})
 _HANDSHAKE_FAILURES = frozenset(
     {
         zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
@@ -98,7 +98,7 @@ class Subscriber:
         self, socket: zmq.Socket[bytes], proxies: Collection[str], reroute_seconds: float, owner: Owner
     ) -> None:
         self._owner = owner
-        self._broadcast_handlers: Sequence[OnBroadcast] = ()
+        self._broadcast_handlers: Mapping[int, Sequence[OnBroadcast]] = {}
         self._message_handlers: Mapping[int, OnMessage] = {}
         self._socket = socket
         self._proxies = {subscribe_address(proxy): proxy for proxy in proxies}
@@ -120,17 +120,28 @@ class Subscriber:
         self._connect_failures = ConnectFailures()
         self.subscribe(topics.exact(topics.MOVES))
 
-    def start(self, on_broadcast: Sequence[OnBroadcast], on_message: Mapping[int, OnMessage]) -> None:
+    def start(
+        self,
+        on_broadcast: Sequence[OnBroadcast],
+        on_recorded: Sequence[OnBroadcast],
+        on_message: Mapping[int, OnMessage],
+    ) -> None:
         """Connect and begin to read.
 
         Args:
             on_broadcast: called with (topic, header, payload) of each broadcast.
+            on_recorded: the same, of each recorded broadcast and claim.
             on_message: by kind, called with (header, payload) of each message between nodes.
 
         Raises:
             MeshError: if an address or a key cannot be used.
         """
-        self._broadcast_handlers, self._message_handlers = on_broadcast, on_message
+        self._broadcast_handlers = {
+            BROADCAST: on_broadcast,
+            DIRECT: on_broadcast,
+            RECORDED: on_recorded,
+        }
+        self._message_handlers = on_message
         self._reader.start()
         self._monitor_reader.start()
         self._tick()
@@ -271,14 +282,15 @@ class Subscriber:
         )
         return published < min(*since, *prefixes, NOT_YET)
 
-    def _deliver(self, topic: str, header: Header, data: bytes) -> None:
+    def _deliver(self, topic: str, header: Received, data: bytes) -> None:
         if not self._duplicates.is_new(header.origin, header.sequence):
             counters.count("bus_duplicates_dropped")
             return
-        if header.kind not in _BROADCASTS:
+        handlers = self._broadcast_handlers.get(header.kind)
+        if handlers is None:
             return self._handle_node_message(topic, header, data)
         stats.bus_received += 1
-        for handle in self._broadcast_handlers:
+        for handle in handlers:
             handle(topic, header, data)
 
     def _handle_node_message(self, topic: str, header: Header, data: bytes) -> None:

@@ -33,6 +33,8 @@ class Serializer(Protocol):
     """The limit of a topic, event or status beside a BINARY payload; None for no limit."""
     codec: int
     """The codec in which clients receive payloads other than bytes: JSON or MSGPACK."""
+    binary_broadcasts_have_ref: bool
+    """Whether a broadcast with a BINARY payload can have a ref."""
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode one message of a client. Raises DecodeError for anything else."""
@@ -45,8 +47,14 @@ class Serializer(Protocol):
     def encode_push(self, join_ref: Any, topic: str, event: str, codec: int, data: bytes) -> Frame:
         """Encode a push to one client, with the channel's join_ref and no ref."""
 
-    def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """Encode a broadcast, without join_ref and ref, the same for all receivers."""
+    def encode_broadcast(
+        self, topic: str, event: str, codec: int, data: bytes, ref: str | None = None
+    ) -> Frame:
+        """Encode a broadcast, without join_ref, the same for all receivers.
+
+        `ref` is the position of a kept broadcast, for clients that asked for positions. It is left out of a
+        binary broadcast if `binary_broadcasts_have_ref` is false.
+        """
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
         """Encode `phx_close` or `phx_error`, with ref equal to join_ref."""

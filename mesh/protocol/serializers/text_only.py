@@ -15,6 +15,7 @@ class TextOnly:
         self.carries_binary = False
         self.max_binary_field_bytes: int | None = None
         self.codec = serializer.codec
+        self.binary_broadcasts_have_ref = serializer.binary_broadcasts_have_ref
         self.decode = serializer.decode
         self.encode_end = serializer.encode_end
 
@@ -28,9 +29,11 @@ class TextOnly:
         """Encode a push to one channel. Raises EncodeError if it is binary."""
         return _text(self._serializer.encode_push(join_ref, topic, event, codec, data))
 
-    def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
+    def encode_broadcast(
+        self, topic: str, event: str, codec: int, data: bytes, ref: str | None = None
+    ) -> Frame:
         """Encode a broadcast, the same bytes for every receiver. Raises EncodeError if it is binary."""
-        return _text(self._serializer.encode_broadcast(topic, event, codec, data))
+        return _text(self._serializer.encode_broadcast(topic, event, codec, data, ref))
 
 
 def _text(frame: Frame) -> Frame:

@@ -37,6 +37,7 @@ class V1JSON:
     carries_binary = False
     max_binary_field_bytes: int | None = None
     codec = JSON
+    binary_broadcasts_have_ref = False
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode one JSON object, regardless of the opcode."""
@@ -62,10 +63,12 @@ class V1JSON:
         _require_json(codec)
         return _frame(topic, event, data, None)
 
-    def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
+    def encode_broadcast(
+        self, topic: str, event: str, codec: int, data: bytes, ref: str | None = None
+    ) -> Frame:
         """Encode a broadcast."""
         _require_json(codec)
-        return _frame(topic, event, data, None)
+        return _frame(topic, event, data, ref)
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
         """Encode `phx_close` or `phx_error`; ref is null unless the join contained a join_ref."""

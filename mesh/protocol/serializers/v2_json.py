@@ -26,6 +26,7 @@ class V2JSON:
     carries_binary = True
     max_binary_field_bytes: int | None = binary_frames.FIELD_BYTES
     codec = JSON
+    binary_broadcasts_have_ref = False
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode a text frame as JSON, and a binary frame as a binary push."""
@@ -61,12 +62,17 @@ class V2JSON:
         head = _encode((join_ref, None, topic, event))
         return Frame(b"%b,%b]" % (head[:-1], data), False)
 
-    def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
-        """Encode a broadcast, the same bytes for every receiver."""
+    def encode_broadcast(
+        self, topic: str, event: str, codec: int, data: bytes, ref: str | None = None
+    ) -> Frame:
+        """Encode a broadcast, the same bytes for every receiver; a binary one without the ref."""
         if codec == BINARY:
             return Frame(binary_frames.encode_broadcast(topic, event, data), True)
         _require_json(codec)
-        return Frame(b"[null,null,%b,%b,%b]" % (_encode(topic), _encode(event), data), False)
+        if ref is None:
+            return Frame(b"[null,null,%b,%b,%b]" % (_encode(topic), _encode(event), data), False)
+        head = _encode((None, ref, topic, event))
+        return Frame(b"%b,%b]" % (head[:-1], data), False)
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
         """Encode `phx_close` or `phx_error`."""

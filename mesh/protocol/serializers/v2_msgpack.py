@@ -26,6 +26,7 @@ class V2Msgpack:
     carries_binary = True
     max_binary_field_bytes: int | None = None
     codec = MSGPACK
+    binary_broadcasts_have_ref = True
 
     def decode(self, data: bytes, binary: bool) -> Message:
         """Decode a binary frame as a msgpack array."""
@@ -58,9 +59,11 @@ class V2Msgpack:
         """Encode a push to one channel."""
         return Frame(_encode((join_ref, None, topic, event, _raw(codec, data))), True)
 
-    def encode_broadcast(self, topic: str, event: str, codec: int, data: bytes) -> Frame:
+    def encode_broadcast(
+        self, topic: str, event: str, codec: int, data: bytes, ref: str | None = None
+    ) -> Frame:
         """Encode a broadcast, the same bytes for every receiver."""
-        return Frame(_encode((None, None, topic, event, _raw(codec, data))), True)
+        return Frame(_encode((None, ref, topic, event, _raw(codec, data))), True)
 
     def encode_end(self, join_ref: Any, topic: str, event: str, data: bytes) -> Frame:
         """Encode `phx_close` or `phx_error`."""
