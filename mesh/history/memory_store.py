@@ -28,19 +28,23 @@ class MemoryStore:
 
     Attributes:
         bytes: the memory in use, estimated.
-        on_dropped: called with the topic of each log that is dropped because of the limit.
+        on_dropped: called with (topic, log) of each log that is dropped because of the limit.
     """
 
     immediate = True
 
     def __init__(self, node: str, max_bytes: int, clock: Callable[[], float] = time) -> None:
         self.bytes = 0
-        self.on_dropped: Callable[[str], None] | None = None
+        self.on_dropped: Callable[[str, Log], None] | None = None
         self._node = node
         self._max_bytes = max_bytes
         self._clock = clock
         self._logs: OrderedDict[str, tuple[Log, History]] = OrderedDict()
         self._sweep: list[str] = []
+
+    def now(self) -> float:
+        """Return the Unix time in seconds."""
+        return self._clock()
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -110,12 +114,13 @@ class MemoryStore:
             if topic == used:
                 self._logs.move_to_end(topic)
                 continue
+            dropped = self._logs[topic][0]
             self.drop(topic)
             if not counters.value("history_topics_dropped"):
                 log.warning("histories are dropped", limit=self._max_bytes, setting="history.max_bytes")
             counters.count("history_topics_dropped")
             if self.on_dropped is not None:
-                self.on_dropped(topic)
+                self.on_dropped(topic, dropped)
 
     # HistoryStore
 
