@@ -5,7 +5,7 @@ import json
 
 from mesh import Channel, SocketHandler
 from mesh.app.mount import Mount
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.gateway.hub import Hub
 from mesh.gateway.transports.base import Encoding
 from mesh.protocol.messages import JSON
@@ -114,7 +114,7 @@ class Gateway:
     def broadcast(self, sequence, event, origin=WORKER, sender=None, topic="room:1"):
         """From the bus."""
         self.bus.came.add((origin, sequence))
-        header = Header(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
+        header = Received(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
         self.hub.on_broadcast(topic, header, b"{}")
 
     def events(self):
