@@ -28,19 +28,29 @@ def send_compared(
     Returns:
         Its relation to the channel's join. With MISSED, the channel must be ended.
     """
-    relation = relation_to_join(channel, frames.header)
+    header = frames.header
+    relation = relation_to_join(channel, header)
     if relation is Relation.MISSED:
         counts.drop(CHANNEL_ENDED)
     elif skipped:
         counts.filter(SENDER)
         if relation is not Relation.BEFORE:
             send_position(channel, counts, frames)
-    elif frames.header.event in channel.intercepts:
+    elif header.event in channel.intercepts:
         counts.filter(INTERCEPTED)
     elif relation is Relation.BEFORE:
         counts.filter(BEFORE_JOIN)
+    elif channel.recovery is None or header.recorded is None:
+        client = channel.client
+        frame = frames.plain(client.encoding, counts)
+        if frame is None:
+            counts.drop(UNENCODABLE)
+        else:
+            stats.deliveries += 1
+            counts.queue(1)
+            client.outbox.send(frame)
     else:
-        _send(channel, counts, frames)
+        _send_with_position(channel, counts, frames)
     return relation
 
 
@@ -51,9 +61,9 @@ def send_position(channel: GatewayChannel, counts: TopicStats, frames: Broadcast
         client.outbox.send(frames.position(client.encoding, counts))
 
 
-def _send(channel: GatewayChannel, counts: TopicStats, frames: BroadcastFrames) -> None:
+def _send_with_position(channel: GatewayChannel, counts: TopicStats, frames: BroadcastFrames) -> None:
     client = channel.client
-    ready = frames.ready(client.encoding, counts, channel.recovery is not None)
+    ready = frames.positioned(client.encoding, counts)
     if not ready:
         counts.drop(UNENCODABLE)
         return

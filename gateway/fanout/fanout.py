@@ -26,7 +26,7 @@ from mesh.gateway.fanout.delivery_stats import (
     DeliveryStats,
     TopicStats,
 )
-from mesh.gateway.fanout.frames import BroadcastFrames, encode
+from mesh.gateway.fanout.frames import BroadcastFrames, Frames, encode
 from mesh.gateway.fanout.topic_members import TopicMembers
 from mesh.gateway.fanout.topic_position import TopicPosition
 from mesh.gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
@@ -181,10 +181,11 @@ class Fanout:
         sender = header.sender
         ours = sender is not None and sender.skip and sender.gateway == self._gateway
         skipped = sender.channel if sender is not None and ours else None
+        frames: Frames = {}
         for (encoding, counts), group in members.fast.items():
             if traced is not None:
                 counts = traced[counts]
-            frame = encode(encoding, counts, header, data)
+            frame = frames[encoding, counts] = encode(encoding, counts, header, data)
             if frame is None:
                 counts.drop(UNENCODABLE, len(group))
                 continue
@@ -202,7 +203,7 @@ class Fanout:
                         counts.queue(-1)
                         counts.filter(SENDER)
         if members.filtered or members.held or members.positioned:
-            self._deliver_others(members, BroadcastFrames(header, data), len(data), skipped, traced)
+            self._deliver_others(members, BroadcastFrames(header, data, frames), len(data), skipped, traced)
 
     def _drop_malformed(
         self, topic: str, members: TopicMembers, header: Received, flaw: str, traced: Traced
@@ -234,7 +235,7 @@ class Fanout:
             fields = {"topic": broadcast.topic, "broadcast": broadcast.event}
             _malformed.about(worker, "worker_payloads_malformed", flaw, **fields)
             return
-        frames: dict[tuple[Encoding, TopicStats], Any] = {}
+        frames: Frames = {}
         for groups in (members.fast, members.positioned):
             for key, group in groups.items():
                 if key not in frames:
@@ -309,7 +310,7 @@ def _send_positioned(
     skipped: int | None,
 ) -> None:
     """Send a broadcast to a group of channels whose clients asked for positions."""
-    ready, receivers = frames.ready(encoding, counts, True), len(group)
+    ready, receivers = frames.positioned(encoding, counts), len(group)
     for channel in group if skipped is not None else ():
         if channel.number == skipped:
             receivers -= 1

@@ -13,6 +13,9 @@ from mesh.telemetry import Complaints, get_logger
 
 _unencodable = Complaints(get_logger(__name__), "broadcast skipped for some clients")
 
+Frames = dict[tuple[Encoding, TopicStats], Any]
+"""Ready frames of one broadcast by encoding and counts; None for what cannot be encoded."""
+
 
 def encode(
     encoding: Encoding, counts: TopicStats, broadcast: Header | commands.Broadcast, data: bytes
@@ -30,32 +33,43 @@ def encode(
 class BroadcastFrames:
     """One broadcast, and its frames for those members that do not receive it from the fast path.
 
-    Each frame is made when it is first needed, and then the same for all. A broadcast without a position
-    has the same frame for clients with and without positions.
+    Each frame is made when it is first needed, and then the same for all.
+
+    Args:
+        header: the broadcast's header.
+        data: its payload.
+        plain: the frames without a position that have been made already.
 
     Attributes:
         header: the broadcast's header.
     """
 
-    __slots__ = ("_data", "_made", "header")
+    __slots__ = ("_data", "_plain", "_positioned", "header")
 
-    def __init__(self, header: Received, data: bytes) -> None:
+    def __init__(self, header: Received, data: bytes, plain: Frames) -> None:
         self.header = header
         self._data = data
-        self._made: dict[tuple[Encoding, TopicStats, bool], tuple[Any, ...]] = {}
+        self._plain = plain
+        self._positioned: dict[tuple[Encoding, TopicStats], tuple[Any, ...]] | None = None
 
-    def ready(self, encoding: Encoding, counts: TopicStats, positioned: bool) -> tuple[Any, ...]:
-        """Return the ready frames, to be sent in this order; none if they cannot be encoded.
+    def plain(self, encoding: Encoding, counts: TopicStats) -> Any:
+        """Return the ready frame for clients without positions; None if it cannot be encoded."""
+        key = encoding, counts
+        if key not in self._plain:
+            self._plain[key] = encode(encoding, counts, self.header, self._data)
+        return self._plain[key]
 
-        Args:
-            encoding: the client's encoding.
-            counts: counts the outcome.
-            positioned: whether the client has asked for positions.
+    def positioned(self, encoding: Encoding, counts: TopicStats) -> tuple[Any, ...]:
+        """Return the ready frames for clients with positions, in order; none if it cannot be encoded.
+
+        A broadcast that is not recorded has no position: its frame is the same for all.
         """
-        key = encoding, counts, positioned and self.header.recorded is not None
-        made = self._made.get(key)
+        if self._positioned is None:
+            self._positioned = {}
+        key = encoding, counts
+        made = self._positioned.get(key)
         if made is None:
-            made = self._made[key] = self._make(*key)
+            made = self._positioned[key] = self._make(encoding, counts)
         return made
 
     def position(self, encoding: Encoding, counts: TopicStats) -> Any:
@@ -67,27 +81,27 @@ class BroadcastFrames:
         )
         return _uncounted(encoding, counts, self.header.event, frame)
 
-    def _make(self, encoding: Encoding, counts: TopicStats, positioned: bool) -> tuple[Any, ...]:
+    def _make(self, encoding: Encoding, counts: TopicStats) -> tuple[Any, ...]:
         header, recorded = self.header, self.header.recorded
-        if not positioned or recorded is None:
-            frame = encode(encoding, counts, header, self._data)
+        if recorded is None:
+            frame = self.plain(encoding, counts)
             return () if frame is None else (frame,)
-        serializer, event, epoch, offset = (
+        serializer, codec, epoch, offset = (
             encoding.serializer,
-            header.event,
+            header.codec,
             recorded.epoch,
             recorded.offset,
         )
         try:
             *before, frame = positions.encode_broadcast(
-                serializer, counts.topic, event, header.codec, self._data, epoch, offset
+                serializer, counts.topic, header.event, codec, self._data, epoch, offset
             )
         except EncodeError as error:
-            _complain(encoding, counts, event, error)
+            _complain(encoding, counts, header.event, error)
             return ()
         return (
-            *(_uncounted(encoding, counts, event, each) for each in before),
-            encoding.broadcast(encoding.ready(frame), counts, event),
+            *(_uncounted(encoding, counts, header.event, each) for each in before),
+            encoding.broadcast(encoding.ready(frame), counts, header.event),
         )
 
 

@@ -22,29 +22,27 @@ class Relation(Enum):
 
 def relation_to_join(channel: GatewayChannel, header: Received) -> Relation:
     """Compare a broadcast with the join of a joined channel, or with its position in the history."""
-    recorded, recovery = header.recorded, channel.recovery
-    if recorded is None:
-        return _by_number(channel, header.origin, header.sequence)
-    if recovery is None:
-        return _by_original(channel, header, recorded)
-    position = _by_position(recovery, recorded)
-    if position is not Relation.AFTER:
-        return position
-    made = _by_original(channel, header, recorded)
-    return made if made is Relation.AFTER else Relation.NONE
-
-
-def _by_number(channel: GatewayChannel, origin: str, sequence: int) -> Relation:
-    if origin != channel.worker:
+    recorded = header.recorded
+    if recorded is not None:
+        return _relation_of_recorded(channel, header, recorded)
+    if header.origin != channel.worker:
         return Relation.NONE
-    return Relation.AFTER if sequence > channel.since else Relation.BEFORE
+    return Relation.AFTER if header.sequence > channel.since else Relation.BEFORE
 
 
-def _by_original(channel: GatewayChannel, header: Received, recorded: Recorded) -> Relation:
-    if not recorded.origin or recorded.origin == channel.worker:
-        return _by_number(channel, recorded.origin or header.origin, recorded.sequence or header.sequence)
-    recording = _by_number(channel, header.origin, header.sequence)
-    return recording if recording is Relation.AFTER else Relation.NONE
+def _relation_of_recorded(channel: GatewayChannel, header: Received, recorded: Recorded) -> Relation:
+    """The numbers are those of the original; that of the recorder can only prove that it is newer."""
+    position = Relation.NONE
+    if channel.recovery is not None:
+        position = _by_position(channel.recovery, recorded)
+        if position is not Relation.AFTER:
+            return position
+    if channel.worker == (recorded.origin or header.origin):
+        if (recorded.sequence or header.sequence) > channel.since:
+            return Relation.AFTER
+        return Relation.NONE if position is Relation.AFTER else Relation.BEFORE
+    newer = channel.worker == header.origin and header.sequence > channel.since
+    return Relation.AFTER if newer else Relation.NONE
 
 
 def _by_position(recovery: Recovery, recorded: Recorded) -> Relation:

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from mesh import Channel, SocketHandler
+from mesh.app.history import KeptTopics
 from mesh.app.mount import Mount
 from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.gateway.hub import Hub
@@ -88,19 +89,20 @@ class Transport:
 class Gateway:
     """A hub with one client; what the client hears is in its outbox."""
 
-    def __init__(self, workers=None, **settings):
+    def __init__(self, workers=None, user=User, hold_seconds=60.0, **settings):
         self.bus, self.workers = Bus(), workers or Workers()
         self.told = []
+        self.mount = Mount(user).at("/socket")
         self.hub = Hub(
-            "g", self.bus, lambda _: self.workers, GatewaySettings(**settings), 60.0, self.told.append
-        )
-        self.mount = Mount(User).at("/socket")
+            "g", self.bus, lambda _: self.workers, GatewaySettings(**settings), hold_seconds,
+            self.told.append, kept=KeptTopics({"/socket": self.mount}),
+        )  # fmt: skip
         self.client = self.connect()
 
-    def connect(self, socket_id=None):
+    def connect(self, socket_id=None, encoding=ENCODING):
         if socket_id:
             self.bus.subscribe(socket_id.encode() + b"\0")
-        return self.hub.connect(self.mount, socket_id, b"\x80", ENCODING, Transport(), Outbox())
+        return self.hub.connect(self.mount, socket_id, b"\x80", encoding, Transport(), Outbox())
 
     def say(self, *message):
         """From the client."""

@@ -53,7 +53,7 @@ class Out:
         else:
             behind = commands_before(header, "g", self.channel)
             counts = SimpleNamespace(hold=lambda *_: None)
-            self.held.add(HeldBroadcast(BroadcastFrames(header, data), False, behind, counts, 2))
+            self.held.add(HeldBroadcast(BroadcastFrames(header, data, {}), False, behind, counts, 2))
 
     def deliver_local(self, worker, broadcast):
         self.heard.append(broadcast.event)
