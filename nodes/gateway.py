@@ -105,6 +105,7 @@ class GatewayNode:
             settings.link.hold_seconds,
             lambda data: bus.publish_kind(CRASHED_JOINS, topics.JOINS, data=data),
             settings.limits,
+            endpoint.kept_topics,
         )
         self.workers = self.hub.links
         self._flusher = Flusher()
@@ -195,8 +196,8 @@ class GatewayNode:
             messages[ONCE] = self._api.used_elsewhere
         return Handlers(
             broadcast=self.hub.on_broadcast,
-            recorded=None,
-            keeps=None,
+            recorded=self.hub.on_recorded,
+            keeps=self.endpoint.kept_topics.keeps,
             messages=messages,
             published=None,
             unread=self._embedding.on_unread if self._embedding is not None else None,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.phases import Phase
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
@@ -157,7 +157,7 @@ class Gateway:
         _, channel = self.joined(sender, topic) if sender is not None else (None, None)
         by = Sender("g", channel.number, behind == 0, behind) if channel is not None else None
         data = b'{"value":1}' if codec == JSON else b"value"
-        header = Header(VERSION, BROADCAST, worker, self.sequences[worker], event, codec, by)
+        header = Received(VERSION, BROADCAST, worker, self.sequences[worker], event, codec, by)
         self.fanout.deliver(topic, header, data)
 
     def stall(self, which, topic, count):
@@ -271,7 +271,7 @@ def test_a_topic_that_is_joined_through_two_routes_is_counted_for_each():
         place(channel)
         fanout.hold(channel)
         fanout.release(channel, 0)
-    fanout.deliver("a:1", Header(VERSION, BROADCAST, "w", 1, "e", JSON), b"{}")
+    fanout.deliver("a:1", Received(VERSION, BROADCAST, "w", 1, "e", JSON), b"{}")
     assert {pattern: stats.expected for pattern, stats in fanout.routes.items()} == {"a:*": 1, "*": 1}
     assert {pattern: stats.delivered for pattern, stats in fanout.routes.items()} == {"a:*": 1, "*": 1}
     assert {each.policy for each in fanout.stats("a:1")} == {"close", "latest_only"}
