@@ -204,6 +204,13 @@ class WorkerNode:
         settle_seconds = SETTLE_ANNOUNCEMENTS * settings.bus.announce_seconds
         if self._node.embedded:
             settle_seconds = 0.0  # there are no other workers
+        if settings.history.store == "redis":
+            # Only then, because these modules take a tenth of the time in which a worker starts.
+            from mesh.history.redis_recorder import RedisRecorder
+            from mesh.history.redis_store import RedisStore
+
+            first = settings.history.publish_first
+            return RedisRecorder(self.bus, kept, RedisStore(settings.history), first)
         return MemoryRecorder(self.bus, self._calls, kept, settings.history, settle_seconds)
 
     def _answer_to(self, call: str) -> CallHandler | None:

@@ -133,5 +133,8 @@ class HistoryStore(Protocol):
     def problem(self) -> str:
         """Return why the store cannot be used now; empty if it can."""
 
+    async def flush(self) -> None:
+        """Return once what was appended is stored, or refused."""
+
     async def aclose(self) -> None:
         """Release connections."""

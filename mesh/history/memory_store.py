@@ -197,6 +197,9 @@ class MemoryStore:
         """Return an empty string: memory can always be used."""
         return ""
 
+    async def flush(self) -> None:
+        """Return at once: everything is stored."""
+
     async def aclose(self) -> None:
         """No effect: there are no connections."""
 
