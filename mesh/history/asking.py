@@ -1,0 +1,120 @@
+"""Asks the workers that can record a topic: first the one that most likely does, then the next ones.
+
+Any of them answers for the topic, by asking its recorder if it is another one. A worker that has died is not
+known as dead at once, so the next one is asked when an answer takes long, and the first answer counts.
+"""
+
+import asyncio
+from typing import Protocol
+
+from mesh.bus.discovery.placement import ranked
+from mesh.errors import HistoryUnavailableError, NodeGoneError, WireError
+from mesh.history.contract import Page, decode_page
+from mesh.history.workers import Workers
+from mesh.telemetry import Complaints, get_logger
+
+_malformed = Complaints(get_logger(__name__), "answer dropped")
+
+MAX_ASKED = 3
+"""The most workers that are asked at the same time."""
+LOOK_SECONDS = 0.05
+"""While no worker is known, the interval of looking for one."""
+
+
+class Calls(Protocol):
+    """The calls of this node (mesh/bus/calls.py)."""
+
+    async def call(self, node: str, name: str, data: bytes, timeout_seconds: float) -> bytes:
+        """Call a node and return its answer. Raises TimeoutError, and NodeGoneError if it has stopped."""
+
+
+class Asking:
+    """One question for the workers of a topic.
+
+    Args:
+        calls: the calls of this node.
+        workers: finds the workers of a topic.
+        topic: the topic.
+        name: the name of the call.
+        data: its data.
+    """
+
+    def __init__(self, calls: Calls, workers: Workers, topic: str, name: str, data: bytes) -> None:
+        self._calls = calls
+        self._workers = workers
+        self._topic = topic
+        self._name = name
+        self._data = data
+        self._asked: dict[asyncio.Task[Page | None], str] = {}
+        self._failed: set[str] = set()
+        self._problem = "no worker that records it is known"
+        self._unreadable = False
+
+    async def answer(self, seconds: float, next_seconds: float) -> Page:
+        """Return the first answer that is not empty.
+
+        Args:
+            seconds: how long to wait in all.
+            next_seconds: how long to wait for a worker before the next one is asked as well.
+
+        Raises:
+            HistoryUnavailableError: if there is none.
+            ChannelError: if the topic has no history.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        try:
+            while (left := deadline - loop.time()) > 0:
+                asked = self._ask_next(left)
+                if not self._asked:
+                    if self._unreadable:
+                        break
+                    await asyncio.sleep(min(LOOK_SECONDS, left))
+                    continue
+                page = await self._first_page(min(next_seconds if asked else LOOK_SECONDS, left))
+                if page is not None:
+                    return page
+        finally:
+            for task in self._asked:
+                task.cancel()
+        if self._asked:
+            self._problem = f"{', '.join(self._asked.values())} did not answer within {seconds:g} seconds"
+        raise HistoryUnavailableError(f"the history of {self._topic!r} is not available: {self._problem}")
+
+    def _ask_next(self, seconds: float) -> bool:
+        """Ask the next worker; return False if there is none."""
+        known = self._failed.union(self._asked.values())
+        others = [each for each in self._workers.of(self._topic) if each not in known]
+        if not others or len(self._asked) >= MAX_ASKED:
+            return False
+        (worker,) = ranked(self._topic, others, 1)
+        self._asked[asyncio.create_task(self._ask(worker, seconds), name=self._name)] = worker
+        return True
+
+    async def _first_page(self, seconds: float) -> Page | None:
+        """Wait for an answer; return None if there is none, or if it is empty."""
+        done, _ = await asyncio.wait(self._asked, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        self._failed.update(self._asked.pop(task) for task in done)
+        if any(task.cancelled() for task in done):  # all calls were
+            raise HistoryUnavailableError(
+                f"the history of {self._topic!r} is not available: this node stops"
+            )
+        return next((page for task in done if (page := task.result()) is not None), None)
+
+    async def _ask(self, worker: str, seconds: float) -> Page | None:
+        """Return the worker's answer; None, and the problem is noted, if it has none."""
+        try:
+            page = decode_page(await self._calls.call(worker, self._name, self._data, seconds))
+        except NodeGoneError:
+            self._problem = f"{worker} has stopped"
+        except TimeoutError:
+            self._problem = f"{worker} does not answer"
+        except WireError as error:
+            _malformed.about(worker, "bus_messages_malformed", str(error), call=self._name)
+            self._problem = f"the answer of {worker} cannot be read"
+        else:
+            if page.epoch:
+                return page
+            self._unreadable = True
+            self._problem = f"{worker} cannot read it now"
+        return None
