@@ -1,7 +1,7 @@
 """Asks the workers that can record a topic: first the one that most likely does, then the next ones.
 
-Any of them answers for the topic, by asking its recorder if it is another one. A worker that has died is not
-known as dead at once, so the next one is asked when an answer takes long, and the first answer counts.
+Any of them answers for the topic, by asking its recorder if it is another one. It takes a while until a
+dead worker is known to be dead, so the next one is asked when an answer takes long.
 """
 
 import asyncio
@@ -45,9 +45,8 @@ class Asking:
         self._topic = topic
         self._name = name
         self._data = data
-        self._asked: dict[asyncio.Task[Page | None], str] = {}
-        self._failed: set[str] = set()
-        self._problem = "no worker that records it is known"
+        self._asked: set[asyncio.Task[Page | None]] = set()
+        self._problems: dict[str, str] = {}
         self._unreadable = False
 
     async def answer(self, seconds: float, next_seconds: float) -> Page:
@@ -77,44 +76,43 @@ class Asking:
         finally:
             for task in self._asked:
                 task.cancel()
-        if self._asked:
-            self._problem = f"{', '.join(self._asked.values())} did not answer within {seconds:g} seconds"
-        raise HistoryUnavailableError(f"the history of {self._topic!r} is not available: {self._problem}")
+        raise self._unavailable(", ".join(self._problems.values()) or "no worker that records it is known")
 
     def _ask_next(self, seconds: float) -> bool:
         """Ask the next worker; return False if there is none."""
-        known = self._failed.union(self._asked.values())
-        others = [each for each in self._workers.of(self._topic) if each not in known]
+        others = [each for each in self._workers.of(self._topic) if each not in self._problems]
         if not others or len(self._asked) >= MAX_ASKED:
             return False
         (worker,) = ranked(self._topic, others, 1)
-        self._asked[asyncio.create_task(self._ask(worker, seconds), name=self._name)] = worker
+        self._problems[worker] = f"no answer from {worker}"
+        self._asked.add(asyncio.create_task(self._ask(worker, seconds), name=self._name))
         return True
 
     async def _first_page(self, seconds: float) -> Page | None:
         """Wait for an answer; return None if there is none, or if it is empty."""
         done, _ = await asyncio.wait(self._asked, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        self._failed.update(self._asked.pop(task) for task in done)
+        self._asked -= done
         if any(task.cancelled() for task in done):  # all calls were
-            raise HistoryUnavailableError(
-                f"the history of {self._topic!r} is not available: this node stops"
-            )
+            raise self._unavailable("this node stops")
         return next((page for task in done if (page := task.result()) is not None), None)
 
+    def _unavailable(self, reason: str) -> HistoryUnavailableError:
+        return HistoryUnavailableError(f"the history of {self._topic!r} is not available: {reason}")
+
     async def _ask(self, worker: str, seconds: float) -> Page | None:
-        """Return the worker's answer; None, and the problem is noted, if it has none."""
+        """Return the worker's answer; None, and why, in `_problems`, if there is none."""
         try:
             page = decode_page(await self._calls.call(worker, self._name, self._data, seconds))
         except NodeGoneError:
-            self._problem = f"{worker} has stopped"
+            self._problems[worker] = f"{worker} has stopped"
         except TimeoutError:
-            self._problem = f"{worker} does not answer"
+            pass
         except WireError as error:
             _malformed.about(worker, "bus_messages_malformed", str(error), call=self._name)
-            self._problem = f"the answer of {worker} cannot be read"
+            self._problems[worker] = f"the answer of {worker} cannot be decoded"
         else:
             if page.epoch:
                 return page
             self._unreadable = True
-            self._problem = f"{worker} cannot read it now"
+            self._problems[worker] = f"{worker} cannot read it now"
         return None

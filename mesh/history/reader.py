@@ -1,7 +1,7 @@
 """Reads and removes histories from any node: the asking side of the calls of contract.py.
 
-A gateway uses it for `endpoint.history` and the HTTP API, and `mesh.connect` for `pubsub.history`. Implements
-`Histories` (mesh/app/pubsub.py).
+A gateway uses it for `endpoint.history` and the HTTP API, and `mesh.connect` for `pubsub.history`.
+Implements `Histories` (mesh/app/pubsub.py).
 """
 
 import msgspec

@@ -64,9 +64,7 @@ class WorkersByPattern:
         workers = [each for each in self._nodes() if each.kind == "worker"]
         found = [each.node for each in workers if _records(each, topic)]
         if workers and not found and self._settled():
-            raise ChannelError(
-                f"topic {topic!r} has no history: no worker announces a route that keeps one"
-            )
+            raise ChannelError(f"topic {topic!r} has no history: no worker announces a route with one")
         return found
 
 
