@@ -1,32 +1,36 @@
 """The answering side of the calls for histories: a worker's HistoryAnswers turns calls into method calls.
 
-The asking side is reader.py. A page is cut so that it fits into a message of the bus; the asker continues
-with another query.
+The asking side is reader.py. A page is cut so that it fits into a message of the bus (paging.py); the asker
+continues with another query.
 """
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from mesh.app import topics
+from mesh.app.history import KeptTopics
 from mesh.bus.calls import CallHandler
-from mesh.errors import ChannelError, HistoryUnavailableError, TopicError, WireError
-from mesh.history.contract import FORGET, READ, UNREADABLE, Entry, Page, Query, decode_query, encode
+from mesh.errors import HistoryUnavailableError, TopicError, WireError
+from mesh.history.contract import (
+    FORGET,
+    NO_HISTORY,
+    READ,
+    UNREADABLE,
+    Page,
+    Query,
+    decode_query,
+    encode,
+)
+from mesh.history.paging import MAX_BYTES, cut
 from mesh.telemetry import Complaints, get_logger
 
 log = get_logger(__name__)
 _malformed = Complaints(log, "call dropped")
 
-MAX_PAGE_BYTES = 1_000_000
-"""The size of a page above which it is cut. One entry is always sent, whatever its size."""
-_FIELDS_BYTES = 32
-"""The most bytes of an entry's numbers in msgpack, and of the lengths of its strings."""
-
 
 class HistorySource(Protocol):
-    """The histories of all topics that a worker can record, wherever the logs are.
+    """The histories of all topics that a worker can record, wherever the logs are: its Recorder.
 
-    The Recorder implements it. Each method raises HistoryUnavailableError if the history cannot be read
-    or changed now, and ChannelError if the topic has no history.
+    Each method may raise HistoryUnavailableError, or return UNREADABLE.
     """
 
     async def read(self, query: Query) -> Page:
@@ -39,17 +43,20 @@ class HistorySource(Protocol):
 class HistoryAnswers:
     """Answers the calls `history.read` and `history.forget`.
 
-    What cannot be answered is answered with a page that says so, never with silence: the asker would
-    otherwise wait for it.
+    A question that cannot be answered gets a page that says so, so that the asker does not wait for it.
 
     Args:
         source: reads and removes histories.
+        kept: the topics that have a history.
         max_message_bytes: the largest message of the bus (`bus.max_message_bytes`).
     """
 
-    def __init__(self, source: HistorySource, max_message_bytes: int = 2 * MAX_PAGE_BYTES) -> None:
+    def __init__(
+        self, source: HistorySource, kept: KeptTopics, max_message_bytes: int = 2 * MAX_BYTES
+    ) -> None:
         self._source = source
-        self._max_bytes = min(MAX_PAGE_BYTES, max_message_bytes // 2)
+        self._kept = kept
+        self._max_bytes = min(MAX_BYTES, max_message_bytes // 2)
         self._handlers: dict[str, CallHandler] = {READ: self._read, FORGET: self._forget}
 
     def find(self, name: str) -> CallHandler | None:
@@ -59,49 +66,24 @@ class HistoryAnswers:
     async def _read(self, data: bytes) -> bytes:
         try:
             query = decode_query(data)
-            topics.check(query.topic)
-            page = await self._source.read(query)
-        except (WireError, TopicError, ChannelError) as error:
+            if self._kept.find(topics.check(query.topic)) is None:
+                return encode(NO_HISTORY)
+            return encode(cut(query, await self._source.read(query), self._max_bytes))
+        except (WireError, TopicError) as error:
             return _complain(READ, error)
         except HistoryUnavailableError:
             return encode(UNREADABLE)
-        return encode(cut(page, self._max_bytes, newest_first=query.after is None))
 
     async def _forget(self, data: bytes) -> bytes:
         try:
-            page = await self._source.forget(topics.check(str(data, "utf-8")))
-        except (UnicodeDecodeError, TopicError, ChannelError) as error:
+            topic = topics.check(str(data, "utf-8"))
+            if self._kept.find(topic) is None:
+                return encode(NO_HISTORY)
+            return encode(await self._source.forget(topic))
+        except (UnicodeDecodeError, TopicError) as error:
             return _complain(FORGET, error)
         except HistoryUnavailableError:
             return encode(UNREADABLE)
-        return encode(page)
-
-
-def cut(page: Page, max_bytes: int, newest_first: bool) -> Page:
-    """Return a page without the entries that do not fit, and then not complete.
-
-    Args:
-        page: the whole page.
-        max_bytes: the most bytes of the entries; one entry is always kept.
-        newest_first: whether the newest entries are kept, and not the oldest.
-    """
-    entries = page.entries
-    fitting = _fitting(reversed(entries) if newest_first else entries, max_bytes)
-    if fitting == len(entries):
-        return page
-    kept = entries[len(entries) - fitting :] if newest_first else entries[:fitting]
-    return Page(page.epoch, page.offset, False, kept)
-
-
-def _fitting(entries: Iterable[Entry], max_bytes: int) -> int:
-    """Return how many of the entries fit, in their order; at least one, if there is any."""
-    count = size = 0
-    for entry in entries:
-        size += len(entry.data) + len(entry.origin) + 4 * len(entry.event) + _FIELDS_BYTES
-        if count and size > max_bytes:
-            break
-        count += 1
-    return count
 
 
 def _complain(call: str, error: Exception) -> bytes:

@@ -8,8 +8,8 @@ import asyncio
 from typing import Protocol
 
 from mesh.bus.discovery.placement import ranked
-from mesh.errors import HistoryUnavailableError, NodeGoneError, WireError
-from mesh.history.contract import Page, decode_page
+from mesh.errors import ChannelError, HistoryUnavailableError, NodeGoneError, WireError
+from mesh.history.contract import NO_HISTORY, Page, decode_page
 from mesh.history.workers import Workers
 from mesh.telemetry import Complaints, get_logger
 
@@ -47,7 +47,8 @@ class Asking:
         self._data = data
         self._asked: set[asyncio.Task[Page | None]] = set()
         self._problems: dict[str, str] = {}
-        self._unreadable = False
+        self._answered = False
+        self._no_history = False
 
     async def answer(self, seconds: float, next_seconds: float) -> Page:
         """Return the first answer that is not empty.
@@ -66,7 +67,7 @@ class Asking:
             while (left := deadline - loop.time()) > 0:
                 asked = self._ask_next(left)
                 if not self._asked:
-                    if self._unreadable:
+                    if self._answered:
                         break
                     await asyncio.sleep(min(LOOK_SECONDS, left))
                     continue
@@ -76,6 +77,8 @@ class Asking:
         finally:
             for task in self._asked:
                 task.cancel()
+        if self._no_history:
+            raise ChannelError(f"topic {self._topic!r} has no history")
         raise self._unavailable(", ".join(self._problems.values()) or "no worker that records it is known")
 
     def _ask_next(self, seconds: float) -> bool:
@@ -113,6 +116,7 @@ class Asking:
         else:
             if page.epoch:
                 return page
-            self._unreadable = True
+            self._answered = True
+            self._no_history = self._no_history or page == NO_HISTORY
             self._problems[worker] = f"{worker} cannot read it now"
         return None

@@ -65,7 +65,7 @@ def history_worker(address, name, source, history=(KEPT,)):
     """A worker on the bus that announces these routes and answers for their topics."""
     context = zmq.Context()
     made = ZeroMQBus(context, name, settings.load(flags={"bus": {"proxies": [address]}}).bus)
-    responder = Responder(made, HistoryAnswers(source).find)
+    responder = Responder(made, HistoryAnswers(source, endpoint.kept_topics).find)
     announcement = Announcement(node=name, kind="worker", routes=history, history=history)
     announcer = Announcer(made, announcement, 1.0, 5.0)
     announcer.start(node_handlers())

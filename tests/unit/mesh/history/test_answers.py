@@ -4,16 +4,29 @@ import asyncio
 
 import pytest
 
-from mesh.errors import ChannelError, HistoryUnavailableError
-from mesh.history.answers import MAX_PAGE_BYTES, HistoryAnswers, cut
-from mesh.history.contract import FORGET, READ, UNREADABLE, Entry, Page, Query, decode_page, encode
+from mesh.errors import HistoryUnavailableError
+from mesh.history.answers import HistoryAnswers
+from mesh.history.contract import (
+    FORGET,
+    NO_HISTORY,
+    READ,
+    UNREADABLE,
+    Entry,
+    Page,
+    Query,
+    decode_page,
+    encode,
+)
+from mesh.history.paging import MAX_BYTES, cut
 from mesh.telemetry import counters
-from tests.support.history_worker import StoreSource
+from tests.support.history_worker import StoreSource, endpoint
+
+NEWEST, FOLLOWING = Query("room:1"), Query("room:1", after=0)
 
 
 def asked(source, name, data, **options):
     async def ask():
-        return decode_page(await HistoryAnswers(source, **options).find(name)(data))
+        return decode_page(await HistoryAnswers(source, endpoint.kept_topics, **options).find(name)(data))
 
     return asyncio.run(ask())
 
@@ -64,7 +77,7 @@ def test_a_large_page_is_cut_to_the_newest_or_to_those_that_follow():
 
 
 def test_an_entry_larger_than_a_page_is_sent_alone():
-    source = recorded(b"a", bytes(2 * MAX_PAGE_BYTES), b"b")
+    source = recorded(b"a", bytes(2 * MAX_BYTES), b"b")
     assert offsets(asked(source, READ, encode(Query("room:1", after=1)))) == [2]
     assert offsets(asked(source, READ, encode(Query("room:1", before=3)))) == [2]
 
@@ -77,14 +90,14 @@ def test_a_bus_with_small_messages_gets_small_pages():
 
 def test_entries_without_a_payload_are_cut_as_well():
     page = page_of(*[0] * 100)
-    assert 0 < len(cut(page, 1_000, newest_first=True).entries) < 100
+    assert 0 < len(cut(NEWEST, page, 1_000).entries) < 100
 
 
 def test_a_page_that_fits_stays_as_it_is():
     page = Page("e", 3, False, page_of(1, 1, 1).entries)
-    assert cut(page, 1_000, newest_first=True) is page
+    assert cut(NEWEST, page, 1_000) is page
     empty = Page("e", 0, True, [])
-    assert cut(empty, 1_000, newest_first=False) is empty
+    assert cut(FOLLOWING, empty, 1_000) is empty
 
 
 @pytest.mark.parametrize(
@@ -109,18 +122,24 @@ def test_a_malformed_question_is_answered_as_unreadable_and_counted(name, data):
     assert (source.queries, source.forgotten) == ([], [])
 
 
-@pytest.mark.parametrize("error", [HistoryUnavailableError("away"), ChannelError("no history")])
-def test_what_cannot_be_read_is_answered_as_unreadable(error):
+def test_a_topic_without_history_is_answered_as_such():
+    source = StoreSource()
+    assert asked(source, READ, encode(Query("plain:1"))) == NO_HISTORY
+    assert asked(source, FORGET, b"plain:1") == NO_HISTORY
+    assert (source.queries, source.forgotten) == ([], [])
+
+
+def test_what_cannot_be_read_is_answered_as_unreadable():
     class Failing:
         async def read(self, query):
-            raise error
+            raise HistoryUnavailableError("away")
 
         async def forget(self, topic):
-            raise error
+            raise HistoryUnavailableError("away")
 
     assert asked(Failing(), READ, encode(Query("room:1"))) == UNREADABLE
     assert asked(Failing(), FORGET, b"room:1") == UNREADABLE
 
 
 def test_other_calls_are_not_answered():
-    assert HistoryAnswers(StoreSource()).find("gateway.topics") is None
+    assert HistoryAnswers(StoreSource(), endpoint.kept_topics).find("gateway.topics") is None

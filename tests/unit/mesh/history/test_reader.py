@@ -12,7 +12,7 @@ from mesh.bus.discovery.placement import Announcement, ranked
 from mesh.bus.memory import MemoryBus, MemoryNetwork
 from mesh.errors import ChannelError, HistoryUnavailableError
 from mesh.history.answers import HistoryAnswers
-from mesh.history.contract import UNREADABLE, Page, Query
+from mesh.history.contract import NO_HISTORY, UNREADABLE, Page, Query
 from mesh.history.reader import NEXT_SECONDS, HistoryReader
 from mesh.history.workers import WorkersByPattern, WorkersByRoute
 from mesh.protocol.messages import JSON, MSGPACK
@@ -42,7 +42,7 @@ class Mesh:
         self.announced[name] = Announcement(node=name, kind="worker", history=history)
         if source is not None:
             bus = MemoryBus(name, self.network)
-            bus.start(_handlers(Responder(bus, HistoryAnswers(source).find).handlers))
+            bus.start(_handlers(Responder(bus, HistoryAnswers(source, endpoint.kept_topics).find).handlers))
         return source
 
 
@@ -136,6 +136,24 @@ def test_a_topic_without_history_is_an_error_at_once():
             with pytest.raises(ChannelError, match="has no history"):
                 await mesh.pubsub.forget(topic)
         assert now() == 0
+
+    run_virtually(scenario())
+
+
+def test_workers_that_know_no_history_of_a_topic_are_believed():
+    class NoHistory(StoreSource):
+        async def read(self, query):
+            return NO_HISTORY
+
+    async def scenario():
+        mesh = Mesh()
+        mesh.add(FIRST, NoHistory())
+        mesh.add(SECOND, Unreadable())
+        with pytest.raises(ChannelError, match="'room:1' has no history"):
+            await mesh.pubsub.history(TOPIC)
+        assert now() < 0.2
+        await filled(mesh.add(THIRD, StoreSource()), {"n": 1})
+        assert offsets(await mesh.pubsub.history(TOPIC)) == [1]
 
     run_virtually(scenario())
 
