@@ -15,6 +15,7 @@ from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import ANNOUNCEMENT, TRACKER
 from mesh.errors import SettingsError
+from mesh.history.answers import HistoryAnswers
 from mesh.history.memory_recorder import MemoryRecorder
 from mesh.history.recorder import NoRecorder, Recorder
 from mesh.link.handlers import RouterHandlers
@@ -73,6 +74,9 @@ class WorkerNode:
         self._calls = Calls(self.bus, self._is_gone)
         self._responder = Responder(self.bus, self._answer_to)
         self.recorder = self._make_recorder()
+        self._history_answers = HistoryAnswers(
+            self.recorder, endpoint.kept_topics, settings.bus.max_message_bytes
+        )
         self.channels = Channels(
             endpoint,
             self.bus,
@@ -214,7 +218,7 @@ class WorkerNode:
         return MemoryRecorder(self.bus, self._calls, kept, settings.history, settle_seconds)
 
     def _answer_to(self, call: str) -> CallHandler | None:
-        return self.recorder.answer_to(call)
+        return self.recorder.answer_to(call) or self._history_answers.find(call)
 
     def _is_gone(self, node: str) -> bool:
         return self._membership.announcer.departures.is_gone(node)
