@@ -95,6 +95,7 @@ class Succession:
         self._stopping = False
         self._review = False
         self._work = asyncio.Event()
+        self._passing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -224,13 +225,16 @@ class Succession:
             await self._work.wait()
             self._work.clear()
             try:
-                await self._pass()
+                async with self._passing:
+                    await self._pass()
             except Exception as error:
                 counters.count("handlers_failed")
                 log.error("handing topics over failed", exc_info=error)
                 await asyncio.sleep(TICK_SECONDS)
 
     async def _pass(self) -> None:
+        if self._stopping:
+            return
         review, digest = self._review, self.peers.digest
         if review or self._frozen:
             await subscribed(self._bus)
@@ -319,7 +323,7 @@ class Succession:
         self._stopping = True
         self.peers.refused(self._bus.node)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), self._passing:
                 await self._gifts.give(list(self._records.unconfirmed))
                 for topic in list(self._records.recording):
                     self._records.end(topic)
