@@ -10,9 +10,10 @@ from itertools import count
 from typing import Any
 
 from mesh import telemetry
+from mesh.app.history import KeptTopics
 from mesh.app.mount import Mount
 from mesh.bus.contract import Bus
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.debug import SocketInfo
 from mesh.errors import CloseCode, PhaseError
 from mesh.gateway.channels.actions import (
@@ -35,6 +36,7 @@ from mesh.gateway.channels.worker_commands import COMMANDS
 from mesh.gateway.client import Client
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
 from mesh.gateway.fanout.fanout import Fanout
+from mesh.gateway.fanout.recorded import RecordedBroadcasts
 from mesh.gateway.fanout.subscribed_topics import SubscribedTopics
 from mesh.gateway.flow.publisher_pauses import PublisherPauses
 from mesh.gateway.flow.read_pauses import JOIN, ReadPauses, Reason
@@ -67,6 +69,7 @@ class Hub:
         hold_seconds: how long a command may wait for the broadcast before it.
         notify_gateways: notifies the other gateways of a topic whose joins crash workers.
         limits: the rate limits of sockets.
+        kept: which topics of the application have a history.
 
     Attributes:
         clients: all clients; the values are not used.
@@ -76,6 +79,8 @@ class Hub:
         read_pauses: the clients that are not being read, and why.
         join_guard: delays and refuses joins that may crash workers.
         on_broadcast: handles (topic, header, payload) of a broadcast from the bus.
+        on_recorded: handles (topic, header, payload) of a recorded broadcast from the bus.
+        admits: returns whether a recorded broadcast with (topic, header) is to be delivered.
         on_command: handles (worker, command) from a link.
         on_behind: handles (worker, whether it is behind) from a link, when that changes.
         on_linked: handles the worker of a link that is up.
@@ -90,6 +95,7 @@ class Hub:
         hold_seconds: float,
         notify_gateways: Callable[[bytes], object],
         limits: LimitSettings | None = None,
+        kept: KeptTopics | None = None,
     ) -> None:
         self.clients: dict[Client, None] = {}
         self.fanout = Fanout(gateway)
@@ -103,9 +109,13 @@ class Hub:
         self._channels: dict[int, GatewayChannel] = {}
         self._topics = SubscribedTopics(bus)
         self._lost = LostWorkers(self._channels, self._channel_lost)
-        received = self._commands_received
-        self._ordering = Ordering(gateway, self, self.fanout, self._channels, bus, received, hold_seconds)
+        self.admits = RecordedBroadcasts(self.fanout, partial(self._crash, reason="history missed")).admits
+        self._ordering = Ordering(
+            gateway, self, self.fanout, self._channels, bus, lambda worker: self.links.received(worker),
+            hold_seconds, kept.keeps if kept else None,
+        )  # fmt: skip
         self.on_broadcast = self._ordering.on_broadcast
+        self.on_recorded = self._ordering.on_recorded
         self.on_command = self._ordering.on_command
         self._workers_behind = WorkersBehind(self._channels, self.read_pauses)
         self.on_behind = self._workers_behind.changed
@@ -185,9 +195,9 @@ class Hub:
             PayloadError: if the payload is neither an object nor bytes.
         """
         codec, data = payloads.encode_object(payload)
-        self.deliver(topic, Header(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
+        self.deliver(topic, Received(VERSION, BROADCAST, self._gateway, 0, event, codec), data)
 
-    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+    def deliver(self, topic: str, header: Received, data: bytes) -> None:
         """Deliver a broadcast to the topic's members; `disconnect` to a socket id closes its clients."""
         self.fanout.deliver(topic, header, data)
         if header.event == DISCONNECT:
@@ -202,9 +212,6 @@ class Hub:
         client = channel.client
         self._carry_out(client, COMMANDS[type(command)](client.session, channel, command))
 
-    def _commands_received(self, worker: str) -> int:
-        return self.links.received(worker)
-
     def on_malformed(self, worker: str, command: Malformed) -> None:
         """End the channels that a malformed command names, in the worker as well."""
         if command.topic is not None:
@@ -213,8 +220,13 @@ class Hub:
             named = [self._channels[number] for number in command.channels if number in self._channels]
         for channel in named:
             if channel.worker == worker:
-                self.links.send(worker, commands.SocketDown([channel.number], "malformed command"))
-                self._advance(channel, Event.CRASHED)
+                self._crash(channel, "malformed command")
+
+    def _crash(self, channel: GatewayChannel, reason: str) -> None:
+        """End a channel with `phx_error`, in its worker as well."""
+        if channel.worker is not None:
+            self.links.send(channel.worker, commands.SocketDown([channel.number], reason))
+        self._advance(channel, Event.CRASHED)
 
     def on_lost(self, worker: str, died: bool) -> None:
         """Handle the loss of a worker; `died` if it did not stop in order."""
@@ -310,6 +322,7 @@ class Hub:
         self.read_pauses.resume(channel.client, ("channel", channel.number))
         if self.fanout.drop(channel, reason):
             self._topics.unsubscribe(channel.topic)
+            self._ordering.topic_left(channel.topic)
 
     def _close(self, client: Client, action: Close) -> None:
         log.info("connection closed", code=int(action.code), reason=action.reason, socket_id=client.id)

@@ -34,6 +34,9 @@ GAUGES: Mapping[str, str] = {
     "loop_lag_seconds": "how late the event loop was at the last probe",
     "loop_stall_cpu_seconds": "the most CPU time used in one turn of the event loop since the last scrape",
     "loop_stall_seconds": "the longest turn of the event loop since the last scrape",
+    "history_topics": "topics whose history this worker records or copies, in memory",
+    "history_bytes": "memory of these histories, estimated",
+    "history_unrecorded": "kept broadcasts that no worker has recorded yet",
     "ready": "whether /readyz answers 200: 1 or 0",
 }
 """The values that a node's `gauges` may return, exported as mesh_<name>."""

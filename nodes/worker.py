@@ -7,19 +7,24 @@ import zmq
 
 from mesh.app import topics
 from mesh.app.endpoint import Endpoint
-from mesh.app.pubsub import LocalBroadcast, PubSub
+from mesh.app.pubsub import LocalBroadcast
+from mesh.bus.calls import CallHandler, Calls, Responder
 from mesh.bus.contract import Handlers
 from mesh.bus.delivery import subscribed
 from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import ANNOUNCEMENT, TRACKER
 from mesh.errors import SettingsError
+from mesh.history.answers import HistoryAnswers
+from mesh.history.memory_recorder import MemoryRecorder
+from mesh.history.recorder import NoRecorder, Recorder
 from mesh.link.handlers import RouterHandlers
 from mesh.link.reach import machine
 from mesh.link.router import Router
 from mesh.link.silence import Silence
 from mesh.nodes import banner
 from mesh.nodes.admin import AdminServer
+from mesh.nodes.health import Checks
 from mesh.nodes.mesh_node import Membership, MeshNode
 from mesh.nodes.metrics import Gauges
 from mesh.nodes.runtime import lifecycle
@@ -34,6 +39,8 @@ log = get_logger(__name__)
 
 SOCKET_NAME = "link"
 CONFIRM_SECONDS = 0.5
+SETTLE_ANNOUNCEMENTS = 1.2
+"""A worker that starts has heard every other one after this many intervals of announcements."""
 TAKEOVER_SECONDS = 1.0
 """The time for other workers to track the presences of channels that moved to them."""
 
@@ -64,8 +71,20 @@ class WorkerNode:
         self._node = node
         self.bus = node.bus
         self.router = router
+        self._calls = Calls(self.bus, self._is_gone)
+        self._responder = Responder(self.bus, self._answer_to)
+        self.recorder = self._make_recorder()
+        self._history_answers = HistoryAnswers(
+            self.recorder, endpoint.kept_topics, settings.bus.max_message_bytes
+        )
         self.channels = Channels(
-            endpoint, self.bus, router.send, settings.worker, router.version, self._make_presences
+            endpoint,
+            self.bus,
+            router.send,
+            settings.worker,
+            router.version,
+            self._make_presences,
+            self.recorder,
         )
         self.presences = self.channels.presences
         self.background = BackgroundTasks(endpoint.background, settings.worker.kill_seconds)
@@ -75,13 +94,12 @@ class WorkerNode:
             kind="worker",
             link=router.address,
             routes=tuple(self.channels.routes()),
+            history=tuple(each.key for each in endpoint.kept_topics),
             key=router.key,
             machine=machine() if router.address.startswith("ipc://") else None,
         )
         self._membership = Membership(stack, node, announcement)
-        self.admin = AdminServer(
-            settings.admin, node.id, "worker", self._membership.prober.checks, self.gauges
-        )
+        self.admin = AdminServer(settings.admin, node.id, "worker", self.checks, self.gauges)
 
     @classmethod
     async def start(
@@ -114,20 +132,26 @@ class WorkerNode:
         """Start what the constructor made. The stack undoes it from the last line to the first."""
         bus, channels, presences = self.bus, self.channels, self.presences
         stack.callback(channels.links_closed)
-        self.endpoint.bind(PubSub(bus, channels.members.local_broadcast))
+        self.endpoint.bind(channels.pubsub)
         stack.callback(self.endpoint.bind, None)
         if not self._node.embedded:
             self.admin.start()
             stack.callback(self.admin.close)
         stack.push_async_callback(self._end_channels)
-        for pattern in channels.intercepted_patterns():
+        for pattern in channels.received_patterns():
             bus.subscribe(topics.prefix(pattern))
         for topic in presences.topics():
             bus.subscribe(topics.exact(topic))
         bus.when_subscribed(presences.start)
         stack.push_async_callback(self.background.aclose)
         stack.callback(self._silence.close)
+        stack.callback(self._responder.close)
+        stack.callback(self._calls.close)
+        stack.push_async_callback(self.recorder.aclose)
         self._membership.start(stack, self._node_handlers(), self._handlers())
+        # Before this node announces its end: until then, its topics are handed over, not taken over.
+        stack.push_async_callback(self.recorder.hand_over, self.settings.drain.shutdown_seconds)
+        bus.when_subscribed(self.recorder.start)
         self.router.start(self._router_handlers())
         bus.when_subscribed(self.background.start)
         stack.callback(self._membership.prober.drain)
@@ -137,19 +161,24 @@ class WorkerNode:
         return NodeHandlers(
             up=self._node_up,
             down=self._node_down,
-            lost=self.presences.lost,
-            reported_lost=self.presences.refute_loss,
-            gone=None,
+            lost=self._node_lost,
+            reported_lost=self._reported_lost,
+            gone=self._calls.fail_calls_to,
         )
 
     def _handlers(self) -> Handlers:
-        members, announcer = self.channels.members, self._membership.announcer
+        channels, announcer = self.channels, self._membership.announcer
         return Handlers(
-            broadcast=members.broadcast,
-            recorded=None,
-            keeps=None,
-            messages={ANNOUNCEMENT: announcer.on_announcement, TRACKER: self.presences.handle},
-            published=members.published,
+            broadcast=channels.on_broadcast,
+            recorded=channels.on_recorded,
+            keeps=channels.kept.keeps,
+            messages={
+                **self._calls.handlers,
+                **self._responder.handlers,
+                ANNOUNCEMENT: announcer.on_announcement,
+                TRACKER: self.presences.handle,
+            },
+            published=channels.members.published,
             unread=None,
             paths_changed=announcer.paths_changed,
         )
@@ -169,6 +198,31 @@ class WorkerNode:
         publish, settings = self.bus.publish_kind, self.settings.presence
         return PresenceRegistry.of(self.endpoint.presences, self.id, publish, settings, local_broadcast)
 
+    # History
+
+    def _make_recorder(self) -> Recorder:
+        """Return what records the topics that have a history."""
+        kept, settings = self.endpoint.kept_topics, self.settings
+        if not kept:
+            return NoRecorder(self.bus)
+        settle_seconds = SETTLE_ANNOUNCEMENTS * settings.bus.announce_seconds
+        if self._node.embedded:
+            settle_seconds = 0.0  # there are no other workers
+        if settings.history.store == "redis":
+            # Only then, because these modules take a tenth of the time in which a worker starts.
+            from mesh.history.redis_recorder import RedisRecorder
+            from mesh.history.redis_store import RedisStore
+
+            first = settings.history.publish_first
+            return RedisRecorder(self.bus, kept, RedisStore(settings.history), first)
+        return MemoryRecorder(self.bus, self._calls, kept, settings.history, settle_seconds)
+
+    def _answer_to(self, call: str) -> CallHandler | None:
+        return self.recorder.answer_to(call) or self._history_answers.find(call)
+
+    def _is_gone(self, node: str) -> bool:
+        return self._membership.announcer.departures.is_gone(node)
+
     # Other nodes
 
     def _gateway_gone(self, gateway: str) -> None:
@@ -180,9 +234,21 @@ class WorkerNode:
 
     def _node_up(self, announcement: Announcement) -> None:
         self._silence.unwatch(announcement.node)
+        self.recorder.announced(announcement)
+
+    def _node_lost(self, node: str) -> None:
+        self.presences.lost(node)
+        self.recorder.lost(node)
+
+    def _reported_lost(self) -> None:
+        """Another node has lost its link to this one: say at once that it is alive."""
+        self.presences.refute_loss()
+        self._membership.announcer.announce()
+        self.recorder.reported_lost()
 
     def _node_down(self, announcement: Announcement) -> None:
         """Mark a silent node as lost. A node that announced its end reports its presences itself."""
+        self.recorder.gone(announcement.node)
         if announcement.state == "down":
             return
         self.presences.lost(announcement.node)
@@ -214,6 +280,10 @@ class WorkerNode:
         except TimeoutError:
             log.warning("the bus did not confirm the last broadcasts", seconds=CONFIRM_SECONDS)
 
+    def checks(self) -> Checks:
+        """Return the checks of `/readyz`: the bus, and the histories."""
+        return {**self._membership.prober.checks(), "history": self.recorder.problem()}
+
     def gauges(self) -> Gauges:
         """Return the values for `/metrics`."""
         channels, topics_here = self.channels.counts()
@@ -225,6 +295,7 @@ class WorkerNode:
             "link_queue_bytes": self.router.waiting_bytes,
             "topics_held": len(self.channels.push_pauses),
             "links": self.router.links,
+            **self.recorder.gauges(),
             **self._membership.gauges(),
         }
 

@@ -1,6 +1,6 @@
 /* Channelmesh over plain ZeroMQ. The header documents the API, docs/protocol.md (section 1.2) the wire format.
  *
- * Order of this file: JSON; messages; sending; pushes; channels; the connection; time; the public functions.
+ * Order of this file: JSON; messages; sending; pushes; history; channels; the connection; time; the public functions.
  * Callbacks run only from cm_poll and cm_client_free. They may call every function but these two, so any state
  * may have changed when a callback returns: a channel is freed only by reap(), at the end of a turn, and a
  * connection that was replaced is recognised by `session`.
@@ -42,6 +42,9 @@
 #define FIELD_BYTES 255
 #define NO_REF 0u
 #define FOREIGN_REF UINT64_MAX
+/* The most bytes that a join's payload gets in addition, and the largest offset, which a double can represent. */
+#define ASK_BYTES 160
+#define MAX_OFFSET (1LL << 53)
 
 /* ==== JSON ============================================================================================ */
 
@@ -545,6 +548,7 @@ typedef struct message {
     const char *topic, *event;
     size_t topic_size;
     int reply;
+    cm_text position;   /* a ref that is not ours: of a kept broadcast, "epoch:offset"; its data may be NULL */
     const char *status; /* of a reply */
     cm_payload payload; /* of a reply: its response */
 } message;
@@ -596,6 +600,9 @@ static const char *read_text(char *data, size_t size, message *m)
             return "a text message with fewer than five elements";
     m->join_ref = json_ref(parts[0]);
     m->ref = json_ref(parts[1]);
+    m->position = (cm_text){NULL, 0};
+    if (m->ref == FOREIGN_REF && parts[1].data[0] == '"')
+        m->position = (cm_text){parts[1].data + 1, parts[1].size - 2};
     m->reply = parts[3].data[0] == '"' && says(parts[3], "phx_reply", 9);
     if (m->reply && (cm_json_get(parts[4].data, parts[4].size, "status", &status) != CM_OK ||
                      status.data[0] != '"'))
@@ -658,6 +665,7 @@ static const char *read_binary(char *data, size_t size, message *m)
     m->payload.data = data + at;
     m->payload.size = size - at;
     m->payload.binary = 1;
+    m->position = (cm_text){NULL, 0};
     at = 1 + count;
     m->join_ref = m->ref = NO_REF;
     if (kind < 2) {
@@ -714,6 +722,11 @@ struct cm_channel {
     uint64_t join_ref, leave_ref; /* join_ref is NO_REF while no join is valid */
     int64_t deadline;             /* of the join or leave; when ERRORED, of the next join, or 0 */
     int rejoin_tries;
+
+    cm_history *history;           /* the application's, or NULL */
+    int asked_after, answered;     /* the last join: did it send a position; was it answered by history_state */
+    char announced[FIELD_BYTES + 1]; /* the event of the binary broadcast that follows, or "" */
+    cm_position announced_position;
 };
 
 struct cm_client {
@@ -1055,6 +1068,135 @@ static int add_push(cm_channel *channel, const char *event, const char *data, si
     return CM_OK;
 }
 
+/* ==== History ========================================================================================= */
+
+static int is_position(const char *epoch, size_t size, long long offset)
+{
+    if (size >= CM_EPOCH_SIZE || offset < 0 || offset > MAX_OFFSET)
+        return 0;
+    for (size_t i = 0; i < size; i++)
+        if (!(epoch[i] >= 'a' && epoch[i] <= 'z') && !(epoch[i] >= '0' && epoch[i] <= '9'))
+            return 0;
+    return 1;
+}
+
+/* Read the ref of a kept broadcast. */
+static int read_position(cm_text ref, cm_position *out)
+{
+    const char *colon = ref.data ? memchr(ref.data, ':', ref.size) : NULL;
+    size_t size = colon ? (size_t)(colon - ref.data) : 0, digits = ref.size - size - 1;
+    long long offset = 0;
+    if (!size || !digits || digits > 16)
+        return 0;
+    for (size_t i = 1; i <= digits; i++) {
+        if (colon[i] < '0' || colon[i] > '9')
+            return 0;
+        offset = offset * 10 + (colon[i] - '0');
+    }
+    if (!is_position(ref.data, size, offset))
+        return 0;
+    memcpy(out->epoch, ref.data, size);
+    out->epoch[size] = 0;
+    out->offset = offset;
+    return 1;
+}
+
+/* Read the position in the payload of history_state or history_position. */
+static int payload_position(const cm_payload *payload, cm_position *out)
+{
+    double offset;
+    if (payload->binary || cm_json_number(payload->data, payload->size, "offset", &offset) != CM_OK || offset < 0 ||
+        offset > (double)MAX_OFFSET ||
+        cm_json_string(payload->data, payload->size, "epoch", out->epoch, sizeof out->epoch) != CM_OK)
+        return 0;
+    out->offset = (long long)offset;
+    return is_position(out->epoch, strlen(out->epoch), out->offset);
+}
+
+/* Move the position; returns 0 for a double. Until history_state, there may be broadcasts of an earlier join: they
+ * come again. */
+static int move(cm_channel *channel, const cm_position *to)
+{
+    cm_history *history = channel->history;
+    if (!channel->answered || (history->known && !strcmp(history->position.epoch, to->epoch) &&
+                               to->offset <= history->position.offset))
+        return 0;
+    history->position = *to;
+    history->known = 1;
+    return 1;
+}
+
+static void handle_history_state(cm_channel *channel, const cm_payload *payload)
+{
+    cm_position now;
+    double count = 0;
+    int recovered = 0;
+    if (!payload_position(payload, &now))
+        return;
+    channel->answered = 1;
+    cm_json_bool(payload->data, payload->size, "recovered", &recovered);
+    cm_json_number(payload->data, payload->size, "count", &count);
+    if (recovered && count > 0)
+        return; /* the missed ones move the position, so that after another cut none is lost */
+    channel->history->position = now;
+    channel->history->known = 1;
+    if (!recovered && channel->asked_after && channel->history->on_gap)
+        channel->history->on_gap(channel, channel->user);
+}
+
+static void handle_history_position(cm_channel *channel, const cm_payload *payload)
+{
+    cm_position there;
+    int status;
+    if (!payload_position(payload, &there))
+        return;
+    status = cm_json_string(payload->data, payload->size, "event", channel->announced, sizeof channel->announced);
+    if (status == CM_ENOTFOUND)
+        move(channel, &there); /* of our own broadcast_from */
+    else if (status == CM_OK)
+        channel->announced_position = there; /* it counts when the binary broadcast has arrived */
+    else
+        channel->announced[0] = 0;
+}
+
+/* Whether an event is for the application, and no double. */
+static int is_new(cm_channel *channel, const message *m)
+{
+    cm_position there = channel->announced_position;
+    int announced = channel->announced[0] && !strcmp(channel->announced, m->event);
+    channel->announced[0] = 0;
+    if (!strcmp(m->event, "history_state"))
+        handle_history_state(channel, &m->payload);
+    else if (!strcmp(m->event, "history_position"))
+        handle_history_position(channel, &m->payload);
+    else
+        return !(read_position(m->position, &there) || announced) || move(channel, &there);
+    return 0;
+}
+
+/* The payload of a join: the application's, and what it asks for. Ours is the last "history", which takes precedence.
+ * NULL without memory. */
+static char *asking_payload(cm_channel *channel)
+{
+    const cm_history *history = channel->history;
+    const char *start = strchr(channel->payload, '{') + 1, *end = strrchr(channel->payload, '}');
+    const char *comma = strspn(start, " \t\r\n") == (size_t)(end - start) ? "" : ",";
+    size_t room = (size_t)(end - start) + ASK_BYTES;
+    char *out = malloc(room);
+    int head;
+    if (!out)
+        return NULL;
+    head = snprintf(out, room, "{%.*s%s\"history\":{", (int)(end - start), start, comma);
+    if (history->known)
+        snprintf(out + head, room - (size_t)head, "\"epoch\":\"%s\",\"offset\":%lld}}", history->position.epoch,
+                 history->position.offset);
+    else if (history->last)
+        snprintf(out + head, room - (size_t)head, "\"last\":%d}}", history->last);
+    else
+        snprintf(out + head, room - (size_t)head, "}}");
+    return out;
+}
+
 /* ==== Channels ======================================================================================== */
 
 static int default_rejoin_after(int tries)
@@ -1066,13 +1208,18 @@ static int default_rejoin_after(int tries)
 static void send_join(cm_channel *channel)
 {
     cm_client *c = channel->client;
+    char *payload = channel->history ? asking_payload(channel) : channel->payload;
     int status;
     channel->state = CM_JOINING;
     channel->join_ref = ++c->last_ref;
     channel->deadline = now_ms() + c->options.timeout_ms;
-    status = send_text(channel, channel->join_ref, "phx_join", channel->payload, strlen(channel->payload), 0);
+    channel->asked_after = channel->history && channel->history->known;
+    channel->answered = channel->announced[0] = 0;
+    status = payload ? send_text(channel, channel->join_ref, "phx_join", payload, strlen(payload), 0) : no_memory(c);
     if (status != CM_OK)
         c->failed = status; /* its time-out tries again */
+    if (channel->history)
+        free(payload);
 }
 
 static int send_leave(cm_channel *channel, uint64_t ref)
@@ -1194,7 +1341,7 @@ static void handle_event(cm_channel *channel, const message *m)
             cm_json_string(m->payload.data, m->payload.size, "reason", reason, sizeof reason);
         set_errored(channel);
         tell_error(channel, reason);
-    } else if (channel->handlers.on_event) {
+    } else if ((!channel->history || is_new(channel, m)) && channel->handlers.on_event) {
         channel->handlers.on_event(channel, m->event, &m->payload, channel->user);
     }
 }
@@ -1374,7 +1521,7 @@ static void dropped(cm_client *c, const char *why)
 /* `data` may be modified, and a NUL follows it. */
 static void handle_message(cm_client *c, char kind, char *data, size_t size)
 {
-    message m = {NO_REF, NO_REF, NULL, NULL, 0, 0, NULL, {NULL, 0, 0}};
+    message m = {NO_REF, NO_REF, NULL, NULL, 0, 0, {NULL, 0}, NULL, {NULL, 0, 0}};
     const char *wrong;
     c->asked = 0;
     switch (kind) {
@@ -1915,8 +2062,15 @@ static int check_payload(cm_client *c, const char *topic_json, const char *event
     return status != CM_OK ? status : check_size(c, topic_json, event, strlen(payload));
 }
 
-int cm_join(cm_client *c, const char *topic, const char *payload, const cm_handlers *handlers, void *user,
-            cm_channel **out)
+static int check_join(cm_client *c, const char *topic_json, const char *payload, const cm_history *history)
+{
+    int status = check_json(c, "the payload", payload, history != NULL);
+    return status != CM_OK ? status
+                           : check_size(c, topic_json, "phx_join", strlen(payload) + (history ? ASK_BYTES : 0));
+}
+
+static int join(cm_client *c, const char *topic, const char *payload, const cm_handlers *handlers, void *user,
+                cm_history *history, cm_channel **out)
 {
     cm_channel *channel;
     int status;
@@ -1936,12 +2090,13 @@ int cm_join(cm_client *c, const char *topic, const char *payload, const cm_handl
         return no_memory(c);
     channel->client = c;
     channel->user = user;
+    channel->history = history;
     if (handlers)
         channel->handlers = *handlers;
     channel->topic_json = quoted(topic, &status);
     if (!channel->topic_json) {
         fail(c, status, "topic: %s", cm_strerror(status));
-    } else if ((status = check_payload(c, channel->topic_json, "phx_join", payload ? payload : "{}")) == CM_OK) {
+    } else if ((status = check_join(c, channel->topic_json, payload ? payload : "{}", history)) == CM_OK) {
         channel->topic = copy_text(topic);
         channel->payload = copy_text(payload ? payload : "{}");
         if (!channel->topic || !channel->payload)
@@ -1966,13 +2121,38 @@ int cm_join(cm_client *c, const char *topic, const char *payload, const cm_handl
     return CM_OK;
 }
 
+int cm_join(cm_client *c, const char *topic, const char *payload, const cm_handlers *handlers, void *user,
+            cm_channel **out)
+{
+    return join(c, topic, payload, handlers, user, NULL, out);
+}
+
+int cm_join_history(cm_client *c, const char *topic, const char *payload, const cm_handlers *handlers, void *user,
+                    cm_history *history, cm_channel **out)
+{
+    if (out)
+        *out = NULL;
+    if (!c)
+        return CM_EINVAL;
+    if (!history)
+        return fail(c, CM_EINVAL, "history must not be NULL");
+    if (history->last < 0)
+        return fail(c, CM_EINVAL, "history.last is %d; want 1 or more, or 0 for none", history->last);
+    if (history->known && (!memchr(history->position.epoch, 0, CM_EPOCH_SIZE) ||
+                           !is_position(history->position.epoch, strlen(history->position.epoch),
+                                        history->position.offset)))
+        return fail(c, CM_EINVAL, "history.position '%.64s' %lld is none: want an epoch of a-z and 0-9, and an offset "
+                                  "from 0 to %lld", history->position.epoch, history->position.offset, MAX_OFFSET);
+    return join(c, topic, payload, handlers, user, history, out);
+}
+
 int cm_set_join_payload(cm_channel *channel, const char *payload)
 {
     char *copy;
     int status;
     if (!channel || !payload)
         return CM_EINVAL;
-    status = check_payload(channel->client, channel->topic_json, "phx_join", payload);
+    status = check_join(channel->client, channel->topic_json, payload, channel->history);
     if (status != CM_OK)
         return status;
     copy = copy_text(payload);

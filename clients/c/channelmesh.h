@@ -191,6 +191,29 @@ typedef struct cm_handlers {
 int cm_join(cm_client *client, const char *topic, const char *payload, const cm_handlers *handlers, void *user,
             cm_channel **channel);
 
+/* Where the history of a topic was read up to. It can be stored. */
+#define CM_EPOCH_SIZE 65
+typedef struct cm_position {
+    char epoch[CM_EPOCH_SIZE];
+    long long offset;
+} cm_position;
+
+/* What a client has received of a topic's history. Begin with {0}. */
+typedef struct cm_history {
+    int last;             /* how many of the newest broadcasts the first join asks for; 0: none */
+    int known;            /* whether there is a position; set it, and a stored position, to go on from there */
+    cm_position position; /* of the last broadcast received; changed by cm_poll, before on_event */
+    /* What was missed cannot be recovered: reload. Broadcasts go on from the position. May be NULL. */
+    void (*on_gap)(cm_channel *channel, void *user);
+} cm_history;
+
+/* As cm_join, on a topic whose channel has a history: each rejoin brings what was missed, in order, and on_event gets
+ * no broadcast twice. `history` stays yours, and must be valid until on_close has returned; a later join on the topic
+ * goes on from its position. `payload` must be an object; its "history" is replaced. CM_EINVAL: `last` or an offset is
+ * negative, or an epoch has other characters than a-z and 0-9. */
+int cm_join_history(cm_client *client, const char *topic, const char *payload, const cm_handlers *handlers, void *user,
+                    cm_history *history, cm_channel **channel);
+
 /* Set the payload of later joins, for example the last message seen. */
 int cm_set_join_payload(cm_channel *channel, const char *payload);
 

@@ -50,6 +50,8 @@ export class Socket {
 /** A channel on one topic, made by `socket.channel`. */
 export interface Channel {
   readonly topic: string
+  /** As given to `socket.channel`. */
+  readonly params: JoinParams
   readonly state: "closed" | "joining" | "joined" | "errored" | "leaving"
   /**
    * Join, and stay joined until `leave`. Resolves with the reply to the first join. Rejects with a ChannelError if the
@@ -58,6 +60,8 @@ export interface Channel {
    */
   join(timeoutMs?: number): Promise<any>
   on(event: string, callback: (payload: any) => void): Unsubscribe
+  /** Replace it to see each event before its callbacks, as in phoenix.js; what it returns is their payload. */
+  onMessage(event: string, payload: any, ref: string | null): any
   /** The reply to each successful join, including rejoins after a crash or a lost connection. */
   onJoin(callback: (response: any) => void): Unsubscribe
   /** A join was refused; the channel tries again until `leave`. */

@@ -265,7 +265,6 @@ export class Socket {
 /** A channel on one topic, made by `socket.channel(topic, params)`. */
 class Channel {
   #socket
-  #params
   #joinRef = null
   #pending = new Map()
   #buffer = []
@@ -279,8 +278,9 @@ class Channel {
 
   constructor(socket, topic, params) {
     this.#socket = socket
-    this.#params = params
     this.topic = topic
+    /** As given to `socket.channel`. */
+    this.params = params
     /** "closed", "joining", "joined", "errored" or "leaving". */
     this.state = "closed"
   }
@@ -307,6 +307,11 @@ class Channel {
   on(event, callback) {
     if (!this.#events.has(event)) this.#events.set(event, new Listeners())
     return this.#events.get(event).add(callback)
+  }
+
+  /** Replace it to see each event before its callbacks, as in phoenix.js; what it returns is their payload. */
+  onMessage(_event, payload, _ref) {
+    return payload
   }
 
   /** Call back with the reply to each successful join, including rejoins after a crash or a lost connection. */
@@ -371,7 +376,17 @@ class Channel {
     if (event === "phx_reply") this.#pending.get(ref)?.(payload)
     else if (event === "phx_close") this.#close()
     else if (event === "phx_error") this.#crashed(payload)
-    else if (this.state === "joined") this.#events.get(event)?.call(payload)
+    else if (this.state === "joined") this.#dispatch(event, payload, ref)
+  }
+
+  #dispatch(event, payload, ref) {
+    let handled
+    try {
+      handled = this.onMessage(event, payload, ref)
+    } catch (error) {
+      return report(error)
+    }
+    this.#events.get(event)?.call(handled)
   }
 
   #sendJoin() {
@@ -383,7 +398,7 @@ class Channel {
     this.#joinRef = ref
     this.state = "joining"
     this.#expect(ref, this.#joinTimeoutMs, (reply) => this.#joinAnswered(ref, reply))
-    this.#socket._send([ref, ref, this.topic, "phx_join", valueOf(this.#params)])
+    this.#socket._send([ref, ref, this.topic, "phx_join", valueOf(this.params)])
   }
 
   // Called in the same tick in which the reply is read, because the events that follow it may be in the same read.

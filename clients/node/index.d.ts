@@ -2,6 +2,8 @@ import { Socket as AnySocket, SocketOptions as AnySocketOptions } from "./channe
 
 export { ChannelError } from "./channelmesh.js"
 export type { Channel, JoinParams, Message, Params, Payload, Unsubscribe } from "./channelmesh.js"
+export { History } from "./history.js"
+export type { ChannelWithHistory, HistoryOptions, Position, Start } from "./history.js"
 export { Presence } from "./presence.js"
 export type { Meta, OnePresence, PresenceOptions } from "./presence.js"
 

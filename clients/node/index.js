@@ -5,10 +5,11 @@
  * phoenix.js.
  */
 import { ChannelError, Socket as AnySocket } from "./channelmesh.js"
+import { History } from "./history.js"
 import { Presence } from "./presence.js"
 import { ConnectionError, RefusedError, ZeroMQTransport, zeromqTransport } from "./transport.js"
 
-export { ChannelError, ConnectionError, Presence, RefusedError, ZeroMQTransport, zeromqTransport }
+export { ChannelError, ConnectionError, History, Presence, RefusedError, ZeroMQTransport, zeromqTransport }
 
 /** One connection to the gateway at `address`, tcp://HOST:PORT or ipc://PATH; it reconnects automatically. */
 export class Socket extends AnySocket {

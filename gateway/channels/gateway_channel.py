@@ -6,6 +6,7 @@ from typing import Any
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
 from mesh.gateway.channels.phases import FIRST, TABLE, Event, Phase, Step
+from mesh.gateway.channels.recovery import Recovery
 from mesh.gateway.flow.token_bucket import TokenBucket
 from mesh.link.commands import Moved
 from mesh.phases import Phases
@@ -51,6 +52,7 @@ class GatewayChannel(Phases[Phase, Event, Step]):
         pending: the state of its join or move; None while it is joined and does not move.
         since: the sequence of its worker's last broadcast before `join` returned.
         intercepts: the events that reach its client through handle_out only.
+        recovery: its position in the topic's history; None if its client has not asked for positions.
         client: its client, which only the hub uses.
         pushes: the tokens left by its class's rate limit; None before its first push.
     """
@@ -63,6 +65,7 @@ class GatewayChannel(Phases[Phase, Event, Step]):
         "pending",
         "push_join_ref",
         "pushes",
+        "recovery",
         "route",
         "since",
         "topic",
@@ -87,6 +90,7 @@ class GatewayChannel(Phases[Phase, Event, Step]):
         self.pending: Pending | None = Pending(join, replaces)
         self.since = 0
         self.intercepts: frozenset[str] = frozenset()
+        self.recovery: Recovery | None = None
         self.client = client
         self.pushes: TokenBucket | None = None
 

@@ -220,45 +220,22 @@ class Session:
                 actions += _STEPS[step](self, channel)
         return actions
 
-    def joined(self, channel: GatewayChannel, joined: commands.Joined) -> list[Action]:
-        """Handle Joined: the join was accepted, or the channel has moved."""
-        if channel.pending is not None:
-            channel.intercepts = frozenset(joined.intercepts)
-        if channel.phase is not Phase.JOINING:
-            return self.advance(channel, Event.ACCEPTED)
-        try:
-            answer = self._answer(channel, "ok", joined.codec, joined.data)
-        except UNSENDABLE as error:
-            unsendable(error, channel, "replies_unencodable")
-            return self.advance(channel, Event.UNANSWERABLE)
-        channel.since = joined.since
-        return answer + self.advance(channel, Event.ACCEPTED)
-
-    def refused(self, channel: GatewayChannel, refused: commands.Refused) -> list[Action]:
-        """Handle Refused: the join was refused, or crashed."""
-        if channel.pending is not None:
-            channel.pending.refused = True
-        return self.advance(channel, Event.REFUSED, refused.codec, refused.data)
-
-    def moved(self, channel: GatewayChannel, moved: commands.Moved) -> list[Action]:
-        """Handle Moved: the worker has handed the channel over."""
-        actions = self.advance(channel, Event.HANDED_OVER)
-        if channel.phase is Phase.MOVING:
-            _pending(channel).moved = moved
-            channel.since = 0
-        return actions
-
     # The steps of the table
 
     def _refuse(self, channel: GatewayChannel, codec: int, data: bytes) -> list[Action]:
         try:
-            return self._answer(channel, "error", codec, data)
+            return self.answer(channel, "error", codec, data)
         except UNSENDABLE as error:
             unsendable(error, channel, "replies_unencodable")
-            return self._answer(channel, "error", JSON, JOIN_CRASHED)
+            return self.answer(channel, "error", JSON, JOIN_CRASHED)
 
-    def _answer(self, channel: GatewayChannel, status: str, codec: int, data: bytes) -> list[Action]:
-        """Answer the join, and only then send the end of the channel that it replaced."""
+    def answer(self, channel: GatewayChannel, status: str, codec: int, data: bytes) -> list[Action]:
+        """Answer the join, and only then send the end of the channel that it replaced.
+
+        Raises:
+            DecodeError: if the payload is malformed.
+            EncodeError: if the client's protocol version cannot express it.
+        """
         check_payload(codec, data)
         pending, encode = _pending(channel), self.serializer.encode_reply
         reply = encode(channel.join_ref, pending.join.ref, channel.topic, status, codec, data)

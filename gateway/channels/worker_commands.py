@@ -7,11 +7,49 @@ from mesh.errors import EncodeError
 from mesh.gateway.channels.actions import Action, Pause, Resume, Send
 from mesh.gateway.channels.answers import INVALID_REPLY
 from mesh.gateway.channels.gateway_channel import GatewayChannel
-from mesh.gateway.channels.phases import Event
+from mesh.gateway.channels.phases import Event, Phase
+from mesh.gateway.channels.recovery import Recovery
+from mesh.gateway.channels.recovery_commands import history_state, missed
 from mesh.gateway.channels.session import Session
 from mesh.gateway.channels.worker_payloads import UNSENDABLE, check_message, check_payload, unsendable
 from mesh.link import commands
 from mesh.protocol.messages import JSON
+
+
+def joined(session: Session, channel: GatewayChannel, joined: commands.Joined) -> list[Action]:
+    """Answer the join, which was accepted; of a channel that has moved, only note what it intercepts."""
+    if channel.pending is not None:
+        channel.intercepts = frozenset(joined.intercepts)
+    if channel.phase is not Phase.JOINING:
+        return session.advance(channel, Event.ACCEPTED)
+    try:
+        answer = session.answer(channel, "ok", joined.codec, joined.data)
+    except UNSENDABLE as error:
+        unsendable(error, channel, "replies_unencodable")
+        return session.advance(channel, Event.UNANSWERABLE)
+    channel.since = joined.since
+    if joined.history:
+        channel.recovery = Recovery()
+    return answer + session.advance(channel, Event.ACCEPTED)
+
+
+def refused(session: Session, channel: GatewayChannel, refused: commands.Refused) -> list[Action]:
+    """Answer the join, which was refused, or crashed."""
+    if channel.pending is not None:
+        channel.pending.refused = True
+    return session.advance(channel, Event.REFUSED, refused.codec, refused.data)
+
+
+def moved(session: Session, channel: GatewayChannel, moved: commands.Moved) -> list[Action]:
+    """Keep the state of a channel that its worker has handed over, for the next worker."""
+    recovery = channel.recovery
+    if channel.phase is Phase.HANDING_OVER and recovery is not None and not recovery.complete:
+        return session.advance(channel, Event.CRASHED)  # nobody will send what its client has missed
+    actions = session.advance(channel, Event.HANDED_OVER)
+    if channel.phase is Phase.MOVING and channel.pending is not None:
+        channel.pending.moved = moved
+        channel.since = 0
+    return actions
 
 
 def replied(session: Session, channel: GatewayChannel, reply: commands.Reply) -> list[Action]:
@@ -42,15 +80,17 @@ def pushed(session: Session, channel: GatewayChannel, push: commands.Pushed) -> 
 
 
 COMMANDS: Mapping[type[Any], Callable[[Session, GatewayChannel, Any], list[Action]]] = {
-    commands.Joined: Session.joined,
-    commands.Refused: Session.refused,
+    commands.Joined: joined,
+    commands.Refused: refused,
     commands.Reply: replied,
     commands.Pushed: pushed,
     commands.Closed: lambda session, channel, _: session.advance(channel, Event.CLOSED),
     commands.Crashed: lambda session, channel, _: session.advance(channel, Event.CRASHED),
-    commands.Moved: Session.moved,
+    commands.Moved: moved,
     commands.Moving: lambda session, channel, _: session.advance(channel, Event.STOPPING),
     commands.PushesPaused: lambda _session, channel, _: [Pause(channel)],
     commands.PushesResumed: lambda _session, channel, _: [Resume(channel)],
+    commands.HistoryState: history_state,
+    commands.Missed: missed,
 }
 """Called with (session, channel, command). Commands that concern no single channel are not listed."""

@@ -2,7 +2,7 @@
 
 This is the hot path. A broadcast is encoded once for each encoding in use among a topic's members (and for
 each route, if they joined by several), and the same bytes are put into every member's outbox. Channels for
-which each broadcast must be examined are kept apart (topic_members.py).
+which each broadcast must be examined are kept apart (topic_members.py, compared.py).
 
 A payload is checked once before it is delivered (mesh/protocol/payloads.py, `flaw`), because any program on
 the bus can publish: JSON is parsed without creating Python objects, msgpack is decoded and discarded. The
@@ -12,11 +12,10 @@ clients receive the publisher's own bytes.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mesh.bus.frames import Header
-from mesh.errors import EncodeError
+from mesh.bus.frames import Header, Received, original
 from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.fanout.compared import send_compared, send_position
 from mesh.gateway.fanout.delivery_stats import (
-    BEFORE_JOIN,
     CHANNEL_ENDED,
     HELD_OVERFLOW,
     INTERCEPTED,
@@ -27,17 +26,21 @@ from mesh.gateway.fanout.delivery_stats import (
     DeliveryStats,
     TopicStats,
 )
+from mesh.gateway.fanout.frames import BroadcastFrames, Frames, encode
 from mesh.gateway.fanout.topic_members import TopicMembers
+from mesh.gateway.fanout.topic_position import TopicPosition
 from mesh.gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
-from mesh.gateway.ordering.numbers import Relation, commands_before, relation_to_join
+from mesh.gateway.ordering.numbers import Relation, commands_before
 from mesh.gateway.transports.base import Encoding
 from mesh.link import commands
 from mesh.protocol.payloads import message_flaw
 from mesh.telemetry import Complaints, get_logger, stats
 
-log = get_logger(__name__)
-_malformed = Complaints(log, "broadcast dropped")
-_unencodable = Complaints(log, "broadcast skipped for some clients")
+_malformed = Complaints(get_logger(__name__), "broadcast dropped")
+
+AFTER, MISSED = Relation.AFTER, Relation.MISSED
+Traced = dict[TopicStats, TopicStats] | None
+"""During a trace, the counts to use in place of a topic's."""
 
 
 class Fanout:
@@ -50,6 +53,7 @@ class Fanout:
 
     Attributes:
         routes: for each pattern, the outcomes since the start of broadcasts to topics joined by it.
+        on_missed: ends a channel that has missed a recorded broadcast, so that its client recovers it.
         tracing: given the counts of a topic and a broadcast, returns the counts to use for it; None unless
             a trace is in progress.
     """
@@ -60,6 +64,7 @@ class Fanout:
         self._max_held_bytes = max_held_bytes
         self._topics: dict[str, TopicMembers] = {}
         self.routes: dict[str, DeliveryStats] = {}
+        self.on_missed: Callable[[GatewayChannel], object] = lambda _: None
         self.tracing: Callable[[TopicStats, Header, int], TopicStats] | None = None
 
     def __len__(self) -> int:
@@ -80,6 +85,17 @@ class Fanout:
         """Return the channels of a topic, including those whose join is pending."""
         members = self._topics.get(topic)
         return members.channels() if members is not None else []
+
+    def positioned(self, topic: str) -> list[GatewayChannel]:
+        """Return the channels of a topic whose clients asked for positions."""
+        return [channel for channel in self.channels(topic) if channel.recovery is not None]
+
+    def position(self, topic: str) -> TopicPosition | None:
+        """Return the position in the history of a topic; None if it has no members here."""
+        members = self._topics.get(topic)
+        if members is not None and members.position is None:
+            members.position = TopicPosition()
+        return members.position if members is not None else None
 
     def stats(self, topic: str) -> list[TopicStats]:
         """Return the outcomes of broadcasts to a topic, counted since it has members here."""
@@ -102,15 +118,25 @@ class Fanout:
         """Deliver the broadcasts held for a joined channel, whose worker has sent `received` commands.
 
         Stops before the first broadcast that must follow a command that has not arrived. Returns whether
-        none is left, in which case broadcasts go directly to the client from now on.
+        none is left, in which case broadcasts go directly to the client from now on. Releases nothing while
+        the client does not have all that it missed of the topic's history.
         """
         members = self._topics[channel.topic]
         held = members.held.get(channel)
         if held is None:
             return True
+        if channel.recovery is not None and not channel.recovery.complete:
+            return False
+        missed = False
         for each in held.due(received):
-            relation = relation_to_join(channel, each.origin, each.sequence)
-            _send_filtered(channel, each.counts, each.event, relation, each.frame)
+            if missed:
+                each.counts.drop(CHANNEL_ENDED)
+            else:
+                relation = send_compared(channel, each.counts, each.frames, each.skipped)
+                missed = relation is MISSED
+        if missed:
+            self.on_missed(channel)
+            return True
         if held:
             return False
         if members.held.pop(channel, None) is not None:  # otherwise a sent frame has ended the client
@@ -142,7 +168,7 @@ class Fanout:
         del self._topics[channel.topic]
         return True
 
-    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+    def deliver(self, topic: str, header: Received, data: bytes) -> None:
         """Put a broadcast into the outboxes of the topic's members."""
         members = self._topics.get(topic)
         if members is None:
@@ -156,10 +182,11 @@ class Fanout:
         sender = header.sender
         ours = sender is not None and sender.skip and sender.gateway == self._gateway
         skipped = sender.channel if sender is not None and ours else None
+        frames: Frames = {}
         for (encoding, counts), group in members.fast.items():
             if traced is not None:
                 counts = traced[counts]
-            frame = self._encode(encoding, counts, header, data)
+            frame = frames[encoding, counts] = encode(encoding, counts, header, data)
             if frame is None:
                 counts.drop(UNENCODABLE, len(group))
                 continue
@@ -176,29 +203,24 @@ class Fanout:
                         stats.deliveries -= 1
                         counts.queue(-1)
                         counts.filter(SENDER)
-        if members.filtered or members.held:
-            self._deliver_filtered(members, header, data, skipped, traced)
+        if members.filtered or members.held or members.positioned:
+            self._deliver_others(members, BroadcastFrames(header, data, frames), len(data), skipped, traced)
 
     def _drop_malformed(
-        self,
-        topic: str,
-        members: TopicMembers,
-        header: Header,
-        flaw: str,
-        traced: dict[TopicStats, TopicStats] | None,
+        self, topic: str, members: TopicMembers, header: Received, flaw: str, traced: Traced
     ) -> None:
         for counts in members.stats.values():
             (counts if traced is None else traced[counts]).drop(MALFORMED, counts.members)
-        _malformed.about(header.origin, "bus_messages_malformed", flaw, topic=topic, broadcast=header.event)
+        origin, event = original(header).origin, header.event
+        _malformed.about(origin, "bus_messages_malformed", flaw, topic=topic, broadcast=event)
 
-    def _arrive(
-        self, members: TopicMembers, header: Header, size: int
-    ) -> dict[TopicStats, TopicStats] | None:
+    def _arrive(self, members: TopicMembers, header: Received, size: int) -> Traced:
         """Count the current members; during a trace, return the counts to use instead."""
         if self.tracing is None:
             for counts in members.stats.values():
                 counts.arrive(counts.members)
             return None
+        header = original(header)
         traced = {counts: self.tracing(counts, header, size) for counts in members.stats.values()}
         for counts, each in traced.items():
             each.arrive(counts.members)
@@ -214,12 +236,14 @@ class Fanout:
             fields = {"topic": broadcast.topic, "broadcast": broadcast.event}
             _malformed.about(worker, "worker_payloads_malformed", flaw, **fields)
             return
-        for (encoding, counts), group in members.fast.items():
-            frame = self._encode(encoding, counts, broadcast, broadcast.data)
-            for channel, outbox in group.items():
-                if channel.worker == worker:
-                    self._send_local(counts, frame, outbox)
-        frames: dict[tuple[Encoding, TopicStats], Any] = {}
+        frames: Frames = {}
+        for groups in (members.fast, members.positioned):
+            for key, group in groups.items():
+                if key not in frames:
+                    frames[key] = encode(*key, broadcast, broadcast.data)
+                for channel, outbox in group.items():
+                    if channel.worker == worker:
+                        self._send_local(key[1], frames[key], outbox)
         for channel in (*members.filtered, *members.held):
             if channel.worker != worker or not channel.phase.joined:
                 continue
@@ -228,10 +252,9 @@ class Fanout:
                 counts.expect(1)
                 counts.filter(INTERCEPTED)
                 continue
-            encoding = channel.client.encoding
-            key = (encoding, counts)
+            key = (channel.client.encoding, counts)
             if key not in frames:
-                frames[key] = self._encode(encoding, counts, broadcast, broadcast.data)
+                frames[key] = encode(*key, broadcast, broadcast.data)
             self._send_local(counts, frames[key], channel.client.outbox)
 
     def _send_local(self, counts: TopicStats, frame: Any, outbox: Any) -> None:
@@ -243,44 +266,32 @@ class Fanout:
         counts.queue(1)
         outbox.send(frame)
 
-    def _deliver_filtered(
-        self,
-        members: TopicMembers,
-        header: Header,
-        data: bytes,
-        skipped: int | None,
-        traced: dict[TopicStats, TopicStats] | None,
+    def _deliver_others(
+        self, members: TopicMembers, frames: BroadcastFrames, size: int, skipped: int | None, traced: Traced
     ) -> None:
-        frames: dict[tuple[Encoding, TopicStats], Any] = {}
-        for channel in (*members.filtered, *members.held):
-            own = members.stats_of(channel)
+        """Deliver a broadcast to the members that are not in `fast`."""
+        for (encoding, counts), group in members.positioned.items():
+            _send_positioned(encoding, counts if traced is None else traced[counts], group, frames, skipped)
+        only = next(iter(members.stats.values())) if len(members.stats) == 1 else None
+        for channel in tuple(members.filtered):
+            own = only or members.stats_of(channel)
             counts = own if traced is None else traced[own]
-            encoding = channel.client.encoding
-            key = (encoding, counts)
-            if key not in frames:
-                frames[key] = self._encode(encoding, counts, header, data)
-            frame = frames[key]
-            if channel.number == skipped:
-                counts.filter(SENDER)
-                continue
-            if frame is None:
-                counts.drop(UNENCODABLE)
-                continue
-            held = members.held.get(channel)
-            if held is not None:
-                self._keep(channel, held, header, frame, len(data), counts)
-                continue
-            relation = relation_to_join(channel, header.origin, header.sequence)
-            _send_filtered(channel, counts, header.event, relation, frame)
-            if relation is Relation.AFTER:
+            relation = send_compared(channel, counts, frames, channel.number == skipped)
+            if relation is AFTER:
                 members.promote(channel, own)
+            elif relation is MISSED:
+                self.on_missed(channel)
+        for channel, held in tuple(members.held.items()):
+            own = only or members.stats_of(channel)
+            counts = own if traced is None else traced[own]
+            self._keep(channel, held, frames, channel.number == skipped, size, counts)
 
     def _keep(
         self,
         channel: GatewayChannel,
         held: HeldBroadcasts,
-        header: Header,
-        frame: Any,
+        frames: BroadcastFrames,
+        skipped: bool,
         size: int,
         counts: TopicStats,
     ) -> None:
@@ -289,35 +300,30 @@ class Fanout:
             held.drop(HELD_OVERFLOW)
             counts.drop(HELD_OVERFLOW)
             return
-        behind = commands_before(header, self._gateway, channel)
-        held.add(HeldBroadcast(header.origin, header.sequence, header.event, frame, behind, counts, size))
-
-    def _encode(
-        self, encoding: Encoding, counts: TopicStats, header: Header | commands.Broadcast, data: bytes
-    ) -> Any:
-        try:
-            frame = encoding.serializer.encode_broadcast(counts.topic, header.event, header.codec, data)
-        except EncodeError as error:
-            _unencodable.about(
-                encoding.serializer.name,
-                "broadcasts_unencodable",
-                str(error),
-                topic=counts.topic,
-                broadcast=header.event,
-            )
-            return None
-        return encoding.broadcast(encoding.ready(frame), counts, header.event)
+        behind = 0 if skipped else commands_before(frames.header, self._gateway, channel)
+        held.add(HeldBroadcast(frames, skipped, behind, counts, size))
 
 
-def _send_filtered(
-    channel: GatewayChannel, counts: TopicStats, event: str, relation: Relation, frame: Any
+def _send_positioned(
+    encoding: Encoding,
+    counts: TopicStats,
+    group: dict[GatewayChannel, Any],
+    frames: BroadcastFrames,
+    skipped: int | None,
 ) -> None:
-    """Send a broadcast to a joined channel, unless the channel intercepts it or joined after it."""
-    if event in channel.intercepts:
-        counts.filter(INTERCEPTED)
-    elif relation is Relation.BEFORE:
-        counts.filter(BEFORE_JOIN)
-    else:
-        stats.deliveries += 1
-        counts.queue(1)
-        channel.client.outbox.send(frame)
+    """Send a broadcast to a group of channels whose clients asked for positions."""
+    ready, receivers = frames.positioned(encoding, counts), len(group)
+    for channel in group if skipped is not None else ():
+        if channel.number == skipped:
+            receivers -= 1
+            counts.filter(SENDER)
+            send_position(channel, counts, frames)
+    if ready[-1] is None:
+        counts.drop(UNENCODABLE, receivers)
+        return
+    stats.deliveries += receivers
+    counts.queue(receivers)
+    for frame in ready:
+        for channel, outbox in group.items():
+            if channel.number != skipped:
+                outbox.send(frame)

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from mesh.bus.frames import Header
+from mesh.bus.frames import Received
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.protocol.messages import Sender
 from mesh.telemetry import counters, get_logger
@@ -73,12 +73,12 @@ class BroadcastsAfterCommands:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._miscounting: set[str] = set()
 
-    def keep(self, header: Header, sender: Sender) -> Header:
+    def keep(self, header: Received, sender: Sender, worker: str) -> Received:
         """Hold broadcasts for the sending channel if commands that they must follow have not arrived.
 
-        Returns the header; if its number of commands must be ignored, without it.
+        `worker` has made the broadcast. Returns the header; if its number of commands must be ignored,
+        without it.
         """
-        worker = header.origin
         if sender.behind <= self._received(worker):
             return header
         channel = self._channels.get(sender.channel)

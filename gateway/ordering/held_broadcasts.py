@@ -5,28 +5,25 @@ behind one that may not, because broadcasts of one origin to one topic must not 
 much is held is limited by the fan-out (gateway/fanout/fanout.py).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mesh.gateway.fanout.delivery_stats import TopicStats
+from mesh.gateway.fanout.frames import BroadcastFrames
 
 
 class HeldBroadcast(NamedTuple):
     """A held broadcast.
 
     Attributes:
-        origin: the id of the node that made it.
-        sequence: its number among the broadcasts of its origin.
-        event: its event.
-        frame: its bytes, ready to be sent to the channel's client.
+        frames: the broadcast, and its frames once it is sent.
+        skipped: whether the channel made it with broadcast_from.
         behind: how many commands of the channel's worker must arrive before it.
         counts: counts its outcome.
         size: the size of its payload in bytes.
     """
 
-    origin: str
-    sequence: int
-    event: str
-    frame: Any
+    frames: BroadcastFrames
+    skipped: bool
     behind: int
     counts: TopicStats
     size: int

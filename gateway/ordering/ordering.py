@@ -31,9 +31,20 @@ number of the other way that it must follow:
   worker to one topic only increase, so the first one above `since` proves that all later ones are above it
   as well, and the comparison is no longer needed for that channel (numbers.py).
 
+**Recorded broadcasts.** A kept broadcast of a topic with a history comes twice (mesh/bus/contract.py): as
+its publisher sent it, and recorded, with its position; what the recorder itself publishes comes only
+recorded. The former is ignored and the latter delivered, in the order in which the recorder published them,
+and the fan-out drops those that came before (gateway/fanout/topic_position.py). All numbers are compared as
+if the original had been delivered: `after`, `sender.behind`, `since` and `sender.skip` name its origin and
+sequence. An original has therefore not passed when it arrives, but when it comes recorded; unrecorded.py
+remembers the numbers in between. For a channel whose client has asked for positions, the position in the
+history takes the place of `since`: the answer to the join is followed by what the client has missed up to
+an offset, and then by the recorded broadcasts above that offset (gateway/channels/recovery.py). Broadcasts
+are held for it until the missed ones are complete.
+
 **Why waiting cannot deadlock.** A command waits only for broadcasts made before it, and a broadcast only
 for commands sent before it. Both relations follow the order in which the worker made them, so there is no
-cycle.
+cycle. A recorder waits for neither.
 
 **What limits the wait.** A broadcast may never arrive, because a proxy that had it has died. So a command
 waits `link.hold_seconds` at most, or 1 + UNREAD_HOLDS times as long while the bus has broadcasts that have
@@ -50,19 +61,23 @@ slow when the limit is exceeded.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from mesh.bus.contract import Bus
-from mesh.bus.frames import Header
+from mesh.bus.contract import Bus, Keeps
+from mesh.bus.frames import BROADCAST, Received, original
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.ordering.broadcasts_after_commands import BroadcastsAfterCommands, Holder
 from mesh.gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
+from mesh.gateway.ordering.unrecorded import Unrecorded
 from mesh.link import commands
 
 
 class InOrder(Protocol):
     """Receives broadcasts and commands in their order; implemented by the hub."""
 
-    def deliver(self, topic: str, header: Header, data: bytes) -> None:
+    def deliver(self, topic: str, header: Received, data: bytes) -> None:
         """Deliver a broadcast from the bus to the topic's members."""
+
+    def admits(self, topic: str, header: Received) -> bool:
+        """Return whether a recorded broadcast is to be delivered: it is not an old one, nor a claim."""
 
     def carry(self, channel: GatewayChannel, command: Any) -> None:
         """Carry out a command for a channel, sent by the worker that runs it."""
@@ -70,6 +85,9 @@ class InOrder(Protocol):
 
 class Receivers(Holder, Protocol):
     """The members of all topics; implemented by the fan-out."""
+
+    def __contains__(self, topic: str) -> bool:
+        """Return whether a topic has members here."""
 
     def deliver_local(self, worker: str, broadcast: commands.Broadcast) -> None:
         """Deliver a broadcast from a link to those members whose channels the worker runs."""
@@ -86,6 +104,8 @@ class Ordering:
         bus: reports which broadcasts have been delivered.
         received: returns the number of commands that a worker has sent.
         hold_seconds: how long a command may wait for a broadcast.
+        keeps: returns whether broadcasts of (topic, event) are kept; None if the application has no
+            history.
     """
 
     def __init__(
@@ -97,24 +117,47 @@ class Ordering:
         bus: Bus,
         received: Callable[[str], int],
         hold_seconds: float,
+        keeps: Keeps | None = None,
     ) -> None:
         self._gateway = gateway
         self._handler = handler
         self._receivers = receivers
         self._channels = channels
         self._received = received
+        self._keeps = keeps
+        self._unrecorded = Unrecorded()
         self._broadcasts = BroadcastsAfterCommands(receivers, channels, received, hold_seconds)
         self._commands = CommandsAfterBroadcasts(
-            self._in_turn, hold_seconds, bus.delivered, lambda: bus.unread
+            self._in_turn, hold_seconds, bus.delivered, lambda: bus.unread, self._unrecorded
         )
 
-    def on_broadcast(self, topic: str, header: Header, data: bytes) -> None:
+    def on_broadcast(self, topic: str, header: Received, data: bytes) -> None:
         """Deliver a broadcast from the bus, and then release the commands that waited for it."""
+        keeps = self._keeps
+        if keeps is not None and header.kind == BROADCAST and keeps(topic, header.event):
+            if self._received(header.origin) and topic in self._receivers:
+                self._unrecorded.add(header.origin, topic, header.sequence)
+            return
         sender = header.sender
         if sender is not None and sender.gateway == self._gateway and not sender.skip:
-            header = self._broadcasts.keep(header, sender)
+            header = self._broadcasts.keep(header, sender, header.origin)
         self._handler.deliver(topic, header, data)
         self._commands.passed(header.origin, topic, header.sequence)
+
+    def on_recorded(self, topic: str, header: Received, data: bytes) -> None:
+        """As `on_broadcast`, for a recorded broadcast; its original was ignored.
+
+        During an upgrade, another node may keep what is not kept here. Then the original was delivered.
+        """
+        made, sender = original(header), header.sender
+        if not self._handler.admits(topic, header):
+            return
+        if made is not header and (self._keeps is None or not self._keeps(topic, header.event)):
+            return
+        if sender is not None and sender.gateway == self._gateway and not sender.skip:
+            header = self._broadcasts.keep(header, sender, made.origin)
+        self._handler.deliver(topic, header, data)
+        self._commands.recorded(made.origin, topic, made.sequence)
 
     def on_command(self, worker: str, command: Any) -> None:
         """Carry out a command from a worker, or hold it until the broadcasts before it have passed."""
@@ -143,6 +186,10 @@ class Ordering:
     def channel_lost(self, channel: GatewayChannel) -> None:
         """Note that the worker of a pending channel is gone: broadcasts must not wait for its commands."""
         self._receivers.forget_commands(channel)
+
+    def topic_left(self, topic: str) -> None:
+        """Note that a topic has no members here any longer."""
+        self._unrecorded.forget_topic(topic)
 
     def worker_lost(self, worker: str) -> None:
         """Release everything that waits for a worker that is gone."""

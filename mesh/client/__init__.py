@@ -10,6 +10,7 @@ async with Client("ws://localhost:4000/socket", params={"token": token}) as clie
 
 from mesh.client.channel import ClientChannel, Event
 from mesh.client.client import Client
+from mesh.client.history import History, Position
 from mesh.client.presence import Presence
 from mesh.errors import (
     BufferFull,
@@ -33,8 +34,10 @@ __all__ = [
     "ConnectError",
     "ConnectRefused",
     "Event",
+    "History",
     "JoinRefused",
     "JoinTimeout",
+    "Position",
     "Presence",
     "PushError",
     "PushLost",

@@ -41,6 +41,7 @@ class Deliver(NamedTuple):
     channel: ChannelState
     event: str
     payload: Any
+    ref: Any = None
 
 
 class Replied(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from mesh.app.replies import NO_PAYLOAD, payload_or_default
 from mesh.client import events
 from mesh.client.channel_state import ChannelState
+from mesh.client.history import History, Seen
 from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
 from mesh.telemetry import get_logger
@@ -65,14 +66,23 @@ class ClientChannel:
     """
 
     def __init__(
-        self, driver: "ChannelDriver", topic: str, params: Any, timeout_seconds: float, max_queued: int
+        self,
+        driver: "ChannelDriver",
+        topic: str,
+        params: Any,
+        timeout_seconds: float,
+        max_queued: int,
+        history: History | None = None,
     ) -> None:
+        if history is not None:
+            history.begin(topic)
         self.topic = topic
         self.response: Any = None
         self.dropped = 0
         self._context = copy_context()
         self._driver = driver
         self._params = params
+        self._history = history
         self._channel_state = ChannelState(topic, timeout_seconds)
         self._join_called = False
         self._max_queued = max_queued
@@ -237,9 +247,18 @@ class ClientChannel:
     # Called by the driver
 
     def _join_params(self) -> Any:
-        return self._context.copy().run(self._params) if callable(self._params) else self._params
+        params = self._context.copy().run(self._params) if callable(self._params) else self._params
+        return params if self._history is None else self._history.join_params(params)
 
-    def _delivered(self, event: str, payload: Any) -> None:
+    def _is_new(self, history: History, event: str, payload: Any, ref: Any) -> bool:
+        seen = history.received(event, payload, ref)
+        if seen is Seen.GAP and history.on_gap is not None:
+            self._call(history.on_gap, history.position, event="on_gap")
+        return seen is Seen.NEW
+
+    def _delivered(self, event: str, payload: Any, ref: Any) -> None:
+        if self._history is not None and not self._is_new(self._history, event, payload, ref):
+            return
         callbacks = self._callbacks.get(event)
         if callbacks:
             for callback in list(callbacks):

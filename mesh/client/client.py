@@ -8,6 +8,7 @@ from mesh.client import wire
 from mesh.client.channel import ClientChannel
 from mesh.client.connectors import make_connector
 from mesh.client.driver import Driver
+from mesh.client.history import History
 from mesh.client.options import Options
 from mesh.client.params import value_of
 from mesh.client.query_strings import without_secrets
@@ -141,20 +142,38 @@ class Client:
 
     # Channels
 
-    def channel(self, topic: str, params: Any = None, *, max_queued: int | None = None) -> ClientChannel:
+    def channel(
+        self,
+        topic: str,
+        params: Any = None,
+        *,
+        history: History | None = None,
+        max_queued: int | None = None,
+    ) -> ClientChannel:
         """Return a channel that is not joined yet, so that callbacks can be set up before `join`.
 
         Args:
             topic: the channel's topic.
             params: the parameters for the channel's `join`, or a function that returns them for each join.
+            history: keeps the position in the topic's history, so that rejoins bring what was missed.
             max_queued: the most events that wait to be read; by default the client's limit.
+
+        Raises:
+            ChannelError: if `history` is that of another topic.
         """
         check_name(topic, "topic")
         queued = self._max_queued if max_queued is None else max_queued
-        return ClientChannel(self._driver, topic, params, self._options.timeout_seconds, queued)
+        return ClientChannel(self._driver, topic, params, self._options.timeout_seconds, queued, history)
 
-    async def join(self, topic: str, params: Any = None, *, max_queued: int | None = None) -> ClientChannel:
+    async def join(
+        self,
+        topic: str,
+        params: Any = None,
+        *,
+        history: History | None = None,
+        max_queued: int | None = None,
+    ) -> ClientChannel:
         """Join a channel. See `channel` for the arguments and `ClientChannel.join` for the exceptions."""
-        channel = self.channel(topic, params, max_queued=max_queued)
+        channel = self.channel(topic, params, history=history, max_queued=max_queued)
         await channel.join()
         return channel

@@ -208,7 +208,7 @@ class Driver:
             self._join_failed(channel_state, error, "the parameters of a join cannot be sent; trying again")
 
     def _deliver(self, action: actions.Deliver) -> None:
-        self._channels[action.channel]._delivered(action.event, action.payload)
+        self._channels[action.channel]._delivered(action.event, action.payload, action.ref)
 
     def _replied(self, action: actions.Replied) -> None:
         self._pushes.replied(action)

@@ -268,7 +268,7 @@ class Session:
     def _delivered(self, channel: ChannelState, message: events.Received, _now: float) -> list[Action]:
         if channel.state not in ("joined", "joining"):
             return []
-        return [Deliver(channel, message.event, message.payload)]
+        return [Deliver(channel, message.event, message.payload, message.ref)]
 
     def _replied(self, channel: ChannelState, message: events.Received, now: float) -> list[Action]:
         reply = message.payload

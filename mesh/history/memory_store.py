@@ -39,14 +39,14 @@ class MemoryStore:
 
     Attributes:
         bytes: the memory in use, estimated.
-        on_dropped: called with the topic of each log that is dropped because of the limit.
+        on_dropped: called with (topic, log) of each log that is dropped because of the limit.
     """
 
     immediate = True
 
     def __init__(self, node: str, max_bytes: int, clock: Callable[[], float] = time) -> None:
         self.bytes = 0
-        self.on_dropped: Callable[[str], None] | None = None
+        self.on_dropped: Callable[[str, Log], None] | None = None
         self._node = node
         self._max_bytes = max_bytes
         self._clock = clock
@@ -145,12 +145,13 @@ class MemoryStore:
             self._count(used)
 
     def _drop_topic(self, topic: str) -> None:
+        dropped = self._kept[topic].log
         self.drop(topic)
         if not counters.value("history_topics_dropped"):
             log.warning("histories are dropped", limit=self._max_bytes, setting="history.max_bytes")
         counters.count("history_topics_dropped")
         if self.on_dropped is not None:
-            self.on_dropped(topic)
+            self.on_dropped(topic, dropped)
 
     # HistoryStore
 
@@ -198,6 +199,9 @@ class MemoryStore:
     def problem(self) -> str:
         """Return an empty string: memory can always be used."""
         return ""
+
+    async def flush(self) -> None:
+        """Return at once: everything is stored."""
 
     async def aclose(self) -> None:
         """No effect: there are no connections."""

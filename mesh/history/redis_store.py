@@ -205,6 +205,10 @@ class RedisStore:
         self.start()
         return self._connection.problem
 
+    async def flush(self) -> None:
+        """Return once what was appended is stored, or refused."""
+        await self._idle.wait()
+
     async def aclose(self) -> None:
         """Store what waits, if that succeeds within a moment, and close the connections."""
         try:

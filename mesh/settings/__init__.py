@@ -8,6 +8,7 @@ defaults.
 from mesh.settings.api import ApiSettings
 from mesh.settings.bus import BusSettings, LinkSettings
 from mesh.settings.gateway import GatewaySettings, LimitSettings
+from mesh.settings.history import HistorySettings
 from mesh.settings.loading import Explained, build, environment, explain, load
 from mesh.settings.log import LogSettings
 from mesh.settings.presence import PresenceSettings
@@ -30,6 +31,7 @@ __all__ = [
     "Explained",
     "GarbageSettings",
     "GatewaySettings",
+    "HistorySettings",
     "LimitSettings",
     "LinkSettings",
     "LogSettings",

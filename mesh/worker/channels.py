@@ -10,7 +10,10 @@ from mesh.app.endpoint import Endpoint
 from mesh.app.pubsub import LocalBroadcast, PubSub
 from mesh.app.routes import Route
 from mesh.bus.contract import Bus
+from mesh.bus.frames import Received, original
 from mesh.debug import ChannelInfo
+from mesh.history.local import LocalHistories
+from mesh.history.recorder import NoRecorder, Recorder
 from mesh.link import commands
 from mesh.settings import WorkerSettings
 from mesh.telemetry import counters, get_logger
@@ -40,8 +43,11 @@ class Channels:
         settings: the settings of the worker.
         version: returns the version of a link.
         make_presences: makes the worker's presences, given a function that broadcasts to its members.
+        recorder: records the topics that have a history; by default, none are recorded.
 
     Attributes:
+        kept: the topics that have a history.
+        recorder: records them.
         mailbox_limits: how much may wait for one channel.
         push_pauses: the topics and links whose channels must not handle pushes now.
         members: the channels by topic, for broadcasts.
@@ -56,10 +62,13 @@ class Channels:
         settings: WorkerSettings,
         version: Callable[[bytes], int] = lambda _: commands.SPOKEN.newest,
         make_presences: Callable[[LocalBroadcast], PresenceRegistry] = no_presences,
+        recorder: Recorder | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.bus = bus
-        self.pubsub = PubSub(bus)
+        self.kept = endpoint.kept_topics
+        self.recorder = recorder if recorder is not None else NoRecorder(bus)
+        self.histories = LocalHistories(self.recorder, self.kept)
         self.send = send
         self.settings = settings
         self.mailbox_limits = MailboxLimits.of(settings)
@@ -69,6 +78,7 @@ class Channels:
         self.handoffs = HandoffCoordinator(version, settings.kill_seconds)
         recent = RecentBroadcasts.of([route.channel for _, route in self._own_routes()])
         self.members = LocalMembers(bus, send, self.push_pauses, recent)
+        self.pubsub = PubSub(bus, self.members.local_broadcast, self.histories, self.recorder.publish)
         self.presences = make_presences(self.members.local_broadcast)
         self._gateways: dict[bytes, str] = {}
         self._by_link: dict[bytes, Servers] = {}
@@ -78,9 +88,13 @@ class Channels:
         """Return (mount, pattern) of every route that this worker serves."""
         return [(path, route.pattern) for path, route in self._own_routes()]
 
-    def intercepted_patterns(self) -> list[str]:
+    def received_patterns(self) -> list[str]:
         """Return the patterns of the routes whose broadcasts this worker must receive."""
-        return [route.pattern for _, route in self._own_routes() if route.channel.intercept]
+        return [
+            route.pattern
+            for _, route in self._own_routes()
+            if route.channel.intercept or route.channel.history is not None
+        ]
 
     def _own_routes(self) -> Iterator[tuple[str, Route[type[Channel]]]]:
         """Yield (mount, route) of all routes except those that workers in other languages serve."""
@@ -88,6 +102,19 @@ class Channels:
             for route in mount.routes.routes:
                 if not issubclass(route.channel, RemoteChannel):
                     yield path, route
+
+    # Called for the bus
+
+    def on_broadcast(self, topic: str, header: Received, data: bytes) -> None:
+        """Handle a broadcast; one that is kept is delivered when it comes recorded."""
+        if not self.recorder.on_broadcast(topic, header, data):
+            self.members.broadcast(topic, header, data)
+
+    def on_recorded(self, topic: str, header: Received, data: bytes) -> None:
+        """Handle a recorded broadcast, or the claim of a recorder."""
+        self.recorder.on_recorded(topic, header, data)
+        if header.event:
+            self.members.broadcast(topic, original(header), data)
 
     # Called for links
 
@@ -105,6 +132,10 @@ class Channels:
         self.handoffs.forget_moved(link)
         for topic in self.push_pauses.forget(link):
             self.members.pauses_changed(topic)
+
+    def recovers(self, link: bytes) -> bool:
+        """Return whether the gateway at a link can deliver what a client has missed."""
+        return self._version(link) >= commands.HISTORY
 
     def gateway_of(self, link: bytes) -> str:
         """Return the id of the gateway at a link; empty if it is gone."""

@@ -46,7 +46,7 @@ def clustered_apps(clusters):
     return clusters.apps().urls
 
 
-@pytest.mark.parametrize("package", RELEASES)
+@pytest.mark.parametrize("package", [*RELEASES, "phoenix-1-6"])
 def test_a_conversation_embedded(embedded, package):
     node("conversation.mjs", package, *embedded)
 

@@ -4,8 +4,9 @@ import asyncio
 import json
 
 from mesh import Channel, SocketHandler
+from mesh.app.history import KeptTopics
 from mesh.app.mount import Mount
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.gateway.hub import Hub
 from mesh.gateway.transports.base import Encoding
 from mesh.protocol.messages import JSON
@@ -88,19 +89,20 @@ class Transport:
 class Gateway:
     """A hub with one client; what the client hears is in its outbox."""
 
-    def __init__(self, workers=None, **settings):
+    def __init__(self, workers=None, user=User, hold_seconds=60.0, **settings):
         self.bus, self.workers = Bus(), workers or Workers()
         self.told = []
+        self.mount = Mount(user).at("/socket")
         self.hub = Hub(
-            "g", self.bus, lambda _: self.workers, GatewaySettings(**settings), 60.0, self.told.append
-        )
-        self.mount = Mount(User).at("/socket")
+            "g", self.bus, lambda _: self.workers, GatewaySettings(**settings), hold_seconds,
+            self.told.append, kept=KeptTopics({"/socket": self.mount}),
+        )  # fmt: skip
         self.client = self.connect()
 
-    def connect(self, socket_id=None):
+    def connect(self, socket_id=None, encoding=ENCODING):
         if socket_id:
             self.bus.subscribe(socket_id.encode() + b"\0")
-        return self.hub.connect(self.mount, socket_id, b"\x80", ENCODING, Transport(), Outbox())
+        return self.hub.connect(self.mount, socket_id, b"\x80", encoding, Transport(), Outbox())
 
     def say(self, *message):
         """From the client."""
@@ -114,7 +116,7 @@ class Gateway:
     def broadcast(self, sequence, event, origin=WORKER, sender=None, topic="room:1"):
         """From the bus."""
         self.bus.came.add((origin, sequence))
-        header = Header(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
+        header = Received(VERSION, BROADCAST, origin, sequence, event, JSON, sender)
         self.hub.on_broadcast(topic, header, b"{}")
 
     def events(self):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from mesh.app.channel import TIMEOUT
+from mesh.app.history import KeptBroadcast, check_range
 from mesh.app.replies import SocketRef
 from mesh.errors import ChannelError, NotJoinedError, PayloadError
 from mesh.link import commands
@@ -205,6 +206,11 @@ class WorkerContext:
         if self.subscriptions and topic in self.subscriptions:
             self.subscriptions.discard(topic)
             self._worker.members.unsubscribe(self, topic)
+
+    async def history(self, limit: int, before: int | None) -> list[KeptBroadcast]:
+        """Return the newest kept broadcasts of the topic, the oldest of them first."""
+        check_range(limit, before)
+        return await self._worker.histories.list(self.topic, limit, before)
 
     # The channel's subscriptions and presences in the worker
 

@@ -13,7 +13,8 @@ from mesh.link import commands
 from mesh.protocol import payloads
 from mesh.telemetry import get_logger
 from mesh.worker.channel.assigns import joined_assigns
-from mesh.worker.channel.server import JOIN_CRASHED, ChannelServer
+from mesh.worker.channel.joining import JOIN_CRASHED
+from mesh.worker.channel.server import ChannelServer
 from mesh.worker.channel.worker import ServerWorker
 
 log = get_logger(__name__)

@@ -9,7 +9,6 @@ Source: Phoenix.Channel.Server.
 import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
-from time import perf_counter
 from typing import Any
 
 from mesh.app.channel import Channel
@@ -20,9 +19,8 @@ from mesh.link import commands
 from mesh.protocol import payloads
 from mesh.telemetry import counters, get_logger
 from mesh.worker import channel_telemetry
-from mesh.worker.channel import callbacks, lifecycle
+from mesh.worker.channel import callbacks, joining, lifecycle
 from mesh.worker.channel.actions import STEPS, terminate
-from mesh.worker.channel.callback_results import join_reply
 from mesh.worker.channel.context import WorkerContext
 from mesh.worker.channel.lifecycle import OVER, Ending, Event, Phase
 from mesh.worker.channel.mailbox import (
@@ -54,7 +52,6 @@ STATUS = {
     Phase.SNAPSHOTTING: "joined",
 }
 """The phases as ChannelInfo reports them; all others are "leaving"."""
-JOIN_CRASHED = {"reason": "join crashed"}
 PUSHES_MAY_WAIT = frozenset({Phase.JOINING, Phase.RESTORING, Phase.JOINED, Phase.MOVING})
 
 
@@ -225,56 +222,14 @@ class ChannelServer:
     async def _handle_join(self, join: commands.Join) -> None:
         if join.moved:
             await transfer.restore(self, join)
-            return
-        started = perf_counter()
-        payload = None
-        try:
-            payload = payloads.decode(join.codec, join.data)
-            result = self.channel.join(join.topic, payload)
-            if result is not None and hasattr(result, "__await__"):
-                seconds = self.worker.settings.join_timeout_seconds
-                result = await callbacks.joined_in_time(self.channel, result, seconds)
-            if self.life.phase in OVER:  # killed, but it did not end
-                return
-            reply = join_reply(self.channel, result)
-            codec, data = self.context.encode_reply(reply.status, reply.payload)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as raised:
-            error = as_exception(raised, "callback")
-            if self.life.phase in OVER:  # killed in the meantime
-                return
-            socket_id = self.channel.socket.id
-            log.error("join crashed", topic=join.topic, socket_id=socket_id, exc_info=error)
-            channel_telemetry.joined(self.channel, started, payload, "error")
-            await self._refuse(*payloads.encode(JOIN_CRASHED), error)
-            return
-        channel_telemetry.joined(self.channel, started, payload, reply.status)
-        if reply.status != "ok":
-            await self._refuse(codec, data, "shutdown")
-            return
-        self._accept(codec, data)
-        if type(self.channel).after_join is not Channel.after_join:
-            result = self.channel.after_join(payload)
-            if result is not None and hasattr(result, "__await__"):
-                await result
-
-    def _accept(self, codec: int, data: bytes) -> None:
-        self.change(Event.ACCEPTED)
-        since = self.enter()
-        self.context.send_command(
-            commands.Joined(self.context.number, tuple(self.intercepts), since, codec, data)
-        )
+        else:
+            await joining.handle_join(self, join)
 
     def enter(self) -> int:
         """Become a member of the topic; return the number of the worker's last broadcast before that."""
         since = self.worker.bus.sequence
         self.context.local_topic = self.worker.members.add(self)
         return since
-
-    async def _refuse(self, codec: int, data: bytes, reason: Any) -> None:
-        self.context.send_command(commands.Refused(self.context.number, codec, data))
-        await self.end(Event.REFUSED, Ending(reason))
 
     async def _handle_handover(self, handover: commands.Handover) -> None:
         """The gateway sends no more: move the channel once its mailbox is empty."""

@@ -4,8 +4,10 @@ from collections.abc import Coroutine, Hashable, Mapping
 from contextvars import Context
 from typing import Any, Protocol
 
-from mesh.app.pubsub import PubSub
+from mesh.app.history import KeptTopics
+from mesh.app.pubsub import Histories, PubSub
 from mesh.bus.contract import Bus
+from mesh.history.recorder import Recorder
 from mesh.link import commands
 from mesh.settings import WorkerSettings
 from mesh.worker.channel.mailbox import MailboxLimits
@@ -25,6 +27,10 @@ class ContextWorker(Protocol):
     @property
     def members(self) -> LocalMembers:
         """The channels by topic, where subscriptions are made."""
+
+    @property
+    def histories(self) -> Histories:
+        """The kept broadcasts of all topics."""
 
     def gateway_of(self, link: bytes) -> str:
         """Return the id of the gateway at a link; empty if it is gone."""
@@ -71,6 +77,17 @@ class ServerWorker(ContextWorker, Protocol):
     @property
     def bus(self) -> Bus:
         """Numbers this worker's broadcasts."""
+
+    @property
+    def kept(self) -> KeptTopics:
+        """The topics that have a history."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """Reads the histories that clients ask for."""
+
+    def recovers(self, link: bytes) -> bool:
+        """Return whether the gateway at a link can deliver what a client has missed."""
 
     def pause_reading(self, link: bytes, number: int) -> bool:
         """Ask a gateway not to read from a channel's client; return False if it does not support that."""

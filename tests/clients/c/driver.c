@@ -19,6 +19,7 @@
 struct driver {
     cm_client *client;
     cm_channel *channels[MAX_CHANNELS];
+    cm_history history;
     int leave_refused;
     int quit, hold; /* hold: let the client rest until the next command */
 };
@@ -102,11 +103,31 @@ static cm_channel **find(struct driver *driver, const char *topic)
     return NULL;
 }
 
-static int join(struct driver *driver, const char *topic, const char *payload)
+static void on_gap(cm_channel *channel, void *user)
+{
+    struct driver *driver = user;
+    printf("gap\t%s\t%s\t%lld\n", cm_channel_topic(channel), driver->history.position.epoch,
+           driver->history.position.offset);
+}
+
+/* history TOPIC PAYLOAD [LAST [EPOCH OFFSET]]; without LAST, with the history of an earlier join */
+static void set_history(struct driver *driver, char **field, int count)
+{
+    if (count > 3)
+        driver->history = (cm_history){atoi(field[3]), count > 5, {"", 0}, on_gap};
+    if (count > 5) {
+        snprintf(driver->history.position.epoch, CM_EPOCH_SIZE, "%s", field[4]);
+        driver->history.position.offset = atoll(field[5]);
+    }
+}
+
+static int join(struct driver *driver, const char *topic, const char *payload, int with_history)
 {
     static const cm_handlers handlers = {on_join, on_event, on_error, on_close};
     cm_channel *channel;
-    int status = cm_join(driver->client, topic, payload, &handlers, driver, &channel);
+    int status = with_history
+                     ? cm_join_history(driver->client, topic, payload, &handlers, driver, &driver->history, &channel)
+                     : cm_join(driver->client, topic, payload, &handlers, driver, &channel);
     if (status == CM_OK)
         *find(driver, NULL) = channel;
     return status;
@@ -157,7 +178,15 @@ static void command(struct driver *driver, char *line)
     else if (!strcmp(field[0], "params"))
         status = cm_set_params(driver->client, field[1]);
     else if (!strcmp(field[0], "join"))
-        status = join(driver, field[1], field[2]);
+        status = join(driver, field[1], field[2], 0);
+    else if (!strcmp(field[0], "history")) {
+        set_history(driver, field, count);
+        status = join(driver, field[1], field[2], 1);
+    } else if (!strcmp(field[0], "position")) {
+        printf("position\t%d\t%s\t%lld\n", driver->history.known, driver->history.position.epoch,
+               driver->history.position.offset);
+        status = CM_OK;
+    }
     else if (!strcmp(field[0], "payload"))
         status = cm_set_join_payload(channel ? *channel : NULL, field[2]);
     else if (!strcmp(field[0], "leave"))

@@ -13,7 +13,11 @@ static const char *const TEXTS[] = {
     "{\"status\":403,\"reason\":\"r\\u00e9fus\\\\\"}",
     "{\"idle_timeout_seconds\":60.0}",
     "[\"1\",\"1\",\"t\",\"phx_error\",{\"reason\":\"channel_crash\"}]",
+    "[null,\"k3v9a0b1c2d3:1042\",\"t\",\"e\",{}]",
+    "[\"1\",null,\"t\",\"history_state\",{\"epoch\":\"k3v9\",\"offset\":7,\"recovered\":false,\"count\":0}]",
+    "[null,null,\"t\",\"history_position\",{\"epoch\":\"k3v9\",\"offset\":9007199254740992,\"event\":\"e\"}]",
 };
+#define TEXT_COUNT (sizeof TEXTS / sizeof *TEXTS)
 static const char BINARIES[][24] = {
     "\x00\x01\x01\x02" "1" "t" "ev" "data",
     "\x01\x01\x02\x01\x02" "1" "77" "t" "ok" "data",
@@ -95,6 +99,19 @@ static void check_message(const message *m)
     }
 }
 
+/* Whatever is received, the position can be stored and sent again. */
+static void check_history(const message *m)
+{
+    static cm_history history;
+    static cm_channel channel;
+    channel.history = &history;
+    channel.answered = 1;
+    if (!m->reply)
+        is_new(&channel, m);
+    must(memchr(history.position.epoch, 0, CM_EPOCH_SIZE) != NULL, "an epoch ends");
+    must(is_position(history.position.epoch, strlen(history.position.epoch), history.position.offset), "a position");
+}
+
 static void read_all(const char *data, size_t size)
 {
     message m = {0};
@@ -102,12 +119,12 @@ static void read_all(const char *data, size_t size)
     double number;
     int yes;
     if (!read_text(copy, size, &m))
-        check_message(&m);
+        check_message(&m), check_history(&m);
     free(copy);
     memset(&m, 0, sizeof m);
     copy = exactly(data, size, 1);
     if (!read_binary(copy, size, &m))
-        check_message(&m);
+        check_message(&m), check_history(&m);
     free(copy);
     copy = exactly(data, size, 0);
     cm_json_string(copy, size, "reason", text, sizeof text);
@@ -133,14 +150,14 @@ static void fuzz(unsigned long count)
 {
     while (count--) {
         char data[600];
-        size_t which = below(9), size;
-        if (which < 6) {
+        size_t which = below(TEXT_COUNT + 3), size;
+        if (which < TEXT_COUNT) {
             size = strlen(TEXTS[which]);
             memcpy(data, TEXTS[which], size);
         } else {
             static const size_t sizes[] = {12, 15, 10};
-            size = sizes[which - 6];
-            memcpy(data, BINARIES[which - 6], size);
+            size = sizes[which - TEXT_COUNT];
+            memcpy(data, BINARIES[which - TEXT_COUNT], size);
         }
         size = mutate(data, size, sizeof data);
         read_all(data, size);
@@ -168,7 +185,7 @@ int main(int argc, char **argv)
     }
     must(argc == 3, "usage: fuzz SEED COUNT, or fuzz judge");
     state = strtoull(argv[1], NULL, 10) * 2654435761u + 1;
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < TEXT_COUNT; i++)
         read_all(TEXTS[i], strlen(TEXTS[i]));
     fuzz(strtoul(argv[2], NULL, 10));
     puts("ok");

@@ -45,6 +45,7 @@ static int talk(void *gateway, const char *address)
     cm_options options;
     cm_client *client;
     cm_channel *channel;
+    cm_history history = {0};
     int turns = 0, status;
     cm_options_init(&options);
     options.address = address;
@@ -52,7 +53,7 @@ static int talk(void *gateway, const char *address)
     status = cm_client_new(&options, &client, NULL, 0);
     if (status != CM_OK)
         return status;
-    status = cm_join(client, "room:1", "{\"a\":1}", NULL, NULL, &channel);
+    status = cm_join_history(client, "room:1", "{\"a\":1}", NULL, NULL, &history, &channel);
     if (status == CM_OK) {
         cm_set_join_payload(channel, "{\"a\":2}");
         accepted += cm_push(channel, "early", "{}", 0, on_reply, NULL) == CM_OK;

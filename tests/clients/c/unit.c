@@ -203,6 +203,31 @@ static void on_end(cm_client *client, const cm_end *end, void *user)
 
 static const cm_handlers handlers = {on_join, NULL, NULL, on_close};
 
+static void refuses_history(cm_client *client, cm_history history, const char *word)
+{
+    cm_channel *channel;
+    CHECK(cm_join_history(client, "h", NULL, NULL, NULL, &history, &channel) == CM_EINVAL && !channel);
+    CHECK(strstr(cm_detail(client), word));
+}
+
+static void test_histories(cm_client *client)
+{
+    cm_history history = {0, 1, {"k3v9", 1LL << 53}, NULL}, endless = {0, 1, {"", 0}, NULL};
+    cm_channel *channel;
+    memset(endless.position.epoch, 'a', CM_EPOCH_SIZE);
+    refuses_history(client, endless, "want an epoch of a-z and 0-9");
+    refuses_history(client, (cm_history){0, 1, {"k\"", 1}, NULL}, "'k\"' 1 is none");
+    refuses_history(client, (cm_history){0, 1, {"k", -1}, NULL}, "'k' -1 is none");
+    refuses_history(client, (cm_history){0, 1, {"k", (1LL << 53) + 1}, NULL}, "from 0 to 9007199254740992");
+    refuses_history(client, (cm_history){-1, 0, {"", 0}, NULL}, "history.last is -1");
+    CHECK(cm_join_history(client, "h", NULL, NULL, NULL, NULL, NULL) == CM_EINVAL);
+    CHECK(cm_join_history(NULL, "h", NULL, NULL, NULL, &history, NULL) == CM_EINVAL);
+    CHECK(cm_join_history(client, "h", "[1]", NULL, NULL, &history, NULL) == CM_EJSON);
+    CHECK(cm_join_history(client, "h", "{}", NULL, NULL, &history, &channel) == CM_OK);
+    CHECK(cm_set_join_payload(channel, "null") == CM_EJSON && cm_set_join_payload(channel, " {\"a\":1} ") == CM_OK);
+    CHECK(cm_leave(channel) == CM_OK);
+}
+
 static void test_without_a_gateway(void)
 {
     struct seen seen = {0};
@@ -223,6 +248,7 @@ static void test_without_a_gateway(void)
     CHECK(cm_join(client, "\xFFx", NULL, NULL, NULL, NULL) == CM_EUTF8);
     CHECK(cm_join(client, "t", "{", NULL, NULL, NULL) == CM_EJSON);
     CHECK(cm_join(client, "t", big, NULL, NULL, NULL) == CM_ETOOBIG && strstr(cm_detail(client), "max_send_bytes is 1000"));
+    test_histories(client);
     CHECK(cm_join(client, "t", NULL, &handlers, &seen, &channel) == CM_OK);
     CHECK(cm_channel_state(channel) == CM_JOINING && !strcmp(cm_channel_topic(channel), "t"));
     CHECK(cm_channel_client(channel) == client && cm_channel_user(channel) == &seen);

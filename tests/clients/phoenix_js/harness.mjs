@@ -1,5 +1,5 @@
 // What the scripts share: the real phoenix.js over the real WebSocket of `ws`, promises, assertions.
-// node SCRIPT PACKAGE URL [URL]: PACKAGE is phoenix, phoenix-1-8-6 or phoenix-1-7. LONGPOLL=1: by long-poll.
+// node SCRIPT PACKAGE URL [URL]: PACKAGE is phoenix, phoenix-1-8-6, phoenix-1-7 or phoenix-1-6. LONGPOLL=1: by long-poll.
 // ZEROMQ="ADDRESS ADDRESS": over plain ZeroMQ, to the gateway at the first address for the first URL, and so on.
 import assert from "node:assert/strict"
 import { createRequire } from "node:module"
@@ -12,7 +12,7 @@ export const LONG = 500
 const [name, a, b = a] = process.argv.slice(2)
 // phoenix.js up to 1.7 looks for a browser's globals; the CommonJS build works in all releases.
 const require = createRequire(import.meta.url)
-if (name === "phoenix-1-7") { // in 2024 it expected a browser's globals
+if (["phoenix-1-7", "phoenix-1-6"].includes(name)) { // before 2025 it expected a browser's globals
   globalThis.self = globalThis
   globalThis.XMLHttpRequest = require("xhr2")
 }

@@ -10,6 +10,7 @@ import pytest
 from mesh.gateway.fanout.delivery_stats import DeliveryStats, TopicStats
 from mesh.gateway.flow.backlog import Backlog, broadcast_frame
 from mesh.gateway.ordering.commands_after_broadcasts import CommandsAfterBroadcasts
+from mesh.gateway.ordering.unrecorded import Unrecorded
 from mesh.link import commands
 from mesh.protocol.messages import JSON
 from mesh.protocol.serializers.registry import BY_NAME
@@ -232,7 +233,7 @@ def broadcasts_that_wait_by_policy(policy):
 def commands_that_wait_for_a_broadcast(number):
     released = []
     order = CommandsAfterBroadcasts(
-        lambda *each: released.append(each), 60.0, lambda *_: False, lambda: False
+        lambda *each: released.append(each), 60.0, lambda *_: False, lambda: False, Unrecorded()
     )
 
     def work():

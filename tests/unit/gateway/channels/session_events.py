@@ -6,6 +6,7 @@ import msgspec
 
 from mesh.app.channel import Channel
 from mesh.app.routes import Route, RouteTable
+from mesh.gateway.channels import worker_commands
 from mesh.gateway.channels.actions import Send
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.session import Session
@@ -61,10 +62,12 @@ def join(session, topic="room:1", ref="1", **joined) -> GatewayChannel:
 def accept(session, channel, intercepts=(), since=0, data=b"{}"):
     if channel.worker is None:
         place(channel)
-    return session.joined(channel, commands.Joined(channel.number, intercepts, since, JSON, data))
+    return worker_commands.joined(
+        session, channel, commands.Joined(channel.number, intercepts, since, JSON, data)
+    )
 
 
 def refuse(session, channel, data):
     if channel.worker is None:
         place(channel)
-    return session.refused(channel, commands.Refused(channel.number, JSON, data))
+    return worker_commands.refused(session, channel, commands.Refused(channel.number, JSON, data))

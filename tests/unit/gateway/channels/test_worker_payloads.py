@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.errors import ChannelError, PayloadError
 from mesh.gateway.fanout.fanout import Fanout
 from mesh.link import commands
@@ -197,7 +197,7 @@ def test_the_payload_of_a_broadcast_may_be_any_json_value(data):
         number = joined(gateway)
         gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
         gateway.client.outbox.clear()
-        gateway.hub.fanout.deliver("room:1", Header(VERSION, BROADCAST, "p", 1, "e", JSON, None), data)
+        gateway.hub.fanout.deliver("room:1", Received(VERSION, BROADCAST, "p", 1, "e", JSON, None), data)
         assert gateway.client.outbox == [[None, None, "room:1", "e", json.loads(data)]]
 
     scenario()
@@ -225,7 +225,7 @@ def test_a_bad_broadcast_is_dropped_and_accounted_for(codec, data):
         gateway.hear(commands.Joined(number, (), 0, JSON, b"{}"))
         fanout: Fanout = gateway.hub.fanout
         heard = len(gateway.client.outbox)
-        fanout.deliver("room:1", Header(VERSION, BROADCAST, "p", 1, "e", codec, None), data)
+        fanout.deliver("room:1", Received(VERSION, BROADCAST, "p", 1, "e", codec, None), data)
         assert len(gateway.client.outbox) == heard
         (stats,) = fanout.stats("room:1")
         assert (stats.expected, sum(stats.dropped.values()), stats.delivered) == (1, 1, 0)

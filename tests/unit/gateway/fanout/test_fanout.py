@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.fanout.fanout import Fanout
 from mesh.gateway.transports.base import Encoding
@@ -41,7 +41,7 @@ def joined(fanout, *args, **kwargs):
 
 
 def header(sequence=1, event="e", origin="w", sender=None, codec=JSON):
-    return Header(VERSION, BROADCAST, origin, sequence, event, codec, sender)
+    return Received(VERSION, BROADCAST, origin, sequence, event, codec, sender)
 
 
 def test_members_of_the_topic_get_the_same_bytes_object_per_serializer():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mesh.app.channel import Channel, RateLimit
 from mesh.app.routes import Route, RouteTable
 from mesh.errors import ChannelError
+from mesh.gateway.channels import worker_commands
 from mesh.gateway.channels.actions import Forward, Send, SubscribeThenJoin
 from mesh.gateway.channels.session import Session
 from mesh.gateway.flow.rate_limits import socket_limits
@@ -46,7 +47,9 @@ class Client:
         for topic in ("room:1", "slow:1"):
             (start,) = self.say("1", "1", topic, "phx_join", {})
             place(start.channel)
-            self.session.joined(start.channel, commands.Joined(start.channel.number, (), 0, 0, b"{}"))
+            worker_commands.joined(
+                self.session, start.channel, commands.Joined(start.channel.number, (), 0, 0, b"{}")
+            )
 
     def say(self, *message):
         return self.session.received(msgspec.json.encode(list(message)), False)

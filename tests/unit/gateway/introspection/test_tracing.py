@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.bus.trace_call import MAX_MESSAGES, Question, decode_answer, encode
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.fanout.fanout import Fanout
@@ -53,7 +53,7 @@ class Gateway:
         return channel
 
     def broadcast(self, sequence, origin="w", topic="room:1"):
-        self.fanout.deliver(topic, Header(VERSION, BROADCAST, origin, sequence, "e", JSON), b"{}")
+        self.fanout.deliver(topic, Received(VERSION, BROADCAST, origin, sequence, "e", JSON), b"{}")
 
     async def ask(self, trace="t", topic="room:1", origin="", seconds=60.0, limit=10):
         return decode_answer(

@@ -3,7 +3,7 @@
 import asyncio
 
 from mesh.bus import crashed_joins
-from mesh.bus.frames import CRASHED_JOINS, VERSION, Header
+from mesh.bus.frames import CRASHED_JOINS, VERSION, Received
 from mesh.gateway.joins.join_guard import STAGGER_SECONDS, TICK_SECONDS
 from mesh.link import commands
 from mesh.link.malformed import Malformed
@@ -86,7 +86,7 @@ async def test_a_worker_that_stops_in_order_or_was_given_up_does_not_count(gatew
 @virtually
 async def test_what_another_gateway_says_is_heeded_and_garbage_is_not(gateway):
     refused_elsewhere = gateway.hub.join_guard.on_topic_refused_elsewhere
-    header = Header(VERSION, CRASHED_JOINS, "g2", 1, "", 0)
+    header = Received(VERSION, CRASHED_JOINS, "g2", 1, "", 0)
     refused_elsewhere(header, b"garbage")
     refused_elsewhere(header, crashed_joins.encode(crashed_joins.RefusedTopic("/socket", "room:1", 1)))
     gateway.say("1", "1", "room:1", "phx_join", {})

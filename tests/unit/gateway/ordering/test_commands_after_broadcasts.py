@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from mesh.gateway.ordering.commands_after_broadcasts import UNREAD_HOLDS, CommandsAfterBroadcasts
+from mesh.gateway.ordering.unrecorded import Unrecorded
 from tests.support.until import until
 from tests.support.virtual_time import run_virtually
 
@@ -19,14 +20,15 @@ def released():
 
 
 def make(released, hold_seconds=60.0, unread=lambda: False):
-    delivered = set()
+    delivered, unrecorded = set(), Unrecorded()
     order = CommandsAfterBroadcasts(
         lambda origin, command: released.append(command),
         hold_seconds,
         lambda origin, sequence: (origin, sequence) in delivered,
         unread,
+        unrecorded,
     )
-    order.delivered = delivered
+    order.delivered, order.unrecorded = delivered, unrecorded
     return order
 
 

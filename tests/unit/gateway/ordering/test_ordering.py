@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.gateway.channels.gateway_channel import GatewayChannel
+from mesh.gateway.fanout.frames import BroadcastFrames
 from mesh.gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
 from mesh.gateway.ordering.numbers import Relation, commands_before, relation_to_join
 from mesh.gateway.ordering.ordering import Ordering
@@ -37,7 +38,7 @@ class Out:
     def broadcast(self, sequence, behind=0, topic="room:1", origin=WORKER):
         self.bus.came.add((origin, sequence))
         sender = Sender("g", 1, False, behind)
-        header = Header(VERSION, BROADCAST, origin, sequence, f"b{sequence}", JSON, sender)
+        header = Received(VERSION, BROADCAST, origin, sequence, f"b{sequence}", JSON, sender)
         self.ordering.on_broadcast(topic, header, b"{}")
 
     def push(self, event, after=0, worker=WORKER):
@@ -52,9 +53,7 @@ class Out:
         else:
             behind = commands_before(header, "g", self.channel)
             counts = SimpleNamespace(hold=lambda *_: None)
-            self.held.add(
-                HeldBroadcast(header.origin, header.sequence, header.event, None, behind, counts, 2)
-            )
+            self.held.add(HeldBroadcast(BroadcastFrames(header, data, {}), False, behind, counts, 2))
 
     def deliver_local(self, worker, broadcast):
         self.heard.append(broadcast.event)
@@ -66,7 +65,7 @@ class Out:
         self.held = self.held or HeldBroadcasts()
 
     def release(self, channel, received):
-        self.heard += [each.event for each in self.held.due(received)]
+        self.heard += [each.frames.header.event for each in self.held.due(received)]
         if not self.held:
             self.held = None
 
@@ -162,10 +161,14 @@ def test_a_ping_lets_what_waits_for_it_go_out(out):
 
 
 def test_only_the_channels_worker_tells_what_was_before_its_join():
-    channel = SimpleNamespace(worker=WORKER, since=5)
-    assert relation_to_join(channel, WORKER, 5) is Relation.BEFORE
-    assert relation_to_join(channel, WORKER, 6) is Relation.AFTER
-    assert relation_to_join(channel, "elsewhere", 5) is Relation.NONE
+    channel = SimpleNamespace(worker=WORKER, since=5, recovery=None)
+
+    def relation(origin, sequence):
+        return relation_to_join(channel, Received(VERSION, BROADCAST, origin, sequence, "e", JSON))
+
+    assert relation(WORKER, 5) is Relation.BEFORE
+    assert relation(WORKER, 6) is Relation.AFTER
+    assert relation("elsewhere", 5) is Relation.NONE
 
 
 @scenario

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mesh.bus.frames import BROADCAST, VERSION, Header
+from mesh.bus.frames import BROADCAST, VERSION, Received
 from mesh.bus.subscriptions import Subscription, Subscriptions
 from mesh.protocol.messages import BINARY, JSON, MSGPACK
 from mesh.telemetry import counters
@@ -44,7 +44,7 @@ class Server:
 
 
 def header(event, codec, sequence):
-    return Header(VERSION, BROADCAST, "stranger", sequence, event, codec)
+    return Received(VERSION, BROADCAST, "stranger", sequence, event, codec)
 
 
 @each_garbage

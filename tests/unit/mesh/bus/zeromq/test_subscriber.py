@@ -39,7 +39,7 @@ def hearing(monkeypatch):
             self.context = zmq.Context()
             socket = sockets.bus_subscriber(self.context, settings.load().bus)
             self.subscriber = Subscriber(socket, (), 1.0, self)
-            self.subscriber.start([lambda topic, header, data: self.came.append(header.sequence)], {})
+            self.subscriber.start([lambda topic, header, data: self.came.append(header.sequence)], [], {})
             return self
 
         def unread_changed(self, unread): ...

@@ -54,7 +54,7 @@ def test_assigns_of_one_channel_are_not_those_of_another():
 
 @pytest.mark.parametrize("patterns", [["room:*"]])
 def test_only_patterns_of_intercepting_routes_are_subscribed(patterns):
-    assert Worker().channels.intercepted_patterns() == patterns
+    assert Worker().channels.received_patterns() == patterns
 
 
 @scenario()

@@ -1,0 +1,1 @@
+../js/history.d.ts

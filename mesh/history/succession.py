@@ -1,0 +1,332 @@
+"""Which worker records a topic: one at a time, whoever starts, stops or dies.
+
+**Who should.** Rendezvous hashing ranks the workers of a topic's route. The first should record it, so that
+the broadcasts of its own channels need no detour; the second should keep the copy.
+
+**Who does.** A worker records a topic from the moment at which it begins to (`Records.begin`) until it
+hands the topic over or dies. The right to record is handed over explicitly, so that workers which do not
+know each other yet never record the same topic. Five rules:
+
+1. *A new topic.* The first worker begins to record a topic that nobody records, if it knows that nobody
+   does: all workers have the same view, and each has told the others that it has handed over what they
+   should have (`SETTLED`). A view is the set of live workers; after each change the workers tell each other
+   again.
+2. *The copy.* The recorder gives its log to the second worker, and then what was recorded meanwhile. From
+   then on the second adds what it hears.
+3. *A better recorder.* When a worker starts that should record a topic, the recorder waits for a probe, so
+   that it has recorded all that the other one may not have heard; then it stops recording and gives the log
+   away. It keeps the copy.
+4. *The death of the recorder.* The worker with the copy waits for a probe: what the dead worker had brought
+   to a proxy comes before it. Then it begins to record, in the same epoch if its copy is complete, and
+   records what was published and not recorded. It begins a new epoch if the dead worker published through a
+   proxy from which this one does not receive.
+5. *A process that was frozen* may have been believed dead. It records nothing until a probe has come back,
+   because the claims of its successors come before it.
+
+Nobody waits for a worker that does not answer: gifts have a time limit, and are offered again.
+"""
+
+import asyncio
+
+from mesh import contexts
+from mesh.app.history import KeptRoute, KeptTopics
+from mesh.bus.calls import Calls
+from mesh.bus.contract import Bus
+from mesh.bus.delivery import subscribed
+from mesh.bus.discovery.placement import Announcement
+from mesh.history import messages
+from mesh.history.gifts import Gifts
+from mesh.history.messages import RECORD, Give, Release
+from mesh.history.peers import Peers
+from mesh.history.records import Records
+from mesh.telemetry import counters, get_logger
+
+log = get_logger(__name__)
+
+TICK_SECONDS = 0.25
+FROZEN_SECONDS = 1.5
+"""A longer time between two ticks means that the process was frozen. Less than the time after which a
+silent worker counts as dead, `bus.node_down_seconds`."""
+STUCK_SECONDS = 1.0
+"""A broadcast that nobody has recorded for this long is recorded by the first worker."""
+EXPIRE_SECONDS = 30.0
+"""A broadcast that nobody has recorded for this long is dropped."""
+TOPICS_PER_TURN = 100
+"""The topics that are taken over before others have their turn on the event loop."""
+FORCED_SECONDS = 6.0
+"""After a change of the view, a worker waits at most this long for the others to have the same view."""
+REPEAT_SECONDS = 8.0
+"""How long after a change of the view SETTLED is repeated."""
+TRIMMED_PER_TICK = 200
+
+
+class Succession:
+    """Begins and ends the recording of topics.
+
+    Args:
+        bus: carries probes.
+        calls: carries gifts.
+        kept: the topics that have a history.
+        records: the logs of this worker.
+        routes: the keys of the routes whose topics it records.
+        settle_seconds: how long a starting worker looks for others; 0 if there cannot be any.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        calls: Calls,
+        kept: KeptTopics,
+        records: Records,
+        routes: list[tuple[str, str]],
+        settle_seconds: float,
+    ) -> None:
+        self.peers = Peers(bus.node, routes, self._view_changed)
+        self._bus = bus
+        self._calls = calls
+        self._kept = kept
+        self._records = records
+        self._gifts = Gifts(bus.node, calls, kept, records, self.peers)
+        self._settle_seconds = settle_seconds
+        self._told: dict[str, str] = {}
+        self._settled = False
+        self._started_at = self._changed_at = self._tick_at = float("-inf")
+        self._frozen = False
+        self._stopping = False
+        self._review = False
+        self._work = asyncio.Event()
+        self._passing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin, once this worker can receive."""
+        loop = asyncio.get_running_loop()
+        self._started_at = self._changed_at = self._tick_at = loop.time()
+        self._task = loop.create_task(self._run(), name="history", context=contexts.fresh())
+        self._timer = loop.call_later(TICK_SECONDS, self._tick)
+        if not self._settle_seconds:
+            self._check_settled()
+
+    def close(self) -> None:
+        """Stop."""
+        self.peers.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    @property
+    def settled(self) -> bool:
+        """Whether this worker knows which topics the others record."""
+        return self._settled
+
+    # Decisions of the moment
+
+    def records(self, topic: str, route: KeptRoute) -> bool:
+        """Return whether this worker may record a broadcast now; begin to record a new topic if it may."""
+        if self._frozen or asyncio.get_running_loop().time() - self._tick_at > FROZEN_SECONDS:
+            self._frozen = True
+            self._work.set()
+            return False
+        if topic in self._records.recording:
+            return True
+        if not self._may_begin(topic, route):
+            return False
+        self._records.begin(topic, route.history)
+        return True
+
+    def _may_begin(self, topic: str, route: KeptRoute) -> bool:
+        if not self._settled or self._stopping or self._records.store.get(topic) is not None:
+            return False
+        if self.peers.ranked(route.key, topic)[:1] != [self._bus.node]:
+            return False
+        recorder = self._records.recorder_of(topic)
+        return recorder is None or recorder == self._bus.node or not self.peers.is_live(recorder)
+
+    def keeps_copy(self, topic: str, route: KeptRoute) -> bool:
+        """Return whether this worker should keep the copy of a topic."""
+        return self._bus.node in self.peers.ranked(route.key, topic)
+
+    def suspect_death(self) -> None:
+        """Another node has reported this worker as lost: others may record its topics now."""
+        self._frozen = True
+        self._work.set()
+
+    # The view
+
+    def _view_changed(self) -> None:
+        self._settled = False
+        self._review = True
+        self._changed_at = asyncio.get_running_loop().time()
+        self._work.set()
+
+    def on_settled(self, node: str, digest: str) -> None:
+        """Another worker has handed over what this one should have, in its view."""
+        if len(self._told) > 1_000:
+            self._told.clear()
+        self._told[node] = digest
+        self._check_settled()
+
+    def _check_settled(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._settled or self._review or now - self._started_at < self._settle_seconds:
+            return
+        missing = [each for each in self.peers.others if self._told.get(each) != self.peers.digest]
+        if missing and now - self._changed_at < FORCED_SECONDS:
+            return
+        if missing:
+            log.warning("workers do not agree on who records which topic", workers=missing)
+        self._settled = True
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        """Record what waits for a recorder, on topics that nobody records."""
+        for topic in self._records.originals:
+            route = self._kept.find(topic)
+            if route is not None and self._may_begin(topic, route):
+                self._records.begin(topic, route.history)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, records = loop.time(), self._records
+        if now - self._tick_at > FROZEN_SECONDS:
+            self._frozen = True
+        self._tick_at = now
+        self._timer = loop.call_later(TICK_SECONDS, self._tick)
+        records.store.trim_some(TRIMMED_PER_TICK)
+        dropped = records.originals.expire(now - EXPIRE_SECONDS)
+        if dropped:
+            counters.count("history_originals_dropped", dropped)
+            log.error("kept broadcasts were recorded by no worker", broadcasts=dropped)
+        self._check_settled()
+        self._rescue(now)
+        if now - self._changed_at < REPEAT_SECONDS and not self._review:
+            self._tell_settled()
+        if records.unconfirmed or self._frozen:
+            self._work.set()
+
+    def _rescue(self, now: float) -> None:
+        """Record what another worker should have recorded, and has not."""
+        if not self._settled or self._stopping:
+            return
+        for topic in self._records.originals:
+            since, route = self._records.originals.waits_since(topic), self._kept.find(topic)
+            if since is None or now - since < STUCK_SECONDS or route is None:
+                continue
+            mine = self.peers.ranked(route.key, topic)[:1] == [self._bus.node]
+            if mine and topic not in self._records.recording and not self._frozen:
+                self._records.begin(topic, route.history, provable=False)
+
+    # The task
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                async with self._passing:
+                    await self._pass()
+            except Exception as error:
+                counters.count("handlers_failed")
+                log.error("handing topics over failed", exc_info=error)
+                await asyncio.sleep(TICK_SECONDS)
+
+    async def _pass(self) -> None:
+        if self._stopping:
+            return
+        review, digest = self._review, self.peers.digest
+        if review or self._frozen:
+            await subscribed(self._bus)
+            if self._frozen:
+                self._thaw()
+        if review:
+            await self._take_over()
+            await self._gifts.give(list(self._records.recording))
+            if digest == self.peers.digest:
+                self._review = False
+                self._tell_settled()
+                self._check_settled()
+        else:
+            await self._gifts.give(list(self._records.unconfirmed))
+
+    def _thaw(self) -> None:
+        """The claims of successors have arrived: continue to record what nobody else has claimed."""
+        self._frozen = False
+        self._tick_at = asyncio.get_running_loop().time()
+        for topic in self._records.originals:
+            if topic in self._records.recording:
+                self._records.record_waiting(topic)
+
+    def _tell_settled(self) -> None:
+        for node in self.peers.others:
+            view = self._bus.node, self.peers.digest
+            self._calls.cast(node, messages.SETTLED, messages.encode(view))
+
+    async def _take_over(self) -> None:
+        records, turn = self._records, 0
+        for topic in records.store:
+            known, route = records.store.get(topic), self._kept.find(topic)
+            if known is None or route is None or topic in records.recording or self._stopping:
+                continue
+            if known.recorder != self._bus.node and self.peers.is_live(known.recorder):
+                continue
+            counters.count("history_takeovers")
+            records.begin(topic, route.history, self._heard_all_of(known.recorder))
+            turn += 1
+            if turn % TOPICS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    def _heard_all_of(self, node: str) -> bool:
+        """Return whether everything that a dead worker had brought to a proxy has arrived."""
+        last = self.peers.left.get(node)
+        if last is None or last.uses is None:
+            return node == self._bus.node
+        here = self._bus.paths.describe(Announcement(node=self._bus.node, kind="worker")).proxies
+        return here is None or set(last.uses) <= set(here)
+
+    # Gifts of others
+
+    def given(self, gift: Give) -> bool:
+        """Take logs that another worker gives; return False if this worker takes none."""
+        if self._stopping:
+            return False
+        records = self._records
+        for topic, snapshot in gift.logs:
+            route, known = self._kept.find(topic), records.store.get(topic)
+            if route is None:
+                continue
+            if topic in records.recording:
+                if known is not None and not known.supersedes(snapshot.term, snapshot.recorder):
+                    continue
+                records.end(topic)
+            records.take(topic, route.history, snapshot)
+            if gift.role == RECORD:
+                records.begin(topic, route.history)
+        return True
+
+    def released(self, release: Release) -> None:
+        """Drop copies that another worker keeps now."""
+        for topic in release.topics:
+            recorder = self._records.recorder_of(topic)
+            if recorder == release.recorder or recorder is None or not self.peers.is_live(recorder):
+                self._records.release(topic)
+
+    # Stopping
+
+    async def hand_over_all(self, seconds: float) -> None:
+        """This worker stops: end the recording of every topic, so that others continue it.
+
+        A topic whose copy is confirmed needs no transfer: the worker with the copy begins to record it when
+        this one announces its end.
+        """
+        self._stopping = True
+        self.peers.refused(self._bus.node)
+        try:
+            async with asyncio.timeout(seconds), self._passing:
+                await self._gifts.give(list(self._records.unconfirmed))
+                for topic in list(self._records.recording):
+                    self._records.end(topic)
+                await subscribed(self._bus)
+        except TimeoutError:
+            log.warning("histories were not handed over in time", seconds=seconds)
