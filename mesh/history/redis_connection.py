@@ -152,7 +152,6 @@ class RedisConnection:
             await asyncio.wait([self._task])
         try:
             async with asyncio.timeout(OPERATION_SECONDS):
-                await self._client.aclose()
                 await self._pool.disconnect()
         except self._errors as error:
             log.debug("connections to the history store were not closed", problem=self._text(error))
