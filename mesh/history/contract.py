@@ -123,7 +123,7 @@ class HistoryStore(Protocol):
         Calls `done` once they are stored, in the order of the calls for a topic: at once if `immediate`,
         otherwise later. False means that they were refused, because somebody else has given these offsets
         or begun another epoch, or that the store did not confirm them, though it may have stored them.
-        Every further append for the topic is then refused, until it is opened again.
+        The topic must then be opened again; until then a store may refuse what is appended to it.
         """
 
     async def read(self, query: Query) -> Page:
