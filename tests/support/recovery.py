@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import urllib.error
 import urllib.request
@@ -179,7 +180,7 @@ def check_numbers(numbers, confirmed, where):
     doubled = [number for number in set(numbers) if numbers.count(number) > 1]
     assert not doubled, (where, "doubled", sorted(doubled)[:10])
     certain = [number for number in numbers if confirmed[number]]  # others may come at any time
-    disorder = [pair for pair in zip(certain, certain[1:], strict=False) if pair[0] > pair[1]]
+    disorder = [pair for pair in itertools.pairwise(certain) if pair[0] > pair[1]]
     assert not disorder, (where, "out of order", disorder[:10])
     first = min(numbers)
     lost = [each for each, sure in confirmed.items() if sure and each >= first and each not in set(numbers)]
