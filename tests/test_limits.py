@@ -147,6 +147,13 @@ PROBES = {
     "the same, of all nodes together": [
         f"{DUPLICATES}::test_the_numbers_of_all_origins_are_bounded_and_none_is_taken_twice",
     ],
+    "kept broadcasts that wait for Redis": [
+        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
+        "tests/integration/test_redis_outages.py::test_a_frozen_server_blocks_nobody_and_gives_no_offset_twice",
+    ],
+    "kept broadcasts of a topic that arrived ahead of earlier ones, in the copy of a worker": [
+        "tests/unit/mesh/history/test_log.py::test_a_copy_that_misses_too_much_is_completed_only_by_a_snapshot_of_all",
+    ],
     "a subscription of a program or a task": [
         f"{CONNECTION}::test_a_full_subscription_drops_and_counts_the_oldest_broadcasts",
     ],
