@@ -158,6 +158,13 @@ PROBES = {
     "kept broadcasts that a gateway has received, but not yet recorded": [
         "tests/unit/gateway/ordering/test_unrecorded.py::test_the_topic_that_is_known_for_longest_is_forgotten_first",
     ],
+    "kept broadcasts that wait for Redis": [
+        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
+        "tests/integration/test_redis_outages.py::test_a_frozen_server_blocks_nobody_and_gives_no_offset_twice",
+    ],
+    "kept broadcasts of a topic that arrived ahead of earlier ones, in the copy of a worker": [
+        "tests/unit/mesh/history/test_log.py::test_a_copy_that_misses_too_much_is_completed_only_by_a_snapshot_of_all",
+    ],
     "a subscription of a program or a task": [
         f"{CONNECTION}::test_a_full_subscription_drops_and_counts_the_oldest_broadcasts",
     ],

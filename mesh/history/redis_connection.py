@@ -189,7 +189,9 @@ class RedisConnection:
         await connection.send_command("INFO")
         info = _parse_info(await connection.read_response())
         self.run = info.get("run_id", "")
-        self.trusted = info.get("aof_enabled") == "1" and info.get("master_replid2", _ABSENT) == _ABSENT
+        # A replica that has taken over has the id of its former primary as its second one.
+        promoted = info.get("role") != "master" or info.get("master_replid2", _ABSENT) != _ABSENT
+        self.trusted = info.get("aof_enabled") == "1" and not promoted
 
     def _where(self) -> str:
         options = self._pool.connection_kwargs

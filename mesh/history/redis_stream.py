@@ -7,7 +7,6 @@ that open a topic agree on its epoch, and only one of two that append gives an o
 key, as Redis Cluster requires.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from mesh.app.history import History
@@ -172,7 +171,7 @@ class Marks:
     def __init__(self, history: History) -> None:
         self._history = history
         self._bytes = 0
-        self._marks: deque[tuple[int, int, float]] = deque()
+        self._marks: list[tuple[int, int, float]] = []  # few: a deque would need ten times the memory
 
     def add(self, entries: Sequence[Entry], now: float) -> int:
         """Add appended entries; return the first offset that must be kept. `now` is in Unix seconds."""
@@ -185,5 +184,5 @@ class Marks:
                 marks.append((each.offset, self._bytes, each.at))
         first = entries[-1].offset - history.messages + 1
         while marks and (self._bytes - marks[0][1] > history.bytes or marks[0][2] < now - history.seconds):
-            first = max(first, marks.popleft()[0] + 1)
+            first = max(first, marks.pop(0)[0] + 1)
         return max(1, first)

@@ -15,6 +15,7 @@ from tests.support.proxy import two_ports_in_a_row
 from tests.support.redis import (
     AOF,
     HISTORY,
+    KEY,
     SNAPSHOTS,
     TOPIC,
     append,
@@ -109,6 +110,30 @@ async def read_when_back(store, query):
             return await store.read(query)
         except HistoryUnavailableError:
             await until(lambda: not store.problem())
+
+
+@pytest.mark.parametrize("connected_before", [True, False])
+def test_a_replica_that_takes_over_begins_a_new_epoch(tmp_path, connected_before):
+    port, other = two_ports_in_a_row(), two_ports_in_a_row()
+
+    async def scenario(store):
+        head = await store.open(TOPIC, HISTORY)
+        assert await append(store, entry(1))
+        await until(lambda: b"1-0" in replica.command("XREVRANGE", KEY, "+", "-", "COUNT", "1"))
+        after = RedisStore(settings(replica.url))
+        if connected_before:
+            with pytest.raises(HistoryUnavailableError, match="read only replica"):
+                await after.open(TOPIC, HISTORY)
+        replica.command("REPLICAOF", "NO", "ONE")
+        assert (await opened(after)).epoch != head.epoch
+        await after.aclose()
+
+    copies = ("--replicaof", "127.0.0.1", str(port))
+    with (
+        redis_server(tmp_path / "redis", *AOF, "--port", str(port)) as server,
+        redis_server(tmp_path / "replica", *AOF, "--port", str(other), *copies) as replica,
+    ):
+        run(scenario, server)
 
 
 # Outages

@@ -8,6 +8,7 @@ import pytest
 
 from mesh.app.history import History
 from mesh.errors import HistoryUnavailableError, SettingsError
+from mesh.history import redis_store
 from mesh.history.contract import Query
 from mesh.history.redis_store import RedisStore
 from mesh.settings.history import HistorySettings
@@ -99,6 +100,25 @@ def test_scripts_that_the_server_has_forgotten_are_sent_again(server):
         assert await append(store, entry(1))
         server.command("SCRIPT", "FLUSH")
         assert await store.open(TOPIC, HISTORY) == (head.epoch, 1)
+
+    run(scenario, server)
+
+
+def test_the_topics_used_least_recently_are_closed(server, monkeypatch):
+    monkeypatch.setattr(redis_store, "MAX_TOPICS", 3)
+
+    async def scenario(store):
+        for number in (1, 2, 3):
+            await store.open(f"room:{number}", HISTORY)
+        assert await append(store, entry(1), topic="room:1")
+        await store.read(Query("room:2"))
+        await store.open("room:4", HISTORY)
+        assert not await append(store, entry(1), topic="room:3")
+        assert await append(store, entry(2), topic="room:1")
+        assert await append(store, entry(1), topic="room:2")
+        store.drop("room:1")
+        assert not await append(store, entry(3), topic="room:1")
+        assert (await store.open("room:1", HISTORY)).offset == 2
 
     run(scenario, server)
 

@@ -33,6 +33,7 @@ class Store(RuleBasedStateMachine):
 
     def dropped(self, topic, log):
         assert topic == self.used.pop(0)
+        check(log)
         assert topic not in self.store
 
     def use(self, topic):
@@ -156,10 +157,10 @@ def test_a_topic_without_a_log_cannot_be_read():
 def test_dropped_topics_are_counted():
     before, dropped = counters.value("history_topics_dropped"), []
     store = MemoryStore("w", 3 * LOG_BYTES)
-    store.on_dropped = lambda topic, log: dropped.append(topic)
+    store.on_dropped = lambda topic, log: dropped.append((topic, log.offset))
     for number in range(5):
-        store.put(f"t{number}", HISTORY, Log("w"))
-    assert dropped == ["t0", "t1"]
+        store.put(f"t{number}", HISTORY, Log("w", offset=number))
+    assert dropped == [("t0", 0), ("t1", 1)]
     assert list(store) == ["t2", "t3", "t4"]
     assert counters.value("history_topics_dropped") - before == 2
 
