@@ -64,8 +64,8 @@ class WorkerSettings(Section, frozen=True):
         int,
         Meta(
             ge=1,
-            description="most bytes of missed broadcasts that a joining client is sent; if it has missed more, "
-            "the answer is `recovered: false`. Keep it well below gateway.max_unsent_bytes",
+            description="most bytes of missed broadcasts that a joining client is sent; one that has "
+            "missed more has not recovered. Keep it well below gateway.max_unsent_bytes",
         ),
     ] = 2_000_000
     max_snapshot_bytes: Annotated[

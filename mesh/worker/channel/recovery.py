@@ -14,8 +14,10 @@ from mesh.history.contract import MAX_EPOCH_CHARACTERS, MAX_OFFSET, Entry, Page,
 from mesh.history.recorder import Recorder
 from mesh.link import commands
 from mesh.link.commands import MissedBroadcast
-from mesh.telemetry import counters
+from mesh.telemetry import counters, get_logger
 from mesh.worker.channel.context import WorkerContext
+
+log = get_logger(__name__)
 
 MISSED_BYTES = 256_000
 """The bytes of payloads in one Missed command."""
@@ -100,6 +102,9 @@ async def recover(
         recovered, fitting = False, 0
     missed = missed[len(missed) - fitting :]
     counters.count("history_recoveries" if recovered else "history_recoveries_failed")
+    if not recovered:
+        fields = {"epoch": page.epoch, "offset": page.offset, "asked": request}
+        log.info("a client is told that its history is not complete", topic=topic, **fields)
     _send(server.context, page, recovered, missed)
 
 
