@@ -37,6 +37,7 @@ PATH=$PATH:/usr/sbin command -v dnsmasq >/dev/null || need_apt+=(dnsmasq-base)
 command -v pkg-config >/dev/null || need_apt+=(pkg-config)
 pkg-config --exists 'libzmq >= 4.3' 2>/dev/null || need_apt+=(libzmq3-dev)
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || need_apt+=(nginx-light)
+command -v redis-server >/dev/null || need_apt+=(redis-server)
 if [ ${#need_apt[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "the tests need: ${need_apt[*]}; install them with your package manager and run this again" >&2

@@ -104,7 +104,7 @@ class History:
         _check_count("messages", self.messages, MAX_MESSAGES)
         _check_count("bytes", self.bytes, MAX_BYTES)
         seconds = self.seconds
-        if type(seconds) not in (int, float) or not 0 < seconds < 10**9:
+        if type(seconds) not in (int, float) or not 0 < seconds <= 10**9:
             raise ChannelError(f"History: seconds is {seconds!r}; want a number above 0, at most 10^9")
         for name in ("events", "except_events"):
             _check_events(name, getattr(self, name))
@@ -155,6 +155,8 @@ def _check_events(name: str, events: object) -> None:
         return
     if isinstance(events, str) or not isinstance(events, Collection):
         raise ChannelError(f"History: {name} is {events!r:.100}; want a tuple of events")
+    if name == "events" and not events:
+        raise ChannelError("History: events is empty, so nothing would be kept; want None for all events")
     for event in events:
         check_event(event)
 

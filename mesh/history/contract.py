@@ -119,8 +119,9 @@ class HistoryStore(Protocol):
         """Store entries whose offsets continue those of the topic.
 
         Calls `done` once they are stored, in the order of the calls for a topic: at once if `immediate`,
-        otherwise later. False means that they were not stored: the store is away, or somebody else has
-        given these offsets. The topic must then be opened again.
+        otherwise later. False means that they were refused, because somebody else has given these offsets
+        or begun another epoch, or that the store did not confirm them, though it may have stored them.
+        Every further append for the topic is then refused, until it is opened again.
         """
 
     async def read(self, query: Query) -> Page:

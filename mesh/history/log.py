@@ -9,7 +9,8 @@ follows the latest recorder that it knows, and ignores entries of earlier ones.
 
 **Copies.** A second worker keeps a copy: it is given the log once, and from then on adds the recorded
 broadcasts that it receives. An entry that arrives ahead of its predecessors waits for them. A copy that
-waits for an entry is not complete, and its worker must not continue the epoch.
+lacks an entry that it knows of is not complete: it answers no query as complete, and whoever records the
+topic with it begins a new epoch.
 
 The arguments named `now` are Unix time in seconds.
 """
@@ -17,21 +18,24 @@ The arguments named `now` are Unix time in seconds.
 import secrets
 import string
 from collections import deque
-from collections.abc import Iterable
-
-import msgspec
+from collections.abc import Sequence
+from itertools import islice
 
 from mesh.app.history import History
 from mesh.history.contract import Entry, Head, Page, Query
+from mesh.history.selection import select
+from mesh.history.snapshot import Snapshot as Snapshot
 
 MAX_AHEAD = 1_000
 """The most entries that wait for their predecessors; a copy that misses more is not completed."""
 MAX_ORIGINS = 256
 """The most publishers of one topic whose last message is remembered. A worker drops what it has received
 twice before it gets here, so a forgotten publisher causes a double only if its topic is handed over in the
-same moment."""
+same moment. Who has published least recently is forgotten first."""
 ENTRY_BYTES = 300
 """The memory of an entry besides its payload."""
+ORIGIN_BYTES = 150
+"""The memory of a publisher whose last message is remembered."""
 LOG_BYTES = 1_500
 """The memory of a log without entries."""
 _LETTERS = string.ascii_lowercase
@@ -43,26 +47,6 @@ def new_epoch() -> str:
     return secrets.choice(_LETTERS) + "".join(secrets.choice(_CHARACTERS) for _ in range(11))
 
 
-class Snapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A log, or its newest entries, as another worker receives it.
-
-    Attributes:
-        epoch: the epoch.
-        term: the term of the recorder.
-        recorder: the id of the worker that records the topic.
-        offset: the last offset that was given.
-        entries: contiguous entries; the last one has this offset.
-        seen: for each publisher, the number of its last message that was recorded.
-    """
-
-    epoch: str
-    term: int
-    recorder: str
-    offset: int
-    entries: list[Entry]
-    seen: dict[str, int]
-
-
 class Log:
     """The history of one topic.
 
@@ -71,11 +55,23 @@ class Log:
         term: the term of the recorder.
         recorder: the id of the worker that records the topic, as far as this worker knows.
         offset: the last offset that was given.
-        entries: the entries, the oldest first, without a gap.
+        entries: the entries, the oldest first, without a gap; the last one has this offset.
         bytes: the size of their payloads.
+        memory: the memory that the log needs, in bytes, estimated.
     """
 
-    __slots__ = ("_ahead", "_broken", "_seen", "bytes", "entries", "epoch", "offset", "recorder", "term")
+    __slots__ = (
+        "_ahead",
+        "_known",
+        "_seen",
+        "bytes",
+        "entries",
+        "epoch",
+        "memory",
+        "offset",
+        "recorder",
+        "term",
+    )
 
     def __init__(self, recorder: str, term: int = 1, epoch: str | None = None, offset: int = 0) -> None:
         self.epoch = epoch if epoch is not None else new_epoch()
@@ -84,9 +80,10 @@ class Log:
         self.offset = offset
         self.entries: deque[Entry] = deque()
         self.bytes = 0
+        self.memory = LOG_BYTES
         self._seen: dict[str, int] = {}
         self._ahead: dict[int, Entry] = {}
-        self._broken = False
+        self._known = offset
 
     @property
     def head(self) -> Head:
@@ -101,12 +98,7 @@ class Log:
     @property
     def complete(self) -> bool:
         """Whether the log has every entry from `first` to the last one that it knows of."""
-        return not (self._ahead or self._broken)
-
-    @property
-    def memory(self) -> int:
-        """The memory that the log needs, in bytes, estimated."""
-        return LOG_BYTES + self.bytes + ENTRY_BYTES * len(self.entries)
+        return self._known <= self.offset
 
     # Recording
 
@@ -116,23 +108,34 @@ class Log:
         """Give a broadcast the next offset, and return its entry; None if it was recorded before."""
         if sequence <= self._seen.get(origin, 0):
             return None
-        self.offset += 1
-        entry = Entry(self.offset, event, codec, data, origin, sequence, now)
+        entry = Entry(self.offset + 1, event, codec, data, origin, sequence, now)
         self._add(entry)
         return entry
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry that has the next offset. Raises ValueError if it has another one."""
+        if entry.offset != self.offset + 1:
+            raise ValueError(f"entry {entry.offset} does not follow {self.offset}")
+        self._add(entry)
 
     def is_recorded(self, origin: str, sequence: int) -> bool:
         """Return whether a broadcast was recorded."""
         return sequence <= self._seen.get(origin, 0)
 
     def begin_term(self, recorder: str) -> None:
-        """Let this worker record the topic from now on."""
+        """Let this worker record the topic from now on, in a new epoch if the log is not complete."""
         self.term += 1
         self.recorder = recorder
+        if not self.complete:
+            self._restart(new_epoch(), 0)
 
     def forget(self, recorder: str) -> None:
-        """Remove all entries and begin a new epoch in a new term."""
-        self.begin_term(recorder)
+        """Remove all entries and begin a new epoch in a new term.
+
+        It stays known what was recorded, so that no broadcast of the old epoch is recorded once more.
+        """
+        self.term += 1
+        self.recorder = recorder
         self._restart(new_epoch(), 0)
 
     # Following another recorder
@@ -152,55 +155,55 @@ class Log:
         """
         if not self.supersedes(term, recorder):
             return
+        base = head.offset if entry is None else head.offset - 1
         if head.epoch != self.epoch:
-            self._restart(head.epoch, head.offset if entry is None else head.offset - 1)
+            self._restart(head.epoch, base)
         elif (term, recorder) != (self.term, self.recorder):
-            self._cut(head.offset if entry is None else head.offset - 1)
+            self._cut(base)
         self.term, self.recorder = term, recorder
-        if entry is None:
-            self._broken = self._broken or head.offset > self.offset
-        elif entry.offset == self.offset + 1:
-            self.offset = entry.offset
+        self._known = max(self._known, head.offset)
+        if entry is None or entry.offset <= self.offset:
+            return
+        if entry.offset == self.offset + 1:
             self._add(entry)
             self._add_waiting()
-        elif entry.offset > self.offset:
+        else:
             self._wait(entry)
 
     def merge(self, given: Snapshot) -> None:
         """Add what another worker knows of the same topic; entries that both have are kept once.
 
-        A snapshot of an earlier term is ignored. One of another epoch, or one that does not touch the
-        entries of this log, replaces it.
+        A snapshot of an earlier term is ignored. In a later term, its entries replace those of this log
+        from the first that differs. It replaces all if it has another epoch, or begins behind a gap.
         """
         if not self.supersedes(given.term, given.recorder):
             return
-        first = given.entries[0].offset if given.entries else given.offset + 1
-        disjoint = first > self.offset + 1 or given.offset < self.first - 1
-        if given.epoch != self.epoch or (disjoint and given.offset >= self.offset):
-            self._restart(given.epoch, first - 1)
+        if given.epoch != self.epoch:
+            self._restart(given.epoch, given.first - 1)
+        elif (given.term, given.recorder) != (self.term, self.recorder):
+            self._cut(self._last_common(given))
+        if given.first > self.offset + 1:
+            self._skip_to(given.first - 1)
         self.term, self.recorder = given.term, given.recorder
-        if not disjoint and first < self.first:
-            older = [each for each in given.entries if each.offset < self.first]
-            self.entries.extendleft(reversed(older))
-            self.bytes += sum(len(each.data) for each in older)
-        for entry in given.entries:
-            if entry.offset == self.offset + 1:
-                self.offset = entry.offset
-                self._add(entry)
+        self._known = max(self._known, given.offset)
+        if given.offset >= self.first - 1:
+            self._add_older(given.entries[: max(0, self.first - given.first)])
+        for entry in given.entries[max(0, self.offset + 1 - given.first) :]:
+            self._add(entry)
         self._add_waiting()
-        self._broken = self._broken and self.offset < given.offset
         for origin, sequence in given.seen.items():
             self._note(origin, sequence)
 
     def snapshot(self, after: int = 0) -> Snapshot:
         """Return the log, or its entries above an offset, for another worker."""
-        entries = [each for each in self.entries if each.offset > after]
+        count = min(len(self.entries), max(0, self.offset - after))
+        entries = list(islice(self.entries, len(self.entries) - count, None))
         return Snapshot(self.epoch, self.term, self.recorder, self.offset, entries, dict(self._seen))
 
     @classmethod
     def of(cls, given: Snapshot) -> "Log":
         """Make a log from a snapshot."""
-        log = cls(given.recorder, given.term, given.epoch, given.offset - len(given.entries))
+        log = cls(given.recorder, given.term, given.epoch, given.first - 1)
         log.merge(given)
         return log
 
@@ -212,74 +215,104 @@ class Log:
         while entries and (
             len(entries) > history.messages or self.bytes > history.bytes or entries[0].at < oldest
         ):
-            self.bytes -= len(entries.popleft().data)
+            self.drop_oldest()
+
+    def drop_oldest(self) -> None:
+        """Remove the oldest entry. Raises IndexError if there is none."""
+        self._removed(self.entries.popleft())
 
     def read(self, query: Query, history: History, now: float) -> Page:
         """Return the entries that a query asks for."""
         self.trim(history, now)
-        return select(query, self.head, self.first, self.entries)
+        page = select(query, self.head, self.first, self.entries)
+        return page if self.complete else Page(page.epoch, page.offset, False, page.entries)
 
     # Parts
 
     def _add(self, entry: Entry) -> None:
+        self.offset = entry.offset
         self.entries.append(entry)
-        self.bytes += len(entry.data)
+        size = len(entry.data)
+        self.bytes += size
+        self.memory += size + ENTRY_BYTES
         self._note(entry.origin, entry.sequence)
+
+    def _add_older(self, entries: Sequence[Entry]) -> None:
+        self.entries.extendleft(reversed(entries))
+        size = sum(len(each.data) for each in entries)
+        self.bytes += size
+        self.memory += size + ENTRY_BYTES * len(entries)
+
+    def _removed(self, entry: Entry) -> None:
+        size = len(entry.data)
+        self.bytes -= size
+        self.memory -= size + ENTRY_BYTES
 
     def _note(self, origin: str, sequence: int) -> None:
         seen = self._seen
-        if sequence > seen.get(origin, 0):
-            if origin not in seen and len(seen) >= MAX_ORIGINS:
+        before = seen.pop(origin, None)
+        if before is None:
+            if len(seen) >= MAX_ORIGINS:
                 del seen[next(iter(seen))]
-            seen[origin] = sequence
+            else:
+                self.memory += ORIGIN_BYTES
+        elif before > sequence:
+            sequence = before
+        seen[origin] = sequence
 
     def _wait(self, entry: Entry) -> None:
-        if len(self._ahead) >= MAX_AHEAD:
-            self._ahead.clear()
-            self._broken = True
-        if not self._broken:
+        """Keep an entry for later. If there are too many, the log stays incomplete until it is merged."""
+        if entry.offset not in self._ahead and len(self._ahead) < MAX_AHEAD:
             self._ahead[entry.offset] = entry
+            self.memory += len(entry.data) + ENTRY_BYTES
 
     def _add_waiting(self) -> None:
-        while self._ahead:
-            entry = self._ahead.pop(self.offset + 1, None)
-            if entry is None:
-                self._ahead = {at: each for at, each in self._ahead.items() if at > self.offset}
-                return
-            self.offset = entry.offset
+        if not self._ahead:
+            return
+        while (entry := self._ahead.pop(self.offset + 1, None)) is not None:
+            self.memory -= len(entry.data) + ENTRY_BYTES
             self._add(entry)
+        self._drop_waiting(self.offset + 1, self._known)
+
+    def _drop_waiting(self, first: int, last: int) -> None:
+        """Drop the waiting entries outside of a range of offsets."""
+        for entry in list(self._ahead.values()):
+            if not first <= entry.offset <= last:
+                del self._ahead[entry.offset]
+                self.memory -= len(entry.data) + ENTRY_BYTES
+
+    def _last_common(self, given: Snapshot) -> int:
+        """Return the last offset of a snapshot, or the one before the first entry that differs here."""
+        start = max(self.first, given.first)
+        mine = islice(self.entries, max(0, start - self.first), None)
+        theirs = islice(given.entries, max(0, start - given.first), None)
+        for here, there in zip(mine, theirs, strict=False):
+            if (here.origin, here.sequence) != (there.origin, there.sequence):
+                return here.offset - 1
+        return given.offset
 
     def _cut(self, offset: int) -> None:
-        """Remove entries above an offset, which an earlier recorder gave and a later one does not have."""
-        self._ahead.clear()
+        """Remove entries above an offset, which an earlier recorder gave and a later one does not have.
+
+        They do not count as recorded any longer, so that they can be recorded again.
+        """
+        self._drop_waiting(self.offset + 1, offset)
         while self.entries and self.entries[-1].offset > offset:
-            self.bytes -= len(self.entries.pop().data)
+            entry = self.entries.pop()
+            self._removed(entry)
+            if self.is_recorded(entry.origin, entry.sequence):
+                self._seen[entry.origin] = entry.sequence - 1
         self.offset = min(self.offset, offset)
+        self._known = min(self._known, offset)
+
+    def _skip_to(self, offset: int) -> None:
+        """Remove all entries, and continue behind an offset; what waits for its predecessors stays."""
+        self.offset = offset
+        self.memory -= self.bytes + ENTRY_BYTES * len(self.entries)
+        self.entries.clear()
+        self.bytes = 0
 
     def _restart(self, epoch: str, offset: int) -> None:
-        self.epoch, self.offset = epoch, offset
-        self.entries.clear()
-        self._ahead.clear()
-        self.bytes = 0
-        self._broken = False
-
-
-def select(query: Query, head: Head, first: int, entries: Iterable[Entry]) -> Page:
-    """Return the entries that a query asks for.
-
-    Args:
-        query: the question.
-        head: the newest position of the topic.
-        first: the offset of the oldest entry that is kept; one above the newest if there is none.
-        entries: the entries that are kept, the oldest first.
-    """
-    if query.after is None:
-        below = query.before if query.before is not None else head.offset + 1
-        found = [each for each in entries if each.offset < below]
-        return Page(head.epoch, head.offset, True, found[max(0, len(found) - query.limit) :])
-    foreign = query.epoch is not None and query.epoch != head.epoch
-    if foreign or not first - 1 <= query.after <= head.offset:
-        return Page(head.epoch, head.offset, False, [])
-    below = query.before if query.before is not None else head.offset + 1
-    found = [each for each in entries if query.after < each.offset < below]
-    return Page(head.epoch, head.offset, len(found) <= query.limit, found[: query.limit])
+        self._drop_waiting(1, 0)
+        self._skip_to(offset)
+        self.epoch, self._known = epoch, offset

@@ -18,6 +18,17 @@ from mesh.telemetry import counters, get_logger
 log = get_logger(__name__)
 
 
+class _Kept:
+    """A log, its limits, and how much of its memory the store has counted."""
+
+    __slots__ = ("counted", "history", "log")
+
+    def __init__(self, log: Log, history: History) -> None:
+        self.log = log
+        self.history = history
+        self.counted = 0
+
+
 class MemoryStore:
     """The logs of one worker.
 
@@ -39,7 +50,7 @@ class MemoryStore:
         self._node = node
         self._max_bytes = max_bytes
         self._clock = clock
-        self._logs: OrderedDict[str, tuple[Log, History]] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._sweep: list[str] = []
 
     def now(self) -> float:
@@ -47,97 +58,122 @@ class MemoryStore:
         return self._clock()
 
     def __len__(self) -> int:
-        return len(self._logs)
+        return len(self._kept)
+
+    def __contains__(self, topic: object) -> bool:
+        return topic in self._kept
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._logs))
+        return iter(list(self._kept))
 
     def get(self, topic: str) -> Log | None:
-        """Return the log of a topic, or None."""
-        found = self._logs.get(topic)
-        return found[0] if found is not None else None
+        """Return the log of a topic, or None. Its entries must be changed only with `change`."""
+        kept = self._kept.get(topic)
+        return kept.log if kept is not None else None
 
     def put(self, topic: str, history: History, log: Log) -> None:
         """Keep a log, instead of the one that the topic had."""
         self.drop(topic)
-        self._logs[topic] = log, history
-        self.bytes += log.memory
-        self._limit(topic)
+        kept = self._kept[topic] = _Kept(log, history)
+        log.trim(history, self._clock())
+        self._used(topic, kept)
 
     def drop(self, topic: str) -> None:
         """Drop the log of a topic, if there is one."""
-        found = self._logs.pop(topic, None)
-        if found is not None:
-            self.bytes -= found[0].memory
+        kept = self._kept.pop(topic, None)
+        if kept is not None:
+            self.bytes -= kept.counted
 
     def change(self, topic: str, change: Callable[[Log], None]) -> None:
-        """Change a log, and keep the limits."""
-        log, history = self._logs[topic]
-        before = log.memory
-        change(log)
-        log.trim(history, self._clock())
-        self.bytes += log.memory - before
-        self._logs.move_to_end(topic)
-        self._limit(topic)
+        """Change a log, and keep the limits. Raises KeyError if the topic has none."""
+        kept = self._kept[topic]
+        try:
+            change(kept.log)
+        finally:
+            kept.log.trim(kept.history, self._clock())
+            self._used(topic, kept)
 
     def record(
         self, topic: str, event: str, codec: int, data: bytes, origin: str, sequence: int
     ) -> Entry | None:
-        """Give a broadcast the next offset of its topic; return None if it was recorded before."""
-        log, history = self._logs[topic]
-        before, now = log.memory, self._clock()
-        entry = log.record(event, codec, data, origin, sequence, now)
+        """Give a broadcast the next offset of its topic; return None if it was recorded before.
+
+        Raises:
+            KeyError: if the topic has no log.
+        """
+        kept, now = self._kept[topic], self._clock()
+        entry = kept.log.record(event, codec, data, origin, sequence, now)
         if entry is not None:
-            log.trim(history, now)
-            self.bytes += log.memory - before
-            self._logs.move_to_end(topic)
-            if self.bytes > self._max_bytes:
-                self._limit(topic)
+            kept.log.trim(kept.history, now)
+            self._used(topic, kept)
         return entry
 
     def trim_some(self, count: int) -> None:
         """Remove entries that are too old from `count` topics; the next call continues with others."""
         now = self._clock()
-        for _ in range(min(count, len(self._logs))):
+        for _ in range(min(count, len(self._kept))):
             if not self._sweep:
-                self._sweep = list(self._logs)
-            found = self._logs.get(self._sweep.pop())
-            if found is not None:
-                log, history = found
-                before = log.memory
-                log.trim(history, now)
-                self.bytes += log.memory - before
+                self._sweep = list(self._kept)
+            kept = self._kept.get(self._sweep.pop())
+            if kept is not None:
+                kept.log.trim(kept.history, now)
+                self._count(kept)
 
-    def _limit(self, used: str) -> None:
-        while self.bytes > self._max_bytes and len(self._logs) > 1:
-            topic = next(iter(self._logs))
-            if topic == used:
-                self._logs.move_to_end(topic)
-                continue
-            dropped = self._logs[topic][0]
-            self.drop(topic)
-            if not counters.value("history_topics_dropped"):
-                log.warning("histories are dropped", limit=self._max_bytes, setting="history.max_bytes")
-            counters.count("history_topics_dropped")
-            if self.on_dropped is not None:
-                self.on_dropped(topic, dropped)
+    def _used(self, topic: str, kept: _Kept) -> None:
+        """Count the memory of a log that was used, and keep the limit of all."""
+        memory = kept.log.memory
+        self.bytes += memory - kept.counted
+        kept.counted = memory
+        self._kept.move_to_end(topic)
+        if self.bytes > self._max_bytes:
+            self._limit(kept)
+
+    def _count(self, kept: _Kept) -> None:
+        memory = kept.log.memory
+        self.bytes += memory - kept.counted
+        kept.counted = memory
+
+    def _limit(self, used: _Kept) -> None:
+        """Drop other logs until the total is within the limit; the last one loses its oldest entries."""
+        while self.bytes > self._max_bytes and len(self._kept) > 1:
+            self._drop_topic(next(iter(self._kept)))
+        while self.bytes > self._max_bytes and used.log.entries:
+            used.log.drop_oldest()
+            self._count(used)
+
+    def _drop_topic(self, topic: str) -> None:
+        dropped = self._kept[topic].log
+        self.drop(topic)
+        if not counters.value("history_topics_dropped"):
+            log.warning("histories are dropped", limit=self._max_bytes, setting="history.max_bytes")
+        counters.count("history_topics_dropped")
+        if self.on_dropped is not None:
+            self.on_dropped(topic, dropped)
 
     # HistoryStore
 
     async def open(self, topic: str, history: History) -> Head:
         """Return the topic's newest position; begin an epoch if it has no log."""
-        if topic not in self._logs:
+        kept = self._kept.get(topic)
+        if kept is None:
             self.put(topic, history, Log(self._node))
-        return self._logs[topic][0].head
+            kept = self._kept[topic]
+        kept.history = history
+        return kept.log.head
 
     def append(self, topic: str, entries: Sequence[Entry], done: Callable[[bool], None]) -> None:
         """Store entries that continue the topic's log."""
-        found = self._logs.get(topic)
-        if found is None or entries[0].offset != found[0].offset + 1:
+        kept = self._kept.get(topic)
+        offset = kept.log.offset if kept is not None else 0
+        if kept is None or [each.offset for each in entries] != list(
+            range(offset + 1, offset + 1 + len(entries))
+        ):
             done(False)
             return
         for entry in entries:
-            self.record(topic, entry.event, entry.codec, entry.data, entry.origin, entry.sequence)
+            kept.log.append(entry)
+        kept.log.trim(kept.history, self._clock())
+        self._used(topic, kept)
         done(True)
 
     async def read(self, query: Query) -> Page:
@@ -146,20 +182,16 @@ class MemoryStore:
 
     def read_now(self, query: Query) -> Page:
         """As `read`, at once."""
-        found = self._logs.get(query.topic)
-        if found is None:
-            raise HistoryUnavailableError(f"topic {query.topic!r} has no history on this worker")
-        log, history = found
-        before = log.memory
-        page = log.read(query, history, self._clock())
-        self.bytes += log.memory - before
-        self._logs.move_to_end(query.topic)
+        kept = self._opened(query.topic)
+        page = kept.log.read(query, kept.history, self._clock())
+        self._used(query.topic, kept)
         return page
 
     async def forget(self, topic: str) -> Head:
-        """Remove a topic's entries and begin a new epoch."""
+        """Remove a topic's entries and begin a new epoch. Raises HistoryUnavailableError as `read`."""
+        kept = self._opened(topic)
         self.change(topic, lambda log: log.forget(self._node))
-        return self._logs[topic][0].head
+        return kept.log.head
 
     def problem(self) -> str:
         """Return an empty string: memory can always be used."""
@@ -167,3 +199,9 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """No effect: there are no connections."""
+
+    def _opened(self, topic: str) -> _Kept:
+        kept = self._kept.get(topic)
+        if kept is None:
+            raise HistoryUnavailableError(f"topic {topic!r} has no history on this worker")
+        return kept

@@ -1,0 +1,44 @@
+"""The history of one topic, as one worker gives it to another. Pure."""
+
+import msgspec
+
+from mesh.history.contract import Entry, Offset
+
+
+class Snapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A log, or its newest entries, as another worker receives it.
+
+    Attributes:
+        epoch: the epoch.
+        term: the term of the recorder.
+        recorder: the id of the worker that records the topic.
+        offset: the last offset that was given.
+        entries: contiguous entries; the last one has this offset.
+        seen: for each publisher, the number of its last message that was recorded; who has published most
+            recently comes last.
+
+    Raises:
+        ValueError: if the entries are not contiguous, or do not end at the offset.
+    """
+
+    epoch: str
+    term: int
+    recorder: str
+    offset: Offset
+    entries: list[Entry]
+    seen: dict[str, int]
+
+    def __post_init__(self) -> None:
+        """Check the offsets of the entries."""
+        wanted = self.first
+        if wanted < 1:
+            raise ValueError(f"more entries than offsets: {len(self.entries)}, {self.offset}")
+        for entry in self.entries:
+            if entry.offset != wanted:
+                raise ValueError(f"entry {entry.offset} where {wanted} belongs")
+            wanted += 1
+
+    @property
+    def first(self) -> int:
+        """The offset of the oldest entry; one above the last offset if there is none."""
+        return self.offset - len(self.entries) + 1
