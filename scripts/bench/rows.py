@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from bench import bus_load, death, generator, joining, light, presence_load, tls, topics_load
+from bench import bus_load, death, generator, joining, kept_load, light, presence_load, tls, topics_load
 from bench.row import COST, JOIN_CPU, JOINS, MEMORY, P99, Figure, Report, Row, Run, throughput
+from bench.servers import HISTORY_APP
 
 
 def windowed(arguments: str, size: int = 100) -> Callable[[Run], Report]:
@@ -33,6 +34,7 @@ def to_completion(arguments: str) -> Callable[[Run], Report]:
 
 WARM_SECONDS = 2.0
 OURS = ("embedded", "cluster")
+PARTS = ("gateway", "worker", "proxy")
 DEATH = (
     Figure("error_ms_p99", "p99 {:.0f} ms until phx_error", lower=True),
     Figure("error_ms_median", "median {:.0f} ms", lower=True),
@@ -42,6 +44,14 @@ DEATH = (
     Figure("lost", "{:.0f} channels lost"),
 )
 WINDOW_8 = {"": 91_200.0, "cluster2": 110_800.0}
+
+BROADCAST = (COST, *(Figure(f"us_per_broadcast_{part}", f"{part} {{:.1f}}", True) for part in PARTS))
+HISTORIES = (("without", "bench:"), ("with", "kept:"))
+ASKING = (
+    ("without history", "--topic-prefix bench:"),
+    ("with history", "--topic-prefix kept:"),
+    ("with positions", '--topic-prefix kept: --join-payload {"history":{}}'),
+)
 
 ROWS: list[Row] = [
     Row(
@@ -165,5 +175,36 @@ ROWS: list[Row] = [
         )
         for channels, per_topic in ((10_000, 1), (20_000, 1_000))
         for busy in (0, 4)
+    ),
+    *(
+        Row(
+            f"broadcasts of channels, {word} history",
+            kept_load.by_channels(prefix, 5_000),
+            BROADCAST,
+            kinds=OURS,
+            app=HISTORY_APP,
+        )
+        for word, prefix in HISTORIES
+    ),
+    *(
+        Row(
+            f"broadcasts of another node, {word} history",
+            kept_load.by_another_node(prefix, 5_000),
+            BROADCAST,
+            kinds=("cluster",),
+            app=HISTORY_APP,
+        )
+        for word, prefix in HISTORIES
+    ),
+    *(
+        Row(
+            f"fanout 1 x {members}, 40 per second, {word}",
+            windowed(f"fanout -n {members} --topics 1 --pubs 1 --rate 40 {arguments}"),
+            (COST, P99),
+            kinds=OURS,
+            app=HISTORY_APP,
+        )
+        for members in (100, 1_000)
+        for word, arguments in ASKING
     ),
 ]
