@@ -1,6 +1,8 @@
-"""Measures what a broadcast costs, with and without a history: broadcasts of channels, and of another node.
+"""Compares the costs of broadcasts with and without a history: of channels, and of another node.
 
-Each topic has one member, so that nearly all of the cost is that of broadcasts, not of deliveries.
+Each topic has one member, so that nearly all of the cost is that of broadcasts, not of deliveries. Topics
+with and without a history take turns every quarter of a second on the same server, so that other work on
+the machine affects both alike.
 """
 
 import time
@@ -9,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import zmq
 
-from bench.processes import Meter, cpu_seconds, per_message
+from bench.processes import precise_cpu_seconds
 from bench.rawsocket import RawSocket, take_all
 from bench.row import Report, Run
 from mesh.addresses import publish_address
@@ -20,90 +22,109 @@ from mesh.protocol.messages import JSON
 TOPICS = 20
 BURST = 10
 """The broadcasts that a channel makes for one push, so that the push costs little in comparison."""
-WARM_SECONDS = 1.0
+WINDOW_SECONDS = 0.25
+WARM_WINDOWS = 2
 DRAIN_SECONDS = 10.0
 PAYLOAD_BYTES = 100
+PREFIXES = {"plain": "bench:", "kept": "kept:"}
 
-Publish = Callable[[int], None]
-"""Makes a burst of broadcasts to the topic with this number."""
+Publish = Callable[[str], None]
+"""Makes BURST broadcasts to a topic."""
+Members = dict[str, RawSocket]
+"""One connection for each topic."""
 
 
-def by_channels(prefix: str, per_second: float) -> Callable[[Run], Report]:
-    """Return a row: channels of topics with this prefix broadcast at this rate."""
+def by_channels(per_second: float) -> Callable[[Run], Report]:
+    """Return a row: channels broadcast at this rate."""
 
     def work(run: Run) -> Report:
-        with _members(run, prefix) as members:
-
-            def publish(number: int) -> None:
-                text = "x" * (PAYLOAD_BYTES - 8)
-                members[number].push(f"{prefix}{number}", "burst", f'{{"times":{BURST},"d":"{text}"}}')
-
-            return _measure(run, members, publish, per_second)
+        text = "x" * (PAYLOAD_BYTES - 8)
+        payload = f'{{"times":{BURST},"d":"{text}"}}'
+        with _members(run) as members:
+            return _compare(
+                run, members, lambda topic: members[topic].push(topic, "burst", payload), per_second
+            )
 
     return work
 
 
-def by_another_node(prefix: str, per_second: float) -> Callable[[Run], Report]:
+def by_another_node(per_second: float) -> Callable[[Run], Report]:
     """Return a row: a program on the bus, which knows of no history, broadcasts at this rate."""
 
     def work(run: Run) -> Report:
         with ExitStack() as stack:
-            members = stack.enter_context(_members(run, prefix))
+            members = stack.enter_context(_members(run))
             socket = stack.enter_context(zmq.Context()).socket(zmq.XPUB)
             stack.enter_context(socket)
             socket.connect(publish_address(run.server.proxies[0]))
             socket.recv()  # the proxy's subscription shows that it is connected
             data, sequence = b'{"d":"' + b"x" * (PAYLOAD_BYTES - 8) + b'"}', 0
 
-            def publish(number: int) -> None:
+            def publish(topic: str) -> None:
                 nonlocal sequence
-                frame = topics.exact(f"{prefix}{number}")
                 for _ in range(BURST):
                     sequence += 1
                     header = encode_header(Header(VERSION, BROADCAST, "load", sequence, "new_msg", JSON))
-                    socket.send_multipart((frame, header, data))
+                    socket.send_multipart((topics.exact(topic), header, data))
 
-            return _measure(run, members, publish, per_second)
+            return _compare(run, members, publish, per_second)
 
     return work
 
 
 @contextmanager
-def _members(run: Run, prefix: str) -> Iterator[list[RawSocket]]:
+def _members(run: Run) -> Iterator[Members]:
     """Return connections, each joined to one topic."""
     hosts = run.server.hosts
-    sockets = [RawSocket(hosts[each % len(hosts)]) for each in range(run.capped(TOPICS))]
+    names = [f"{prefix}{number}" for prefix in PREFIXES.values() for number in range(run.capped(TOPICS))]
+    members = {name: RawSocket(hosts[number % len(hosts)]) for number, name in enumerate(names)}
     try:
-        for number, each in enumerate(sockets):
-            each.join([f"{prefix}{number}"])
-        yield sockets
+        for name, socket in members.items():
+            socket.join([name])
+        yield members
     finally:
-        for each in sockets:
-            each.close()
+        for socket in members.values():
+            socket.close()
 
 
-def _measure(run: Run, members: list[RawSocket], publish: Publish, per_second: float) -> Report:
-    """Publish at this rate to one topic after another, and count the deliveries."""
-    bursts = per_second / BURST
-    _publish(members, publish, bursts, min(WARM_SECONDS, run.seconds))
-    parts = {part: cpu_seconds(pids) for part, pids in run.server.parts.items()}
-    meter = Meter(run.server.pids)
-    sent, received = _publish(members, publish, bursts, run.seconds)
-    report = per_message(meter.report(), received)
-    each = {
-        f"us_per_broadcast_{part}": 1e6 * (cpu_seconds(pids) - parts[part]) / sent
-        for part, pids in run.server.parts.items()
+def _compare(run: Run, members: Members, publish: Publish, per_second: float) -> Report:
+    """Publish at this rate, in turns, and count the deliveries; `run.seconds` are those of each kind."""
+    used: dict[str, float] = {}
+    missing = sent = 0
+    started_at = time.monotonic()
+    for turn in range(WARM_WINDOWS + max(1, round(run.seconds / WINDOW_SECONDS))):
+        for kind, prefix in PREFIXES.items():
+            window = {name: socket for name, socket in members.items() if name.startswith(prefix)}
+            before = {part: precise_cpu_seconds(pids) for part, pids in run.server.parts.items()}
+            number = max(1, int(min(WINDOW_SECONDS, run.seconds) * per_second / BURST))
+            missing += number * BURST - _publish(window, publish, number, per_second / BURST)
+            if turn < WARM_WINDOWS:
+                continue
+            sent += number * BURST if kind == "kept" else 0
+            for part, pids in run.server.parts.items():
+                key = f"{kind}_us_{part}"
+                used[key] = used.get(key, 0.0) + precise_cpu_seconds(pids) - before[part]
+    costs = {key: 1e6 * seconds / sent for key, seconds in used.items()}
+    plain, kept = (sum(costs[f"{kind}_us_{part}"] for part in run.server.parts) for kind in PREFIXES)
+    return {
+        **costs,
+        "plain_us": plain,
+        "kept_us": kept,
+        "kept_per_plain": kept / plain,
+        "broadcasts": sent,
+        "window_s": time.monotonic() - started_at,
+        "missing": missing,
+        "ok": not missing,
     }
-    return {**report, **each, "missing": sent - received, "ok": sent == received}
 
 
-def _publish(members: list[RawSocket], publish: Publish, bursts: float, seconds: float) -> tuple[int, int]:
-    """Return (broadcasts made, broadcasts received)."""
-    started, received, number = time.monotonic(), 0, max(1, int(seconds * bursts))
+def _publish(members: Members, publish: Publish, number: int, bursts: float) -> int:
+    """Publish bursts to one topic after another; return how many broadcasts were received."""
+    names, sockets = list(members), list(members.values())
+    started, received = time.monotonic(), 0
     for each in range(number):
         while (wait := started + each / bursts - time.monotonic()) > 0:
-            received += take_all(members, each * BURST - received, wait)
+            received += take_all(sockets, each * BURST - received, wait)
             time.sleep(max(0.0, min(wait, started + each / bursts - time.monotonic())))
-        publish(each % len(members))
-    sent = number * BURST
-    return sent, received + take_all(members, sent - received, DRAIN_SECONDS)
+        publish(names[each % len(names)])
+    return received + take_all(sockets, number * BURST - received, DRAIN_SECONDS)
