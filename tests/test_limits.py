@@ -152,9 +152,6 @@ PROBES = {
         "tests/unit/mesh/testing/test_case_history.py::test_the_memory_of_all_histories_is_limited_as_the_application_says",
         "tests/unit/mesh/history/test_memory_store.py::test_the_last_topic_loses_its_oldest_entries_rather_than_exceed_the_limit",
     ],
-    "kept broadcasts that wait for Redis": [
-        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
-    ],
     "kept broadcasts that no worker has recorded yet": [
         f"{ORIGINALS}::test_the_oldest_is_dropped_beyond_a_number_or_a_size",
         f"{ORIGINALS}::test_what_nobody_records_expires",
