@@ -66,7 +66,7 @@ class RedisConnection:
         self._check = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._away = False
+        self._logged_problem = ""
         self.problem = f"{self._where()} was not reached yet"
         self.run = ""
         self.trusted = False
@@ -138,8 +138,8 @@ class RedisConnection:
             return
         self.problem = self._text(error)
         self._check.set()
-        if not self._away:
-            self._away = True
+        if not self._logged_problem:
+            self._logged_problem = self.problem
             log.error("the history store is away", problem=self.problem)
 
     async def aclose(self) -> None:
@@ -172,8 +172,8 @@ class RedisConnection:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
                 continue
-            if self._away:
-                self._away = False
+            if self._logged_problem:
+                self._logged_problem = ""
                 log.info("the history store is back")
             self.problem, pause = "", FIRST_PAUSE_SECONDS
             self._attempted.set()

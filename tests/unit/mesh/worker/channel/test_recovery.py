@@ -231,8 +231,22 @@ def test_the_last_value_of_a_cached_topic_comes_with_every_join_that_asks():
     assert state(sent) == ("e1", 0, False, 0)
 
 
+def big(offset):
+    return entry(offset, data=b'"%b"' % (b"x" * (MISSED_BYTES // 3)))
+
+
+def test_a_client_that_missed_more_than_the_limit_has_not_recovered():
+    entries = [big(each) for each in range(1, 101)]
+    sent, _ = joined(page(*entries), {"history": {"epoch": "e1", "offset": 0}})
+    assert (state(sent), missed(sent)) == (("e1", 100, False, 0), [])
+    sent, _ = joined(page(*entries), {"history": {"last": 100}})
+    assert state(sent)[:3] == ("e1", 100, True)
+    assert missed(sent) == list(range(101 - len(missed(sent)), 101))
+    assert 10 < len(missed(sent)) < 100
+
+
 def test_much_that_was_missed_comes_in_pieces():
-    entries = [entry(each, data=b'"%b"' % (b"x" * (MISSED_BYTES // 3))) for each in range(1, 11)]
+    entries = [big(each) for each in range(1, 11)]
     sent, _ = joined(page(*entries), {"history": {"epoch": "e1", "offset": 0}})
     pieces = [each for each in sent if isinstance(each, commands.Missed)]
     assert len(pieces) > 2
