@@ -152,16 +152,16 @@ PROBES = {
         "tests/unit/mesh/testing/test_case_history.py::test_the_memory_of_all_histories_is_limited_as_the_application_says",
         "tests/unit/mesh/history/test_memory_store.py::test_the_last_topic_loses_its_oldest_entries_rather_than_exceed_the_limit",
     ],
+    "kept broadcasts that wait for Redis": [
+        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
+        "tests/integration/test_redis_outages.py::test_a_frozen_server_blocks_nobody_and_gives_no_offset_twice",
+    ],
     "kept broadcasts that no worker has recorded yet": [
         f"{ORIGINALS}::test_the_oldest_is_dropped_beyond_a_number_or_a_size",
         f"{ORIGINALS}::test_what_nobody_records_expires",
     ],
     "kept broadcasts that a gateway has received, but not yet recorded": [
         "tests/unit/gateway/ordering/test_unrecorded.py::test_the_topic_that_is_known_for_longest_is_forgotten_first",
-    ],
-    "kept broadcasts that wait for Redis": [
-        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
-        "tests/integration/test_redis_outages.py::test_a_frozen_server_blocks_nobody_and_gives_no_offset_twice",
     ],
     "kept broadcasts of a topic that arrived ahead of earlier ones, in the copy of a worker": [
         "tests/unit/mesh/history/test_log.py::test_a_copy_that_misses_too_much_is_completed_only_by_a_snapshot_of_all",
