@@ -135,7 +135,7 @@ def measure(row: Row, target: Target, wsload: Path, options: argparse.Namespace)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         settings = row.settings(directory) if callable(row.settings) else row.settings
-        with target.open(directory, settings) as server:
+        with target.open(directory, settings, row.app) as server:
             done = row.run(Run(server, wsload, directory, options.seconds, options.most))
     return {"server": target.label, "kind": target.kind, "version": target.version, "row": row.name, **done}
 

@@ -19,7 +19,7 @@ from bench import bus_growth, bus_load, constants, generator, plot, topics_load
 from bench.machine import machine
 from bench.report import disturbed
 from bench.row import Report, Run
-from bench.servers import local
+from bench.servers import APP, local
 from harness import picture
 
 DELIVERIES_PER_SECOND = 60_000
@@ -150,7 +150,7 @@ def _row(
     """Run one step on its own cluster."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        with local("cluster1").open(directory, settings or {}) as server:
+        with local("cluster1").open(directory, settings or {}, APP) as server:
             report = {**names, **work(Run(server, wsload, directory, options.seconds))}
             return _print_row({**report, **constants.by_part(report, server)})
 

@@ -176,6 +176,8 @@ class Handlers:
             `publish_recorded` has numbered.
         unread: called with `Bus.unread` when it changes.
         paths_changed: called when the result of `Paths.describe` has changed and should be announced.
+        ignores_own: whether `recorded` has no use for what this node has recorded itself, except on topics
+            that it subscribes to exactly; the bus may then leave it out.
     """
 
     broadcast: OnBroadcast | None
@@ -185,6 +187,7 @@ class Handlers:
     published: Callable[[str, int], None] | None
     unread: Callable[[bool], None] | None
     paths_changed: Callable[[], None] | None
+    ignores_own: bool = False
 
 
 class Status(NamedTuple):

@@ -80,6 +80,11 @@ class Subscriptions:
             self._delivered.popitem(last=False)
         return False
 
+    @property
+    def any_prefix(self) -> bool:
+        """Whether there is a subscription to all topics with some prefix."""
+        return bool(self._prefixes)
+
     def add(self, subscription: "Subscription") -> None:
         """Deliver broadcasts to this subscription from now on.
 

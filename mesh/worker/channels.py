@@ -96,6 +96,11 @@ class Channels:
             if route.channel.intercept or route.channel.history is not None
         ]
 
+    def intercepts_kept(self) -> bool:
+        """Return whether some Channel class here intercepts an event that the history of a topic keeps."""
+        events = {event for _, route in self._own_routes() for event in route.channel.intercept}
+        return any(kept.keeps(event) for kept in self.kept for event in events)
+
     def _own_routes(self) -> Iterator[tuple[str, Route[type[Channel]]]]:
         """Yield (mount, route) of all routes except those that workers in other languages serve."""
         for path, mount in self.endpoint.mounts.items():

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from bench.servers import Server
+from bench.servers import APP, Server
 
 Report = dict[str, Any]
 
@@ -54,6 +54,7 @@ class Row(NamedTuple):
         settings: the server's settings, or a function that makes them in a directory.
         kinds: the kinds of servers it applies to; all if empty.
         bare: whether a bare loop of sends (bare.py) can do it, for comparison.
+        app: the application that the server runs.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Row(NamedTuple):
     settings: Mapping[str, str] | Callable[[Path], Mapping[str, str]] = MappingProxyType({})
     kinds: tuple[str, ...] = ()
     bare: bool = False
+    app: str = APP
 
     def suits(self, kind: str) -> bool:
         """Return whether it can be run against this kind of server."""

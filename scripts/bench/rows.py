@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from bench import bus_load, death, generator, joining, light, presence_load, tls, topics_load
+from bench import bus_load, death, generator, joining, kept_load, light, presence_load, tls, topics_load
 from bench.row import COST, JOIN_CPU, JOINS, MEMORY, P99, Figure, Report, Row, Run, throughput
+from bench.servers import HISTORY_APP
 
 
 def windowed(arguments: str, size: int = 100) -> Callable[[Run], Report]:
@@ -42,6 +43,17 @@ DEATH = (
     Figure("lost", "{:.0f} channels lost"),
 )
 WINDOW_8 = {"": 91_200.0, "cluster2": 110_800.0}
+
+KEPT = (
+    Figure("kept_per_plain", "{:5.2f} times the CPU of a broadcast without history", lower=True),
+    Figure("kept_us", "{:6.1f} us", lower=True),
+    Figure("plain_us", "instead of {:6.1f} us", lower=True),
+)
+ASKING = (
+    ("without history", "--topic-prefix bench:"),
+    ("with history", "--topic-prefix kept:"),
+    ("with positions", '--topic-prefix kept: --join-payload {"history":{}}'),
+)
 
 ROWS: list[Row] = [
     Row(
@@ -165,5 +177,30 @@ ROWS: list[Row] = [
         )
         for channels, per_topic in ((10_000, 1), (20_000, 1_000))
         for busy in (0, 4)
+    ),
+    Row(
+        "history: 5000 broadcasts per second of channels",
+        kept_load.by_channels(5_000),
+        KEPT,
+        kinds=OURS,
+        app=HISTORY_APP,
+    ),
+    Row(
+        "history: 5000 broadcasts per second of another node",
+        kept_load.by_another_node(5_000),
+        KEPT,
+        kinds=("cluster",),
+        app=HISTORY_APP,
+    ),
+    *(
+        Row(
+            f"history: fanout 1 x {members}, 40 per second, {word}",
+            windowed(f"fanout -n {members} --topics 1 --pubs 1 --rate 40 {arguments}"),
+            (COST, P99),
+            kinds=OURS,
+            app=HISTORY_APP,
+        )
+        for members in (100, 1_000)
+        for word, arguments in ASKING
     ),
 ]

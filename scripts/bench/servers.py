@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from harness.processes import ROOT, Cluster, Process, wait_for
 
 APP = "examples.conformance:endpoint"
+HISTORY_APP = "scripts.bench.app:endpoint"
 SETTLE_SECONDS = 2.0
 """The time in which nodes find each other; it must not be part of a measured window."""
 
@@ -59,41 +60,48 @@ class Target(NamedTuple):
         label: its name in tables.
         kind: "bare", "embedded", "cluster1", ..., or "url".
         version: the checkout it comes from; "" if there is only one.
-        open: runs it, given a directory and settings as environment variables.
+        open: runs it, given a directory, settings as environment variables, and the application.
     """
 
     label: str
     kind: str
     version: str
-    open: Callable[[Path, Settings], contextlib.AbstractContextManager[Server]]
+    open: Callable[[Path, Settings, str], contextlib.AbstractContextManager[Server]]
 
 
-LABELS = {"bare": "bare loop of sends", "embedded": "embedded", "cluster1": "1 gw + 1 worker + proxy"}
+LABELS = {"bare": "bare loop of sends", "embedded": "embedded"}
 
 
 def label_of(kind: str) -> str:
     """Return the readable name of a kind of server."""
-    return LABELS.get(kind) or f"{gateways_of(kind)} gw + 1 worker + proxy"
+    if kind in LABELS:
+        return LABELS[kind]
+    gateways, workers = nodes_of(kind)
+    return f"{gateways} gw + {workers} worker{'s' if workers > 1 else ''} + proxy"
 
 
-def gateways_of(kind: str) -> int:
-    """Return how many gateways `clusterN` has. Raises ValueError for any other name."""
-    match = re.fullmatch(r"cluster([1-9]\d?)", kind)
+def nodes_of(kind: str) -> tuple[int, int]:
+    """Return the numbers of gateways and workers of `cluster2` and `cluster1x2`: gateways, and workers.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    match = re.fullmatch(r"cluster([1-9]\d?)(?:x([1-9]\d?))?", kind)
     if match is None:
         raise ValueError(f"there is no server {kind!r}; want bare, embedded or cluster1 to cluster99")
-    return int(match[1])
+    return int(match[1]), int(match[2] or 1)
 
 
 def local(kind: str, checkout: Path = ROOT, version: str = "") -> Target:
     """Return a server of a checkout: bare, embedded, or a cluster. Raises ValueError for another kind."""
     label = label_of(kind)
 
-    def start(directory: Path, settings: Settings) -> contextlib.AbstractContextManager[Server]:
+    def start(directory: Path, settings: Settings, app: str) -> contextlib.AbstractContextManager[Server]:
         if kind == "bare":
             return _bare(directory)
         if kind == "embedded":
-            return _embedded(checkout, directory, settings)
-        return _cluster(checkout, directory, settings, gateways_of(kind))
+            return _embedded(checkout, directory, settings, app)
+        return _cluster(checkout, directory, settings, app, *nodes_of(kind))
 
     return Target(f"{label} ({version})" if version else label, kind, version, start)
 
@@ -103,7 +111,7 @@ def peer(urls: list[str], pids: list[int]) -> Target:
     hosts = [host_of(url) for url in urls]
 
     @contextlib.contextmanager
-    def start(directory: Path, settings: Settings) -> Iterator[Server]:
+    def start(directory: Path, settings: Settings, app: str) -> Iterator[Server]:
         (directory / "peer.log").touch()
         yield Server(hosts, {"server": pids}, [], directory / "peer.log")
 
@@ -127,9 +135,9 @@ def _bare(directory: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _embedded(checkout: Path, directory: Path, settings: Settings) -> Iterator[Server]:
+def _embedded(checkout: Path, directory: Path, settings: Settings, app: str) -> Iterator[Server]:
     """Run `mesh serve`."""
-    with Process(["serve", APP, "--port=0"], directory / "serve.log", settings, checkout) as process:
+    with Process(["serve", app, "--port=0"], directory / "serve.log", settings, checkout) as process:
         host = wait_for(lambda: listening(process), process)
         yield Server([host], {"server": [process.pid]}, [], process.log)
 
@@ -141,9 +149,12 @@ def listening(process: Process) -> str:
 
 
 @contextlib.contextmanager
-def _cluster(checkout: Path, directory: Path, settings: Settings, gateways: int) -> Iterator[Server]:
+def _cluster(
+    checkout: Path, directory: Path, settings: Settings, app: str, gateways: int, workers: int
+) -> Iterator[Server]:
     """Run `mesh cluster`."""
-    with Cluster(APP, directory, {"gateways": gateways, "workers": 1}, settings, checkout) as cluster:
+    counts = {"gateways": gateways, "workers": workers}
+    with Cluster(app, directory, counts, settings, checkout) as cluster:
         wait_for(cluster.ready, cluster)
         time.sleep(SETTLE_SECONDS)
         status = cluster.status()

@@ -91,6 +91,8 @@ class ZeroMQBus:
             on_broadcast.append(handlers.broadcast)
         if handlers.recorded is not None:
             on_recorded.append(handlers.recorded)
+        if handlers.ignores_own:
+            self.subscriber.ignore_own(self.node, lambda: not self._subscriptions.any_prefix)
         self.publisher.start()
         self.subscriber.start(on_broadcast, on_recorded, handlers.messages)
         self._names.start()

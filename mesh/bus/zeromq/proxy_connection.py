@@ -41,6 +41,10 @@ RESPONSE_SECONDS = 1.0
 
 MAX_PROBES = 1_000
 
+MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
+"""The flags of all frames but the last, and of the last. As integers: `send_multipart`, which combines them for
+each frame, takes twice as long."""
+
 _EVENTS = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -151,8 +155,11 @@ class ProxyConnection:
         socket = self._connected_socket
         if socket is None:
             return False
+        topic, header, data = frames
         try:
-            socket.send_multipart(frames, zmq.NOBLOCK)
+            socket.send(topic, MORE)
+            socket.send(header, MORE)
+            socket.send(data, LAST)
         except zmq.Again:
             return False
         else:

@@ -16,7 +16,7 @@ a failure, and their receivers tolerate any order.
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import zmq
@@ -118,7 +118,18 @@ class Subscriber:
         self._reroutes = Reroutes(self._deliver, reroute_seconds)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._connect_failures = ConnectFailures()
+        self._ignored_origin = ""
+        self._ignores: Callable[[], bool] = bool
         self.subscribe(topics.exact(topics.MOVES))
+
+    def ignore_own(self, node: str, ignores: Callable[[], bool]) -> None:
+        """Do not deliver what this node has recorded itself on topics without a subscription of their own.
+
+        Args:
+            node: the id of this node.
+            ignores: returns whether they may be ignored now.
+        """
+        self._ignored_origin, self._ignores = node, ignores
 
     def start(
         self,
@@ -240,8 +251,10 @@ class Subscriber:
                 return  # the prefix "" also matches messages that are meant for other nodes
             if len(first) > MAX_SUBSCRIPTION_BYTES and not self._is_subscribed(first):
                 return  # only the beginning of its topic is that of a subscription
-            topic = topics.of_frame(first)
             header = decode_header(second)
+            if header.origin == self._ignored_origin and self._is_ignored(first, header):
+                return
+            topic = topics.of_frame(first)
             if header.kind == DIRECT:
                 topic, data = decode_direct(data)
             elif header.kind == MOVE:
@@ -260,6 +273,14 @@ class Subscriber:
             self._handle_node_message(topic, header, data)
         elif not self._reroutes.in_progress or not self._reroutes.hold(topic, header, data):
             self._deliver(topic, header, data)
+
+    def _is_ignored(self, frame: bytes, header: Received) -> bool:
+        """Return whether a message of this node need not be delivered; remember its number then."""
+        if header.kind != RECORDED or frame in self._subscription_counts or not self._ignores():
+            return False
+        if self._duplicates.is_new(header.origin, header.sequence):
+            stats.bus_received += 1
+        return True
 
     def _is_subscribed(self, frame: bytes) -> bool:
         return frame in self._subscription_counts or any(map(frame.startswith, self._prefixes))

@@ -72,8 +72,19 @@ def request_of(payload: Any) -> Request | None:
     return Request(epoch, offset)
 
 
-async def recover(server: Recovering, request: Request, recorder: Recorder, history: History) -> None:
-    """Send a joined client the position of its topic, and what it asks for."""
+async def recover(
+    server: Recovering, request: Request, recorder: Recorder, history: History, max_bytes: int
+) -> None:
+    """Send a joined client the position of its topic, and what it asks for.
+
+    Args:
+        server: the channel's server.
+        request: what the client asks for.
+        recorder: reads the history.
+        history: the limits of the topic.
+        max_bytes: the most bytes that are sent (`worker.max_recovery_bytes`). Of the last broadcasts, only
+            the newest are sent then; a client that has missed more has not recovered.
+    """
     topic = server.context.topic
     if history.cached:
         query = Query(topic, limit=1)
@@ -86,6 +97,10 @@ async def recover(server: Recovering, request: Request, recorder: Recorder, hist
     missed = [each for each in page.entries if each.event not in server.intercepts] if recovered else []
     if history.cached:
         missed = [each for each in missed if (page.epoch, each.offset) != (request.epoch, request.offset)]
+    fitting = _fitting(missed, max_bytes)
+    if request.epoch is not None and not history.cached and fitting < len(missed):
+        recovered, fitting = False, 0
+    missed = missed[len(missed) - fitting :]
     counters.count("history_recoveries" if recovered else "history_recoveries_failed")
     if not recovered:
         fields = {"epoch": page.epoch, "offset": page.offset, "asked": request}
@@ -103,6 +118,17 @@ def _is_recovered(request: Request, page: Page, history: History) -> bool:
     if history.cached:  # only the last value counts
         return bool(page.entries) or (page.epoch, page.offset) == (request.epoch, request.offset)
     return page.complete
+
+
+def _fitting(missed: list[Entry], max_bytes: int) -> int:
+    """Return how many of the newest broadcasts fit; at least the last one."""
+    size = number = 0
+    for each in reversed(missed):
+        size += len(each.data) + len(each.event)
+        if number and size > max_bytes:
+            break
+        number += 1
+    return number
 
 
 def _send(context: WorkerContext, page: Page, recovered: bool, missed: list[Entry], fresh: bool) -> None:
