@@ -1,5 +1,7 @@
 """Which worker records a topic, and what survives its death."""
 
+import asyncio
+
 import msgspec
 
 from mesh.bus.frames import BROADCAST, original
@@ -221,5 +223,23 @@ def test_a_broadcast_that_comes_after_its_recorded_version_does_not_wait_for_a_r
             assert len(known) == 0
             third.recorder.on_broadcast(TOPIC, msgspec.structs.replace(late, sequence=10), b"3")
             assert len(known) == 1
+
+    run(scenario)
+
+
+def test_a_query_does_not_wait_for_a_recorder_that_died_before_it_was_asked():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            mesh.say(TOPIC, 1)
+            await mesh.confirmed()
+            first = mesh.first(TOPIC)
+            (second,) = [each for each in mesh.workers.values() if each is not first]
+            _, before = await second.numbers(TOPIC)
+            await mesh.workers.pop(first.name).close()
+            query = asyncio.create_task(second.numbers(TOPIC, before.epoch, 0))
+            await asyncio.sleep(0)
+            second.recorder.gone(first.name)
+            numbers, page = await query
+            assert (numbers, page.epoch, page.complete) == ([1], before.epoch, True)
 
     run(scenario)
