@@ -28,6 +28,9 @@ from mesh.settings import HistorySettings
 from mesh.telemetry import Complaints, get_logger
 
 log = get_logger(__name__)
+
+LOOK_SECONDS = 0.05
+"""While another worker does not answer, the interval of verifying that it still is the recorder."""
 _malformed = Complaints(log, "broadcast dropped")
 
 
@@ -145,15 +148,27 @@ class MemoryRecorder:
                 return page
             recorder = self._recorder_elsewhere(topic)
             if recorder is not None:
-                try:
-                    answer = await self._calls.call(recorder, call, data, until - loop.time())
-                    page = decode_page(answer)
-                    if page.epoch:
-                        return page
-                except (TimeoutError, WireError):
-                    pass
+                page = await self._ask_other(recorder, topic, call, data, until - loop.time())
+                if page is not None:
+                    return page
             await _set_within(changed, min(0.1, max(0.0, until - loop.time())))
         return UNREADABLE
+
+    async def _ask_other(
+        self, recorder: str, topic: str, call: str, data: bytes, seconds: float
+    ) -> Page | None:
+        """Return the answer of another recorder; None if it has none, or is not the recorder any longer."""
+        answer = asyncio.ensure_future(self._calls.call(recorder, call, data, seconds))
+        try:
+            while not (await asyncio.wait([answer], timeout=LOOK_SECONDS))[0]:
+                if topic in self.records.recording or self._recorder_elsewhere(topic) != recorder:
+                    return None
+            page = decode_page(answer.result())
+        except (TimeoutError, WireError):
+            return None
+        finally:
+            answer.cancel()
+        return page if page.epoch else None
 
     def _recorder_elsewhere(self, topic: str) -> str | None:
         """Return another live worker that records the topic, or should."""

@@ -204,8 +204,8 @@ class Records:
         position, recorder = header.recorded, header.origin
         assert position is not None, topic
         first = original(header)
-        if header.event:
-            self.originals.remove(topic, first.origin, first.sequence)
+        if header.event and first is not header and self._counts(topic, position.term, recorder):
+            self.originals.recorded(topic, first.origin, first.sequence)
         if topic in self.recording and not self._yields(topic, recorder, position, header):
             return
         known = self.store.get(topic)
@@ -226,6 +226,14 @@ class Records:
         self.store.change(topic, lambda each: each.follow(position.term, recorder, head, entry))
         if known.recorder != before:
             self._on_change()
+
+    def _counts(self, topic: str, term: int, recorder: str) -> bool:
+        """Return whether no recorder of a later term is known."""
+        known = self.store.get(topic)
+        if known is not None:
+            return known.supersedes(term, recorder)
+        heard = self._heard.get(topic)
+        return heard is None or (term, recorder) >= (heard[1], heard[0])
 
     def _yields(self, topic: str, recorder: str, position: Recorded, header: Received) -> bool:
         """Two workers record a topic: return whether this one has given it up."""

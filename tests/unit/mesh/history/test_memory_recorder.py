@@ -1,5 +1,10 @@
 """Which worker records a topic, and what survives its death."""
 
+import asyncio
+
+import msgspec
+
+from mesh.bus.frames import BROADCAST, original
 from tests.support.until import until
 from tests.unit.mesh.history.workers import Mesh, run, running
 
@@ -196,5 +201,45 @@ def test_of_two_recorders_the_one_of_the_later_term_counts_and_nothing_is_lost()
             await until(lambda: not (first.records(TOPIC) and second.records(TOPIC)))
             await second.numbers(TOPIC)
             await until(lambda: {number for _, _, number in mesh.heard(TOPIC)} == {0, 1, 2})
+
+    run(scenario)
+
+
+def test_a_broadcast_that_comes_after_its_recorded_version_does_not_wait_for_a_recorder():
+    """It was sent again through another proxy; a third worker has no log to know it from."""
+
+    async def scenario():
+        async with running("a", "b", "c") as mesh:
+            mesh.say(TOPIC, 1)
+            await mesh.confirmed()
+            (third,) = [each for each in mesh.workers.values() if TOPIC not in each.recorder.store]
+            recorded = next(header for topic, header, _ in mesh.recorded if topic == TOPIC)
+            position = recorded.recorded._replace(offset=2, sequence=9)
+            recorded = msgspec.structs.replace(recorded, recorded=position)
+            late = msgspec.structs.replace(original(recorded), kind=BROADCAST, recorded=None)
+            known = third.recorder.records.originals
+            third.recorder.on_recorded(TOPIC, recorded, b"2")
+            third.recorder.on_broadcast(TOPIC, late, b"2")
+            assert len(known) == 0
+            third.recorder.on_broadcast(TOPIC, msgspec.structs.replace(late, sequence=10), b"3")
+            assert len(known) == 1
+
+    run(scenario)
+
+
+def test_a_query_does_not_wait_for_a_recorder_that_died_before_it_was_asked():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            mesh.say(TOPIC, 1)
+            await mesh.confirmed()
+            first = mesh.first(TOPIC)
+            (second,) = [each for each in mesh.workers.values() if each is not first]
+            _, before = await second.numbers(TOPIC)
+            await mesh.workers.pop(first.name).close()
+            query = asyncio.create_task(second.numbers(TOPIC, before.epoch, 0))
+            await asyncio.sleep(0)
+            second.recorder.gone(first.name)
+            numbers, page = await query
+            assert (numbers, page.epoch, page.complete) == ([1], before.epoch, True)
 
     run(scenario)
