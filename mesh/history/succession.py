@@ -330,7 +330,9 @@ class Succession:
         self.peers.refused(self._bus.node)
         try:
             async with asyncio.timeout(seconds), self._passing:
-                await self._gifts.give(list(self._records.unconfirmed))
+                recording = self._records.recording.items()
+                alone = [each for each, second in recording if not (second and self.peers.is_live(second))]
+                await self._gifts.give(alone)
                 for topic in list(self._records.recording):
                     self._records.end(topic)
                 await subscribed(self._bus)
