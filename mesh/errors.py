@@ -33,7 +33,8 @@ MeshError
 │   └── BufferFull           too many pushes wait to be sent
 ├── PhaseError               an event that a phase table does not allow (fault of Channelmesh)
 ├── NodeError                a node cannot start or continue (a port in use, a lost proxy)
-└── UnreachableError         the bus does not answer: what was to be published may be lost
+├── UnreachableError         the bus does not answer: what was to be published may be lost
+└── HistoryUnavailableError  the history of a topic cannot be read now
 """
 
 from enum import IntEnum

@@ -12,6 +12,7 @@ import zmq
 
 from mesh import contexts
 from mesh.app import topics
+from mesh.app.history import LIST_LIMIT, KeptBroadcast
 from mesh.app.pubsub import MAX_QUEUED, PubSub, Subscription
 from mesh.bus import delivery, topic_counts
 from mesh.bus.calls import Calls
@@ -23,12 +24,16 @@ from mesh.bus.trace_call import MAX_COUNT, Trace
 from mesh.bus.tracer import Tracer
 from mesh.bus.zeromq.bus import ZeroMQBus
 from mesh.errors import UnreachableError, WireError
+from mesh.history.reader import HistoryReader
+from mesh.history.workers import WorkersByPattern
 from mesh.protocol.messages import DISCONNECT
 from mesh.settings import load
 from mesh.telemetry import log_to_logging
 from mesh.zeromq.curve import new_context
 
 TIMEOUT_SECONDS = 5.0
+SETTLED_ANNOUNCEMENTS = 1.5
+"""After this many intervals of announcements, every live node has announced itself."""
 
 
 def connect(*proxies: str, timeout_seconds: float = TIMEOUT_SECONDS) -> "Connection":
@@ -61,7 +66,10 @@ class Connection:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._bus: Bus | None = None
         self._calls: Calls | None = None
+        self._histories: HistoryReader | None = None
+        self._heard = Placement()
         self._placement = Placement()
+        self._first_heard = 0.0
 
     async def __aenter__(self) -> Self:
         """Connect; return when a proxy has answered, and slower ones have had a moment to answer.
@@ -86,6 +94,8 @@ class Connection:
         node = f"script-{secrets.token_hex(8)}"
         bus = self._bus = ZeroMQBus(context, node, self._settings.bus, self._timeout_seconds)
         calls = self._calls = Calls(bus, None)
+        workers = WorkersByPattern(self._live_nodes, self._settled)
+        self._histories = HistoryReader(calls, workers, self._settings.history.wait_seconds)
         bus.subscribe(topics.exact(topics.NODES))
         bus.start(
             Handlers(
@@ -143,12 +153,35 @@ class Connection:
         """
         return PubSub(self._require_bus()).subscribe(topic, max_queued)
 
+    async def history(
+        self, topic: str, limit: int = LIST_LIMIT, before: int | None = None
+    ) -> list[KeptBroadcast]:
+        """Return the newest kept broadcasts of a topic, the oldest of them first.
+
+        Waits for an announcement of a worker that can record the topic if none is known yet.
+
+        Args:
+            topic: a topic whose Channel class has a `history`.
+            limit: the most broadcasts to return.
+            before: return only broadcasts with a smaller offset, to page backwards; None for the newest.
+
+        Raises:
+            HistoryUnavailableError: if the history cannot be read within `history.wait_seconds`.
+            ChannelError: if the topic has no history, or for an invalid `limit` or `before`.
+            TopicError: if `topic` starts with `$` or contains NUL.
+        """
+        return await self._pubsub_with_histories().history(topic, limit, before)
+
+    async def forget(self, topic: str) -> None:
+        """Remove the history of a topic, which begins a new epoch. Raises as `history`."""
+        await self._pubsub_with_histories().forget(topic)
+
     async def nodes(self, seconds: float) -> list[Announcement]:
         """Return the nodes that announce themselves within `seconds`; by default each does every second."""
         self._require_bus()
-        self._placement = Placement()
+        self._heard = Placement()
         await asyncio.sleep(seconds)
-        return self._placement.nodes()
+        return self._heard.nodes()
 
     async def topics(self, pattern: str, seconds: float, limit: int = MAX_TOPICS) -> list[GatewayTopics]:
         """Return the live topics of every gateway that announces itself within `seconds`.
@@ -216,11 +249,30 @@ class Connection:
             return  # a report by another node, which may be wrong
         paths = self._require_bus().paths
         if announcement.state == "down":
+            self._heard.forget(announcement.node)
             self._placement.forget(announcement.node)
+            self._require_calls().fail_calls_to(announcement.node)
             paths.node_gone(announcement.node)
         else:
-            self._placement.record(announcement, 0.0)
+            now = asyncio.get_running_loop().time()
+            if not self._placement.nodes():
+                self._first_heard = now
+            self._heard.record(announcement, now)
+            self._placement.record(announcement, now)
             paths.node_announced(announcement)
+
+    def _live_nodes(self) -> list[Announcement]:
+        now = asyncio.get_running_loop().time()
+        self._placement.expire(now, self._settings.bus.node_down_seconds)
+        return self._placement.nodes()
+
+    def _settled(self) -> bool:
+        """Return whether every live node has had the time to announce itself."""
+        heard_for = asyncio.get_running_loop().time() - self._first_heard
+        return heard_for > SETTLED_ANNOUNCEMENTS * self._settings.bus.announce_seconds
+
+    def _pubsub_with_histories(self) -> PubSub:
+        return PubSub(self._require_bus(), histories=self._histories)
 
     def _require_calls(self) -> Calls:
         self._require_bus()
@@ -237,7 +289,7 @@ class Connection:
 
     async def _close(self) -> None:
         bus, context, calls = self._bus, self._context, self._calls
-        self._bus = self._context = self._calls = None
+        self._bus = self._context = self._calls = self._histories = None
         if calls is not None:
             calls.close()
         if bus is not None:

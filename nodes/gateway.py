@@ -19,6 +19,7 @@ from mesh.bus.frames import ANNOUNCEMENT, CRASHED_JOINS, ONCE
 from mesh.gateway.drain import drain
 from mesh.gateway.fanout.delivery_stats import DeliveryStats
 from mesh.gateway.flow.outbox import Flusher
+from mesh.gateway.http import api
 from mesh.gateway.http.application import make_application
 from mesh.gateway.http.bodies import Bodies
 from mesh.gateway.http.health import health_routes
@@ -31,6 +32,8 @@ from mesh.gateway.introspection.tracing import Tracing
 from mesh.gateway.joins.worker_links import WorkerLinks
 from mesh.gateway.transports.registry import make_transports
 from mesh.gateway.transports.server import Services, TransportServer
+from mesh.history.reader import HistoryReader
+from mesh.history.workers import WorkersByRoute
 from mesh.nodes import banner, tls
 from mesh.nodes.admin import AdminServer
 from mesh.nodes.health import Checks
@@ -112,6 +115,8 @@ class GatewayNode:
         self._traces = Tracing(self.hub.fanout, self._flusher.flush)
         self._calls = Calls(bus, self._membership.announcer.departures.is_gone)
         self._responder = Responder(bus, self._answer_to)
+        recorders = WorkersByRoute(endpoint.kept_topics, self._membership.announcer.placement.nodes)
+        self._histories = HistoryReader(self._calls, recorders, settings.history.wait_seconds)
         self._bodies = Bodies(settings.gateway.max_body_bytes, settings.gateway.max_bodies_bytes)
         self._api = PublishApi(bus, settings.api) if settings.api.keys else None
         self.transports: list[TransportServer] = []
@@ -163,7 +168,7 @@ class GatewayNode:
     def _start(self, stack: AsyncExitStack) -> None:
         """Start all but the clients' side. The stack undoes it from the last line to the first."""
         if not self._node.embedded:  # in an embedded node, the worker does this
-            self.endpoint.bind(PubSub(self.bus, self.hub.local_broadcast))
+            self.endpoint.bind(PubSub(self.bus, self.hub.local_broadcast, self._histories))
             stack.callback(self.endpoint.bind, None)
         stack.callback(self.hub.close)
         self.admin.start()
@@ -243,7 +248,7 @@ class GatewayNode:
             self.endpoint,
             [route for transport in self.transports for route in transport.routes()],
             self._bodies,
-            self._api,
+            api.routes(self._api, self._histories, self.endpoint, self._bodies),
             health_routes(self.id, "gateway", self.checks),
         )
         server = GatewayServer(application, settings=gateway, ssl_options=certificate)

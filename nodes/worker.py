@@ -15,6 +15,7 @@ from mesh.bus.discovery.announcements import NodeHandlers
 from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import ANNOUNCEMENT, TRACKER
 from mesh.errors import SettingsError
+from mesh.history.answers import HistoryAnswers
 from mesh.history.memory_recorder import MemoryRecorder
 from mesh.history.recorder import NoRecorder, Recorder
 from mesh.link.handlers import RouterHandlers
@@ -73,6 +74,9 @@ class WorkerNode:
         self._calls = Calls(self.bus, self._is_gone)
         self._responder = Responder(self.bus, self._answer_to)
         self.recorder = self._make_recorder()
+        self._history_answers = HistoryAnswers(
+            self.recorder, endpoint.kept_topics, settings.bus.max_message_bytes
+        )
         self.channels = Channels(
             endpoint,
             self.bus,
@@ -205,10 +209,17 @@ class WorkerNode:
         settle_seconds = SETTLE_ANNOUNCEMENTS * settings.bus.announce_seconds
         if self._node.embedded:
             settle_seconds = 0.0  # there are no other workers
+        if settings.history.store == "redis":
+            # Only then, because these modules take a tenth of the time in which a worker starts.
+            from mesh.history.redis_recorder import RedisRecorder
+            from mesh.history.redis_store import RedisStore
+
+            first = settings.history.publish_first
+            return RedisRecorder(self.bus, kept, RedisStore(settings.history), first)
         return MemoryRecorder(self.bus, self._calls, kept, settings.history, settle_seconds)
 
     def _answer_to(self, call: str) -> CallHandler | None:
-        return self.recorder.answer_to(call)
+        return self.recorder.answer_to(call) or self._history_answers.find(call)
 
     def _is_gone(self, node: str) -> bool:
         return self._membership.announcer.departures.is_gone(node)

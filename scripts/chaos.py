@@ -9,6 +9,10 @@ time, and performs rolling restarts of the cluster (SIGHUP). At the end it repor
 readers were joined, and those lost, duplicated or out of order. The exit code is 1 if there were any;
 scripts/chaos/judging.py defines which messages a reader must receive.
 
+Other clients join topics with a history. They are cut, frozen and moved to other gateways all the time, and
+must recover every message once and in order, or be told that they cannot: scripts/chaos/recovery_judging.py
+says when that is right. The fault "wipe" kills all workers at once, so that histories are lost.
+
 The second table shows the same by the fault that was active when a message was published.
 """
 
@@ -25,7 +29,9 @@ from chaos.history import History
 from chaos.judging import judge
 from chaos.load import Load
 from chaos.plot import plot
-from chaos.report import report
+from chaos.recovering import RecoveringLoad
+from chaos.recovery_judging import judge_recoveries
+from chaos.report import report, report_recoveries
 from harness import picture
 from harness.processes import KINDS, Cluster, wait_for
 
@@ -41,6 +47,8 @@ async def run(options: argparse.Namespace, directory: Path) -> History:
         await asyncio.to_thread(wait_for, cluster.ready, cluster)
         load = Load(cluster, history, options.topics, options.rate)
         await load.start()
+        recovering = RecoveringLoad(cluster, history, options.seed)
+        await recovering.start()
         history.started = time.monotonic()
         async for fault in schedule(options):
             if time.monotonic() - history.started > options.seconds:
@@ -50,6 +58,7 @@ async def run(options: argparse.Namespace, directory: Path) -> History:
             print(f"{fault.at - history.started:7.1f} s  {fault.name} {fault.index + 1}", flush=True)
         await asyncio.sleep(1.0)
         await load.end()
+        await recovering.end()
     return history
 
 
@@ -92,12 +101,16 @@ def main() -> None:
                 options.log.write_text((directory / "cluster.log").read_text())
     verdicts = judge(history)
     result = report(history, verdicts)
+    recoveries = judge_recoveries(history)
+    result["recovering"] = report_recoveries(history, recoveries)
     if options.json is not None:
         options.json.write_text(json.dumps({"seed": options.seed, **result}, indent=1))
     if options.plot is not None:
         plot(options.plot, history, verdicts, result)
     if any(each.count(outcome) for each in verdicts for outcome in ("lost", "doubled", "misordered")):
         sys.exit("messages were lost, duplicated or out of order")
+    if any(each.wrong for each in recoveries):
+        sys.exit("clients that recover lost messages, or were told so without a cause")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from mesh import phases
 from mesh.errors import PhaseError
+from mesh.telemetry import logs
 from tests.support.pool import Clusters, Servers
 
 APART = ("test_bench.py", "test_chaos.py", "test_rolling_by_hand.py", "test_soak.py")
@@ -91,3 +92,14 @@ def phase_errors(request, monkeypatch):
     yield
     intended = request.node.get_closest_marker("causes_phase_errors") is not None
     assert bool(raised) == intended, raised
+
+
+@pytest.fixture
+def log_lines(monkeypatch):
+    """What is logged during the test, at every level: (logger, level, event, fields)."""
+    lines = []
+    # Not `logs.set_destination`: it cannot tell how logging was configured before, to restore that.
+    monkeypatch.setattr(logs, "_min_level", 0)
+    monkeypatch.setattr(logs, "_gate", None)
+    monkeypatch.setattr(logs, "_sink", lambda *line: lines.append(line))
+    return lines

@@ -19,6 +19,7 @@ DUPLICATES = "tests/unit/mesh/bus/zeromq/test_duplicates.py"
 FAILOVER = "tests/unit/mesh/bus/zeromq/test_failover.py"
 LONGPOLL_MESSAGES = "tests/unit/gateway/transports/longpoll/test_messages.py"
 OPENINGS = "tests/unit/gateway/transports/zeromq/test_openings.py"
+ORIGINALS = "tests/unit/mesh/history/test_originals.py"
 QUEUES = "tests/unit/gateway/transports/test_queue_bounds.py"
 SESSION = "tests/unit/gateway/channels/test_session.py"
 WIRE = "tests/integration/test_wire.py"
@@ -146,6 +147,27 @@ PROBES = {
     ],
     "the same, of all nodes together": [
         f"{DUPLICATES}::test_the_numbers_of_all_origins_are_bounded_and_none_is_taken_twice",
+    ],
+    "histories in the memory of a worker": [
+        "tests/unit/mesh/testing/test_case_history.py::test_the_memory_of_all_histories_is_limited_as_the_application_says",
+        "tests/unit/mesh/history/test_memory_store.py::test_the_last_topic_loses_its_oldest_entries_rather_than_exceed_the_limit",
+    ],
+    "kept broadcasts that wait for Redis": [
+        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
+    ],
+    "kept broadcasts that no worker has recorded yet": [
+        f"{ORIGINALS}::test_the_oldest_is_dropped_beyond_a_number_or_a_size",
+        f"{ORIGINALS}::test_what_nobody_records_expires",
+    ],
+    "kept broadcasts that a gateway has received, but not yet recorded": [
+        "tests/unit/gateway/ordering/test_unrecorded.py::test_the_topic_that_is_known_for_longest_is_forgotten_first",
+    ],
+    "kept broadcasts that wait for Redis": [
+        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
+        "tests/integration/test_redis_outages.py::test_a_frozen_server_blocks_nobody_and_gives_no_offset_twice",
+    ],
+    "kept broadcasts of a topic that arrived ahead of earlier ones, in the copy of a worker": [
+        "tests/unit/mesh/history/test_log.py::test_a_copy_that_misses_too_much_is_completed_only_by_a_snapshot_of_all",
     ],
     "a subscription of a program or a task": [
         f"{CONNECTION}::test_a_full_subscription_drops_and_counts_the_oldest_broadcasts",

@@ -1,8 +1,9 @@
-"""A chat with rooms, presence and typing indicators. Run: mesh serve examples.chat:endpoint --port 4000"""
+"""A chat with rooms, history and presence. Run: mesh serve examples.chat:endpoint --port 4000"""
 
 from pathlib import Path
+from time import time
 
-from mesh import Channel, Endpoint, Mount, Presence, SocketHandler, error, on, refuse
+from mesh import Channel, Endpoint, History, Mount, Presence, SocketHandler, error, on, refuse
 
 MAX_NAME, MAX_BODY, MAX_ROOM = 40, 2000, 60
 
@@ -10,6 +11,8 @@ people = Presence()
 
 
 class RoomChannel(Channel):
+    history = History(messages=200, seconds=24 * 3600, events=("new_msg",))
+
     def join(self, topic, payload):
         size = len(topic.removeprefix("room:"))
         if not 0 < size <= MAX_ROOM:
@@ -29,7 +32,7 @@ class RoomChannel(Channel):
         text = body.strip() if isinstance(body, str) else ""
         if not 0 < len(text) <= MAX_BODY:
             return error({"reason": f"a message must have 1 to {MAX_BODY} characters, not {len(text)}"})
-        self.broadcast("new_msg", {**self.me(), "body": text})
+        self.broadcast("new_msg", {**self.me(), "body": text, "at": time()})
         return {}
 
     def me(self):

@@ -25,7 +25,8 @@ JOIN is sent, so that no broadcast made from the start of `join` on is missed; a
 (mesh/bus/zeromq/barrier.py). From SUBSCRIBING on, broadcasts are held for the channel; they are delivered
 after the reply to the join, except for those that the worker made before `join` returned, which `since` in
 Joined identifies (gateway/ordering/ordering.py). A join whose worker is lost returns to SUBSCRIBING,
-because it has not been answered.
+because it has not been answered. If the client asked for the topic's history, broadcasts are held until it
+has what it missed, in whatever phase the channel is then (gateway/channels/recovery.py).
 
 **A second join of the same topic** replaces the channel, as in Phoenix. The old channel is REPLACED until
 its worker has ended it; until then the new one is QUEUED. Only a JOINED channel can be replaced, because in

@@ -13,6 +13,8 @@ from mesh.gateway.fanout.frames import BroadcastFrames
 from mesh.gateway.ordering.numbers import Relation, relation_to_join
 from mesh.telemetry import stats
 
+BEFORE, MISSED = Relation.BEFORE, Relation.MISSED
+
 
 def send_compared(
     channel: GatewayChannel, counts: TopicStats, frames: BroadcastFrames, skipped: bool
@@ -30,28 +32,36 @@ def send_compared(
     """
     header = frames.header
     relation = relation_to_join(channel, header)
-    if relation is Relation.MISSED:
+    if skipped or relation is BEFORE or relation is MISSED or header.event in channel.intercepts:
+        _leave_out(channel, counts, frames, skipped, relation)
+        return relation
+    client = channel.client
+    if channel.recovery is not None and header.recorded is not None:
+        *positions, frame = frames.positioned(client.encoding, counts)
+        for position in positions:
+            client.outbox.send(position)
+    else:
+        frame = frames.plain(client.encoding, counts)
+    if frame is None:
+        counts.drop(UNENCODABLE)
+        return relation
+    stats.deliveries += 1
+    counts.queue(1)
+    client.outbox.send(frame)
+    return relation
+
+
+def _leave_out(
+    channel: GatewayChannel, counts: TopicStats, frames: BroadcastFrames, skipped: bool, relation: Relation
+) -> None:
+    if relation is MISSED:
         counts.drop(CHANNEL_ENDED)
     elif skipped:
         counts.filter(SENDER)
-        if relation is not Relation.BEFORE:
+        if relation is not BEFORE:
             send_position(channel, counts, frames)
-    elif header.event in channel.intercepts:
-        counts.filter(INTERCEPTED)
-    elif relation is Relation.BEFORE:
-        counts.filter(BEFORE_JOIN)
-    elif channel.recovery is None or header.recorded is None:
-        client = channel.client
-        frame = frames.plain(client.encoding, counts)
-        if frame is None:
-            counts.drop(UNENCODABLE)
-        else:
-            stats.deliveries += 1
-            counts.queue(1)
-            client.outbox.send(frame)
     else:
-        _send_with_position(channel, counts, frames)
-    return relation
+        counts.filter(INTERCEPTED if frames.header.event in channel.intercepts else BEFORE_JOIN)
 
 
 def send_position(channel: GatewayChannel, counts: TopicStats, frames: BroadcastFrames) -> None:
@@ -59,15 +69,3 @@ def send_position(channel: GatewayChannel, counts: TopicStats, frames: Broadcast
     if channel.recovery is not None and frames.header.recorded is not None:
         client = channel.client
         client.outbox.send(frames.position(client.encoding, counts))
-
-
-def _send_with_position(channel: GatewayChannel, counts: TopicStats, frames: BroadcastFrames) -> None:
-    client = channel.client
-    ready = frames.positioned(client.encoding, counts)
-    if not ready:
-        counts.drop(UNENCODABLE)
-        return
-    stats.deliveries += 1
-    counts.queue(1)
-    for frame in ready:
-        client.outbox.send(frame)

@@ -38,6 +38,7 @@ from mesh.telemetry import Complaints, get_logger, stats
 
 _malformed = Complaints(get_logger(__name__), "broadcast dropped")
 
+AFTER, MISSED = Relation.AFTER, Relation.MISSED
 Traced = dict[TopicStats, TopicStats] | None
 """During a trace, the counts to use in place of a topic's."""
 
@@ -132,7 +133,7 @@ class Fanout:
                 each.counts.drop(CHANNEL_ENDED)
             else:
                 relation = send_compared(channel, each.counts, each.frames, each.skipped)
-                missed = relation is Relation.MISSED
+                missed = relation is MISSED
         if missed:
             self.on_missed(channel)
             return True
@@ -271,18 +272,19 @@ class Fanout:
         """Deliver a broadcast to the members that are not in `fast`."""
         for (encoding, counts), group in members.positioned.items():
             _send_positioned(encoding, counts if traced is None else traced[counts], group, frames, skipped)
-        for channel in (*members.filtered, *members.held):
-            own = members.stats_of(channel)
+        only = next(iter(members.stats.values())) if len(members.stats) == 1 else None
+        for channel in tuple(members.filtered):
+            own = only or members.stats_of(channel)
             counts = own if traced is None else traced[own]
-            held = members.held.get(channel)
-            if held is not None:
-                self._keep(channel, held, frames, channel.number == skipped, size, counts)
-                continue
             relation = send_compared(channel, counts, frames, channel.number == skipped)
-            if relation is Relation.AFTER:
+            if relation is AFTER:
                 members.promote(channel, own)
-            elif relation is Relation.MISSED:
+            elif relation is MISSED:
                 self.on_missed(channel)
+        for channel, held in tuple(members.held.items()):
+            own = only or members.stats_of(channel)
+            counts = own if traced is None else traced[own]
+            self._keep(channel, held, frames, channel.number == skipped, size, counts)
 
     def _keep(
         self,
@@ -316,7 +318,7 @@ def _send_positioned(
             receivers -= 1
             counts.filter(SENDER)
             send_position(channel, counts, frames)
-    if not ready:
+    if ready[-1] is None:
         counts.drop(UNENCODABLE, receivers)
         return
     stats.deliveries += receivers

@@ -54,15 +54,17 @@ class BroadcastFrames:
 
     def plain(self, encoding: Encoding, counts: TopicStats) -> Any:
         """Return the ready frame for clients without positions; None if it cannot be encoded."""
-        key = encoding, counts
-        if key not in self._plain:
-            self._plain[key] = encode(encoding, counts, self.header, self._data)
-        return self._plain[key]
+        try:
+            return self._plain[encoding, counts]
+        except KeyError:
+            frame = self._plain[encoding, counts] = encode(encoding, counts, self.header, self._data)
+            return frame
 
     def positioned(self, encoding: Encoding, counts: TopicStats) -> tuple[Any, ...]:
-        """Return the ready frames for clients with positions, in order; none if it cannot be encoded.
+        """Return the ready frames for clients with positions, in order; the last is the broadcast itself.
 
-        A broadcast that is not recorded has no position: its frame is the same for all.
+        A broadcast that is not recorded has no position: its frame is the same for all. If it cannot be
+        encoded, there is only None.
         """
         if self._positioned is None:
             self._positioned = {}
@@ -84,8 +86,7 @@ class BroadcastFrames:
     def _make(self, encoding: Encoding, counts: TopicStats) -> tuple[Any, ...]:
         header, recorded = self.header, self.header.recorded
         if recorded is None:
-            frame = self.plain(encoding, counts)
-            return () if frame is None else (frame,)
+            return (self.plain(encoding, counts),)
         serializer, codec, epoch, offset = (
             encoding.serializer,
             header.codec,
@@ -98,7 +99,7 @@ class BroadcastFrames:
             )
         except EncodeError as error:
             _complain(encoding, counts, header.event, error)
-            return ()
+            return (None,)
         return (
             *(_uncounted(encoding, counts, header.event, each) for each in before),
             encoding.broadcast(encoding.ready(frame), counts, header.event),

@@ -43,7 +43,8 @@ class TopicPosition:
 
     def order(self, header: Received, recorded: Recorded) -> Order:
         """Compare a recorded broadcast or a claim with the last position, which becomes its own."""
-        recorder = (recorded.term, header.origin)
+        # With term 0, a store keeps the positions of all recorders unique.
+        recorder = (recorded.term, header.origin if recorded.term else "")
         if recorder < self._recorder:
             return Order.STALE
         before = recorded.offset - 1 if header.event else recorded.offset

@@ -11,12 +11,11 @@ from tornado.web import Application, RequestHandler
 
 from mesh.app.endpoint import Endpoint
 from mesh.errors import ApplicationError
-from mesh.gateway.http import paths, publish
+from mesh.gateway.http import paths
 from mesh.gateway.http.bodies import Bodies, ReadBodyDelegate, UnreadBodyDelegate, handles, takes_body
 from mesh.gateway.http.head import HeadError
 from mesh.gateway.http.methods import AllowHeader, remember_handler
 from mesh.gateway.http.own_contexts import OwnContexts
-from mesh.gateway.http.publish import PublishApi
 from mesh.gateway.http.server import Connection, has_body
 from mesh.gateway.http.static import StaticHandler
 
@@ -28,17 +27,16 @@ def make_application(
     endpoint: Endpoint,
     transports: Routes,
     bodies: Bodies,
-    api: PublishApi | None = None,
+    api: Routes = (),
     own: Routes = (),
 ) -> Application:
-    """Make the application. Order of routes: transports, publishing API, application, own, static files.
+    """Make the application. Order of routes: transports, API, application, own, static files.
 
     Raises:
-        ApplicationError: if a static directory does not exist, or a handler hides the publishing API.
+        ApplicationError: if a static directory does not exist.
     """
     handlers = _by_segments(transports)
-    if api is not None:
-        handlers += _by_segments(publish.routes(api, endpoint, bodies))
+    handlers += _by_segments(api)
     handlers += endpoint.http
     handlers += _by_segments(own)
     # The longest prefix first, so that "/" does not hide the others.

@@ -18,8 +18,9 @@ from mesh.app.endpoint import Endpoint
 from mesh.bus.contract import Bus
 from mesh.bus.delivery import publish_and_confirm
 from mesh.bus.frames import ONCE, Header
-from mesh.errors import ApplicationError, RemoteProtocolError, UnreachableError, WireError
+from mesh.errors import RemoteProtocolError, UnreachableError, WireError
 from mesh.gateway.http import idempotency
+from mesh.gateway.http.api_handler import ApiHandler, check_free
 from mesh.gateway.http.bodies import Bodies, BodyError
 from mesh.gateway.http.body_handler import BodyHandler
 from mesh.gateway.http.idempotency import IdempotencyKeys
@@ -117,8 +118,10 @@ class PublishApi:
 
 
 @stream_request_body
-class PublishHandler(BodyHandler):
+class PublishHandler(ApiHandler, BodyHandler):
     """Handles one publishing request. The body is streamed, so a refused body is never kept."""
+
+    METHODS = ("POST",)
 
     def initialize(self, api: PublishApi, action: str, bodies: Bodies) -> None:
         """Called by Tornado with the arguments of the route."""
@@ -134,12 +137,11 @@ class PublishHandler(BodyHandler):
         headers, limit = self.request.headers, self._api.settings.max_body_bytes
         key = self._api.key_of(headers.get("Authorization", ""))
         if key is None:
-            want = "want the header 'Authorization: Bearer KEY' with a valid key"
-            self._refuse(RequestError(401, want))
+            self.refuse_key()
             return
         problem = _query_problem(self.request.query)
         if problem is not None:
-            self._refuse(problem)
+            self.refuse(problem)
             return
         self._key = key
         self.begin_body(self._bodies, limit, "api.max_body_bytes")
@@ -148,24 +150,23 @@ class PublishHandler(BodyHandler):
         """Answer with the error as JSON."""
         for name, value in error.headers.items():
             self.set_header(name, value)
-        self._refuse(RequestError(error.status, error.sentence))
+        self.refuse(RequestError(error.status, error.sentence))
 
     async def post(self) -> None:
         """Publish, once the body has been read."""
         try:
             await self._publish()
         except RequestError as problem:
-            self._refuse(problem)
+            self.refuse(problem)
         except UnreachableError as error:
-            self.set_header("Retry-After", "1")
-            self._refuse(RequestError(503, str(error)))
+            self.refuse(RequestError(503, str(error)))
 
     async def _publish(self) -> None:
         body = self.take_body()
         published, repeated = await self._api.publish(self._action, body, self._idempotency_key())
         if repeated:
             self.set_header("Idempotency-Replayed", "true")
-        self._answer(200, {"published": published})
+        self.answer(200, msgspec.json.encode({"published": published}))
 
     def _idempotency_key(self) -> str | None:
         """Return what identifies this Idempotency-Key of this API key on the bus."""
@@ -179,27 +180,6 @@ class PublishHandler(BodyHandler):
             )
         return idempotency.digest(self._key, given.encode()).hex()
 
-    def _refuse(self, problem: RequestError) -> None:
-        counters.count("api_requests_refused")
-        log.info("request refused", status=problem.status, path=self.request.path, reason=str(problem))
-        if problem.status == 401:
-            self.set_header("WWW-Authenticate", "Bearer")
-        self._answer(problem.status, {"error": str(problem)})
-
-    def _answer(self, status: int, body: Any) -> None:
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        self.finish(msgspec.json.encode(body))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer as JSON what Tornado refuses, such as GET."""
-        want = ""
-        if status_code == 405:
-            self.set_header("Allow", "POST")
-            want = "; want POST"
-        self._answer(status_code, {"error": self._reason + want})
-
 
 def routes(api: PublishApi, endpoint: Endpoint, bodies: Bodies) -> list[tuple[Any, ...]]:
     """Return the API's routes, for Tornado's application.
@@ -210,12 +190,7 @@ def routes(api: PublishApi, endpoint: Endpoint, bodies: Bodies) -> list[tuple[An
     made: list[tuple[Any, ...]] = []
     for action in ACTIONS:
         path = f"{api.settings.path}/{action}"
-        for entry in endpoint.http:
-            if isinstance(entry[0], str) and re.match(f"(?:{entry[0]})$", path):
-                raise ApplicationError(
-                    f"the publishing API's {path} is taken by the application's own {entry[0]!r};"
-                    " set api.path (MESH_API__PATH) to another prefix"
-                )
+        check_free(path, endpoint)
         made.append((re.escape(path), PublishHandler, {"api": api, "action": action, "bodies": bodies}))
     return made
 

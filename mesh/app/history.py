@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol, Self, overload
 from mesh.errors import ChannelError
 from mesh.protocol.messages import DISCONNECT, check_event
 
-NEVER_KEPT = frozenset({"presence_state", "presence_diff", DISCONNECT})
-"""Presence has a state of its own, and `disconnect` is an instruction to the gateways."""
+NEVER_KEPT = frozenset({"presence_state", "presence_diff", DISCONNECT, ""})
+"""Presence has a state of its own, and `disconnect` is an instruction to the gateways. A recorded broadcast
+without an event is a recorder's claim (docs/protocol.md)."""
 MAX_MESSAGES = 100_000
 MAX_BYTES = 64_000_000
 """The most bytes of one topic. Two workers and each recovering client hold them in memory."""

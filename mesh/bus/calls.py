@@ -207,20 +207,20 @@ class Responder:
         loop = asyncio.get_running_loop()
         if number:
             self._executed.record_call((node, number), name, loop.time(), repeated)
-        task = loop.create_task(self._answer(node, name, number, handle(data)), name=name)
+        task = loop.create_task(self._answer(node, name, number, handle, data), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, node: str, name: str, number: int, answer: Awaitable[bytes]) -> None:
+    async def _answer(self, node: str, name: str, number: int, handle: CallHandler, data: bytes) -> None:
         try:
-            data = await answer
+            answer = await handle(data)
         except Exception as error:
             counters.count("handlers_failed")
             log.error("handling a message failed", call=name, origin=node, exc_info=error)
             return
         if number:
-            self._executed.record_answer((node, number), data)
-            _send(self._bus, ANSWER, node, name, number, data)
+            self._executed.record_answer((node, number), answer)
+            _send(self._bus, ANSWER, node, name, number, answer)
 
 
 def _send(bus: Bus, kind: int, node: str, name: str, number: int, data: bytes) -> None:

@@ -81,7 +81,8 @@ class Recorded(NamedTuple):
     Attributes:
         epoch: the epoch of the offset.
         offset: its number in the topic; of a claim, the last one that was given before.
-        term: the term of the worker that recorded it: the greatest that receivers know counts.
+        term: the term of the worker that recorded it: the greatest that receivers know counts. It is 0 if
+            a store keeps the positions of all workers unique.
         origin: the node that published the original broadcast; empty if it is this message itself.
         sequence: the number of the original broadcast; 0 if it is this message itself.
     """

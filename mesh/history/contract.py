@@ -76,7 +76,7 @@ class Page(msgspec.Struct, array_like=True, frozen=True):
     """The answer to a Query.
 
     Attributes:
-        epoch: the epoch of the offsets; empty if the history could not be read.
+        epoch: the epoch of the offsets; empty if there is no history, or it could not be read.
         offset: the last offset that was given, 0 before the first.
         complete: whether `entries` are all that the query asks for, up to `offset`: none was removed, the
             epoch is current, and the limit cut off nothing.
@@ -91,6 +91,8 @@ class Page(msgspec.Struct, array_like=True, frozen=True):
 
 UNREADABLE = Page("", 0, False, [])
 """The answer while a history cannot be read."""
+NO_HISTORY = Page("", 0, True, [])
+"""The answer for a topic that has no history."""
 
 encode = msgspec.msgpack.Encoder().encode
 decode_query = decoder(Query, "a query for a history")
@@ -121,7 +123,7 @@ class HistoryStore(Protocol):
         Calls `done` once they are stored, in the order of the calls for a topic: at once if `immediate`,
         otherwise later. False means that they were refused, because somebody else has given these offsets
         or begun another epoch, or that the store did not confirm them, though it may have stored them.
-        Every further append for the topic is then refused, until it is opened again.
+        The topic must then be opened again; until then a store may refuse what is appended to it.
         """
 
     async def read(self, query: Query) -> Page:
@@ -132,6 +134,9 @@ class HistoryStore(Protocol):
 
     def problem(self) -> str:
         """Return why the store cannot be used now; empty if it can."""
+
+    async def flush(self) -> None:
+        """Return once what was appended is stored, or refused."""
 
     async def aclose(self) -> None:
         """Release connections."""

@@ -12,10 +12,10 @@ from mesh.app.history import KeptTopics
 from mesh.bus.calls import Calls
 from mesh.errors import WireError
 from mesh.history import messages
-from mesh.history.log import Snapshot
 from mesh.history.messages import COPY, RECORD, Give, Release
 from mesh.history.peers import Peers
 from mesh.history.records import Records
+from mesh.history.snapshot import Snapshot
 
 GIVE_SECONDS = 5.0
 GIVE_BYTES = 256_000

@@ -2,9 +2,8 @@
 
 from mesh.app.history import KeptBroadcast, KeptTopics
 from mesh.errors import ChannelError, HistoryUnavailableError
-from mesh.history.contract import Page, Query
+from mesh.history import listing
 from mesh.history.recorder import Recorder
-from mesh.protocol import payloads
 
 
 class LocalHistories:
@@ -22,8 +21,10 @@ class LocalHistories:
     async def list(self, topic: str, limit: int, before: int | None) -> list[KeptBroadcast]:
         """Return the newest kept broadcasts of a topic, the oldest of them first."""
         self._require(topic)
-        page = await self._recorder.read(Query(topic, before=before, limit=limit))
-        return decoded(topic, page)
+        page = await self._recorder.read(listing.newest(topic, limit, before))
+        if not page.epoch:
+            raise unavailable(topic)
+        return listing.decoded(topic, page)
 
     async def forget(self, topic: str) -> None:
         """Remove the history of a topic."""
@@ -39,13 +40,3 @@ class LocalHistories:
 def unavailable(topic: str) -> HistoryUnavailableError:
     """Return the error for a history that cannot be read in time."""
     return HistoryUnavailableError(f"the history of {topic!r} is not available: try again later")
-
-
-def decoded(topic: str, page: Page) -> list[KeptBroadcast]:
-    """Return the entries of a page with decoded payloads. Raises HistoryUnavailableError for UNREADABLE."""
-    if not page.epoch:
-        raise unavailable(topic)
-    return [
-        KeptBroadcast(each.offset, each.event, payloads.decode(each.codec, each.data), each.at)
-        for each in page.entries
-    ]

@@ -105,7 +105,10 @@ class Log:
     def record(
         self, event: str, codec: int, data: bytes, origin: str, sequence: int, now: float
     ) -> Entry | None:
-        """Give a broadcast the next offset, and return its entry; None if it was recorded before."""
+        """Give a broadcast the next offset, and return its entry; None if it was recorded before.
+
+        The log must be complete, as it is after `begin_term`.
+        """
         if sequence <= self._seen.get(origin, 0):
             return None
         entry = Entry(self.offset + 1, event, codec, data, origin, sequence, now)
@@ -185,7 +188,6 @@ class Log:
         if given.first > self.offset + 1:
             self._skip_to(given.first - 1)
         self.term, self.recorder = given.term, given.recorder
-        self._known = max(self._known, given.offset)
         if given.offset >= self.first - 1:
             self._add_older(given.entries[: max(0, self.first - given.first)])
         for entry in given.entries[max(0, self.offset + 1 - given.first) :]:
@@ -220,6 +222,10 @@ class Log:
     def drop_oldest(self) -> None:
         """Remove the oldest entry. Raises IndexError if there is none."""
         self._removed(self.entries.popleft())
+
+    def drop_waiting(self) -> None:
+        """Remove the entries that wait for their predecessors; the log stays incomplete."""
+        self._keep_waiting(1, 0)
 
     def read(self, query: Query, history: History, now: float) -> Page:
         """Return the entries that a query asks for."""
@@ -272,9 +278,9 @@ class Log:
         while (entry := self._ahead.pop(self.offset + 1, None)) is not None:
             self.memory -= len(entry.data) + ENTRY_BYTES
             self._add(entry)
-        self._drop_waiting(self.offset + 1, self._known)
+        self._keep_waiting(self.offset + 1, self._known)
 
-    def _drop_waiting(self, first: int, last: int) -> None:
+    def _keep_waiting(self, first: int, last: int) -> None:
         """Drop the waiting entries outside of a range of offsets."""
         for entry in list(self._ahead.values()):
             if not first <= entry.offset <= last:
@@ -296,7 +302,7 @@ class Log:
 
         They do not count as recorded any longer, so that they can be recorded again.
         """
-        self._drop_waiting(self.offset + 1, offset)
+        self._keep_waiting(self.offset + 1, offset)
         while self.entries and self.entries[-1].offset > offset:
             entry = self.entries.pop()
             self._removed(entry)
@@ -313,6 +319,6 @@ class Log:
         self.bytes = 0
 
     def _restart(self, epoch: str, offset: int) -> None:
-        self._drop_waiting(1, 0)
+        self.drop_waiting()
         self._skip_to(offset)
         self.epoch, self._known = epoch, offset

@@ -140,6 +140,9 @@ class MemoryStore:
         while self.bytes > self._max_bytes and used.log.entries:
             used.log.drop_oldest()
             self._count(used)
+        if self.bytes > self._max_bytes:
+            used.log.drop_waiting()
+            self._count(used)
 
     def _drop_topic(self, topic: str) -> None:
         dropped = self._kept[topic].log
@@ -196,6 +199,9 @@ class MemoryStore:
     def problem(self) -> str:
         """Return an empty string: memory can always be used."""
         return ""
+
+    async def flush(self) -> None:
+        """Return at once: everything is stored."""
 
     async def aclose(self) -> None:
         """No effect: there are no connections."""

@@ -8,7 +8,7 @@ import msgspec
 
 from mesh.bus.decoding import decoder
 from mesh.history.contract import decode_query as decode_query
-from mesh.history.log import Snapshot
+from mesh.history.snapshot import Snapshot
 
 GIVE = "history.give"
 SETTLED = "history.settled"

@@ -80,12 +80,15 @@ class Originals:
         if not same:
             del self._by_topic[topic]
 
+    def of(self, topic: str) -> list[Original]:
+        """Return the broadcasts of a topic, the oldest first."""
+        return [self._all[(topic, *key)] for key in self._by_topic.get(topic, ())]
+
     def take(self, topic: str) -> list[Original]:
         """Remove and return the broadcasts of a topic, the oldest first."""
-        keys = list(self._by_topic.get(topic, ()))
-        taken = [self._all[(topic, *key)] for key in keys]
-        for key in keys:
-            self.remove(topic, *key)
+        taken = self.of(topic)
+        for each in taken:
+            self.remove(topic, each.origin, each.sequence)
         return taken
 
     def waits_since(self, topic: str) -> float | None:

@@ -18,9 +18,10 @@ from mesh.app.history import History
 from mesh.bus.contract import Bus
 from mesh.bus.frames import Received, Recorded, original
 from mesh.history.contract import Entry, Head
-from mesh.history.log import Log, Snapshot
+from mesh.history.log import Log
 from mesh.history.memory_store import MemoryStore
 from mesh.history.originals import Original, Originals
+from mesh.history.snapshot import Snapshot
 from mesh.protocol.messages import JSON, Sender
 from mesh.telemetry import counters, get_logger
 

@@ -66,7 +66,7 @@ class RedisConnection:
         self._check = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._away = False
+        self._logged_problem = ""
         self.problem = f"{self._where()} was not reached yet"
         self.run = ""
         self.trusted = False
@@ -138,8 +138,8 @@ class RedisConnection:
             return
         self.problem = self._text(error)
         self._check.set()
-        if not self._away:
-            self._away = True
+        if not self._logged_problem:
+            self._logged_problem = self.problem
             log.error("the history store is away", problem=self.problem)
 
     async def aclose(self) -> None:
@@ -152,7 +152,6 @@ class RedisConnection:
             await asyncio.wait([self._task])
         try:
             async with asyncio.timeout(OPERATION_SECONDS):
-                await self._client.aclose()
                 await self._pool.disconnect()
         except self._errors as error:
             log.debug("connections to the history store were not closed", problem=self._text(error))
@@ -173,8 +172,8 @@ class RedisConnection:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
                 continue
-            if self._away:
-                self._away = False
+            if self._logged_problem:
+                self._logged_problem = ""
                 log.info("the history store is back")
             self.problem, pause = "", FIRST_PAUSE_SECONDS
             self._attempted.set()
@@ -190,7 +189,9 @@ class RedisConnection:
         await connection.send_command("INFO")
         info = _parse_info(await connection.read_response())
         self.run = info.get("run_id", "")
-        self.trusted = info.get("aof_enabled") == "1" and info.get("master_replid2", _ABSENT) == _ABSENT
+        # A replica that has taken over has the id of its former primary as its second one.
+        promoted = info.get("role") != "master" or info.get("master_replid2", _ABSENT) != _ABSENT
+        self.trusted = info.get("aof_enabled") == "1" and not promoted
 
     def _where(self) -> str:
         options = self._pool.connection_kwargs

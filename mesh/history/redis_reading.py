@@ -9,7 +9,7 @@ from mesh.history.contract import Entry, Head, Page, Query
 from mesh.history.redis_stream import Fields, ForeignEntryError
 from mesh.history.selection import select
 
-PAGE_ENTRIES = 200
+PAGE_ENTRIES = 100
 """The most entries that are read at a time: decoding more would block the event loop."""
 
 Range = Callable[[str, str, int], Awaitable[list[tuple[bytes, Fields]]]]
@@ -52,7 +52,7 @@ async def read(
         if any(fields.get(b"epoch") != head.epoch.encode() for _, fields in page):
             if entries:
                 return None
-            raise ForeignEntryError(page[-1][0].decode(errors="replace"))
+            raise ForeignEntryError(newest[0][0].decode(errors="replace"))
         for number, fields in page:
             if number == b"0-1":  # the beginning of the epoch
                 break

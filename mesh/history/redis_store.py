@@ -13,6 +13,7 @@ meanwhile: the server accepts only the entry after the last one.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import time
@@ -24,8 +25,9 @@ from mesh.errors import HistoryUnavailableError, SettingsError
 from mesh.history import redis_reading, redis_stream
 from mesh.history.contract import Entry, Head, Page, Query
 from mesh.history.log import new_epoch
+from mesh.history.redis_appends import Append, OpenTopic
 from mesh.history.redis_connection import OPERATION_SECONDS, RedisConnection, Script
-from mesh.history.redis_stream import Argument, Fields, ForeignEntryError, Marks
+from mesh.history.redis_stream import Argument, Fields, ForeignEntryError
 from mesh.settings.history import HistorySettings
 from mesh.telemetry import counters, get_logger
 
@@ -33,66 +35,16 @@ log = get_logger(__name__)
 
 MAX_WAITING_BYTES = 64_000_000
 """The most bytes that wait for the server; entries above it are refused."""
+MAX_TOPICS = 200_000
+"""The most topics that are open. The one used least recently is closed, as by `drop`. A recorder has fewer
+topics; the others are those that were only read."""
 PIPELINE_BYTES = 4_000_000
 """What is sent at a time, so that it arrives in time."""
-ENTRY_BYTES = 300
-"""The size of an entry besides its payload."""
 TRIES = 3
 """How often a stream is read whose epoch changes meanwhile."""
 OPEN, APPEND, FORGET = map(Script, (redis_stream.OPEN, redis_stream.APPEND, redis_stream.FORGET))
 CHECK_TOPIC = "$check"
 """In place of a topic, in the key with which the server is checked. No topic begins with a dollar sign."""
-
-
-class _Topic:
-    """A topic since it was opened.
-
-    Attributes:
-        name: the topic.
-        history: its limits.
-        epoch: its epoch when it was opened.
-        stored: the last offset of the epoch that the server is known to have stored.
-        marks: what may be removed.
-        failed: whether an append was refused, so that the topic must be opened again.
-    """
-
-    __slots__ = ("epoch", "failed", "history", "marks", "name", "stored")
-
-    def __init__(self, name: str, history: History, head: Head) -> None:
-        self.name = name
-        self.history = history
-        self.epoch, self.stored = head
-        self.marks = Marks(history)
-        self.failed = False
-
-
-class _Append:
-    """Entries that wait for the server.
-
-    Attributes:
-        topic: their topic; None if it was not opened.
-        entries: the entries; None if too much waited already.
-        count: how many they are.
-        size: how many bytes of memory they need.
-        done: is told whether they were stored.
-        sent: whether they are in the pipeline that is being carried out.
-    """
-
-    __slots__ = ("count", "done", "entries", "sent", "size", "topic")
-
-    def __init__(
-        self, topic: _Topic | None, entries: Sequence[Entry], done: Callable[[bool], None]
-    ) -> None:
-        self.topic = topic
-        self.entries: Sequence[Entry] | None = entries
-        self.count = len(entries)
-        self.size = sum(len(each.data) for each in entries) + ENTRY_BYTES * len(entries)
-        self.done = done
-        self.sent = False
-
-    def refuse(self) -> None:
-        """Let go of the entries; `done` is called in its turn."""
-        self.entries, self.size = None, 0
 
 
 class RedisStore:
@@ -115,8 +67,8 @@ class RedisStore:
         self._idle_seconds = settings.redis_idle_seconds
         self._clock = clock
         self._connection = RedisConnection(settings.redis_url, self._prefix + CHECK_TOPIC)
-        self._topics: dict[str, _Topic] = {}
-        self._queue: list[_Append] = []
+        self._topics: OrderedDict[str, OpenTopic] = OrderedDict()
+        self._queue: list[Append] = []
         self._waiting_bytes = 0
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
@@ -140,7 +92,7 @@ class RedisStore:
         """
         self.start()
         head = await self._open(topic, history, self._topics.get(topic))
-        self._topics[topic] = _Topic(topic, history, head)
+        self._remember(OpenTopic(topic, history, head))
         return head
 
     def drop(self, topic: str) -> None:
@@ -153,7 +105,10 @@ class RedisStore:
         Entries that are refused are counted as `history_store_failures`.
         """
         self.start()
-        new = _Append(self._topics.get(topic), entries, done)
+        opened = self._topics.get(topic)
+        if opened is not None:
+            self._topics.move_to_end(topic)
+        new = Append(opened, entries, done)
         if self._waiting_bytes + new.size > MAX_WAITING_BYTES:
             new.refuse()
         self._waiting_bytes += new.size
@@ -197,13 +152,17 @@ class RedisStore:
 
         await self._script(FORGET, self._prefix + topic, arguments)
         head = Head(epoch, 0)
-        self._topics[topic] = _Topic(topic, history, head)
+        self._remember(OpenTopic(topic, history, head))
         return head
 
     def problem(self) -> str:
         """Return why the server cannot be used now; empty if it can."""
         self.start()
         return self._connection.problem
+
+    async def flush(self) -> None:
+        """Return once what was appended is stored, or refused."""
+        await self._idle.wait()
 
     async def aclose(self) -> None:
         """Store what waits, if that succeeds within a moment, and close the connections."""
@@ -236,7 +195,7 @@ class RedisStore:
                 self._finish(len(batch), stored)
             self._idle.set()
 
-    def _next_batch(self) -> list[_Append]:
+    def _next_batch(self) -> list[Append]:
         """Return the first appends that wait, at least one, as many as are sent at a time."""
         size = count = 0
         for each in self._queue:
@@ -246,9 +205,9 @@ class RedisStore:
             count += 1
         return self._queue[:count]
 
-    async def _send(self, batch: list[_Append]) -> set[_Topic]:
+    async def _send(self, batch: list[Append]) -> set[OpenTopic]:
         """Send appends in one pipeline; return the topics for which the server has stored them."""
-        by_topic: dict[_Topic, list[Entry]] = {}
+        by_topic: dict[OpenTopic, list[Entry]] = {}
         for each in batch:
             if each.topic is None or each.topic.failed:
                 continue
@@ -269,14 +228,14 @@ class RedisStore:
             topic.stored = by_topic[topic][-1].offset
         return stored
 
-    def _arguments(self, topic: _Topic, entries: list[Entry]) -> list[Argument]:
+    def _arguments(self, topic: OpenTopic, entries: list[Entry]) -> list[Argument]:
         first = topic.marks.add(entries, self._clock())
         milliseconds = self._milliseconds(topic.history)
         return redis_stream.append_arguments(
             topic.epoch, milliseconds, self._connection.run, first, entries
         )
 
-    def _finish(self, count: int, stored: set[_Topic]) -> None:
+    def _finish(self, count: int, stored: set[OpenTopic]) -> None:
         """Tell the first appends that wait whether they were stored."""
         batch = self._queue[:count]
         del self._queue[:count]
@@ -295,7 +254,7 @@ class RedisStore:
 
     # Parts
 
-    async def _open(self, topic: str, history: History, known: _Topic | None) -> Head:
+    async def _open(self, topic: str, history: History, known: OpenTopic | None) -> Head:
         key, connection = self._prefix + topic, self._connection
         stored = Head(known.epoch, known.stored) if known is not None else Head("", 0)
         begun, milliseconds = new_epoch(), self._milliseconds(history)
@@ -314,7 +273,7 @@ class RedisStore:
         except ForeignEntryError as error:
             raise redis_stream.foreign(key, error) from None
 
-    def _is_current(self, opened: _Topic, head: Head, run: str) -> bool:
+    def _is_current(self, opened: OpenTopic, head: Head, run: str) -> bool:
         """Return whether a stream with this newest position has everything that was ever stored."""
         behind = head.epoch == opened.epoch and head.offset < opened.stored
         return not behind and (run == self._connection.run or self._connection.trusted)
@@ -339,8 +298,15 @@ class RedisStore:
         """Return how long a stream lives without another entry."""
         return round(1000 * max(history.seconds, self._idle_seconds))
 
-    def _opened(self, topic: str) -> _Topic:
+    def _opened(self, topic: str) -> OpenTopic:
         opened = self._topics.get(topic)
         if opened is None:
             raise HistoryUnavailableError(f"topic {topic!r} has no history on this worker")
+        self._topics.move_to_end(topic)
         return opened
+
+    def _remember(self, opened: OpenTopic) -> None:
+        self._topics[opened.name] = opened
+        self._topics.move_to_end(opened.name)
+        if len(self._topics) > MAX_TOPICS:
+            self._topics.popitem(last=False)

@@ -7,7 +7,6 @@ that open a topic agree on its epoch, and only one of two that append gives an o
 key, as Redis Cluster requires.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from mesh.app.history import History
@@ -172,18 +171,18 @@ class Marks:
     def __init__(self, history: History) -> None:
         self._history = history
         self._bytes = 0
-        self._marks: deque[tuple[int, int, float]] = deque()
+        self._marks: list[tuple[int, int, float]] = []  # few: a deque would need ten times the memory
 
     def add(self, entries: Sequence[Entry], now: float) -> int:
         """Add appended entries; return the first offset that must be kept. `now` is in Unix seconds."""
         history, marks = self._history, self._marks
+        bytes_apart, seconds_apart = history.bytes / MARKS, history.seconds / MARKS
         for each in entries:
             self._bytes += len(each.data)
-        last = entries[-1]
-        step = history.bytes / MARKS, history.seconds / MARKS
-        if not marks or self._bytes - marks[-1][1] >= step[0] or last.at - marks[-1][2] >= step[1]:
-            marks.append((last.offset, self._bytes, last.at))
-        first = last.offset - history.messages + 1
+            _, bytes_then, at_then = marks[-1] if marks else (0, 0, 0.0)
+            if self._bytes - bytes_then >= bytes_apart or each.at - at_then >= seconds_apart:
+                marks.append((each.offset, self._bytes, each.at))
+        first = entries[-1].offset - history.messages + 1
         while marks and (self._bytes - marks[0][1] > history.bytes or marks[0][2] < now - history.seconds):
-            first = max(first, marks.popleft()[0] + 1)
+            first = max(first, marks.pop(0)[0] + 1)
         return max(1, first)

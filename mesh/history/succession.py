@@ -39,6 +39,8 @@ from mesh.history.gifts import Gifts
 from mesh.history.messages import RECORD, Give, Release
 from mesh.history.peers import Peers
 from mesh.history.records import Records
+from mesh.history.view_phases import FIRST, TABLE, Action, Event, Phase
+from mesh.phases import Phases
 from mesh.telemetry import counters, get_logger
 
 log = get_logger(__name__)
@@ -89,12 +91,11 @@ class Succession:
         self._gifts = Gifts(bus.node, calls, kept, records, self.peers)
         self._settle_seconds = settle_seconds
         self._told: dict[str, str] = {}
-        self._settled = False
+        self._phases = Phases(TABLE, *FIRST)
         self._started_at = self._changed_at = self._tick_at = float("-inf")
         self._frozen = False
-        self._stopping = False
-        self._review = False
         self._work = asyncio.Event()
+        self._passing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -118,7 +119,7 @@ class Succession:
     @property
     def settled(self) -> bool:
         """Whether this worker knows which topics the others record."""
-        return self._settled
+        return self._phases.phase is Phase.SETTLED
 
     # Decisions of the moment
 
@@ -136,7 +137,7 @@ class Succession:
         return True
 
     def _may_begin(self, topic: str, route: KeptRoute) -> bool:
-        if not self._settled or self._stopping or self._records.store.get(topic) is not None:
+        if not self.settled or self._records.store.get(topic) is not None:
             return False
         if self.peers.ranked(route.key, topic)[:1] != [self._bus.node]:
             return False
@@ -155,8 +156,7 @@ class Succession:
     # The view
 
     def _view_changed(self) -> None:
-        self._settled = False
-        self._review = True
+        self._handle(Event.VIEW_CHANGED)
         self._changed_at = asyncio.get_running_loop().time()
         self._work.set()
 
@@ -169,15 +169,21 @@ class Succession:
 
     def _check_settled(self) -> None:
         now = asyncio.get_running_loop().time()
-        if self._settled or self._review or now - self._started_at < self._settle_seconds:
+        if self._phases.phase is not Phase.AGREEING or now - self._started_at < self._settle_seconds:
             return
         missing = [each for each in self.peers.others if self._told.get(each) != self.peers.digest]
         if missing and now - self._changed_at < FORCED_SECONDS:
             return
         if missing:
             log.warning("workers do not agree on who records which topic", workers=missing)
-        self._settled = True
-        self._begin_waiting()
+        self._handle(Event.AGREED)
+
+    def _handle(self, event: Event) -> None:
+        for action in self._phases.handle(event):
+            if action is Action.TELL_OTHERS:
+                self._tell_others()
+            else:
+                self._begin_waiting()
 
     def _begin_waiting(self) -> None:
         """Record what waits for a recorder, on topics that nobody records."""
@@ -200,14 +206,14 @@ class Succession:
             log.error("kept broadcasts were recorded by no worker", broadcasts=dropped)
         self._check_settled()
         self._rescue(now)
-        if now - self._changed_at < REPEAT_SECONDS and not self._review:
-            self._tell_settled()
+        if now - self._changed_at < REPEAT_SECONDS and self._phases.phase is not Phase.REVIEWING:
+            self._tell_others()
         if records.unconfirmed or self._frozen:
             self._work.set()
 
     def _rescue(self, now: float) -> None:
         """Record what another worker should have recorded, and has not."""
-        if not self._settled or self._stopping:
+        if not self.settled:
             return
         for topic in self._records.originals:
             since, route = self._records.originals.waits_since(topic), self._kept.find(topic)
@@ -224,14 +230,17 @@ class Succession:
             await self._work.wait()
             self._work.clear()
             try:
-                await self._pass()
+                async with self._passing:
+                    await self._pass()
             except Exception as error:
                 counters.count("handlers_failed")
                 log.error("handing topics over failed", exc_info=error)
                 await asyncio.sleep(TICK_SECONDS)
 
     async def _pass(self) -> None:
-        review, digest = self._review, self.peers.digest
+        review, digest = self._phases.phase is Phase.REVIEWING, self.peers.digest
+        if self._phases.phase is Phase.STOPPING:
+            return
         if review or self._frozen:
             await subscribed(self._bus)
             if self._frozen:
@@ -240,8 +249,7 @@ class Succession:
             await self._take_over()
             await self._gifts.give(list(self._records.recording))
             if digest == self.peers.digest:
-                self._review = False
-                self._tell_settled()
+                self._handle(Event.REVIEWED)
                 self._check_settled()
         else:
             await self._gifts.give(list(self._records.unconfirmed))
@@ -254,7 +262,7 @@ class Succession:
             if topic in self._records.recording:
                 self._records.record_waiting(topic)
 
-    def _tell_settled(self) -> None:
+    def _tell_others(self) -> None:
         for node in self.peers.others:
             view = self._bus.node, self.peers.digest
             self._calls.cast(node, messages.SETTLED, messages.encode(view))
@@ -263,8 +271,10 @@ class Succession:
         records, turn = self._records, 0
         for topic in records.store:
             known, route = records.store.get(topic), self._kept.find(topic)
-            if known is None or route is None or topic in records.recording or self._stopping:
+            if known is None or route is None or topic in records.recording:
                 continue
+            if self._phases.phase is Phase.STOPPING:
+                return
             if known.recorder != self._bus.node and self.peers.is_live(known.recorder):
                 continue
             counters.count("history_takeovers")
@@ -285,7 +295,7 @@ class Succession:
 
     def given(self, gift: Give) -> bool:
         """Take logs that another worker gives; return False if this worker takes none."""
-        if self._stopping:
+        if self._phases.phase is Phase.STOPPING:
             return False
         records = self._records
         for topic, snapshot in gift.logs:
@@ -316,10 +326,10 @@ class Succession:
         A topic whose copy is confirmed needs no transfer: the worker with the copy begins to record it when
         this one announces its end.
         """
-        self._stopping = True
+        self._handle(Event.STOP)
         self.peers.refused(self._bus.node)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), self._passing:
                 await self._gifts.give(list(self._records.unconfirmed))
                 for topic in list(self._records.recording):
                     self._records.end(topic)

@@ -1,4 +1,4 @@
-"""Settings of the HTTP publishing API."""
+"""Settings of the HTTP API: publishing, and histories."""
 
 import re
 from typing import Annotated
@@ -36,14 +36,14 @@ class ApiSettings(Section, frozen=True):
     keys: Annotated[
         Annotated[list[Secret], Split(split), Check(_check_keys)],
         Meta(
-            description="keys of which a program must present one to publish; if none is set, the API "
-            "is disabled"
+            description="keys of which a program must present one to publish or to read histories; if none "
+            "is set, the API is disabled"
         ),
     ] = field(default_factory=list)
     path: Annotated[
         str,
         Check(_check_path),
-        Meta(description="path prefix of /broadcast, /broadcast_batch and /disconnect"),
+        Meta(description="path prefix of /broadcast, /broadcast_batch, /disconnect and /history"),
     ] = "/api"
     timeout_seconds: Annotated[
         Seconds,

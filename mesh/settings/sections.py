@@ -60,6 +60,14 @@ class WorkerSettings(Section, frozen=True):
             description="longest time that `join` may take; then the join is refused. Unlimited if not set"
         ),
     ] = None
+    max_recovery_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="most bytes of missed broadcasts that a joining client is sent; one that has "
+            "missed more has not recovered. Keep it well below gateway.max_unsent_bytes",
+        ),
+    ] = 2_000_000
     max_snapshot_bytes: Annotated[
         int,
         Meta(

@@ -29,6 +29,7 @@ from mesh.protocol.serializers.registry import BY_NAME, TEXT_TRANSPORTS
 from mesh.settings import build
 from mesh.testing.clients import KILL_SECONDS, TestSocket
 from mesh.testing.failures import fail
+from mesh.testing.lone_recorder import lone_recorder
 from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import ObservedBus
 from mesh.testing.memory_gateway import MemoryGateway
@@ -87,8 +88,8 @@ class ChannelCase:
         self.bus.start(
             Handlers(
                 broadcast=gateway.broadcast,
-                recorded=None,
-                keeps=None,
+                recorded=gateway.recorded,
+                keeps=channels.kept.keeps,
                 messages={},
                 published=channels.members.published,
                 unread=None,
@@ -97,7 +98,8 @@ class ChannelCase:
         )
         contexts.set_base()
         self.endpoint.configure(SECRET)
-        self.endpoint.bind(PubSub(self.bus, self._local_broadcast))
+        publish = channels.recorder.publish
+        self.endpoint.bind(PubSub(self.bus, self._local_broadcast, channels.histories, publish))
         channels.presences.start()
         return gateway
 
@@ -117,6 +119,7 @@ class ChannelCase:
                 settings.presence,
                 self._local_broadcast,
             ),
+            recorder=lone_recorder(bus, self.endpoint),
         )
 
     def close(self) -> None:

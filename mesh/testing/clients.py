@@ -17,7 +17,7 @@ from mesh.protocol import payloads
 from mesh.testing.failures import FailedCase, cause, ended, fail
 from mesh.testing.matching import ANY, take
 from mesh.testing.memory_bus import THE_TEST
-from mesh.testing.memory_gateway import Received
+from mesh.testing.memory_gateway import Push, Received
 
 Result = TypeVar("Result")
 
@@ -164,6 +164,15 @@ class TestChannel:
         self.channel: Channel = received.server.channel
         socket._joined[topic] = self
 
+    @property
+    def position(self) -> dict[str, Any] | None:
+        """Up to where the client has the history of its topic, for a later join: `{"history": position}`.
+
+        None if it did not ask for the history.
+        """
+        position = self._received.position
+        return None if position is None else {"epoch": position[0], "offset": position[1]}
+
     # What the client does
 
     def push(self, event: str, payload: Any = NO_PAYLOAD) -> str:
@@ -227,23 +236,32 @@ class TestChannel:
             if of == ref and status == how and payload == value:
                 raise AssertionError(f"{ref!r} was replied to: {how!r} with {value!r}")
 
-    def assert_push(self, event: str, payload: Any = ANY, *, timeout_seconds: float | None = None) -> Any:
-        """Assert that the client was sent this event, by a push or broadcast; return the payload."""
+    def assert_push(
+        self, event: str, payload: Any = ANY, *, offset: Any = ANY, timeout_seconds: float | None = None
+    ) -> Any:
+        """Assert that the client was sent this event, by a push or broadcast; return the payload.
+
+        If the client asked for the history of its topic, `offset` is that of a kept broadcast, and None for
+        everything else.
+        """
         pushes = self._received.pushes
 
-        def wanted(push: tuple[str, Any]) -> bool:
-            return bool(push[0] == event and payload == push[1])
+        def wanted(push: Push) -> bool:
+            return bool(push.event == event and payload == push.payload and offset == push.offset)
 
         found = self._case.wait(lambda: take(pushes, wanted), timeout_seconds)
         if found is None:
             sentence = f"no push {event!r} with {payload!r}"
-            fail(sentence, "pushes", pushes, self._case, self._received)
-        return found[1]
+            if offset is not ANY:
+                sentence += f" at offset {offset!r}"
+            seen = [each[:2] if each.offset is None else tuple(each) for each in pushes]
+            fail(sentence, "pushes", seen, self._case, self._received)
+        return found.payload
 
     def refute_push(self, event: str, payload: Any = ANY, *, timeout_seconds: float | None = None) -> None:
         """Assert that the client is not sent this event."""
         self._case.settle(timeout_seconds)
-        for sent, value in self._received.pushes:
+        for sent, value, _ in self._received.pushes:
             if sent == event and payload == value:
                 raise AssertionError(f"{event!r} was pushed with {value!r}")
 

@@ -1,6 +1,7 @@
 """The bus of a channel case: in memory, with one worker, and observed by the test."""
 
 from mesh.app import topics
+from mesh.bus.frames import Recorded
 from mesh.bus.memory import MemoryBus
 from mesh.protocol import payloads
 from mesh.protocol.messages import Broadcast, Sender
@@ -27,6 +28,14 @@ class ObservedBus(MemoryBus):
         if sender != THE_TEST:
             self.record(topic, event, codec, data)
         return super().publish(topic, event, codec, data, sender)
+
+    def publish_recorded(
+        self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None, recorded: Recorded
+    ) -> int:
+        """As `publish`, for a broadcast that the worker has recorded, or a claim."""
+        if event and sender != THE_TEST:
+            self.record(topic, event, codec, data)
+        return super().publish_recorded(topic, event, codec, data, sender, recorded)
 
     def observe(self, topic: str) -> None:
         """Record the broadcasts on `topic`."""

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import typer
 
-from mesh.errors import ClientError, MeshError, NodeError, UnreachableError
+from mesh.errors import ClientError, HistoryUnavailableError, MeshError, NodeError, UnreachableError
 from mesh.nodes.cli import standard_streams
 from mesh.nodes.runtime import ownership
 from mesh.nodes.runtime.signals import StoppedError
@@ -23,6 +23,7 @@ COMMANDS = {
     "tail": "mesh.nodes.cli.bus",
     "broadcast": "mesh.nodes.cli.bus",
     "nodes": "mesh.nodes.cli.bus",
+    "history": "mesh.nodes.cli.history",
     "topics": "mesh.nodes.cli.topics",
     "trace": "mesh.nodes.cli.trace",
     "wait": "mesh.nodes.cli.wait",
@@ -95,7 +96,7 @@ def _run(arguments: list[str]) -> None:
         application(commands)(arguments, prog_name="mesh")
     except StoppedError as stopped:
         sys.exit(stopped.exit_code)
-    except (NodeError, UnreachableError, ClientError) as error:
+    except (NodeError, UnreachableError, HistoryUnavailableError, ClientError) as error:
         _fail(error, 1)
     except MeshError as error:
         _fail(error, 2)

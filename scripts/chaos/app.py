@@ -1,6 +1,6 @@
 """The application that scripts/chaos.py runs."""
 
-from mesh import Channel, Endpoint, SocketHandler, ok, on
+from mesh import Channel, Endpoint, History, SocketHandler, ok, on
 
 
 class RoomChannel(Channel):
@@ -13,10 +13,16 @@ class RoomChannel(Channel):
         return ok({})
 
 
+class KeptChannel(RoomChannel):
+    """Clients recover what they miss of it; more is kept than a run publishes."""
+
+    history = History(messages=100_000, seconds=100_000, bytes=50_000_000)
+
+
 class UserSocket(SocketHandler):
     """Accepts every client."""
 
-    channels = {"room:*": RoomChannel}
+    channels = {"room:*": RoomChannel, "kept:*": KeptChannel}
 
 
 endpoint = Endpoint(sockets={"/socket": UserSocket})

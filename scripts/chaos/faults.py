@@ -16,7 +16,10 @@ FAULTS = {
     "kill": signal.SIGKILL,
     "freeze": signal.SIGSTOP,
     "restart": signal.SIGTERM,
+    "wipe": signal.SIGKILL,
 }
+OF_ALL = ("roll", "wipe")
+"""The faults that are not inflicted on one node."""
 FREEZE_SECONDS = 4.0
 
 
@@ -24,8 +27,8 @@ async def schedule(options: argparse.Namespace) -> AsyncIterator[Fault]:
     """Yield faults endlessly: every combination once in random order, then again."""
     rng = random.Random(options.seed)
     while True:
-        combinations = [(what, kind) for what in options.faults if what != "roll" for kind in KINDS]
-        combinations += [("roll", "")] if "roll" in options.faults else []
+        combinations = [(what, kind) for what in options.faults if what not in OF_ALL for kind in KINDS]
+        combinations += [(what, "") for what in OF_ALL if what in options.faults]
         rng.shuffle(combinations)
         for what, kind in combinations:
             await asyncio.sleep(rng.uniform(0.5, 2.0))
@@ -36,6 +39,8 @@ async def inflict(cluster: Cluster, fault: Fault) -> None:
     """Inflict a fault, and wait until the cluster is ready again."""
     if fault.what == "roll":
         await _roll(cluster, fault)
+    elif fault.what == "wipe":
+        await _wipe(cluster, fault)
     elif fault.what == "freeze":
         await _freeze(cluster, fault)
     else:
@@ -52,6 +57,17 @@ async def _roll(cluster: Cluster, fault: Fault) -> None:
     async with asyncio.timeout(240):
         while None in (pids := cluster.pids()) or before & set(pids):
             await asyncio.sleep(0.2)
+
+
+async def _wipe(cluster: Cluster, fault: Fault) -> None:
+    """Kill all workers, and wait until the cluster has restarted them."""
+    pids = [each["pid"] for each in cluster.status()["workers"]]
+    fault.at = time.monotonic()
+    for pid in pids:
+        os.kill(pid, FAULTS["wipe"])
+    async with asyncio.timeout(60):
+        while {None, *pids} & {each["pid"] for each in cluster.status()["workers"]}:
+            await asyncio.sleep(0.05)
 
 
 async def _freeze(cluster: Cluster, fault: Fault) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import mesh
@@ -14,6 +14,7 @@ from mesh.client import Client, ClientChannel, ClientError
 
 CONFIRM_SECONDS = 30.0
 SETTLE_SECONDS = 120.0
+RETRIES = (0.05, 0.1, 0.2, 0.5)
 
 
 class Load:
@@ -31,7 +32,7 @@ class Load:
         self._history = history
         self._topics = [f"room:{number}" for number in range(topics)]
         self._interval_seconds = topics / rate
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
 
@@ -47,49 +48,31 @@ class Load:
             mesh.connect(*proxies, timeout_seconds=CONFIRM_SECONDS)
         )
         for topic in self._topics:
-            self._tasks.append(asyncio.create_task(self._publish(topic, pubsub.broadcast)))
+            sent = self._history.sent["bus", topic] = []
+            self._start(publish(pubsub.broadcast, topic, sent, self._interval_seconds, self._stopping))
         pusher = await self._client(status["gateways"][0]["url"])
         for topic in self._topics:
             room = await pusher.join(topic)
             room.on("n", lambda _: None)
-            self._tasks.append(asyncio.create_task(self._push(topic, room)))
+            sent = self._history.sent["pushes", topic] = []
+            self._start(push(room, sent, self._history, self._interval_seconds, self._stopping))
 
     async def end(self) -> None:
         """Stop publishing, wait until the readers have everything, and disconnect."""
-        self._stopping = True
+        self._stopping.set()
         await asyncio.gather(*self._tasks)
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline and any(each.count("lost") for each in judge(self._history)):
             await asyncio.sleep(0.2)
         await self._stack.aclose()
 
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(coroutine))
+
     async def _client(self, url: str) -> Client:
         address = url.replace("http", "ws", 1) + "/socket"
-        retries = (0.05, 0.1, 0.2, 0.5)
-        client = Client(address, reconnect_seconds=retries, rejoin_seconds=retries, timeout_seconds=5.0)
+        client = Client(address, reconnect_seconds=RETRIES, rejoin_seconds=RETRIES, timeout_seconds=5.0)
         return await self._stack.enter_async_context(client)
-
-    async def _publish(self, topic: str, publish: Callable[..., Any]) -> None:
-        sent = self._history.sent["bus", topic] = []
-        while not self._stopping:
-            message = Sent(time.monotonic())
-            sent.append(message)
-            await publish(topic, "n", {"from": "bus", "n": len(sent)})
-            message.confirmed = time.monotonic()
-            await asyncio.sleep(self._interval_seconds)
-
-    async def _push(self, topic: str, room: ClientChannel) -> None:
-        """Push numbers; that of an unacknowledged push, which may have been carried out, is not reused."""
-        sent = self._history.sent["pushes", topic] = []
-        while not self._stopping:
-            message = Sent(time.monotonic())
-            sent.append(message)
-            try:
-                await room.push("say", {"from": "pushes", "n": len(sent)}, timeout_seconds=2.0)
-                message.confirmed = time.monotonic()
-            except ClientError:
-                self._history.unacknowledged += 1
-            await asyncio.sleep(self._interval_seconds)
 
     async def _read(self, reader: str, url: str) -> None:
         client = await self._client(url)
@@ -99,6 +82,44 @@ class Load:
             room.on_state(lambda state, _reason, memberships=memberships: _record_state(memberships, state))
             room.on("n", lambda payload, memberships=memberships: _record_received(memberships, payload))
             await room.join()
+
+
+async def publish(
+    broadcast: Callable[..., Any],
+    topic: str,
+    sent: list[Sent],
+    interval_seconds: float,
+    stopping: asyncio.Event,
+) -> None:
+    """Publish numbers to a topic until `stopping` is set, and record them in `sent`."""
+    while not stopping.is_set():
+        message = Sent(time.monotonic())
+        sent.append(message)
+        await broadcast(topic, "n", {"from": "bus", "n": len(sent)})
+        message.confirmed = time.monotonic()
+        await asyncio.sleep(interval_seconds)
+
+
+async def push(
+    room: ClientChannel,
+    sent: list[Sent],
+    history: History,
+    interval_seconds: float,
+    stopping: asyncio.Event,
+) -> None:
+    """Push numbers until `stopping` is set, and record them in `sent`.
+
+    The number of an unacknowledged push, which may have been carried out, is not used again.
+    """
+    while not stopping.is_set():
+        message = Sent(time.monotonic())
+        sent.append(message)
+        try:
+            await room.push("say", {"from": "pushes", "n": len(sent)}, timeout_seconds=2.0)
+            message.confirmed = time.monotonic()
+        except ClientError:
+            history.unacknowledged += 1
+        await asyncio.sleep(interval_seconds)
 
 
 def _record_state(memberships: list[Membership], state: str) -> None:

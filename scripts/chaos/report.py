@@ -5,8 +5,10 @@ from typing import Any
 
 from chaos.history import SOURCES, Fault, History
 from chaos.judging import OUTCOMES, Verdict
+from chaos.recovery_judging import Recovery
 
 NO_FAULT = "(no fault)"
+RECOVERY_OUTCOMES = ("lost", "doubled", "misordered", "told", "uncaused")
 TRANSIT_SECONDS = 0.1
 """Messages published this shortly before a fault may have been in transit."""
 
@@ -94,3 +96,28 @@ def by_fault(history: History, verdicts: list[Verdict]) -> dict[str, dict[str, f
             row = rows[windows.name(published)]
             row["worst_gap_ms"] = max(row["worst_gap_ms"], delay * 1000)
     return rows
+
+
+def report_recoveries(history: History, recoveries: list[Recovery]) -> dict[str, Any]:
+    """Print what the recovering clients received; return the same as a dict."""
+    result = {
+        "sent": sum(map(len, history.kept.values())),
+        "disturbances": dict(history.disturbances),
+        "delivered": sum(each.delivered for each in recoveries),
+        **{name: sum(len(getattr(each, name)) for each in recoveries) for name in RECOVERY_OUTCOMES},
+    }
+    disturbances = ", ".join(f"{name} {count}" for name, count in history.disturbances.items())
+    print(f"\nclients that recover: {disturbances}")
+    print(
+        f"{'sent':>9}{'delivered':>11}{'lost':>7}{'doubled':>9}{'misordered':>12}{'told':>7}{'uncaused':>10}"
+    )
+    print(
+        f"{result['sent']:9}{result['delivered']:11}{result['lost']:7}{result['doubled']:9}"
+        f"{result['misordered']:12}{result['told']:7}{result['uncaused']:10}"
+    )
+    for each in recoveries:
+        if each.wrong:
+            wrong = {name: getattr(each, name)[:5] for name in ("lost", "doubled", "misordered")}
+            uncaused = [f"{at - history.started:.3f} s" for at in each.uncaused]
+            print(f"  {each.client}, {each.topic}: {wrong}, told without a cause: {uncaused}")
+    return result

@@ -21,12 +21,14 @@ HERE = Path(__file__).parent
 def test_a_terminal_chats_with_a_browser(servers, tmp_path, transport):
     process, url = servers("examples.chat:endpoint")
     address = zeromq(process) if transport == "zeromq" else url.replace("http", "ws") + "/socket"
-    command = [sys.executable, ROOT / "examples/python_client/chat.py", address, "--user", "Ana"]
+    room = f"python-{transport}"  # a room of its own: it keeps what was said
+    program = ROOT / "examples/python_client/chat.py"
+    command = [sys.executable, program, address, "--user", "Ana", "--room", room]
     out = tmp_path / "terminal.log"
     printed = out.open("w")
     log = (tmp_path / "browser.log").open("w+")
     terminal = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=printed, text=True, cwd=ROOT)
-    page = subprocess.Popen(["node", HERE / "browser/talk.mjs", url], stdout=log, stderr=log)
+    page = subprocess.Popen(["node", HERE / "browser/talk.mjs", url, room], stdout=log, stderr=log)
     with log, printed, terminal, page:
         try:
             until_sync(lambda: "Bo: hello\n" in out.read_text() or page.poll() is not None)

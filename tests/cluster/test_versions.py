@@ -66,7 +66,7 @@ def test_a_worker_that_speaks_no_common_version_gets_no_channel_and_is_named_onc
     with Stranger(running, node="worker-of-tomorrow") as stranger:
         link, hello = stranger.hello()
         assert hello.versions == commands.SPOKEN
-        stranger.say(link, [15, 3, 4])
+        stranger.say(link, [15, 4, 5])
 
         async def scenario():
             def told():
@@ -84,8 +84,8 @@ def test_a_worker_that_speaks_no_common_version_gets_no_channel_and_is_named_onc
         (line,) = [
             each for each in running.log().splitlines() if "worker-of-tomorrow" in each and "error" in each
         ]
-        assert "theirs=3 to 4" in line.replace("'", "")
-        assert "ours=1 to 2" in line.replace("'", "")
+        assert "theirs=4 to 5" in line.replace("'", "")
+        assert "ours=1 to 3" in line.replace("'", "")
 
 
 def test_a_worker_that_speaks_newer_versions_too_is_welcome(running):
@@ -102,11 +102,11 @@ def test_a_gateway_of_another_version_is_told_which_are_spoken(running):
     try:
         (link,) = {each for each in addresses(running) if each}
         for hello, answer in (
-            ([0, 4, "tomorrow", 3], [15, 1, 2]),
-            ([0, 3, "both", 1], [1, 2]),
+            ([0, 5, "tomorrow", 4], [15, 1, 3]),
+            ([0, 4, "both", 1], [1, 3]),
             ([0, 1, "old"], [1, 1]),
-            ([0, 2, "newer only"], [1, 2]),
-            ([0, 3, "tomorrow only"], [15, 1, 2]),
+            ([0, 3, "newer only"], [1, 3]),
+            ([0, 4, "tomorrow only"], [15, 1, 3]),
         ):
             dealer = context.socket(zmq.DEALER)
             dealer.linger = 0

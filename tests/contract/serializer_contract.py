@@ -153,6 +153,28 @@ class SerializerContract:
             sent = json.loads(frame.data)
             assert topic in (sent.values() if isinstance(sent, dict) else sent)
 
+    @given(TEXT, TEXT, TEXT, VALUES)
+    def test_a_broadcast_carries_the_ref_it_is_given_and_otherwise_the_same(
+        self, serializer, topic, event, ref, payload
+    ):
+        data = json.dumps(payload).encode()
+        with_ref, without = (
+            serializer.encode_broadcast(topic, event, JSON, data, *given) for given in ([ref], [])
+        )
+        sent, plain = json.loads(with_ref.data), json.loads(without.data)
+        at = "ref" if isinstance(sent, dict) else 1
+        assert (sent[at], plain[at]) == (ref, None)
+        plain[at] = ref
+        assert sent == plain
+        assert not with_ref.binary
+
+    def test_a_binary_broadcast_has_a_ref_only_as_promised(self, serializer):
+        if serializer.carries_binary:
+            with_ref, without = (
+                serializer.encode_broadcast("t", "e", BINARY, b"\x00", *given) for given in (["r"], [])
+            )
+            assert (with_ref != without) == serializer.binary_broadcasts_have_ref
+
     def test_bytes_are_carried_as_promised(self, serializer):
         for encode in every_frame(serializer, BINARY, b"\x00\xff"):
             if serializer.carries_binary:

@@ -96,7 +96,7 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def gateway(peer, **settings):
+async def gateway(peer, hub=None, user=User, **settings):
     given = build(
         {
             "gateway": {"max_unsent_bytes": 100_000, **settings.get("gateway", {})},
@@ -104,8 +104,8 @@ async def gateway(peer, **settings):
             "zeromq": {"high_water_mark": 10},
         }
     )
-    hub, context = Hub(), zmq.Context()
-    endpoint = Endpoint(sockets={"/socket": Mount(User, longpoll=True)})
+    hub, context = hub or Hub(), zmq.Context()
+    endpoint = Endpoint(sockets={"/socket": Mount(user, longpoll=True)})
     bodies = Bodies(given.gateway.max_body_bytes, given.gateway.max_bodies_bytes)
     services = Services("g", hub, endpoint, given, "s" * 32, SimpleNamespace(), context, Flusher(), bodies)
     transport = peer.make(services)
@@ -122,7 +122,8 @@ async def gateway(peer, **settings):
         listener.close()
         transport.stop_accepting()
         for client in list(hub.clients):
-            hub.close(client, CloseCode.SERVICE_RESTART)
+            client.transport.close(CloseCode.SERVICE_RESTART, "the reason")
+            hub.disconnected(client, "closed")
         if not made.ended:
             await transport.aclose(0.1)
         for saying in made.sayings:

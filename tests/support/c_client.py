@@ -28,7 +28,8 @@ LOST, REFUSED, ENDED = "1", "2", "3"
 """Kinds of a connection's end."""
 INVALID, STATE, EXISTS, FULL, TOO_BIG, NOT_JSON = -1, -3, -7, -9, -10, -11
 """What calls of the library return."""
-PAGES = [CLIENT / "README.md", ROOT / "docs" / "guides" / "clients.md"]
+GUIDES = ROOT / "docs" / "guides"
+PAGES = [CLIENT / "README.md", GUIDES / "clients.md", GUIDES / "nothing-missed.md"]
 BLOCKS = [block.split("```")[0] for page in PAGES for block in page.read_text().split("```c\n")[1:]]
 """The C code of the documentation."""
 

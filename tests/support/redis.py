@@ -1,12 +1,21 @@
-"""A real Redis or Valkey server, which tests kill, freeze and restart."""
+"""A real Redis or Valkey server, which tests kill, freeze and restart, and a RedisStore on it."""
 
+import asyncio
 import contextlib
 import shutil
 import signal
 import socket
 import subprocess
+import time
 
-from tests.support.until import PATIENCE, until_sync
+from mesh.app.history import History
+from mesh.errors import HistoryUnavailableError
+from mesh.history.contract import Entry
+from mesh.history.redis_store import RedisStore
+from mesh.protocol.messages import JSON
+from mesh.settings.history import HistorySettings
+from mesh.settings.secret import Secret
+from tests.support.until import PATIENCE, until, until_sync
 
 PROGRAMS = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
 """The servers that are installed. `scripts/test.sh` installs the first."""
@@ -73,3 +82,51 @@ def redis_server(directory, *options, program="redis-server"):
         yield server
     finally:
         server.kill()
+
+
+# A store under test
+
+TOPIC = "room:1"
+KEY = "channelmesh:history:room:1"
+HISTORY = History(messages=100, seconds=300, bytes=100_000)
+AOF = ("--save", "", "--appendonly", "yes", "--appendfsync", "everysec")
+SNAPSHOTS = ("--save", "3600 1", "--appendonly", "no")
+
+
+def settings(url, **given):
+    return HistorySettings(store="redis", redis_url=Secret(url), **given)
+
+
+def run(scenario, server, **given):
+    """Run a scenario with a store, which is closed at the end."""
+
+    async def main():
+        async with asyncio.timeout(PATIENCE):
+            store = RedisStore(settings(server.url, **given))
+            try:
+                await scenario(store)
+            finally:
+                await store.aclose()
+
+    asyncio.run(main())
+
+
+def entry(offset, data=b"{}"):
+    return Entry(offset, "e", JSON, data, "n1", offset, time.time())
+
+
+async def append(store, *entries, topic=TOPIC):
+    """Append, and return whether the entries were stored."""
+    told = []
+    store.append(topic, entries, told.append)
+    await until(lambda: told)
+    return told == [True]
+
+
+async def opened(store, topic=TOPIC):
+    """The position of a topic, as soon as the server can be used."""
+    while True:
+        try:
+            return await store.open(topic, HISTORY)
+        except HistoryUnavailableError:
+            await until(lambda: not store.problem())

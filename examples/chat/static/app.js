@@ -1,5 +1,7 @@
-// The chat page: each room is a channel, and Presence lists its people. Users' text is inserted as textContent only.
+// The chat page: each room is a channel, Presence lists its people, and History brings what was said while the page was
+// closed or had no connection. Users' text is inserted as textContent only.
 import { Socket } from "/js/channelmesh.js"
+import { History } from "/js/history.js"
 import { Presence } from "/js/presence.js"
 
 const byId = (id) => document.getElementById(id)
@@ -8,8 +10,8 @@ const STATUS = { open: "connected", connecting: "reconnecting …", closed: "dis
 const TYPING_MS = 2500
 const GROUP_MS = 120000
 const MESSAGES_KEPT = 500
+const MESSAGES_LOADED = 50
 
-const tab = Math.random().toString(36).slice(2)
 const rooms = new Map()
 let socket
 let me = ""
@@ -18,15 +20,25 @@ let current
 // Entering the chat
 
 const query = new URLSearchParams(location.search)
-const remembered = () => {
+
+/** What is stored for this page, or for this tab only; the chat works without storage. */
+const remembered = (storage, name) => {
   try {
-    return localStorage.getItem("channelmesh:name") ?? ""
+    return globalThis[storage].getItem(`channelmesh:${name}`) ?? ""
   } catch {
-    return "" // the chat works without storage
+    return ""
+  }
+}
+const remember = (storage, name, value) => {
+  try {
+    globalThis[storage].setItem(`channelmesh:${name}`, value)
+  } catch {
+    // see above
   }
 }
 
-byId("name").value = query.get("name") ?? remembered()
+const tab = remembered("sessionStorage", "tab") || Math.random().toString(36).slice(2) // the same after a reload
+byId("name").value = query.get("name") ?? remembered("localStorage", "name")
 byId("enter").addEventListener("submit", (event) => {
   event.preventDefault()
   const name = byId("name").value.trim()
@@ -35,11 +47,9 @@ byId("enter").addEventListener("submit", (event) => {
 
 function enter(name) {
   me = name
-  try {
-    localStorage.setItem("channelmesh:name", name)
-  } catch {
-    // see above
-  }
+  remember("localStorage", "name", name)
+  remember("sessionStorage", "name", name)
+  remember("sessionStorage", "tab", tab)
   byId("enter").hidden = true
   byId("chat").hidden = false
   byId("me").append(avatar(me), me)
@@ -71,12 +81,14 @@ function room(name) {
 }
 
 function join(name) {
-  const channel = socket.channel(`room:${name}`)
+  const channel = socket.channel(`room:${name}`, History.params({}, { last: MESSAGES_LOADED }))
+  const kept = new History(channel, { onGap: () => gap(joined) })
   const presence = new Presence(channel)
-  const joined = { name, channel, presence, messages: [], typing: new Map(), unread: 0 }
+  const joined = { name, channel, presence, messages: [], typing: new Map(), unread: 0, loading: null }
   presence.onSync(() => joined === current && showPeople())
   presence.onLeave((_user, _now, { metas }) => metas.forEach((meta) => stopTyping(joined, meta.tab)))
-  channel.on("new_msg", (message) => received(joined, message))
+  channel.on("history_state", ({ count }) => (joined.loading = joined.loading === null ? count : 0))
+  kept.on("new_msg", (message) => received(joined, message))
   channel.on("typing", (person) => typing(joined, person))
   channel.join().catch((error) => problem(error.response?.reason ?? "The room cannot be joined at the moment."))
   return joined
@@ -151,20 +163,35 @@ function showTyping() {
 
 // Messages
 
-function received(where, { user, tab: who, body }) {
-  const message = { user, body, own: who === tab, at: Date.now() }
+function received(where, { user, tab: who, body, at }) {
+  stopTyping(where, who)
+  keep(where, { user, body, own: who === tab, at: at ? at * 1000 : Date.now() })
+  if (where.loading > 0) where.loading-- // it was said before the page was opened
+  else if (where !== current) where.unread++
+  if (where !== current) showRooms()
+}
+
+/** What was missed cannot be recovered, for example because it is more than the server keeps. */
+function gap(where) {
+  keep(where, { gap: true })
+}
+
+function keep(where, message) {
   const before = where.messages.at(-1)
   where.messages.push(message)
   if (where.messages.length > MESSAGES_KEPT) where.messages.shift()
-  stopTyping(where, who)
-  if (where === current) return showMessage(message, before)
-  where.unread++
-  showRooms()
+  if (where === current) showMessage(message, before)
 }
 
 function showMessage(message, before) {
   const list = byId("messages")
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80
+  list.append(message.gap ? element("li", { className: "gap" }, "Messages are missing here") : entryOf(message, before))
+  if (list.childElementCount > MESSAGES_KEPT) list.firstChild.remove()
+  if (atEnd || message.own) list.scrollTop = list.scrollHeight
+}
+
+function entryOf(message, before) {
   const grouped = before && before.user === message.user && message.at - before.at < GROUP_MS
   const time = new Date(message.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
   const entry = element(
@@ -175,9 +202,7 @@ function showMessage(message, before) {
     element("div", { className: "body" }, message.body),
   )
   entry.dataset.user = message.user
-  list.append(entry)
-  if (list.childElementCount > MESSAGES_KEPT) list.firstChild.remove()
-  if (atEnd || message.own) list.scrollTop = list.scrollHeight
+  return entry
 }
 
 byId("compose").addEventListener("submit", async (event) => {
@@ -234,7 +259,7 @@ function avatar(name) {
   return made
 }
 
-// Enter at once if the URL contains a name.
-const asked = query.get("name")?.trim().slice(0, byId("name").maxLength)
+// Enter at once if the URL contains a name, and after a reload.
+const asked = (query.get("name") ?? remembered("sessionStorage", "name")).trim().slice(0, byId("name").maxLength)
 if (asked) enter(asked)
 else byId("name").focus()

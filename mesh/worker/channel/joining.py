@@ -89,7 +89,8 @@ def _history_request(server: Joining, payload: Any) -> recovery.Request | Channe
 async def _recover(server: Joining, request: recovery.Request) -> None:
     route = server.worker.kept.find(server.context.topic)
     if route is not None:
-        await recovery.recover(server, request, server.worker.recorder, route.history)
+        limit = server.worker.settings.max_recovery_bytes
+        await recovery.recover(server, request, server.worker.recorder, route.history, limit)
 
 
 def _accept(server: Joining, codec: int, data: bytes, history: bool) -> None:

@@ -14,8 +14,10 @@ from mesh.history.contract import MAX_EPOCH_CHARACTERS, MAX_OFFSET, Entry, Page,
 from mesh.history.recorder import Recorder
 from mesh.link import commands
 from mesh.link.commands import MissedBroadcast
-from mesh.telemetry import counters
+from mesh.telemetry import counters, get_logger
 from mesh.worker.channel.context import WorkerContext
+
+log = get_logger(__name__)
 
 MISSED_BYTES = 256_000
 """The bytes of payloads in one Missed command."""
@@ -70,8 +72,19 @@ def request_of(payload: Any) -> Request | None:
     return Request(epoch, offset)
 
 
-async def recover(server: Recovering, request: Request, recorder: Recorder, history: History) -> None:
-    """Send a joined client the position of its topic, and what it asks for."""
+async def recover(
+    server: Recovering, request: Request, recorder: Recorder, history: History, max_bytes: int
+) -> None:
+    """Send a joined client the position of its topic, and what it asks for.
+
+    Args:
+        server: the channel's server.
+        request: what the client asks for.
+        recorder: reads the history.
+        history: the limits of the topic.
+        max_bytes: the most bytes that are sent (`worker.max_recovery_bytes`). Of the last broadcasts, only
+            the newest are sent then; a client that has missed more has not recovered.
+    """
     topic = server.context.topic
     if history.cached:
         query = Query(topic, limit=1)
@@ -84,7 +97,14 @@ async def recover(server: Recovering, request: Request, recorder: Recorder, hist
     missed = [each for each in page.entries if each.event not in server.intercepts] if recovered else []
     if history.cached:
         missed = [each for each in missed if (page.epoch, each.offset) != (request.epoch, request.offset)]
+    fitting = _fitting(missed, max_bytes)
+    if request.epoch is not None and not history.cached and fitting < len(missed):
+        recovered, fitting = False, 0
+    missed = missed[len(missed) - fitting :]
     counters.count("history_recoveries" if recovered else "history_recoveries_failed")
+    if not recovered:
+        fields = {"epoch": page.epoch, "offset": page.offset, "asked": request}
+        log.info("a client is told that its history is not complete", topic=topic, **fields)
     _send(server.context, page, recovered, missed)
 
 
@@ -97,6 +117,17 @@ def _is_recovered(request: Request, page: Page, history: History) -> bool:
     if history.cached:  # only the last value counts
         return bool(page.entries) or (page.epoch, page.offset) == (request.epoch, request.offset)
     return page.complete
+
+
+def _fitting(missed: list[Entry], max_bytes: int) -> int:
+    """Return how many of the newest broadcasts fit; at least the last one."""
+    size = number = 0
+    for each in reversed(missed):
+        size += len(each.data) + len(each.event)
+        if number and size > max_bytes:
+            break
+        number += 1
+    return number
 
 
 def _send(context: WorkerContext, page: Page, recovered: bool, missed: list[Entry]) -> None:

@@ -41,7 +41,7 @@ async function say(page, body) {
 }
 
 async function stillHere(page, name) {
-  for (let tries = 0; tries < 24; tries++) { // the other page may not have joined again yet: it misses what is said
+  for (let tries = 0; tries < 24; tries++) { // the worker with the history's copy may have died before the new one had it
     await say(page, `${name} is still here ${tries}`)
     const both = [ana, bo].map((each) => each.waitForSelector(says(name, `${name} is still here ${tries}`), { state: "attached", timeout: 5000 }))
     if ((await Promise.allSettled(both)).every(({ status }) => status === "fulfilled")) return

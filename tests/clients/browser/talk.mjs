@@ -1,13 +1,13 @@
-// One page in a real browser, as Bo in the lobby: says hello, waits until "hi from Python" has come.
-// node talk.mjs URL
+// One page in a real browser, as Bo: says hello, waits until "hi from Python" has come.
+// node talk.mjs URL ROOM
 import assert from "node:assert/strict"
 import { launch } from "./launch.mjs"
 
-const [url] = process.argv.slice(2)
+const [url, room] = process.argv.slice(2)
 const chrome = await launch()
 const page = await (await chrome.newContext()).newPage()
 page.setDefaultTimeout(240000)
-await page.goto(`${url}/?name=Bo#room=lobby`)
+await page.goto(`${url}/?name=Bo#room=${room}`)
 await page.waitForSelector("#status[data-state=open]")
 await page.waitForSelector('#people [data-user="Ana"]', { state: "attached" })
 await page.fill("#message", "hello")

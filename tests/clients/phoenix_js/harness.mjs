@@ -22,7 +22,7 @@ const addresses = process.env.ZEROMQ?.split(" ")
 const zeromq = addresses && (await import("channelmesh-node"))
 export const release = name
 
-export { assert, Presence, WebSocket }
+export { assert, Presence, Socket, WebSocket }
 export const urls = [a, b]
 export const httpUrl = a
 

@@ -31,12 +31,21 @@ function isText(value) {
 function isSender(value) {
   return value === null || value === undefined || (Array.isArray(value) && value.length >= 4)
 }
+function isPosition(value) {
+  if (!Array.isArray(value)) return false
+  const [epoch, offset, term] = value
+  return isText(epoch) && epoch !== "" && isCount(offset) && isCount(term)
+}
+function isCount(value) {
+  return Number.isInteger(value) && value >= 0
+}
 
 function readHeader(data) {
   const header = decode(data)
   if (!Array.isArray(header) || header.length < 6) throw new Error("not a header")
   if (!HEADER.every((is, at) => is(header[at]))) throw new Error("a wrong element")
   if (header[0] !== 1) throw new Error("another version")
+  if (header[1] === 11 && !isPosition(header[8])) throw new Error("recorded without a position")
   return header
 }
 
@@ -58,6 +67,7 @@ const COMMANDS = {
   to_gateway: {
     1: [3, [1]], 7: [6, [1, 3, 4]], 8: [4, [1, 2]], 9: [7, [1, 2, 5]], 10: [6, [1, 2, 4]], 11: [3, [1, 2]], 12: [3, [1, 2]],
     13: [1, []], 14: [6, [2, 4]], 15: [3, [1, 2]], 16: [5, [1, 2]], 17: [2, [1]], 18: [2, [1]], 21: [2, [1]],
+    23: [6, [1, 3, 5]], 24: [3, [1]],
   },
 }
 
@@ -68,7 +78,8 @@ function readBatch(direction, data) {
     const known = COMMANDS[direction][command[0]]
     if (!known) throw new Error("an unknown command")
     if (command.length < known[0]) throw new Error("too short")
-    if (!known[1].every((at) => Number.isInteger(command[at]))) throw new Error("not a number")
+    if (!known[1].every((at) => isCount(command[at]))) throw new Error("not a number")
+    if (command[0] === 24 && !command[2].every((each) => each.length >= 4)) throw new Error("too short")
   }
   return batch
 }
@@ -108,6 +119,7 @@ for (const vector of read("client").filter((each) => each.direction === "to_clie
   test(`client: ${vector.id}`, () => {
     const data = bytes(vector.hex)
     const [kind, ...values] = vector.encodes_from
+    const wantedRef = kind === "encode_broadcast" && values.length > 4 ? values.pop() : null
     const payload = real(values.at(-1))
     const sent = kind === "encode_reply" ? { status: values[3], response: null } : null
     if (vector.serializer === "v2_json" && vector.binary) {
@@ -127,6 +139,23 @@ for (const vector of read("client").filter((each) => each.direction === "to_clie
     assert.equal(topic, { encode_reply: values[2], encode_push: values[1], encode_broadcast: values[0], encode_end: values[1] }[kind])
     assert.equal(event, { encode_reply: "phx_reply", encode_push: values[2], encode_broadcast: values[1], encode_end: values[2] }[kind])
     if (kind === "encode_reply") assert.equal(ref, values[1])
-    if (kind === "encode_broadcast" && vector.serializer !== "v1_json") assert.deepEqual([joinRef, ref], [null, null])
+    if (kind === "encode_broadcast") assert.equal(ref, wantedRef)
+    if (kind === "encode_broadcast" && vector.serializer !== "v1_json") assert.equal(joinRef, null)
+  })
+}
+
+for (const vector of read("client").filter((each) => each.direction === "to_positioned_client")) {
+  test(`client: ${vector.id}`, () => {
+    const [topic, event, , payload] = vector.broadcast
+    const [epoch, offset] = vector.position
+    const messages = vector.messages.map((each) => bytes(each.hex))
+    if (vector.serializer === "v2_msgpack") {
+      assert.deepEqual(readable(messages.map((each) => decode(each))), [[null, `${epoch}:${offset}`, topic, event, payload]])
+      return
+    }
+    const before = JSON.parse(Buffer.from(messages[0]).toString("utf8"))
+    assert.deepEqual(before, [null, null, topic, "history_position", { epoch, offset, event }])
+    assert.deepEqual(readBinary(messages[1]), ["broadcast", [topic, event], payload.hex])
+    assert.equal(messages.length, 2)
   })
 }

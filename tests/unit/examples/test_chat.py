@@ -2,8 +2,8 @@
 
 import pytest
 
-from examples.chat import MAX_BODY, MAX_NAME, endpoint
-from mesh.testing import ANY, ConnectRefused, JoinRefused
+from examples.chat import MAX_BODY, MAX_NAME, RoomChannel, endpoint
+from mesh.testing import ANY, ConnectRefused, Contains, JoinRefused
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_message_goes_to_everybody_and_typing_to_the_others(people):
     ana, bo = people
     ana.assert_reply(ana.push("new_msg", {"body": "  hello "}), "ok", {})
     for each in people:
-        each.assert_push("new_msg", {"user": "Ana", "tab": "tab of Ana", "body": "hello"})
+        each.assert_push("new_msg", {"user": "Ana", "tab": "tab of Ana", "body": "hello", "at": ANY})
     ana.push("typing")
     bo.assert_push("typing", {"user": "Ana", "tab": "tab of Ana"})
     ana.refute_push("typing")
@@ -55,3 +55,23 @@ def test_what_is_no_message_is_refused_with_the_limit(people, payload):
     reply = people[0].assert_reply(people[0].push("new_msg", payload), "error")
     assert f"1 to {MAX_BODY} characters" in reply["reason"]
     people[1].refute_push("new_msg")
+
+
+def test_who_comes_later_gets_the_last_messages_but_no_typing(channel_case, people):
+    ana, _ = people
+    for number in range(3):
+        ana.push("new_msg", {"body": f"message {number}"})
+        ana.push("typing")
+    cy = channel_case.connect({"user": "Cy"}).join("room:lobby", {"history": {"last": 2}})
+    cy.assert_push("history_state", Contains(recovered=True, count=2))
+    bodies = [cy.assert_push("new_msg", offset=ANY)["body"] for _ in range(2)]
+    assert bodies == ["message 1", "message 2"]
+    cy.refute_push("typing")
+
+
+def test_a_room_keeps_its_last_messages_for_a_day(channel_case, people):
+    for number in range(201):
+        people[0].push("new_msg", {"body": f"message {number}"})
+    kept = channel_case.run(endpoint.history("room:lobby", limit=1000))
+    assert [each.payload["body"] for each in kept] == [f"message {number}" for number in range(1, 201)]
+    assert RoomChannel.history.seconds == 24 * 3600

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
-from mesh.bus.frames import BROADCAST, VERSION, Received
+from mesh.bus.frames import BROADCAST, RECORDED, VERSION, Received, Recorded
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.phases import Phase
+from mesh.gateway.channels.recovery import Recovery
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
 from mesh.gateway.fanout.fanout import Fanout
 from mesh.gateway.flow.outbox import Flusher, Outbox
@@ -23,6 +24,7 @@ from tests.support.gateway_channels import answer, place
 
 ENCODINGS = [Encoding(each, lambda frame: frame.data + b"\n") for each in (V2JSON(), V1JSON())]
 WORKERS = ["w0", "w1"]
+EPOCH = "k3v9aaaaaaaa"
 
 
 class Strict(Channel): ...
@@ -106,6 +108,12 @@ class Gateway:
         self.flusher, self.fanout = Flusher(), Fanout("g", max_held=3)
         self.later, self.clients, self.numbers, self.sequences = [], [], 0, dict.fromkeys(WORKERS, 0)
         self.members_at_arrival = dict.fromkeys(TOPICS, 0)
+        self.offsets = dict.fromkeys(TOPICS, 0)
+        self.fanout.on_missed = self.end_channel
+
+    def end_channel(self, channel):
+        del channel.client.channels[channel.topic]
+        self.fanout.drop(channel)
 
     def connect(self, encoding):
         self.clients.append(Client(self, ENCODINGS[encoding]))
@@ -127,10 +135,14 @@ class Gateway:
         channel.intercepts = frozenset(["secret"] if intercepts else [])
         self.fanout.hold(channel)
 
-    def answer(self, which, topic, back):
+    def answer(self, which, topic, back, history=None):
         _, channel = self.joined(which, topic)
         if channel is not None and channel.phase is Phase.JOINING:
             answer(channel)
+            if history is not None:
+                channel.recovery = Recovery()
+                offset = max(0, self.offsets[topic] - history)
+                channel.recovery.begin(commands.HistoryState(channel.number, EPOCH, offset, True, 0))
             channel.since = max(0, self.sequences[channel.worker] - back)
             channel.client.outbox.send(b"reply\n")
             self.fanout.release(channel, 0)
@@ -151,13 +163,18 @@ class Gateway:
         if channel is not None and channel.phase is Phase.JOINED:
             self.fanout.release(channel, received)
 
-    def broadcast(self, topic, event, worker, codec, sender, behind):
+    def broadcast(self, topic, event, worker, codec, sender, behind, recorded=None):
         self.sequences[worker] += 1
         self.members_at_arrival[topic] += sum(topic in each.channels for each in self.clients)
         _, channel = self.joined(sender, topic) if sender is not None else (None, None)
         by = Sender("g", channel.number, behind == 0, behind) if channel is not None else None
         data = b'{"value":1}' if codec == JSON else b"value"
-        header = Received(VERSION, BROADCAST, worker, self.sequences[worker], event, codec, by)
+        position = None
+        if recorded is not None:
+            self.offsets[topic] += 1 + recorded  # so many are missing
+            position = Recorded(EPOCH, self.offsets[topic], 1)
+        kind = BROADCAST if position is None else RECORDED
+        header = Received(VERSION, kind, worker, self.sequences[worker], event, codec, by, None, position)
         self.fanout.deliver(topic, header, data)
 
     def stall(self, which, topic, count):
@@ -213,7 +230,9 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("connect"), st.integers(0, 1)),
         st.tuples(st.just("join"), WHICH, TOPIC, st.booleans()),
-        st.tuples(st.just("answer"), WHICH, TOPIC, st.integers(0, 3)),
+        st.tuples(
+            st.just("answer"), WHICH, TOPIC, st.integers(0, 3), st.sampled_from([None, None, 0, 0, 2])
+        ),
         st.tuples(st.just("leave"), WHICH, TOPIC),
         st.tuples(st.just("keep_behind"), WHICH, TOPIC),
         st.tuples(st.just("catch_up"), WHICH, TOPIC, st.integers(0, 4)),
@@ -225,6 +244,7 @@ STEPS = st.lists(
             st.sampled_from([JSON, JSON, BINARY]),
             st.none() | WHICH,
             st.sampled_from([0, 0, 0, 1, 4]),
+            st.sampled_from([None, None, 0, 0, 0, 1]),
         ),
         st.tuples(st.just("stall"), WHICH, TOPIC, st.integers(1, 8)),
         st.tuples(st.just("local"), TOPIC, st.sampled_from(["secret", "open"]), st.sampled_from(WORKERS)),
@@ -247,7 +267,7 @@ def test_expected_is_delivered_and_filtered_and_dropped_and_waiting_at_any_time(
             gateway.connect(client % 2)
             for topic in TOPICS:
                 gateway.join(client, topic, client == 2)
-                gateway.answer(client, topic, 0)
+                gateway.answer(client, topic, 0, 0 if client else None)
         for topic in TOPICS:
             for worker in WORKERS:
                 gateway.broadcast(topic, "open", worker, JSON, None, 0)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from mesh.app.channel import Channel
 from mesh.app.routes import Route
-from mesh.bus.frames import BROADCAST, VERSION, Received
+from mesh.bus.frames import BROADCAST, RECORDED, VERSION, Received, Recorded
 from mesh.bus.trace_call import MAX_MESSAGES, Question, decode_answer, encode
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.fanout.fanout import Fanout
@@ -98,6 +98,17 @@ async def test_the_fate_of_a_message_is_followed_until_nothing_of_it_waits(gatew
     assert (second.delivered, second.waiting) == (2, 0)
     topic = gateway.fanout.stats("room:1")[0]
     assert topic.expected == topic.delivered + sum(topic.dropped.values()) == 6
+
+
+@scenario
+async def test_a_recorded_broadcast_is_known_by_its_original(gateway):
+    gateway.join(SimpleNamespace(send=lambda _: None))
+    await gateway.ask(origin="publisher")
+    position = Recorded("k3v9", 1, 1, "publisher", 7)
+    header = Received(VERSION, RECORDED, "recorder", 9, "e", JSON, None, None, position)
+    gateway.fanout.deliver("room:1", header, b"{}")
+    (outcome,) = (await gateway.ask(origin="publisher")).outcomes
+    assert (outcome.origin, outcome.sequence, outcome.delivered) == ("publisher", 7, 1)
 
 
 @scenario

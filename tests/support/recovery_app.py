@@ -1,0 +1,25 @@
+"""Rooms whose broadcasts are kept, for clients that are cut off all the time."""
+
+from mesh import Channel, Endpoint, History, SocketHandler, ok, on
+
+
+class RoomChannel(Channel):
+    history = History(messages=20_000, bytes=20_000_000, except_events=("typing",))
+
+    @on("say")
+    def say(self, payload):
+        self.broadcast("n", payload)
+        return ok({})
+
+
+class AnywhereChannel(RoomChannel):
+    """Its channels run on the worker of their client, whoever records the topic."""
+
+    spread = "socket"
+
+
+class UserSocket(SocketHandler):
+    channels = {"room:*": RoomChannel, "anywhere:*": AnywhereChannel}
+
+
+endpoint = Endpoint(sockets={"/socket": UserSocket})
