@@ -157,6 +157,7 @@ class Succession:
 
     def _view_changed(self) -> None:
         self._handle(Event.VIEW_CHANGED)
+        self._told.clear()  # a view that was left and has returned must be agreed on again
         self._changed_at = asyncio.get_running_loop().time()
         self._work.set()
 
