@@ -163,10 +163,16 @@ class Succession:
 
     def on_settled(self, node: str, digest: str) -> None:
         """Another worker has handed over what this one should have, in its view."""
+        late = self._told.get(node) != digest and not self._repeats()
         if len(self._told) > 1_000:
             self._told.clear()
         self._told[node] = digest
+        if late and self._phases.phase is not Phase.REVIEWING:
+            self._tell(node)  # its view has changed long after ours
         self._check_settled()
+
+    def _repeats(self) -> bool:
+        return asyncio.get_running_loop().time() - self._changed_at < REPEAT_SECONDS
 
     def _check_settled(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -207,7 +213,7 @@ class Succession:
             log.error("kept broadcasts were recorded by no worker", broadcasts=dropped)
         self._check_settled()
         self._rescue(now)
-        if now - self._changed_at < REPEAT_SECONDS and self._phases.phase is not Phase.REVIEWING:
+        if self._repeats() and self._phases.phase is not Phase.REVIEWING:
             self._tell_others()
         if records.unconfirmed or self._frozen:
             self._work.set()
@@ -265,8 +271,11 @@ class Succession:
 
     def _tell_others(self) -> None:
         for node in self.peers.others:
-            view = self._bus.node, self.peers.digest
-            self._calls.cast(node, messages.SETTLED, messages.encode(view))
+            self._tell(node)
+
+    def _tell(self, node: str) -> None:
+        view = self._bus.node, self.peers.digest
+        self._calls.cast(node, messages.SETTLED, messages.encode(view))
 
     async def _take_over(self) -> None:
         records, turn = self._records, 0
