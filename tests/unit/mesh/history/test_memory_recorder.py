@@ -243,3 +243,20 @@ def test_a_query_does_not_wait_for_a_recorder_that_died_before_it_was_asked():
             assert (numbers, page.epoch, page.complete) == ([1], before.epoch, True)
 
     run(scenario)
+
+
+def test_a_broadcast_that_is_sent_again_behind_later_ones_is_recorded():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            mesh.say("room:other", 0)
+            mesh.say(TOPIC, 1)
+            await until(lambda: len(mesh.heard(TOPIC)) == 1)
+            late = original(next(header for topic, header, _ in mesh.recorded if topic == TOPIC))
+            late = msgspec.structs.replace(late, kind=BROADCAST, recorded=None, sequence=late.sequence - 1)
+            for worker in mesh.workers.values():
+                worker.recorder.on_broadcast(TOPIC, late, b"0")
+                worker.recorder.on_broadcast(TOPIC, late, b"0")
+            await until(lambda: len(mesh.heard(TOPIC)) == 2)
+            assert [number for _, _, number in mesh.heard(TOPIC)] == [1, 0]
+
+    run(scenario)
