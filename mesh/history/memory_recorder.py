@@ -17,7 +17,7 @@ from mesh.errors import WireError
 from mesh.history import messages
 from mesh.history.contract import UNREADABLE, Page, Query, decode_page
 from mesh.history.memory_store import MemoryStore
-from mesh.history.messages import FORGET_HERE, GIVE, READ_HERE, RELEASE, SETTLED
+from mesh.history.messages import FORGET_HERE, GIVE, INCOMPLETE, READ_HERE, RELEASE, SETTLED
 from mesh.history.originals import Original
 from mesh.history.paging import cut, whole
 from mesh.history.records import Records
@@ -72,6 +72,7 @@ class MemoryRecorder:
             GIVE: self._on_give,
             SETTLED: self._on_settled,
             RELEASE: self._on_release,
+            INCOMPLETE: self._on_incomplete,
             READ_HERE: self._on_read,
             FORGET_HERE: self._on_forget,
         }
@@ -215,6 +216,10 @@ class MemoryRecorder:
 
     async def _on_release(self, data: bytes) -> bytes:
         self.succession.released(messages.decode_release(data))
+        return b""
+
+    async def _on_incomplete(self, data: bytes) -> bytes:
+        self.succession.repairs.asked(messages.decode_incomplete(data))
         return b""
 
     async def _on_read(self, data: bytes) -> bytes:

@@ -45,6 +45,7 @@ class Records:
     Attributes:
         recording: for each topic that this worker records, the worker that is known to have a copy, if any.
         unconfirmed: the topics in `recording` without a confirmed copy.
+        incomplete: the topics whose copies here miss entries, and when that was noticed or asked for.
         originals: the kept broadcasts that were not recorded yet.
     """
 
@@ -53,6 +54,7 @@ class Records:
     ) -> None:
         self.recording: dict[str, str | None] = {}
         self.unconfirmed: dict[str, None] = {}
+        self.incomplete: dict[str, float] = {}
         self.originals = Originals()
         self.store = store
         store.on_dropped = self._dropped
@@ -155,6 +157,12 @@ class Records:
             self.recording[topic] = second
             self.unconfirmed.pop(topic, None)
 
+    def unconfirm(self, topic: str, second: str) -> None:
+        """The worker that had a copy has missed something."""
+        if self.recording.get(topic) == second:
+            self.recording[topic] = None
+            self.unconfirmed[topic] = None
+
     def forget(self, topic: str) -> Head:
         """Remove the history of a topic that this worker records, and begin a new epoch."""
         self.store.change(topic, lambda each: each.forget(self._bus.node))
@@ -224,6 +232,8 @@ class Records:
         head = Head(position.epoch, position.offset)
         before = known.recorder
         self.store.change(topic, lambda each: each.follow(position.term, recorder, head, entry))
+        if not known.complete:
+            self.incomplete.setdefault(topic, self._clock())
         if known.recorder != before:
             self._on_change()
 

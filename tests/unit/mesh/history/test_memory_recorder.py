@@ -260,3 +260,26 @@ def test_a_broadcast_that_is_sent_again_behind_later_ones_is_recorded():
             assert [number for _, _, number in mesh.heard(TOPIC)] == [1, 0]
 
     run(scenario)
+
+
+def test_a_copy_that_has_missed_something_is_made_complete_again():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            mesh.say(TOPIC, 1)
+            await mesh.confirmed()
+            first = mesh.first(TOPIC)
+            (second,) = [each for each in mesh.workers.values() if each is not first]
+            second.deaf = True
+            mesh.say(TOPIC, 2)
+            second.deaf = False
+            mesh.say(TOPIC, 3)
+            copy = second.recorder.store.get(TOPIC)
+            assert not copy.complete
+            await until(lambda: copy.complete)
+            await mesh.confirmed()
+            await mesh.kill(first.name)
+            mesh.say(TOPIC, 4)
+            await until(lambda: len(mesh.heard(TOPIC)) == 4)
+            check_heard(mesh, TOPIC, [1, 2, 3, 4])
+
+    run(scenario)
