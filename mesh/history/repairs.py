@@ -1,7 +1,7 @@
 """Asks for the log of a topic again when the copy of it here stays incomplete.
 
-A worker that was frozen, or cut off from a proxy, may have missed recorded broadcasts. It finds out with the
-next one, because an offset is missing. Without the missing ones its copy could not continue the epoch.
+A worker that was frozen, or cut off from a proxy, may have missed recorded broadcasts. It finds out with
+the next one, because an offset is missing. Without the missing ones its copy could not continue the epoch.
 """
 
 from mesh.bus.calls import Calls

@@ -283,3 +283,24 @@ def test_a_copy_that_has_missed_something_is_made_complete_again():
             check_heard(mesh, TOPIC, [1, 2, 3, 4])
 
     run(scenario)
+
+
+def test_a_successor_in_a_new_epoch_records_nothing_twice_of_what_it_had_heard():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            first = mesh.first(TOPIC)
+            (second,) = [each for each in mesh.workers.values() if each is not first]
+            for number in range(5):
+                first.say(TOPIC, number)
+            await mesh.confirmed()
+            second.deaf = True
+            first.say(TOPIC, 5)
+            second.deaf = False
+            records, history = second.recorder.records, mesh.kept.find(TOPIC).history
+            records.begin(TOPIC, history, provable=False)  # wrongly: the first one lives
+            await until(lambda: len(mesh.heard(TOPIC)) == 7 and not first.records(TOPIC))
+            mesh.say(TOPIC, 6)
+            await until(lambda: mesh.heard(TOPIC)[-1][2] == 6)
+            assert [number for _, _, number in mesh.heard(TOPIC)] == [0, 1, 2, 3, 4, 5, 5, 6]
+
+    run(scenario)
