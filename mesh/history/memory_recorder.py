@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from mesh.app.history import KeptTopics
+from mesh.app.history import KeptRoute, KeptTopics
 from mesh.bus.calls import CallHandler, Calls
 from mesh.bus.contract import Bus
 from mesh.bus.frames import BROADCAST, Received
@@ -17,10 +17,11 @@ from mesh.errors import WireError
 from mesh.history import messages
 from mesh.history.contract import UNREADABLE, Page, Query, decode_page
 from mesh.history.memory_store import MemoryStore
-from mesh.history.messages import FORGET_HERE, GIVE, READ_HERE, RELEASE, SETTLED
+from mesh.history.messages import FORGET_HERE, GIVE, INCOMPLETE, READ_HERE, RELEASE, RETURN, SETTLED
 from mesh.history.originals import Original
 from mesh.history.paging import cut, whole
 from mesh.history.records import Records
+from mesh.history.returns import Returns
 from mesh.history.succession import Succession
 from mesh.protocol.messages import Sender
 from mesh.protocol.payloads import message_flaw
@@ -60,6 +61,8 @@ class MemoryRecorder:
         self._changed = asyncio.Event()
         self.store = MemoryStore(bus.node, settings.max_bytes)
         self.records = Records(bus, self.store, _now, self._on_change)
+        self._returns = Returns(calls, self.records.publish_again)
+        self.records.on_lost = self._returns.give
         self.succession = Succession(
             bus, calls, kept, self.records, [each.key for each in kept], settle_seconds
         )
@@ -72,6 +75,8 @@ class MemoryRecorder:
             GIVE: self._on_give,
             SETTLED: self._on_settled,
             RELEASE: self._on_release,
+            INCOMPLETE: self._on_incomplete,
+            RETURN: self._on_return,
             READ_HERE: self._on_read,
             FORGET_HERE: self._on_forget,
         }
@@ -107,11 +112,14 @@ class MemoryRecorder:
         new = Original(
             header.event, header.codec, data, header.origin, header.sequence, header.sender, _now()
         )
+        self._record(topic, route, new)
+        return True
+
+    def _record(self, topic: str, route: KeptRoute, new: Original) -> None:
         if self.succession.records(topic, route):
             self.records.record(topic, new)
         else:
             self.records.wait_for_recorder(topic, new)
-        return True
 
     def on_recorded(self, topic: str, header: Received, data: bytes) -> None:
         """Handle a recorded broadcast, or a claim, from the bus."""
@@ -217,6 +225,20 @@ class MemoryRecorder:
         self.succession.released(messages.decode_release(data))
         return b""
 
+    async def _on_incomplete(self, data: bytes) -> bytes:
+        self.succession.repairs.asked(messages.decode_incomplete(data))
+        return b""
+
+    async def _on_return(self, data: bytes) -> bytes:
+        returned = messages.decode_returned(data)
+        route = self._kept.find(returned.topic)
+        if route is None:
+            return b""
+        for entry in returned.entries:
+            new = Original(entry.event, entry.codec, entry.data, entry.origin, entry.sequence, None, _now())
+            self._record(returned.topic, route, new)
+        return b""
+
     async def _on_read(self, data: bytes) -> bytes:
         query = messages.decode_query(data)
         page = self._read_here(query)
@@ -239,6 +261,7 @@ class MemoryRecorder:
     async def aclose(self) -> None:
         """Stop."""
         self.succession.close()
+        self._returns.close()
 
     def problem(self) -> str | None:
         """Return why histories cannot be used now; None if they can."""

@@ -12,7 +12,7 @@ know each other yet never record the same topic. Five rules:
    should have (`SETTLED`). A view is the set of live workers; after each change the workers tell each other
    again.
 2. *The copy.* The recorder gives its log to the second worker, and then what was recorded meanwhile. From
-   then on the second adds what it hears.
+   then on the second adds what it hears. If it has missed something, it asks for the log again.
 3. *A better recorder.* When a worker starts that should record a topic, the recorder waits for a probe, so
    that it has recorded all that the other one may not have heard; then it stops recording and gives the log
    away. It keeps the copy.
@@ -39,6 +39,7 @@ from mesh.history.gifts import Gifts
 from mesh.history.messages import RECORD, Give, Release
 from mesh.history.peers import Peers
 from mesh.history.records import Records
+from mesh.history.repairs import Repairs
 from mesh.history.view_phases import FIRST, TABLE, Action, Event, Phase
 from mesh.phases import Phases
 from mesh.telemetry import counters, get_logger
@@ -89,6 +90,7 @@ class Succession:
         self._kept = kept
         self._records = records
         self._gifts = Gifts(bus.node, calls, kept, records, self.peers)
+        self.repairs = Repairs(bus.node, calls, records, self.peers)
         self._settle_seconds = settle_seconds
         self._told: dict[str, str] = {}
         self._phases = Phases(TABLE, *FIRST)
@@ -213,6 +215,7 @@ class Succession:
             log.error("kept broadcasts were recorded by no worker", broadcasts=dropped)
         self._check_settled()
         self._rescue(now)
+        self.repairs.tick(now)
         if self._repeats() and self._phases.phase is not Phase.REVIEWING:
             self._tell_others()
         if records.unconfirmed or self._frozen:

@@ -261,3 +261,64 @@ def test_a_query_does_not_wait_for_a_recorder_that_died_before_it_was_asked():
             assert (numbers, page.epoch, page.complete) == ([1], before.epoch, True)
 
     run(scenario)
+
+
+def test_a_broadcast_that_is_sent_again_behind_later_ones_is_recorded():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            mesh.say("room:other", 0)
+            mesh.say(TOPIC, 1)
+            await until(lambda: len(mesh.heard(TOPIC)) == 1)
+            late = original(next(header for topic, header, _ in mesh.recorded if topic == TOPIC))
+            late = msgspec.structs.replace(late, kind=BROADCAST, recorded=None, sequence=late.sequence - 1)
+            for worker in mesh.workers.values():
+                worker.recorder.on_broadcast(TOPIC, late, b"0")
+                worker.recorder.on_broadcast(TOPIC, late, b"0")
+            await until(lambda: len(mesh.heard(TOPIC)) == 2)
+            assert [number for _, _, number in mesh.heard(TOPIC)] == [1, 0]
+
+    run(scenario)
+
+
+def test_a_copy_that_has_missed_something_is_made_complete_again():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            mesh.say(TOPIC, 1)
+            await mesh.confirmed()
+            first = mesh.first(TOPIC)
+            (second,) = [each for each in mesh.workers.values() if each is not first]
+            second.deaf = True
+            mesh.say(TOPIC, 2)
+            second.deaf = False
+            mesh.say(TOPIC, 3)
+            copy = second.recorder.store.get(TOPIC)
+            assert not copy.complete
+            await until(lambda: copy.complete)
+            await mesh.confirmed()
+            await mesh.kill(first.name)
+            mesh.say(TOPIC, 4)
+            await until(lambda: len(mesh.heard(TOPIC)) == 4)
+            check_heard(mesh, TOPIC, [1, 2, 3, 4])
+
+    run(scenario)
+
+
+def test_a_successor_in_a_new_epoch_records_nothing_twice_of_what_it_had_heard():
+    async def scenario():
+        async with running("a", "b") as mesh:
+            first = mesh.first(TOPIC)
+            (second,) = [each for each in mesh.workers.values() if each is not first]
+            for number in range(5):
+                first.say(TOPIC, number)
+            await mesh.confirmed()
+            second.deaf = True
+            first.say(TOPIC, 5)
+            second.deaf = False
+            records, history = second.recorder.records, mesh.kept.find(TOPIC).history
+            records.begin(TOPIC, history, provable=False)  # wrongly: the first one lives
+            await until(lambda: len(mesh.heard(TOPIC)) == 7 and not first.records(TOPIC))
+            mesh.say(TOPIC, 6)
+            await until(lambda: mesh.heard(TOPIC)[-1][2] == 6)
+            assert [number for _, _, number in mesh.heard(TOPIC)] == [0, 1, 2, 3, 4, 5, 5, 6]
+
+    run(scenario)
