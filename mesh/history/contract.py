@@ -12,6 +12,8 @@ import msgspec
 
 from mesh.app.history import History
 from mesh.bus.decoding import decoder
+from mesh.bus.frames import MAX_ORIGIN_BYTES
+from mesh.protocol.messages import JSON, MSGPACK
 
 READ = "history.read"
 """The call that asks a worker for a part of a history; its data is a Query, its answer a Page."""
@@ -23,6 +25,8 @@ MAX_OFFSET = 2**53
 MAX_EPOCH_CHARACTERS = 64
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
+MessageNumber = Annotated[int, msgspec.Meta(ge=0)]
+Node = Annotated[str, msgspec.Meta(max_length=MAX_ORIGIN_BYTES)]
 
 
 class Head(NamedTuple):
@@ -47,10 +51,10 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
     offset: Offset
     event: str
-    codec: int
+    codec: Annotated[int, msgspec.Meta(ge=JSON, le=MSGPACK)]
     data: bytes
-    origin: str
-    sequence: int
+    origin: Node
+    sequence: MessageNumber
     at: float
 
 

@@ -4,9 +4,12 @@ GIVE is a call, SETTLED and RELEASE need no answer. READ_HERE is the call READ, 
 topic by another worker, which is never passed on.
 """
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from mesh.bus.decoding import decoder
+from mesh.history.contract import Node
 from mesh.history.contract import decode_query as decode_query
 from mesh.history.snapshot import Snapshot
 
@@ -30,7 +33,7 @@ class Give(msgspec.Struct, array_like=True, frozen=True):
         logs: (topic, log) pairs.
     """
 
-    role: int
+    role: Literal[0, 1]
     logs: list[tuple[str, Snapshot]]
 
 
@@ -42,7 +45,7 @@ class Release(msgspec.Struct, array_like=True, frozen=True):
         topics: the topics.
     """
 
-    recorder: str
+    recorder: Node
     topics: list[str]
 
 
@@ -56,5 +59,5 @@ encode = msgspec.msgpack.Encoder().encode
 decode_topic = decoder(str, "a topic")
 decode_give = decoder(Give, "logs of topics")
 decode_given = decoder(Given, "an answer about logs of topics")
-decode_settled = decoder(tuple[str, str], "a view of the workers")
+decode_settled = decoder(tuple[Node, Annotated[str, msgspec.Meta(max_length=64)]], "a view of the workers")
 decode_release = decoder(Release, "topics to release")

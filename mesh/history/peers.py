@@ -50,6 +50,10 @@ class Peers:
         """Return whether a worker is live."""
         return node in self._routes
 
+    def has_announced(self, node: str) -> bool:
+        """Return whether a node has announced itself as a worker that records topics; it may be gone."""
+        return node in self._routes or node in self.left
+
     def ranked(self, route: RouteKey, topic: str) -> list[str]:
         """Return the worker that a topic belongs to, and the one that keeps the copy, if there are any."""
         workers = self._workers_of.get(route)

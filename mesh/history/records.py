@@ -18,14 +18,15 @@ from mesh.app.history import History
 from mesh.bus.contract import Bus
 from mesh.bus.frames import Received, Recorded, original
 from mesh.history.contract import Entry, Head
-from mesh.history.log import Log
+from mesh.history.log import Log, next_term
 from mesh.history.memory_store import MemoryStore
 from mesh.history.originals import Original, Originals
 from mesh.history.snapshot import Snapshot
 from mesh.protocol.messages import JSON, Sender
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger(__name__)
+_ignored = Complaints(log, "recorded broadcast ignored")
 
 MAX_HEARD = 100_000
 """The most topics without a log here whose recorder is remembered."""
@@ -114,7 +115,7 @@ class Records:
         node, known = self._bus.node, self.store.get(topic)
         if known is None:
             heard = self._heard.pop(topic, None)
-            known = Log(node, heard[1] + 1 if heard is not None else 1)
+            known = Log(node, next_term(heard[1]) if heard is not None else 1)
             self.store.put(topic, history, known)
             counters.count("history_epochs_begun")
             fresh = heard is None
@@ -226,6 +227,17 @@ class Records:
         self.store.change(topic, lambda each: each.follow(position.term, recorder, head, entry))
         if known.recorder != before:
             self._on_change()
+
+    def ignore(self, topic: str, header: Received) -> None:
+        """Ignore a recorded broadcast, or claim, of a node that has not announced that it records topics.
+
+        Its terms and positions do not count. For a moment after the start, all other workers are such nodes.
+        """
+        reason = "recorded by a node that has not announced itself as a recorder"
+        _ignored.about(header.origin, "history_broadcasts_unannounced", reason, topic=topic)
+        if header.event and self.recorder_of(topic) is None:
+            first = original(header)
+            self.originals.remove(topic, first.origin, first.sequence)
 
     def _yields(self, topic: str, recorder: str, position: Recorded, header: Received) -> bool:
         """Two workers record a topic: return whether this one has given it up."""
