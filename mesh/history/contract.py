@@ -13,7 +13,6 @@ import msgspec
 from mesh.app.history import History
 from mesh.bus.decoding import decoder
 from mesh.bus.frames import MAX_ORIGIN_BYTES
-from mesh.protocol.messages import JSON, MSGPACK
 
 READ = "history.read"
 """The call that asks a worker for a part of a history; its data is a Query, its answer a Page."""
@@ -25,7 +24,6 @@ MAX_OFFSET = 2**53
 MAX_EPOCH_CHARACTERS = 64
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
-MessageNumber = Annotated[int, msgspec.Meta(ge=0)]
 Node = Annotated[str, msgspec.Meta(max_length=MAX_ORIGIN_BYTES)]
 
 
@@ -51,10 +49,10 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
     offset: Offset
     event: str
-    codec: Annotated[int, msgspec.Meta(ge=JSON, le=MSGPACK)]
+    codec: int
     data: bytes
-    origin: Node
-    sequence: MessageNumber
+    origin: str
+    sequence: int
     at: float
 
 

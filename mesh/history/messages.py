@@ -4,7 +4,7 @@ GIVE is a call, SETTLED and RELEASE need no answer. READ_HERE is the call READ, 
 topic by another worker, which is never passed on.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -33,7 +33,7 @@ class Give(msgspec.Struct, array_like=True, frozen=True):
         logs: (topic, log) pairs.
     """
 
-    role: Literal[0, 1]
+    role: Annotated[int, msgspec.Meta(ge=COPY, le=RECORD)]
     logs: list[tuple[str, Snapshot]]
 
 

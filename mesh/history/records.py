@@ -21,12 +21,12 @@ from mesh.history.contract import Entry, Head
 from mesh.history.log import Log, next_term
 from mesh.history.memory_store import MemoryStore
 from mesh.history.originals import Original, Originals
+from mesh.history.peers import unannounced
 from mesh.history.snapshot import Snapshot
 from mesh.protocol.messages import JSON, Sender
-from mesh.telemetry import Complaints, counters, get_logger
+from mesh.telemetry import counters, get_logger
 
 log = get_logger(__name__)
-_ignored = Complaints(log, "recorded broadcast ignored")
 
 MAX_HEARD = 100_000
 """The most topics without a log here whose recorder is remembered."""
@@ -231,10 +231,9 @@ class Records:
     def ignore(self, topic: str, header: Received) -> None:
         """Ignore a recorded broadcast, or claim, of a node that has not announced that it records topics.
 
-        Its terms and positions do not count. For a moment after the start, all other workers are such nodes.
+        Its term and position do not count. For a moment after the start, every other worker is such a node.
         """
-        reason = "recorded by a node that has not announced itself as a recorder"
-        _ignored.about(header.origin, "history_broadcasts_unannounced", reason, topic=topic)
+        unannounced(topic, header.origin)
         if header.event and self.recorder_of(topic) is None:
             first = original(header)
             self.originals.remove(topic, first.origin, first.sequence)

@@ -90,8 +90,8 @@ GARBAGE = (
     PACK([RECORD, [["room:9", ["", *LOG[1:]]]]]), PACK([RECORD, [["room:9", ["e" * 65, *LOG[1:]]]]]),
     PACK([RECORD, [["room:9", [LOG[0], -1, *LOG[2:]]]]]), PACK([RECORD, [["room:9", [LOG[0], 2**53 + 1, *LOG[2:]]]]]),
     PACK([RECORD, [["room:9", [*LOG[:2], "n" * 256, *LOG[3:]]]]]), PACK([COPY, [["room:9", [*LOG[:3], 2, *LOG[4:]]]]]),
-    PACK([COPY, [["room:9", [*LOG[:4], [[1, "msg", 3, b"9", "p", 1, 0.0]], {}]]]]),
-    PACK([COPY, [["room:9", [*LOG[:4], [[1, "msg", 0, b"9", "p", -1, 0.0]], {}]]]]),
+    PACK([COPY, [["room:9", [*LOG[:4], [[1, "msg", 3, b"9", 5, 1, 0.0]], {}]]]]),
+    PACK([COPY, [["room:9", [*LOG[:4], [[-1, "msg", 0, b"9", "p", 1, 0.0]], {}]]]]),
     PACK([COPY, [["room:9", [*LOG[:5], {"p": -1}]]]]), PACK([COPY, [["room:9", [*LOG[:5], {"p" * 256: 1}]]]]),
     PACK(["room:9\0\0"]), PACK("room:" + "x" * 5_000), PACK("$nodes"), PACK("room:a\0b"),
     PACK(["room:a\0b", None, None, None, 5]), PACK(["room:" + "x" * 5_000, None, None, None, 5]),
@@ -191,7 +191,9 @@ def test_an_announced_worker_that_answers_nothing_does_not_keep_topics_from_bein
                 worker.recorder.announced(mute)
             for topic in topics:
                 mesh.say(topic, 2)
-            await until(lambda: all(mesh.heard(topic)[-1:] and mesh.heard(topic)[-1][2] == 2 for topic in topics), 8)
+            await until(
+                lambda: all(mesh.heard(topic)[-1:] and mesh.heard(topic)[-1][2] == 2 for topic in topics), 8
+            )
             await mesh.settled()
             for topic in topics:
                 mesh.say(topic, 3)
