@@ -11,11 +11,20 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from mesh.bus.discovery.placement import Announcement, ranked
+from mesh.telemetry import Complaints, get_logger
+
+_ignored = Complaints(get_logger(__name__), "recorded broadcast ignored")
 
 LOST_SECONDS = 0.3
 """A worker that was reported lost has this long to announce itself."""
 
 RouteKey = tuple[str, str]
+
+
+def unannounced(topic: str, node: str) -> None:
+    """Count, and log at intervals, that a node which has not announced that it records has done so."""
+    reason = "its origin has not announced itself as a recorder"
+    _ignored.about(node, "history_broadcasts_unannounced", reason, topic=topic)
 
 
 class Peers:
@@ -49,6 +58,10 @@ class Peers:
     def is_live(self, node: str) -> bool:
         """Return whether a worker is live."""
         return node in self._routes
+
+    def has_announced(self, node: str) -> bool:
+        """Return whether a node has announced itself as a worker that records topics; it may be gone."""
+        return node in self._routes or node in self.left
 
     def ranked(self, route: RouteKey, topic: str) -> list[str]:
         """Return the worker that a topic belongs to, and the one that keeps the copy, if there are any."""

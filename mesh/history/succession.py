@@ -167,7 +167,7 @@ class Succession:
         """Another worker has handed over what this one should have, in its view."""
         late = self._told.get(node) != digest and not self._repeats()
         if len(self._told) > 1_000:
-            self._told.clear()
+            self._told = {each: told for each, told in self._told.items() if self.peers.is_live(each)}
         self._told[node] = digest
         if late and self._phases.phase is not Phase.REVIEWING:
             self._tell(node)  # its view has changed long after ours
@@ -313,7 +313,7 @@ class Succession:
         records = self._records
         for topic, snapshot in gift.logs:
             route, known = self._kept.find(topic), records.store.get(topic)
-            if route is None:
+            if route is None or not self.peers.has_announced(snapshot.recorder):
                 continue
             if topic in records.recording:
                 if known is not None and not known.supersedes(snapshot.term, snapshot.recorder):
@@ -326,7 +326,7 @@ class Succession:
 
     def released(self, release: Release) -> None:
         """Drop copies that another worker keeps now."""
-        for topic in release.topics:
+        for topic in release.topics if self.peers.is_live(release.recorder) else ():
             recorder = self._records.recorder_of(topic)
             if recorder == release.recorder or recorder is None or not self.peers.is_live(recorder):
                 self._records.release(topic)
