@@ -23,7 +23,8 @@ know each other yet never record the same topic. Five rules:
 5. *A process that was frozen* may have been believed dead. It records nothing until a probe has come back,
    because the claims of its successors come before it.
 
-Nobody waits for a worker that does not answer: gifts have a time limit, and are offered again.
+Nobody waits for a worker that does not answer: gifts have a time limit, and are offered again. To one that
+announces itself and never sends anything no topic belongs.
 """
 
 import asyncio
@@ -169,6 +170,7 @@ class Succession:
         if len(self._told) > 1_000:
             self._told = {each: told for each, told in self._told.items() if self.peers.is_live(each)}
         self._told[node] = digest
+        self.peers.spoke(node)
         if late and self._phases.phase is not Phase.REVIEWING:
             self._tell(node)  # its view has changed long after ours
         self._check_settled()
@@ -180,11 +182,15 @@ class Succession:
         now = asyncio.get_running_loop().time()
         if self._phases.phase is not Phase.AGREEING or now - self._started_at < self._settle_seconds:
             return
-        missing = [each for each in self.peers.others if self._told.get(each) != self.peers.digest]
+        missing = [each for each in self.peers.expected if self._told.get(each) != self.peers.digest]
         if missing and now - self._changed_at < FORCED_SECONDS:
             return
         if missing:
             log.warning("workers do not agree on who records which topic", workers=missing)
+            for each in missing:
+                self.peers.answers_nothing(each)
+            if self._phases.phase is not Phase.AGREEING:
+                return  # without them, topics belong to other workers
         self._handle(Event.AGREED)
 
     def _handle(self, event: Event) -> None:
@@ -267,7 +273,7 @@ class Succession:
     def _thaw(self) -> None:
         """The claims of successors have arrived: continue to record what nobody else has claimed."""
         self._frozen = False
-        self._tick_at = asyncio.get_running_loop().time()
+        self._tick_at = self._changed_at = asyncio.get_running_loop().time()  # SETTLED is repeated
         for topic in self._records.originals:
             if topic in self._records.recording:
                 self._records.record_waiting(topic)

@@ -176,7 +176,10 @@ def test_a_broadcast_without_an_event_is_not_taken_for_a_claim():
     run(scenario)
 
 
-def test_an_announced_worker_that_answers_nothing_does_not_keep_topics_from_being_recorded(monkeypatch):
+@pytest.mark.parametrize("recorded", [0, 20])
+def test_an_announced_worker_that_answers_nothing_does_not_keep_topics_from_being_recorded(
+    monkeypatch, recorded
+):
     monkeypatch.setattr("mesh.history.gifts.RECORD_SECONDS", 0.2)
     monkeypatch.setattr("mesh.history.gifts.COPY_SECONDS", 0.2)
     monkeypatch.setattr("mesh.history.succession.FORCED_SECONDS", 0.5)
@@ -184,7 +187,7 @@ def test_an_announced_worker_that_answers_nothing_does_not_keep_topics_from_bein
     async def scenario():
         async with running("a", "b") as mesh:
             topics = [f"room:{number}" for number in range(40)]
-            for topic in topics[:20]:
+            for topic in topics[:recorded]:
                 mesh.say(topic, 1)
             await mesh.confirmed()
             mute = Announcement(node="mute", kind="worker", history=(KEY, ("", ""), ("*", "\0")))
@@ -199,7 +202,29 @@ def test_an_announced_worker_that_answers_nothing_does_not_keep_topics_from_bein
             for topic in topics:
                 mesh.say(topic, 3)
             assert all(mesh.heard(topic)[-1][2] == 3 for topic in topics)  # at once
-            for topic in topics[:20]:
+            for topic in topics[:recorded]:
                 assert [offset for _, offset, _ in mesh.heard(topic)] == [1, 2, 3]
+
+    run(scenario)
+
+
+def test_a_worker_that_was_ignored_counts_again_when_it_speaks(monkeypatch):
+    monkeypatch.setattr("mesh.history.succession.FORCED_SECONDS", 0.3)
+
+    async def scenario():
+        async with running("a", "b") as mesh:
+            late = Announcement(node="c", kind="worker", history=(KEY,))
+            for worker in mesh.workers.values():
+                worker.recorder.announced(late)
+            peers = [worker.recorder.succession.peers for worker in mesh.workers.values()]
+            await mesh.settled()
+            assert all("c" not in each.expected for each in peers)
+            await mesh.add("c")
+            await mesh.settled()
+            assert all("c" in each.expected for each in peers)
+            topics = [f"room:{number}" for number in range(20)]
+            for topic in topics:
+                mesh.say(topic, 1)
+                assert mesh.first(topic).records(topic)
 
     run(scenario)
