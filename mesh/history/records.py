@@ -203,9 +203,9 @@ class Records:
         """
         position, recorder = header.recorded, header.origin
         assert position is not None, topic
-        first = original(header)
-        if header.event:
-            self.originals.remove(topic, first.origin, first.sequence)
+        origin, sequence = position.origin or recorder, position.sequence or header.sequence
+        if position.origin:
+            self.originals.remove(topic, origin, sequence)
         if topic in self.recording and not self._yields(topic, recorder, position, header):
             return
         known = self.store.get(topic)
@@ -218,12 +218,9 @@ class Records:
         entry = None
         if header.event:
             at = self.store.now()
-            entry = Entry(
-                position.offset, header.event, header.codec, data, first.origin, first.sequence, at
-            )
-        head = Head(position.epoch, position.offset)
+            entry = Entry(position.offset, header.event, header.codec, data, origin, sequence, at)
         before = known.recorder
-        self.store.change(topic, lambda each: each.follow(position.term, recorder, head, entry))
+        self.store.follow(topic, position.term, recorder, position, entry)
         if known.recorder != before:
             self._on_change()
 
