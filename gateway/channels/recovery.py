@@ -17,15 +17,17 @@ class Recovery:
         offset: the client has, or does not want, the recorded broadcasts of this epoch up to this one.
         missing: how many missed broadcasts are still to come; None until that is known.
         live: whether the client receives every recorded broadcast of the topic, without a comparison.
+        fresh: whether `offset` must be corrected by what is held for the channel, and then be sent.
     """
 
-    __slots__ = ("_last", "epoch", "live", "missing", "offset")
+    __slots__ = ("_last", "epoch", "fresh", "live", "missing", "offset")
 
     def __init__(self) -> None:
         self.epoch = ""
         self.offset = 0
         self.missing: int | None = None
         self.live = False
+        self.fresh = False
         self._last = 0
 
     @property
@@ -38,6 +40,7 @@ class Recovery:
         if self.missing is not None or (state.count and not (state.recovered and state.epoch)):
             return False
         self.epoch, self.offset, self.missing = state.epoch, state.offset, state.count
+        self.fresh = state.fresh and not state.count
         return True
 
     def take(self, offset: int) -> bool:

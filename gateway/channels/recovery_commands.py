@@ -21,6 +21,8 @@ def history_state(session: Session, channel: GatewayChannel, state: commands.His
         return []
     if recovery is None or not recovery.begin(state):
         return _end(session, channel)
+    if recovery.fresh:
+        return [Deliver(channel)]  # gateway/fanout/fresh_position.py sends the position before
     payload = positions.encode_state(state.epoch, state.offset, state.recovered, state.count)
     actions: list[Action] = [
         Send(

@@ -27,6 +27,7 @@ from mesh.gateway.fanout.delivery_stats import (
     TopicStats,
 )
 from mesh.gateway.fanout.frames import BroadcastFrames, Frames, encode
+from mesh.gateway.fanout.fresh_position import send_fresh_position
 from mesh.gateway.fanout.topic_members import TopicMembers
 from mesh.gateway.fanout.topic_position import TopicPosition
 from mesh.gateway.ordering.held_broadcasts import HeldBroadcast, HeldBroadcasts
@@ -127,6 +128,7 @@ class Fanout:
             return True
         if channel.recovery is not None and not channel.recovery.complete:
             return False
+        send_fresh_position(channel, held)
         missed = False
         for each in held.due(received):
             if missed:

@@ -5,6 +5,7 @@ behind one that may not, because broadcasts of one origin to one topic must not 
 much is held is limited by the fan-out (gateway/fanout/fanout.py).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from mesh.gateway.fanout.delivery_stats import TopicStats
@@ -44,6 +45,9 @@ class HeldBroadcasts:
 
     def __len__(self) -> int:
         return len(self._broadcasts)
+
+    def __iter__(self) -> Iterator[HeldBroadcast]:
+        return iter(self._broadcasts)
 
     def add(self, held: HeldBroadcast) -> None:
         """Append a broadcast."""

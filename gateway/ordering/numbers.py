@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from mesh.bus.frames import Received, Recorded
+from mesh.bus.frames import Received, Recorded, original
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.channels.recovery import Recovery
 
@@ -57,6 +57,12 @@ def _by_position(recovery: Recovery, recorded: Recorded) -> Relation:
         return Relation.MISSED
     recovery.offset = recorded.offset
     return Relation.AFTER
+
+
+def made_before_join(channel: GatewayChannel, header: Received) -> bool:
+    """Return whether a channel's worker made a broadcast, recorded or not, before `join` returned."""
+    made = original(header)
+    return made.origin == channel.worker and made.sequence <= channel.since
 
 
 def commands_before(header: Received, gateway: str, channel: GatewayChannel) -> int:

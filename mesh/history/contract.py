@@ -144,6 +144,9 @@ class HistoryStore(Protocol):
     async def forget(self, topic: str) -> Head:
         """Remove a topic's entries and begin a new epoch. Raises HistoryUnavailableError as `open`."""
 
+    def drop(self, topic: str) -> None:
+        """Close a topic, which is not used for the time being; it must be opened again before it is."""
+
     def problem(self) -> str:
         """Return why the store cannot be used now; empty if it can."""
 

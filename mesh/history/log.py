@@ -23,19 +23,14 @@ from itertools import islice
 
 from mesh.app.history import History
 from mesh.history.contract import Entry, Head, Page, Position, Query
+from mesh.history.seen import Seen
 from mesh.history.selection import select
 from mesh.history.snapshot import Snapshot as Snapshot
 
 MAX_AHEAD = 1_000
 """The most entries that wait for their predecessors; a copy that misses more is not completed."""
-MAX_ORIGINS = 256
-"""The most publishers of one topic whose last message is remembered. A worker drops what it has received
-twice before it gets here, so a forgotten publisher causes a double only if its topic is handed over in the
-same moment. Who has published least recently is forgotten first."""
 ENTRY_BYTES = 300
 """The memory of an entry besides its payload."""
-ORIGIN_BYTES = 150
-"""The memory of a publisher whose last message is remembered."""
 LOG_BYTES = 1_500
 """The memory of a log without entries."""
 _LETTERS = string.ascii_lowercase
@@ -81,7 +76,7 @@ class Log:
         self.entries: deque[Entry] = deque()
         self.bytes = 0
         self.memory = LOG_BYTES
-        self._seen: dict[str, int] = {}
+        self._seen = Seen()
         self._ahead: dict[int, Entry] = {}
         self._known = offset
 
@@ -109,10 +104,15 @@ class Log:
 
         The log must be complete, as it is after `begin_term`.
         """
-        if sequence <= self._seen.get(origin, 0):
+        if self._seen.has(origin, sequence):
             return None
-        entry = Entry(self.offset + 1, event, codec, data, origin, sequence, now)
-        self._add(entry)
+        self.offset = offset = self.offset + 1  # as `_add`, in fewer steps: this is a hot path
+        entry = Entry(offset, event, codec, data, origin, sequence, now)
+        self.entries.append(entry)
+        size = len(data)
+        self.bytes += size
+        self.memory += size + ENTRY_BYTES
+        self._note(origin, sequence)
         return entry
 
     def append(self, entry: Entry) -> None:
@@ -123,7 +123,7 @@ class Log:
 
     def is_recorded(self, origin: str, sequence: int) -> bool:
         """Return whether a broadcast was recorded."""
-        return sequence <= self._seen.get(origin, 0)
+        return self._seen.has(origin, sequence)
 
     def begin_term(self, recorder: str) -> None:
         """Let this worker record the topic from now on, in a new epoch if the log is not complete."""
@@ -198,14 +198,15 @@ class Log:
         for entry in given.entries[max(0, self.offset + 1 - given.first) :]:
             self._add(entry)
         self._add_waiting()
-        for origin, sequence in given.seen.items():
-            self._note(origin, sequence)
+        before = self._seen.memory
+        self._seen.merge(given.seen)
+        self.memory += self._seen.memory - before
 
     def snapshot(self, after: int = 0) -> Snapshot:
         """Return the log, or its entries above an offset, for another worker."""
         count = min(len(self.entries), max(0, self.offset - after))
         entries = list(islice(self.entries, len(self.entries) - count, None))
-        return Snapshot(self.epoch, self.term, self.recorder, self.offset, entries, dict(self._seen))
+        return Snapshot(self.epoch, self.term, self.recorder, self.offset, entries, self._seen.given())
 
     @classmethod
     def of(cls, given: Snapshot) -> "Log":
@@ -262,16 +263,9 @@ class Log:
         self.memory -= size + ENTRY_BYTES
 
     def _note(self, origin: str, sequence: int) -> None:
-        seen = self._seen
-        before = seen.pop(origin, None)
-        if before is None:
-            if len(seen) >= MAX_ORIGINS:
-                del seen[next(iter(seen))]
-            else:
-                self.memory += ORIGIN_BYTES
-        elif before > sequence:
-            sequence = before
-        seen[origin] = sequence
+        before = self._seen.memory
+        self._seen.note(origin, sequence)
+        self.memory += self._seen.memory - before
 
     def _wait(self, entry: Entry) -> None:
         """Keep an entry for later. If there are too many, the log stays incomplete until it is merged."""
@@ -313,8 +307,9 @@ class Log:
         while self.entries and self.entries[-1].offset > offset:
             entry = self.entries.pop()
             self._removed(entry)
-            if self.is_recorded(entry.origin, entry.sequence):
-                self._seen[entry.origin] = entry.sequence - 1
+            before = self._seen.memory
+            self._seen.forget(entry.origin, entry.sequence)
+            self.memory += self._seen.memory - before
         self.offset = min(self.offset, offset)
         self._known = min(self._known, offset)
 

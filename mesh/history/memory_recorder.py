@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from mesh.app.history import KeptTopics
+from mesh.app.history import KeptRoute, KeptTopics
 from mesh.bus.calls import CallHandler, Calls
 from mesh.bus.contract import Bus
 from mesh.bus.frames import BROADCAST, Received
@@ -17,10 +17,11 @@ from mesh.errors import WireError
 from mesh.history import messages
 from mesh.history.contract import UNREADABLE, Page, Query, decode_page
 from mesh.history.memory_store import MemoryStore
-from mesh.history.messages import FORGET_HERE, GIVE, READ_HERE, RELEASE, SETTLED
+from mesh.history.messages import FORGET_HERE, GIVE, INCOMPLETE, READ_HERE, RELEASE, RETURN, SETTLED
 from mesh.history.originals import Original
 from mesh.history.paging import cut, whole
 from mesh.history.records import Records
+from mesh.history.returns import Returns
 from mesh.history.succession import Succession
 from mesh.protocol.messages import Sender
 from mesh.protocol.payloads import message_flaw
@@ -28,6 +29,9 @@ from mesh.settings import HistorySettings
 from mesh.telemetry import Complaints, get_logger
 
 log = get_logger(__name__)
+
+LOOK_SECONDS = 0.05
+"""While another worker does not answer, the interval of verifying that it still is the recorder."""
 _malformed = Complaints(log, "broadcast dropped")
 
 
@@ -59,6 +63,8 @@ class MemoryRecorder:
         self._changed = asyncio.Event()
         self.store = MemoryStore(bus.node, settings.max_bytes)
         self.records = Records(bus, self.store, _now, self._on_change)
+        self._returns = Returns(calls, self.records.publish_again)
+        self.records.on_lost = self._returns.give
         self.succession = Succession(
             bus, calls, kept, self.records, [each.key for each in kept], settle_seconds
         )
@@ -71,6 +77,8 @@ class MemoryRecorder:
             GIVE: self._on_give,
             SETTLED: self._on_settled,
             RELEASE: self._on_release,
+            INCOMPLETE: self._on_incomplete,
+            RETURN: self._on_return,
             READ_HERE: self._on_read,
             FORGET_HERE: self._on_forget,
         }
@@ -106,11 +114,14 @@ class MemoryRecorder:
         new = Original(
             header.event, header.codec, data, header.origin, header.sequence, header.sender, _now()
         )
+        self._record(topic, route, new)
+        return True
+
+    def _record(self, topic: str, route: KeptRoute, new: Original) -> None:
         if self.succession.records(topic, route):
             self.records.record(topic, new)
         else:
             self.records.wait_for_recorder(topic, new)
-        return True
 
     def on_recorded(self, topic: str, header: Received, data: bytes) -> None:
         """Handle a recorded broadcast, or a claim, from the bus."""
@@ -147,15 +158,27 @@ class MemoryRecorder:
                 return page
             recorder = self._recorder_elsewhere(topic)
             if recorder is not None:
-                try:
-                    answer = await self._calls.call(recorder, call, data, until - loop.time())
-                    page = decode_page(answer)
-                    if page.epoch:
-                        return page
-                except (TimeoutError, WireError):
-                    pass
+                page = await self._ask_other(recorder, topic, call, data, until - loop.time())
+                if page is not None:
+                    return page
             await _set_within(changed, min(0.1, max(0.0, until - loop.time())))
         return UNREADABLE
+
+    async def _ask_other(
+        self, recorder: str, topic: str, call: str, data: bytes, seconds: float
+    ) -> Page | None:
+        """Return the answer of another recorder; None if it has none, or is not the recorder any longer."""
+        answer = asyncio.ensure_future(self._calls.call(recorder, call, data, seconds))
+        try:
+            while not (await asyncio.wait([answer], timeout=LOOK_SECONDS))[0]:
+                if topic in self.records.recording or self._recorder_elsewhere(topic) != recorder:
+                    return None
+            page = decode_page(answer.result())
+        except (TimeoutError, WireError):
+            return None
+        finally:
+            answer.cancel()
+        return page if page.epoch else None
 
     def _recorder_elsewhere(self, topic: str) -> str | None:
         """Return another live worker that records the topic, or should."""
@@ -204,6 +227,20 @@ class MemoryRecorder:
         self.succession.released(messages.decode_release(data))
         return b""
 
+    async def _on_incomplete(self, data: bytes) -> bytes:
+        self.succession.repairs.asked(messages.decode_incomplete(data))
+        return b""
+
+    async def _on_return(self, data: bytes) -> bytes:
+        returned = messages.decode_returned(data)
+        route = self._kept.find(returned.topic)
+        if route is None:
+            return b""
+        for entry in returned.entries:
+            new = Original(entry.event, entry.codec, entry.data, entry.origin, entry.sequence, None, _now())
+            self._record(returned.topic, route, new)
+        return b""
+
     async def _on_read(self, data: bytes) -> bytes:
         query = messages.decode_query(data)
         page = self._read_here(query)
@@ -226,6 +263,7 @@ class MemoryRecorder:
     async def aclose(self) -> None:
         """Stop."""
         self.succession.close()
+        self._returns.close()
 
     def problem(self) -> str | None:
         """Return why histories cannot be used now; None if they can."""

@@ -102,10 +102,16 @@ class MemoryStore:
             KeyError: if the topic has no log.
         """
         kept, now = self._kept[topic], self._clock()
-        entry = kept.log.record(event, codec, data, origin, sequence, now)
+        log = kept.log
+        entry = log.record(event, codec, data, origin, sequence, now)
         if entry is not None:
-            kept.log.trim(kept.history, now)
-            self._used(topic, kept)
+            log.trim(kept.history, now)
+            memory = log.memory
+            self.bytes += memory - kept.counted
+            kept.counted = memory
+            self._kept.move_to_end(topic)
+            if self.bytes > self._max_bytes:
+                self._limit(kept)
         return entry
 
     def follow(self, topic: str, term: int, recorder: str, head: Position, entry: Entry | None) -> None:

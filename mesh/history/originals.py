@@ -16,6 +16,8 @@ MAX_ORIGINALS = 50_000
 """The most broadcasts that are remembered; the oldest are dropped beyond it."""
 MAX_BYTES = 64_000_000
 """The most bytes of their payloads."""
+MAX_EARLY = 10_000
+"""The most broadcasts that are remembered because they have come recorded first, through another proxy."""
 
 
 class Original(NamedTuple):
@@ -47,6 +49,7 @@ class Originals:
         self._all: dict[tuple[str, str, int], Original] = {}
         self._by_topic: dict[str, dict[tuple[str, int], None]] = {}
         self._bytes = 0
+        self._early: dict[tuple[str, str, int], None] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -58,7 +61,7 @@ class Originals:
     def add(self, topic: str, original: Original) -> int:
         """Remember a broadcast; return how many older ones were dropped for it."""
         key = topic, original.origin, original.sequence
-        if key in self._all:
+        if key in self._all or self._is_early(key):
             return 0
         self._all[key] = original
         self._by_topic.setdefault(topic, {})[key[1:]] = None
@@ -69,8 +72,18 @@ class Originals:
             dropped += 1
         return dropped
 
+    def recorded(self, topic: str, origin: str, sequence: int) -> None:
+        """Forget a broadcast that has come recorded, also if itself it comes later."""
+        key = topic, origin, sequence
+        if key in self._all:
+            self.remove(*key)
+            return
+        self._early[key] = None
+        if len(self._early) > MAX_EARLY:
+            del self._early[next(iter(self._early))]
+
     def remove(self, topic: str, origin: str, sequence: int) -> None:
-        """Forget a broadcast that was recorded."""
+        """Forget a broadcast."""
         original = self._all.pop((topic, origin, sequence), None)
         if original is None:
             return
@@ -79,6 +92,12 @@ class Originals:
         del same[origin, sequence]
         if not same:
             del self._by_topic[topic]
+
+    def _is_early(self, key: tuple[str, str, int]) -> bool:
+        if key not in self._early:
+            return False
+        del self._early[key]
+        return True
 
     def of(self, topic: str) -> list[Original]:
         """Return the broadcasts of a topic, the oldest first."""

@@ -6,8 +6,8 @@ has a copy (it has a log, but is not the recorder), or neither. succession.py de
 
 **Two recorders.** When a worker that was believed dead still records, receivers follow the one with the
 greater (term, node id). The other one notices as soon as it receives a recorded broadcast or a claim of the
-first, and gives the topic up: it publishes again, as originals, what its own channels broadcast and the
-first one does not have. If a position was given to two different broadcasts, the winner begins a new epoch,
+first, and gives the topic up: it returns what its own channels broadcast and the first one perhaps does not
+have (returns.py). If a position was given to two different broadcasts, the winner begins a new epoch,
 because a client may have either.
 """
 
@@ -45,7 +45,10 @@ class Records:
     Attributes:
         recording: for each topic that this worker records, the worker that is known to have a copy, if any.
         unconfirmed: the topics in `recording` without a confirmed copy.
+        incomplete: the topics whose copies here miss entries, and when that was noticed or asked for.
         originals: the kept broadcasts that were not recorded yet.
+        on_lost: called with a worker that has replaced this one, the topic, and the broadcasts of this
+            worker that the other one has perhaps not recorded.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class Records:
     ) -> None:
         self.recording: dict[str, str | None] = {}
         self.unconfirmed: dict[str, None] = {}
+        self.incomplete: dict[str, float] = {}
         self.originals = Originals()
+        self.on_lost: Callable[[str, str, list[Entry]], None] = lambda *_: None
         self.store = store
         store.on_dropped = self._dropped
         self._bus = bus
@@ -155,6 +160,12 @@ class Records:
             self.recording[topic] = second
             self.unconfirmed.pop(topic, None)
 
+    def unconfirm(self, topic: str, second: str) -> None:
+        """The worker that had a copy has missed something."""
+        if self.recording.get(topic) == second:
+            self.recording[topic] = None
+            self.unconfirmed[topic] = None
+
     def forget(self, topic: str) -> Head:
         """Remove the history of a topic that this worker records, and begin a new epoch."""
         self.store.change(topic, lambda each: each.forget(self._bus.node))
@@ -204,8 +215,8 @@ class Records:
         position, recorder = header.recorded, header.origin
         assert position is not None, topic
         origin, sequence = position.origin or recorder, position.sequence or header.sequence
-        if position.origin:
-            self.originals.remove(topic, origin, sequence)
+        if header.event and position.origin and self._counts(topic, position.term, recorder):
+            self.originals.recorded(topic, origin, sequence)
         if topic in self.recording and not self._yields(topic, recorder, position, header):
             return
         known = self.store.get(topic)
@@ -221,8 +232,18 @@ class Records:
             entry = Entry(position.offset, header.event, header.codec, data, origin, sequence, at)
         before = known.recorder
         self.store.follow(topic, position.term, recorder, position, entry)
+        if not known.complete:
+            self.incomplete.setdefault(topic, self._clock())
         if known.recorder != before:
             self._on_change()
+
+    def _counts(self, topic: str, term: int, recorder: str) -> bool:
+        """Return whether no recorder of a later term is known."""
+        known = self.store.get(topic)
+        if known is not None:
+            return known.supersedes(term, recorder)
+        heard = self._heard.get(topic)
+        return heard is None or (term, recorder) >= (heard[1], heard[0])
 
     def _yields(self, topic: str, recorder: str, position: Recorded, header: Received) -> bool:
         """Two workers record a topic: return whether this one has given it up."""
@@ -243,12 +264,24 @@ class Records:
         self.end(topic)
         self.store.drop(topic)
         self._hear(topic, recorder, position.term)
-        for each in lost:
-            number = self._bus.publish(topic, each.event, each.codec, each.data, None)
-            again = Original(each.event, each.codec, each.data, self._bus.node, number, None, self._clock())
-            self.wait_for_recorder(topic, again)
+        if lost:
+            self.on_lost(recorder, topic, lost)
         self._on_change()
         return True
+
+    def publish_again(self, topic: str, entry: Entry) -> None:
+        """Publish a broadcast of this worker for whoever records the topic, as a new one."""
+        new = Original(
+            entry.event,
+            entry.codec,
+            entry.data,
+            self._bus.node,
+            self._bus.sequence + 1,
+            None,
+            self._clock(),
+        )
+        self.wait_for_recorder(topic, new)
+        self._bus.publish(topic, entry.event, entry.codec, entry.data, None)
 
     def _assert_term(self, topic: str, known: Log, position: Recorded, header: Received) -> None:
         """A recorder of an earlier term does not know of this one: claim the topic again."""

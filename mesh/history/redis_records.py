@@ -16,6 +16,7 @@ from mesh.errors import HistoryUnavailableError
 from mesh.history.contract import Entry, Head, HistoryStore, Query
 from mesh.history.log import new_epoch
 from mesh.history.originals import Original, Originals
+from mesh.history.seen import Seen
 from mesh.protocol.messages import JSON, Sender
 from mesh.telemetry import counters, get_logger
 
@@ -50,7 +51,7 @@ class _Topic:
         self.name = name
         self.route = route
         self.head = Head("", 0)
-        self.seen: dict[str, int] = {}
+        self.seen = Seen()
         self.ready = False
         self.detached = False
         self.opening: asyncio.Task[None] | None = None
@@ -139,7 +140,9 @@ class RedisRecords:
         """Open a topic; what waits for a recorder is recorded then."""
         self._topics[opened.name] = opened
         if len(self._topics) > MAX_TOPICS:
-            self._close(next(iter(self._topics.values())))
+            idle = next(iter(self._topics.values()))
+            self._close(idle)
+            self._store.drop(idle.name)
         opened.opening = asyncio.get_running_loop().create_task(
             self._open(opened, pause_seconds), name="history", context=contexts.fresh()
         )
@@ -150,9 +153,10 @@ class RedisRecords:
             self._give_position(opened, each)
 
     def _give_position(self, opened: _Topic, new: Original) -> None:
-        if new.sequence <= opened.seen.get(new.origin, 0):
+        if opened.seen.has(new.origin, new.sequence):
             return  # it is being stored
-        opened.seen[new.origin] = new.sequence
+        opened.seen.note(new.origin, new.sequence)
+        self._topics.move_to_end(opened.name)
         opened.head = head = Head(opened.head.epoch, opened.head.offset + 1)
         entry = Entry(head.offset, new.event, new.codec, new.data, new.origin, new.sequence, time())
         if opened.detached:
@@ -201,7 +205,9 @@ class RedisRecords:
                     self._detach(opened)
                 continue
             if self._topics.get(topic) is opened:
-                opened.head, opened.seen = head, {each.origin: each.sequence for each in tail}
+                opened.head, opened.seen = head, Seen()
+                for each in tail:
+                    opened.seen.note(each.origin, each.sequence)
                 opened.ready, opened.detached = True, False
                 self._publish_unheard(topic, head, tail)
                 self._give_positions(opened)
@@ -229,7 +235,7 @@ class RedisRecords:
 
     def _detach(self, opened: _Topic) -> None:
         """The store is away: go on in an epoch that is stored nowhere."""
-        opened.head, opened.seen = Head(new_epoch(), 0), {}
+        opened.head, opened.seen = Head(new_epoch(), 0), Seen()
         opened.ready = opened.detached = True
         counters.count("history_epochs_begun")
         self._give_positions(opened)

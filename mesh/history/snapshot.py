@@ -1,5 +1,7 @@
 """The history of one topic, as one worker gives it to another. Pure."""
 
+from typing import Annotated
+
 import msgspec
 
 from mesh.history.contract import Entry, Offset
@@ -14,8 +16,8 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
         recorder: the id of the worker that records the topic.
         offset: the last offset that was given.
         entries: contiguous entries; the last one has this offset.
-        seen: for each publisher, the number of its last message that was recorded; who has published most
-            recently comes last.
+        seen: for each publisher, a number up to which all of its messages count as recorded, and the
+            numbers above it that were recorded; who has published most recently comes last.
 
     Raises:
         ValueError: if the entries are not contiguous, or do not end at the offset.
@@ -26,7 +28,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     recorder: str
     offset: Offset
     entries: list[Entry]
-    seen: dict[str, int]
+    seen: dict[str, Annotated[list[Offset], msgspec.Meta(min_length=1)]]
 
     def __post_init__(self) -> None:
         """Check the offsets of the entries."""

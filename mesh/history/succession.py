@@ -12,7 +12,7 @@ know each other yet never record the same topic. Five rules:
    should have (`SETTLED`). A view is the set of live workers; after each change the workers tell each other
    again.
 2. *The copy.* The recorder gives its log to the second worker, and then what was recorded meanwhile. From
-   then on the second adds what it hears.
+   then on the second adds what it hears. If it has missed something, it asks for the log again.
 3. *A better recorder.* When a worker starts that should record a topic, the recorder waits for a probe, so
    that it has recorded all that the other one may not have heard; then it stops recording and gives the log
    away. It keeps the copy.
@@ -39,6 +39,7 @@ from mesh.history.gifts import Gifts
 from mesh.history.messages import RECORD, Give, Release
 from mesh.history.peers import Peers
 from mesh.history.records import Records
+from mesh.history.repairs import Repairs
 from mesh.history.view_phases import FIRST, TABLE, Action, Event, Phase
 from mesh.phases import Phases
 from mesh.telemetry import counters, get_logger
@@ -89,6 +90,7 @@ class Succession:
         self._kept = kept
         self._records = records
         self._gifts = Gifts(bus.node, calls, kept, records, self.peers)
+        self.repairs = Repairs(bus.node, calls, records, self.peers)
         self._settle_seconds = settle_seconds
         self._told: dict[str, str] = {}
         self._phases = Phases(TABLE, *FIRST)
@@ -157,15 +159,22 @@ class Succession:
 
     def _view_changed(self) -> None:
         self._handle(Event.VIEW_CHANGED)
+        self._told.clear()  # a view that was left and has returned must be agreed on again
         self._changed_at = asyncio.get_running_loop().time()
         self._work.set()
 
     def on_settled(self, node: str, digest: str) -> None:
         """Another worker has handed over what this one should have, in its view."""
+        late = self._told.get(node) != digest and not self._repeats()
         if len(self._told) > 1_000:
             self._told.clear()
         self._told[node] = digest
+        if late and self._phases.phase is not Phase.REVIEWING:
+            self._tell(node)  # its view has changed long after ours
         self._check_settled()
+
+    def _repeats(self) -> bool:
+        return asyncio.get_running_loop().time() - self._changed_at < REPEAT_SECONDS
 
     def _check_settled(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -206,7 +215,8 @@ class Succession:
             log.error("kept broadcasts were recorded by no worker", broadcasts=dropped)
         self._check_settled()
         self._rescue(now)
-        if now - self._changed_at < REPEAT_SECONDS and self._phases.phase is not Phase.REVIEWING:
+        self.repairs.tick(now)
+        if self._repeats() and self._phases.phase is not Phase.REVIEWING:
             self._tell_others()
         if records.unconfirmed or self._frozen:
             self._work.set()
@@ -264,8 +274,11 @@ class Succession:
 
     def _tell_others(self) -> None:
         for node in self.peers.others:
-            view = self._bus.node, self.peers.digest
-            self._calls.cast(node, messages.SETTLED, messages.encode(view))
+            self._tell(node)
+
+    def _tell(self, node: str) -> None:
+        view = self._bus.node, self.peers.digest
+        self._calls.cast(node, messages.SETTLED, messages.encode(view))
 
     async def _take_over(self) -> None:
         records, turn = self._records, 0
@@ -330,7 +343,9 @@ class Succession:
         self.peers.refused(self._bus.node)
         try:
             async with asyncio.timeout(seconds), self._passing:
-                await self._gifts.give(list(self._records.unconfirmed))
+                recording = self._records.recording.items()
+                alone = [each for each, second in recording if not (second and self.peers.is_live(second))]
+                await self._gifts.give(alone)
                 for topic in list(self._records.recording):
                     self._records.end(topic)
                 await subscribed(self._bus)

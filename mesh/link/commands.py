@@ -240,6 +240,10 @@ class HistoryState(msgspec.Struct, array_like=True, tag=23, frozen=True):
 
     `count` missed broadcasts follow in Missed. Recorded broadcasts of this epoch up to `offset` must not be
     delivered to the channel besides. `recovered` is false if completeness cannot be proven.
+
+    With `fresh`, the client has asked for nothing but positions: it must receive what was broadcast since
+    the answer to its join, and `offset`, which may be later, is the last before these broadcasts only if
+    the gateway holds none of them.
     """
 
     channel: int
@@ -247,6 +251,7 @@ class HistoryState(msgspec.Struct, array_like=True, tag=23, frozen=True):
     offset: Sequence
     recovered: bool
     count: Sequence
+    fresh: bool = False
 
 
 class MissedBroadcast(NamedTuple):

@@ -65,8 +65,8 @@ class Gateway(hub.Gateway):
         """A worker has accepted the channel, which has moved."""
         self.hear(Joined(number, (), 0, JSON, b"{}"))
 
-    def recover(self, offset, count=0, number=1, epoch=EPOCH, recovered=True):
-        self.hear(HistoryState(number, epoch, offset, recovered, count))
+    def recover(self, offset, count=0, number=1, epoch=EPOCH, recovered=True, fresh=False):
+        self.hear(HistoryState(number, epoch, offset, recovered, count, fresh))
 
     def miss(self, *offsets, number=1, event="m", codec=JSON, data=b"{}"):
         self.hear(Missed(number, [MissedBroadcast(offset, event, codec, data) for offset in offsets]))

@@ -112,7 +112,6 @@ class Readers:
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=pipe, stdout=pipe, limit=2**26
         )
-        self.pid = self._process.pid
         try:
             assert await self._answer() == "joined"
         except BaseException:
@@ -124,6 +123,10 @@ class Readers:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
+
+    def signal(self, number):
+        """Stop the process for a while, or let it go on."""
+        self._process.send_signal(number)
 
     async def tell(self, **command):
         """Give a command, and return the answer."""
@@ -164,6 +167,23 @@ def check_exactly_once(told, publishers):
     for topic in publishers.sent:
         ends = {tuple(client["rooms"][topic]["positions"][-1]) for client in told}
         assert len(ends) == 1, (topic, ends)
+
+
+def check_told_of_losses(told, publishers):
+    """As `check_exactly_once`, but a client may have been told that it does not have everything."""
+    for client in told:
+        for topic, room in client["rooms"].items():
+            false = [state for state in room["states"] if not state["recovered"]]
+            assert len(false) == room["gaps"], (topic, false)
+            epochs = list(dict.fromkeys(epoch for epoch, _ in room["positions"]))
+            for epoch in epochs:
+                check_contiguous([each for each in room["positions"] if each[0] == epoch], topic)
+            if len(epochs) == 1:
+                for name, confirmed in publishers.sent[topic].items():
+                    numbers = [number for source, number in room["received"] if source == name]
+                    check_numbers(numbers, confirmed, f"{topic}, by {name}")
+            else:
+                assert false, (topic, epochs)
 
 
 def check_contiguous(positions, where):

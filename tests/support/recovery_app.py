@@ -18,8 +18,12 @@ class AnywhereChannel(RoomChannel):
     spread = "socket"
 
 
+class OtherChannel(Channel):
+    """Nothing of it is kept."""
+
+
 class UserSocket(SocketHandler):
-    channels = {"room:*": RoomChannel, "anywhere:*": AnywhereChannel}
+    channels = {"room:*": RoomChannel, "anywhere:*": AnywhereChannel, "other:*": OtherChannel}
 
 
 endpoint = Endpoint(sockets={"/socket": UserSocket})

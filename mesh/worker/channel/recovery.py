@@ -105,7 +105,8 @@ async def recover(
     if not recovered:
         fields = {"epoch": page.epoch, "offset": page.offset, "asked": request}
         log.info("a client is told that its history is not complete", topic=topic, **fields)
-    _send(server.context, page, recovered, missed)
+    fresh = recovered and request == Request() and not history.cached
+    _send(server.context, page, recovered, missed, fresh)
 
 
 def _is_recovered(request: Request, page: Page, history: History) -> bool:
@@ -130,8 +131,8 @@ def _fitting(missed: list[Entry], max_bytes: int) -> int:
     return number
 
 
-def _send(context: WorkerContext, page: Page, recovered: bool, missed: list[Entry]) -> None:
-    state = commands.HistoryState(context.number, page.epoch, page.offset, recovered, len(missed))
+def _send(context: WorkerContext, page: Page, recovered: bool, missed: list[Entry], fresh: bool) -> None:
+    state = commands.HistoryState(context.number, page.epoch, page.offset, recovered, len(missed), fresh)
     context.send_command(state)
     for piece in _in_pieces(missed):
         context.send_command(commands.Missed(context.number, piece))

@@ -46,6 +46,40 @@ def test_a_state_carries_the_join_ref_of_its_channel(gateway):
 
 
 @scenario
+def test_a_client_that_asks_for_positions_only_misses_nothing_since_the_answer_to_its_join(gateway):
+    """Its worker may read the position much later, when the topic has a recorder again."""
+    gateway.join(history=True)
+    for offset in (4, 5):
+        gateway.record(offset)
+    gateway.recover(5, fresh=True)
+    assert gateway.client.outbox[1][:4] == ["1", None, "room:1", "history_state"]
+    assert gateway.client.outbox[1][4] == {"epoch": EPOCH, "offset": 3, "recovered": True, "count": 0}
+    gateway.record(6)
+    assert gateway.heard() == [REPLY, STATE, *at(4, 5, 6)]
+
+
+@scenario
+def test_a_client_that_asks_for_positions_only_does_not_hear_what_its_worker_made_during_join(gateway):
+    gateway.say("1", "1", "room:1", "phx_join", {})
+    gateway.record(3, number=40)
+    gateway.join(history=True, since=40)
+    gateway.record(4, number=41)
+    gateway.recover(4, fresh=True)
+    assert gateway.client.outbox[1][4]["offset"] == 3
+    assert gateway.heard() == [REPLY, STATE, *at(4)]
+
+
+@scenario
+def test_a_client_that_asks_for_positions_only_is_told_the_newest_one_if_nothing_came_since(gateway):
+    gateway.join(history=True)
+    gateway.recover(5, fresh=True)
+    assert gateway.client.outbox[1][4] == {"epoch": EPOCH, "offset": 5, "recovered": True, "count": 0}
+    for offset in (5, 6):
+        gateway.record(offset)
+    assert gateway.heard() == [REPLY, STATE, *at(6)]
+
+
+@scenario
 def test_a_client_that_did_not_ask_hears_the_same_as_without_a_history(gateway):
     gateway.join()
     for offset in (1, 2, 3):

@@ -1,7 +1,8 @@
 """What the tests of logs share: entries, and what must hold for every log at any time."""
 
 from mesh.history.contract import Entry
-from mesh.history.log import ENTRY_BYTES, LOG_BYTES, ORIGIN_BYTES
+from mesh.history.log import ENTRY_BYTES, LOG_BYTES
+from mesh.history.seen import NUMBER_BYTES, ORIGIN_BYTES
 from mesh.protocol.messages import JSON
 
 NOW = 1_000.0
@@ -24,7 +25,7 @@ def check(log):
     assert log.memory == (
         LOG_BYTES
         + sum(len(each.data) + ENTRY_BYTES for each in [*entries, *waiting])
-        + ORIGIN_BYTES * len(log.snapshot().seen)
+        + sum(ORIGIN_BYTES + NUMBER_BYTES * len(each) for each in log.snapshot().seen.values())
     )
     assert all(each.offset > log.offset + 1 for each in waiting)
     assert not (waiting and log.complete)

@@ -82,7 +82,7 @@ class Store(RuleBasedStateMachine):
     def put(self, topic, count):
         entries = [entry(each, b"x" * 200, at=self.now) for each in range(1, count + 1)]
         self.use(topic)
-        self.store.put(topic, HISTORY, Log.of(Snapshot("e", 1, "z", count, entries, {"n": count})))
+        self.store.put(topic, HISTORY, Log.of(Snapshot("e", 1, "z", count, entries, {"n": [count]})))
 
     @rule(topic=st.sampled_from(TOPICS))
     def read(self, topic):

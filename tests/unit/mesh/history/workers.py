@@ -31,11 +31,15 @@ def endpoint():
 
 
 class Worker:
-    """One worker's recorder; `announced` and `gone` are what the others hear of it."""
+    """One worker's recorder; `announced` and `gone` are what the others hear of it.
+
+    While it is `deaf`, it misses what others record.
+    """
 
     def __init__(self, name, mesh):
         self.name = name
         self.mesh = mesh
+        self.deaf = False
         self.bus = MemoryBus(name, mesh.network)
         self.calls = Calls(self.bus, None)
         settings = HistorySettings(wait_seconds=2.0)
@@ -45,7 +49,7 @@ class Worker:
         self.bus.start(
             Handlers(
                 broadcast=self.recorder.on_broadcast,
-                recorded=self.recorder.on_recorded,
+                recorded=self._recorded,
                 keeps=mesh.kept.keeps,
                 messages={**self.calls.handlers, **self.responder.handlers},
                 published=None,
@@ -55,6 +59,10 @@ class Worker:
         )
         self.bus.subscribe(topics.prefix("room:*"))
         self.recorder.start()
+
+    def _recorded(self, topic, header, data):
+        if not self.deaf:
+            self.recorder.on_recorded(topic, header, data)
 
     def say(self, topic, number, event="msg"):
         return self.recorder.publish(topic, event, JSON, b"%d" % number, None)
