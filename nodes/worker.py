@@ -181,7 +181,7 @@ class WorkerNode:
             published=channels.members.published,
             unread=None,
             paths_changed=announcer.paths_changed,
-            ignores_own=not channels.intercepts_kept(),
+            ignores_own=not (self.recorder.hears_own or channels.intercepts_kept),
         )
 
     def _router_handlers(self) -> RouterHandlers:

@@ -34,8 +34,20 @@ class Head(NamedTuple):
     offset: int
 
 
-class Entry(msgspec.Struct, array_like=True, frozen=True):
-    """A kept broadcast.
+class Position(Protocol):
+    """An epoch and an offset: a Head, or the position of a recorded broadcast."""
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the offset."""
+
+    @property
+    def offset(self) -> int:
+        """The number in the topic."""
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A kept broadcast. The garbage collector need not look at the many that a worker keeps.
 
     Attributes:
         offset: its number in the topic.

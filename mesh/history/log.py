@@ -23,7 +23,7 @@ from itertools import islice
 
 from mesh.app.history import History
 from mesh.bus.frames import MAX_TERM
-from mesh.history.contract import MAX_OFFSET, Entry, Head, Page, Query
+from mesh.history.contract import MAX_OFFSET, Entry, Head, Page, Position, Query
 from mesh.history.seen import Seen
 from mesh.history.selection import select
 from mesh.history.snapshot import Snapshot as Snapshot
@@ -151,7 +151,7 @@ class Log:
         """Return whether a recorder in its term counts, and not an earlier one."""
         return (term, recorder) >= (self.term, self.recorder)
 
-    def follow(self, term: int, recorder: str, head: Head, entry: Entry | None) -> None:
+    def follow(self, term: int, recorder: str, head: Position, entry: Entry | None) -> None:
         """Add an entry that another worker has recorded, or take note of its claim.
 
         Args:
@@ -160,7 +160,12 @@ class Log:
             head: the position of the entry, or the last one before the claim.
             entry: the entry; None for a claim.
         """
-        if not self.supersedes(term, recorder):
+        if recorder == self.recorder and term == self.term and head.epoch == self.epoch:
+            if entry is not None and entry.offset == self.offset + 1 > self._known:
+                self._known = entry.offset  # the usual case, at once
+                self._add(entry)
+                return
+        elif not self.supersedes(term, recorder):
             return
         base = head.offset if entry is None else head.offset - 1
         if head.epoch != self.epoch:
@@ -220,7 +225,7 @@ class Log:
         """Remove the oldest entries, until the rest is within the limits."""
         entries, oldest = self.entries, now - history.seconds
         while entries and (
-            len(entries) > history.messages or self.bytes > history.bytes or entries[0].at < oldest
+            len(entries) > history.messages or entries[0].at < oldest or self.bytes > history.bytes
         ):
             size = len(entries.popleft().data)
             self.bytes -= size

@@ -46,6 +46,8 @@ class MemoryRecorder:
         settle_seconds: how long a starting worker looks for others; 0 if there cannot be any.
     """
 
+    hears_own = False
+
     def __init__(
         self,
         bus: Bus,

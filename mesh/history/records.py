@@ -215,9 +215,9 @@ class Records:
         """
         position, recorder = header.recorded, header.origin
         assert position is not None, topic
-        first = original(header)
-        if header.event and first is not header and self._counts(topic, position.term, recorder):
-            self.originals.recorded(topic, first.origin, first.sequence)
+        origin, sequence = position.origin or recorder, position.sequence or header.sequence
+        if header.event and position.origin and self._counts(topic, position.term, recorder):
+            self.originals.recorded(topic, origin, sequence)
         if topic in self.recording and not self._yields(topic, recorder, position, header):
             return
         known = self.store.get(topic)
@@ -230,12 +230,9 @@ class Records:
         entry = None
         if header.event:
             at = self.store.now()
-            entry = Entry(
-                position.offset, header.event, header.codec, data, first.origin, first.sequence, at
-            )
-        head = Head(position.epoch, position.offset)
+            entry = Entry(position.offset, header.event, header.codec, data, origin, sequence, at)
         before = known.recorder
-        self.store.change(topic, lambda each: each.follow(position.term, recorder, head, entry))
+        self.store.follow(topic, position.term, recorder, position, entry)
         if not known.complete:
             self.incomplete.setdefault(topic, self._clock())
         if known.recorder != before:

@@ -49,6 +49,8 @@ class RedisRecorder:
         publish_first: whether broadcasts are published before they are stored.
     """
 
+    hears_own = True
+
     def __init__(self, bus: Bus, kept: KeptTopics, store: HistoryStore, publish_first: bool) -> None:
         self._bus = bus
         self._kept = kept
