@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mesh import errors, telemetry
     from mesh.app import session_cookies, tokens
-    from mesh.app.channel import TIMEOUT, Channel, RateLimit, RemoteChannel, on
+    from mesh.app.channel import TIMEOUT, Channel, RateLimit, RemoteChannel
     from mesh.app.endpoint import Endpoint
+    from mesh.app.event_handlers import on
     from mesh.app.history import History, KeptBroadcast
     from mesh.app.mount import Mount, SessionCookie
     from mesh.app.presence import Presence
@@ -55,8 +56,9 @@ __all__ = [
 ]
 
 _NAMES = {
-    "mesh.app.channel": ("TIMEOUT", "Channel", "RateLimit", "RemoteChannel", "on"),
+    "mesh.app.channel": ("TIMEOUT", "Channel", "RateLimit", "RemoteChannel"),
     "mesh.app.endpoint": ("Endpoint",),
+    "mesh.app.event_handlers": ("on",),
     "mesh.app.history": ("History", "KeptBroadcast"),
     "mesh.app.mount": ("Mount", "SessionCookie"),
     "mesh.app.presence": ("Presence",),

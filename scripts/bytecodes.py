@@ -9,7 +9,8 @@ differences between two checkouts. Bytecodes do not include the cost of C code s
 Instructions do, except in the kernel; they are counted by valgrind (callgrind), which must be installed.
 Checkouts are counted alternately, and what an idle server executes in the same time is subtracted. Under
 valgrind that share is large, and other work on the machine makes it a rough estimate: trust a ratio only if
-the lowest and the highest count of one checkout agree.
+the lowest and the highest count of one checkout agree. Work with histories is counted with an application
+of its own, and only in checkouts that have it.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-from bench.servers import APP, listening
+from bench.servers import APP, HISTORY_APP, listening
 from harness.processes import ROOT, Process, command_module, wait_for
 from harness.websocket import WebSocket
 
@@ -37,10 +38,16 @@ SETTINGS = {
 }
 MEMBERS = 10
 CROWD = 50
+BURST = 10
+"""The broadcasts that a channel makes for one push."""
 IDLE_SECONDS = 2.0
 PAYLOAD = {"text": "x" * 80}
 
+MISSED = 20
+
 Work = Callable[[int], Awaitable[None]]
+Works = dict[str, tuple[Work, int]]
+"""The kinds of work by name: a function that repeats it, and the number of repetitions."""
 
 
 class Counter(Protocol):
@@ -102,8 +109,8 @@ class Bytecodes:
         return found[-1] if len(found) == self._signals_sent else None
 
 
-async def works(port: int) -> dict[str, tuple[Work, int]]:
-    """Return the kinds of work by name: a function that repeats it, and the number of repetitions."""
+async def works(port: int) -> Works:
+    """Return the work for the application without histories."""
     members = [await WebSocket.connect(port) for _ in range(MEMBERS)]
     for member in members:
         await member.join("room:members")
@@ -145,18 +152,100 @@ async def works(port: int) -> dict[str, tuple[Work, int]]:
     }
 
 
+async def history_works(port: int) -> Works:
+    """Return the work for the application with histories: topics without one, and with one."""
+    counted: Works = {}
+    for prefix, payload, words in (
+        ("bench", {}, "without history"),
+        ("kept", {}, "with history"),
+        ("kept", {"history": {}}, "with positions"),
+    ):
+        topic = f"{prefix}:{len(counted)}"
+        members = [await WebSocket.connect(port) for _ in range(MEMBERS)]
+        for member in members:
+            await member.join(topic, payload)
+        counted[f"fan-out to {MEMBERS} {words}"] = _fan_out(members, topic), 60
+        alone = await WebSocket.connect(port)
+        await alone.join(f"{topic}-alone", payload)
+        counted[f"a broadcast {words}"] = _bursts(alone, f"{topic}-alone"), 20 * BURST
+
+    publisher = await WebSocket.connect(port)
+    await publisher.join("kept:missed")
+    publisher.send("kept:missed", "burst", {"times": MISSED, "d": "x" * 80})
+
+    async def recover(times: int) -> None:
+        for _ in range(times):
+            client = await WebSocket.connect(port)
+            await client.join("kept:missed", {"history": {"last": MISSED}})
+            await _receive(client, MISSED)
+            await client.close()
+
+    async def join(times: int) -> None:
+        for _ in range(times):
+            client = await WebSocket.connect(port)
+            await client.join("kept:missed")
+            await client.close()
+
+    counted["connect, join a topic with history, close"] = join, 40
+    counted[f"the same, and recover {MISSED}"] = recover, 40
+    return counted
+
+
+def _fan_out(members: list[WebSocket], topic: str) -> Work:
+    async def fan_out(times: int) -> None:
+        for _ in range(times):
+            members[0].send(topic, "new_msg", PAYLOAD)
+            for member in members:
+                await _receive(member, 1)
+
+    return fan_out
+
+
+def _bursts(member: WebSocket, topic: str) -> Work:
+    async def bursts(times: int) -> None:
+        for _ in range(times // BURST):
+            member.send(topic, "burst", {"times": BURST, "d": PAYLOAD["text"]})
+            await _receive(member, BURST)
+
+    return bursts
+
+
+async def _receive(member: WebSocket, number: int) -> None:
+    """Receive this number of broadcasts; skip other messages."""
+    while number:
+        number -= (await member.receive())[3] == "new_msg"
+
+
 async def count(
-    kind: type[Bytecodes] | type[Instructions], checkout: Path, directory: Path, share: float
+    kind: type[Bytecodes] | type[Instructions],
+    checkout: Path,
+    directory: Path,
+    share: float,
 ) -> dict[str, float]:
     """Return the counts for each kind of work, measured once."""
-    arguments = ["serve", APP, "--port=0"]
+    counted = await count_app(kind, checkout, directory, share, APP, works)
+    if (checkout / "scripts/bench/app.py").exists():
+        counted |= await count_app(kind, checkout, directory, share, HISTORY_APP, history_works)
+    return counted
+
+
+async def count_app(
+    kind: type[Bytecodes] | type[Instructions],
+    checkout: Path,
+    directory: Path,
+    share: float,
+    app: str,
+    make_works: Callable[[int], Awaitable[Works]],
+) -> dict[str, float]:
+    """Return the counts for one application."""
+    arguments = ["serve", app, "--port=0"]
     program = [str(kind.program), command_module(checkout)]
     with Process(arguments, directory / "serve.log", SETTINGS, checkout, program) as process:
         port = int(wait_for(lambda: listening(process), process).rpartition(":")[2])
         counter: Counter = kind(process)
         counted = {}
         counter.start()
-        for name, (work, times) in (await works(port)).items():
+        for name, (work, times) in (await make_works(port)).items():
             times = max(CROWD, round(times * share))
             await work(CROWD)
             before, started = counter.read(), time.monotonic()
@@ -196,7 +285,7 @@ def main() -> None:
     for name in counts[ROOT][0]:
         ours = [each[name] for each in counts[ROOT]]
         cells = [f"{value:14,.0f}" for value in (statistics.median(ours), min(ours), max(ours))]
-        if options.compare:
+        if options.compare and name in counts[checkouts[1]][0]:
             other = statistics.median(each[name] for each in counts[checkouts[1]])
             cells += [f"{other:14,.0f}", f"{statistics.median(ours) / other:14.3f}"]
         print(f"{name:44}" + "".join(cells))

@@ -154,6 +154,7 @@ PROBES = {
     ],
     "kept broadcasts that wait for Redis": [
         "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
+        "tests/integration/test_redis_outages.py::test_a_frozen_server_blocks_nobody_and_gives_no_offset_twice",
     ],
     "kept broadcasts that no worker has recorded yet": [
         f"{ORIGINALS}::test_the_oldest_is_dropped_beyond_a_number_or_a_size",
@@ -161,10 +162,6 @@ PROBES = {
     ],
     "kept broadcasts that a gateway has received, but not yet recorded": [
         "tests/unit/gateway/ordering/test_unrecorded.py::test_the_topic_that_is_known_for_longest_is_forgotten_first",
-    ],
-    "kept broadcasts that wait for Redis": [
-        "tests/integration/test_redis_outages.py::test_what_waits_for_the_server_is_bounded",
-        "tests/integration/test_redis_outages.py::test_a_frozen_server_blocks_nobody_and_gives_no_offset_twice",
     ],
     "kept broadcasts of a topic that arrived ahead of earlier ones, in the copy of a worker": [
         "tests/unit/mesh/history/test_log.py::test_a_copy_that_misses_too_much_is_completed_only_by_a_snapshot_of_all",

@@ -3,29 +3,19 @@
 Source: Phoenix.Channel. A Channel opens no connections: it sends everything through its ChannelContext.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from mesh.app.assigns import Assign, Assigns, assign
 from mesh.app.channel_context import ChannelContext
+from mesh.app.event_handlers import collect_handlers
 from mesh.app.history import History
 from mesh.app.replies import NO_PAYLOAD, Reply, SocketRef, payload_or_default
 from mesh.app.socket import Socket
 from mesh.errors import ChannelError, UnhandledEventError
 
-Handler = TypeVar("Handler", bound=Callable[..., Any])
 SlowConsumer = Literal["close", "drop_oldest", "latest_only", "pause_publisher"]
-
-
-def on(*events: str) -> Callable[[Handler], Handler]:
-    """Mark a method as the handler of these events: `@on("new_msg")` above `def new_msg(self, payload)`."""
-
-    def mark(handler: Handler) -> Handler:
-        handler.__mesh_events__ = events  # type: ignore[attr-defined]
-        return handler
-
-    return mark
 
 
 LEVELS = ("debug", "info", "warning", "error", None)
@@ -127,7 +117,7 @@ class Channel:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.handlers = _collect_handlers(cls)
+        cls.handlers = collect_handlers(cls)
         if isinstance(cls.intercept, str):
             raise ChannelError(f"{cls.__name__}.intercept is a string; want a tuple of events")
         if cls.intercept and cls.handle_out is Channel.handle_out:
@@ -329,21 +319,6 @@ def _check_history(cls: type[Channel]) -> None:
     if not isinstance(cls.history, History):
         raise ChannelError(f"{cls.__name__}.history is {cls.history!r}; want a mesh.History or None")
     cls.history.check_intercepts(cls.__name__, cls.intercept)
-
-
-def _collect_handlers(cls: type[Channel]) -> dict[str, str]:
-    handlers: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        own: dict[str, str] = {}
-        for name, member in vars(base).items():
-            for event in getattr(member, "__mesh_events__", ()):
-                if not isinstance(event, str):
-                    raise ChannelError(f"{base.__name__}.{name}: @on({event!r}): the event is not a string")
-                if event in own:
-                    raise ChannelError(f"{base.__name__}: {own[event]} and {name} both handle {event!r}")
-                own[event] = name
-        handlers.update(own)
-    return handlers
 
 
 class RemoteChannel(Channel):

@@ -37,6 +37,9 @@ class Subscriptions:
         bus: the bus, which calls `deliver` with each broadcast.
         timeout_seconds: how long entering a subscription may take before it raises UnreachableError; None:
             it waits.
+
+    Attributes:
+        prefixes: the subscriptions to all topics with a prefix, by prefix.
     """
 
     def __init__(self, bus: Bus, timeout_seconds: float | None = None) -> None:
@@ -44,7 +47,7 @@ class Subscriptions:
         self._timeout_seconds = timeout_seconds
         self._closed = False
         self._exact: dict[str, dict[Subscription, None]] = {}
-        self._prefixes: dict[str, dict[Subscription, None]] = {}
+        self.prefixes: dict[str, dict[Subscription, None]] = {}
         self._keeps: Keeps | None = None
         self._delivered: OrderedDict[tuple[str, int], None] = OrderedDict()
 
@@ -54,11 +57,11 @@ class Subscriptions:
 
     def deliver(self, topic: str, header: Received, data: bytes) -> None:
         """Deliver a broadcast of the bus to the subscriptions that match its topic."""
-        if not (self._exact or self._prefixes) or self._comes_again(topic, header):
+        if not (self._exact or self.prefixes) or self._comes_again(topic, header):
             return
         for subscription in self._exact.get(topic, ()):
             subscription.put(topic, header, data)
-        for prefix, subscriptions in self._prefixes.items():
+        for prefix, subscriptions in self.prefixes.items():
             if topic.startswith(prefix):
                 for subscription in subscriptions:
                     subscription.put(topic, header, data)
@@ -79,11 +82,6 @@ class Subscriptions:
         if len(self._delivered) > MAX_REMEMBERED:
             self._delivered.popitem(last=False)
         return False
-
-    @property
-    def any_prefix(self) -> bool:
-        """Whether there is a subscription to all topics with some prefix."""
-        return bool(self._prefixes)
 
     def add(self, subscription: "Subscription") -> None:
         """Deliver broadcasts to this subscription from now on.
@@ -116,14 +114,14 @@ class Subscriptions:
     def close(self) -> None:
         """End every loop over a subscription: the node stops."""
         self._closed = True
-        for group in (self._exact, self._prefixes):
+        for group in (self._exact, self.prefixes):
             for subscriptions in group.values():
                 for subscription in subscriptions:
                     subscription.end()
             group.clear()
 
     def _group(self, pattern: str) -> "tuple[dict[str, dict[Subscription, None]], str]":
-        return (self._prefixes, pattern[:-1]) if pattern.endswith("*") else (self._exact, pattern)
+        return (self.prefixes, pattern[:-1]) if pattern.endswith("*") else (self._exact, pattern)
 
 
 class Subscription:

@@ -12,6 +12,7 @@ import msgspec
 
 from mesh.app.history import History
 from mesh.bus.decoding import decoder
+from mesh.bus.frames import MAX_ORIGIN_BYTES
 
 READ = "history.read"
 """The call that asks a worker for a part of a history; its data is a Query, its answer a Page."""
@@ -23,6 +24,7 @@ MAX_OFFSET = 2**53
 MAX_EPOCH_CHARACTERS = 64
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
+Node = Annotated[str, msgspec.Meta(max_length=MAX_ORIGIN_BYTES)]
 
 
 class Head(NamedTuple):
@@ -32,8 +34,20 @@ class Head(NamedTuple):
     offset: int
 
 
-class Entry(msgspec.Struct, array_like=True, frozen=True):
-    """A kept broadcast.
+class Position(Protocol):
+    """An epoch and an offset: a Head, or the position of a recorded broadcast."""
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the offset."""
+
+    @property
+    def offset(self) -> int:
+        """The number in the topic."""
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A kept broadcast. The garbage collector need not look at the many that a worker keeps.
 
     Attributes:
         offset: its number in the topic.
@@ -131,6 +145,9 @@ class HistoryStore(Protocol):
 
     async def forget(self, topic: str) -> Head:
         """Remove a topic's entries and begin a new epoch. Raises HistoryUnavailableError as `open`."""
+
+    def drop(self, topic: str) -> None:
+        """Close a topic, which is not used for the time being; it must be opened again before it is."""
 
     def problem(self) -> str:
         """Return why the store cannot be used now; empty if it can."""

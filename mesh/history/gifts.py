@@ -17,7 +17,11 @@ from mesh.history.peers import Peers
 from mesh.history.records import Records
 from mesh.history.snapshot import Snapshot
 
-GIVE_SECONDS = 5.0
+COPY_SECONDS = 2.0
+"""How long to wait until a worker has taken a copy; it is offered again."""
+RECORD_SECONDS = 5.0
+"""The same for topics that it should record. Longer, because nobody records them meanwhile, and two workers
+would if the answer came after that."""
 GIVE_BYTES = 256_000
 GIVE_TOPICS = 500
 """The limits of one gift."""
@@ -130,10 +134,13 @@ class Gifts:
     async def _offer(self, node: str, role: int, logs: Logs) -> bool:
         try:
             data = messages.encode(Give(role, logs))
-            answer = await self._calls.call(node, messages.GIVE, data, GIVE_SECONDS)
+            seconds = RECORD_SECONDS if role == RECORD else COPY_SECONDS
+            answer = await self._calls.call(node, messages.GIVE, data, seconds)
             accepted = messages.decode_given(answer).accepted
         except (TimeoutError, WireError):
+            self._peers.answers_nothing(node)
             return False
+        self._peers.spoke(node)
         if not accepted:
             self._peers.refused(node)
         return accepted

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from mesh.app.history import History
-from mesh.history.contract import Entry, Head, Page, Query
+from mesh.bus.frames import MAX_TERM
+from mesh.history.contract import MAX_OFFSET, Entry, Head, Page, Position, Query
 from mesh.history.seen import Seen
 from mesh.history.selection import select
 from mesh.history.snapshot import Snapshot as Snapshot
@@ -40,6 +41,11 @@ _CHARACTERS = string.ascii_lowercase + string.digits
 def new_epoch() -> str:
     """Return a new epoch: 12 characters, the first a letter, so that it cannot be taken for a number."""
     return secrets.choice(_LETTERS) + "".join(secrets.choice(_CHARACTERS) for _ in range(11))
+
+
+def next_term(term: int) -> int:
+    """Return the term after this one. If there is none, terms begin again (topic_position.py)."""
+    return term + 1 if term < MAX_TERM else 1
 
 
 class Log:
@@ -106,8 +112,13 @@ class Log:
         """
         if self._seen.has(origin, sequence):
             return None
-        entry = Entry(self.offset + 1, event, codec, data, origin, sequence, now)
-        self._add(entry)
+        self.offset = offset = self.offset + 1  # as `_add`, in fewer steps: this is a hot path
+        entry = Entry(offset, event, codec, data, origin, sequence, now)
+        self.entries.append(entry)
+        size = len(data)
+        self.bytes += size
+        self.memory += size + ENTRY_BYTES
+        self._note(origin, sequence)
         return entry
 
     def append(self, entry: Entry) -> None:
@@ -122,9 +133,8 @@ class Log:
 
     def begin_term(self, recorder: str) -> None:
         """Let this worker record the topic from now on, in a new epoch if the log is not complete."""
-        self.term += 1
-        self.recorder = recorder
-        if not self.complete:
+        used_up = self._next_term(recorder) or self.offset > MAX_OFFSET // 2
+        if used_up or not self.complete:
             self._restart(new_epoch(), 0)
 
     def forget(self, recorder: str) -> None:
@@ -132,8 +142,7 @@ class Log:
 
         It stays known what was recorded, so that no broadcast of the old epoch is recorded once more.
         """
-        self.term += 1
-        self.recorder = recorder
+        self._next_term(recorder)
         self._restart(new_epoch(), 0)
 
     # Following another recorder
@@ -142,7 +151,7 @@ class Log:
         """Return whether a recorder in its term counts, and not an earlier one."""
         return (term, recorder) >= (self.term, self.recorder)
 
-    def follow(self, term: int, recorder: str, head: Head, entry: Entry | None) -> None:
+    def follow(self, term: int, recorder: str, head: Position, entry: Entry | None) -> None:
         """Add an entry that another worker has recorded, or take note of its claim.
 
         Args:
@@ -151,7 +160,12 @@ class Log:
             head: the position of the entry, or the last one before the claim.
             entry: the entry; None for a claim.
         """
-        if not self.supersedes(term, recorder):
+        if recorder == self.recorder and term == self.term and head.epoch == self.epoch:
+            if entry is not None and entry.offset == self.offset + 1 > self._known:
+                self._known = entry.offset  # the usual case, at once
+                self._add(entry)
+                return
+        elif not self.supersedes(term, recorder):
             return
         base = head.offset if entry is None else head.offset - 1
         if head.epoch != self.epoch:
@@ -211,9 +225,11 @@ class Log:
         """Remove the oldest entries, until the rest is within the limits."""
         entries, oldest = self.entries, now - history.seconds
         while entries and (
-            len(entries) > history.messages or self.bytes > history.bytes or entries[0].at < oldest
+            len(entries) > history.messages or entries[0].at < oldest or self.bytes > history.bytes
         ):
-            self.drop_oldest()
+            size = len(entries.popleft().data)
+            self.bytes -= size
+            self.memory -= size + ENTRY_BYTES
 
     def drop_oldest(self) -> None:
         """Remove the oldest entry. Raises IndexError if there is none."""
@@ -307,6 +323,12 @@ class Log:
         self.memory -= self.bytes + ENTRY_BYTES * len(self.entries)
         self.entries.clear()
         self.bytes = 0
+
+    def _next_term(self, recorder: str) -> bool:
+        """Begin the next term; return whether the terms were used up and begin again."""
+        used_up = self.term >= MAX_TERM
+        self.term, self.recorder = next_term(self.term), recorder
+        return used_up
 
     def _restart(self, epoch: str, offset: int) -> None:
         self.drop_waiting()

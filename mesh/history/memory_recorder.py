@@ -46,6 +46,8 @@ class MemoryRecorder:
         settle_seconds: how long a starting worker looks for others; 0 if there cannot be any.
     """
 
+    hears_own = False
+
     def __init__(
         self,
         bus: Bus,
@@ -126,7 +128,11 @@ class MemoryRecorder:
         if header.origin == self._bus.node:
             return
         route = self._kept.find(topic)
-        if route is not None:
+        if route is None:
+            return
+        if not self.succession.peers.has_announced(header.origin):
+            self.records.ignore(topic, header)
+        else:
             keep = topic in self.store or self.succession.keeps_copy(topic, route)
             self.records.follow(topic, header, data, route.history, keep)
 

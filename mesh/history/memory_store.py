@@ -11,7 +11,7 @@ from time import time
 
 from mesh.app.history import History
 from mesh.errors import HistoryUnavailableError
-from mesh.history.contract import Entry, Head, Page, Query
+from mesh.history.contract import Entry, Head, Page, Position, Query
 from mesh.history.log import Log
 from mesh.telemetry import counters, get_logger
 
@@ -102,11 +102,24 @@ class MemoryStore:
             KeyError: if the topic has no log.
         """
         kept, now = self._kept[topic], self._clock()
-        entry = kept.log.record(event, codec, data, origin, sequence, now)
+        log = kept.log
+        entry = log.record(event, codec, data, origin, sequence, now)
         if entry is not None:
-            kept.log.trim(kept.history, now)
-            self._used(topic, kept)
+            log.trim(kept.history, now)
+            memory = log.memory
+            self.bytes += memory - kept.counted
+            kept.counted = memory
+            self._kept.move_to_end(topic)
+            if self.bytes > self._max_bytes:
+                self._limit(kept)
         return entry
+
+    def follow(self, topic: str, term: int, recorder: str, head: Position, entry: Entry | None) -> None:
+        """As `Log.follow`, and keep the limits. Raises KeyError if the topic has no log."""
+        kept = self._kept[topic]
+        kept.log.follow(term, recorder, head, entry)
+        kept.log.trim(kept.history, entry.at if entry is not None else self._clock())
+        self._used(topic, kept)
 
     def trim_some(self, count: int) -> None:
         """Remove entries that are too old from `count` topics; the next call continues with others."""

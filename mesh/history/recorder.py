@@ -15,7 +15,13 @@ from mesh.protocol.messages import Sender
 
 
 class Recorder(Protocol):
-    """Records the topics of a worker that have a history. MemoryRecorder and RedisRecorder implement it."""
+    """Records the topics of a worker that have a history. MemoryRecorder and RedisRecorder implement it.
+
+    Attributes:
+        hears_own: whether `on_recorded` must be called for what this worker has recorded itself.
+    """
+
+    hears_own: bool
 
     def publish(self, topic: str, event: str, codec: int, data: bytes, sender: Sender | None) -> int:
         """Publish a broadcast of this worker, recorded if it is kept; return its number on the bus."""
@@ -69,6 +75,8 @@ class NoRecorder:
     Args:
         bus: publishes broadcasts.
     """
+
+    hears_own = False
 
     def __init__(self, bus: Bus) -> None:
         self.publish = bus.publish

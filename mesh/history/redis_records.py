@@ -140,7 +140,9 @@ class RedisRecords:
         """Open a topic; what waits for a recorder is recorded then."""
         self._topics[opened.name] = opened
         if len(self._topics) > MAX_TOPICS:
-            self._close(next(iter(self._topics.values())))
+            idle = next(iter(self._topics.values()))
+            self._close(idle)
+            self._store.drop(idle.name)
         opened.opening = asyncio.get_running_loop().create_task(
             self._open(opened, pause_seconds), name="history", context=contexts.fresh()
         )
@@ -154,6 +156,7 @@ class RedisRecords:
         if opened.seen.has(new.origin, new.sequence):
             return  # it is being stored
         opened.seen.note(new.origin, new.sequence)
+        self._topics.move_to_end(opened.name)
         opened.head = head = Head(opened.head.epoch, opened.head.offset + 1)
         entry = Entry(head.offset, new.event, new.codec, new.data, new.origin, new.sequence, time())
         if opened.detached:

@@ -48,6 +48,7 @@ class Channels:
     Attributes:
         kept: the topics that have a history.
         recorder: records them.
+        intercepts_kept: whether some Channel class here intercepts an event that some history keeps.
         mailbox_limits: how much may wait for one channel.
         push_pauses: the topics and links whose channels must not handle pushes now.
         members: the channels by topic, for broadcasts.
@@ -80,6 +81,7 @@ class Channels:
         self.members = LocalMembers(bus, send, self.push_pauses, recent)
         self.pubsub = PubSub(bus, self.members.local_broadcast, self.histories, self.recorder.publish)
         self.presences = make_presences(self.members.local_broadcast)
+        self.intercepts_kept = self._intercepts_kept()
         self._gateways: dict[bytes, str] = {}
         self._by_link: dict[bytes, Servers] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,8 +98,7 @@ class Channels:
             if route.channel.intercept or route.channel.history is not None
         ]
 
-    def intercepts_kept(self) -> bool:
-        """Return whether some Channel class here intercepts an event that the history of a topic keeps."""
+    def _intercepts_kept(self) -> bool:
         events = {event for _, route in self._own_routes() for event in route.channel.intercept}
         return any(kept.keeps(event) for kept in self.kept for event in events)
 
@@ -118,7 +119,7 @@ class Channels:
     def on_recorded(self, topic: str, header: Received, data: bytes) -> None:
         """Handle a recorded broadcast, or the claim of a recorder."""
         self.recorder.on_recorded(topic, header, data)
-        if header.event:
+        if header.event and (self.intercepts_kept or topic in self.members.subscribers):
             self.members.broadcast(topic, original(header), data)
 
     # Called for links

@@ -95,6 +95,9 @@ class LocalMembers:
         send: queues a command for the gateway behind a link.
         push_pauses: which channels must not handle pushes now.
         recent: what channels from other workers may have missed; None if none can move.
+
+    Attributes:
+        subscribers: the channels that subscribed to a topic, by topic.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class LocalMembers:
         self._push_pauses = push_pauses
         self._recent = recent
         self._topics: dict[str, LocalTopic] = {}
-        self._subscribers: dict[str, dict[Subscriber, None]] = {}
+        self.subscribers: dict[str, dict[Subscriber, None]] = {}
 
     def __len__(self) -> int:
         """Return the number of topics with members."""
@@ -146,7 +149,7 @@ class LocalMembers:
     def subscribe(self, subscriber: Subscriber, topic: str) -> "asyncio.Future[None]":
         """Deliver broadcasts on `topic` to the channel. None is missed once the returned future is done."""
         topics.check(topic)
-        subscribers = self._subscribers.setdefault(topic, {})
+        subscribers = self.subscribers.setdefault(topic, {})
         if not subscribers:
             self._bus.subscribe(topics.exact(topic))
         subscribers[subscriber] = None
@@ -154,11 +157,11 @@ class LocalMembers:
 
     def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
         """Undo `subscribe`."""
-        subscribers = self._subscribers.get(topic)
+        subscribers = self.subscribers.get(topic)
         if subscribers is None or subscribers.pop(subscriber, self) is self:
             return
         if not subscribers:
-            del self._subscribers[topic]
+            del self.subscribers[topic]
             self._bus.unsubscribe(topics.exact(topic))
 
     def pauses_changed(self, topic: str) -> None:
@@ -185,7 +188,7 @@ class LocalMembers:
         local_topic = self._topics.get(topic)
         if local_topic is not None and not self._intercept(local_topic, recent, topic, header, data):
             return
-        subscribers = self._subscribers.get(topic)
+        subscribers = self.subscribers.get(topic)
         if subscribers:
             self._deliver_to_subscribers(subscribers, topic, header, data)
 
@@ -226,7 +229,7 @@ class LocalMembers:
         Raises:
             PayloadError: if the payload is neither an object nor bytes.
         """
-        local_topic, subscribers = self._topics.get(topic), self._subscribers.get(topic)
+        local_topic, subscribers = self._topics.get(topic), self.subscribers.get(topic)
         if local_topic is None and subscribers is None:
             return
         codec, data = payloads.encode_object(payload)

@@ -61,6 +61,10 @@ class RawSocket:
         """Push, without a ref; the payload is JSON."""
         self._send([f'["1",null,"{topic}","{event}",{payload}]'])
 
+    def send(self, message: str) -> None:
+        """Send a message, which is JSON."""
+        self._send([message])
+
     def take(self) -> int:
         """Read what has arrived, and return the number of messages."""
         if select.select([self._socket], [], [], 0)[0]:

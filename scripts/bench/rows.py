@@ -2,7 +2,18 @@
 
 from collections.abc import Callable
 
-from bench import bus_load, death, generator, joining, kept_load, light, presence_load, tls, topics_load
+from bench import (
+    bus_load,
+    death,
+    generator,
+    joining,
+    kept_load,
+    light,
+    presence_load,
+    recovery_load,
+    tls,
+    topics_load,
+)
 from bench.row import COST, JOIN_CPU, JOINS, MEMORY, P99, Figure, Report, Row, Run, throughput
 from bench.servers import HISTORY_APP
 
@@ -202,5 +213,17 @@ ROWS: list[Row] = [
         )
         for members in (100, 1_000)
         for word, arguments in ASKING
+    ),
+    Row(
+        "history: 10000 clients recover after a gateway's death",
+        recovery_load.after_a_death(10_000),
+        (
+            Figure("recovery_cpu_ms", "{:.3f} ms CPU per recovery of 20 messages", lower=True),
+            Figure("recovery_s", "all joined after {:.2f} s", lower=True),
+            P99,
+            Figure("recovered", "{:.0f} recovered"),
+        ),
+        kinds=tuple(f"cluster{gateways}" for gateways in ("2", "2x2")),
+        app=HISTORY_APP,
     ),
 ]

@@ -109,9 +109,9 @@ class WebSocket:
             if event == "phx_reply" and answered == ref:
                 return payload
 
-    async def join(self, topic: str) -> None:
+    async def join(self, topic: str, payload: Any = None) -> None:
         """Join. Raises HungUp if the join is refused."""
-        answer = await self.reply(self.send(topic, "phx_join", {}))
+        answer = await self.reply(self.send(topic, "phx_join", payload or {}))
         if answer["status"] != "ok":
             raise HungUp(f"{topic}: {answer}")
 

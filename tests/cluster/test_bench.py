@@ -40,10 +40,16 @@ RUNS = {
         "topics": ["kb_per_topic", "topic_join_cpu_ms"],
         "stalls": ["stall_ms", "stalls_over_20_ms", "lat_ms_p99"],
     },
+    "embedded, histories": {
+        "history: 5000 broadcasts per second of channels": ["kept_us", "plain_us", "kept_per_plain"],
+        "history: fanout 1 x 100, 40 per second, with positions": ["lat_ms_p99"],
+    },
     "cluster1": {
+        "history: 5000 broadcasts per second of another node": ["kept_us", "plain_us", "kept_us_worker"],
         "proxy": ["bus_per_s", "dropped"],
         "death: 10000 channels, 1 to a topic, 0": ["error_ms_p99", "error_cpu_ms", "lost"],
     },
+    "cluster2x2": {"history: 10000 clients recover": ["recovered", "recovery_cpu_ms", "recovery_s"]},
 }
 """Of each run: the rows, and figures of each row. The generator is compiled once for all rows of a run."""
 
@@ -110,7 +116,23 @@ def test_bytecodes_of_two_checkouts_are_counted():
     assert done.returncode == 0, done.stdout + done.stderr
     title, *rows = done.stdout.splitlines()
     assert title.split()[-5:] == ["highest", "other", "this", "/", "other"]
-    assert [row.split(":")[0].split(",")[0] for row in rows] == ["echo", "the same", "fan-out", "connect"]
+    names = [row[:44].strip() for row in rows]
+    assert [name.split(":")[0].split(",")[0] for name in names[:4]] == [
+        "echo",
+        "the same",
+        "fan-out",
+        "connect",
+    ]
+    assert names[4:] == [
+        "fan-out to 10 without history",
+        "a broadcast without history",
+        "fan-out to 10 with history",
+        "a broadcast with history",
+        "fan-out to 10 with positions",
+        "a broadcast with positions",
+        "connect, join a topic with history, close",
+        "the same, and recover 20",
+    ]
     for row in rows:
         assert 0.5 < float(row.split()[-1]) < 2.0, "it is the same code"
         assert int(row.split()[-2].replace(",", "")) > 500

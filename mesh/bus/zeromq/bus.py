@@ -92,7 +92,7 @@ class ZeroMQBus:
         if handlers.recorded is not None:
             on_recorded.append(handlers.recorded)
         if handlers.ignores_own:
-            self.subscriber.ignore_own(self.node, lambda: not self._subscriptions.any_prefix)
+            self.subscriber.ignore_own(self.node, self._subscriptions.prefixes)
         self.publisher.start()
         self.subscriber.start(on_broadcast, on_recorded, handlers.messages)
         self._names.start()

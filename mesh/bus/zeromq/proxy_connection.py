@@ -42,8 +42,8 @@ RESPONSE_SECONDS = 1.0
 MAX_PROBES = 1_000
 
 MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
-"""The flags of all frames but the last, and of the last. As integers: `send_multipart`, which combines them for
-each frame, takes twice as long."""
+"""The flags of all frames but the last, and of the last. As integers: `send_multipart`, which combines them
+for each frame, takes twice as long."""
 
 _EVENTS = (
     zmq.EVENT_DISCONNECTED

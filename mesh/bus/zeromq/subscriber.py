@@ -16,7 +16,7 @@ a failure, and their receivers tolerate any order.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import zmq
@@ -119,17 +119,17 @@ class Subscriber:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._connect_failures = ConnectFailures()
         self._ignored_origin = ""
-        self._ignores: Callable[[], bool] = bool
+        self._prefix_subscriptions: Collection[str] = ()
         self.subscribe(topics.exact(topics.MOVES))
 
-    def ignore_own(self, node: str, ignores: Callable[[], bool]) -> None:
-        """Do not deliver what this node has recorded itself on topics without a subscription of their own.
+    def ignore_own(self, node: str, prefixes: Collection[str]) -> None:
+        """Do not deliver what this node has recorded, except on topics that it subscribes to exactly.
 
         Args:
             node: the id of this node.
-            ignores: returns whether they may be ignored now.
+            prefixes: nothing is ignored while this is not empty.
         """
-        self._ignored_origin, self._ignores = node, ignores
+        self._ignored_origin, self._prefix_subscriptions = node, prefixes
 
     def start(
         self,
@@ -253,6 +253,8 @@ class Subscriber:
                 return  # only the beginning of its topic is that of a subscription
             header = decode_header(second)
             if header.origin == self._ignored_origin and self._is_ignored(first, header):
+                if self._duplicates.is_new(header.origin, header.sequence):
+                    stats.bus_received += 1
                 return
             topic = topics.of_frame(first)
             if header.kind == DIRECT:
@@ -275,12 +277,12 @@ class Subscriber:
             self._deliver(topic, header, data)
 
     def _is_ignored(self, frame: bytes, header: Received) -> bool:
-        """Return whether a message of this node need not be delivered; remember its number then."""
-        if header.kind != RECORDED or frame in self._subscription_counts or not self._ignores():
-            return False
-        if self._duplicates.is_new(header.origin, header.sequence):
-            stats.bus_received += 1
-        return True
+        """Return whether a message of this node need not be delivered; its number must be noted even so."""
+        return (
+            header.kind == RECORDED
+            and frame not in self._subscription_counts
+            and not self._prefix_subscriptions
+        )
 
     def _is_subscribed(self, frame: bytes) -> bool:
         return frame in self._subscription_counts or any(map(frame.startswith, self._prefixes))

@@ -139,6 +139,24 @@ def test_a_rolling_restart_keeps_every_epoch():
     run(scenario)
 
 
+def test_a_worker_that_stops_before_the_copies_are_given_hands_its_topics_over():
+    async def scenario():
+        async with running("a") as mesh:
+            names = [f"room:{number}" for number in range(20)]
+            for topic in names:
+                mesh.say(topic, 0)
+            await mesh.confirmed()
+            await mesh.add("b")
+            await mesh.stop("a")
+            for topic in names:
+                mesh.say(topic, 1)
+            await until(lambda: all(len(mesh.heard(topic)) == 2 for topic in names))
+            for topic in names:
+                check_heard(mesh, topic, [0, 1])
+
+    run(scenario)
+
+
 def test_a_topic_without_a_copy_begins_a_new_epoch_when_its_recorder_dies():
     async def scenario():
         async with running("a") as mesh:

@@ -8,7 +8,16 @@ import zmq
 
 from mesh import settings
 from mesh.app import topics
-from mesh.bus.frames import BROADCAST, VERSION, Header, encode_header, encode_resent
+from mesh.bus.frames import (
+    BROADCAST,
+    RECORDED,
+    VERSION,
+    Header,
+    Received,
+    Recorded,
+    encode_header,
+    encode_resent,
+)
 from mesh.bus.zeromq import connect_failures, duplicates
 from mesh.bus.zeromq import subscriber as module
 from mesh.bus.zeromq.subscriber import Subscriber
@@ -39,7 +48,8 @@ def hearing(monkeypatch):
             self.context = zmq.Context()
             socket = sockets.bus_subscriber(self.context, settings.load().bus)
             self.subscriber = Subscriber(socket, (), 1.0, self)
-            self.subscriber.start([lambda topic, header, data: self.came.append(header.sequence)], [], {})
+            came = [lambda topic, header, data: self.came.append(header.sequence)]
+            self.subscriber.start(came, came, {})
             return self
 
         def unread_changed(self, unread): ...
@@ -219,3 +229,43 @@ def test_a_proxy_that_cannot_be_connected_to_is_tried_on_and_an_error_once(heari
 
     asyncio.run(scenario())
     assert log.levels == ["error", "debug", "error", "error"]
+
+
+def recorded(hearing, sequence, age=None, topic="room:1", origin="me"):
+    header = encode_header(
+        Received(VERSION, RECORDED, origin, sequence, "e", 0, None, None, Recorded("k3v9", sequence, 1))
+    )
+    if age is not None:
+        header = encode_resent(header, int(age * 1000))
+    hearing.subscriber._on_frames([topics.exact(topic), header, b"{}"])
+
+
+@scenario
+async def test_what_a_node_has_recorded_itself_comes_only_if_somebody_has_subscribed(hearing):
+    prefixes = {}
+    hearing.subscriber.ignore_own("me", prefixes)
+    hearing.subscriber.subscribe(b"room:")
+    recorded(hearing, 1)
+    recorded(hearing, 2, origin="other")
+    hearing.message(3, origin="me")
+    assert hearing.came == [2, 3], "neither what others have recorded, nor other messages are ignored"
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    recorded(hearing, 4)
+    recorded(hearing, 5, topic="room:2")
+    assert hearing.came == [2, 3, 4]
+    prefixes["room:"] = {}
+    recorded(hearing, 6, topic="room:2")
+    assert hearing.came == [2, 3, 4, 6]
+
+
+@scenario
+async def test_what_was_ignored_is_not_delivered_when_it_is_sent_again(hearing):
+    hearing.subscriber.ignore_own("me", {})
+    hearing.subscriber.subscribe(b"room:")
+    hearing.subscriber.in_force(hearing.subscriber.not_in_force())
+    recorded(hearing, 1)
+    hearing.now += 1.0
+    hearing.subscriber.subscribe(topics.exact("room:1"))
+    recorded(hearing, 2)
+    recorded(hearing, 1, age=1.0)
+    assert hearing.came == [2]
