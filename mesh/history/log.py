@@ -31,7 +31,7 @@ from mesh.history.snapshot import Snapshot as Snapshot
 MAX_AHEAD = 1_000
 """The most entries that wait for their predecessors; a copy that misses more is not completed."""
 ENTRY_BYTES = 300
-"""The memory of an entry besides its payload."""
+"""The memory of an entry besides its payload and the name of its event."""
 LOG_BYTES = 1_500
 """The memory of a log without entries."""
 _LETTERS = string.ascii_lowercase
@@ -117,7 +117,7 @@ class Log:
         self.entries.append(entry)
         size = len(data)
         self.bytes += size
-        self.memory += size + ENTRY_BYTES
+        self.memory += size + ENTRY_BYTES + len(event)
         self._note(origin, sequence)
         return entry
 
@@ -227,9 +227,7 @@ class Log:
         while entries and (
             len(entries) > history.messages or entries[0].at < oldest or self.bytes > history.bytes
         ):
-            size = len(entries.popleft().data)
-            self.bytes -= size
-            self.memory -= size + ENTRY_BYTES
+            self._removed(entries.popleft())
 
     def drop_oldest(self) -> None:
         """Remove the oldest entry. Raises IndexError if there is none."""
@@ -252,19 +250,19 @@ class Log:
         self.entries.append(entry)
         size = len(entry.data)
         self.bytes += size
-        self.memory += size + ENTRY_BYTES
+        self.memory += size + ENTRY_BYTES + len(entry.event)
         self._note(entry.origin, entry.sequence)
 
     def _add_older(self, entries: Sequence[Entry]) -> None:
         self.entries.extendleft(reversed(entries))
         size = sum(len(each.data) for each in entries)
         self.bytes += size
-        self.memory += size + ENTRY_BYTES * len(entries)
+        self.memory += sum(map(_memory, entries))
 
     def _removed(self, entry: Entry) -> None:
         size = len(entry.data)
         self.bytes -= size
-        self.memory -= size + ENTRY_BYTES
+        self.memory -= size + ENTRY_BYTES + len(entry.event)
 
     def _note(self, origin: str, sequence: int) -> None:
         before = self._seen.memory
@@ -275,13 +273,13 @@ class Log:
         """Keep an entry for later. If there are too many, the log stays incomplete until it is merged."""
         if entry.offset not in self._ahead and len(self._ahead) < MAX_AHEAD:
             self._ahead[entry.offset] = entry
-            self.memory += len(entry.data) + ENTRY_BYTES
+            self.memory += _memory(entry)
 
     def _add_waiting(self) -> None:
         if not self._ahead:
             return
         while (entry := self._ahead.pop(self.offset + 1, None)) is not None:
-            self.memory -= len(entry.data) + ENTRY_BYTES
+            self.memory -= _memory(entry)
             self._add(entry)
         self._keep_waiting(self.offset + 1, self._known)
 
@@ -290,7 +288,7 @@ class Log:
         for entry in list(self._ahead.values()):
             if not first <= entry.offset <= last:
                 del self._ahead[entry.offset]
-                self.memory -= len(entry.data) + ENTRY_BYTES
+                self.memory -= _memory(entry)
 
     def _last_common(self, given: Snapshot) -> int:
         """Return the last offset of a snapshot, or the one before the first entry that differs here."""
@@ -320,7 +318,7 @@ class Log:
     def _skip_to(self, offset: int) -> None:
         """Remove all entries, and continue behind an offset; what waits for its predecessors stays."""
         self.offset = offset
-        self.memory -= self.bytes + ENTRY_BYTES * len(self.entries)
+        self.memory -= sum(map(_memory, self.entries))
         self.entries.clear()
         self.bytes = 0
 
@@ -334,3 +332,7 @@ class Log:
         self.drop_waiting()
         self._skip_to(offset)
         self.epoch, self._known = epoch, offset
+
+
+def _memory(entry: Entry) -> int:
+    return len(entry.data) + len(entry.event) + ENTRY_BYTES

@@ -1,8 +1,9 @@
 """The histories of topics in memory. Implements HistoryStore (mesh/history/contract.py).
 
-The total is limited: the history of the topic that was used least recently is dropped first. A topic whose
-history was dropped begins a new epoch when it is used again. `recorder.py` has the logs replicated to a
-second worker, which holds a copy in its own store.
+The total is limited: the history of the topic that was used least recently is dropped first, but before it
+the topics of which nothing was recorded since they began, because any client can make those by asking for
+their histories. A topic whose history was dropped begins a new epoch when it is used again. `recorder.py`
+has the logs replicated to a second worker, which holds a copy in its own store.
 """
 
 from collections import OrderedDict
@@ -21,12 +22,13 @@ log = get_logger(__name__)
 class _Kept:
     """A log, its limits, and how much of its memory the store has counted."""
 
-    __slots__ = ("counted", "history", "log")
+    __slots__ = ("counted", "empty", "history", "log")
 
     def __init__(self, log: Log, history: History) -> None:
         self.log = log
         self.history = history
         self.counted = 0
+        self.empty = False
 
 
 class MemoryStore:
@@ -51,6 +53,7 @@ class MemoryStore:
         self._max_bytes = max_bytes
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._empty: OrderedDict[str, None] = OrderedDict()
         self._sweep: list[str] = []
 
     def now(self) -> float:
@@ -83,6 +86,7 @@ class MemoryStore:
         kept = self._kept.pop(topic, None)
         if kept is not None:
             self.bytes -= kept.counted
+            self._empty.pop(topic, None)
 
     def change(self, topic: str, change: Callable[[Log], None]) -> None:
         """Change a log, and keep the limits. Raises KeyError if the topic has none."""
@@ -138,8 +142,16 @@ class MemoryStore:
         self.bytes += memory - kept.counted
         kept.counted = memory
         self._kept.move_to_end(topic)
+        if kept.empty or not kept.log.offset:
+            self._note_empty(topic, kept)
         if self.bytes > self._max_bytes:
             self._limit(kept)
+
+    def _note_empty(self, topic: str, kept: _Kept) -> None:
+        kept.empty = not kept.log.offset
+        self._empty.pop(topic, None)
+        if kept.empty:
+            self._empty[topic] = None
 
     def _count(self, kept: _Kept) -> None:
         memory = kept.log.memory
@@ -149,7 +161,10 @@ class MemoryStore:
     def _limit(self, used: _Kept) -> None:
         """Drop other logs until the total is within the limit; the last one loses its oldest entries."""
         while self.bytes > self._max_bytes and len(self._kept) > 1:
-            self._drop_topic(next(iter(self._kept)))
+            victim = next(iter(self._empty), None)
+            if victim is None or self._kept[victim] is used:
+                victim = next(iter(self._kept))
+            self._drop_topic(victim)
         while self.bytes > self._max_bytes and used.log.entries:
             used.log.drop_oldest()
             self._count(used)

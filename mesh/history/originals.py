@@ -15,7 +15,7 @@ from mesh.protocol.messages import Sender
 MAX_ORIGINALS = 50_000
 """The most broadcasts that are remembered; the oldest are dropped beyond it."""
 MAX_BYTES = 64_000_000
-"""The most bytes of their payloads."""
+"""The most bytes of their payloads, and of the names of their topics and events."""
 MAX_EARLY = 10_000
 """The most broadcasts that are remembered because they have come recorded first, through another proxy."""
 
@@ -65,7 +65,7 @@ class Originals:
             return 0
         self._all[key] = original
         self._by_topic.setdefault(topic, {})[key[1:]] = None
-        self._bytes += len(original.data)
+        self._bytes += _size(topic, original)
         dropped = 0
         while len(self._all) > MAX_ORIGINALS or self._bytes > MAX_BYTES:
             self.remove(*next(iter(self._all)))
@@ -87,7 +87,7 @@ class Originals:
         original = self._all.pop((topic, origin, sequence), None)
         if original is None:
             return
-        self._bytes -= len(original.data)
+        self._bytes -= _size(topic, original)
         same = self._by_topic[topic]
         del same[origin, sequence]
         if not same:
@@ -125,3 +125,7 @@ class Originals:
             self.remove(*key)
             dropped += 1
         return dropped
+
+
+def _size(topic: str, original: Original) -> int:
+    return len(original.data) + len(original.event) + len(topic)

@@ -18,7 +18,7 @@ from harness.mutate import Mutator
 from harness.nodes import Nodes
 from harness.websocket import BINARY, TEXT, frame, upgrade
 from mesh.bus.discovery import placement
-from mesh.bus.frames import Header, encode_header
+from mesh.bus.frames import RECORDED, Header, Received, Recorded, encode_header
 from mesh.link import commands
 
 BATCH = 200
@@ -34,6 +34,8 @@ MESSAGES = [
     [None, "7", "phoenix", "heartbeat", {}],
     ["1", "8", "presence:fuzz", "phx_join", {}],
     ["1", "9", TOPIC, "phx_leave", {}],
+    ["1", "1", TOPIC, "phx_join", {"history": {"epoch": "k3v9a0b1c2d3", "offset": 41}}],
+    ["1", "1", TOPIC, "phx_join", {"history": {"last": 20}}],
 ]
 PUSH = b"\x00\x01\x01\x09\x03" + b"11room:fuzzbin" + b"\x00\x01\x02"
 BUS = [
@@ -49,6 +51,13 @@ BUS = [
     (b"$presence:presence\x00", 4, 0, PACK([3])),
     (b"$moves\x00", 9, 0, PACK([1, True])),
     (b"$once\x00", 8, 0, PACK([b"x" * 16, 1])),
+    (b"room:by\x00", RECORDED, 0, b'{"a":1}'),
+    (b"room:fuzz\x00", RECORDED, 1, b"bytes"),
+]
+POSITIONS = [
+    Recorded("k3v9a0b1c2d3", 1, 1),
+    Recorded("k3v9a0b1c2d3", 2**53, 2**53, "fuzzer", 1),
+    Recorded("\0" * 64, 0, 0, "n" * 255, 2**63),
 ]
 LINK: list[list[object]] = [
     [
@@ -183,12 +192,20 @@ class Attacks:
         for _ in range(BATCH):
             topic, kind, codec, data = self._rng.choice(BUS)
             origin = self._rng.choice(("fuzzer", "fuzzer", "other", ""))
-            header = encode_header(Header(1, kind, origin, next(self._sequence), "new_msg", codec))
+            header = encode_header(self._header(kind, origin, codec))
             parts = [topic, header, data]
             broken = self._rng.randrange(3)
             parts[broken] = self._mutate(parts[broken])
             sent += self._send(self._bus, parts[: self._rng.choice((3, 3, 3, 3, 3, 2, 1))])
         return sent
+
+    def _header(self, kind: int, origin: str, codec: int) -> Header:
+        number = next(self._sequence)
+        if kind != RECORDED:
+            return Header(1, kind, origin, number, "new_msg", codec)
+        event = self._rng.choice(("new_msg", "new_msg", "", "phx_close"))
+        age = self._rng.choice((None, None, 5))
+        return Received(1, kind, origin, number, event, codec, None, age, self._rng.choice(POSITIONS))
 
     def link(self) -> int:
         """Send unusual commands and malformed batches to a worker, as a gateway."""

@@ -11,6 +11,7 @@ from mesh.bus import calls, frames, topic_counts, trace_call
 from mesh.bus.discovery import placement
 from mesh.bus.zeromq import failover
 from mesh.errors import (
+    ChannelError,
     DecodeError,
     RemoteProtocolError,
     SettingsError,
@@ -21,8 +22,11 @@ from mesh.errors import (
 )
 from mesh.gateway.http import cookies, idempotency, proxy_protocol, requests
 from mesh.gateway.http.params import decode_query
+from mesh.gateway.http.requests import RequestError
 from mesh.gateway.transports.admission import RefusedError
 from mesh.gateway.transports.longpoll import calls as longpoll_calls
+from mesh.history import contract
+from mesh.history import messages as history_messages
 from mesh.link import commands
 from mesh.protocol import payloads
 from mesh.protocol.messages import JSON, MSGPACK
@@ -48,6 +52,18 @@ from tests.support.parsers_of_clients import (
     opening,
     serializer,
     session_of,
+)
+from tests.support.parsers_of_histories import (
+    HISTORY_GIFTS,
+    HISTORY_JOINS,
+    HISTORY_PAGES,
+    HISTORY_QUERIES,
+    HISTORY_QUESTIONS,
+    history_gift,
+    history_of_join,
+    history_page,
+    history_query,
+    recorded_seeds,
 )
 from tests.support.parsers_of_nodes import (
     FORWARDED,
@@ -158,6 +174,22 @@ PARSERS = [
     ),
     Parser("move", failover.decode, (WireError,), [PACK((1, True, 0))], PACK),
     Parser("call", calls.decode, (WireError,), [PACK((1, b"question"))], PACK),
+    Parser("recorded message", bus_message, (WireError, TopicError), recorded_seeds()),
+    Parser("history question", contract.decode_query, (WireError,), HISTORY_QUESTIONS, PACK),
+    Parser("history answer", history_page, (WireError,), HISTORY_PAGES, PACK),
+    Parser("history gift", history_gift, (WireError,), HISTORY_GIFTS, PACK),
+    Parser("history given", history_messages.decode_given, (WireError,), [PACK([True])], PACK),
+    Parser("history view", history_messages.decode_settled, (WireError,), [PACK(("w", "d1" * 12))], PACK),
+    Parser(
+        "history release",
+        history_messages.decode_release,
+        (WireError,),
+        [PACK(history_messages.Release("w", ["room:1"]))],
+        PACK,
+    ),
+    Parser("history topic", history_messages.decode_topic, (WireError,), [PACK("room:1")], PACK),
+    Parser("history of a join", history_of_join, (DecodeError, ChannelError), HISTORY_JOINS),
+    Parser("history query string", history_query, (RequestError,), HISTORY_QUERIES),
     Parser(
         "topics question",
         topic_counts.decode_question,

@@ -24,7 +24,7 @@ def check(log):
     waiting = list(log._ahead.values())
     assert log.memory == (
         LOG_BYTES
-        + sum(len(each.data) + ENTRY_BYTES for each in [*entries, *waiting])
+        + sum(len(each.data) + len(each.event) + ENTRY_BYTES for each in [*entries, *waiting])
         + sum(ORIGIN_BYTES + NUMBER_BYTES * len(each) for each in log.snapshot().seen.values())
     )
     assert all(each.offset > log.offset + 1 for each in waiting)

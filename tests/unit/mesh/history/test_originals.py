@@ -34,7 +34,7 @@ def test_a_broadcast_that_comes_twice_is_kept_once_and_forgotten_when_it_was_rec
     assert (len(some), list(some)) == (0, [])
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_ORIGINALS", 3), ("MAX_BYTES", 6)])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_ORIGINALS", 3), ("MAX_BYTES", 27)])
 def test_the_oldest_is_dropped_beyond_a_number_or_a_size(monkeypatch, limit, value):
     monkeypatch.setattr(originals, limit, value)
     some = filled(1, 2, 3)
