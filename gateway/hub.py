@@ -36,7 +36,7 @@ from mesh.gateway.channels.worker_commands import COMMANDS
 from mesh.gateway.client import Client
 from mesh.gateway.fanout.delivery_stats import CLIENT_GONE
 from mesh.gateway.fanout.fanout import Fanout
-from mesh.gateway.fanout.recorded import RecordedBroadcasts
+from mesh.gateway.fanout.recorded import RecordedBroadcasts, Recorders
 from mesh.gateway.fanout.subscribed_topics import SubscribedTopics
 from mesh.gateway.flow.publisher_pauses import PublisherPauses
 from mesh.gateway.flow.read_pauses import JOIN, ReadPauses, Reason
@@ -78,6 +78,7 @@ class Hub:
         socket_ids: the clients by id.
         read_pauses: the clients that are not being read, and why.
         join_guard: delays and refuses joins that may crash workers.
+        recorders: the workers that have announced that they record topics.
         on_broadcast: handles (topic, header, payload) of a broadcast from the bus.
         on_recorded: handles (topic, header, payload) of a recorded broadcast from the bus.
         admits: returns whether a recorded broadcast with (topic, header) is to be delivered.
@@ -109,7 +110,8 @@ class Hub:
         self._channels: dict[int, GatewayChannel] = {}
         self._topics = SubscribedTopics(bus)
         self._lost = LostWorkers(self._channels, self._channel_lost)
-        self.admits = RecordedBroadcasts(self.fanout, partial(self._crash, reason="history missed")).admits
+        self.recorders, missed = Recorders(), partial(self._crash, reason="history missed")
+        self.admits = RecordedBroadcasts(self.fanout, self.recorders, missed).admits
         self._ordering = Ordering(
             gateway, self, self.fanout, self._channels, bus, lambda worker: self.links.received(worker),
             hold_seconds, kept.keeps if kept else None,

@@ -56,7 +56,7 @@ def _print(level: str, sentence: str, colour: str) -> None:
     if _format in records.RECORD_FORMATS:
         _write(level, sentence)
         return
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(f"mesh: {sentence}", style=colour)
 
 

@@ -182,12 +182,16 @@ class GatewayNode:
 
     def _node_handlers(self) -> NodeHandlers:
         return NodeHandlers(
-            up=self.workers.announced,
+            up=self._node_up,
             down=self.workers.gone,
             lost=None,
             reported_lost=self._membership.announcer.announce,
             gone=self._calls.fail_calls_to,
         )
+
+    def _node_up(self, announcement: Announcement) -> None:
+        self.hub.recorders.announced(announcement)
+        self.workers.announced(announcement)
 
     def _handlers(self) -> Handlers:
         announcer = self._membership.announcer

@@ -16,7 +16,6 @@ from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import ANNOUNCEMENT, TRACKER
 from mesh.errors import SettingsError
 from mesh.history.answers import HistoryAnswers
-from mesh.history.memory_recorder import MemoryRecorder
 from mesh.history.recorder import NoRecorder, Recorder
 from mesh.link.handlers import RouterHandlers
 from mesh.link.reach import machine
@@ -206,16 +205,19 @@ class WorkerNode:
         kept, settings = self.endpoint.kept_topics, self.settings
         if not kept:
             return NoRecorder(self.bus)
+        # The modules of a recorder are imported here, because they take up to a tenth of the time in which a
+        # worker starts.
         settle_seconds = SETTLE_ANNOUNCEMENTS * settings.bus.announce_seconds
         if self._node.embedded:
             settle_seconds = 0.0  # there are no other workers
         if settings.history.store == "redis":
-            # Only then, because these modules take a tenth of the time in which a worker starts.
             from mesh.history.redis_recorder import RedisRecorder
             from mesh.history.redis_store import RedisStore
 
             first = settings.history.publish_first
             return RedisRecorder(self.bus, kept, RedisStore(settings.history), first)
+        from mesh.history.memory_recorder import MemoryRecorder
+
         return MemoryRecorder(self.bus, self._calls, kept, settings.history, settle_seconds)
 
     def _answer_to(self, call: str) -> CallHandler | None:

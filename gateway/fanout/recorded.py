@@ -4,15 +4,41 @@ Only channels whose clients asked for positions are ended: these clients join ag
 have missed from their own positions.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
+from time import monotonic
 
+from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import Received
 from mesh.gateway.channels.gateway_channel import GatewayChannel
 from mesh.gateway.fanout.fanout import Fanout
 from mesh.gateway.fanout.topic_position import Order
-from mesh.telemetry import counters, get_logger
+from mesh.telemetry import Complaints, counters, get_logger
 
 log = get_logger(__name__)
+_stale = Complaints(log, "recorded broadcast dropped")
+
+MAX_RECORDERS = 10_000
+"""The most recorders that are remembered; ids are new with every start of a worker."""
+
+
+class Recorders:
+    """The workers that have announced that they record topics. They may be gone."""
+
+    def __init__(self) -> None:
+        self._nodes: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, node: str) -> bool:
+        return node in self._nodes
+
+    def announced(self, announcement: Announcement) -> None:
+        """Take note of the announcement of a live node."""
+        if announcement.kind != "worker" or not announcement.history:
+            return
+        self._nodes[announcement.node] = None
+        self._nodes.move_to_end(announcement.node)
+        if len(self._nodes) > MAX_RECORDERS:
+            self._nodes.popitem(last=False)
 
 
 class RecordedBroadcasts:
@@ -20,11 +46,15 @@ class RecordedBroadcasts:
 
     Args:
         fanout: has the members and the positions of topics.
+        recorders: the nodes that have announced themselves as recorders.
         end: ends a channel with `phx_error`, in its worker as well.
     """
 
-    def __init__(self, fanout: Fanout, end: Callable[[GatewayChannel], object]) -> None:
+    def __init__(
+        self, fanout: Fanout, recorders: "Recorders", end: Callable[[GatewayChannel], object]
+    ) -> None:
         self._fanout = fanout
+        self._recorders = recorders
         self._end = end
         fanout.on_missed = self.missed
 
@@ -33,12 +63,17 @@ class RecordedBroadcasts:
         position, recorded = self._fanout.position(topic), header.recorded
         if position is None or recorded is None:
             return bool(header.event)
-        order = position.order(header, recorded)
+        announced = header.origin in self._recorders
+        order = position.order(header, recorded, announced)
         if order is Order.DOUBLE:
             return False
         if order is Order.STALE:
-            counters.count("history_broadcasts_stale")
-            return False
+            reason = "another worker records the topic" if announced else "not announced as a recorder"
+            _stale.about(header.origin, "history_broadcasts_stale", reason, topic=topic)
+            if not position.gives_way(announced, monotonic()):
+                return False
+            position.order(header, recorded, announced)
+            order = Order.MISSED
         if order is Order.MISSED:
             self._count(topic)
             for channel in self._fanout.positioned(topic):

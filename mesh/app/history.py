@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self, overload
 
-from mesh.errors import ChannelError
+from mesh.app.topics import check
+from mesh.errors import ChannelError, TopicError
 from mesh.protocol.messages import DISCONNECT, check_event
 
 NEVER_KEPT = frozenset({"presence_state", "presence_diff", DISCONNECT, ""})
@@ -178,7 +179,8 @@ class KeptRoute:
         self.pattern = pattern
         self.history = history
         self._events = None if history.events is None else frozenset(history.events)
-        self._excluded = NEVER_KEPT.union(history.except_events, intercepts)
+        # Recorded, a broadcast without an event would be a claim (mesh/bus/frames.py).
+        self._excluded = NEVER_KEPT.union(history.except_events, intercepts, ("",))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -253,11 +255,15 @@ class KeptTopics:
         return iter(self._routes.values())
 
     def find(self, topic: str) -> KeptRoute | None:
-        """Return the route by which a topic has a history, or None."""
+        """Return the route by which a topic has a history; None if it has none, or is not a valid topic."""
         try:
             return self._found[topic]
         except KeyError:
             pass
+        try:
+            check(topic)
+        except TopicError:
+            return None
         if len(self._found) >= _REMEMBERED_TOPICS:
             self._found.clear()
         found = self._found[topic] = self._look_up(topic)

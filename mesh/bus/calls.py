@@ -30,7 +30,8 @@ LAST_REMINDER_SECONDS = 8.0
 """The pause before a reminder doubles each time; the reminder after a pause of this length is the last."""
 
 CallHandler = Callable[[bytes], Awaitable[bytes]]
-"""Answers a call. It must not raise: if it does, the error is logged and the caller times out."""
+"""Answers a call. Raises WireError for a malformed call, which is counted and not answered. It must not
+raise anything else: if it does, the error is logged and the caller times out."""
 
 _encode = msgspec.msgpack.Encoder().encode
 decode = decoder(tuple[int, bytes], "a numbered call or answer")
@@ -214,6 +215,9 @@ class Responder:
     async def _answer(self, node: str, name: str, number: int, handle: CallHandler, data: bytes) -> None:
         try:
             answer = await handle(data)
+        except WireError as error:
+            _malformed.about(node, "bus_messages_malformed", str(error), call=name)
+            return
         except Exception as error:
             counters.count("handlers_failed")
             log.error("handling a message failed", call=name, origin=node, exc_info=error)

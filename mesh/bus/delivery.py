@@ -75,7 +75,8 @@ async def wait_until_subscribed(bus: Bus, timeout_seconds: float) -> None:
     except TimeoutError:
         raise UnreachableError(
             f"no proxy answered at {', '.join(bus.status().addresses)} within {timeout_seconds:g} s; is it"
-            " running (`mesh proxy`), and is its address correct (MESH_BUS__PROXIES)?"
+            " running (`mesh proxy`, `mesh cluster`; `mesh serve` has none), and is its address correct"
+            " (MESH_BUS__PROXIES; `mesh cluster` prints it)?"
         ) from None
 
 

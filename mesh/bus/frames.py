@@ -25,6 +25,9 @@ READABLE_VERSIONS = Versions(1, 1)
 MAX_ORIGIN_BYTES = 255
 """Receivers remember origins; ours have about 20 bytes."""
 
+MAX_TERM = 2**53
+"""The greatest term of a recorder."""
+
 BROADCAST = 1
 ANNOUNCEMENT = 2
 PROBE = 3
@@ -89,7 +92,7 @@ class Recorded(NamedTuple):
 
     epoch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     offset: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-    term: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    term: Annotated[int, msgspec.Meta(ge=0, le=MAX_TERM)]
     origin: str = ""
     sequence: int = 0
 

@@ -75,6 +75,8 @@ class ClientChannel:
         history: History | None = None,
     ) -> None:
         if history is not None:
+            if not isinstance(history, History):
+                raise ChannelError(f"history is {history!r:.100}; want a mesh.client.History")
             history.begin(topic)
         self.topic = topic
         self.response: Any = None

@@ -159,7 +159,7 @@ class Client:
             max_queued: the most events that wait to be read; by default the client's limit.
 
         Raises:
-            ChannelError: if `history` is that of another topic.
+            ChannelError: if `history` is not a mesh.client.History, or is that of another topic.
         """
         check_name(topic, "topic")
         queued = self._max_queued if max_queued is None else max_queued

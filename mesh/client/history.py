@@ -54,7 +54,8 @@ class History:
         on_gap: as given.
 
     Raises:
-        ChannelError: if both `last` and `after` are given, or `on_gap` is a coroutine function.
+        ChannelError: if both `last` and `after` are given, `after` is not a position, or `on_gap` is a
+            coroutine function.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class History:
     ) -> None:
         if last is not None and after is not None:
             raise ChannelError("a history begins with the `last` broadcasts or `after` a position")
+        if after is not None and (not isinstance(after, list | tuple) or len(after) != 2):
+            raise ChannelError(f"after is {after!r:.100}; want a stored position, (epoch, offset)")
         if inspect.iscoroutinefunction(on_gap):
             raise ChannelError("on_gap is a coroutine function; want a function, which may create a task")
         self.position = None if after is None else Position(*after)

@@ -12,6 +12,7 @@ import msgspec
 
 from mesh.app.history import History
 from mesh.bus.decoding import decoder
+from mesh.bus.frames import MAX_ORIGIN_BYTES
 
 READ = "history.read"
 """The call that asks a worker for a part of a history; its data is a Query, its answer a Page."""
@@ -23,6 +24,7 @@ MAX_OFFSET = 2**53
 MAX_EPOCH_CHARACTERS = 64
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
+Node = Annotated[str, msgspec.Meta(max_length=MAX_ORIGIN_BYTES)]
 
 
 class Head(NamedTuple):

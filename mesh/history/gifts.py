@@ -138,7 +138,9 @@ class Gifts:
             answer = await self._calls.call(node, messages.GIVE, data, seconds)
             accepted = messages.decode_given(answer).accepted
         except (TimeoutError, WireError):
+            self._peers.answers_nothing(node)
             return False
+        self._peers.spoke(node)
         if not accepted:
             self._peers.refused(node)
         return accepted

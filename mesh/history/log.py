@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from mesh.app.history import History
-from mesh.history.contract import Entry, Head, Page, Position, Query
+from mesh.bus.frames import MAX_TERM
+from mesh.history.contract import MAX_OFFSET, Entry, Head, Page, Position, Query
 from mesh.history.seen import Seen
 from mesh.history.selection import select
 from mesh.history.snapshot import Snapshot as Snapshot
@@ -40,6 +41,11 @@ _CHARACTERS = string.ascii_lowercase + string.digits
 def new_epoch() -> str:
     """Return a new epoch: 12 characters, the first a letter, so that it cannot be taken for a number."""
     return secrets.choice(_LETTERS) + "".join(secrets.choice(_CHARACTERS) for _ in range(11))
+
+
+def next_term(term: int) -> int:
+    """Return the term after this one. If there is none, terms begin again (topic_position.py)."""
+    return term + 1 if term < MAX_TERM else 1
 
 
 class Log:
@@ -127,9 +133,8 @@ class Log:
 
     def begin_term(self, recorder: str) -> None:
         """Let this worker record the topic from now on, in a new epoch if the log is not complete."""
-        self.term += 1
-        self.recorder = recorder
-        if not self.complete:
+        used_up = self._next_term(recorder) or self.offset > MAX_OFFSET // 2
+        if used_up or not self.complete:
             self._restart(new_epoch(), 0)
 
     def forget(self, recorder: str) -> None:
@@ -137,8 +142,7 @@ class Log:
 
         It stays known what was recorded, so that no broadcast of the old epoch is recorded once more.
         """
-        self.term += 1
-        self.recorder = recorder
+        self._next_term(recorder)
         self._restart(new_epoch(), 0)
 
     # Following another recorder
@@ -319,6 +323,12 @@ class Log:
         self.memory -= self.bytes + ENTRY_BYTES * len(self.entries)
         self.entries.clear()
         self.bytes = 0
+
+    def _next_term(self, recorder: str) -> bool:
+        """Begin the next term; return whether the terms were used up and begin again."""
+        used_up = self.term >= MAX_TERM
+        self.term, self.recorder = next_term(self.term), recorder
+        return used_up
 
     def _restart(self, epoch: str, offset: int) -> None:
         self.drop_waiting()

@@ -128,7 +128,11 @@ class MemoryRecorder:
         if header.origin == self._bus.node:
             return
         route = self._kept.find(topic)
-        if route is not None:
+        if route is None:
+            return
+        if not self.succession.peers.has_announced(header.origin):
+            self.records.ignore(topic, header)
+        else:
             keep = topic in self.store or self.succession.keeps_copy(topic, route)
             self.records.follow(topic, header, data, route.history, keep)
 

@@ -4,10 +4,12 @@ GIVE and RETURN are calls, SETTLED, RELEASE and INCOMPLETE need no answer. READ_
 of the recorder of a topic by another worker, which is never passed on.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from mesh.bus.decoding import decoder
-from mesh.history.contract import Entry
+from mesh.history.contract import Entry, Node
 from mesh.history.contract import decode_query as decode_query
 from mesh.history.snapshot import Snapshot
 
@@ -33,7 +35,7 @@ class Give(msgspec.Struct, array_like=True, frozen=True):
         logs: (topic, log) pairs.
     """
 
-    role: int
+    role: Annotated[int, msgspec.Meta(ge=COPY, le=RECORD)]
     logs: list[tuple[str, Snapshot]]
 
 
@@ -45,7 +47,7 @@ class Release(msgspec.Struct, array_like=True, frozen=True):
         topics: the topics.
     """
 
-    recorder: str
+    recorder: Node
     topics: list[str]
 
 
@@ -83,7 +85,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode_topic = decoder(str, "a topic")
 decode_give = decoder(Give, "logs of topics")
 decode_given = decoder(Given, "an answer about logs of topics")
-decode_settled = decoder(tuple[str, str], "a view of the workers")
+decode_settled = decoder(tuple[Node, Annotated[str, msgspec.Meta(max_length=64)]], "a view of the workers")
 decode_release = decoder(Release, "topics to release")
 decode_returned = decoder(Returned, "returned broadcasts")
 decode_incomplete = decoder(Incomplete, "topics of incomplete copies")

@@ -11,11 +11,21 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from mesh.bus.discovery.placement import Announcement, ranked
+from mesh.telemetry import Complaints, get_logger
+
+log = get_logger(__name__)
+_ignored = Complaints(log, "recorded broadcast ignored")
 
 LOST_SECONDS = 0.3
 """A worker that was reported lost has this long to announce itself."""
 
 RouteKey = tuple[str, str]
+
+
+def unannounced(topic: str, node: str) -> None:
+    """Count, and log at intervals, that a node which has not announced that it records has done so."""
+    reason = "its origin has not announced itself as a recorder"
+    _ignored.about(node, "history_broadcasts_unannounced", reason, topic=topic)
 
 
 class Peers:
@@ -36,6 +46,8 @@ class Peers:
         self._routes: dict[str, frozenset[RouteKey]] = {node: frozenset(routes)}
         self._announcements: dict[str, Announcement] = {}
         self._refusing: set[str] = set()
+        self._silent: set[str] = set()
+        self._spoke: set[str] = set()
         self._suspected: dict[str, asyncio.TimerHandle] = {}
         self._workers_of: dict[RouteKey, tuple[str, ...]] = {}
         self.left: dict[str, Announcement] = {}
@@ -46,9 +58,18 @@ class Peers:
         """The other live workers."""
         return [node for node in self._routes if node != self.node]
 
+    @property
+    def expected(self) -> list[str]:
+        """The other live workers, without those that have never sent anything when they should have."""
+        return [node for node in self.others if node not in self._silent]
+
     def is_live(self, node: str) -> bool:
         """Return whether a worker is live."""
         return node in self._routes
+
+    def has_announced(self, node: str) -> bool:
+        """Return whether a node has announced itself as a worker that records topics; it may be gone."""
+        return node in self._routes or node in self.left
 
     def ranked(self, route: RouteKey, topic: str) -> list[str]:
         """Return the worker that a topic belongs to, and the one that keeps the copy, if there are any."""
@@ -57,7 +78,7 @@ class Peers:
             workers = self._workers_of[route] = tuple(
                 node
                 for node, routes in self._routes.items()
-                if route in routes and node not in self._refusing
+                if route in routes and node not in self._refusing and node not in self._silent
             )
         return list(workers) if len(workers) < 2 else ranked(topic, workers)
 
@@ -89,7 +110,8 @@ class Peers:
             suspicion.cancel()
         if node == self.node or self._routes.pop(node, None) is None:
             return
-        self._refusing.discard(node)
+        for nodes in (self._refusing, self._silent, self._spoke):
+            nodes.discard(node)
         while len(self.left) >= 100:
             del self.left[next(iter(self.left))]
         self.left[node] = self._announcements.pop(node)
@@ -99,6 +121,26 @@ class Peers:
         """A worker takes no topics, because it is stopping."""
         self._refusing.add(node)
         self._changed()
+
+    def answers_nothing(self, node: str) -> None:
+        """A worker has not answered in time: if it never has, no topic belongs to it until it does."""
+        if node in self._routes and node not in self._spoke and node not in self._silent:
+            log.error(
+                "a worker announces that it records topics, but answers nothing: ignored", worker=node
+            )
+            self._silent.add(node)
+            self._changed()
+
+    def spoke(self, node: str) -> None:
+        """A worker has sent something about histories; it may not have announced itself yet."""
+        if node in self._spoke:
+            return
+        if len(self._spoke) > 1_000:
+            self._spoke.intersection_update(self._routes)
+        self._spoke.add(node)
+        if node in self._silent:
+            self._silent.discard(node)
+            self._changed()
 
     def close(self) -> None:
         """Stop watching."""

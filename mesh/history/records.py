@@ -18,9 +18,10 @@ from mesh.app.history import History
 from mesh.bus.contract import Bus
 from mesh.bus.frames import Received, Recorded, original
 from mesh.history.contract import Entry, Head
-from mesh.history.log import Log
+from mesh.history.log import Log, next_term
 from mesh.history.memory_store import MemoryStore
 from mesh.history.originals import Original, Originals
+from mesh.history.peers import unannounced
 from mesh.history.snapshot import Snapshot
 from mesh.protocol.messages import JSON, Sender
 from mesh.telemetry import counters, get_logger
@@ -119,7 +120,7 @@ class Records:
         node, known = self._bus.node, self.store.get(topic)
         if known is None:
             heard = self._heard.pop(topic, None)
-            known = Log(node, heard[1] + 1 if heard is not None else 1)
+            known = Log(node, next_term(heard[1]) if heard is not None else 1)
             self.store.put(topic, history, known)
             counters.count("history_epochs_begun")
             fresh = heard is None
@@ -244,6 +245,16 @@ class Records:
             return known.supersedes(term, recorder)
         heard = self._heard.get(topic)
         return heard is None or (term, recorder) >= (heard[1], heard[0])
+
+    def ignore(self, topic: str, header: Received) -> None:
+        """Ignore a recorded broadcast, or claim, of a node that has not announced that it records topics.
+
+        Its term and position do not count. For a moment after the start, every other worker is such a node.
+        """
+        unannounced(topic, header.origin)
+        if header.event and self.recorder_of(topic) is None:
+            first = original(header)
+            self.originals.remove(topic, first.origin, first.sequence)
 
     def _yields(self, topic: str, recorder: str, position: Recorded, header: Received) -> bool:
         """Two workers record a topic: return whether this one has given it up."""

@@ -25,7 +25,7 @@ from mesh.bus.frames import BROADCAST, Received, original
 from mesh.errors import HistoryUnavailableError
 from mesh.history.contract import UNREADABLE, Head, HistoryStore, Page, Query
 from mesh.history.originals import Original
-from mesh.history.peers import Peers
+from mesh.history.peers import Peers, unannounced
 from mesh.history.redis_records import RedisRecords
 from mesh.protocol.messages import Sender
 from mesh.protocol.payloads import message_flaw
@@ -95,6 +95,11 @@ class RedisRecorder:
         """Handle a recorded broadcast, or a claim, from the bus."""
         position, first = header.recorded, original(header)
         assert position is not None, topic
+        if header.origin != self._bus.node and not self._peers.has_announced(header.origin):
+            unannounced(topic, header.origin)
+            if header.event and self._records.heard(topic) is None:  # perhaps this worker has just started
+                self._records.originals.remove(topic, first.origin, first.sequence)
+            return
         self._records.hear(topic, Head(position.epoch, position.offset))
         if header.origin == self._bus.node:
             return

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from mesh.history.contract import Entry, Offset
+from mesh.bus.frames import MAX_TERM
+from mesh.history.contract import MAX_EPOCH_CHARACTERS, Entry, Node, Offset
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -23,12 +24,12 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
         ValueError: if the entries are not contiguous, or do not end at the offset.
     """
 
-    epoch: str
-    term: int
-    recorder: str
+    epoch: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_EPOCH_CHARACTERS)]
+    term: Annotated[int, msgspec.Meta(ge=0, le=MAX_TERM)]
+    recorder: Node
     offset: Offset
     entries: list[Entry]
-    seen: dict[str, Annotated[list[Offset], msgspec.Meta(min_length=1)]]
+    seen: dict[Node, Annotated[list[Offset], msgspec.Meta(min_length=1)]]
 
     def __post_init__(self) -> None:
         """Check the offsets of the entries."""

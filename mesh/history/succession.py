@@ -23,7 +23,8 @@ know each other yet never record the same topic. Five rules:
 5. *A process that was frozen* may have been believed dead. It records nothing until a probe has come back,
    because the claims of its successors come before it.
 
-Nobody waits for a worker that does not answer: gifts have a time limit, and are offered again.
+Nobody waits for a worker that does not answer: gifts have a time limit, and are offered again. To one that
+announces itself and never sends anything no topic belongs.
 """
 
 import asyncio
@@ -167,8 +168,9 @@ class Succession:
         """Another worker has handed over what this one should have, in its view."""
         late = self._told.get(node) != digest and not self._repeats()
         if len(self._told) > 1_000:
-            self._told.clear()
+            self._told = {each: told for each, told in self._told.items() if self.peers.is_live(each)}
         self._told[node] = digest
+        self.peers.spoke(node)
         if late and self._phases.phase is not Phase.REVIEWING:
             self._tell(node)  # its view has changed long after ours
         self._check_settled()
@@ -180,11 +182,15 @@ class Succession:
         now = asyncio.get_running_loop().time()
         if self._phases.phase is not Phase.AGREEING or now - self._started_at < self._settle_seconds:
             return
-        missing = [each for each in self.peers.others if self._told.get(each) != self.peers.digest]
+        missing = [each for each in self.peers.expected if self._told.get(each) != self.peers.digest]
         if missing and now - self._changed_at < FORCED_SECONDS:
             return
         if missing:
             log.warning("workers do not agree on who records which topic", workers=missing)
+            for each in missing:
+                self.peers.answers_nothing(each)
+            if self._phases.phase is not Phase.AGREEING:
+                return  # without them, topics belong to other workers
         self._handle(Event.AGREED)
 
     def _handle(self, event: Event) -> None:
@@ -267,7 +273,7 @@ class Succession:
     def _thaw(self) -> None:
         """The claims of successors have arrived: continue to record what nobody else has claimed."""
         self._frozen = False
-        self._tick_at = asyncio.get_running_loop().time()
+        self._tick_at = self._changed_at = asyncio.get_running_loop().time()  # SETTLED is repeated
         for topic in self._records.originals:
             if topic in self._records.recording:
                 self._records.record_waiting(topic)
@@ -313,7 +319,7 @@ class Succession:
         records = self._records
         for topic, snapshot in gift.logs:
             route, known = self._kept.find(topic), records.store.get(topic)
-            if route is None:
+            if route is None or not self.peers.has_announced(snapshot.recorder):
                 continue
             if topic in records.recording:
                 if known is not None and not known.supersedes(snapshot.term, snapshot.recorder):
@@ -326,7 +332,7 @@ class Succession:
 
     def released(self, release: Release) -> None:
         """Drop copies that another worker keeps now."""
-        for topic in release.topics:
+        for topic in release.topics if self.peers.is_live(release.recorder) else ():
             recorder = self._records.recorder_of(topic)
             if recorder == release.recorder or recorder is None or not self.peers.is_live(recorder):
                 self._records.release(topic)

@@ -28,6 +28,7 @@ COUNTERS: Mapping[str, str] = {
     "handlers_failed": "messages whose handling failed by an error of ours, logged with a traceback",
     "history_broadcasts_recorded": "kept broadcasts that this worker gave a position",
     "history_broadcasts_stale": "recorded broadcasts by a worker that another one has replaced: dropped",
+    "history_broadcasts_unannounced": "recorded broadcasts by a node that is not known to record: ignored",
     "history_conflicts": "topics that two workers recorded at the same time; each begins a new epoch",
     "history_epochs_begun": "topics that began a new epoch: new ones, and those whose continuity was lost",
     "history_gaps": "recorded broadcasts that a gateway missed: clients that asked for positions rejoin",

@@ -20,7 +20,7 @@ def routes(application_spec: App) -> None:
         for route in mount.routes.routes:
             channel = f"{route.channel.__module__}.{route.channel.__qualname__}"
             table.add_row("\n".join(paths), route.pattern, channel, mount.handler.__name__)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def settings(
@@ -39,4 +39,4 @@ def settings(
     table = Table("environment", "value", "from", "meaning")
     for row in rows:
         table.add_row(row.environment, str(row.value), row.origin, row.description)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

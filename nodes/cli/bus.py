@@ -32,7 +32,7 @@ def tail(
 
     Example: [bold]mesh tail 'room:*'[/bold]
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, emoji=False)
 
     async def follow() -> None:
         async with mesh.connect(*(proxy or ())) as pubsub, pubsub.subscribe(topic) as broadcasts:
@@ -111,7 +111,7 @@ def nodes(proxy: BusProxy = None, json: Json = False) -> None:
             "\n".join(each.proxies or ()),
             str(each.reads),
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def parse_json(text: str) -> Any:

@@ -116,6 +116,8 @@ def push(
                 except PushError as error:
                     printer.answer(error.status, error.response)
                     raise
+                except PushTimeout as error:
+                    raise PushTimeout(f"{error}: its handler may not reply (--no-reply)") from None
             await channel.leave()  # answered after the push was handled
 
     run(send())
@@ -221,8 +223,8 @@ class _Printer:
         self._topic = topic
         self._json = json
         self._present: dict[str, int] | None = None
-        self._out = Console(soft_wrap=True, highlight=False, markup=False)
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        self._out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def event(self, event: str, payload: Any) -> None:
         """Print a push or broadcast from the server."""

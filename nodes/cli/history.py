@@ -39,7 +39,7 @@ def history(
                 return []
             return await pubsub.history(topic, limit, before)
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, emoji=False)
     for each in run(ask()) or ():
         if json:
             typer.echo(_json(each))

@@ -45,7 +45,7 @@ def topics(
             members[topic][gateway] = count
     rows = sorted(members.items(), key=lambda row: (-sum(row[1].values()), row[0]))
     _print(rows[:limit], json)
-    problems = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    problems = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     for gateway, answer in answers:
         if answer is not None and answer.total > len(answer.counts):
             problems.print(
@@ -75,4 +75,4 @@ def _print(rows: list[tuple[str, dict[str, int]]], json: bool) -> None:
     for topic, gateways in rows:
         counts = "\n".join(f"{gateway} {count}" for gateway, count in sorted(gateways.items()))
         table.add_row(topic, str(sum(gateways.values())), counts)
-    Console(markup=False).print(table)
+    Console(markup=False, emoji=False).print(table)

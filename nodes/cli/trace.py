@@ -52,7 +52,7 @@ def trace(
     for key in traced.messages:
         show(topic, key, traced)
     problems = _problems(topic, traced, seconds)
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     for problem in problems:
         console.print(f"mesh: {problem}", style="red")
     if problems:
@@ -126,7 +126,7 @@ def _print(topic: str, key: Key, traced: Trace) -> None:
     outcomes, published = _outcomes(key, traced), traced.published.get(key)
     arrived = next((outcome for outcome in outcomes.values() if isinstance(outcome, Outcome)), None)
     what = f"{arrived.event}, {arrived.bytes} bytes, " if arrived is not None else ""
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     console.print(f"{topic} {what}number {key[1]} from {key[0]}")
     if published is not None:
         stamp = time.strftime("%H:%M:%S", time.localtime(published.at))

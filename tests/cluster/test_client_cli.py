@@ -60,7 +60,7 @@ def test_a_push_prints_its_reply(server, transport):
     assert (done.stdout, "answered with status error" in done.stderr) == ('{"reason":"bad"}\n', True)
     assert mesh("push", address, "room:1", "new_msg", "--no-reply").stdout == ""
     done = mesh("push", address, "room:1", "noreply", "--timeout", "0.1", code=1)
-    assert "not answered within 0.1 seconds" in done.stderr
+    assert "not answered within 0.1 seconds: its handler may not reply (--no-reply)" in done.stderr
 
 
 def test_what_cannot_be_is_one_line_and_an_exit_code(server):

@@ -27,11 +27,11 @@ def test_a_command_imports_only_what_it_needs(command, unused):
 @pytest.mark.parametrize(
     ("node", "unused"),
     [
-        ("worker", ["importlib.metadata", "prometheus_client", "tornado"]),
+        ("worker", ["importlib.metadata", "prometheus_client", "tornado", "mesh.history.memory_recorder"]),
         ("gateway", ["importlib.metadata", "prometheus_client"]),
     ],
 )
-def test_a_node_without_a_port_for_operators_imports_nothing_for_it(node, unused):
+def test_a_node_imports_nothing_for_a_port_for_operators_or_for_histories_that_it_does_not_have(node, unused):
     code = f"import sys, mesh.nodes.cli.nodes, mesh.nodes.{node}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(unused) & set(done.stdout.split()) == set()

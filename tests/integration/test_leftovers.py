@@ -28,6 +28,7 @@ BOUNDED = {
     "Subscriber._first_sequences",
     "Runners._tasks",  # idle tasks, kept for the next callbacks
     "Runners._idle",
+    "KeptTopics._found",  # the routes of topics looked up last, 10,000 at most
     "Barrier._echoed",
     "Barrier._probed_subscriptions",  # of the last probe
 }

@@ -202,6 +202,9 @@ def test_a_terminal_shows_and_removes_a_history():
             assert json.loads(row)["offset"] == 1
             assert await command("room:1", "--forget", "--proxy", address) == []
             assert await command("room:1", "--proxy", address) == []
+            await source.record("room:1", "msg", {"body": "some :tea: [red]"})
+            (line,) = await command("room:1", "--proxy", address)
+            assert line.endswith('msg {"body":"some :tea: [red]"}')
 
     run(scenario)
 

@@ -170,7 +170,10 @@ def check_exactly_once(told, publishers):
 
 
 def check_told_of_losses(told, publishers):
-    """As `check_exactly_once`, but a client may have been told that it does not have everything."""
+    """As `check_exactly_once`, but a client may have been told that it does not have everything.
+
+    A worker that wakes up may record what it has not heard later than what came after it.
+    """
     for client in told:
         for topic, room in client["rooms"].items():
             false = [state for state in room["states"] if not state["recovered"]]
@@ -181,7 +184,7 @@ def check_told_of_losses(told, publishers):
             if len(epochs) == 1:
                 for name, confirmed in publishers.sent[topic].items():
                     numbers = [number for source, number in room["received"] if source == name]
-                    check_numbers(numbers, confirmed, f"{topic}, by {name}")
+                    check_numbers(sorted(numbers), confirmed, f"{topic}, by {name}")
             else:
                 assert false, (topic, epochs)
 

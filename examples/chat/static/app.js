@@ -186,7 +186,7 @@ function keep(where, message) {
 function showMessage(message, before) {
   const list = byId("messages")
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80
-  list.append(message.gap ? element("li", { className: "gap" }, "Messages are missing here") : entryOf(message, before))
+  list.append(message.gap ? element("li", { className: "gap" }, "Messages may be missing here") : entryOf(message, before))
   if (list.childElementCount > MESSAGES_KEPT) list.firstChild.remove()
   if (atEnd || message.own) list.scrollTop = list.scrollHeight
 }

@@ -100,7 +100,7 @@ class Barrier:
         waited = loop.time() - self._started
         if waited > self._timeout_seconds and not self._warned:
             self._warned = True
-            log.warning("the bus does not answer: joins wait", seconds=round(waited, 1))
+            log.warning("the bus does not answer: joins and subscriptions wait", seconds=round(waited, 1))
 
     def echo(self, topic: str, connection: ProxyConnection) -> None:
         """Record that a probe has come back."""

@@ -103,8 +103,8 @@ async def recover(
     missed = missed[len(missed) - fitting :]
     counters.count("history_recoveries" if recovered else "history_recoveries_failed")
     if not recovered:
-        fields = {"epoch": page.epoch, "offset": page.offset, "asked": request}
-        log.info("a client is told that its history is not complete", topic=topic, **fields)
+        fields = {"topic": topic, "asked": request._asdict(), "epoch": page.epoch, "offset": page.offset}
+        log.debug("a client is told that its history is not complete", **fields)
     fresh = recovered and request == Request() and not history.cached
     _send(server.context, page, recovered, missed, fresh)
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import mesh
 from mesh.client import Client, History, Position
 from mesh.errors import ChannelError
 from tests.support.history_gateway import EPOCH, OTHER, HistoryGateway
@@ -104,6 +105,14 @@ def test_a_later_channel_goes_on_from_the_position(gateway):
         assert await anext(again) == ("new_msg", {"n": 3})
         with pytest.raises(ChannelError, match="this history is that of 'room:1'"):
             client.channel("room:2", history=history)
+
+    against(gateway, scenario)
+
+
+def test_the_history_of_a_channel_class_is_refused_by_a_client(gateway):
+    async def scenario(client, _ask):
+        with pytest.raises(ChannelError, match=r"history is History\(messages=5.*; want a mesh.client.History"):
+            client.channel("room:1", history=mesh.History(messages=5))
 
     against(gateway, scenario)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from mesh.bus.discovery.placement import Announcement
 from mesh.bus.frames import DIRECT, VERSION, Received
 from mesh.link.commands import Joined, Pushed
 from mesh.protocol.messages import JSON, Sender
@@ -204,3 +205,19 @@ def test_without_a_history_here_what_another_node_keeps_is_delivered_once():
         assert gateway.events() == ["foreign", "own"]
 
     asyncio.run(main())
+
+
+@scenario
+def test_what_no_worker_has_recorded_hurts_nobody(gateway):
+    gateway.hub.recorders.announced(
+        Announcement(node=WORKER, kind="worker", history=(("/socket", "room:*"),))
+    )
+    joined(gateway)
+    gateway.record(1, "a")
+    before = counters.value("history_broadcasts_stale")
+    for offset, term in ((2**53, 2**53), (1, 2**53), (2, 5), (0, 0)):
+        gateway.record(offset, "forged", term=term, recorder="nobody", epoch="x" * 12)
+        gateway.claim(offset, term=term, recorder="nobody")
+    gateway.record(2, "b")
+    assert events(gateway) == ["a", "b"]
+    assert counters.value("history_broadcasts_stale") == before + 8

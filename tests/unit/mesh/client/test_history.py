@@ -145,5 +145,8 @@ def test_what_cannot_work_is_refused_with_the_reason():
     async def reload(_position):
         """Reload."""
 
+    for after in ({"epoch": EPOCH, "offset": 7}, (EPOCH,), 7):
+        with pytest.raises(ChannelError, match=r"after is .*; want a stored position, \(epoch, offset\)"):
+            History(after=after)
     with pytest.raises(ChannelError, match="on_gap is a coroutine function"):
         History(on_gap=reload)

@@ -6,6 +6,7 @@ import contextlib
 from mesh.app import topics
 from mesh.bus.contract import Handlers
 from mesh.bus.discovery.placement import Announcement
+from mesh.bus.frames import Recorded
 from mesh.bus.memory import MemoryBus, MemoryNetwork
 from mesh.history.contract import Query
 from mesh.history.redis_recorder import RedisRecorder
@@ -231,4 +232,30 @@ def test_forgetting_begins_a_new_epoch_for_every_worker(tmp_path):
                 assert (await worker.numbers())[0] == [1]
 
     with redis_server(tmp_path / "redis") as server:
+        run(scenario)
+
+
+def test_what_no_worker_has_recorded_does_not_end_the_epoch(tmp_path):
+    async def scenario():
+        async with running(server.url, "a", "b") as mesh:
+            mesh.say(1)
+            await until(lambda: len(mesh.heard) == 1)
+            ((epoch, _, _),) = mesh.heard
+            for position in (
+                Recorded("x" * 12, 2**53, 0),
+                Recorded(epoch, 2**53, 0),
+                Recorded(epoch, 5, 2**53),
+            ):
+                mesh.publisher.publish_recorded(TOPIC, "msg", JSON, b"6", None, position)
+                mesh.publisher.publish_recorded(TOPIC, "", JSON, b"", None, position)
+            for worker in mesh.workers.values():
+                numbers, page = await worker.numbers(epoch, 0)
+                assert numbers == [1]
+                assert page.complete
+            await mesh.kill("a")
+            mesh.say(2)
+            mesh.say(3)
+            await until(lambda: (epoch, 3, 3) in mesh.heard)
+
+    with redis_server(tmp_path) as server:
         run(scenario)
