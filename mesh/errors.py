@@ -207,7 +207,7 @@ class UnreachableError(MeshError):
 
 
 class HistoryUnavailableError(MeshError):
-    """The history of a topic cannot be read or changed now: no worker records it, or its store is away."""
+    """The history of a topic cannot be read or changed now: no worker records it, or the store fails."""
 
 
 class CloseCode(IntEnum):

@@ -205,8 +205,7 @@ class WorkerNode:
         kept, settings = self.endpoint.kept_topics, self.settings
         if not kept:
             return NoRecorder(self.bus)
-        # The modules of a recorder are imported here, because they take up to a tenth of the time in which a
-        # worker starts.
+        # Its modules are imported here: they take up to a tenth of the time in which a worker starts.
         settle_seconds = SETTLE_ANNOUNCEMENTS * settings.bus.announce_seconds
         if self._node.embedded:
             settle_seconds = 0.0  # there are no other workers

@@ -140,7 +140,7 @@ class RedisConnection:
         self._check.set()
         if not self._logged_problem:
             self._logged_problem = self.problem
-            log.error("the history store is away", problem=self.problem)
+            log.error("the history store cannot be used", problem=self.problem)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -174,7 +174,7 @@ class RedisConnection:
                 continue
             if self._logged_problem:
                 self._logged_problem = ""
-                log.info("the history store is back")
+                log.info("the history store can be used again")
             self.problem, pause = "", FIRST_PAUSE_SECONDS
             self._attempted.set()
             try:

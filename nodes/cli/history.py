@@ -24,7 +24,7 @@ def history(
     proxy: BusProxy = None,
     json: Json = False,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Remove the history instead; clients do not recover across it.")
+        bool, typer.Option("--forget", help="Remove the history instead; the topic begins a new epoch.")
     ] = False,
 ) -> None:
     """Print the kept broadcasts of a topic, the oldest first: offset, time, event, payload.

@@ -100,6 +100,10 @@ class RecoveringLoad:
             room: ClientChannel = client.channel(topic, history=position, max_queued=1)
             room.on("n", lambda payload, periods=continuities, at=position: _record(periods, payload, at))
             await room.join()
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while position.position is None:  # a client without one would begin with the newest again
+                    await asyncio.sleep(0.01)
+            continuities[0].since = time.monotonic()
 
     async def _disturb(self, relay: Relay) -> None:
         rng, gateway = self._rng, 0

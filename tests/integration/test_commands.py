@@ -31,7 +31,9 @@ def test_a_command_imports_only_what_it_needs(command, unused):
         ("gateway", ["importlib.metadata", "prometheus_client"]),
     ],
 )
-def test_a_node_imports_nothing_for_a_port_for_operators_or_for_histories_that_it_does_not_have(node, unused):
+def test_a_node_imports_nothing_for_a_port_for_operators_or_for_histories_that_it_does_not_have(
+    node, unused
+):
     code = f"import sys, mesh.nodes.cli.nodes, mesh.nodes.{node}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(unused) & set(done.stdout.split()) == set()

@@ -156,7 +156,7 @@ def test_a_server_that_was_killed_is_reported_and_used_again(server, log_lines):
         assert store.problem() == ""
         assert await append(store, entry(1))
         about = [event for _, _, event, _ in log_lines if "history store" in event]
-        assert about == ["the history store is away", "the history store is back"]
+        assert about == ["the history store cannot be used", "the history store can be used again"]
 
     run(scenario, server)
 

@@ -5,8 +5,10 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from mesh.app.channel import Channel
+from mesh.app.history import History
 from mesh.application_errors import as_exception
 from mesh.errors import ChannelError
+from mesh.history.contract import Page
 from mesh.link import commands
 from mesh.protocol import payloads
 from mesh.telemetry import get_logger
@@ -35,7 +37,7 @@ class Joining(Living, Protocol):
 async def handle_join(server: Joining, join: commands.Join) -> None:
     """Call `join`, and answer the client."""
     started = perf_counter()
-    payload, channel, context = None, server.channel, server.context
+    payload, page, channel, context = None, None, server.channel, server.context
     try:
         payload = payloads.decode(join.codec, join.data)
         request = _history_request(server, payload)
@@ -64,11 +66,16 @@ async def handle_join(server: Joining, join: commands.Join) -> None:
     if reply.status != "ok":
         await _refuse(server, codec, data, "shutdown")
         return
-    _accept(server, codec, data, request is not None)
-    if request is not None:
-        await _recover(server, request)
+    if request is not None and recovery.precedes_reply(request):
+        page = await _read_history(server, request)
         if server.life.phase in OVER:
             return
+    _accept(server, codec, data, request is not None)
+    if request is not None:
+        page = page if page is not None else await _read_history(server, request)
+        if server.life.phase in OVER:
+            return
+        recovery.recover(server, request, page, _history(server), server.worker.settings.max_recovery_bytes)
     if type(channel).after_join is not Channel.after_join:
         result = channel.after_join(payload)
         if result is not None and hasattr(result, "__await__"):
@@ -86,11 +93,15 @@ def _history_request(server: Joining, payload: Any) -> recovery.Request | Channe
         return error
 
 
-async def _recover(server: Joining, request: recovery.Request) -> None:
+async def _read_history(server: Joining, request: recovery.Request) -> Page:
+    query = recovery.query_of(request, server.context.topic, _history(server))
+    return await server.worker.recorder.read(query)
+
+
+def _history(server: Joining) -> History:
     route = server.worker.kept.find(server.context.topic)
-    if route is not None:
-        limit = server.worker.settings.max_recovery_bytes
-        await recovery.recover(server, request, server.worker.recorder, route.history, limit)
+    assert route is not None, server.context.topic
+    return route.history
 
 
 def _accept(server: Joining, codec: int, data: bytes, history: bool) -> None:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 from mesh.app.history import History
 from mesh.errors import ChannelError
 from mesh.history.contract import MAX_EPOCH_CHARACTERS, MAX_OFFSET, Entry, Page, Query
-from mesh.history.recorder import Recorder
 from mesh.link import commands
 from mesh.link.commands import MissedBroadcast
 from mesh.telemetry import counters, get_logger
@@ -72,27 +71,36 @@ def request_of(payload: Any) -> Request | None:
     return Request(epoch, offset)
 
 
-async def recover(
-    server: Recovering, request: Request, recorder: Recorder, history: History, max_bytes: int
-) -> None:
+def query_of(request: Request, topic: str, history: History) -> Query:
+    """Return the query for what a client asks for."""
+    if history.cached:
+        return Query(topic, limit=1)
+    if request.epoch is not None:
+        return Query(topic, request.epoch, request.offset)
+    return Query(topic, limit=min(request.last, history.messages))
+
+
+def precedes_reply(request: Request) -> bool:
+    """Return whether the history must be read before the join is answered.
+
+    The last broadcasts are counted back from the position that is read. If more were recorded after the
+    reply and before that, the client would miss some.
+    """
+    return request.last > 0
+
+
+def recover(server: Recovering, request: Request, page: Page, history: History, max_bytes: int) -> None:
     """Send a joined client the position of its topic, and what it asks for.
 
     Args:
         server: the channel's server.
         request: what the client asks for.
-        recorder: reads the history.
+        page: the answer to its query.
         history: the limits of the topic.
         max_bytes: the most bytes that are sent (`worker.max_recovery_bytes`). Of the last broadcasts, only
             the newest are sent then; a client that has missed more has not recovered.
     """
     topic = server.context.topic
-    if history.cached:
-        query = Query(topic, limit=1)
-    elif request.epoch is not None:
-        query = Query(topic, request.epoch, request.offset)
-    else:
-        query = Query(topic, limit=min(request.last, history.messages))
-    page = await recorder.read(query)
     recovered = _is_recovered(request, page, history)
     missed = [each for each in page.entries if each.event not in server.intercepts] if recovered else []
     if history.cached:

@@ -111,7 +111,9 @@ def test_a_later_channel_goes_on_from_the_position(gateway):
 
 def test_the_history_of_a_channel_class_is_refused_by_a_client(gateway):
     async def scenario(client, _ask):
-        with pytest.raises(ChannelError, match=r"history is History\(messages=5.*; want a mesh.client.History"):
+        with pytest.raises(
+            ChannelError, match=r"history is History\(messages=5.*; want a mesh.client.History"
+        ):
             client.channel("room:1", history=mesh.History(messages=5))
 
     against(gateway, scenario)

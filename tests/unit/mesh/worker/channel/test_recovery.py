@@ -50,13 +50,15 @@ class UserSocket(SocketHandler):
 class Recorder:
     """Answers every query with one page."""
 
-    def __init__(self, bus, page):
+    def __init__(self, bus, page, reading):
         self.publish = bus.publish
         self.page = page
         self.queries = []
+        self.reading = reading
 
     async def read(self, query):
         self.queries.append(query)
+        self.reading()
         return self.page
 
 
@@ -69,12 +71,12 @@ def page(*entries, epoch="e1", offset=None, complete=True):
     return Page(epoch, last if offset is None else offset, complete, list(entries))
 
 
-def joined(answer, payload, topic="room:1", version=commands.HISTORY):
+def joined(answer, payload, topic="room:1", version=commands.HISTORY, read=lambda sent: None):
     """What the gateway is sent for a join, until the channel has joined."""
 
     async def scenario():
         sent, bus = [], NumberingBus()
-        recorder = Recorder(bus, answer)
+        recorder = Recorder(bus, answer, lambda: read(sent))
         channels = Channels(
             Endpoint({"/socket": UserSocket}),
             bus,
@@ -194,6 +196,14 @@ def test_only_positions_or_the_last_broadcasts_are_always_recovered():
     assert (state(sent), query.limit) == (("e1", 7, True, 0), 0)
     sent, (query,) = joined(page(entry(6), entry(7)), {"history": {"last": 2**60}})
     assert (state(sent), query.limit) == (("e1", 7, True, 2), 100)
+
+
+def test_the_last_broadcasts_are_read_before_the_join_is_answered():
+    before = []
+    for asked, first in (({"last": 3}, False), ({}, True), ({"epoch": "e1", "offset": 0}, True)):
+        sent, _ = joined(page(entry(1)), {"history": asked}, read=lambda sent: before.append(bool(sent)))
+        assert before.pop() is first
+        assert isinstance(sent[0], commands.Joined)
 
 
 def test_a_join_that_does_not_ask_gets_what_it_always_got():
