@@ -113,6 +113,8 @@ class MemoryStore:
             memory = log.memory
             self.bytes += memory - kept.counted
             kept.counted = memory
+            if kept.empty:
+                self._note_empty(topic, kept)
             self._kept.move_to_end(topic)
             if self.bytes > self._max_bytes:
                 self._limit(kept)
