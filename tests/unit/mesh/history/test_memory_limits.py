@@ -35,7 +35,7 @@ def test_topics_that_were_only_asked_for_are_dropped_before_histories():
 
 
 def test_a_topic_that_was_forgotten_counts_as_only_asked_for():
-    store = MemoryStore("n", 20_000)
+    store = MemoryStore("n", 21_500)
     add(store, "room:real", 1)
     add(store, "room:forgotten", 1)
     store.change("room:forgotten", lambda log: log.forget("n"))
