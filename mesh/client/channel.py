@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from mesh.app.replies import NO_PAYLOAD, payload_or_default
 from mesh.client import events
 from mesh.client.channel_state import ChannelState
-from mesh.client.history import History, Seen
+from mesh.client.history import History, Position, Seen
 from mesh.client.presence import OnJoin, OnLeave, Presence
 from mesh.errors import ChannelClosed, ChannelError
 from mesh.telemetry import get_logger
@@ -88,7 +88,7 @@ class ClientChannel:
         self._channel_state = ChannelState(topic, timeout_seconds)
         self._join_called = False
         self._max_queued = max_queued
-        self._queue: deque[Event] = deque()
+        self._queue: deque[tuple[Event, Position | None]] = deque()  # with the position before each
         self._readers: deque[asyncio.Future[None]] = deque()
         self._is_iterated = False
         self._callbacks: dict[str, list[Callback]] = {}
@@ -177,9 +177,10 @@ class ClientChannel:
             )
         callbacks = self._callbacks.setdefault(event, [])
         callbacks.append(callback)
-        missed = [each for each in self._queue if each.event == event]
+        missed = [each for each, _ in self._queue if each.event == event]
         if missed:
-            self._queue = deque(each for each in self._queue if each.event != event)
+            self._queue = deque(each for each in self._queue if each[0].event != event)
+            self._keep_unread_above_position()
             for each in missed:
                 self._call(callback, each.payload, event=event)
 
@@ -225,6 +226,7 @@ class ClientChannel:
         return self
 
     async def __anext__(self) -> Event:
+        self._is_iterated = True
         while not self._queue:
             if self._join_called and self._channel_state.state == "closed":
                 raise StopAsyncIteration
@@ -235,7 +237,9 @@ class ClientChannel:
             finally:
                 if waiting in self._readers:
                     self._readers.remove(waiting)
-        return self._queue.popleft()
+        event, _ = self._queue.popleft()
+        self._keep_unread_above_position()
+        return event
 
     async def __aenter__(self) -> Self:
         """Join if that has not been done; the block's end leaves."""
@@ -255,11 +259,19 @@ class ClientChannel:
     def _is_new(self, history: History, event: str, payload: Any, ref: Any) -> bool:
         seen = history.received(event, payload, ref)
         if seen is Seen.GAP and history.on_gap is not None:
-            self._call(history.on_gap, history.position, event="on_gap")
+            self._call(history.on_gap, history.arrived, event="on_gap")
         return seen is Seen.NEW
 
+    def _keep_unread_above_position(self) -> None:
+        if self._history is not None:
+            unread = self._is_iterated and self._queue  # without a loop, nobody will read them
+            self._history.position = self._queue[0][1] if unread else self._history.arrived
+
     def _delivered(self, event: str, payload: Any, ref: Any) -> None:
-        if self._history is not None and not self._is_new(self._history, event, payload, ref):
+        before = None if self._history is None else self._history.arrived
+        is_new = self._history is None or self._is_new(self._history, event, payload, ref)
+        self._keep_unread_above_position()
+        if not is_new:
             return
         callbacks = self._callbacks.get(event)
         if callbacks:
@@ -272,7 +284,8 @@ class ClientChannel:
             # Logged only if a loop reads events, and only the 1st, 2nd, 4th, 8th … one.
             if self._is_iterated and not self.dropped & (self.dropped - 1):
                 log.warning("events not read in time are dropped", topic=self.topic, dropped=self.dropped)
-        self._queue.append(Event(event, payload))
+        self._queue.append((Event(event, payload), before))
+        self._keep_unread_above_position()
         self._wake()
 
     def _joined(self, response: Any) -> None:

@@ -50,7 +50,9 @@ class History:
             application can reload; broadcasts go on from that position. Exceptions are logged.
 
     Attributes:
-        position: of the last broadcast received; None until one is known.
+        position: of the last broadcast that a callback was called with or a loop has read; None until one
+            is known. Store it with what the application stores: what waits to be read comes after it.
+        arrived: of the last broadcast that has arrived, from which rejoins go on.
         on_gap: as given.
 
     Raises:
@@ -71,7 +73,7 @@ class History:
             raise ChannelError(f"after is {after!r:.100}; want a stored position, (epoch, offset)")
         if inspect.iscoroutinefunction(on_gap):
             raise ChannelError("on_gap is a coroutine function; want a function, which may create a task")
-        self.position = None if after is None else Position(*after)
+        self.position = self.arrived = None if after is None else Position(*after)
         self.on_gap = on_gap
         self._first: dict[str, int] = {} if last is None else {"last": last}
         self._topic: str | None = None
@@ -93,8 +95,8 @@ class History:
         """
         if params is not None and not isinstance(params, dict):
             raise ChannelError(f"the parameters are {params!r}; to ask for history, want a dict")
-        self._sent, self._answered, self._announced = self.position, False, None
-        asked = self._first if self.position is None else self.position._asdict()
+        self._sent, self._answered, self._announced = self.arrived, False, None
+        asked = self._first if self.arrived is None else self.arrived._asdict()
         return {**(params or {}), "history": asked}
 
     def received(self, event: str, payload: Any, ref: Any) -> Seen:
@@ -119,7 +121,7 @@ class History:
         recovered = answer.get("recovered") is True
         if recovered and answer.get("count"):
             return Seen.SKIPPED  # the missed ones move the position, so that after another cut none is lost
-        self.position = position
+        self.position = self.arrived = position
         return Seen.SKIPPED if recovered or self._sent is None else Seen.GAP
 
     def _own_position(self, payload: Any) -> Seen:
@@ -134,11 +136,11 @@ class History:
 
     def _move(self, position: Position) -> Seen:
         """Until a join is answered, there may be broadcasts of an earlier one: they come again."""
-        last = self.position
+        last = self.arrived
         double = last is not None and position.epoch == last.epoch and position.offset <= last.offset
         if double or not self._answered:
             return Seen.SKIPPED
-        self.position = position
+        self.position = self.arrived = position
         return Seen.NEW
 
 

@@ -86,6 +86,54 @@ def test_a_gap_is_told_before_what_follows_it_and_callbacks_get_no_doubles(gatew
     against(gateway, scenario)
 
 
+def test_the_position_is_that_of_the_last_event_that_a_loop_has_read(gateway):
+    async def scenario(client, ask):
+        history = History(last=3)
+        answered = asyncio.ensure_future(ask(gateway.answer, 3, count=3))
+        room = await client.join("room:1", history=history)
+        await answered
+        gateway.broadcast(1, 2, 3)
+        gateway.own(4)
+        gateway.not_kept(9)
+        await until(lambda: history.arrived == (EPOCH, 4))
+        read = []
+        for _ in range(3):
+            await anext(room)
+            read.append(history.position)
+        assert read == [(EPOCH, 1), (EPOCH, 2), (EPOCH, 4)]
+        await ask(gateway.cut)
+        assert (await ask(gateway.answer, 6, count=2))["history"]["offset"] == 4
+        gateway.broadcast(5, 6)
+        await until(lambda: history.arrived == (EPOCH, 6))
+        assert history.position == (EPOCH, 4)
+        assert [await anext(room) for _ in range(2)] == [("new_msg", {"n": 9}), ("new_msg", {"n": 5})]
+        assert history.position == (EPOCH, 5)
+        await ask(gateway.cut)
+        assert (await ask(gateway.answer, 6))["history"]["offset"] == 6
+        assert await anext(room) == ("new_msg", {"n": 6})
+        assert history.position == (EPOCH, 6)
+
+    against(gateway, scenario)
+
+
+def test_the_position_of_callbacks_passes_events_that_nobody_reads(gateway):
+    async def scenario(client, ask):
+        history, positions = History(last=2), []
+        room = client.channel("room:1", history=history)
+        room.on("new_msg", lambda _payload: positions.append(history.position))
+        answered = asyncio.ensure_future(ask(gateway.answer, 3, count=3))
+        await room.join()
+        await answered
+        gateway.broadcast(1)
+        gateway.announce(2, "frame")
+        gateway.binary("frame", b"unread")
+        gateway.broadcast(3)
+        await until(lambda: len(positions) == 2)
+        assert positions == [(EPOCH, 1), (EPOCH, 3)]
+
+    against(gateway, scenario)
+
+
 def test_a_later_channel_goes_on_from_the_position(gateway):
     async def scenario(client, ask):
         history = History()
