@@ -117,6 +117,22 @@ class Received(Resent, array_like=True, frozen=True):
     recorded: Recorded | None = None
 
 
+def made(
+    version: int,
+    kind: int,
+    origin: str,
+    sequence: int,
+    event: str,
+    codec: int,
+    sender: Sender | None,
+    recorded: Recorded | None,
+) -> Header:
+    """Return the header of a new message; `recorded` is the position of a recorded broadcast."""
+    if recorded is None:
+        return Header(version, kind, origin, sequence, event, codec, sender)
+    return Received(version, kind, origin, sequence, event, codec, sender, None, recorded)
+
+
 encode_header = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Received).decode
 

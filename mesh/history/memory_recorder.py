@@ -217,8 +217,7 @@ class MemoryRecorder:
         return self._answers.get(call)
 
     async def _on_give(self, data: bytes) -> bytes:
-        gift = messages.decode_give(data)
-        accepted = self.succession.given(gift)
+        accepted = self.succession.given(messages.decode_give(data))
         self._on_change()
         return messages.encode(messages.Given(accepted))
 

@@ -23,8 +23,8 @@ know each other yet never record the same topic. Five rules:
 5. *A process that was frozen* may have been believed dead. It records nothing until a probe has come back,
    because the claims of its successors come before it.
 
-Nobody waits for a worker that does not answer: gifts have a time limit, and are offered again. To one that
-announces itself and never sends anything no topic belongs.
+Nobody waits for a worker that does not answer: handovers have a time limit, and are offered again. No topic
+belongs to a worker that announces itself and never sends anything.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from mesh.app.history import KeptRoute, KeptTopics
 from mesh.bus.calls import Calls
 from mesh.bus.contract import Bus
 from mesh.bus.delivery import subscribed
-from mesh.bus.discovery.placement import Announcement
 from mesh.history import messages
-from mesh.history.gifts import Gifts
+from mesh.history.handovers import Handovers
 from mesh.history.messages import RECORD, Give, Release
 from mesh.history.peers import Peers
 from mesh.history.records import Records
 from mesh.history.repairs import Repairs
+from mesh.history.takeovers import Takeovers
 from mesh.history.view_phases import FIRST, TABLE, Action, Event, Phase
 from mesh.phases import Phases
 from mesh.telemetry import counters, get_logger
@@ -55,8 +55,6 @@ STUCK_SECONDS = 1.0
 """A broadcast that nobody has recorded for this long is recorded by the first worker."""
 EXPIRE_SECONDS = 30.0
 """A broadcast that nobody has recorded for this long is dropped."""
-TOPICS_PER_TURN = 100
-"""The topics that are taken over before others have their turn on the event loop."""
 FORCED_SECONDS = 6.0
 """After a change of the view, a worker waits at most this long for the others to have the same view."""
 REPEAT_SECONDS = 8.0
@@ -69,7 +67,7 @@ class Succession:
 
     Args:
         bus: carries probes.
-        calls: carries gifts.
+        calls: carries logs.
         kept: the topics that have a history.
         records: the logs of this worker.
         routes: the keys of the routes whose topics it records.
@@ -90,7 +88,8 @@ class Succession:
         self._calls = calls
         self._kept = kept
         self._records = records
-        self._gifts = Gifts(bus.node, calls, kept, records, self.peers)
+        self._takeovers = Takeovers(bus, kept, records, self.peers)
+        self._handovers = Handovers(bus.node, calls, kept, records, self.peers)
         self.repairs = Repairs(bus.node, calls, records, self.peers)
         self._settle_seconds = settle_seconds
         self._told: dict[str, str] = {}
@@ -262,13 +261,13 @@ class Succession:
             if self._frozen:
                 self._thaw()
         if review:
-            await self._take_over()
-            await self._gifts.give(list(self._records.recording))
+            await self._takeovers.take_over()
+            await self._handovers.give(list(self._records.recording))
             if digest == self.peers.digest:
                 self._handle(Event.REVIEWED)
                 self._check_settled()
         else:
-            await self._gifts.give(list(self._records.unconfirmed))
+            await self._handovers.give(list(self._records.unconfirmed))
 
     def _thaw(self) -> None:
         """The claims of successors have arrived: continue to record what nobody else has claimed."""
@@ -286,38 +285,14 @@ class Succession:
         view = self._bus.node, self.peers.digest
         self._calls.cast(node, messages.SETTLED, messages.encode(view))
 
-    async def _take_over(self) -> None:
-        records, turn = self._records, 0
-        for topic in records.store:
-            known, route = records.store.get(topic), self._kept.find(topic)
-            if known is None or route is None or topic in records.recording:
-                continue
-            if self._phases.phase is Phase.STOPPING:
-                return
-            if known.recorder != self._bus.node and self.peers.is_live(known.recorder):
-                continue
-            counters.count("history_takeovers")
-            records.begin(topic, route.history, self._heard_all_of(known.recorder))
-            turn += 1
-            if turn % TOPICS_PER_TURN == 0:
-                await asyncio.sleep(0)
+    # Logs from others
 
-    def _heard_all_of(self, node: str) -> bool:
-        """Return whether everything that a dead worker had brought to a proxy has arrived."""
-        last = self.peers.left.get(node)
-        if last is None or last.uses is None:
-            return node == self._bus.node
-        here = self._bus.paths.describe(Announcement(node=self._bus.node, kind="worker")).proxies
-        return here is None or set(last.uses) <= set(here)
-
-    # Gifts of others
-
-    def given(self, gift: Give) -> bool:
+    def given(self, give: Give) -> bool:
         """Take logs that another worker gives; return False if this worker takes none."""
         if self._phases.phase is Phase.STOPPING:
             return False
         records = self._records
-        for topic, snapshot in gift.logs:
+        for topic, snapshot in give.logs:
             route, known = self._kept.find(topic), records.store.get(topic)
             if route is None or not self.peers.has_announced(snapshot.recorder):
                 continue
@@ -326,7 +301,7 @@ class Succession:
                     continue
                 records.end(topic)
             records.take(topic, route.history, snapshot)
-            if gift.role == RECORD:
+            if give.role == RECORD:
                 records.begin(topic, route.history)
         return True
 
@@ -351,7 +326,7 @@ class Succession:
             async with asyncio.timeout(seconds), self._passing:
                 recording = self._records.recording.items()
                 alone = [each for each, second in recording if not (second and self.peers.is_live(second))]
-                await self._gifts.give(alone)
+                await self._handovers.give(alone)
                 for topic in list(self._records.recording):
                     self._records.end(topic)
                 await subscribed(self._bus)

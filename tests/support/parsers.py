@@ -54,12 +54,12 @@ from tests.support.parsers_of_clients import (
     session_of,
 )
 from tests.support.parsers_of_histories import (
-    HISTORY_GIFTS,
     HISTORY_JOINS,
+    HISTORY_LOGS,
     HISTORY_PAGES,
     HISTORY_QUERIES,
     HISTORY_QUESTIONS,
-    history_gift,
+    history_logs,
     history_of_join,
     history_page,
     history_query,
@@ -177,7 +177,7 @@ PARSERS = [
     Parser("recorded message", bus_message, (WireError, TopicError), recorded_seeds()),
     Parser("history question", contract.decode_query, (WireError,), HISTORY_QUESTIONS, PACK),
     Parser("history answer", history_page, (WireError,), HISTORY_PAGES, PACK),
-    Parser("history gift", history_gift, (WireError,), HISTORY_GIFTS, PACK),
+    Parser("history logs", history_logs, (WireError,), HISTORY_LOGS, PACK),
     Parser("history given", history_messages.decode_given, (WireError,), [PACK([True])], PACK),
     Parser("history view", history_messages.decode_settled, (WireError,), [PACK(("w", "d1" * 12))], PACK),
     Parser(

@@ -24,7 +24,7 @@ LOG = Snapshot(EPOCH, 3, "w", 6, ENTRIES, {"n": 8, "m": 2**63})
 
 HISTORY_QUESTIONS = [PACK(Query("room:1")), PACK(Query("room:1", EPOCH, 3, 9, 50))]
 HISTORY_PAGES = [PACK(Page(EPOCH, 6, True, ENTRIES)), PACK(contract.UNREADABLE), PACK(contract.NO_HISTORY)]
-HISTORY_GIFTS = [
+HISTORY_LOGS = [
     PACK(messages.Give(messages.COPY, [("room:1", LOG), ("room:2", LOG)])),
     PACK(messages.Give(messages.RECORD, [("room:1", Snapshot(EPOCH, 2**53, "w", 2**53, [], {}))])),
 ]
@@ -62,17 +62,17 @@ def history_page(data: bytes) -> Any:
     return page
 
 
-def history_gift(data: bytes) -> Any:
+def history_logs(data: bytes) -> Any:
     """Logs of topics, and what becomes of them in a worker that has another log of each."""
-    gift = messages.decode_give(data)
-    for _, given in gift.logs:
+    give = messages.decode_give(data)
+    for _, given in give.logs:
         for log in (Log("me"), Log("w", 2, EPOCH), Log.of(given)):
             log.merge(given)
             log.begin_term("me")
             log.record("msg", JSON, b"{}", "another", 1, 3.0)
             log.read(Query("room:1", EPOCH, 0), History(), 3.0)
             messages.decode_give(PACK(messages.Give(messages.COPY, [("room:1", log.snapshot())])))
-    return gift
+    return give
 
 
 def history_of_join(data: bytes) -> Any:

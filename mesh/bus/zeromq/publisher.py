@@ -39,9 +39,9 @@ from mesh.bus.frames import (
     RESENT_KINDS,
     VERSION,
     Header,
-    Received,
     Recorded,
     encode_header,
+    made,
 )
 from mesh.bus.zeromq.backlog import MAX_BYTES, Backlog
 from mesh.bus.zeromq.coverage import Coverage
@@ -191,12 +191,7 @@ class Publisher:
         """Number a message of any kind, queue it, and return its number."""
         self.sequence = sequence = self.sequence + 1
         version = VERSION if kind == ANNOUNCEMENT else self.version
-        origin = self.origin
-        header = encode_header(
-            Header(version, kind, origin, sequence, event, codec, sender)
-            if recorded is None
-            else Received(version, kind, origin, sequence, event, codec, sender, None, recorded)
-        )
+        header = encode_header(made(version, kind, self.origin, sequence, event, codec, sender, recorded))
         frames = [topics.exact(topic), header, data]
         if kind in RESENT_KINDS:
             message = NumberedMessage(sequence, topic, frames, time.monotonic())

@@ -39,9 +39,9 @@ from mesh.bus.frames import (
     decode_direct,
     decode_header,
 )
-from mesh.bus.zeromq.connect_failures import CANNOT_CONNECT, ConnectFailures
 from mesh.bus.zeromq.duplicates import MAX_ORIGINS, REMEMBERED_SECONDS, Duplicates
 from mesh.bus.zeromq.failover import Reroutes
+from mesh.bus.zeromq.reconnects import Reconnects
 from mesh.errors import MeshError, WireError
 from mesh.telemetry import Complaints, counters, get_logger, stats
 from mesh.zeromq import sockets
@@ -50,9 +50,6 @@ from mesh.zeromq.socket_reader import SocketReader
 
 log = get_logger(__name__)
 _malformed = Complaints(log, "bus message dropped")
-
-RECONNECT_SECONDS = 1.0
-"""libzmq does not reconnect after a failed handshake. We do, after this time, with the current key."""
 
 MAX_SUBSCRIPTION_BYTES = 128
 """Longer subscriptions are cut, and the remaining bytes are compared here: libzmq uses some 50 bytes of
@@ -116,8 +113,8 @@ class Subscriber:
         self._duplicates = Duplicates()
         self._forgotten_origins = 0
         self._reroutes = Reroutes(self._deliver, reroute_seconds)
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._connect_failures = ConnectFailures()
+        self._timer: asyncio.TimerHandle | None = None
+        self._reconnects = Reconnects(socket)
         self._ignored_origin = ""
         self._prefix_subscriptions: Collection[str] = ()
         self.subscribe(topics.exact(topics.MOVES))
@@ -171,18 +168,15 @@ class Subscriber:
         address = subscribe_address(proxy)
         if self._proxies.pop(address, None) is None:
             return
-        self._connect_failures.forget(proxy)
-        timer = self._timers.pop(address, None)
-        if timer is not None:
-            timer.cancel()
         self._reader.read_now()  # what has arrived: libzmq drops it together with the address
-        self._disconnect(address)
+        self._reconnects.forget(address, proxy)
         self._reader.read_soon()
 
     def close(self) -> None:
         """Close the socket."""
-        for timer in self._timers.values():
-            timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._reconnects.close()
         self._reroutes.close()
         self._monitor_reader.close()
         self._reader.close()
@@ -339,7 +333,7 @@ class Subscriber:
             self._first_sequences.pop(subscription, None)
         if len(self._last_announcements) > 10_000:
             self._last_announcements.clear()
-        self._timers["tick"] = loop.call_later(REMEMBERED_SECONDS, self._tick)
+        self._timer = loop.call_later(REMEMBERED_SECONDS, self._tick)
 
     def _report_forgotten_origins(self) -> None:
         forgotten = self._duplicates.origins_forgotten - self._forgotten_origins
@@ -357,24 +351,5 @@ class Subscriber:
         counters.count("bus_interruptions")
         log.warning("connection to a proxy ended: nothing is received from it now", proxy=proxy)
         self._owner.interrupted(proxy)
-        if event["event"] in _HANDSHAKE_FAILURES and address not in self._timers:
-            loop = asyncio.get_running_loop()
-            self._timers[address] = loop.call_later(RECONNECT_SECONDS, self._reconnect, address, proxy)
-
-    def _reconnect(self, address: str, proxy: str) -> None:
-        del self._timers[address]
-        self._disconnect(address)
-        try:
-            sockets.connect(self._socket, address, proxy_key(self._socket, proxy))
-        except CANNOT_CONNECT as error:
-            self._connect_failures.add(proxy, error)
-            loop = asyncio.get_running_loop()
-            self._timers[address] = loop.call_later(RECONNECT_SECONDS, self._reconnect, address, proxy)
-        else:
-            self._connect_failures.forget(proxy)
-
-    def _disconnect(self, address: str) -> None:
-        try:
-            self._socket.disconnect(address)
-        except zmq.ZMQError:
-            pass  # libzmq has removed it already
+        if event["event"] in _HANDSHAKE_FAILURES:
+            self._reconnects.later(address, proxy)

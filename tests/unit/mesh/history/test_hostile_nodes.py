@@ -180,8 +180,8 @@ def test_a_broadcast_without_an_event_is_not_taken_for_a_claim():
 def test_an_announced_worker_that_answers_nothing_does_not_keep_topics_from_being_recorded(
     monkeypatch, recorded
 ):
-    monkeypatch.setattr("mesh.history.gifts.RECORD_SECONDS", 0.2)
-    monkeypatch.setattr("mesh.history.gifts.COPY_SECONDS", 0.2)
+    monkeypatch.setattr("mesh.history.handovers.RECORD_SECONDS", 0.2)
+    monkeypatch.setattr("mesh.history.handovers.COPY_SECONDS", 0.2)
     monkeypatch.setattr("mesh.history.succession.FORCED_SECONDS", 0.5)
 
     async def scenario():

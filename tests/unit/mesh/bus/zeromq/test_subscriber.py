@@ -126,7 +126,7 @@ def test_forgotten_origins_are_counted_and_logged_once(hearing, monkeypatch):
         for _ in range(3):
             for number in range(100):
                 hearing.message(1, origin=str(number))
-            hearing.subscriber._timers["tick"].cancel()
+            hearing.subscriber._timer.cancel()
             hearing.subscriber._tick()
         kept = len(hearing.subscriber._duplicates._origins)
         assert counters.value("bus_origins_forgotten") == before + len(hearing.came) - kept
@@ -214,7 +214,7 @@ def test_a_proxy_that_cannot_be_connected_to_is_tried_on_and_an_error_once(heari
 
     async def scenario():
         async with hearing:
-            timers = hearing.subscriber._timers
+            timers = hearing.subscriber._reconnects._timers
             for answer in (
                 raises(zmq.ZMQError(errno.EMFILE)),
                 raises(zmq.ZMQError(errno.EMFILE)),
@@ -224,7 +224,7 @@ def test_a_proxy_that_cannot_be_connected_to_is_tried_on_and_an_error_once(heari
             ):
                 answers.append(answer)
                 timers.setdefault(address, None)
-                hearing.subscriber._reconnect(address, proxy)
+                hearing.subscriber._reconnects._reconnect(address, proxy)
                 assert (address in timers) == (len(answers) != 4), "tried again unless it worked"
 
     asyncio.run(scenario())

@@ -24,12 +24,12 @@ RECORD_SECONDS = 5.0
 would if the answer came after that."""
 GIVE_BYTES = 256_000
 GIVE_TOPICS = 500
-"""The limits of one gift."""
+"""The limits of one call."""
 
 Logs = list[tuple[str, Snapshot]]
 
 
-class Gifts:
+class Handovers:
     """Gives topics away.
 
     Args:
@@ -51,12 +51,12 @@ class Gifts:
         """Give topics to the workers that should record them, or keep their copies."""
         due: dict[tuple[str, int], list[str]] = {}
         for topic in topics:
-            gift = self._gift(topic)
-            if gift is not None:
-                due.setdefault(gift, []).append(topic)
-        await asyncio.gather(*(self._give_all(*gift, due[gift]) for gift in due))
+            target = self._due(topic)
+            if target is not None:
+                due.setdefault(target, []).append(topic)
+        await asyncio.gather(*(self._give_all(*target, due[target]) for target in due))
 
-    def _gift(self, topic: str) -> tuple[str, int] | None:
+    def _due(self, topic: str) -> tuple[str, int] | None:
         """Return to whom a topic that is recorded here must be given, and in which role."""
         route = self._kept.find(topic)
         if route is None or topic not in self._records.recording:
