@@ -12,8 +12,9 @@ from mesh.app.topics import check
 from mesh.errors import ChannelError, TopicError
 from mesh.protocol.messages import DISCONNECT, check_event
 
-NEVER_KEPT = frozenset({"presence_state", "presence_diff", DISCONNECT})
-"""Presence has a state of its own, and `disconnect` is an instruction to the gateways."""
+NEVER_KEPT = frozenset({"presence_state", "presence_diff", DISCONNECT, ""})
+"""Presence has a state of its own, and `disconnect` is an instruction to the gateways. Recorded, a broadcast
+without an event would be a claim (mesh/bus/frames.py)."""
 MAX_MESSAGES = 100_000
 MAX_BYTES = 64_000_000
 """The most bytes of one topic. Two workers and each recovering client hold them in memory."""
@@ -152,7 +153,7 @@ def _check_count(name: str, value: object, most: int) -> None:
 
 
 def _check_events(name: str, events: object) -> None:
-    if events is None:
+    if events is None and name == "events":
         return
     if isinstance(events, str) or not isinstance(events, Collection):
         raise ChannelError(f"History: {name} is {events!r:.100}; want a tuple of events")
@@ -178,8 +179,7 @@ class KeptRoute:
         self.pattern = pattern
         self.history = history
         self._events = None if history.events is None else frozenset(history.events)
-        # Recorded, a broadcast without an event would be a claim (mesh/bus/frames.py).
-        self._excluded = NEVER_KEPT.union(history.except_events, intercepts, ("",))
+        self._excluded = NEVER_KEPT.union(history.except_events, intercepts)
 
     @property
     def key(self) -> tuple[str, str]:
