@@ -13,8 +13,8 @@ from mesh.errors import ChannelError, TopicError
 from mesh.protocol.messages import DISCONNECT, check_event
 
 NEVER_KEPT = frozenset({"presence_state", "presence_diff", DISCONNECT, ""})
-"""Presence has a state of its own, and `disconnect` is an instruction to the gateways. Recorded, a broadcast
-without an event would be a claim (mesh/bus/frames.py)."""
+"""Presence has a state of its own, and `disconnect` is an instruction to the gateways. A broadcast without
+an event would be a claim when it is recorded (mesh/bus/frames.py)."""
 MAX_MESSAGES = 100_000
 MAX_BYTES = 64_000_000
 """The most bytes of one topic. Two workers and each recovering client hold them in memory."""
