@@ -153,7 +153,7 @@ def _check_count(name: str, value: object, most: int) -> None:
 
 
 def _check_events(name: str, events: object) -> None:
-    if events is None:
+    if events is None and name == "events":
         return
     if isinstance(events, str) or not isinstance(events, Collection):
         raise ChannelError(f"History: {name} is {events!r:.100}; want a tuple of events")
@@ -179,8 +179,7 @@ class KeptRoute:
         self.pattern = pattern
         self.history = history
         self._events = None if history.events is None else frozenset(history.events)
-        # Recorded, a broadcast without an event would be a claim (mesh/bus/frames.py).
-        self._excluded = NEVER_KEPT.union(history.except_events, intercepts, ("",))
+        self._excluded = NEVER_KEPT.union(history.except_events, intercepts)
 
     @property
     def key(self) -> tuple[str, str]:
