@@ -126,5 +126,5 @@ class NoRecorder:
         return None
 
     def gauges(self) -> dict[str, float]:
-        """Return no values."""
-        return {}
+        """Return that there is nothing."""
+        return {"history_topics": 0, "history_bytes": 0, "history_unrecorded": 0}

@@ -209,7 +209,12 @@ class RedisRecorder:
 
     def gauges(self) -> dict[str, float]:
         """Return values for `/metrics`."""
-        return {"history_topics": len(self._records), "history_unrecorded": len(self._records.originals)}
+        records = self._records
+        return {
+            "history_topics": len(records),
+            "history_bytes": 0,
+            "history_unrecorded": len(records.originals),
+        }
 
 
 def _now() -> float:
