@@ -72,7 +72,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     version: int
     kind: int
     origin: str
-    sequence: int
+    sequence: Annotated[int, msgspec.Meta(ge=0)]
     event: str
     codec: int
     sender: Sender | None = None
@@ -94,7 +94,7 @@ class Recorded(NamedTuple):
     offset: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     term: Annotated[int, msgspec.Meta(ge=0, le=MAX_TERM)]
     origin: str = ""
-    sequence: int = 0
+    sequence: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Resent(Header, array_like=True, frozen=True):

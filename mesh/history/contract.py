@@ -24,6 +24,8 @@ MAX_OFFSET = 2**53
 MAX_EPOCH_CHARACTERS = 64
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
+Number = Annotated[int, msgspec.Meta(ge=0)]
+"""The number of a message among those of its publisher; msgpack limits it to 64 bits."""
 Node = Annotated[str, msgspec.Meta(max_length=MAX_ORIGIN_BYTES)]
 
 
@@ -64,7 +66,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     codec: int
     data: bytes
     origin: str
-    sequence: int
+    sequence: Number
     at: float
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from mesh.bus.frames import MAX_TERM
-from mesh.history.contract import MAX_EPOCH_CHARACTERS, Entry, Node, Offset
+from mesh.history.contract import MAX_EPOCH_CHARACTERS, Entry, Node, Number, Offset
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -29,7 +29,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     recorder: Node
     offset: Offset
     entries: list[Entry]
-    seen: dict[Node, Annotated[list[Offset], msgspec.Meta(min_length=1)]]
+    seen: dict[Node, Annotated[list[Number], msgspec.Meta(min_length=1)]]
 
     def __post_init__(self) -> None:
         """Check the offsets of the entries."""

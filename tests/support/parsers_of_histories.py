@@ -20,7 +20,7 @@ ENTRIES = [
     Entry(5, "msg", BINARY, b"\0\xff", "m", 2**63, 2.0),
     Entry(6, "msg", MSGPACK, b"\x81\xa1a\x01", "n", 8, 2.5),
 ]
-LOG = Snapshot(EPOCH, 3, "w", 6, ENTRIES, {"n": 8, "m": 2**63})
+LOG = Snapshot(EPOCH, 3, "w", 6, ENTRIES, {"n": [0, 7, 8], "m": [0, 2**63]})
 
 HISTORY_QUESTIONS = [PACK(Query("room:1")), PACK(Query("room:1", EPOCH, 3, 9, 50))]
 HISTORY_PAGES = [PACK(Page(EPOCH, 6, True, ENTRIES)), PACK(contract.UNREADABLE), PACK(contract.NO_HISTORY)]

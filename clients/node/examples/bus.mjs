@@ -10,7 +10,8 @@ if (prefix === undefined) {
   process.exit(2)
 }
 const VERSION = 1
-const BROADCAST = 1
+const [BROADCAST, RECORDED] = [1, 11]
+const REMEMBERED = 10_000
 const [JSON_CODEC, , MSGPACK] = [0, 1, 2]
 
 /** A proxy's subscribers connect to the next port, or to PATH.sub. */
@@ -31,10 +32,24 @@ function payloadOf(codec, data) {
   return codec === MSGPACK ? JSON.stringify(decode(data)) : `${data.length} bytes`
 }
 
+const seen = new Set()
+
+/** A broadcast of a topic with a history comes once more, or only, as a recorded one. Its original is the same for both. */
+function comesAgain(origin, sequence) {
+  const original = `${sequence} ${origin}`
+  if (seen.has(original)) return true
+  seen.add(original)
+  if (seen.size > REMEMBERED) seen.delete(seen.values().next().value)
+  return false
+}
+
 async function print() {
   for await (const [frame, header, data] of sub) {
-    const [version, kind, , , event, codec] = decode(header)
-    if (version !== VERSION || kind !== BROADCAST) continue
+    const [version, kind, origin, sequence, event, codec, , , recorded] = decode(header)
+    if (version !== VERSION || (kind !== BROADCAST && kind !== RECORDED)) continue
+    if (kind === RECORDED && event === "") continue // a worker begins to record the topic
+    const original = kind === RECORDED && recorded[3] !== "" ? recorded.slice(3) : [origin, sequence]
+    if (comesAgain(...original)) continue
     console.log(frame.subarray(0, -1).toString(), event, payloadOf(codec, data))
   }
 }

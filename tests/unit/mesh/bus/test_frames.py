@@ -84,3 +84,12 @@ def test_garbage_instead_of_a_direct_broadcast_is_a_mesh_error(data):
 
 def test_the_documented_direct_broadcast():
     assert encode_direct("room:1", b'{"a":1}').hex(" ") == "72 6f 6f 6d 3a 31 00 7b 22 61 22 3a 31 7d"
+
+
+def test_a_header_with_a_negative_number_is_malformed():
+    for header in (
+        [1, 1, "n", -1, "e", 0, None],
+        [1, 11, "n", 1, "e", 0, None, None, ["k3v9", 1, 1, "m", -1]],
+    ):
+        with pytest.raises(WireError, match=r"int.*>= 0"):
+            decode_header(msgspec.msgpack.encode(header))
