@@ -9,8 +9,8 @@ follows the latest recorder that it knows, and ignores entries of earlier ones.
 
 **Copies.** A second worker keeps a copy: it is given the log once, and from then on adds the recorded
 broadcasts that it receives. An entry that arrives ahead of its predecessors waits for them. A copy that
-lacks an entry that it knows of is not complete: it answers no query as complete, and whoever records the
-topic with it begins a new epoch.
+lacks an entry that it knows of is not complete: it answers no query as complete, and the
+worker that begins to record the topic with it begins a new epoch.
 
 The arguments named `now` are Unix time in seconds.
 """

@@ -12,9 +12,10 @@ from functools import partial
 from mesh.app.history import KeptRoute, KeptTopics
 from mesh.bus.calls import CallHandler, Calls
 from mesh.bus.contract import Bus
-from mesh.bus.frames import BROADCAST, Received
+from mesh.bus.frames import Received
 from mesh.errors import WireError
 from mesh.history import messages
+from mesh.history.arrivals import Arrivals
 from mesh.history.contract import UNREADABLE, Page, Query, decode_page
 from mesh.history.memory_store import MemoryStore
 from mesh.history.messages import FORGET_HERE, GIVE, INCOMPLETE, READ_HERE, RELEASE, RETURN, SETTLED
@@ -24,15 +25,10 @@ from mesh.history.records import Records
 from mesh.history.returns import Returns
 from mesh.history.succession import Succession
 from mesh.protocol.messages import Sender
-from mesh.protocol.payloads import message_flaw
 from mesh.settings import HistorySettings
-from mesh.telemetry import Complaints, get_logger
-
-log = get_logger(__name__)
 
 LOOK_SECONDS = 0.05
 """While another worker does not answer, the interval of verifying that it still is the recorder."""
-_malformed = Complaints(log, "broadcast dropped")
 
 
 class MemoryRecorder:
@@ -69,6 +65,7 @@ class MemoryRecorder:
             bus, calls, kept, self.records, [each.key for each in kept], settle_seconds
         )
         peers = self.succession.peers
+        self.on_broadcast = Arrivals(bus.node, kept, self._record).on_broadcast
         self.announced = peers.announced
         self.lost = peers.lost
         self.gone = peers.gone
@@ -96,26 +93,6 @@ class MemoryRecorder:
         new = Original(event, codec, data, self._bus.node, self._bus.sequence + 1, sender, _now())
         self.records.wait_for_recorder(topic, new)
         return self._bus.publish(topic, event, codec, data, sender)
-
-    def on_broadcast(self, topic: str, header: Received, data: bytes) -> bool:
-        """Handle a broadcast from the bus; return whether it is kept."""
-        if header.kind != BROADCAST:
-            return False
-        route = self._kept.find(topic)
-        if route is None or not route.keeps(header.event):
-            return False
-        if header.origin == self._bus.node:
-            return True  # it waits for its recorder since it was published
-        flaw = message_flaw(header.event, header.codec, data)
-        if flaw is not None:
-            fields = {"topic": topic, "broadcast": header.event}
-            _malformed.about(header.origin, "bus_messages_malformed", flaw, **fields)
-            return True
-        new = Original(
-            header.event, header.codec, data, header.origin, header.sequence, header.sender, _now()
-        )
-        self._record(topic, route, new)
-        return True
 
     def _record(self, topic: str, route: KeptRoute, new: Original) -> None:
         if self.succession.records(topic, route):

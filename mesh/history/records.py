@@ -281,7 +281,7 @@ class Records:
         return True
 
     def publish_again(self, topic: str, entry: Entry) -> None:
-        """Publish a broadcast of this worker for whoever records the topic, as a new one."""
+        """Publish a broadcast of this worker again, as a new one, for the recorder of the topic."""
         new = Original(
             entry.event,
             entry.codec,

@@ -21,22 +21,20 @@ import asyncio
 from mesh.app.history import KeptRoute, KeptTopics
 from mesh.bus.calls import CallHandler
 from mesh.bus.contract import Bus
-from mesh.bus.frames import BROADCAST, Received, original
+from mesh.bus.frames import Received, original
 from mesh.errors import HistoryUnavailableError
+from mesh.history import arrivals
+from mesh.history.arrivals import Arrivals
 from mesh.history.contract import UNREADABLE, Head, HistoryStore, Page, Query
 from mesh.history.originals import Original
 from mesh.history.peers import Peers, unannounced
 from mesh.history.redis_records import RedisRecords
 from mesh.protocol.messages import Sender
-from mesh.protocol.payloads import message_flaw
-from mesh.telemetry import Complaints, counters, get_logger
+from mesh.telemetry import counters, get_logger
 
 log = get_logger(__name__)
-_malformed = Complaints(log, "broadcast dropped")
 
 TICK_SECONDS = 0.25
-EXPIRE_SECONDS = 30.0
-"""A broadcast that nobody has recorded for this long is dropped."""
 
 
 class RedisRecorder:
@@ -59,6 +57,7 @@ class RedisRecorder:
         self._peers = Peers(bus.node, [each.key for each in kept], self._record_waiting)
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self.on_broadcast = Arrivals(bus.node, kept, self._take).on_broadcast
         self.announced = self._peers.announced
         self.lost = self._peers.lost
         self.gone = self._peers.gone
@@ -72,24 +71,6 @@ class RedisRecorder:
         if route is not None and route.keeps(event):
             self._take(topic, route, Original(event, codec, data, self._bus.node, number, sender, _now()))
         return number
-
-    def on_broadcast(self, topic: str, header: Received, data: bytes) -> bool:
-        """Handle a broadcast from the bus; return whether it is kept."""
-        if header.kind != BROADCAST:
-            return False
-        route = self._kept.find(topic)
-        if route is None or not route.keeps(header.event):
-            return False
-        if header.origin == self._bus.node:
-            return True  # it was taken when it was published
-        flaw = message_flaw(header.event, header.codec, data)
-        if flaw is not None:
-            fields = {"topic": topic, "broadcast": header.event}
-            _malformed.about(header.origin, "bus_messages_malformed", flaw, **fields)
-            return True
-        event, codec, origin, sequence = header.event, header.codec, header.origin, header.sequence
-        self._take(topic, route, Original(event, codec, data, origin, sequence, header.sender, _now()))
-        return True
 
     def on_recorded(self, topic: str, header: Received, data: bytes) -> None:
         """Handle a recorded broadcast, or a claim, from the bus."""
@@ -129,10 +110,7 @@ class RedisRecorder:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
-        dropped = self._records.originals.expire(loop.time() - EXPIRE_SECONDS)
-        if dropped:
-            counters.count("history_originals_dropped", dropped)
-            log.error("kept broadcasts were recorded by no worker", broadcasts=dropped)
+        arrivals.expire(self._records.originals, loop.time())
         self._record_waiting()
 
     # Queries

@@ -15,7 +15,7 @@ from mesh.history.contract import MAX_OFFSET, Entry, Head
 from mesh.telemetry.bounded_text import shorten
 
 MARKS = 8
-"""A stream has at most about 1/MARKS more bytes than its limit: so much is removed at a time."""
+"""A stream has at most about 1/MARKS more bytes than its limit: that is how much is removed at a time."""
 
 _FIELDS = """
 local function field(fields, name)

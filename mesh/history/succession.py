@@ -1,4 +1,4 @@
-"""Which worker records a topic: one at a time, whoever starts, stops or dies.
+"""Which worker records a topic: one at a time, even while workers start, stop and die.
 
 **Who should.** Rendezvous hashing ranks the workers of a topic's route. The first should record it, so that
 the broadcasts of its own channels need no detour; the second should keep the copy.
@@ -34,7 +34,7 @@ from mesh.app.history import KeptRoute, KeptTopics
 from mesh.bus.calls import Calls
 from mesh.bus.contract import Bus
 from mesh.bus.delivery import subscribed
-from mesh.history import messages
+from mesh.history import arrivals, messages
 from mesh.history.handovers import Handovers
 from mesh.history.messages import RECORD, Give, Release
 from mesh.history.peers import Peers
@@ -53,8 +53,6 @@ FROZEN_SECONDS = 1.5
 silent worker counts as dead, `bus.node_down_seconds`."""
 STUCK_SECONDS = 1.0
 """A broadcast that nobody has recorded for this long is recorded by the first worker."""
-EXPIRE_SECONDS = 30.0
-"""A broadcast that nobody has recorded for this long is dropped."""
 FORCED_SECONDS = 6.0
 """After a change of the view, a worker waits at most this long for the others to have the same view."""
 REPEAT_SECONDS = 8.0
@@ -214,10 +212,7 @@ class Succession:
         self._tick_at = now
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
         records.store.trim_some(TRIMMED_PER_TICK)
-        dropped = records.originals.expire(now - EXPIRE_SECONDS)
-        if dropped:
-            counters.count("history_originals_dropped", dropped)
-            log.error("kept broadcasts were recorded by no worker", broadcasts=dropped)
+        arrivals.expire(records.originals, now)
         self._check_settled()
         self._rescue(now)
         self.repairs.tick(now)

@@ -68,7 +68,7 @@ class Publishers:
         await asyncio.gather(*self._tasks)
 
     async def sends(self, count):
-        """Return once each has published so many more on each topic."""
+        """Return once each has published this many more messages on each topic."""
         ways = [(each, len(each) + count) for topic in self.sent.values() for each in topic.values()]
         async with asyncio.timeout(PATIENCE):
             while any(len(way) < least for way, least in ways):

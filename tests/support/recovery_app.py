@@ -13,7 +13,7 @@ class RoomChannel(Channel):
 
 
 class AnywhereChannel(RoomChannel):
-    """Its channels run on the worker of their client, whoever records the topic."""
+    """Its channels run on the worker of their client, regardless of which worker records the topic."""
 
     spread = "socket"
 

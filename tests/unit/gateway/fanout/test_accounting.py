@@ -171,7 +171,7 @@ class Gateway:
         data = b'{"value":1}' if codec == JSON else b"value"
         position = None
         if recorded is not None:
-            self.offsets[topic] += 1 + recorded  # so many are missing
+            self.offsets[topic] += 1 + recorded  # this many are missing
             position = Recorded(EPOCH, self.offsets[topic], 1)
         kind = BROADCAST if position is None else RECORDED
         header = Received(VERSION, kind, worker, self.sequences[worker], event, codec, by, None, position)

@@ -1,4 +1,4 @@
-"""Recording in Redis: whoever records, every broadcast gets one position; what happens while Redis is away."""
+"""Recording in Redis: every broadcast gets one position, regardless of which worker records; what happens while Redis is away."""
 
 import asyncio
 import contextlib
